@@ -1,0 +1,160 @@
+"""
+Every error this library raises on purpose.
+
+    SecureLinkError
+    ├── ConfigError (ValueError)       the caller asked for something that cannot work
+    ├── LimitExceeded                  a documented bound of limits.py was reached
+    ├── CodecError (ValueError)        bytes that are no packet, frame or field list
+    ├── ProtocolError                  the peer broke the protocol; the connection is dead
+    │   └── RecordError                a record failed authentication or arrived out of order
+    ├── HandshakeError                 this attempt to connect failed
+    │   ├── PeerIncompatible           other version, application or encryption policy
+    │   ├── NotTrusted                 the server's key is unknown, changed or not the pinned one
+    │   └── Refused                    the server said no, in its own words
+    ├── ConnectionClosed               the session is over; code and text say why
+    ├── LinkTimeout (TimeoutError)     a blocking call reached its deadline
+    ├── ConnectFailed (OSError)        no connection could be made: refused, unknown host, no route
+    ├── KeyFileError                   a key or trust file is missing, damaged or readable by others
+    └── UnsealError                    a sealed packet is not for us, not genuine or not fresh
+
+An error has a sentence (what went wrong, with the offending value) and, where there is one, a hint
+(what to do next). `str()` gives both. No error holds a key, a ticket or a credential.
+"""
+
+from __future__ import annotations
+
+
+class SecureLinkError(Exception):
+    """
+    Root of all errors of this library.
+
+    Attributes:
+        message: What went wrong, one sentence without the final stop.
+        hint: What to do next, or "".
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class ConfigError(SecureLinkError, ValueError):
+    """The caller's arguments cannot work together, or at all."""
+
+
+class LimitExceeded(SecureLinkError):
+    """A bound was reached; `limit` names the entry of `limits.py` or the option that sets it."""
+
+    def __init__(self, message: str, *, limit: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.limit = limit
+
+
+class CodecError(SecureLinkError, ValueError):
+    """Bytes from outside that are not what they should be. Says which rule they break."""
+
+
+class ProtocolError(SecureLinkError):
+    """
+    The peer broke the protocol. The connection cannot go on.
+
+    Attributes:
+        code: The `AlertCode` to tell the peer.
+    """
+
+    def __init__(self, message: str, *, code: int = 1, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+class RecordError(ProtocolError):
+    """A record whose tag, counter or key is wrong. Never says which: it does not know."""
+
+
+class HandshakeError(SecureLinkError):
+    """
+    This attempt to connect failed before a session existed.
+
+    Attributes:
+        code: The `AlertCode` that was sent or received.
+    """
+
+    def __init__(self, message: str, *, code: int = 1, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+class PeerIncompatible(HandshakeError):
+    """Nobody's fault: the two sides differ in version, application or encryption policy."""
+
+
+class NotTrusted(HandshakeError):
+    """
+    The server showed a key that this client has no reason to believe.
+
+    Attributes:
+        fingerprint: Of the key that was shown, `SHA256:...`.
+        expected: Of the key that was expected, or None for an unknown server.
+    """
+
+    def __init__(
+        self, message: str, *, fingerprint: str, expected: str | None = None, hint: str = ""
+    ) -> None:
+        super().__init__(message, code=5, hint=hint)
+        self.fingerprint = fingerprint
+        self.expected = expected
+
+
+class Refused(HandshakeError):
+    """
+    The server refused the session. Raised by `authenticate` hooks to refuse, by `connect()` when refused.
+
+    Attributes:
+        text: The server application's own words; from a peer it is untrusted text, already escaped.
+    """
+
+    def __init__(self, text: str = "", *, code: int = 16, hint: str = "") -> None:
+        super().__init__(text or "the server refused this client", code=code, hint=hint)
+        self.text = text
+
+
+class ConnectionClosed(SecureLinkError):
+    """
+    The session is over.
+
+    Attributes:
+        code: A `CloseCode`.
+        text: The peer application's words, escaped, or "".
+        clean: True when a CLOSE record announced the end, False when the stream just ended.
+    """
+
+    def __init__(
+        self, message: str, *, code: int = 0, text: str = "", clean: bool = False, hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+        self.text = text
+        self.clean = clean
+
+
+class LinkTimeout(SecureLinkError, TimeoutError):
+    """A blocking call reached its deadline. Nothing was lost; it may be called again."""
+
+
+class ConnectFailed(SecureLinkError, OSError):
+    """TCP could not connect, listen or bind."""
+
+    def __str__(self) -> str:
+        return SecureLinkError.__str__(self)
+
+
+class KeyFileError(SecureLinkError):
+    """A key file, trust file or token file cannot be used as it is."""
+
+
+class UnsealError(SecureLinkError):
+    """The sealed packet cannot be accepted. One text for every cause: the cause would help a forger."""

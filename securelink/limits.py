@@ -1,0 +1,93 @@
+"""
+Every bound in one place. Wire constants are part of the protocol; our choices may be changed by options.
+
+Sizes are in bytes, times in seconds, unless the line says otherwise. `MAX_*` is inclusive.
+"""
+
+from __future__ import annotations
+
+# --- wire constants -------------------------------------------------------------------------------
+
+PROTOCOL_VERSION = 1
+MAGIC = b"SECLINK\x1a"  # 8 bytes that open a ClientHello; 0x1a: no text protocol says that
+HEADER_SIZE = 4  # type u8, length u24
+TAG_SIZE = 16  # AES-GCM tag
+TOKEN_SIZE = 16  # a uuid4, as bytes
+TICKET_SIZE = 32  # what a client presents to resume; 256 bits, never guessable
+RANDOM_SIZE = 32  # hello random, as in TLS 1.3
+MAX_FRAME_BODY = 2**24 - 1  # what a u24 length can say
+MAX_HANDSHAKE_BODY = 8 * 1024  # one frame before WELCOME; a full ClientAuth needs about 3.5 KiB
+MAX_CREDENTIALS = 4 * 1024  # the one MessagePack value read before authentication
+MAX_CREDENTIALS_DEPTH = 8  # nesting in it
+AUTH_PADDING = 1024  # SERVER_AUTH and CLIENT_AUTH are padded to multiples: sizes hide key sizes
+MAX_CLOSE_TEXT = 1024  # UTF-8 bytes of a refusal or a kick
+MAX_NAME = 255  # bytes: dialled name, application name, application version
+
+# --- keys (RFC 8017; SP 800-57: 3072 bits is 128-bit strength) --------------------------------------
+
+DEFAULT_RSA_BITS = 3072
+MIN_RSA_BITS = 2048  # accepted, for keys that exist already
+MAX_RSA_BITS = 8192  # a verification beyond costs the victim more than the sender
+MIN_RSA_EXPONENT = 65537
+MAX_RSA_EXPONENT = 2**32 - 1
+
+# --- key update (draft-irtf-cfrg-aead-limits section 7, RFC 9846 5.5) ---------------------------------
+
+UPDATE_BYTES = 2**30  # soft: the sender updates its key at the first of these three
+UPDATE_RECORDS = 2**20
+UPDATE_SECONDS = 3600.0
+HARD_LIMIT_FACTOR = 2  # the sender refuses beyond twice that
+UPDATE_FLOOD_RECORDS = 1000  # receiver: updates nearer than this in records and in one second: a flood
+
+# --- packets ----------------------------------------------------------------------------------------
+
+MAX_PACKET = 2 * 1024 * 1024  # default limit of a frame body after WELCOME; option max_packet
+MAX_ACTION = 255  # characters of an action name
+MAX_WALK_FREE = 64 * 1024  # a record up to this size is decoded without walking it first
+MAX_ELEMENTS = 65_536  # elements in a larger record: 64 Ki objects are about 5 MB
+MAX_DEPTH = 64  # nesting where the stack is not known to be 512 KiB or more
+MIN_DECODE_STACK = 512 * 1024  # msgspec crashes at 256 KiB when nesting reaches the recursion limit
+RECORD_TARGET = 64 * 1024  # packets are joined into one record up to about this size
+
+# --- sessions ---------------------------------------------------------------------------------------
+
+ACK_RECORDS = 64  # an acknowledgement goes out alone after so many records,
+ACK_BYTES = 64 * 1024  # so many bytes
+ACK_SECONDS = 0.2  # or so long
+MAX_UNACKED = 16 * 1024 * 1024  # bytes kept for resume before `send` follows the policy
+MAX_UNSENT = 4 * 1024 * 1024  # bytes not yet taken by the kernel before `send` follows the policy
+HARD_UNSENT = 64 * 1024 * 1024  # bytes; beyond it the session is ended
+MAX_INBOX_RECORDS = 1024  # records that wait for a handler before the connection is not read
+MAX_INBOX_BYTES = 8 * 1024 * 1024
+RUN_PACKETS = 64  # a runner passes a session on after so many packets
+RUN_SECONDS = 0.010  # or so long, if others wait
+
+# --- connections and threads --------------------------------------------------------------------------
+
+MAX_CONNECTIONS = 10_000  # option max_connections
+MAX_HALF_OPEN = 256  # connections without a session; then the busiest address loses its oldest
+MAX_FAILED_PER_ADDRESS = 64  # unfinished and failed handshakes of one address in FAILED_WINDOW; not loopback
+FAILED_WINDOW = 60.0
+MAX_PENDING_SIGNATURES = 256  # hellos that wait for the pool
+HANDSHAKE_SECONDS = 10.0  # one deadline from accept to WELCOME
+AUTHENTICATE_SECONDS = 30.0  # how long an authenticate hook may take beyond that
+CONNECT_SECONDS = 10.0  # default of Client.connect()
+SEND_SECONDS = 30.0  # default of a blocking send
+CLOSE_SECONDS = 5.0  # default of close() and stop()
+HEARTBEAT_SECONDS = 20.0  # default interval of a client's pings
+MIN_HEARTBEAT = 1.0
+MAX_HEARTBEAT = 300.0
+SILENCE_FACTOR = 2.5  # a peer silent for so many heartbeats is gone
+WORKERS = 8  # threads of one loop, leader included; option workers
+MAX_WORKERS = 64
+WATCHDOG_SECONDS = 0.005  # a batch of handlers that runs so long loses the leader token
+TURN_CONNECTIONS = 64  # a turn flushes after so many connections
+TURN_SECONDS = 0.001  # or so long
+MAX_LISTENERS = 64  # listeners of one event
+
+# --- trust and tokens ---------------------------------------------------------------------------------
+
+MAX_TRUST_FILE = 1024 * 1024  # known_servers, authorized_clients, join_tokens.json
+MAX_KEY_FILE = 64 * 1024
+MAX_TOKENS = 10_000  # join tokens of one server
+MAX_SEALED = 16 * 1024 * 1024  # a sealed packet
