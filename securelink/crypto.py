@@ -1,0 +1,404 @@
+"""
+The bridge to the crypto library: key schedule, key exchange, signatures, AES-GCM, OAEP, scrypt.
+
+One suite, no options (protocol version 1): X25519 with ML-KEM-768, AES-256-GCM, SHA-256, RSA-PSS.
+Failures leave this module as errors of `errors.py`. The one exception is `InvalidTag`: the record
+layer calls the AEAD object directly, because a wrapper would cost a function call a record.
+
+Python cannot reliably wipe memory: a secret lives as long as the objects that hold it, and its
+bytes may stay in memory until something else is written there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from collections.abc import Callable
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidTag as InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey as RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey as RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+from .errors import CodecError, ConfigError, ProtocolError, UnsealError
+
+try:
+    from cryptography.hazmat.primitives.asymmetric.mlkem import (
+        MLKEM768PrivateKey,
+        MLKEM768PublicKey,
+    )
+
+    # The module can be there while the OpenSSL below it knows no ML-KEM; only a call tells.
+    MLKEM768PrivateKey.from_seed_bytes(bytes(64))
+except (ImportError, UnsupportedAlgorithm) as error:
+    raise ImportError(
+        "securelink needs ML-KEM-768, which the installed cryptography package does not have; "
+        "install a wheel that has it: pip install 'cryptography>=48'"
+    ) from error
+
+BytesLike = bytes | bytearray | memoryview
+Random = Callable[[int], bytes]
+"""Called with a number, returns so many random bytes: `os.urandom`, or a recording in tests."""
+
+AEAD = AESGCM
+"""AES-GCM with `encrypt(nonce, data, aad)` and `decrypt(...)`, which raises `InvalidTag`."""
+
+HASH_SIZE = 32  # SHA-256; also every secret of the key schedule
+AEAD_KEY_SIZE = 32  # AES-256
+PSS_SALT_SIZE = 32  # as long as the hash, RFC 9846 4.3.3
+LABEL_PREFIX = b"securelink 1 "  # in place of "tls13 ": our keys are no keys of a TLS session
+
+# --- sizes of the hybrid key exchange (FIPS 203 table 3, RFC 7748) --------------------------------
+_MLKEM_SEED_SIZE = 64
+_MLKEM_PUBLIC_SIZE = 1184
+_MLKEM_CIPHERTEXT_SIZE = 1088
+_X25519_SIZE = 32
+CLIENT_SHARE_SIZE = _MLKEM_PUBLIC_SIZE + _X25519_SIZE
+SERVER_SHARE_SIZE = _MLKEM_CIPHERTEXT_SIZE + _X25519_SIZE
+
+_SCRYPT_N = 2**15  # with r=8: 32 MiB and about 0.1 s a password, so a guess costs that as well
+_SCRYPT_MAX_MEMORY = (
+    2**28
+)  # bytes: parameters are read from a file, a typo must not eat the machine
+
+_PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=PSS_SALT_SIZE)
+
+
+# --- hashes ---------------------------------------------------------------------------------------
+
+
+def sha256(data: BytesLike) -> bytes:
+    """SHA-256 of `data`, 32 bytes."""
+    return hashlib.sha256(data).digest()
+
+
+def hmac_sha256(key: bytes, data: BytesLike) -> bytes:
+    """HMAC-SHA-256 of `data` under `key`, 32 bytes (RFC 2104)."""
+    return hmac.digest(key, data, "sha256")
+
+
+def equal(a: BytesLike, b: BytesLike) -> bool:
+    """Compare without telling by the time taken where the two differ; the lengths are no secret."""
+    return hmac.compare_digest(a, b)
+
+
+class Transcript:
+    """The running SHA-256 over all handshake bytes, in the order in which they were sent."""
+
+    __slots__ = ("_hash",)
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def update(self, data: BytesLike) -> None:
+        """Append handshake bytes."""
+        self._hash.update(data)
+
+    def digest(self) -> bytes:
+        """The hash of everything so far, 32 bytes. More may follow."""
+        return self._hash.digest()
+
+    def copy(self) -> Transcript:
+        """An independent transcript with the same past."""
+        twin = Transcript()
+        twin._hash = self._hash.copy()
+        return twin
+
+
+# --- key schedule (RFC 5869, RFC 9846 7.1) --------------------------------------------------------
+
+
+def hkdf_extract(salt: bytes, ikm: bytes) -> bytes:
+    """HKDF-Extract: a 32-byte key from input key material. An empty salt counts as 32 zeros."""
+    return hmac_sha256(salt, ikm)
+
+
+def hkdf_expand(prk: bytes, info: bytes, length: int) -> bytes:
+    """
+    HKDF-Expand: `length` bytes from a pseudorandom key.
+
+    Raises:
+        ConfigError: `length` is not in 0..8160 (255 hash values).
+    """
+    _check_length(length)
+    output = block = b""
+    counter = 1
+    while len(output) < length:
+        block = hmac_sha256(prk, block + info + bytes((counter,)))
+        output += block
+        counter += 1
+    return output[:length]
+
+
+def hkdf_expand_label(
+    secret: bytes, label: bytes, context: bytes, length: int, prefix: bytes = LABEL_PREFIX
+) -> bytes:
+    """
+    HKDF-Expand-Label of RFC 9846 7.1.
+
+    HkdfLabel: length u16 | size u8, prefix + label | size u8, context.
+
+    Args:
+        secret: A secret of the key schedule.
+        label: What the result is for.
+        context: A transcript hash, or empty.
+        length: Bytes wanted.
+        prefix: Ours, unless a published TLS vector is checked.
+
+    Raises:
+        ConfigError: Label or context is longer than 255 bytes, or `length` out of range.
+    """
+    full_label = prefix + label
+    if len(full_label) > 255 or len(context) > 255:
+        raise ConfigError("label and context of a derived key have at most 255 bytes each")
+    _check_length(length)
+    sized_label = len(full_label).to_bytes(1) + full_label
+    sized_context = len(context).to_bytes(1) + context
+    return hkdf_expand(secret, length.to_bytes(2) + sized_label + sized_context, length)
+
+
+def derive_secret(
+    secret: bytes, label: bytes, transcript_hash: bytes, prefix: bytes = LABEL_PREFIX
+) -> bytes:
+    """
+    Derive-Secret of RFC 9846 7.1: 32 bytes bound to the handshake so far.
+
+    Unlike the RFC's function it takes the hash, not the messages.
+    """
+    return hkdf_expand_label(secret, label, transcript_hash, HASH_SIZE, prefix)
+
+
+def _check_length(length: int) -> None:
+    if not 0 <= length <= 255 * HASH_SIZE:
+        raise ConfigError(f"HKDF gives 0 to {255 * HASH_SIZE} bytes, not {length}")
+
+
+# --- key exchange: X25519MLKEM768 -----------------------------------------------------------------
+
+
+class ClientShare:
+    """
+    The client's half of one key exchange: two fresh key pairs, good for one answer.
+
+    Wire: ML-KEM-768 encapsulation key 1184 | X25519 public key 32 (draft-ietf-tls-ecdhe-mlkem).
+
+    Attributes:
+        public: What goes into the ClientHello, 1216 bytes.
+    """
+
+    __slots__ = ("_keys", "public")
+
+    def __init__(self, random: Random = os.urandom) -> None:
+        kem = MLKEM768PrivateKey.from_seed_bytes(_draw(random, _MLKEM_SEED_SIZE))
+        ecdh = X25519PrivateKey.from_private_bytes(_draw(random, _X25519_SIZE))
+        self._keys: tuple[MLKEM768PrivateKey, X25519PrivateKey] | None = (kem, ecdh)
+        self.public = kem.public_key().public_bytes_raw() + ecdh.public_key().public_bytes_raw()
+
+    def finish(self, server_share: bytes) -> bytes:
+        """
+        Complete the exchange with the server's answer and forget the private keys.
+
+        A changed ML-KEM ciphertext is not noticed here: by design it gives another secret
+        (FIPS 203, implicit rejection), and the server's first sealed record then fails.
+
+        Args:
+            server_share: ML-KEM ciphertext 1088 | X25519 public key 32.
+
+        Returns:
+            ML-KEM secret 32 | X25519 secret 32.
+
+        Raises:
+            CodecError: The share has the wrong size.
+            ProtocolError: The X25519 key is one of those that make the secret zero.
+            ConfigError: This key share was answered before.
+        """
+        if self._keys is None:
+            raise ConfigError("a key share completes one exchange only", hint="make a new one")
+        kem, ecdh = self._keys
+        self._keys = None
+        ciphertext, point = _split(server_share, _MLKEM_CIPHERTEXT_SIZE, "server")
+        return kem.decapsulate(ciphertext) + _x25519(ecdh, point)
+
+
+def answer_key_share(client_share: bytes, random: Random = os.urandom) -> tuple[bytes, bytes]:
+    """
+    Do the server's half of the key exchange.
+
+    Args:
+        client_share: `ClientShare.public` of the peer, untrusted.
+        random: Where the X25519 key comes from; ML-KEM draws from the crypto library.
+
+    Returns:
+        The server share for `ClientShare.finish()`, 1120 bytes, and the secret, 64 bytes.
+
+    Raises:
+        CodecError: The share has the wrong size.
+        ProtocolError: It holds no valid ML-KEM key, or an X25519 key that makes the secret zero.
+    """
+    encapsulation_key, point = _split(client_share, _MLKEM_PUBLIC_SIZE, "client")
+    ecdh = X25519PrivateKey.from_private_bytes(_draw(random, _X25519_SIZE))
+    ecdh_secret = _x25519(ecdh, point)
+    # By its global name: tests put a recorded answer here.
+    kem_secret, ciphertext = mlkem_encapsulate(encapsulation_key)
+    return ciphertext + ecdh.public_key().public_bytes_raw(), kem_secret + ecdh_secret
+
+
+def mlkem_encapsulate(encapsulation_key: bytes) -> tuple[bytes, bytes]:
+    """
+    ML-KEM-768 encapsulation with the library's own randomness (FIPS 203, algorithm 20).
+
+    Returns:
+        The secret, 32 bytes, and its ciphertext, 1088 bytes.
+
+    Raises:
+        ProtocolError: Wrong size, or a coefficient that is not reduced (the check of FIPS 203 7.2).
+    """
+    try:
+        return MLKEM768PublicKey.from_public_bytes(encapsulation_key).encapsulate()
+    except ValueError:
+        raise ProtocolError("the peer's ML-KEM key is not valid") from None
+
+
+def _draw(random: Random, size: int) -> bytes:
+    drawn = random(size)
+    # A source that falls short would weaken every key: never go on with what it gave.
+    if len(drawn) != size:
+        raise ConfigError(f"the random source gave {len(drawn)} bytes instead of {size}")
+    return drawn
+
+
+def _split(share: bytes, kem_size: int, side: str) -> tuple[bytes, bytes]:
+    expected = kem_size + _X25519_SIZE
+    if len(share) != expected:
+        raise CodecError(f"the {side}'s key share has {len(share)} bytes instead of {expected}")
+    return share[:kem_size], share[kem_size:]
+
+
+def _x25519(private: X25519PrivateKey, their_public: bytes) -> bytes:
+    try:
+        # Refuses the all-zero result, as RFC 9846 7.4.2 demands: points of small order would let
+        # the peer choose the secret.
+        return private.exchange(X25519PublicKey.from_public_bytes(their_public))
+    except ValueError:
+        raise ProtocolError("the peer's X25519 key is not valid") from None
+
+
+# --- signatures: RSASSA-PSS, SHA-256, MGF1-SHA-256, salt 32 (RFC 8017 8.1) ------------------------
+
+
+def signature_input(context: bytes, transcript_hash: bytes) -> bytes:
+    """
+    What a handshake signature signs: 64 spaces | context | 0x00 | transcript hash (RFC 9846 4.5.2).
+
+    The spaces keep a signature from being read as one over a hello of an old TLS, the context keeps
+    the two sides' signatures apart.
+    """
+    return b" " * 64 + context + b"\0" + transcript_hash
+
+
+def pss_sign(private_key: RSAPrivateKey, message: bytes) -> bytes:
+    """
+    Sign `message` with a fresh salt. The signature is as long as the key's modulus.
+
+    Raises:
+        ConfigError: The key is too small for the hash and the salt.
+    """
+    try:
+        return private_key.sign(message, _PSS, hashes.SHA256())
+    except ValueError:
+        raise ConfigError(f"a key of {private_key.key_size} bits cannot sign") from None
+
+
+def pss_verify(public_key: RSAPublicKey, signature: bytes, message: bytes) -> None:
+    """
+    Check a signature. Returning is the success; every failure is the same error.
+
+    Raises:
+        ProtocolError: Wrong key, message, signature length or hash, or a salt not of 32 bytes.
+    """
+    try:
+        public_key.verify(signature, message, _PSS, hashes.SHA256())
+    except (InvalidSignature, ValueError):
+        raise ProtocolError("the signature is not valid") from None
+
+
+# --- AES-256-GCM, RSA-OAEP, scrypt ----------------------------------------------------------------
+
+
+def new_aead(key: bytes) -> AEAD:
+    """
+    AES-256-GCM under `key`.
+
+    Raises:
+        ConfigError: The key has not 32 bytes; a shorter one would silently be AES-128.
+    """
+    if len(key) != AEAD_KEY_SIZE:
+        raise ConfigError(f"an AES-256 key has {AEAD_KEY_SIZE} bytes, not {len(key)}")
+    return AESGCM(key)
+
+
+def oaep_encrypt(public_key: RSAPublicKey, plaintext: bytes, label: bytes) -> bytes:
+    """
+    RSAES-OAEP with SHA-256 and MGF1-SHA-256 (RFC 8017 7.1).
+
+    Args:
+        public_key: Of the one who may read it.
+        plaintext: A secret; at most the modulus size less 66 bytes.
+        label: What it is for; decryption demands the same.
+
+    Raises:
+        ConfigError: The plaintext is too long for this key.
+    """
+    try:
+        return public_key.encrypt(plaintext, _oaep(label))
+    except ValueError:
+        raise ConfigError(
+            f"{len(plaintext)} bytes are too long for one RSA block of {public_key.key_size} bits"
+        ) from None
+
+
+def oaep_decrypt(private_key: RSAPrivateKey, ciphertext: bytes, label: bytes) -> bytes:
+    """
+    Undo `oaep_encrypt()`.
+
+    Raises:
+        UnsealError: Wrong key, label, length or content; never says which, as that helps a forger.
+    """
+    try:
+        return private_key.decrypt(ciphertext, _oaep(label))
+    except ValueError:
+        raise UnsealError("this cannot be decrypted with this key") from None
+
+
+def _oaep(label: bytes) -> padding.OAEP:
+    return padding.OAEP(
+        mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=label or None
+    )
+
+
+def scrypt(password: bytes, salt: bytes, n: int = _SCRYPT_N, r: int = 8, p: int = 1) -> bytes:
+    """
+    Derive 32 bytes from a password, slowly and with much memory (RFC 7914).
+
+    Args:
+        password: As typed, encoded.
+        salt: Random, at least 16 bytes, another one for each password.
+        n: Cost, a power of two; memory is 128 * n * r bytes, 32 MiB by default.
+        r: Block size.
+        p: Parallelism; multiplies the time only.
+
+    Raises:
+        ConfigError: The parameters are not possible, or need more than 256 MiB.
+    """
+    if 128 * n * r > _SCRYPT_MAX_MEMORY:
+        raise ConfigError(f"scrypt with n={n}, r={r} needs more than 256 MiB")
+    try:
+        return Scrypt(salt=salt, length=32, n=n, r=r, p=p).derive(password)
+    except (ValueError, OverflowError, MemoryError):
+        raise ConfigError(f"scrypt cannot work with n={n}, r={r}, p={p}") from None
