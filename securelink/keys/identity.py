@@ -1,0 +1,339 @@
+"""Identities: an RSA private key, the files it lives in, and what may be done with it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NoReturn
+
+import rsa
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import (
+    RSAPrivateNumbers,
+    RSAPublicNumbers,
+    generate_private_key,
+)
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    KeySerializationEncryption,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+    load_ssh_private_key,
+)
+
+from .. import crypto
+from ..errors import ConfigError, KeyFileError
+from ..limits import DEFAULT_RSA_BITS, MAX_KEY_FILE, MAX_RSA_BITS, MIN_RSA_BITS, MIN_RSA_EXPONENT
+from .files import (
+    PUBLIC_MODE,
+    AnyPath,
+    NewFile,
+    absolute,
+    create_files,
+    exists,
+    make_folder,
+    read_file,
+)
+from .public import PublicKey, key_fault, pss_fault
+
+Passphrase = str | bytes | None
+
+_OTHERS = 0o077  # any permission of group and others
+_NAME = re.compile(r"\w[\w.@-]{0,99}")  # a name becomes a file name: no separators, no leading dot
+_MAKE_ANOTHER = "make another key with createEncryptKeys()"
+
+
+class Identity:
+    """
+    A private key: what proves who we are.
+
+    Its bytes are in no repr, log or error, and it cannot be pickled: `save()`, `to_pkcs1_pem()` and
+    `to_rsa()` are the ways out.
+
+    Attributes:
+        public: The key that others may see.
+        path: The file it was loaded from or saved to, or None.
+    """
+
+    __slots__ = ("_key", "path", "public")
+
+    def __init__(self, key: crypto.RSAPrivateKey, *, path: Path | None = None) -> None:
+        self._key = key
+        self.public = PublicKey(key.public_key())
+        self.path = path
+
+    @classmethod
+    def generate(cls, bits: int = DEFAULT_RSA_BITS) -> Identity:
+        """
+        Make a new key. Takes up to a few seconds.
+
+        Raises:
+            ConfigError: The size is not from 2048 to 8192.
+        """
+        if not MIN_RSA_BITS <= bits <= MAX_RSA_BITS:
+            raise ConfigError(f"an RSA key has {MIN_RSA_BITS} to {MAX_RSA_BITS} bits, not {bits}")
+        return cls(generate_private_key(MIN_RSA_EXPONENT, bits))
+
+    @classmethod
+    def load(cls, path: AnyPath, passphrase: Passphrase = None) -> Identity:
+        """
+        Read a private key file.
+
+        Args:
+            path: PKCS#8, PKCS#1 or OpenSSH.
+            passphrase: Needed only if the file is encrypted.
+
+        Raises:
+            KeyFileError: It is missing, unreadable, readable by other users, damaged, encrypted
+                with another passphrase, or no key that can be used.
+        """
+        path = absolute(path)
+        data = read_file(path, MAX_KEY_FILE, forbidden=_OTHERS)
+        identity = cls.from_pem(data, passphrase, source=str(path))
+        identity.path = path
+        return identity
+
+    @classmethod
+    def from_pem(
+        cls, data: bytes, passphrase: Passphrase = None, *, source: str = "the key"
+    ) -> Identity:
+        """
+        Read a private key as files hold it.
+
+        Args:
+            data: PEM: PKCS#8 (`PRIVATE KEY`), PKCS#1 (`RSA PRIVATE KEY`) or OpenSSH.
+            passphrase: Needed only if it is encrypted.
+            source: What to call it in an error.
+
+        Raises:
+            KeyFileError: It is none of these, the passphrase is wrong or missing, or the key is
+                outside the key policy.
+        """
+        key = _read_private(data, passphrase, source)
+        if not isinstance(key, crypto.RSAPrivateKey):
+            kind = type(key).__name__.removesuffix("PrivateKey")
+            fault = f"it is an {kind} key, not an RSA key"
+        else:
+            fault = key_fault(key.public_key()) or pss_fault(data)
+        if fault:
+            raise KeyFileError(f"{source} cannot be used: {fault}", hint=_MAKE_ANOTHER)
+        assert isinstance(key, crypto.RSAPrivateKey)
+        return cls(key)
+
+    @classmethod
+    def from_rsa(cls, key: rsa.PrivateKey) -> Identity:
+        """
+        Take over a key object of the python-rsa package.
+
+        Raises:
+            ConfigError: It is not one, its numbers do not fit together, or the policy forbids it.
+        """
+        if not isinstance(key, rsa.PrivateKey):
+            raise ConfigError(f"from_rsa() takes an rsa.PrivateKey, not {type(key).__name__}")
+        public = RSAPublicNumbers(key.e, key.n)
+        try:
+            private = RSAPrivateNumbers(
+                p=key.p,
+                q=key.q,
+                d=key.d,
+                dmp1=key.exp1,
+                dmq1=key.exp2,
+                iqmp=key.coef,
+                public_numbers=public,
+            ).private_key()
+        except ValueError:
+            raise ConfigError("the numbers of this rsa.PrivateKey do not fit together") from None
+        return cls(private)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the public key, `SHA256:...`, exactly as `ssh-keygen -lf` prints it."""
+        return self.public.fingerprint
+
+    def save(
+        self, directory: AnyPath, name: str, passphrase: Passphrase = None
+    ) -> tuple[Path, Path]:
+        """
+        Write `<name>_private.pem` (PKCS#8, mode 0600) and `<name>_public.pem` into a folder.
+
+        Both files appear complete or not at all. Existing ones are never overwritten. A folder that
+        does not exist is created for its owner only.
+
+        Args:
+            directory: The folder.
+            name: Letters, digits, and `_ . @ -` after the first.
+            passphrase: Encrypts the private key.
+
+        Returns:
+            The paths of the private and of the public key.
+
+        Raises:
+            ConfigError: The name cannot be part of a file name, or the passphrase is empty.
+            KeyFileError: One of the files exists, or they cannot be written.
+        """
+        private_path, public_path = key_paths(directory, name)
+        encryption = _encryption(passphrase)
+        pem = self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+        _refuse_existing(private_path, public_path)
+        make_folder(private_path.parent)
+        create_files(
+            [NewFile(private_path, pem), NewFile(public_path, self.public.to_pem(), PUBLIC_MODE)]
+        )
+        self.path = private_path
+        return private_path, public_path
+
+    def sign(self, message: bytes) -> bytes:
+        """Sign a message (RSA-PSS, SHA-256, salt 32)."""
+        return crypto.pss_sign(self._key, message)
+
+    def decrypt(self, ciphertext: bytes, label: bytes) -> bytes:
+        """
+        Undo `PublicKey.encrypt()`.
+
+        Raises:
+            UnsealError: Wrong key, label or content; never says which.
+        """
+        return crypto.oaep_decrypt(self._key, ciphertext, label)
+
+    def to_pkcs1_pem(self) -> bytes:
+        """PEM, `RSA PRIVATE KEY` (PKCS#1), not encrypted: the form that python-rsa knows."""
+        return self._key.private_bytes(
+            Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
+        )
+
+    def to_rsa(self) -> rsa.PrivateKey:
+        """A key object of the python-rsa package, whose operations are not constant time."""
+        numbers = self._key.private_numbers()
+        public = numbers.public_numbers
+        return rsa.PrivateKey(public.n, public.e, numbers.d, numbers.p, numbers.q)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an Identity holds a private key and cannot be pickled or copied")
+
+    def __repr__(self) -> str:
+        return f"<Identity {self.fingerprint}>"
+
+
+def createEncryptKeys(  # noqa: N802  # the public name of this function and of the command
+    directory: AnyPath = "keys",
+    name: str = "server",
+    bits: int = DEFAULT_RSA_BITS,
+    passphrase: Passphrase = None,
+) -> Identity:
+    """
+    Make a new key pair and write it down: `keys/server_private.pem` and `keys/server_public.pem`.
+
+    Args:
+        directory: The folder; created for its owner only if it does not exist.
+        name: What the file names begin with. Server and clients need keys of their own.
+        bits: Size of the key, 2048 to 8192.
+        passphrase: Encrypts the private key.
+
+    Raises:
+        ConfigError: The name, the size or the passphrase cannot be used.
+        KeyFileError: Such files exist already (they are never overwritten), or cannot be written.
+    """
+    _refuse_existing(*key_paths(directory, name))  # before the seconds that a large key takes
+    identity = Identity.generate(bits)
+    identity.save(directory, name, passphrase)
+    return identity
+
+
+def load_or_create(
+    directory: AnyPath = "keys", name: str = "server", passphrase: Passphrase = None
+) -> tuple[Identity, bool]:
+    """
+    Load the identity of that name, or make one if there is none.
+
+    Two programs that start at the same time end up with the same key.
+
+    Returns:
+        The identity, and whether it is new.
+
+    Raises:
+        ConfigError: The name cannot be part of a file name.
+        KeyFileError: It can neither be loaded nor created. A public key without its private key
+            is not replaced: others may have written its fingerprint down.
+    """
+    private_path, _ = key_paths(directory, name)
+    if not exists(private_path):
+        try:
+            return createEncryptKeys(directory, name, passphrase=passphrase), True
+        except KeyFileError:
+            if not exists(private_path):
+                raise
+            # Another program was faster: its key is the one.
+    return Identity.load(private_path, passphrase), False
+
+
+def key_paths(directory: AnyPath, name: str) -> tuple[Path, Path]:
+    """
+    Where the private and the public key of that name are.
+
+    Raises:
+        ConfigError: The name cannot be part of a file name.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"{name!r} cannot be the name of a key",
+            hint="use letters and digits, and _ . @ - after the first",
+        )
+    folder = absolute(directory)
+    return folder / f"{name}_private.pem", folder / f"{name}_public.pem"
+
+
+def _refuse_existing(private_path: Path, public_path: Path) -> None:
+    if exists(private_path):
+        raise KeyFileError(
+            f"{private_path} exists already and is never overwritten",
+            hint="load it with Identity.load(), or choose another name",
+        )
+    if exists(public_path):
+        raise KeyFileError(
+            f"{public_path} exists already, but its private key {private_path.name} is missing",
+            hint="put the private key back, or remove the public key to start with a new one",
+        )
+
+
+def _encryption(passphrase: Passphrase) -> KeySerializationEncryption:
+    if passphrase is None:
+        return NoEncryption()
+    return BestAvailableEncryption(_passphrase_bytes(passphrase))
+
+
+def _passphrase_bytes(passphrase: str | bytes) -> bytes:
+    encoded = passphrase.encode() if isinstance(passphrase, str) else passphrase
+    if not encoded:
+        raise ConfigError("the passphrase is empty", hint="leave it out to store the key without")
+    return encoded
+
+
+def _read_private(data: bytes, passphrase: Passphrase, source: str) -> object:
+    """The key object in a private PEM; the type of key is not checked yet."""
+    if b"PRIVATE KEY-----" not in data and (b"PUBLIC KEY-----" in data or b"ssh-rsa " in data[:16]):
+        raise KeyFileError(f"{source} is a public key", hint="give the private key")
+    load = load_ssh_private_key if b"BEGIN OPENSSH" in data else load_pem_private_key
+    try:
+        # First without: that tells a damaged file from a wrong passphrase.
+        return load(data, None)
+    except TypeError:
+        pass  # it is encrypted
+    except (ValueError, UnsupportedAlgorithm):
+        raise KeyFileError(
+            f"{source} is damaged, or not a private key in PEM form",
+            hint="restore it from a backup, or make a new key under another name",
+        ) from None
+    if passphrase is None:
+        raise KeyFileError(f"{source} is protected by a passphrase", hint="give its passphrase")
+    secret = _passphrase_bytes(passphrase)
+    try:
+        return load(data, secret)
+    except ValueError:
+        raise KeyFileError(f"wrong passphrase for {source}", hint="try again") from None
+    except UnsupportedAlgorithm:
+        raise KeyFileError(
+            f"{source} is encrypted in a way that cannot be read here",
+            hint=f"convert a copy of it with: ssh-keygen -p -m PKCS8 -f {source}",
+        ) from None
