@@ -1,0 +1,133 @@
+"""`authorized_clients`: the keys of the clients that a server admits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import ConfigError
+from ..keys import fingerprint_digest
+from ..keys.files import AnyPath
+from ..limits import MAX_NAME
+from .entries import TextFile, checked_comment, entry_line
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizedClient:
+    """A line of `authorized_clients`."""
+
+    fingerprint: str
+    name: str
+    comment: str = ""
+
+    def line(self) -> str:
+        """The line as the file holds it."""
+        return entry_line(f"{self.fingerprint} {self.name}", self.comment)
+
+    @classmethod
+    def parse(cls, fields: str, comment: str) -> AuthorizedClient:
+        """
+        Read a line.
+
+        Raises:
+            ConfigError: It is no entry of this file.
+        """
+        fingerprint, *rest = fields.split(maxsplit=1)
+        fingerprint_digest(fingerprint)
+        if not rest:
+            raise ConfigError("a line is 'SHA256:... name', and the name is missing")
+        return cls(fingerprint, client_name(rest[0]), comment)
+
+
+class AuthorizedClients:
+    """
+    The clients a server admits, by the fingerprint of their key, and what they are called.
+
+    Args:
+        path: The file; it may not exist yet.
+    """
+
+    def __init__(self, path: AnyPath) -> None:
+        self._file = TextFile(path, AuthorizedClient.parse, "Clients that may enter, by key.")
+
+    @property
+    def path(self) -> Path:
+        """The file, absolute."""
+        return self._file.path
+
+    def entries(self) -> list[AuthorizedClient]:
+        """
+        All entries, in the order of the file.
+
+        Raises:
+            KeyFileError: The file is damaged or cannot be read.
+        """
+        return self._file.read()
+
+    def allows(self, fingerprint: str) -> str | None:
+        """
+        The name of an authorized client, or None. Reads the file each time: revoking works at once.
+
+        Raises:
+            KeyFileError: The file is damaged or cannot be read.
+        """
+        for entry in self.entries():
+            if entry.fingerprint == fingerprint:
+                return entry.name
+        return None
+
+    def authorize(self, fingerprint: str, name: str, *, comment: str | None = None) -> None:
+        """
+        Let a client in. Doing it again under the same name changes nothing.
+
+        Args:
+            fingerprint: Of the client's key, `SHA256:...`.
+            name: What the server calls it; one line without `#`. Several keys may share a name.
+            comment: For people; by default the date of today.
+
+        Raises:
+            ConfigError: One of them cannot be such, or the key is authorized under another name.
+            KeyFileError: The file is damaged or cannot be written.
+            LimitExceeded: The file is full.
+        """
+        fingerprint_digest(fingerprint)
+        name = client_name(name)
+        text = checked_comment(comment)
+
+        def same(entry: AuthorizedClient) -> bool:
+            if entry.fingerprint != fingerprint:
+                return False
+            if entry.name != name:
+                raise ConfigError(
+                    f"{fingerprint} is authorized already, as {entry.name!r}",
+                    hint="revoke it first to give it another name",
+                )
+            return True
+
+        self._file.add(AuthorizedClient(fingerprint, name, text), same)
+
+    def revoke(self, fingerprint_or_name: str) -> bool:
+        """
+        Remove a client by its fingerprint, or all keys of a name. Returns whether there was one.
+
+        Raises:
+            KeyFileError: The file is damaged or cannot be written.
+        """
+        return self._file.remove(
+            lambda entry: fingerprint_or_name in (entry.fingerprint, entry.name)
+        )
+
+
+def client_name(name: str) -> str:
+    """
+    Check the name of a client; spaces around it are dropped.
+
+    Raises:
+        ConfigError: It is empty, too long, or cannot be written on a line.
+    """
+    name = name.strip()
+    if not name or "#" in name or not name.isprintable():
+        raise ConfigError(f"{name!r} is not a name: it needs printable characters without '#'")
+    if len(name.encode()) > MAX_NAME:
+        raise ConfigError(f"a name has at most {MAX_NAME} bytes")
+    return name

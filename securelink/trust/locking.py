@@ -1,0 +1,158 @@
+"""Updates of small text files that threads and processes share: one at a time, all or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import KeyFileError, LimitExceeded
+from ..keys.files import (
+    POSIX,
+    PRIVATE_MODE,
+    AnyPath,
+    NewFile,
+    absolute,
+    make_folder,
+    mapped_errors,
+    read_file,
+    sync_folder,
+    write_temporary,
+)
+from ..limits import MAX_TRUST_FILE
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+LOCK_SECONDS = 10.0  # an update takes milliseconds: whoever holds a lock for so long is stuck
+_LOCK_PAUSE = 0.01
+_OTHERS_WRITE = 0o022
+_BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # what the systems call "somebody has it"
+
+
+class LockedFile:
+    """
+    A file that nobody else updates meanwhile.
+
+    Attributes:
+        path: The file itself, after symbolic links.
+        data: What it holds, b"" if it does not exist. Set it to replace the file.
+    """
+
+    __slots__ = ("data", "path")
+
+    def __init__(self, path: Path, data: bytes) -> None:
+        self.path = path
+        self.data = data
+
+
+@contextlib.contextmanager
+def locked_update(path: AnyPath, *, timeout: float = LOCK_SECONDS) -> Iterator[LockedFile]:
+    """
+    Read, change and replace a file while no other thread or process does.
+
+    The file is replaced in one step when the block ends and `data` was changed; readers, who take
+    no lock, see the old file or the new one. After an exception in the block it is as it was.
+
+    Args:
+        path: The file; its folder is created if need be. Beside it `<path>.lock` appears and stays.
+        timeout: How long to wait for the lock, in seconds.
+
+    Raises:
+        KeyFileError: The file cannot be read or replaced, or its lock stayed taken.
+        LimitExceeded: The new content is larger than `MAX_TRUST_FILE`.
+    """
+    target = Path(os.path.realpath(absolute(path)))
+    make_folder(target.parent)
+    with _lock(target.with_name(target.name + ".lock"), timeout):
+        before = read_trust_file(target)
+        file = LockedFile(target, before)
+        yield file
+        if file.data != before:
+            _replace(target, file.data)
+
+
+def read_trust_file(path: AnyPath) -> bytes:
+    """
+    Read a file as `locked_update()` does, without the lock. b"" if it does not exist.
+
+    Raises:
+        KeyFileError: It exists and cannot be read, is too large, or other users can change it.
+    """
+    try:
+        return read_file(absolute(path), MAX_TRUST_FILE, forbidden=_OTHERS_WRITE)
+    except KeyFileError as error:
+        # Only this one failure means "nothing written yet"; asking `exists()` would also say so of
+        # a folder that must not be entered.
+        if isinstance(error.__cause__, FileNotFoundError):
+            return b""
+        raise
+
+
+@contextlib.contextmanager
+def _lock(path: Path, timeout: float) -> Iterator[None]:
+    # The lock is on a file of its own: the real one is replaced, and a lock on it with it. It is
+    # never removed: who waits for it could then hold a lock that nobody else can see.
+    with mapped_errors("lock", path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE_MODE)
+    try:
+        deadline = time.monotonic() + timeout
+        while not _try_lock(descriptor, path):
+            if time.monotonic() >= deadline:
+                raise KeyFileError(
+                    f"another program has kept {path} locked for {timeout:g} s",
+                    hint="end that program and try again",
+                )
+            time.sleep(_LOCK_PAUSE)
+        yield
+    finally:
+        os.close(descriptor)  # releases the lock
+
+
+def _try_lock(descriptor: int, path: Path) -> bool:
+    try:
+        if sys.platform == "win32":
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _BUSY:
+            return False
+        with mapped_errors("lock", path):
+            raise
+    return True
+
+
+def _replace(path: Path, data: bytes) -> None:
+    if len(data) > MAX_TRUST_FILE:
+        raise LimitExceeded(
+            f"{path} would grow to {len(data)} bytes, at most {MAX_TRUST_FILE} are allowed",
+            limit="MAX_TRUST_FILE",
+            hint="remove entries that are no longer needed",
+        )
+    with mapped_errors("write", path):
+        source = write_temporary(NewFile(path, data))
+        try:
+            _rename_over(source, path)
+        except BaseException:
+            source.unlink(missing_ok=True)
+            raise
+    sync_folder(path.parent)
+
+
+def _rename_over(source: Path, path: Path) -> None:
+    # Windows refuses while somebody reads the old file; reading takes no longer than a moment.
+    for _ in range(0 if POSIX else 50):
+        try:
+            os.replace(source, path)
+        except PermissionError:
+            time.sleep(_LOCK_PAUSE)
+        else:
+            return
+    os.replace(source, path)
