@@ -47,6 +47,9 @@ MAX_WALK_FREE = 64 * 1024  # a record up to this size is decoded without walking
 MAX_ELEMENTS = 65_536  # elements in a larger record: 64 Ki objects are about 5 MB
 MAX_DEPTH = 64  # nesting where the stack is not known to be 512 KiB or more
 MIN_DECODE_STACK = 512 * 1024  # msgspec crashes at 256 KiB when nesting reaches the recursion limit
+STACK_PER_LEVEL = 512  # bytes; msgspec needs 300 to 320 a level, the rest is for what called it
+PACKET_WALK_FREE = 4 * 1024  # a packet up to this size is decoded without walking it first
+MAX_ARRAY_KEYS = 256  # arrays as map keys in a larger packet: tuple hashes can be made to collide
 RECORD_TARGET = 64 * 1024  # packets are joined into one record up to about this size
 
 # --- sessions ---------------------------------------------------------------------------------------

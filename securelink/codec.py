@@ -1,0 +1,272 @@
+"""
+Packets as bytes.
+
+A record carries `packets`: one MessagePack array of packets, each an array of six fields: action,
+data, headers, created, id, reply_to. A packet is encoded once, however many sessions get it, and a
+record is decoded by one call.
+
+Nothing a peer sends does worse than raise `CodecError`. msgspec refuses almost all of it by itself;
+what it leaves to us is found by `walk()`. Small packets, by far the most, are too short to do harm
+and are not walked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+import msgspec
+
+from .errors import CodecError
+from .frames import FrameBuffer, frame_header
+from .limits import (
+    MAX_ACTION,
+    MAX_CREDENTIALS,
+    MAX_CREDENTIALS_DEPTH,
+    MAX_DEPTH,
+    MAX_ELEMENTS,
+    MAX_WALK_FREE,
+    PACKET_WALK_FREE,
+)
+from .stack import allowed_levels, safe_levels
+from .walk import walk
+
+__all__ = [
+    "FrameBuffer",
+    "Packet",
+    "decode_packets",
+    "decode_value",
+    "encode_packet",
+    "encode_value",
+    "frame_header",
+    "join_packets",
+    "walk",
+]
+
+_MAX_ID = 2**63 - 1
+_ID = Annotated[int, msgspec.Meta(ge=0, le=_MAX_ID)]
+
+
+class Packet(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    """
+    One message between applications.
+
+    Wire: a MessagePack array of these six fields in this order. A shorter array leaves the rest at
+    their defaults, a longer one is refused.
+
+    Attributes:
+        action: What the packet is about, 1 to 255 characters; handlers are chosen by it.
+        data: None, bool, int (64 bits), float, str, bytes, datetime with a time zone, and lists and
+            dicts of these. Tuples arrive as lists. More than 64 levels of nesting may be refused.
+        headers: Further fields, by name, beside the data.
+        created: When it was made, in seconds since 1970; 0.0 when nobody said.
+        id: Number of a request, unique in its session and direction.
+        reply_to: The `id` of the request that this packet answers.
+    """
+
+    # Garbage collection stays on (gc=False would be faster): data may refer back to its packet.
+    action: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ACTION)]
+    data: Any = None
+    headers: dict[str, Any] | None = None
+    created: float = 0.0
+    id: _ID | None = None
+    reply_to: _ID | None = None
+
+
+def _refuse_extension(code: int, _data: memoryview) -> NoReturn:
+    raise CodecError(f"MessagePack extension type {code} is not allowed in a packet")
+
+
+# One of each for all threads: they keep nothing between calls, every call has its own buffer.
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[Packet], ext_hook=_refuse_extension).decode
+_decode_any = msgspec.msgpack.Decoder(Any, ext_hook=_refuse_extension).decode
+_split = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+
+
+# --- packets --------------------------------------------------------------------------------------
+
+
+def encode_packet(packet: Packet) -> bytes:
+    """
+    Encode one packet, as an item of a record. The result can be sent to any number of sessions.
+
+    Raises:
+        CodecError: The packet cannot travel: a field of the wrong type, data that MessagePack
+            cannot express, or more than a receiver accepts.
+    """
+    action = packet.action
+    if not isinstance(action, str) or not 0 < len(action) <= MAX_ACTION:
+        raise _bad_action(action)
+    if (
+        type(packet.created) is not float
+        or packet.headers is not None
+        or packet.id is not None
+        or packet.reply_to is not None
+    ):
+        _check_fields(packet)
+    try:
+        encoded = _encode(packet)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise _cannot_encode(error) from error
+    if len(encoded) > PACKET_WALK_FREE:
+        # What a receiver would refuse ends the connection there; here it is an error one can read.
+        walk(encoded, MAX_ELEMENTS - 1)
+    return encoded
+
+
+def join_packets(packets: Sequence[bytes]) -> bytes:
+    """
+    Put encoded packets into one record.
+
+    The limit on elements holds for a record above `MAX_WALK_FREE` bytes: such a record should have
+    one packet only, which `encode_packet()` has checked.
+    """
+    count = len(packets)
+    if count < 16:
+        return b"".join((_FIXARRAY[count], *packets))
+    if count < 2**16:
+        return b"".join((b"\xdc", count.to_bytes(2, "big"), *packets))
+    return b"".join((b"\xdd", count.to_bytes(4, "big"), *packets))
+
+
+_FIXARRAY = [bytes([0x90 + count]) for count in range(16)]
+
+
+def decode_packets(data: bytes | memoryview) -> list[Packet]:
+    """
+    Decode a record.
+
+    Duplicate map keys (the last wins) and NaN are accepted.
+
+    Raises:
+        CodecError: The record breaks a rule; nothing of it is used.
+    """
+    size = len(data)
+    if size > PACKET_WALK_FREE or size > safe_levels():  # n bytes nest no deeper than n levels
+        _inspect(data, size)
+    try:
+        return _decode(data)
+    except CodecError:
+        raise
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise _cannot_decode("record", error) from None
+
+
+def _inspect(data: bytes | memoryview, size: int) -> None:
+    """Walk those parts of a record that could do harm when they are decoded."""
+    if min(size, allowed_levels()) > safe_levels():
+        walk(data, MAX_ELEMENTS, MAX_DEPTH + 2)  # the record and the packet are two levels
+    elif size > MAX_WALK_FREE:
+        walk(data, MAX_ELEMENTS)
+    else:
+        # Many small packets in one record are the usual bulk. msgspec finds their ends far faster
+        # than the walk does, so only those large enough to hold a flood of keys are walked.
+        try:
+            packets = _split(data)
+        except (ValueError, RecursionError) as error:
+            raise _cannot_decode("record", error) from None
+        for packet in packets:
+            encoded = memoryview(packet)
+            if len(encoded) > PACKET_WALK_FREE:
+                walk(encoded, MAX_ELEMENTS)
+
+
+def _check_fields(packet: Packet) -> None:
+    """Refuse here what the typed decoder of the receiver would refuse."""
+    headers, created = packet.headers, packet.created
+    if headers is not None and not (
+        isinstance(headers, dict) and all(isinstance(name, str) for name in headers)
+    ):
+        raise CodecError("the headers of a packet are not a dict with str keys")
+    if not isinstance(created, (int, float)) or isinstance(created, bool):
+        raise CodecError(f"created of a packet is a {type(created).__name__}, not a float")
+    for name, number in (("id", packet.id), ("reply_to", packet.reply_to)):
+        if number is None:
+            continue
+        if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= _MAX_ID:
+            raise CodecError(f"{name} of a packet is not None or an int from 0 to 2**63 - 1")
+
+
+def _bad_action(action: object) -> CodecError:
+    if not isinstance(action, str):
+        return CodecError(f"the action of a packet is a {type(action).__name__}, not a str")
+    return CodecError(
+        f"the action of a packet has {len(action):,} characters, allowed are 1 to {MAX_ACTION}",
+        hint="an action is a short name; put the rest into data",
+    )
+
+
+def _cannot_encode(error: Exception) -> CodecError:
+    if isinstance(error, RecursionError):
+        return CodecError(
+            "the data is nested too deep, or contains itself",
+            hint=f"keep nesting within {MAX_DEPTH} levels",
+        )
+    if isinstance(error, OverflowError):
+        return CodecError(
+            "the data has an int that does not fit 64 bits", hint="send it as a str or as bytes"
+        )
+    if isinstance(error, UnicodeError):
+        return CodecError("the data has a str with lone surrogates", hint="send it as bytes")
+    return CodecError(
+        f"the data cannot be sent: {error}",
+        hint="use None, bool, int, float, str, bytes, datetime, and lists and dicts of these",
+    )
+
+
+def _cannot_decode(what: str, error: Exception) -> CodecError:
+    if isinstance(error, RecursionError):
+        return CodecError(f"the {what} is nested too deep")
+    if isinstance(error, UnicodeError):
+        return CodecError(f"the {what} has a str that is not UTF-8")
+    return CodecError(f"the {what} is malformed: {error}")
+
+
+# --- single values --------------------------------------------------------------------------------
+
+
+def encode_value(
+    value: Any, max_size: int = MAX_CREDENTIALS, max_depth: int = MAX_CREDENTIALS_DEPTH
+) -> bytes:
+    """
+    Encode one value without extension types: the credentials of a login.
+
+    Raises:
+        CodecError: The value cannot be expressed, or `decode_value()` would refuse it.
+    """
+    try:
+        encoded = _encode(value)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise _cannot_encode(error) from None  # the cause might quote a secret
+    _check_value(encoded, max_size, max_depth)
+    return encoded
+
+
+def decode_value(
+    data: bytes | memoryview,
+    max_size: int = MAX_CREDENTIALS,
+    max_depth: int = MAX_CREDENTIALS_DEPTH,
+) -> Any:
+    """
+    Decode one value without extension types, from a peer that is not authenticated yet.
+
+    Args:
+        data: The MessagePack value and nothing else.
+        max_size: In bytes.
+        max_depth: Levels of arrays and maps inside each other.
+
+    Raises:
+        CodecError: The value breaks a rule.
+    """
+    _check_value(data, max_size, max_depth)
+    try:
+        return _decode_any(data)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise _cannot_decode("value", error) from None
+
+
+def _check_value(data: bytes | memoryview, max_size: int, max_depth: int) -> None:
+    if len(data) > max_size:
+        raise CodecError(f"the value has {len(data):,} bytes, allowed are {max_size:,}")
+    walk(data, MAX_ELEMENTS, max_depth, allow_extensions=False)

@@ -1,0 +1,146 @@
+"""
+Look through MessagePack bytes before anything is built from them.
+
+Three things that small bytes can ask of the decoder are not refused by it:
+
+- Nesting to the recursion limit kills the process on a small stack. See `stack.py`.
+- Objects are far larger than the bytes that ask for them: 1 MiB of empty maps takes 69 MiB.
+- Map keys may be arrays. They become tuples, whose hashes anybody can make collide: 64 KiB of them
+  took 0.14 s, growing with the square. Other keys are hashed with a secret or cannot collide much.
+
+The walk finds all three without recursion and without building anything.
+"""
+
+from __future__ import annotations
+
+from .errors import CodecError
+from .limits import MAX_ARRAY_KEYS, MAX_ELEMENTS
+
+_CONTAINER, _SIZED, _EXTENSION, _INVALID = -1, -2, -3, -4
+
+
+def _steps() -> list[int]:
+    """Bytes to the next element by first byte, or one of the kinds above."""
+    steps = [1] * 256  # fixint, nil, false, true
+    steps[0x80:0xA0] = [_CONTAINER] * 32
+    steps[0xA0:0xC0] = range(1, 33)  # fixstr
+    steps[0xC1] = _INVALID
+    steps[0xC4:0xC7] = [_SIZED] * 3  # bin 8, 16, 32
+    steps[0xC7:0xCA] = [_EXTENSION] * 3  # ext 8, 16, 32
+    steps[0xCA:0xD4] = [5, 9, 2, 3, 5, 9, 2, 3, 5, 9]  # float, uint, int
+    steps[0xD4:0xD9] = [_EXTENSION] * 5  # fixext
+    steps[0xD9:0xDC] = [_SIZED] * 3  # str 8, 16, 32
+    steps[0xDC:0xE0] = [_CONTAINER] * 4  # array 16, 32, map 16, 32
+    return steps
+
+
+_STEPS = _steps()
+# First byte of anything whose length follows -> how many bytes that length has.
+_LENGTH_SIZES = {
+    **dict.fromkeys((0xC4, 0xC7, 0xD9), 1),
+    **dict.fromkeys((0xC5, 0xC8, 0xDA, 0xDC, 0xDE), 2),
+    **dict.fromkeys((0xC6, 0xC9, 0xDB, 0xDD, 0xDF), 4),
+}
+
+
+def walk(
+    data: bytes | memoryview,
+    max_elements: int = MAX_ELEMENTS,
+    max_depth: int | None = None,
+    *,
+    allow_extensions: bool = True,
+) -> None:
+    """
+    Go through one MessagePack value without recursion and without building it.
+
+    The work is in proportion to the elements, not to the bytes: a picture is one step. It checks
+    amounts only; whether the value is well formed is left to the decoder.
+
+    Args:
+        data: The value.
+        max_elements: Values of every kind, keys and containers included.
+        max_depth: Containers inside each other; None for no limit.
+        allow_extensions: False refuses them, timestamps included. (What is no timestamp is refused
+            by the decoders.)
+
+    Raises:
+        CodecError: One of the bounds is exceeded, or the value ends too early.
+    """
+    pos, elements, array_keys = 0, 1, 0
+    left, is_map = (
+        1,
+        False,
+    )  # values to come in this container; in a map, a key comes when it is even
+    outer: list[tuple[int, bool]] = []
+    try:
+        while True:
+            while not left:
+                if not outer:
+                    return
+                left, is_map = outer.pop()
+            first = data[pos]
+            step = _STEPS[first]
+            if step < 0:
+                if step == _CONTAINER:
+                    if is_map and not left & 1:
+                        array_keys += 1
+                        if array_keys > MAX_ARRAY_KEYS:
+                            raise _too_many_keys()
+                    outer.append((left - 1, is_map))
+                    if max_depth is not None and len(outer) > max_depth:
+                        raise CodecError(f"nested deeper than {max_depth} levels")
+                    left, is_map, step = _container(data, pos, first)
+                    elements += left
+                    if elements > max_elements:
+                        raise CodecError(
+                            f"more than {max_elements:,} elements",
+                            hint="send bytes, or several packets",
+                        )
+                    pos += step
+                    continue
+                step = _long_step(data, pos, first, step, allow_extensions)
+            pos += step
+            left -= 1
+    except IndexError:
+        raise CodecError("the bytes end in the middle of a value") from None
+
+
+def _container(data: bytes | memoryview, pos: int, first: int) -> tuple[int, bool, int]:
+    """Read an array or map header: (values to come, is it a map, bytes of the header)."""
+    if first < 0xA0:
+        is_map, count, step = first < 0x90, first & 0x0F, 1
+    else:
+        is_map, step = first >= 0xDE, 1 + _LENGTH_SIZES[first]
+        count = _length(data, pos, step)
+    return (2 * count if is_map else count), is_map, step
+
+
+def _long_step(
+    data: bytes | memoryview, pos: int, first: int, kind: int, allow_extensions: bool
+) -> int:
+    """Bytes to the next element from a str, bin or ext whose size is not its first byte."""
+    if kind == _SIZED:
+        header = 1 + _LENGTH_SIZES[first]
+        return header + _length(data, pos, header)
+    if kind == _INVALID:
+        raise CodecError("0xc1 is no MessagePack type")
+    if not allow_extensions:
+        raise CodecError("MessagePack extension types and timestamps are not allowed here")
+    if first >= 0xD4:  # fixext 1, 2, 4, 8, 16: first byte, type, data
+        return int(2 + (1 << (first - 0xD4)))
+    header = 1 + _LENGTH_SIZES[first]
+    return header + 1 + _length(data, pos, header)
+
+
+def _length(data: bytes | memoryview, pos: int, header: int) -> int:
+    digits = data[pos + 1 : pos + header]
+    if len(digits) != header - 1:
+        raise IndexError  # as for any byte that is not there
+    return int.from_bytes(digits, "big")
+
+
+def _too_many_keys() -> CodecError:
+    return CodecError(
+        f"more than {MAX_ARRAY_KEYS} map keys are arrays (tuples)",
+        hint="send a list of [key, value] instead of a dict with tuples as keys",
+    )
