@@ -44,7 +44,7 @@ except (ImportError, UnsupportedAlgorithm) as error:
 
 BytesLike = bytes | bytearray | memoryview
 Random = Callable[[int], bytes]
-"""Called with a number, returns so many random bytes: `os.urandom`, or a recording in tests."""
+"""Called with a number, returns so many random bytes (any other number is a `ConfigError`)."""
 
 AEAD = AESGCM
 """AES-GCM with `encrypt(nonce, data, aad)` and `decrypt(...)`, which raises `InvalidTag`."""
@@ -63,9 +63,7 @@ CLIENT_SHARE_SIZE = _MLKEM_PUBLIC_SIZE + _X25519_SIZE
 SERVER_SHARE_SIZE = _MLKEM_CIPHERTEXT_SIZE + _X25519_SIZE
 
 _SCRYPT_N = 2**15  # with r=8: 32 MiB and about 0.1 s a password, so a guess costs that as well
-_SCRYPT_MAX_MEMORY = (
-    2**28
-)  # bytes: parameters are read from a file, a typo must not eat the machine
+_SCRYPT_MAX_MEMORY = 2**28  # bytes: parameters come from a file, a typo must not eat the machine
 
 _PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=PSS_SALT_SIZE)
 
@@ -120,19 +118,12 @@ def hkdf_extract(salt: bytes, ikm: bytes) -> bytes:
 
 
 def hkdf_expand(prk: bytes, info: bytes, length: int) -> bytes:
-    """
-    HKDF-Expand: `length` bytes from a pseudorandom key.
-
-    Raises:
-        ConfigError: `length` is not in 0..8160 (255 hash values).
-    """
+    """HKDF-Expand: `length` bytes from a pseudorandom key; `ConfigError` if not in 0..8160."""
     _check_length(length)
     output = block = b""
-    counter = 1
-    while len(output) < length:
-        block = hmac_sha256(prk, block + info + bytes((counter,)))
+    for counter in range(1, -(-length // HASH_SIZE) + 1):
+        block = hmac_sha256(prk, block + info + counter.to_bytes(1))
         output += block
-        counter += 1
     return output[:length]
 
 
@@ -152,7 +143,7 @@ def hkdf_expand_label(
         prefix: Ours, unless a published TLS vector is checked.
 
     Raises:
-        ConfigError: Label or context is longer than 255 bytes, or `length` out of range.
+        ConfigError: Label or context is longer than 255 bytes, or `length` is not in 0..8160.
     """
     full_label = prefix + label
     if len(full_label) > 255 or len(context) > 255:
@@ -232,7 +223,7 @@ def answer_key_share(client_share: bytes, random: Random = os.urandom) -> tuple[
 
     Args:
         client_share: `ClientShare.public` of the peer, untrusted.
-        random: Where the X25519 key comes from; ML-KEM draws from the crypto library.
+        random: Gives the X25519 key; what ML-KEM needs the crypto library draws itself.
 
     Returns:
         The server share for `ClientShare.finish()`, 1120 bytes, and the secret, 64 bytes.
