@@ -315,7 +315,7 @@ def pss_verify(public_key: RSAPublicKey, signature: bytes, message: bytes) -> No
     """
     try:
         public_key.verify(signature, message, _PSS, hashes.SHA256())
-    except (InvalidSignature, ValueError):
+    except InvalidSignature:
         raise ProtocolError("the signature is not valid") from None
 
 
