@@ -1,0 +1,95 @@
+"""Entries under their names: in memory for a test or a short game, in a file for a server."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
+
+from ..errors import KeyFileError
+from ..keys.files import AnyPath, absolute
+from ..trust import locked_update, read_trust_file
+
+Entry = TypeVar("Entry", bound=msgspec.Struct)
+
+
+class Book(Generic[Entry]):
+    """
+    A dictionary of entries that threads share, and processes too when it is in a file.
+
+    The file is JSON, an entry a line, and is read anew each time: what another process changes is
+    seen at once. One that cannot be read as a whole is an error, never an emptier book.
+
+    Args:
+        path: The file, which may not exist yet; None for memory.
+        kind: The type of an entry; immutable.
+        key: Gives the name of an entry.
+    """
+
+    def __init__(
+        self, path: AnyPath | None, kind: type[Entry], key: Callable[[Entry], str]
+    ) -> None:
+        self.path: Path | None = None if path is None else absolute(path)
+        self._key: Callable[[Entry], str] = key
+        self._decoder = msgspec.json.Decoder(list[kind])  # type: ignore[valid-type]  # a variable type
+        self._lock = threading.Lock()  # guards _entries
+        self._entries: dict[str, Entry] = {}
+
+    def read(self) -> dict[str, Entry]:
+        """
+        All entries; the caller may keep and change the dictionary.
+
+        Raises:
+            KeyFileError: The file is damaged or cannot be read.
+        """
+        if self.path is not None:
+            return self._decode(read_trust_file(self.path))
+        with self._lock:
+            return dict(self._entries)
+
+    @contextlib.contextmanager
+    def update(self) -> Iterator[dict[str, Entry]]:
+        """
+        The entries, to be changed in the block while nobody else changes them.
+
+        They are stored when the block ends, and stay as they were after an exception in it.
+
+        Raises:
+            KeyFileError: The file is damaged or cannot be written.
+            LimitExceeded: It would grow too large.
+        """
+        if self.path is None:
+            with self._lock:
+                entries = dict(self._entries)
+                yield entries
+                self._entries = entries
+            return
+        with locked_update(self.path) as file:
+            entries = self._decode(file.data)
+            before = dict(entries)
+            yield entries
+            if entries != before:
+                lines = b",\n".join(msgspec.json.encode(entry) for entry in entries.values())
+                file.data = b"[\n" + lines + b"\n]\n"
+
+    def _decode(self, data: bytes) -> dict[str, Entry]:
+        if not data:
+            return {}
+        try:
+            found: list[Entry] = self._decoder.decode(data)
+        except msgspec.DecodeError as error:
+            raise self._damaged(str(error)) from None
+        entries = {self._key(entry): entry for entry in found}
+        if len(entries) != len(found):
+            raise self._damaged("two entries have the same name")
+        return entries
+
+    def _damaged(self, why: str) -> KeyFileError:
+        return KeyFileError(
+            f"{self.path} is damaged: {why}",
+            hint="correct it or restore a copy; until then it admits nobody",
+        )

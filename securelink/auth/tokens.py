@@ -1,0 +1,253 @@
+"""Join tokens: a uuid4 that admits whoever presents it, so often and so long as its owner said."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from .. import crypto, limits
+from ..errors import ConfigError, LimitExceeded, Refused
+from ..keys.files import AnyPath
+from .book import Book
+from .hello import Hello, please, text_fields, user_name
+
+_ID_SIZE = 8  # hex digits of the hash; create() sees to it that no two tokens share them
+_UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_NO_HASH = "0" * 64  # what an unknown token is compared with
+_MAX_USES = 10**9  # a number that is meant to be larger is None
+
+
+class JoinToken(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """
+    What is kept of a join token.
+
+    Attributes:
+        hash: SHA-256 of the token's text, in hex.
+        user: Whom it admits; None for a guest.
+        note: What it is for, in its owner's words.
+        created: In seconds since 1970, as the other times.
+        expires: When it ends; None for never.
+        uses: How many it still admits; None for any number.
+        used: When it last admitted somebody, of a token for any number when it first did; or None.
+        revoked: When it was revoked, or None.
+    """
+
+    hash: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    created: float
+    uses: Annotated[int, msgspec.Meta(ge=0)] | None
+    expires: float | None = None
+    user: str | None = None
+    note: str = ""
+    used: float | None = None
+    revoked: float | None = None
+
+    @property
+    def id(self) -> str:
+        """A short public name, good for `revoke()` and nothing else."""
+        return self.hash[:_ID_SIZE]
+
+    @property
+    def admits(self) -> str:
+        """The user of a session that was opened with it."""
+        return f"guest-{self.id}" if self.user is None else self.user
+
+    def state(self, now: float) -> str:
+        """One of "valid", "revoked", "expired", "used up"."""
+        if self.revoked is not None:
+            return "revoked"
+        if self.expires is not None and now >= self.expires:
+            return "expired"
+        return "used up" if self.uses == 0 else "valid"
+
+    def ended(self, now: float) -> float | None:
+        """Since when it admits nobody, or None while it is valid."""
+        state = self.state(now)
+        if state == "valid":
+            return None
+        ends = {"revoked": self.revoked, "expired": self.expires, "used up": self.used}
+        return ends[state] or self.created
+
+
+class JoinTokens:
+    """
+    Admits clients by join tokens: an `authenticate` hook for `Server`.
+
+    A client sends `{"token": "<uuid4>"}`, as `Client(..., token=...)` and invites do. Safe to call
+    from any thread; with a file, also while other processes use it.
+
+    Args:
+        path: Where to keep the hashes; None keeps them in memory, as long as this object lives.
+        now: The clock, in seconds since 1970.
+    """
+
+    asks_for = "a join token"
+
+    def __init__(
+        self, path: AnyPath | None = None, *, now: Callable[[], float] = time.time
+    ) -> None:
+        self._book: Book[JoinToken] = Book(path, JoinToken, lambda entry: entry.id)
+        self._now = now
+
+    @property
+    def path(self) -> Path | None:
+        """The file, absolute, or None."""
+        return self._book.path
+
+    def create(
+        self,
+        user: str | None = None,
+        *,
+        uses: int | None = 1,
+        lifetime: float | None = None,
+        note: str = "",
+    ) -> str:
+        """
+        Make a token. This is the only time that it is seen: afterwards only its hash is known.
+
+        Args:
+            user: Whom it admits, 1 to 64 printable characters; None makes it `guest-<id>`.
+            uses: How many sessions it opens; None for any number. Resuming one is no further use.
+            lifetime: In seconds; None for ever.
+            note: What it is for, at most 200 printable characters.
+
+        Returns:
+            The token, a uuid4.
+
+        Raises:
+            ConfigError: One of the arguments is not possible.
+            LimitExceeded: There are 10,000 valid tokens.
+            KeyFileError: The file is damaged or cannot be written.
+        """
+        if user is not None:
+            user = user_name(user)
+        _check_limits(uses, lifetime)
+        if len(note) > limits.MAX_TOKEN_NOTE or not note.isprintable():
+            raise ConfigError(f"a note is up to {limits.MAX_TOKEN_NOTE} printable characters")
+        now = self._now()
+        expires = None if lifetime is None else now + lifetime
+        with self._book.update() as entries:
+            _make_room(entries, now)
+            while True:
+                token = str(uuid.uuid4())
+                entry = JoinToken(
+                    hash=_hash(token), created=now, uses=uses, expires=expires, user=user, note=note
+                )
+                if entry.id not in entries:
+                    break
+            entries[entry.id] = entry
+        return token
+
+    def revoke(self, token_or_id: str) -> bool:
+        """
+        End a token, given itself or its id: it opens and resumes no session from now on.
+
+        Sessions that are open stay open; `session.kick()` ends them.
+
+        Returns:
+            False if there is no such token, or it was revoked before.
+
+        Raises:
+            KeyFileError: The file is damaged or cannot be written.
+        """
+        wanted = _hash(token_or_id)[:_ID_SIZE] if _UUID4.fullmatch(token_or_id) else token_or_id
+        with self._book.update() as entries:
+            entry = entries.get(wanted)
+            if entry is None or entry.revoked is not None:
+                return False
+            entries[wanted] = msgspec.structs.replace(entry, revoked=self._now())
+            return True
+
+    def entries(self) -> list[JoinToken]:
+        """
+        All tokens that are known, the oldest first; those that ended stay for a week.
+
+        Raises:
+            KeyFileError: The file is damaged or cannot be read.
+        """
+        return list(self._book.read().values())
+
+    def accepts(self, credentials: object) -> bool:
+        """Whether these credentials are a token, right or wrong."""
+        return text_fields(credentials, "token") is not None
+
+    def __call__(self, hello: Hello) -> str:
+        """
+        Admit a client, and count the use.
+
+        Returns:
+            The user that the token was made for, or `guest-<id>`.
+
+        Raises:
+            Refused: No token, or one that is unknown, expired, used up or revoked.
+            KeyFileError: The file is damaged or cannot be written.
+        """
+        fields = text_fields(hello.credentials, "token")
+        if fields is None:
+            raise Refused(please(self))
+        (token,) = fields
+        if not _UUID4.fullmatch(token):
+            raise Refused("this is not a whole join token; paste the invite again")
+        wanted, now = _hash(token), self._now()
+        # Without the lock first: wrong tokens, however many, hold nobody up.
+        entry, counts = _judge(self._book.read(), wanted, hello.resumed, now)
+        if counts:
+            with self._book.update() as entries:
+                # Again, as another client may have had the last use since.
+                entry, counts = _judge(entries, wanted, hello.resumed, now)
+                if counts:
+                    left = None if entry.uses is None else entry.uses - 1
+                    entries[entry.id] = msgspec.structs.replace(entry, uses=left, used=now)
+        return entry.admits
+
+
+def _judge(
+    entries: dict[str, JoinToken], token_hash: str, resumed: object, now: float
+) -> tuple[JoinToken, bool]:
+    """The token that admits, and whether this use is to be written down. Raises `Refused`."""
+    entry = entries.get(token_hash[:_ID_SIZE])
+    known_hash = _NO_HASH if entry is None else entry.hash
+    if not crypto.equal(known_hash.encode(), token_hash.encode()) or entry is None:
+        raise Refused("this join token is not valid here; ask for a new invite")
+    # Who resumes has paid: the use was counted when the session was opened. The user is compared
+    # so that nobody resumes with a token of somebody else.
+    paid = entry.used is not None and getattr(resumed, "user", None) == entry.admits
+    state = entry.state(now)
+    if state == "revoked" or (state != "valid" and not paid):
+        words = {"revoked": "was revoked", "expired": "has expired", "used up": "is used up"}
+        raise Refused(f"this join token {words[state]}; ask for a new invite")
+    # Of a token for any number only the first use matters: that there was one.
+    return entry, not paid and (entry.uses is not None or entry.used is None)
+
+
+def _make_room(entries: dict[str, JoinToken], now: float) -> None:
+    """Forget tokens that ended long ago, and of the others that ended as many as space needs."""
+    ends = [(entry.ended(now), key) for key, entry in entries.items()]
+    for end, key in sorted((end, key) for end, key in ends if end is not None):
+        if now - end > limits.KEEP_DEAD_TOKENS or len(entries) >= limits.MAX_TOKENS:
+            del entries[key]
+    if len(entries) >= limits.MAX_TOKENS:
+        raise LimitExceeded(
+            f"there are {limits.MAX_TOKENS} valid join tokens",
+            limit="MAX_TOKENS",
+            hint="revoke those that are no longer needed",
+        )
+
+
+def _check_limits(uses: int | None, lifetime: float | None) -> None:
+    if uses is not None and (type(uses) is not int or not 1 <= uses <= _MAX_USES):
+        raise ConfigError(f"uses is 1 to {_MAX_USES}, or None for any number, not {uses!r}")
+    if lifetime is not None and not (0 < lifetime < math.inf):
+        raise ConfigError(f"lifetime is a number of seconds, or None for ever, not {lifetime!r}")
+
+
+def _hash(token: str) -> str:
+    return crypto.sha256(token.encode()).hex()
