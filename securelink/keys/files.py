@@ -71,24 +71,34 @@ def absolute(path: AnyPath) -> Path:
     return Path(os.path.abspath(os.path.expanduser(text)))
 
 
-def file_error(error: OSError, doing: str, path: Path) -> KeyFileError:
-    """The error for a failed system call: what could not be done, why, and what to do."""
+def file_error(error: OSError, doing: str, path: Path, hint: str = "") -> KeyFileError:
+    """
+    The error for a failed system call: what could not be done, why, and what to do.
+
+    Args:
+        error: What the system said.
+        doing: A verb: what was tried.
+        path: With what.
+        hint: Instead of the usual one.
+    """
     # Windows says "permission denied" of a folder.
     code = errno.EISDIR if error.errno == errno.EACCES and path.is_dir() else error.errno
-    reason, hint = _FAILURES.get(code or 0, (error.strerror or type(error).__name__, ""))
-    return KeyFileError(f"cannot {doing} {path}: {reason}", hint=hint)
+    reason, usual = _FAILURES.get(code or 0, (error.strerror or type(error).__name__, ""))
+    return KeyFileError(f"cannot {doing} {path}: {reason}", hint=hint or usual)
 
 
 @contextlib.contextmanager
-def mapped_errors(doing: str, path: Path) -> Iterator[None]:
+def mapped_errors(doing: str, path: Path, missing: str = "") -> Iterator[None]:
     """Turn every `OSError` of the block into a `KeyFileError` about `path`."""
     try:
         yield
+    except FileNotFoundError as error:
+        raise file_error(error, doing, path, missing) from error
     except OSError as error:
         raise file_error(error, doing, path) from error
 
 
-def read_file(path: Path, limit: int, *, forbidden: int = 0) -> bytes:
+def read_file(path: Path, limit: int, *, forbidden: int = 0, missing: str = "") -> bytes:
     """
     Read a whole file of at most `limit` bytes.
 
@@ -96,12 +106,13 @@ def read_file(path: Path, limit: int, *, forbidden: int = 0) -> bytes:
         path: Absolute.
         limit: In bytes.
         forbidden: Permission bits that must not be set; not asked where the system has none.
+        missing: What to do when the file does not exist.
 
     Raises:
         KeyFileError: It cannot be read, is no regular file, is too large, or its permissions are
             too wide.
     """
-    with mapped_errors("read", path):
+    with mapped_errors("read", path, missing):
         descriptor = os.open(path, _READ)
         try:
             _check_file(path, os.fstat(descriptor).st_mode, forbidden)

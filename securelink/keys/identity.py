@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,9 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import (
     generate_private_key,
 )
 from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
     Encoding,
-    KeySerializationEncryption,
     NoEncryption,
     PrivateFormat,
     load_pem_private_key,
@@ -36,6 +35,7 @@ from .files import (
     make_folder,
     read_file,
 )
+from .pkcs8 import encrypted_pem
 from .public import PublicKey, key_fault, pss_fault
 
 Passphrase = str | bytes | None
@@ -43,6 +43,7 @@ Passphrase = str | bytes | None
 _OTHERS = 0o077  # any permission of group and others
 _NAME = re.compile(r"\w[\w.@-]{0,99}")  # a name becomes a file name: no separators, no leading dot
 _MAKE_ANOTHER = "make another key with createEncryptKeys()"
+_MISSING = "check the path, or make a key with createEncryptKeys()"
 
 
 class Identity:
@@ -90,10 +91,8 @@ class Identity:
                 with another passphrase, or no key that can be used.
         """
         path = absolute(path)
-        data = read_file(path, MAX_KEY_FILE, forbidden=_OTHERS)
-        identity = cls.from_pem(data, passphrase, source=str(path))
-        identity.path = path
-        return identity
+        data = read_file(path, MAX_KEY_FILE, forbidden=_OTHERS, missing=_MISSING)
+        return cls(_usable(data, passphrase, str(path)), path=path)
 
     @classmethod
     def from_pem(
@@ -111,16 +110,7 @@ class Identity:
             KeyFileError: It is none of these, the passphrase is wrong or missing, or the key is
                 outside the key policy.
         """
-        key = _read_private(data, passphrase, source)
-        if not isinstance(key, crypto.RSAPrivateKey):
-            kind = type(key).__name__.removesuffix("PrivateKey")
-            fault = f"it is an {kind} key, not an RSA key"
-        else:
-            fault = key_fault(key.public_key()) or pss_fault(data)
-        if fault:
-            raise KeyFileError(f"{source} cannot be used: {fault}", hint=_MAKE_ANOTHER)
-        assert isinstance(key, crypto.RSAPrivateKey)
-        return cls(key)
+        return cls(_usable(data, passphrase, source))
 
     @classmethod
     def from_rsa(cls, key: rsa.PrivateKey) -> Identity:
@@ -174,14 +164,12 @@ class Identity:
             KeyFileError: One of the files exists, or they cannot be written.
         """
         private_path, public_path = key_paths(directory, name)
-        encryption = _encryption(passphrase)
-        pem = self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
         _refuse_existing(private_path, public_path)
+        pem = self._to_pkcs8_pem(passphrase)
         make_folder(private_path.parent)
         create_files(
             [NewFile(private_path, pem), NewFile(public_path, self.public.to_pem(), PUBLIC_MODE)]
         )
-        self.path = private_path
         return private_path, public_path
 
     def sign(self, message: bytes) -> bytes:
@@ -208,6 +196,13 @@ class Identity:
         numbers = self._key.private_numbers()
         public = numbers.public_numbers
         return rsa.PrivateKey(public.n, public.e, numbers.d, numbers.p, numbers.q)
+
+    def _to_pkcs8_pem(self, passphrase: Passphrase) -> bytes:
+        if passphrase is None:
+            return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        secret = _passphrase_bytes(passphrase)
+        der = self._key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        return encrypted_pem(der, secret)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an Identity holds a private key and cannot be pickled or copied")
@@ -237,8 +232,8 @@ def createEncryptKeys(  # noqa: N802  # the public name of this function and of 
     """
     _refuse_existing(*key_paths(directory, name))  # before the seconds that a large key takes
     identity = Identity.generate(bits)
-    identity.save(directory, name, passphrase)
-    return identity
+    private_path, _ = identity.save(directory, name, passphrase)
+    return Identity(identity._key, path=private_path)
 
 
 def load_or_create(
@@ -297,17 +292,25 @@ def _refuse_existing(private_path: Path, public_path: Path) -> None:
         )
 
 
-def _encryption(passphrase: Passphrase) -> KeySerializationEncryption:
-    if passphrase is None:
-        return NoEncryption()
-    return BestAvailableEncryption(_passphrase_bytes(passphrase))
-
-
 def _passphrase_bytes(passphrase: str | bytes) -> bytes:
     encoded = passphrase.encode() if isinstance(passphrase, str) else passphrase
     if not encoded:
         raise ConfigError("the passphrase is empty", hint="leave it out to store the key without")
     return encoded
+
+
+def _usable(data: bytes, passphrase: Passphrase, source: str) -> crypto.RSAPrivateKey:
+    """The key in a private PEM, if the policy has nothing against it."""
+    key = _read_private(data, passphrase, source)
+    if not isinstance(key, crypto.RSAPrivateKey):
+        kind = type(key).__name__.removesuffix("PrivateKey")
+        raise KeyFileError(
+            f"{source} cannot be used: it is of type {kind}, not RSA", hint=_MAKE_ANOTHER
+        )
+    fault = key_fault(key.public_key()) or pss_fault(data)
+    if fault:
+        raise KeyFileError(f"{source} cannot be used: {fault}", hint=_MAKE_ANOTHER)
+    return key
 
 
 def _read_private(data: bytes, passphrase: Passphrase, source: str) -> object:
@@ -331,9 +334,11 @@ def _read_private(data: bytes, passphrase: Passphrase, source: str) -> object:
     try:
         return load(data, secret)
     except ValueError:
-        raise KeyFileError(f"wrong passphrase for {source}", hint="try again") from None
+        raise KeyFileError(
+            f"wrong passphrase for {source}", hint="try again; if it is right, the file is damaged"
+        ) from None
     except UnsupportedAlgorithm:
         raise KeyFileError(
             f"{source} is encrypted in a way that cannot be read here",
-            hint=f"convert a copy of it with: ssh-keygen -p -m PKCS8 -f {source}",
+            hint=f"convert a copy of it with: ssh-keygen -p -m PKCS8 -f {shlex.quote(source)}",
         ) from None

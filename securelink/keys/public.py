@@ -55,7 +55,7 @@ def fingerprint_digest(text: str) -> bytes:
         if fingerprint_text(digest) == text:
             return digest
     raise ConfigError(
-        f"{text!r} is not a key fingerprint",
+        f"{text[:60]!r} is not a key fingerprint",
         hint="it is SHA256: and 43 letters and digits, as the server prints it when it starts",
     )
 
@@ -63,7 +63,7 @@ def fingerprint_digest(text: str) -> bytes:
 def key_fault(key: object) -> str:
     """What the key policy has against a key that the crypto library has read, or ""."""
     if not isinstance(key, crypto.RSAPublicKey):
-        return f"it is an {type(key).__name__.removesuffix('PublicKey')} key, not an RSA key"
+        return f"it is of type {type(key).__name__.removesuffix('PublicKey')}, not RSA"
     numbers = key.public_numbers()
     if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
         return f"it has {key.key_size} bits, not {MIN_RSA_BITS} to {MAX_RSA_BITS}"
@@ -257,4 +257,4 @@ def pss_fault(pem: bytes) -> str:
         der = base64.b64decode(body[1])
     except binascii.Error:
         return ""  # whoever read the key says what is wrong with it
-    return "it is an RSA-PSS key, not a plain RSA key" if _PSS_OID in der[:64] else ""
+    return "it is of type RSA-PSS, not plain RSA" if _PSS_OID in der[:64] else ""
