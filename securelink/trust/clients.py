@@ -20,6 +20,16 @@ class AuthorizedClient:
     name: str
     comment: str = ""
 
+    @property
+    def key(self) -> str:
+        """The fingerprint."""
+        return self.fingerprint
+
+    @property
+    def value(self) -> str:
+        """The name."""
+        return self.name
+
     def line(self) -> str:
         """The line as the file holds it."""
         return entry_line(f"{self.fingerprint} {self.name}", self.comment)
@@ -93,18 +103,12 @@ class AuthorizedClients:
         fingerprint_digest(fingerprint)
         name = client_name(name)
         text = checked_comment(comment)
-
-        def same(entry: AuthorizedClient) -> bool:
-            if entry.fingerprint != fingerprint:
-                return False
-            if entry.name != name:
-                raise ConfigError(
-                    f"{fingerprint} is authorized already, as {entry.name!r}",
-                    hint="revoke it first to give it another name",
-                )
-            return True
-
-        self._file.add(AuthorizedClient(fingerprint, name, text), same)
+        known = self._file.add(AuthorizedClient(fingerprint, name, text))
+        if known.name != name:
+            raise ConfigError(
+                f"{fingerprint} is authorized already, as {known.name!r}",
+                hint="revoke it first to give it another name",
+            )
 
     def revoke(self, fingerprint_or_name: str) -> bool:
         """
@@ -126,8 +130,8 @@ def client_name(name: str) -> str:
         ConfigError: It is empty, too long, or cannot be written on a line.
     """
     name = name.strip()
+    if len(name) > MAX_NAME:
+        raise ConfigError(f"a name has at most {MAX_NAME} characters")
     if not name or "#" in name or not name.isprintable():
         raise ConfigError(f"{name!r} is not a name: it needs printable characters without '#'")
-    if len(name.encode()) > MAX_NAME:
-        raise ConfigError(f"a name has at most {MAX_NAME} bytes")
     return name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Generic, Protocol, TypeVar
 
 from ..errors import ConfigError, KeyFileError
@@ -12,7 +12,15 @@ from .locking import locked_update, read_trust_file
 
 
 class Line(Protocol):
-    """What an entry can do: spell itself."""
+    """What an entry is to its file."""
+
+    @property
+    def key(self) -> Hashable:
+        """What it is found by. No two lines with one key may say different things."""
+
+    @property
+    def value(self) -> str:
+        """What it says about the key."""
 
     def line(self) -> str:
         """The line as the file holds it."""
@@ -37,14 +45,16 @@ class TextFile(Generic[Entry]):
         """All entries. Raises `KeyFileError`, naming the line, unless every line can be read."""
         return [entry for _, entry in self._lines(read_trust_file(self.path)) if entry is not None]
 
-    def add(self, new: Entry, check: Callable[[Entry], bool]) -> None:
-        """Append an entry unless `check` says True of one that is there; `check` may raise."""
+    def add(self, new: Entry) -> Entry:
+        """Append an entry, unless there is one with its key. Returns the one that is there then."""
         with locked_update(self.path) as file:
             lines = self._lines(file.data)
-            if any(check(entry) for _, entry in lines if entry is not None):
-                return
+            for _, entry in lines:
+                if entry is not None and entry.key == new.key:
+                    return entry
             texts = [text for text, _ in lines] or [f"# {self._title}"]
             file.data = _join([*texts, new.line()])
+            return new
 
     def remove(self, unwanted: Callable[[Entry], bool]) -> bool:
         """Take out every entry that `unwanted` says True of. Returns whether there was one."""
@@ -59,6 +69,7 @@ class TextFile(Generic[Entry]):
     def _lines(self, data: bytes) -> list[tuple[str, Entry | None]]:
         """Every line, and what it says; None for an empty line and for a comment."""
         lines: list[tuple[str, Entry | None]] = []
+        seen: dict[Hashable, tuple[int, str]] = {}
         for number, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
             try:
                 text = raw.decode().rstrip("\r")
@@ -69,6 +80,10 @@ class TextFile(Generic[Entry]):
                 raise self._damaged(number, "it is not UTF-8 text") from None
             except ConfigError as error:
                 raise self._damaged(number, error.message) from None
+            if entry is not None:
+                first, value = seen.setdefault(entry.key, (number, entry.value))
+                if value != entry.value:
+                    raise self._damaged(number, f"it contradicts line {first}")
             lines.append((text, entry))
         if not lines[-1][0]:
             lines.pop()  # what follows the last line end
@@ -77,11 +92,17 @@ class TextFile(Generic[Entry]):
     def _damaged(self, number: int, why: str) -> KeyFileError:
         return KeyFileError(
             f"{self.path}:{number}: {why}",
-            hint="correct or delete that line; until then nobody is trusted by this file",
+            hint="correct or delete that line; until then this file is not used",
         )
 
 
 def checked_comment(comment: str | None) -> str:
+    """
+    The comment of a new entry, by default the date of today.
+
+    Raises:
+        ConfigError: It does not fit on the line.
+    """
     if comment is None:
         return time.strftime("added %Y-%m-%d")
     if not comment.isprintable():
@@ -90,6 +111,7 @@ def checked_comment(comment: str | None) -> str:
 
 
 def entry_line(fields: str, comment: str) -> str:
+    """A line with its comment."""
     return f"{fields}  # {comment}" if comment else fields
 
 

@@ -110,9 +110,12 @@ def _lock(path: Path, timeout: float) -> Iterator[None]:
                     hint="end that program and try again",
                 )
             time.sleep(_LOCK_PAUSE)
-        yield
+        try:
+            yield
+        finally:
+            _unlock(descriptor)
     finally:
-        os.close(descriptor)  # releases the lock
+        os.close(descriptor)
 
 
 def _try_lock(descriptor: int, path: Path) -> bool:
@@ -127,6 +130,14 @@ def _try_lock(descriptor: int, path: Path) -> bool:
         with mapped_errors("lock", path):
             raise
     return True
+
+
+def _unlock(descriptor: int) -> None:
+    # Closing would do, but not while a child process that was forked meanwhile has the file open.
+    if sys.platform == "win32":
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import ConfigError, KeyFileError, NotTrusted
+from ..errors import ConfigError, NotTrusted
 from ..keys import fingerprint_digest
 from ..keys.files import AnyPath
 from ..limits import MAX_NAME
@@ -20,6 +20,16 @@ class KnownServer:
     port: int
     fingerprint: str
     comment: str = ""
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Host and port."""
+        return self.host, self.port
+
+    @property
+    def value(self) -> str:
+        """The fingerprint."""
+        return self.fingerprint
 
     def line(self) -> str:
         """The line as the file holds it."""
@@ -67,16 +77,7 @@ class KnownServers:
         Raises:
             KeyFileError: The file is damaged or cannot be read.
         """
-        found: dict[tuple[str, int], KnownServer] = {}
-        entries = self._file.read()
-        for entry in entries:
-            first = found.setdefault((entry.host, entry.port), entry)
-            if first.fingerprint != entry.fingerprint:
-                raise KeyFileError(
-                    f"{self.path} has two different keys for {entry.host} port {entry.port}",
-                    hint="delete the wrong line",
-                )
-        return entries
+        return self._file.read()
 
     def get(self, host: str, port: int) -> str | None:
         """
@@ -88,7 +89,7 @@ class KnownServers:
         """
         key = server_key(host, port)
         for entry in self.entries():
-            if (entry.host, entry.port) == key:
+            if entry.key == key:
                 return entry.fingerprint
         return None
 
@@ -113,20 +114,14 @@ class KnownServers:
         key = server_key(host, port)
         fingerprint_digest(fingerprint)
         text = checked_comment(comment)
-
-        def same(entry: KnownServer) -> bool:
-            if (entry.host, entry.port) != key:
-                return False
-            if entry.fingerprint != fingerprint:
-                raise NotTrusted(
-                    f"{self.path} has another key for {host} port {port}",
-                    fingerprint=fingerprint,
-                    expected=entry.fingerprint,
-                    hint="if the server really has a new key, forget the old one first",
-                )
-            return True
-
-        self._file.add(KnownServer(*key, fingerprint, text), same)
+        known = self._file.add(KnownServer(*key, fingerprint, text))
+        if known.fingerprint != fingerprint:
+            raise NotTrusted(
+                f"{self.path} has another key for {host} port {port}",
+                fingerprint=fingerprint,
+                expected=known.fingerprint,
+                hint="if the server really has a new key, forget the old one first",
+            )
 
     def forget(self, host: str, port: int) -> bool:
         """
@@ -137,7 +132,7 @@ class KnownServers:
             KeyFileError: The file is damaged or cannot be written.
         """
         key = server_key(host, port)
-        return self._file.remove(lambda entry: (entry.host, entry.port) == key)
+        return self._file.remove(lambda entry: entry.key == key)
 
 
 def server_key(host: str, port: int) -> tuple[str, int]:
@@ -147,10 +142,10 @@ def server_key(host: str, port: int) -> tuple[str, int]:
     Raises:
         ConfigError: The host cannot be written on a line, or the port is not from 1 to 65535.
     """
+    if len(host) > MAX_NAME:
+        raise ConfigError(f"the name of a host has at most {MAX_NAME} characters")
     if not host or "#" in host or " " in host or not host.isprintable():
         raise ConfigError(f"{host!r} is not the name or address of a host")
-    if len(host.encode()) > MAX_NAME:
-        raise ConfigError(f"the name of a host has at most {MAX_NAME} bytes")
     if not 1 <= port <= 65535:
         raise ConfigError("a port is a number from 1 to 65535")
     return host.lower(), port
