@@ -1,6 +1,10 @@
-"""Keys shared by all tests: making one takes longer than most tests."""
+"""What many tests share: keys (making one takes longer than most tests) and broken systems."""
 
 from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import NoReturn
 
 import pytest
 
@@ -23,3 +27,16 @@ def identity(key_pool: list[Identity]) -> Identity:
 def other_identity(key_pool: list[Identity]) -> Identity:
     """Another identity, for a test that needs two."""
     return key_pool[1]
+
+
+@pytest.fixture
+def failing() -> Callable[[int], Callable[..., NoReturn]]:
+    """`failing(errno.ENOSPC)` is a function to put in the place of a system call that must fail."""
+
+    def build(code: int) -> Callable[..., NoReturn]:
+        def fail(*_: object, **__: object) -> NoReturn:
+            raise OSError(code, os.strerror(code))
+
+        return fail
+
+    return build
