@@ -44,6 +44,8 @@ __all__ = [
 ]
 
 _MAX_ID = 2**63 - 1
+_PACKET_DEPTH = MAX_DEPTH + 1  # of the data, and the packet is an array itself
+_RECORD_DEPTH = MAX_DEPTH + 2  # so is the record
 _ID = Annotated[int, msgspec.Meta(ge=0, le=_MAX_ID)]
 
 
@@ -57,7 +59,7 @@ class Packet(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     Attributes:
         action: What the packet is about, 1 to 255 characters; handlers are chosen by it.
         data: None, bool, int (64 bits), float, str, bytes, datetime with a time zone, and lists and
-            dicts of these. Tuples arrive as lists. More than 64 levels of nesting may be refused.
+            dicts of these, nested at most 64 levels. Tuples arrive as lists.
         headers: Further fields, by name, beside the data.
         created: When it was made, in seconds since 1970; 0.0 when nobody said.
         id: Number of a request, unique in its session and direction.
@@ -111,7 +113,7 @@ def encode_packet(packet: Packet) -> bytes:
         raise _cannot_encode(error) from error
     if len(encoded) > PACKET_WALK_FREE:
         # What a receiver would refuse ends the connection there; here it is an error one can read.
-        walk(encoded, MAX_ELEMENTS - 1)
+        walk(encoded, MAX_ELEMENTS - 1, _PACKET_DEPTH)
     return encoded
 
 
@@ -155,37 +157,35 @@ def decode_packets(data: bytes | memoryview) -> list[Packet]:
 
 def _inspect(data: bytes | memoryview, size: int) -> None:
     """Walk those parts of a record that could do harm when they are decoded."""
-    if min(size, allowed_levels()) > safe_levels():
-        walk(data, MAX_ELEMENTS, MAX_DEPTH + 2)  # the record and the packet are two levels
-    elif size > MAX_WALK_FREE:
-        walk(data, MAX_ELEMENTS)
-    else:
+    if size > MAX_WALK_FREE or min(size, allowed_levels()) > safe_levels():
+        walk(data, max_depth=_RECORD_DEPTH)
+    elif size > PACKET_WALK_FREE:
         # Many small packets in one record are the usual bulk. msgspec finds their ends far faster
         # than the walk does, so only those large enough to hold a flood of keys are walked.
         try:
             packets = _split(data)
         except (ValueError, RecursionError) as error:
             raise _cannot_decode("record", error) from None
+        if len(packets) == 1:
+            walk(data, max_depth=_RECORD_DEPTH)
+            return
         for packet in packets:
-            encoded = memoryview(packet)
-            if len(encoded) > PACKET_WALK_FREE:
-                walk(encoded, MAX_ELEMENTS)
+            if len(memoryview(packet)) > PACKET_WALK_FREE:
+                walk(bytes(packet), max_depth=_PACKET_DEPTH)  # a memoryview takes longer
 
 
 def _check_fields(packet: Packet) -> None:
     """Refuse here what the typed decoder of the receiver would refuse."""
-    headers, created = packet.headers, packet.created
+    headers = packet.headers
     if headers is not None and not (
         isinstance(headers, dict) and all(isinstance(name, str) for name in headers)
     ):
         raise CodecError("the headers of a packet are not a dict with str keys")
-    if not isinstance(created, (int, float)) or isinstance(created, bool):
-        raise CodecError(f"created of a packet is a {type(created).__name__}, not a float")
-    for name, number in (("id", packet.id), ("reply_to", packet.reply_to)):
-        if number is None:
-            continue
-        if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= _MAX_ID:
-            raise CodecError(f"{name} of a packet is not None or an int from 0 to 2**63 - 1")
+    if type(packet.created) not in (float, int):  # a bool is an int, but not on the wire
+        raise CodecError(f"created of a packet is a {type(packet.created).__name__}, not a float")
+    for number in (packet.id, packet.reply_to):
+        if number is not None and (type(number) is not int or not 0 <= number <= _MAX_ID):
+            raise CodecError("id or reply_to of a packet is not None or an int from 0 to 2**63 - 1")
 
 
 def _bad_action(action: object) -> CodecError:
@@ -269,4 +269,4 @@ def decode_value(
 def _check_value(data: bytes | memoryview, max_size: int, max_depth: int) -> None:
     if len(data) > max_size:
         raise CodecError(f"the value has {len(data):,} bytes, allowed are {max_size:,}")
-    walk(data, MAX_ELEMENTS, max_depth, allow_extensions=False)
+    walk(data, max_depth=max_depth, allow_extensions=False)

@@ -68,26 +68,26 @@ class FrameBuffer:
             ProtocolError: The peer announced a body longer than `limit`. The stream is dead: every
                 further call raises this again.
         """
-        now, pos = self._now, self._pos
-        start = pos + HEADER_SIZE
-        if start > len(now):
+        now, start = self._now, self._pos + HEADER_SIZE
+        have = len(now)
+        if start > have:
             if not self._late or self.pending < HEADER_SIZE:
                 return None
             self._join()
             return self.next_frame()
-        header = now[pos:start]
+        header = now[start - HEADER_SIZE : start]
         size = int.from_bytes(header, "big") & MAX_FRAME_BODY
         if size > self.limit:
             raise self._too_long(size)
         end = start + size
-        if end < len(now):
-            self._pos = end
-            return header, now[start:end]
-        if end == len(now):
+        if end == have:
             self._now, self._pos = bytes(self._late), 0
             self._late.clear()
             return header, now[start:]
-        missing = end - len(now)
+        if end < have:
+            self._pos = end
+            return header, now[start:end]
+        missing = end - have
         if missing > len(self._late):
             return None
         return header, self._finish(start, missing)

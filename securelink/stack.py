@@ -24,7 +24,14 @@ except ImportError:  # a Python built without libffi: every stack is unknown
     ctypes = None  # type: ignore[assignment]
 
 _C_RECURSION_LIMIT = 10_000  # compiled into 3.12 and 3.13, at most; setrecursionlimit() has no say
+_DEFAULT_RECURSION_LIMIT = 1000
 _ATTRIBUTES_SIZE = 256  # bytes; pthread_attr_t has 56 on 64-bit glibc and musl
+
+# From 3.14 on the interpreter looks at the real stack, except on musl, where it guesses its size.
+_GUARDED = sys.version_info >= (3, 14) and (
+    sys.platform != "linux"
+    or (ctypes is not None and hasattr(ctypes.CDLL(None), "gnu_get_libc_version"))
+)
 
 _known = ThreadLocal()
 
@@ -50,15 +57,12 @@ def allowed_levels() -> int:
     Asked every time: a program may raise the recursion limit whenever it likes.
     """
     if sys.version_info >= (3, 14):
-        # From 3.14 on the interpreter looks at the real stack, except on musl, where it guesses.
-        return 0 if sys.platform != "linux" or _is_glibc() else sys.maxsize
+        return 0 if _GUARDED else sys.maxsize
     if sys.version_info >= (3, 12):
         return _C_RECURSION_LIMIT
-    return sys.getrecursionlimit()
-
-
-def _is_glibc() -> bool:
-    return ctypes is not None and hasattr(ctypes.CDLL(None), "gnu_get_libc_version")
+    limit = sys.getrecursionlimit()
+    # Who raises it bets on the stack for code of their own, not for what a peer may send.
+    return limit if limit <= _DEFAULT_RECURSION_LIMIT else sys.maxsize
 
 
 def _stack_size() -> int:

@@ -67,52 +67,49 @@ def walk(
         CodecError: One of the bounds is exceeded, or the value ends too early.
     """
     pos, elements, array_keys = 0, 1, 0
-    left, is_map = (
-        1,
-        False,
-    )  # values to come in this container; in a map, a key comes when it is even
+    left, is_map = 1, False  # values to come in this container
     outer: list[tuple[int, bool]] = []
+    deepest = max_elements if max_depth is None else max_depth
     try:
         while True:
-            while not left:
-                if not outer:
-                    return
-                left, is_map = outer.pop()
-            first = data[pos]
-            step = _STEPS[first]
-            if step < 0:
-                if step == _CONTAINER:
-                    if is_map and not left & 1:
-                        array_keys += 1
-                        if array_keys > MAX_ARRAY_KEYS:
-                            raise _too_many_keys()
-                    outer.append((left - 1, is_map))
-                    if max_depth is not None and len(outer) > max_depth:
-                        raise CodecError(f"nested deeper than {max_depth} levels")
-                    left, is_map, step = _container(data, pos, first)
-                    elements += left
-                    if elements > max_elements:
-                        raise CodecError(
-                            f"more than {max_elements:,} elements",
-                            hint="send bytes, or several packets",
-                        )
+            while left:
+                left -= 1
+                first = data[pos]
+                step = _STEPS[first]
+                if step > 0:
                     pos += step
                     continue
-                step = _long_step(data, pos, first, step, allow_extensions)
-            pos += step
-            left -= 1
+                if step != _CONTAINER:
+                    pos += _long_step(data, pos, first, step, allow_extensions)
+                    continue
+                if is_map and left & 1:  # its value is still to come: this is a key
+                    array_keys += 1
+                    if array_keys > MAX_ARRAY_KEYS:
+                        raise _too_many_keys()
+                outer.append((left, is_map))
+                if len(outer) > deepest:
+                    raise CodecError(f"nested deeper than {deepest} levels")
+                left, is_map, step = _container(data, pos, first)
+                pos += step
+                elements += left
+                if elements > max_elements:
+                    raise _too_many_elements(max_elements)
+            if not outer:
+                return
+            left, is_map = outer.pop()
     except IndexError:
         raise CodecError("the bytes end in the middle of a value") from None
 
 
 def _container(data: bytes | memoryview, pos: int, first: int) -> tuple[int, bool, int]:
     """Read an array or map header: (values to come, is it a map, bytes of the header)."""
+    if first < 0x90:
+        return (first & 0x0F) * 2, True, 1
     if first < 0xA0:
-        is_map, count, step = first < 0x90, first & 0x0F, 1
-    else:
-        is_map, step = first >= 0xDE, 1 + _LENGTH_SIZES[first]
-        count = _length(data, pos, step)
-    return (2 * count if is_map else count), is_map, step
+        return first & 0x0F, False, 1
+    step = 1 + _LENGTH_SIZES[first]
+    count = _length(data, pos, step)
+    return (2 * count, True, step) if first >= 0xDE else (count, False, step)
 
 
 def _long_step(
@@ -137,6 +134,13 @@ def _length(data: bytes | memoryview, pos: int, header: int) -> int:
     if len(digits) != header - 1:
         raise IndexError  # as for any byte that is not there
     return int.from_bytes(digits, "big")
+
+
+def _too_many_elements(limit: int) -> CodecError:
+    return CodecError(
+        f"more than {limit:,} elements in one packet or record",
+        hint="send bytes, or several packets",
+    )
 
 
 def _too_many_keys() -> CodecError:

@@ -1,0 +1,126 @@
+"""
+Deep nesting does not kill the process, whatever stack it is decoded on.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from securelink import stack
+
+ROOT = Path(__file__).parents[1]
+
+# Decodes deep records on threads with stacks as given; a crash shows in the exit code.
+SCRIPT = """
+import sys, threading
+from securelink.codec import decode_packets
+from securelink.errors import CodecError
+
+size, recursion_limit, when = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+forms = [b"\\x91", b"\\xdc\\x00\\x01", b"\\x81\\x01", b"\\x81\\xa1k", b"\\x81\\x91"]
+forms.append(forms[0] + forms[2])
+starts = [b"\\x91\\x92\\xa1a", b"\\x91\\x92\\xa1a\\x81", b"\\x91\\x93\\xa1a\\xc0\\x81\\xa1k", b""]
+
+def run():
+    started.wait()
+    for start in starts:
+        for form in forms:
+            for levels in (60, 200, 500, 950, 3000, 15_000, 100_000):
+                closed = form * levels + b"\\xc0" * (levels * form.count(b"\\x81") + 1)
+                for data in (start + form * levels, start + closed):
+                    try:
+                        decode_packets(data)
+                        results.add("packets")
+                    except CodecError:
+                        results.add("refused")
+
+results, started = set(), threading.Event()
+sys.setrecursionlimit(recursion_limit)
+if size:
+    threading.stack_size(size * 1024)
+thread = threading.Thread(target=run)
+thread.start()
+if when == "reset":
+    threading.stack_size(0)  # from here on Python does not know how small the thread is
+started.set()
+thread.join()
+run() if when == "main" else None
+print(sorted(results))
+"""
+
+
+def decode_deep(size: int, recursion_limit: int, when: str, *prefix: str) -> str:
+    """Run the script in a process of its own."""
+    done = subprocess.run(
+        [*prefix, sys.executable, "-c", SCRIPT, str(size), str(recursion_limit), when],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("size", "recursion_limit", "when"),
+    [
+        (512, 1000, "set"),
+        (256, 1000, "set"),
+        (64, 1000, "set"),
+        (256, 1000, "reset"),
+        (0, 1_000_000, "main"),
+        (256, 1_000_000, "reset"),
+    ],
+)
+def test_deep_records_do_not_kill_the_process(size: int, recursion_limit: int, when: str) -> None:
+    """Every form of nesting is decoded or refused on stacks of any size, at any recursion limit."""
+    assert decode_deep(size, recursion_limit, when) == "['packets', 'refused']"
+
+
+def test_a_small_stack_of_the_whole_process_is_noticed() -> None:
+    """`ulimit -s` is the stack of the main thread and of all threads started without a size."""
+    small = ("sh", "-c", 'ulimit -s 256; exec "$@"', "sh")
+    assert decode_deep(0, 1000, "main", *small) == "['packets', 'refused']"
+
+
+def test_the_stack_is_measured_once_for_each_thread() -> None:
+    """The size is that of the calling thread, and asking again costs no system call."""
+    first = stack.safe_levels()
+    assert first >= 512 * 1024 // 512  # the test runner has an ordinary stack
+    assert stack.safe_levels() == first
+
+
+def test_a_platform_that_does_not_tell_counts_as_no_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without ctypes, without the function or on its failure the stack is unknown: 0 bytes."""
+    measure = stack._stack_size
+    assert measure() > 0
+
+    class NoSuchFunction:
+        def __init__(self, _name: None) -> None:
+            pass
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ctypes.CDLL", NoSuchFunction)
+        assert measure() == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(stack, "ctypes", None)
+        assert measure() == 0
+
+
+def test_a_raised_recursion_limit_is_no_bound() -> None:
+    """Up to 3.11 the default limit bounds the levels and a raised one counts as none."""
+    before, usual = sys.getrecursionlimit(), stack.allowed_levels()
+    later = sys.version_info >= (3, 12)  # these versions have a bound of their own for C code
+    try:
+        sys.setrecursionlimit(900)
+        assert stack.allowed_levels() == (usual if later else 900)
+        sys.setrecursionlimit(1001)
+        assert stack.allowed_levels() == (usual if later else sys.maxsize)
+    finally:
+        sys.setrecursionlimit(before)

@@ -1,0 +1,135 @@
+"""
+The walk counts what the decoder would build, and its work is in proportion to that.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from securelink.errors import CodecError
+from securelink.limits import MAX_ARRAY_KEYS
+from securelink.walk import walk
+
+pack = msgspec.msgpack.encode
+
+EXTENSIONS = [msgspec.msgpack.Ext(5, bytes(size)) for size in (0, 1, 2, 3, 4, 8, 16, 300, 70_000)]
+ONE_OF_EACH = [
+    *(None, True, False, 0, 127, -1, -32, -33, -129, -40_000, -(2**40)),
+    *(128, 256, 70_000, 2**40, 2**64 - 1, 1.5, "", "a" * 31, "a" * 32, "a" * 256, "a" * 70_000),
+    *(b"", b"a" * 255, b"a" * 256, b"a" * 70_000, *EXTENSIONS),
+]
+
+keys = st.none() | st.integers(-(2**63), 2**64 - 1) | st.text(max_size=40) | st.binary(max_size=300)
+values = st.recursive(
+    keys | st.floats() | st.sampled_from(EXTENSIONS[:-1]),
+    lambda inner: st.lists(inner, max_size=20) | st.dictionaries(keys, inner, max_size=20),
+    max_leaves=30,
+)
+
+
+def measure(value: Any) -> tuple[int, int]:
+    """Count the elements of a value and the containers inside each other."""
+    if isinstance(value, dict):
+        parts = [measure(part) for entry in value.items() for part in entry]
+    elif isinstance(value, list):
+        parts = [measure(part) for part in value]
+    else:
+        return 1, 0
+    return 1 + sum(count for count, _ in parts), 1 + max((depth for _, depth in parts), default=0)
+
+
+def surrogate_free(value: Any) -> bytes | None:
+    """Encode the value, or return None where Hypothesis chose text that has no UTF-8."""
+    try:
+        return pack(value)
+    except UnicodeEncodeError:
+        return None
+
+
+@given(values)
+@settings(max_examples=150, deadline=None)
+def test_the_walk_counts_as_one_would_by_hand(value: Any) -> None:
+    """Elements and levels pass at exactly their number and are refused at one less."""
+    data = surrogate_free(value)
+    if data is None:
+        return
+    elements, depth = measure(value)
+    walk(data, elements, depth)
+    if elements > 1:
+        with pytest.raises(CodecError, match="more than"):
+            walk(data, elements - 1)
+    if depth > 0:
+        with pytest.raises(CodecError, match="nested deeper"):
+            walk(data, elements, depth - 1)
+
+
+@pytest.mark.parametrize("value", ONE_OF_EACH, ids=lambda value: pack(value).hex()[:10])
+def test_every_type_ends_where_it_ends(value: Any) -> None:
+    """The walk finds the element behind one of any type: were it off by a byte it would not."""
+    data = pack([value, [], {}])
+    walk(data, 4, 2)
+    assert data.endswith(b"\x90\x80")
+    with pytest.raises(CodecError, match="more than 1,000"):
+        walk(data[:-1] + b"\xdd\x00\x00\x04\x00", 1000)
+
+
+@pytest.mark.parametrize("value", EXTENSIONS, ids=lambda value: pack(value).hex()[:10])
+def test_extensions_can_be_forbidden(value: Any) -> None:
+    """Extension types of every size are refused where they are not allowed."""
+    with pytest.raises(CodecError, match="extension types and timestamps are not allowed"):
+        walk(pack({"k": value}), allow_extensions=False)
+
+
+@pytest.mark.parametrize(
+    "data", ["", "91", "82 01 02 03", "dc", "dc00", "df 000000", "c4", "d9", "c7"]
+)
+def test_an_early_end_is_found(data: str) -> None:
+    """A value that ends where an element or its length should stand is refused."""
+    with pytest.raises(CodecError, match="the bytes end in the middle of a value"):
+        walk(bytes.fromhex(data))
+
+
+def test_the_byte_without_a_meaning_is_refused() -> None:
+    """0xc1 is the one byte that begins no MessagePack value."""
+    with pytest.raises(CodecError, match="0xc1"):
+        walk(b"\x91\xc1")
+
+
+@pytest.mark.parametrize("length", [1, 20, 70_000])
+def test_arrays_as_keys_are_bounded(length: int) -> None:
+    """So many map keys may be arrays of any length, not one more; as values they are free."""
+    key, header = pack([0] * length), b"\xde" + struct.pack(">H", MAX_ARRAY_KEYS + 1)
+    if length < 1000:
+        walk(b"\xde" + struct.pack(">H", MAX_ARRAY_KEYS) + (key + b"\x00") * MAX_ARRAY_KEYS)
+        walk(header + (b"\x00" + key) * (MAX_ARRAY_KEYS + 1))
+        with pytest.raises(CodecError, match="more than 256 map keys are arrays"):
+            walk(header + (key + b"\x00") * (MAX_ARRAY_KEYS + 1))
+    else:
+        with pytest.raises(CodecError, match="more than 65,536 elements"):
+            walk(header + key)
+
+
+def test_bytes_cost_nothing_elements_do() -> None:
+    """A picture of 16 MiB is one step; a claim of 2**32 - 1 elements is refused at its header."""
+    picture = pack(bytes(2**24))
+    began = time.process_time()
+    for _ in range(1000):
+        walk(picture)
+        with pytest.raises(CodecError):
+            walk(b"\xdd\xff\xff\xff\xff" + picture[:10])
+    assert time.process_time() - began < 1.0
+
+
+def test_memoryviews_are_walked_like_bytes() -> None:
+    """The walk takes a view of the bytes as well."""
+    data = pack({"k": [1, "a" * 300, b"b" * 70_000]})
+    walk(memoryview(data), 6, 2)
+    with pytest.raises(CodecError):
+        walk(memoryview(data), 5, 2)
