@@ -55,6 +55,7 @@ def test_truncated_and_trailing_bytes_are_refused() -> None:
         pack({}),
         pack(None),
         pack([5]),
+        record(),
         pack([{"action": "a"}]),
         record("a", 1, None, 0.0, None, None, None),
         record(""),
