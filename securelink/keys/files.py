@@ -81,8 +81,9 @@ def file_error(error: OSError, doing: str, path: Path, hint: str = "") -> KeyFil
         path: With what.
         hint: Instead of the usual one.
     """
-    # Windows says "permission denied" of a folder.
-    code = errno.EISDIR if error.errno == errno.EACCES and path.is_dir() else error.errno
+    # Windows says "permission denied" of a folder. Not `path.is_dir()`, which may raise.
+    folder = error.errno == errno.EACCES and os.path.isdir(path)
+    code = errno.EISDIR if folder else error.errno
     reason, usual = _FAILURES.get(code or 0, (error.strerror or type(error).__name__, ""))
     return KeyFileError(f"cannot {doing} {path}: {reason}", hint=hint or usual)
 
@@ -145,11 +146,11 @@ def create_files(files: Sequence[NewFile]) -> None:
             created.append(file.path)
     except BaseException:
         for path in created:
-            path.unlink(missing_ok=True)
+            discard(path)
         raise
     finally:
         for path in temporary:
-            path.unlink(missing_ok=True)
+            discard(path)
     sync_folder(files[0].path.parent)
 
 
@@ -159,6 +160,12 @@ def write_temporary(file: NewFile) -> Path:
     path = file.path.with_name(f".{secrets.token_hex(8)}-{file.path.name}")
     _write_exclusively(path, file.data, file.mode)
     return path
+
+
+def discard(path: Path) -> None:
+    """Remove a file of ours if it is there; a failure must not hide the error that led here."""
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def make_folder(path: Path) -> None:
@@ -240,7 +247,7 @@ def _write_exclusively(path: Path, data: bytes, mode: int) -> None:
         finally:
             os.close(descriptor)
     except BaseException:
-        path.unlink(missing_ok=True)
+        discard(path)
         raise
 
 
