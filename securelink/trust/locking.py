@@ -17,6 +17,7 @@ from ..keys.files import (
     AnyPath,
     NewFile,
     absolute,
+    discard,
     make_folder,
     mapped_errors,
     read_file,
@@ -152,7 +153,7 @@ def _replace(path: Path, data: bytes) -> None:
         try:
             _rename_over(source, path)
         except BaseException:
-            source.unlink(missing_ok=True)
+            discard(source)
             raise
     sync_folder(path.parent)
 
