@@ -167,6 +167,16 @@ def test_disk_full_at_the_second_file(
     assert os.listdir(tmp_path) == []
 
 
+def test_failed_clean_up_does_not_hide_the_cause(
+    tmp_path: Path, identity: Identity, monkeypatch: pytest.MonkeyPatch, failing: Failing
+) -> None:
+    """When even removing the half-written file fails, the error is still the full disk."""
+    monkeypatch.setattr(os, "write", failing(errno.ENOSPC))
+    monkeypatch.setattr(os, "unlink", failing(errno.EIO))
+    with pytest.raises(KeyFileError, match="the disk is full"):
+        identity.save(tmp_path, "server")
+
+
 def test_short_writes_are_continued(
     tmp_path: Path, identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,6 +202,7 @@ def test_folder_may_not_be_entered(
     """A folder that cannot be looked into is an error, not a folder without keys."""
     with monkeypatch.context() as patch:
         patch.setattr(os, "lstat", failing(errno.EACCES))
+        patch.setattr(os, "stat", failing(errno.EACCES))
         with pytest.raises(KeyFileError, match=r"cannot look at .*permission denied"):
             load_or_create(tmp_path)
     with monkeypatch.context() as patch:
