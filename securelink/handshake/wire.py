@@ -1,0 +1,179 @@
+"""Numbers and field lists of the wire: frame kinds, contents, codes, `id | length | value` fields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum
+
+from ..errors import ProtocolError
+
+
+class Kind(IntEnum):
+    """Frame types, the first byte of every frame."""
+
+    CLIENT_HELLO = 1
+    SERVER_HELLO = 2
+    SEALED = 3
+    PLAIN = 4
+    ALERT = 5
+
+
+class Content(IntEnum):
+    """What is inside a SEALED or PLAIN frame."""
+
+    SERVER_AUTH = 1
+    CLIENT_AUTH = 2
+    WELCOME = 3
+    DATA = 4
+    DATA_ACK = 5
+    ACK = 6
+    PING = 7
+    PONG = 8
+    KEY_UPDATE = 9
+    CLOSE = 10
+
+
+class Mode(IntEnum):
+    """What a side wants of encryption (in ClientHello) and what the server chose (OFF or REQUIRED)."""
+
+    OFF = 0
+    OPTIONAL = 1
+    REQUIRED = 2
+
+
+class Code(IntEnum):
+    """Why a connection ends; the byte of ALERT and the first byte of CLOSE."""
+
+    NORMAL = 0
+    PROTOCOL = 1
+    VERSION = 2
+    ENCRYPTION_REQUIRED = 3
+    ENCRYPTION_OFF = 4
+    NOT_TRUSTED = 5
+    BUSY = 6
+    TIMEOUT = 7
+    INTERNAL = 8
+    APPLICATION = 9
+    REFUSED = 16
+    CLIENT_KEY_REQUIRED = 17
+    CLIENT_KEY_UNKNOWN = 18
+    KICKED = 19
+    SHUTDOWN = 20
+    TOO_SLOW = 21
+    SILENT = 22
+    UNREADABLE = 23
+
+
+#: Each code in words for the local user. A code from a newer peer is shown as its number.
+CODE_TEXT: dict[int, str] = {
+    Code.NORMAL: "closed normally",
+    Code.PROTOCOL: "the other side says that we broke the protocol",
+    Code.VERSION: "the other side speaks another version of the securelink protocol",
+    Code.ENCRYPTION_REQUIRED: "the server requires encryption",
+    Code.ENCRYPTION_OFF: "the server has encryption switched off",
+    Code.NOT_TRUSTED: "the client does not trust the server's key",
+    Code.BUSY: "the server has no room for another connection",
+    Code.TIMEOUT: "the handshake took too long",
+    Code.INTERNAL: "the other side had an internal error",
+    Code.APPLICATION: "the other side is another application, or another version of it",
+    Code.REFUSED: "the server refused this client",
+    Code.CLIENT_KEY_REQUIRED: "the server wants a client key",
+    Code.CLIENT_KEY_UNKNOWN: "the server does not know this client's key",
+    Code.KICKED: "kicked",
+    Code.SHUTDOWN: "the server is shutting down",
+    Code.TOO_SLOW: "too slow: more was waiting to be sent than is allowed",
+    Code.SILENT: "nothing was heard for too long",
+    Code.UNREADABLE: "a packet could not be read",
+}
+
+
+def code_text(code: int) -> str:
+    """A code in words."""
+    return CODE_TEXT.get(code, f"code {code}")
+
+
+def encode_field(number: int, value: bytes) -> bytes:
+    """One field: `id u8 | length u16 | value`."""
+    return number.to_bytes(1) + len(value).to_bytes(2) + value
+
+
+def encode_fields(fields: Iterable[tuple[int, bytes | None]]) -> bytes:
+    """Fields in the order given, which must be rising; a value of None is left out."""
+    return b"".join(encode_field(number, value) for number, value in fields if value is not None)
+
+
+class Fields:
+    """
+    A parsed field list: `fields[number]` is the value, `offset(number)` where the field begins.
+
+    Wire: (`id u8 | length u16 | value`)*, ids rising, each at most once.
+
+    Raises:
+        ProtocolError: A field is cut short, out of order, repeated, unknown, or a required one is missing.
+    """
+
+    __slots__ = ("_found", "_what")
+
+    def __init__(
+        self, data: bytes, what: str, *, required: frozenset[int], optional: frozenset[int]
+    ) -> None:
+        self._what = what
+        self._found: dict[int, tuple[int, bytes]] = {}
+        position, last = 0, 0
+        while position < len(data):
+            if len(data) - position < 3:
+                raise ProtocolError(f"{what} is cut short inside a field header")
+            number = data[position]
+            size = int.from_bytes(data[position + 1 : position + 3])
+            end = position + 3 + size
+            if end > len(data):
+                raise ProtocolError(f"{what} is cut short inside field {number}")
+            if number <= last:
+                raise ProtocolError(f"{what} has field {number} after field {last}")
+            if number not in required and number not in optional:
+                raise ProtocolError(f"{what} has a field {number} that must not be there")
+            self._found[number] = (position, data[position + 3 : end])
+            position, last = end, number
+        for number in required:
+            if number not in self._found:
+                raise ProtocolError(f"{what} lacks field {number}")
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._found
+
+    def __getitem__(self, number: int) -> bytes:
+        return self._found[number][1]
+
+    def get(self, number: int) -> bytes | None:
+        """The value, or None when the optional field is absent."""
+        found = self._found.get(number)
+        return found[1] if found else None
+
+    def offset(self, number: int) -> int:
+        """Where in the list the field begins: what was before it is what a signature in it covers."""
+        return self._found[number][0]
+
+    def sized(self, number: int, size: int) -> bytes:
+        """The value, which must be exactly `size` bytes."""
+        value = self[number]
+        if len(value) != size:
+            raise ProtocolError(
+                f"{self._what} has {len(value)} bytes in field {number}, not {size}"
+            )
+        return value
+
+    def integer(self, number: int, size: int) -> int:
+        """The value as an unsigned big-endian integer of exactly `size` bytes."""
+        return int.from_bytes(self.sized(number, size))
+
+    def text(self, number: int, limit: int) -> str:
+        """The value as UTF-8 of at most `limit` bytes."""
+        value = self[number]
+        if len(value) > limit:
+            raise ProtocolError(
+                f"{self._what} has {len(value)} bytes in field {number}, over {limit}"
+            )
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            raise ProtocolError(f"{self._what} has bad UTF-8 in field {number}") from None
