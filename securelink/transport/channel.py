@@ -1,0 +1,390 @@
+"""
+The durable side of a session: an inbox, an outbox and their bounds. A `Link` carries it.
+
+Inbox: records and events in order, run by at most one thread. Records wait as bytes and are decoded when their turn
+comes, so a peer makes us hold its wire bytes, not the many times larger objects.
+
+Outbox: packets, encoded, not yet numbered. Inside a handler a send never waits; elsewhere it waits for room.
+
+Locks: `_lock` guards `_outbox`, `_queued`, `_latest` and `_waiters`; it is taken before a link's send lock, never after
+user code was entered, and nothing waits while holding it. `_run_lock` is the right to run the inbox.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import get_ident
+from typing import TYPE_CHECKING
+
+from ..codec import Packet, decode_packets
+from ..errors import CodecError, ConnectionClosed, LimitExceeded, LinkTimeout
+from ..handshake.wire import Code, code_text
+from ..limits import (
+    HARD_UNSENT,
+    MAX_INBOX_BYTES,
+    MAX_INBOX_RECORDS,
+    MAX_UNACKED,
+    MAX_UNSENT,
+    RUN_PACKETS,
+    RUN_SECONDS,
+)
+from ..session import Numbering
+from .loop import Loop, worker_threads
+
+if TYPE_CHECKING:
+    from .link import Link
+
+log = logging.getLogger("securelink")
+
+Record = bytes | memoryview
+Event = Callable[[], None]
+WRITE_BUDGET = (
+    256 * 1024
+)  # bytes sealed by one write: what waits behind a full kernel buffer stays small
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Bounds of one session; see limits.py for units and reasons."""
+
+    unsent: int = MAX_UNSENT
+    hard_unsent: int = HARD_UNSENT
+    unacked: int = MAX_UNACKED
+    inbox_records: int = MAX_INBOX_RECORDS
+    inbox_bytes: int = MAX_INBOX_BYTES
+
+
+class Slot:
+    """An outbox entry that may be replaced until it is put into a record (`latest=`)."""
+
+    __slots__ = ("encoded", "key")
+
+    def __init__(self, key: str, encoded: bytes) -> None:
+        self.key = key
+        self.encoded = encoded
+
+
+class Channel:
+    """Base of the server's `Session` and of the client's session."""
+
+    __slots__ = (
+        "__weakref__",
+        "_bounds",
+        "_clean",
+        "_close_code",
+        "_close_text",
+        "_dropping",
+        "_ended",
+        "_full",
+        "_in_bytes",
+        "_inbox",
+        "_latest",
+        "_link",
+        "_lock",
+        "_loop",
+        "_numbering",
+        "_out_bytes",
+        "_outbox",
+        "_queued",
+        "_run_lock",
+        "_scheduled",
+        "_waiters",
+    )  # fmt: skip
+
+    def __init__(self, loop: Loop, bounds: Bounds) -> None:
+        self._loop = loop
+        self._bounds = bounds
+        self._link: Link | None = None
+        self._numbering = Numbering()
+        self._lock = threading.Lock()
+        self._outbox: deque[bytes | Slot] = deque()
+        self._queued = 0
+        self._latest: dict[str, Slot] | None = None
+        self._waiters: list[threading.Event] = []
+        self._inbox: deque[Record | list[Packet] | Event] = deque()
+        self._in_bytes = 0  # written by the reading thread only
+        self._out_bytes = 0  # written by the running thread only
+        self._full = False
+        self._run_lock = threading.Lock()
+        self._scheduled = False
+        self._ended = False
+        self._close_code = int(Code.NORMAL)
+        self._close_text = ""
+        self._clean = False
+        self._dropping = False  # ended from our side: what the peer still sends is not handled
+
+    # --- inbox: the reading thread ------------------------------------------------------------------------
+
+    def _deliver(self, record: Record) -> None:
+        """Take an accepted record; the link stops reading while the inbox is full."""
+        self._in_bytes += len(record)
+        self._inbox.append(record)
+        if (
+            self._in_bytes - self._out_bytes > self._bounds.inbox_bytes
+            or len(self._inbox) > self._bounds.inbox_records
+        ):
+            self._full = True
+            if not self._inbox:
+                self._full = False  # it was emptied between the two lines; nobody else would notice
+
+    def _note(self, event: Event) -> None:
+        """Put an event behind the packets that came before it. Any thread."""
+        self._inbox.append(event)
+        self._scheduled = True
+        self._loop.schedule(self)
+
+    def _make_ready(self) -> None:
+        """Put this inbox on the leader's ready list. Only the leader calls this."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.make_ready(self)
+
+    # --- inbox: the running thread --------------------------------------------------------------------------
+
+    def run(self) -> bool:
+        """Handle what waits; True when the rest is for another turn."""
+        self._scheduled = False
+        while self._run_lock.acquire(False):
+            try:
+                if self._run():
+                    return True
+            finally:
+                self._run_lock.release()
+            # Given up; look once more: who appended meanwhile found us running and went away.
+            if not self._inbox:
+                return False
+        return False
+
+    def _run(self) -> bool:
+        left = RUN_PACKETS
+        inbox = self._inbox
+        deadline = 0.0
+        while inbox:
+            if left <= 0:
+                return True
+            item = inbox.popleft()
+            if callable(item):
+                left -= 1
+                item()
+                continue
+            if isinstance(item, list):
+                packets = item
+            else:
+                packets = self._decode(item)
+            for index, packet in enumerate(packets, 1):
+                self._handle(packet)
+                left -= 1
+                if index == len(packets):
+                    break
+                now = time.monotonic()
+                deadline = deadline or now + RUN_SECONDS
+                if left <= 0 or now > deadline:
+                    inbox.appendleft(packets[index:])
+                    return True
+            if self._full:
+                self._maybe_room()
+        return False
+
+    def _decode(self, record: Record) -> list[Packet]:
+        self._out_bytes += len(record)
+        if self._dropping:
+            return []
+        try:
+            return decode_packets(record)
+        except CodecError as error:
+            log.warning("%s sent a packet that cannot be read: %s", self._name(), error)
+            self._end(Code.UNREADABLE)
+            return []
+
+    def _maybe_room(self) -> None:
+        bounds = self._bounds
+        if (
+            self._in_bytes - self._out_bytes <= bounds.inbox_bytes // 2
+            and len(self._inbox) <= bounds.inbox_records // 2
+        ):
+            self._full = False
+            link = self._link
+            if link is not None:
+                link.ask_interest()
+
+    def _handle(self, packet: Packet) -> None:
+        """Give one packet to the application. Subclasses; must not raise."""
+        raise NotImplementedError
+
+    def _name(self) -> str:
+        """Who the peer is, for the log."""
+        raise NotImplementedError
+
+    # --- outbox ---------------------------------------------------------------------------------------------
+
+    def _post(self, encoded: bytes, *, timeout: float | None, latest: str | None = None) -> None:
+        """
+        Queue one encoded packet and see that it is written.
+
+        Raises:
+            ConnectionClosed: The session has ended.
+            LimitExceeded: The packet is larger than the session allows.
+            LinkTimeout: No room within `timeout` seconds. The packet was not queued.
+        """
+        link = self._link
+        if link is None:
+            raise self._closed_error()
+        size = len(encoded)
+        if size > link.max_packets:
+            raise LimitExceeded(
+                f"a packet of {size} bytes is larger than the {link.max_packets} that this session allows",
+                limit="max_packet",
+                hint="send it in pieces, or raise max_packet= of the server",
+            )
+        loop = self._loop
+        me = get_ident()
+        if loop.turn_thread == me:
+            self._put(encoded, size, latest)
+            # The flush list is the leader's; if leadership went away meanwhile, nobody may look at it again.
+            if not link.listed:
+                link.listed = True
+                loop.flush_list.append(link)
+            if loop.turn_thread != me:
+                link.listed = False
+                link.flush()
+            if self._queued > self._bounds.unsent:
+                self._choke(link)
+            return
+        if self._is_crowded(size) and not self._inside_handler():
+            self._wait_for_room(size, timeout)
+        self._put(encoded, size, latest)
+        if loop.batches and (batch := loop.batches.get(me)) is not None:
+            batch.append(link)
+            return
+        link.flush()
+        if self._queued > self._bounds.unsent:
+            self._choke(link)
+
+    def _put(self, encoded: bytes, size: int, latest: str | None) -> None:
+        with self._lock:
+            if latest is None:
+                self._outbox.append(encoded)
+                self._queued += size
+                return
+            if self._latest is None:
+                self._latest = {}
+            slot = self._latest.get(latest)
+            if slot is None:
+                slot = self._latest[latest] = Slot(latest, b"")
+                self._outbox.append(slot)
+            self._queued += size - len(slot.encoded)
+            slot.encoded = encoded
+
+    def _take(self) -> list[bytes]:
+        """Packets for the next records, oldest first, up to WRITE_BUDGET. Only under the link's send lock."""
+        taken: list[bytes] = []
+        size = 0
+        with self._lock:
+            outbox = self._outbox
+            while outbox and size < WRITE_BUDGET:
+                entry = outbox.popleft()
+                if entry.__class__ is Slot:
+                    assert isinstance(entry, Slot)
+                    assert self._latest is not None
+                    del self._latest[entry.key]
+                    entry = entry.encoded
+                taken.append(entry)  # type: ignore[arg-type]
+                size += len(entry)  # type: ignore[arg-type]
+            self._queued -= size
+        return taken
+
+    def _inside_handler(self) -> bool:
+        # With a manual loop nobody would read acknowledgements while we wait.
+        return get_ident() in worker_threads or self._loop.manual
+
+    @property
+    def _unsent(self) -> int:
+        link = self._link
+        return self._queued + (link.tail_size if link is not None else 0)
+
+    def _is_crowded(self, size: int) -> bool:
+        bounds = self._bounds
+        # A packet always fits into an empty session, however small the bounds are.
+        unsent = self._unsent
+        if unsent and unsent + size > bounds.unsent:
+            return True
+        unacked = self._numbering.outgoing.unacked
+        return bool(unacked) and unacked + size > bounds.unacked
+
+    def _wait_for_room(self, size: int, timeout: float | None) -> None:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self._is_crowded(size):
+            link = self._link
+            if link is None:
+                raise self._closed_error()
+            event = threading.Event()
+            with self._lock:
+                self._waiters.append(event)
+            link.flush()  # takes in acknowledgements; also the second look after joining the waiters
+            if not self._is_crowded(size):
+                self._wake_waiters()
+                return
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise self._crowded_error(timeout)
+            # A slice: a wake-up that is missed costs a moment, not the send.
+            event.wait(0.2 if left is None else min(left, 0.2))
+
+    def _crowded_error(self, timeout: float | None) -> LinkTimeout:
+        return LinkTimeout(
+            f"{self._name()} does not take its packets: {self._unsent} bytes wait to be sent and "
+            f"{self._numbering.outgoing.unacked} to be acknowledged after {timeout} s",
+            hint="is the other side reading? send less, or give send() a longer timeout=",
+        )
+
+    def _wake_waiters(self) -> None:
+        if self._waiters:
+            with self._lock:
+                waiting, self._waiters = self._waiters, []
+            for event in waiting:
+                event.set()
+
+    def _choke(self, link: Link) -> None:
+        """Too much waits to be sent: stop reading the peer, or end it at the hard limit."""
+        if self._unsent > self._bounds.hard_unsent:
+            log.warning("%s is too slow: %d bytes wait for it; ended", self._name(), self._unsent)
+            self._end(Code.TOO_SLOW)
+        else:
+            link.choke()
+
+    # --- the end ----------------------------------------------------------------------------------------------
+
+    def _end(self, code: int, text: str = "") -> None:
+        """End the session from our side: what is queued goes out, then CLOSE. Any thread; returns at once."""
+        self._dropping = True
+        link = self._link
+        if link is not None:
+            link.end(code, text)
+
+    def _closed_error(self) -> ConnectionClosed:
+        words = self._close_text or code_text(self._close_code)
+        if not self._ended:
+            return ConnectionClosed("there is no connection", hint="call connect() first")
+        if not self._clean:
+            words = "the connection broke: the other side vanished or the network failed"
+            if self._close_code != Code.NORMAL:
+                words = code_text(self._close_code)
+        return ConnectionClosed(
+            f"the session is over: {words}",
+            code=self._close_code,
+            text=self._close_text,
+            clean=self._clean,
+        )
+
+    def _finished(self, code: int, text: str, clean: bool) -> None:
+        """The link is gone. The reading thread calls this once."""
+        with self._lock:
+            self._ended = True
+            self._close_code, self._close_text, self._clean = code, text, clean
+            self._link = None
+        self._wake_waiters()

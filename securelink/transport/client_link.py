@@ -1,0 +1,413 @@
+"""
+The client's end: who waits drives.
+
+A thread that waits for a packet reads the socket itself, under the drive lock: no thread switch between the kernel and
+the caller. A client that nobody drives is read by the caretaker, the loop that all clients of a process share: it
+registers links that have been left alone for a tick, and lets go of a link as soon as it meets a driver.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import get_ident
+from typing import Any
+
+from ..codec import Packet
+from ..errors import LinkTimeout, SecureLinkError
+from ..handshake.wire import Code, Content
+from ..limits import MAX_HEARTBEAT, MAX_INBOX_RECORDS, MIN_HEARTBEAT, SILENCE_FACTOR
+from ..protocol import ClientEngine, Event
+from ..received import Received
+from .channel import Bounds, Channel
+from .link import Link
+from .loop import Loop
+
+log = logging.getLogger("securelink")
+
+TICK_SECONDS = 0.05  # how long a client must be left alone before the caretaker reads it
+LINGER_SECONDS = 1.0  # the caretaker stays so long after the last client
+FLOOD_FACTOR = 8  # a client blocked in send() reads on until its inbox is this many times full
+CARETAKER_WORKERS = 8
+
+
+def wait_for(sock: socket.socket, *, write: bool, timeout: float | None) -> bool:
+    """Wait until the socket can be read (or written, if asked); False after `timeout` seconds."""
+    if hasattr(select, "poll"):
+        poller = select.poll()
+        poller.register(sock, select.POLLIN | (select.POLLOUT if write else 0))
+        return bool(poller.poll(None if timeout is None else max(0, timeout) * 1000 + 0.5))
+    readable, writable, _ = select.select([sock], [sock] if write else [], [], timeout)
+    return bool(readable or writable)
+
+
+class ClientLink(Link):
+    """The connection of a client."""
+
+    __slots__ = ("_last_ping", "background", "drives_seen", "heartbeat")
+    channel: ClientChannel | None
+
+    def __init__(
+        self, loop: Loop, sock: socket.socket, engine: ClientEngine, heartbeat: float
+    ) -> None:
+        super().__init__(loop, sock, engine)
+        self.heartbeat = min(max(heartbeat, MIN_HEARTBEAT), MAX_HEARTBEAT)
+        self.background = False
+        self.drives_seen = -1
+        self._last_ping = time.monotonic()
+        self.seen_at = self._last_ping
+
+    # By the driver, which holds the drive lock.
+
+    def drive(self, timeout: float | None, *, greedy: bool = False) -> bool:
+        """
+        Wait for the socket once, then read and write what is there.
+
+        Args:
+            greedy: Read although the inbox is full (a blocked send must not stop reading).
+
+        Returns:
+            False when nothing happened in `timeout` seconds.
+        """
+        if self._closed or (self._send_dead and self._gone_already()):
+            return True
+        channel = self.channel
+        writing = bool(self._tail)
+        reading = channel is None or not channel._full or (greedy and not channel._flooded())
+        if not reading and not writing:
+            time.sleep(min(timeout or 0.01, 0.01))
+            return False
+        if not wait_for(self.sock, write=writing, timeout=timeout):
+            return False
+        if writing:
+            self.flush()
+        if reading:
+            self.read()
+        return True
+
+    def _gone_already(self) -> bool:
+        channel = self.channel
+        return channel is not None and channel._ended
+
+    def _deliverable(self, channel: Channel) -> None:
+        assert isinstance(channel, ClientChannel)
+        if self.loop.turn_thread == get_ident() and channel._has_handlers():
+            channel._make_ready()
+        channel._wake_drivers()
+
+    def lost(self) -> None:
+        """End of the connection. The driver only says so; the leader closes the socket."""
+        if self.loop.turn_thread == get_ident():
+            super().lost()
+        else:
+            self._send_dead = True
+            self._finish_channel(Code.NORMAL, "", clean=False)
+            self.loop.call(super().lost)
+
+    def _finish_channel(
+        self, code: int, text: str, *, clean: bool, reason: SecureLinkError | None = None
+    ) -> None:
+        channel = self.channel
+        if channel is not None and not channel._ended:
+            if self._close is not None and not clean:
+                code, clean = self._close[0], self._close[0] == Code.NORMAL
+            channel._reason = reason
+            super()._finish_channel(code, text, clean=clean, reason=reason)
+            channel._note(channel._ended_event)
+            channel._wake_drivers()
+
+    def _handshake_event(self, event: Event) -> None:
+        raise AssertionError("the client's handshake is driven by connect()")
+
+    def _ponged(self, payload: bytes) -> None:
+        channel = self.channel
+        if channel is not None:
+            channel._latency = time.monotonic() - int.from_bytes(payload) / 1e6
+
+    # By the caretaker's leader.
+
+    def update_interest(self) -> None:
+        """As `Link.update_interest`, but only while nobody drives."""
+        if self.background and not self._closed:
+            super().update_interest()
+
+    def on_io(self, mask: int) -> None:
+        """The selector reports this link: read it, unless somebody drives."""
+        channel = self.channel
+        if channel is None or not channel._drive_lock.acquire(False):
+            self._leave_to_driver()
+            return
+        try:
+            super().on_io(mask)
+        finally:
+            channel._drive_lock.release()
+
+    def _leave_to_driver(self) -> None:
+        self.background = False
+        if not self._closed:
+            self.loop.register(self.sock, 0, self)
+
+    def tick(self) -> None:
+        """Take over a client that nobody drove since the last tick."""
+        channel = self.channel
+        if channel is None or self._closed or self.background:
+            return
+        drives = channel._drives
+        if drives != self.drives_seen or channel._drive_lock.locked():
+            self.drives_seen = drives
+            return
+        self.background = True
+        self.update_interest()
+        if channel._inbox and channel._has_handlers():
+            channel._make_ready()
+
+    def sweep(self, now: float) -> None:
+        """Once a second: ping, and notice a silent or overdue connection."""
+        channel = self.channel
+        if channel is None or self._closed:
+            return
+        if self.reads != self.reads_seen:
+            self.reads_seen, self.seen_at = self.reads, now
+        if self.deadline is not None and now > self.deadline:
+            self._give_up(channel)
+        elif now - self.seen_at > self.heartbeat * SILENCE_FACTOR and not channel._full:
+            self._finish_channel(Code.SILENT, "", clean=False)
+            self._give_up(channel)
+        elif now - self._last_ping >= self.heartbeat and self._close is None:
+            self._last_ping = now
+            self.control(Content.PING, int(now * 1e6).to_bytes(8))
+
+    def _give_up(self, channel: ClientChannel) -> None:
+        if channel._drive_lock.acquire(False):
+            try:
+                self.lost()
+            finally:
+                channel._drive_lock.release()
+        else:
+            try:
+                self.sock.shutdown(socket.SHUT_RDWR)  # wakes the driver, which then says lost()
+            except OSError:
+                pass
+
+    def _gone(self) -> None:
+        caretaker.release(self)
+
+
+class ClientChannel(Channel):
+    """The session as the client holds it."""
+
+    __slots__ = (
+        "_drive_lock", "_drivers", "_drives", "_latency", "_on_end", "_on_packet", "_owner", "_packets", "_reason",
+        "_runner", "_want_handlers", "_where",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        loop: Loop,
+        bounds: Bounds,
+        *,
+        owner: Any,
+        where: str,
+        on_packet: Callable[[Received], bool],
+        want_handlers: Callable[[], bool],
+        on_end: Callable[[], None],
+    ) -> None:
+        super().__init__(loop, bounds)
+        self._owner = owner
+        self._where = where
+        self._on_packet = on_packet
+        self._want_handlers = want_handlers
+        self._on_end = on_end
+        self._packets: deque[Received] = deque()
+        self._drive_lock = threading.Lock()
+        self._drivers: deque[threading.Event] = deque()
+        self._drives = 0
+        self._latency: float | None = None
+        self._reason: SecureLinkError | None = None
+        self._runner = 0  # the thread inside handlers of this client
+
+    def _name(self) -> str:
+        return f"the server {self._where}"
+
+    def _has_handlers(self) -> bool:
+        return self._want_handlers()
+
+    def _flooded(self) -> bool:
+        held = self._in_bytes - self._out_bytes
+        return held > self._bounds.inbox_bytes * FLOOD_FACTOR
+
+    def _ended_event(self) -> None:
+        self._on_end()
+
+    # The inbox: run by whoever drives, or by the caretaker.
+
+    def run(self) -> bool:
+        """As `Channel.run`; what no handler takes is kept for `receive`, up to a bound."""
+        if len(self._packets) >= MAX_INBOX_RECORDS:
+            self._scheduled = False
+            return False
+        return super().run()
+
+    def _run(self) -> bool:
+        self._runner = get_ident()
+        try:
+            return super()._run()
+        finally:
+            self._runner = 0
+
+    def _handle(self, packet: Packet) -> None:
+        received = Received(packet, self._owner)
+        if not self._on_packet(received):
+            self._packets.append(received)
+            if self._drivers:
+                self._wake_drivers()
+
+    # Driving: any thread.
+
+    def wait(self, timeout: float | None) -> None:
+        """
+        Wait until something may have happened, by driving or by waiting for the one who drives.
+
+        Args:
+            timeout: Seconds; None for ever.
+        """
+        # While another thread runs the inbox, its packets come without a sign on the socket.
+        slice_ = 0.02 if self._run_lock.locked() else 1.0
+        timeout = slice_ if timeout is None else min(timeout, slice_)
+        with self._driving() as driving:
+            link = self._link
+            if driving and link is not None:
+                assert isinstance(link, ClientLink)
+                link.drive(timeout)
+                return
+        if driving:
+            return
+        event = threading.Event()
+        self._drivers.append(event)
+        # Look once more after joining the queue: the driver may have left in between.
+        if not self._packets and not self._ended and self._drive_lock.locked():
+            event.wait(timeout)
+        try:
+            self._drivers.remove(event)
+        except ValueError:
+            pass
+
+    @contextmanager
+    def _driving(self) -> Iterator[bool]:
+        if not self._drive_lock.acquire(False):
+            yield False
+            return
+        try:
+            self._drives += 1
+            yield True
+        finally:
+            self._drive_lock.release()
+            self._wake_drivers()
+
+    def _wake_drivers(self) -> None:
+        for event in tuple(self._drivers):
+            event.set()
+
+    def _wait_for_room(self, size: int, timeout: float | None) -> None:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self._is_crowded(size):
+            link = self._link
+            if link is None:
+                raise self._closed_error()
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise self._crowded_error(timeout)
+            slice_ = 0.1 if left is None else min(left, 0.1)
+            link.flush()
+            if not self._is_crowded(size):
+                return
+            with self._driving() as driving:
+                if driving:
+                    assert isinstance(link, ClientLink)
+                    link.drive(slice_, greedy=True)
+                    link.flush()
+            if not driving:
+                time.sleep(min(slice_, 0.001))
+
+    def _crowded_error(self, timeout: float | None) -> LinkTimeout:
+        error = super()._crowded_error(timeout)
+        if self._full:
+            error.hint = "this program sends without receiving: call receive() or poll() as well"
+        return error
+
+    def _inside_handler(self) -> bool:
+        # A handler that runs in a driver's thread must not drive again below itself.
+        return super()._inside_handler() or self._runner == get_ident()
+
+
+class _Caretaker:
+    """The one loop of all clients of a process; started with the first, stopped after the last."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: Loop | None = None
+        self._links: set[ClientLink] = set()
+        self._users = 0
+
+    def loop(self) -> Loop:
+        """The running loop, for one connection attempt or link; pair with `leave`."""
+        with self._lock:
+            self._users += 1
+            if self._loop is None:
+                self._loop = Loop("clients", workers=CARETAKER_WORKERS)
+                self._loop.start()
+                self._schedule(self._loop)
+            return self._loop
+
+    def leave(self) -> None:
+        """One attempt or link fewer."""
+        with self._lock:
+            self._users -= 1
+            if self._users == 0 and self._loop is not None:
+                loop = self._loop
+                loop.call_later(LINGER_SECONDS, lambda: self._stop_if_unused(loop))
+
+    def _stop_if_unused(self, loop: Loop) -> None:
+        with self._lock:
+            if self._users or self._loop is not loop:
+                return
+            self._loop = None
+        loop.stop(lambda: None)
+
+    def adopt(self, link: ClientLink) -> None:
+        """Care for a link from now on."""
+        link.loop.call(lambda: self._links.add(link))
+
+    def release(self, link: ClientLink) -> None:
+        """By the leader: this link's socket is closed."""
+        self._links.discard(link)
+        self.leave()
+
+    def forget_all(self) -> None:
+        """After fork(): threads and links belong to the parent."""
+        self.__init__()  # type: ignore[misc]
+
+    def _schedule(self, loop: Loop) -> None:
+        def tick() -> None:
+            for link in tuple(self._links):
+                link.tick()
+            if not loop.stopping:
+                loop.call_later(TICK_SECONDS, tick)
+
+        def sweep() -> None:
+            for link in tuple(self._links):
+                link.sweep(loop.now)
+            if not loop.stopping:
+                loop.call_later(1.0, sweep)
+
+        loop.call_later(TICK_SECONDS, tick)
+        loop.call_later(1.0, sweep)
+
+
+caretaker = _Caretaker()

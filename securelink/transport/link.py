@@ -1,0 +1,400 @@
+"""
+One TCP connection that carries a channel.
+
+Writing: append, try the send lock; who has it seals and writes all that is queued, releases, looks once more. So the
+order of sealing is the order of the nonces is the order on the wire, and nobody waits for the lock. What the kernel
+does not take stays as a tail, and the leader is asked for writability.
+
+Reading, closing the socket and everything else with the selector is the leader's alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+from ..errors import SecureLinkError
+from ..handshake.wire import Code, Content
+from ..limits import ACK_BYTES, ACK_RECORDS, ACK_SECONDS, CLOSE_SECONDS
+from ..protocol import Closed, Ended, Engine, Event, Failed, Item, Pinged, Ponged
+from .loop import READ, WRITE, Loop
+from .sockets import peer_address
+
+if TYPE_CHECKING:
+    from .channel import Channel
+
+log = logging.getLogger("securelink")
+
+MAX_CONTROLS = 64  # control records that wait behind a full kernel buffer
+READ_SIZE = 64 * 1024  # below malloc's mmap threshold: larger buffers cost a page fault each
+_forks = [0]
+
+
+def _count_fork() -> None:
+    _forks[0] += 1
+
+
+# After fork() both processes would use the same keys and nonces: every link of the child is dead.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
+
+
+class Link:
+    """
+    Socket, engine, and what waits to be written.
+
+    Args:
+        loop: Its leader reads this link.
+        sock: Connected, non-blocking.
+        engine: In either role.
+
+    Attributes:
+        channel: The session, once there is one.
+        listed: On the loop's flush list.
+        address: Of the peer.
+        reads: Counts reads; a sweep tells from it whether the peer is silent, without a clock per read.
+        deadline: When a sweep may close this link (handshake, closing), or None.
+        max_packets: Bytes of the largest encoded packet.
+    """
+
+    __slots__ = (
+        "_ack_bytes", "_ack_listed", "_choked", "_close", "_closed", "_controls", "_fork", "_raw", "_reading",
+        "_send_dead", "_send_lock", "_shut", "_tail", "_want_write", "address", "channel", "deadline", "engine",
+        "listed", "loop", "max_packets", "reads", "reads_seen", "seen_at", "sock",
+    )  # fmt: skip
+
+    def __init__(self, loop: Loop, sock: socket.socket, engine: Engine) -> None:
+        self.loop = loop
+        self.sock = sock
+        self.engine = engine
+        self.address = peer_address(sock)
+        self.channel: Channel | None = None
+        self.listed = False
+        self.reads = 0
+        self.reads_seen = 0
+        self.seen_at = loop.now
+        self.deadline: float | None = None
+        self.max_packets = 0
+        self._send_lock = threading.Lock()
+        self._raw: deque[bytes] = deque()
+        self._controls: deque[tuple[Content, bytes]] = deque()
+        self._close: tuple[int, str] | None = None
+        self._tail = memoryview(b"")
+        self._reading = True
+        self._choked = False
+        self._want_write = False
+        self._send_dead = False
+        self._shut = False
+        self._closed = False
+        self._ack_bytes = 0
+        self._ack_listed = False
+        self._fork = _forks[0]
+
+    # --- writing: any thread --------------------------------------------------------------------------------
+
+    @property
+    def tail_size(self) -> int:
+        """Bytes sealed and not yet taken by the kernel."""
+        return len(self._tail)
+
+    def write_raw(self, data: bytes) -> None:
+        """Queue bytes of the handshake, which are sealed already, and write them."""
+        self._raw.append(data)
+        self.flush()
+
+    def control(self, content: Content, payload: bytes = b"") -> None:
+        """Queue a control record and write it."""
+        if len(self._controls) >= MAX_CONTROLS:
+            return  # a peer that pings without reading gets no answers
+        self._controls.append((content, payload))
+        self.flush()
+
+    def end(self, code: int, text: str = "") -> None:
+        """Send what is queued, then CLOSE; the leader sees to the rest."""
+        if self._close is None:
+            self._close = (code, text)
+            self.loop.call(self._begin_closing)
+        self.flush()
+
+    def flush(self) -> None:
+        """Seal and write what is queued, without waiting."""
+        while self._send_lock.acquire(False):
+            try:
+                self._write()
+            except OSError:
+                self._write_failed()
+            except SecureLinkError:
+                log.exception("cannot seal; the connection to %s is closed", self.address)
+                self._write_failed()
+            finally:
+                self._send_lock.release()
+            if self._tail or self._send_dead or not self._has_more():
+                return
+
+    def _has_more(self) -> bool:
+        channel = self.channel
+        return bool(
+            self._raw
+            or self._controls
+            or (channel is not None and channel._outbox and self.engine.sender is not None)
+            or (self._close is not None and not self._shut)
+        )
+
+    def _write(self) -> None:
+        if self._send_dead:
+            self._drop_unsendable()
+            return
+        if self._fork != _forks[0]:
+            raise SecureLinkError("this connection belongs to the parent process")
+        if self._tail and not self._write_tail():
+            return
+        parts: list[bytes] = []
+        while self._raw:
+            parts.append(self._raw.popleft())
+        sender = self.engine.sender
+        channel = self.channel
+        if sender is not None and channel is not None and not sender.closed:
+            outgoing = channel._numbering.outgoing
+            if outgoing.unacked:
+                outgoing.release()
+            if channel._outbox:
+                parts.append(sender.packets(channel._take()))
+            while self._controls:
+                content, payload = self._controls.popleft()
+                parts.append(
+                    sender.ack() if content is Content.ACK else sender.control(content, payload)
+                )
+            if channel._waiters:
+                channel._wake_waiters()
+        if self._close is not None and sender is not None and not sender.closed and self._drained():
+            parts.append(sender.close(*self._close))
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        if data:
+            self._write_bytes(data)
+        self._after_write()
+
+    def _drained(self) -> bool:
+        return self.channel is None or not self.channel._outbox
+
+    def _write_bytes(self, data: bytes) -> None:
+        try:
+            taken = self.sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            taken = 0
+        if taken < len(data):
+            self._tail = memoryview(data)[taken:]
+            self._ask_writable()
+
+    def _write_tail(self) -> bool:
+        try:
+            self._tail = self._tail[self.sock.send(self._tail) :]
+        except (BlockingIOError, InterruptedError):
+            pass
+        if self._tail:
+            self._ask_writable()
+            return False
+        self._tail = memoryview(b"")
+        return True
+
+    def _after_write(self) -> None:
+        if self._tail:
+            return
+        if self._close is not None and not self._shut and self._close_is_written():
+            # Our last byte is out: say so, and read on until the peer's end. Closing now, with unread input,
+            # would make TCP destroy what the peer has not read yet.
+            self._shut = True
+            self.sock.shutdown(socket.SHUT_WR)
+        if self._choked:
+            self._choked = False
+            self.ask_interest()
+
+    def _close_is_written(self) -> bool:
+        sender = self.engine.sender
+        return sender is None or sender.closed
+
+    def _write_failed(self) -> None:
+        """The peer takes nothing more. What it sent before may still be unread, so reading goes on."""
+        self._send_dead = True
+        self._drop_unsendable()
+        self.loop.call(self._begin_closing)
+
+    def _drop_unsendable(self) -> None:
+        self._tail = memoryview(b"")
+        self._raw.clear()
+        self._controls.clear()
+
+    def _ask_writable(self) -> None:
+        if not self._want_write:
+            self._want_write = True
+            self.ask_interest()
+
+    def ask_interest(self) -> None:
+        """Let the leader recompute what the selector reports for this link."""
+        self.loop.call(self.update_interest)
+
+    def choke(self) -> None:
+        """Stop reading until what waits to be sent is out."""
+        if not self._choked:
+            self._choked = True
+            self.ask_interest()
+
+    # --- the leader ---------------------------------------------------------------------------------------------
+
+    def update_interest(self) -> None:
+        """Register for what this link waits for."""
+        if self._closed:
+            return
+        channel = self.channel
+        reading = self._reading and not self._choked and not (channel is not None and channel._full)
+        mask = (READ if reading else 0) | (WRITE if self._tail else 0)
+        self._want_write = bool(self._tail)
+        self.loop.register(self.sock, mask, self)
+
+    def on_io(self, mask: int) -> None:
+        """The selector reports this link."""
+        if mask & WRITE and not self._closed:
+            self.flush()
+            self.update_interest()
+        if mask & READ and not self._closed:
+            self.read()
+
+    def on_error(self) -> None:
+        """An internal error: close, hurt nobody else."""
+        self.lost()
+
+    def read(self) -> None:
+        """One read; what it gave goes to the inbox or to `_event`."""
+        try:
+            data = self.sock.recv(READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        self.reads += 1
+        if self._fork != _forks[0]:
+            return
+        self._take_items(self.engine.receive_data(data), len(data))
+
+    def _take_items(self, items: list[Item], size: int) -> None:
+        channel = self.channel
+        delivered = False
+        for item in items:
+            if item.__class__ is bytes or item.__class__ is memoryview:
+                channel._deliver(item)  # type: ignore[union-attr]
+                delivered = True
+            else:
+                self._event(item)  # type: ignore[arg-type]
+        if delivered:
+            self._after_delivery(channel, size)  # type: ignore[arg-type]
+        if channel is not None and channel._waiters:
+            self.flush()  # an acknowledgement may have made room
+
+    def _after_delivery(self, channel: Channel, size: int) -> None:
+        self._deliverable(channel)
+        if channel._full:
+            self.update_interest()
+        self._ack_bytes += size
+        incoming = channel._numbering.incoming
+        if self._ack_bytes >= ACK_BYTES or incoming.accepted - incoming.confirmed >= ACK_RECORDS:
+            self._ack_bytes = 0
+            self.control(Content.ACK)
+        elif not self._ack_listed:
+            self._ack_listed = True
+            self.loop.call_later(ACK_SECONDS, self._ack_late)
+
+    def _deliverable(self, channel: Channel) -> None:
+        channel._make_ready()
+
+    def _ack_late(self) -> None:
+        self._ack_listed = False
+        channel = self.channel
+        if self._closed or channel is None:
+            return
+        incoming = channel._numbering.incoming
+        if incoming.accepted != incoming.confirmed:
+            self._ack_bytes = 0
+            self.control(Content.ACK)
+
+    def _event(self, event: Event) -> None:
+        match event:
+            case Pinged(payload):
+                self.control(Content.PONG, payload)
+            case Ponged(payload):
+                self._ponged(payload)
+            case Closed(code, text):
+                self._peer_closed(code, text)
+            case Ended():
+                self.lost()
+            case Failed(error, answer):
+                self._failed(error, answer)
+            case _:
+                self._handshake_event(event)
+
+    def _handshake_event(self, event: Event) -> None:
+        raise NotImplementedError
+
+    def _ponged(self, payload: bytes) -> None:
+        pass
+
+    def _peer_closed(self, code: int, text: str) -> None:
+        """The peer's CLOSE: answer with ours, then the session is over."""
+        if self._close is None:
+            self._close = (Code.NORMAL, "")
+        self.flush()
+        self._finish_channel(code, text, clean=True)
+        self._begin_closing()
+
+    def _failed(self, error: SecureLinkError, answer: bytes) -> None:
+        """The peer broke the protocol, or somebody on the path did."""
+        channel = self.channel
+        if channel is None:
+            self._handshake_failed(error, answer)
+            return
+        log.warning("%s: %s; the connection is closed", channel._name(), error)
+        self._finish_channel(Code.PROTOCOL, "", clean=False, reason=error)
+        self.end(Code.PROTOCOL)
+
+    def _handshake_failed(self, error: SecureLinkError, answer: bytes) -> None:
+        raise NotImplementedError
+
+    def _finish_channel(
+        self, code: int, text: str, *, clean: bool, reason: SecureLinkError | None = None
+    ) -> None:
+        channel = self.channel
+        if channel is not None and not channel._ended:
+            channel._finished(code, text, clean)
+
+    def _begin_closing(self) -> None:
+        """From now on a deadline runs; the end of stream usually comes first."""
+        if not self._closed and self.deadline is None:
+            self.deadline = self.loop.now + CLOSE_SECONDS
+
+    def finish_raw(self, data: bytes) -> None:
+        """Write last bytes of a failed handshake, shut our side, and let the peer read them."""
+        self._raw.append(data)
+        self._close = (Code.NORMAL, "")
+        self._begin_closing()
+        self.flush()
+        self._reading = True
+        self.update_interest()
+
+    def lost(self) -> None:
+        """End of stream, reset, or deadline: close the socket. The session ends if it has not."""
+        if self._closed:
+            return
+        self._closed = True
+        self.loop.register(self.sock, 0, self)
+        # With the send lock: a number freed while another thread is in send() could be reused under it.
+        with self._send_lock:
+            self._send_dead = True
+            self._drop_unsendable()
+            self.sock.close()
+        self._finish_channel(Code.NORMAL, "", clean=False)
+        self._gone()
+
+    def _gone(self) -> None:
+        """The socket is closed. Subclasses take it out of their registries."""

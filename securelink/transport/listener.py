@@ -1,0 +1,360 @@
+"""
+Accepting connections, and the server's side of the handshake.
+
+Before any expensive work stand: the frame cap (in the engine), one deadline, a cap on half-open connections (at the
+cap the oldest of the address that has the most is dropped), and a budget of unfinished and failed handshakes for each
+address, which knows no successes and not the loopback: a school or a LAN party is one address.
+
+RSA, key exchange and `authenticate` run in the pool. While a worker has the engine, the leader does not read.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..errors import HandshakeError, Refused, SecureLinkError
+from ..handshake.messages import Wanted
+from ..handshake.server import VerifiedClient
+from ..handshake.wire import Code, Mode, code_text
+from ..keys import Identity
+from ..limits import (
+    FAILED_WINDOW,
+    HANDSHAKE_SECONDS,
+    MAX_FAILED_PER_ADDRESS,
+    MAX_HALF_OPEN,
+    SILENCE_FACTOR,
+)
+from ..protocol import Alerted, AuthReceived, Event, HelloReceived, ServerEngine, State
+from .channel import Channel
+from .link import Link
+from .loop import READ, Loop
+from .sockets import prepare
+
+log = logging.getLogger("securelink")
+
+ACCEPTS_PER_TURN = 64  # a flood of connections must not keep the leader from those it has
+
+
+class Host(Protocol):
+    """What the listener asks of the server above it."""
+
+    def authorize(self, link: ServerLink, client: VerifiedClient) -> Channel:
+        """In the pool: decide, and give the new session, not yet public. Raises `HandshakeError` to refuse."""
+
+    def opened(self, channel: Channel) -> None:
+        """By the leader: WELCOME is on its way; make the session public."""
+
+    def ended(self, channel: Channel) -> None:
+        """By the leader: the session is over."""
+
+
+@dataclass(frozen=True)
+class Admission:
+    """How this server does handshakes."""
+
+    policy: Mode
+    identity: Identity | None
+    wanted: int
+    max_connections: int
+    max_packet: int
+    heartbeat: float
+    max_half_open: int = MAX_HALF_OPEN
+    handshake_seconds: float = HANDSHAKE_SECONDS
+
+
+class ServerLink(Link):
+    """A connection that a client opened."""
+
+    __slots__ = ("_listener", "half_open", "token")
+
+    def __init__(self, listener: Listener, sock: socket.socket) -> None:
+        admission = listener.admission
+        engine = ServerEngine(
+            admission.policy,
+            admission.wanted if admission.policy != Mode.OFF else Wanted.NO,
+            clock=lambda: listener.loop.now,
+        )
+        super().__init__(listener.loop, sock, engine)
+        self._listener = listener
+        self.half_open = True
+        self.token = b""
+        self.deadline = listener.loop.now + admission.handshake_seconds
+
+    def _handshake_event(self, event: Event) -> None:
+        match event:
+            case HelloReceived():
+                self._work(self._answer)
+            case AuthReceived():
+                self._work(self._authorize)
+            case Alerted(code):
+                log.info("%s gave up the handshake: %s", self.address[0], code_text(code))
+                self.lost()
+
+    def _work(self, job: Callable[[], None]) -> None:
+        """Give the engine to a worker; nothing is read until it comes back."""
+        self._reading = False
+        self.update_interest()
+        if not self.loop.submit(self.address[0], job):
+            log.warning("too many handshakes at once; %s is turned away", self.address[0])
+            assert isinstance(self.engine, ServerEngine)
+            self.finish_raw(self.engine.give_up(Code.BUSY))
+
+    # In the pool.
+
+    def _answer(self) -> None:
+        engine = self.engine
+        assert isinstance(engine, ServerEngine)
+        try:
+            engine.answer_hello(self._listener.admission.identity)
+        except SecureLinkError as error:
+            self._turn_away(error)
+            return
+        self.write_raw(engine.data_to_send())
+        self.loop.call(self._read_on)
+
+    def _authorize(self) -> None:
+        engine = self.engine
+        assert isinstance(engine, ServerEngine)
+        try:
+            client = engine.verify_client()
+            channel = self._listener.host.authorize(self, client)
+        except HandshakeError as error:
+            if engine.state is State.AUTHORIZING:
+                text = error.text if isinstance(error, Refused) else error.message
+                engine.refuse(error.code, text)
+            self._turn_away(error)
+            return
+        except SecureLinkError as error:
+            self._turn_away(error)
+            return
+        admission = self._listener.admission
+        engine.numbering = channel._numbering
+        engine.welcome(self.token, admission.max_packet, admission.heartbeat)
+        assert engine.sender is not None
+        self.max_packets = engine.sender.max_packets
+        self.channel = channel
+        channel._link = self
+        self.write_raw(engine.data_to_send())
+        self.loop.call(self._opened)
+
+    def _turn_away(self, error: SecureLinkError) -> None:
+        assert isinstance(self.engine, ServerEngine)
+        answer = self.engine.data_to_send()
+        self.loop.call(lambda: self._handshake_failed(error, answer))
+
+    # By the leader.
+
+    def _opened(self) -> None:
+        assert self.channel is not None
+        self._listener.no_longer_half_open(self)
+        if self._closed:
+            self.channel._finished(Code.NORMAL, "", clean=False)
+            return
+        if self._close is None:
+            self.deadline = None
+        self.seen_at = self.loop.now
+        self._listener.host.opened(self.channel)
+        self._read_on()
+
+    def _read_on(self) -> None:
+        if not self._closed:
+            self._reading = True
+            self.update_interest()
+            self._take_items(self.engine.reconsider(), 0)
+
+    def _handshake_failed(self, error: SecureLinkError, answer: bytes) -> None:
+        knock = self.engine.knock if isinstance(self.engine, ServerEngine) else ""
+        log.log(
+            logging.INFO if knock or isinstance(error, HandshakeError) else logging.WARNING,
+            "handshake with %s failed: %s",
+            self.address[0],
+            error,
+        )
+        self.finish_raw(answer)
+
+    def sweep(self, now: float, silence: float) -> None:
+        """Once a second: close what is overdue or silent."""
+        if self.reads != self.reads_seen:
+            self.reads_seen = self.reads
+            self.seen_at = now
+        if self.deadline is not None:
+            if now > self.deadline:
+                if self.half_open and self.engine.state is not State.FAILED:
+                    log.info(
+                        "%s did not finish its handshake in time (while %s)",
+                        self.address[0],
+                        self.engine.state.value,
+                    )
+                self.lost()
+        elif now - self.seen_at > silence and self.channel is not None:
+            log.info("%s: nothing heard for %.0f s", self.channel._name(), now - self.seen_at)
+            self._finish_channel(Code.SILENT, "", clean=False)
+            self.end(Code.SILENT)
+
+    def _finish_channel(
+        self, code: int, text: str, *, clean: bool, reason: SecureLinkError | None = None
+    ) -> None:
+        channel = self.channel
+        if channel is not None and not channel._ended:
+            if self._close is not None and self._close[0] != Code.NORMAL:
+                code, text = self._close  # we ended it: our reason is the reason
+                clean = True
+            super()._finish_channel(code, text, clean=clean, reason=reason)
+            self._listener.host.ended(channel)
+
+    def _gone(self) -> None:
+        self._listener.forget(self)
+
+
+class Listener:
+    """
+    The listening sockets of one server and all connections that came in through them.
+
+    Args:
+        loop: Its leader accepts.
+        sockets: Listening, non-blocking.
+        admission: How to do handshakes.
+        host: The server.
+    """
+
+    def __init__(
+        self, loop: Loop, sockets: list[socket.socket], admission: Admission, host: Host
+    ) -> None:
+        self.loop = loop
+        self.admission = admission
+        self.host = host
+        self.links: set[ServerLink] = set()
+        self._sockets = sockets
+        self._half_open: dict[str, dict[ServerLink, None]] = {}  # address -> links, oldest first
+        self._half_open_count = 0
+        self._failures: dict[str, int] = {}
+        self._failures_until = 0.0
+        self._paused = False
+        self._closed = False
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Where it listens."""
+        return [sock.getsockname()[:2] for sock in self._sockets]
+
+    # By the leader.
+
+    def start(self) -> None:
+        """Begin to accept and to sweep."""
+        self._register()
+        self.loop.call_later(1.0, self._sweep)
+
+    def _register(self) -> None:
+        for sock in self._sockets:
+            self.loop.register(sock, 0 if self._paused or self._closed else READ, self)
+
+    def set_paused(self, paused: bool) -> None:
+        """Stop or go on accepting; connections wait in the kernel's backlog meanwhile."""
+        self._paused = paused
+        if not self._closed:
+            self._register()
+
+    def close(self) -> None:
+        """Stop listening for good. Connections stay."""
+        if not self._closed:
+            self._closed = True
+            self._register()
+            for sock in self._sockets:
+                sock.close()
+
+    def on_io(self, mask: int) -> None:
+        """Connections wait to be accepted."""
+        for listening in self._sockets:
+            for _ in range(ACCEPTS_PER_TURN):
+                try:
+                    sock, _address = listening.accept()
+                except OSError as error:
+                    self._accept_failed(error)
+                    break
+                self._accepted(sock)
+
+    def _accept_failed(self, error: OSError) -> None:
+        if isinstance(error, BlockingIOError | InterruptedError | ConnectionError):
+            return
+        # Out of descriptors, most likely. The connection stays in the backlog; trying at once would spin.
+        log.error("cannot accept connections: %s; trying again in a second", error)
+        for sock in self._sockets:
+            self.loop.register(sock, 0, self)
+        self.loop.call_later(1.0, self._register)
+
+    def _accepted(self, sock: socket.socket) -> None:
+        try:
+            prepare(sock)
+        except OSError:
+            sock.close()  # it was reset while it waited
+            return
+        link = ServerLink(self, sock)
+        self.links.add(link)
+        host = link.address[0]
+        if len(self.links) > self.admission.max_connections:
+            log.warning("too many connections (max_connections): %s is turned away", host)
+            self._refuse(link)
+            return
+        if self._failures.get(host, 0) >= MAX_FAILED_PER_ADDRESS and not _is_exempt(host):
+            self._refuse(link)
+            return
+        self._half_open.setdefault(host, {})[link] = None
+        self._half_open_count += 1
+        if self._half_open_count > self.admission.max_half_open:
+            self._drop_oldest()
+        link.update_interest()
+
+    def _refuse(self, link: ServerLink) -> None:
+        link.half_open = False
+        link.finish_raw(link.engine.give_up(Code.BUSY))
+
+    def _drop_oldest(self) -> None:
+        busiest = max(self._half_open.values(), key=len)
+        link = next(iter(busiest))
+        log.info("too many half-open connections: the oldest of %s is dropped", link.address[0])
+        link.lost()
+
+    def no_longer_half_open(self, link: ServerLink) -> None:
+        """The handshake of this link succeeded."""
+        if link.half_open:
+            link.half_open = False
+            self._half_open_count -= 1
+            links = self._half_open[link.address[0]]
+            del links[link]
+            if not links:
+                del self._half_open[link.address[0]]
+
+    def forget(self, link: ServerLink) -> None:
+        """The socket of this link is closed."""
+        self.links.discard(link)
+        if link.half_open:
+            host = link.address[0]
+            self.no_longer_half_open(link)
+            if len(self._failures) < 100_000:
+                self._failures[host] = self._failures.get(host, 0) + 1
+
+    def on_error(self) -> None:
+        """An internal error while accepting: go on."""
+
+    def _sweep(self) -> None:
+        now = self.loop.now
+        silence = self.admission.heartbeat * SILENCE_FACTOR
+        for link in tuple(self.links):
+            link.sweep(now, silence)
+        if now > self._failures_until:
+            self._failures_until = now + FAILED_WINDOW
+            self._failures.clear()
+        if not self.loop.stopping:
+            self.loop.call_later(1.0, self._sweep)
+
+
+def _is_exempt(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,481 @@
+"""
+The loop: one leader at a time reads, writes what is waiting, runs timers and closes sockets.
+
+The *leader token* is a lock; only the thread named in `turn_thread`, holding it, touches the selector. The leader runs
+handlers itself: it releases the token before user code and takes it back without waiting afterwards. If a batch of
+handlers runs for WATCHDOG_SECONDS, the watchdog takes the token and a spare thread leads on; the thread that lost it
+finishes its session's inbox and joins the pool. So short handlers cost no thread switch, and long ones stop nobody.
+
+Places: of W threads one leads, `job_places` may do jobs (RSA, key exchange, authenticate), the rest may be caught in
+handlers. The leader runs no handler when those are all taken, so there is always a thread to lead on.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from threading import get_ident
+from typing import Protocol
+
+from ..limits import (
+    MAX_PENDING_SIGNATURES,
+    MAX_WORKERS,
+    TURN_CONNECTIONS,
+    TURN_SECONDS,
+    WATCHDOG_SECONDS,
+    WORKERS,
+)
+from .jobs import Job, JobQueue
+
+log = logging.getLogger("securelink")
+
+READ = selectors.EVENT_READ
+WRITE = selectors.EVENT_WRITE
+
+#: Threads of all loops of this process. Code that they run is a handler or a hook, and must not block.
+worker_threads: set[int] = set()
+
+
+class Runnable(Protocol):
+    """A session's inbox, as the loop sees it."""
+
+    def run(self) -> bool:
+        """Handle what waits, within RUN_PACKETS and RUN_SECONDS; True when something is left."""
+
+
+class Flushable(Protocol):
+    """Something with bytes to write."""
+
+    listed: bool
+
+    def flush(self) -> None:
+        """Write without waiting."""
+
+
+class IOReady(Protocol):
+    """What is registered with the selector."""
+
+    def on_io(self, mask: int) -> None:
+        """Called by the leader; `mask` is READ and/or WRITE."""
+
+    def on_error(self) -> None:
+        """Called after `on_io` raised: a bug of ours that must not hurt others."""
+
+
+class Loop:
+    """
+    One for a server; one a process for all clients.
+
+    Args:
+        name: Shown in thread names.
+        workers: Threads, leader included: 3 to MAX_WORKERS.
+        overlap: False: at most one handler at a time.
+        manual: No thread leads; the caller drives by `turn()`.
+
+    Attributes:
+        turn_thread: Identity of the thread that leads, 0 while leadership passes. Changed only by who holds the token.
+        flush_list: What the current turn has to flush. Belongs to the leader.
+        now: `time.monotonic()` of the last poll, in seconds.
+    """
+
+    def __init__(
+        self, name: str, *, workers: int = WORKERS, overlap: bool = True, manual: bool = False
+    ) -> None:
+        workers = min(max(workers, 3), MAX_WORKERS)
+        self.name = name
+        self.manual = manual
+        self._workers = workers
+        self._job_places = max(1, min(4, (workers - 1) // 2))
+        self._handler_places = workers - 1 - self._job_places if overlap else 1
+        self._token = threading.Lock()
+        self.turn_thread = 0
+        self.flush_list: list[Flushable] = []
+        self.batches: dict[int, list[Flushable]] = {}  # thread -> what its batch() holds back
+        self.now = time.monotonic()
+        self._selector = selectors.DefaultSelector()
+        self._commands: deque[Callable[[], None]] = deque()
+        self._ready: deque[Runnable] = deque()
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._timer_ids = itertools.count()
+        self._sleeping = False
+        self._wake_receiver, self._wake_sender = socket.socketpair()
+        self._wake_receiver.setblocking(False)
+        self._wake_sender.setblocking(False)
+        # The pool: `_pool` guards the fields up to `_threads`. Threads start when they are needed.
+        self._pool = threading.Condition()
+        self._idle = 0
+        self._started = 0
+        self._jobs = JobQueue(MAX_PENDING_SIGNATURES)
+        self._busy_jobs = 0
+        self._busy_handlers = 0
+        self._lead_offered = False
+        self._threads: list[threading.Thread] = []
+        # Watchdog: `_batch` counts batches, `_in_handler` says that one runs without the token.
+        self._batch = 0
+        self._in_handler = False
+        self._watch_dormant = False
+        self._watch_wanted = threading.Event()
+        self._stopping = False
+        self._stopped = threading.Event()
+        self._on_stopped: list[Callable[[], None]] = []
+
+    # --- starting and stopping ------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the threads. A stopped loop is not started again: make a new one."""
+        self._selector.register(self._wake_receiver, READ, _Waker(self._wake_receiver))
+        if self.manual:
+            return
+        self._token.acquire()
+        self._start_thread("watchdog", self._watch)
+        with self._pool:
+            self._lead_offered = True
+            self._call_worker()
+
+    def _start_thread(self, role: str, target: Callable[[], None]) -> None:
+        # Listed before it starts: stop() must never miss one.
+        thread = threading.Thread(target=target, name=f"securelink-{self.name}-{role}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _call_worker(self) -> None:
+        """Somebody must come for a job or the lead: wake one, or start one while there are places. Under `_pool`."""
+        wanted = self._lead_offered + min(len(self._jobs), self._job_places - self._busy_jobs)
+        if self._idle >= wanted:
+            self._pool.notify()
+        elif self._started < self._workers:
+            self._started += 1
+            self._start_thread(str(self._started), self._work)
+
+    def stop(self, on_stopped: Callable[[], None]) -> None:
+        """Ask the loop to end; `on_stopped` is called by the last leader. Any thread, also a handler."""
+        self._on_stopped.append(on_stopped)
+        self._stopping = True
+        if self.manual:
+            with self._pool:
+                self._finish()
+        else:
+            self._wake()
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the threads; True when all have ended. From a loop thread: only asks."""
+        deadline = time.monotonic() + timeout
+        self._stopped.wait(timeout)
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(t.is_alive() for t in self._threads if t is not threading.current_thread())
+
+    def _finish(self) -> None:
+        """The last act of the last leader."""
+        for callback in self._on_stopped:
+            callback()
+        self._selector.close()
+        self._wake_receiver.close()
+        self._wake_sender.close()
+        self._stopped.set()
+        self._watch_wanted.set()
+        self._pool.notify_all()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopping
+
+    # --- what any thread may call -----------------------------------------------------------------------
+
+    def call(self, command: Callable[[], None]) -> None:
+        """Let the leader run a short command of ours between two polls."""
+        self._commands.append(command)
+        self._wake()
+
+    def call_later(self, seconds: float, command: Callable[[], None]) -> None:
+        """Let the leader run a command after a while."""
+        when = time.monotonic() + seconds
+        if self.turn_thread == get_ident() and not self._in_handler:
+            heapq.heappush(self._timers, (when, next(self._timer_ids), command))
+        else:
+            self.call(lambda: heapq.heappush(self._timers, (when, next(self._timer_ids), command)))
+
+    def schedule(self, runnable: Runnable) -> None:
+        """Put an inbox on the ready list. Any thread."""
+        self._ready.append(runnable)
+        self._wake()
+
+    def submit(self, key: str, job: Job) -> bool:
+        """Give expensive work to the pool; False when too much waits already."""
+        with self._pool:
+            if self._stopping or not self._jobs.put(key, job):
+                return False
+            self._call_worker()
+        return True
+
+    def _wake(self) -> None:
+        # Written only when the leader said that it goes to sleep; it looks once more after saying so.
+        if self._sleeping:
+            self._sleeping = False
+            try:
+                self._wake_sender.send(b"\0")
+            except OSError:
+                pass  # full: it wakes anyway; closed: nobody is there to wake
+
+    @property
+    def idle(self) -> bool:
+        """Whether no handler runs or waits to run. For the leader, between handlers."""
+        return not self._ready and not self._busy_handlers
+
+    def thread_names(self) -> list[str]:
+        """Names of the living threads of this loop."""
+        return [thread.name for thread in self._threads if thread.is_alive()]
+
+    # --- what only the leader may call --------------------------------------------------------------------
+
+    def register(self, sock: socket.socket, mask: int, target: IOReady) -> None:
+        """Set what the selector reports for a socket; a mask of 0 removes it."""
+        try:
+            key = self._selector.get_key(sock)
+        except (KeyError, ValueError):
+            if mask:
+                self._selector.register(sock, mask, target)
+            return
+        if not mask:
+            self._selector.unregister(sock)
+        elif key.events != mask:
+            self._selector.modify(sock, mask, target)
+
+    def make_ready(self, runnable: Runnable) -> None:
+        """Put an inbox on the ready list without a wake-up."""
+        self._ready.append(runnable)
+
+    # --- leading ------------------------------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """One turn in the caller's thread (manual mode): read, handle, write; never waits."""
+        if self._stopping or not self._token.acquire(False):
+            return
+        try:
+            self.turn_thread = get_ident()
+            self._flush()
+            self._poll(0.0)
+            self._run_ready()
+            self._flush()
+        finally:
+            self.turn_thread = 0
+            self._token.release()
+
+    def _lead(self) -> None:
+        """Lead until the token is lost or the loop stops. The token was taken on our behalf."""
+        self.turn_thread = get_ident()
+        while not self._stopping:
+            # First what the previous leader left behind, see "Threads" in docs/DESIGN.md.
+            self._flush()
+            if not self._run_ready():
+                return
+            self._flush()
+            self._poll(None)
+        self._flush()
+        with self._pool:
+            self._finish()
+
+    def _flush(self) -> None:
+        while self.flush_list:
+            flushing, self.flush_list = self.flush_list, []
+            for target in flushing:
+                target.listed = False
+                target.flush()
+
+    def _may_handle(self) -> bool:
+        return self._busy_handlers < self._handler_places
+
+    def _run_ready(self) -> bool:
+        """Run inboxes for one turn. False when the token was lost on the way."""
+        ready = self._ready
+        if not ready:
+            return True
+        left = TURN_CONNECTIONS
+        deadline = time.monotonic() + TURN_SECONDS
+        while ready and left and self._may_handle():
+            left -= 1
+            runnable = ready.popleft()
+            if self.manual:
+                if runnable.run():
+                    ready.append(runnable)
+            elif not self._run_unlocked(runnable):
+                return False
+            if time.monotonic() > deadline:
+                break
+        return True
+
+    def _run_unlocked(self, runnable: Runnable) -> bool:
+        """Run one inbox without the token. False when somebody else leads afterwards."""
+        me = get_ident()
+        self._batch += 1
+        self._in_handler = True
+        if self._watch_dormant:
+            self._watch_wanted.set()
+        self._token.release()
+        more = runnable.run()
+        # Leadership is `turn_thread`, and it changes only under the token: an acquire that succeeds proves
+        # nothing before the name was read under it; one that fails while the name is ours is a passer-by.
+        while self.turn_thread == me:
+            if self._token.acquire(timeout=0.001):
+                if self.turn_thread == me:
+                    self._in_handler = False
+                    if more:
+                        self._ready.append(runnable)
+                    return True
+                self._token.release()
+        self._finish_inbox(runnable, more)
+        return False
+
+    def _finish_inbox(self, runnable: Runnable, more: bool) -> None:
+        while more and not self._ready:
+            more = runnable.run()
+        with self._pool:
+            self._busy_handlers -= 1
+        if more:
+            self.schedule(runnable)
+        elif self._ready:
+            self._wake()
+
+    def hand_over(self) -> None:
+        """
+        Let a spare thread lead, if the caller is a leader inside a handler; then flush what it sent.
+
+        Library calls that wait call this first: whoever waits must not hold up the others.
+        """
+        me = get_ident()
+        if self.turn_thread == me:
+            self._take_from(me, self._batch)
+
+    def _take_from(self, leader: int, batch: int) -> None:
+        """Take leadership from a thread that is inside a batch of handlers, and offer it to the pool."""
+        if not self._token.acquire(False):
+            return
+        if self.turn_thread != leader or not self._in_handler or self._batch != batch:
+            self._token.release()
+            return
+        self.turn_thread = 0
+        self._in_handler = False
+        with self._pool:
+            self._busy_handlers += 1
+            self._lead_offered = True
+            self._call_worker()
+        # The token stays locked: it belongs to the thread that takes the offer.
+
+    def _poll(self, limit: float | None) -> None:
+        timeout = limit
+        if timeout is None:
+            timeout = self._next_timer()
+            if timeout != 0.0:
+                self._sleeping = True
+        if self._commands or self.flush_list or (self._ready and self._may_handle()):
+            timeout = 0.0
+        events = self._selector.select(timeout)
+        self._sleeping = False
+        self.now = time.monotonic()
+        for key, mask in events:
+            target: IOReady = key.data
+            try:
+                target.on_io(mask)
+            except Exception:
+                log.exception("internal error on a connection; it is closed, others go on")
+                target.on_error()
+        self._run_commands()
+        self._run_timers()
+
+    def _next_timer(self) -> float | None:
+        if not self._timers:
+            return None
+        return max(0.0, self._timers[0][0] - time.monotonic())
+
+    def _run_commands(self) -> None:
+        commands = self._commands
+        for _ in range(len(commands)):
+            try:
+                commands.popleft()()
+            except Exception:
+                log.exception("internal error in a command of the loop")
+
+    def _run_timers(self) -> None:
+        timers = self._timers
+        while timers and timers[0][0] <= self.now:
+            command = heapq.heappop(timers)[2]
+            try:
+                command()
+            except Exception:
+                log.exception("internal error in a timer of the loop")
+
+    # --- the pool -------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        worker_threads.add(get_ident())
+        try:
+            while (task := self._next_task()) is not None:
+                task()
+        finally:
+            worker_threads.discard(get_ident())
+
+    def _next_task(self) -> Job | None:
+        with self._pool:
+            while True:
+                if self._lead_offered:
+                    self._lead_offered = False
+                    return self._lead
+                if self._stopped.is_set():
+                    return None
+                if self._busy_jobs < self._job_places and (job := self._jobs.take()):
+                    self._busy_jobs += 1
+                    return lambda: self._do(job)
+                self._idle += 1
+                self._pool.wait()
+                self._idle -= 1
+
+    def _do(self, job: Job) -> None:
+        try:
+            job()
+        except Exception:
+            log.exception("internal error in a worker thread")
+        finally:
+            with self._pool:
+                self._busy_jobs -= 1
+
+    def _watch(self) -> None:
+        """Takes the token from a leader whose batch runs for WATCHDOG_SECONDS. Sleeps while the loop does."""
+        last = -1
+        while not self._stopped.is_set():
+            batch, leader = self._batch, self.turn_thread
+            if self._in_handler and batch == last:
+                self._take_from(leader, batch)
+            elif batch == last and self._sleeping:
+                self._watch_dormant = True
+                # Look once more: a batch that began before the flag was up set no event.
+                if self._batch == last:
+                    self._watch_wanted.wait()
+                self._watch_dormant = False
+                self._watch_wanted.clear()
+            last = batch
+            time.sleep(WATCHDOG_SECONDS)
+
+
+class _Waker:
+    """Drains the wake-up socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def on_io(self, mask: int) -> None:
+        try:
+            self._sock.recv(4096)
+        except OSError:
+            pass
+
+    def on_error(self) -> None:
+        pass
