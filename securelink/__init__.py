@@ -1,0 +1,74 @@
+"""
+Secure sessions for games, chat and small networked tools.
+
+    from securelink import Server          from securelink import Client
+    server = Server(port=5050)             client = Client("192.168.1.40", 5050)
+    server.serve_forever()                 client.connect()
+
+Every session is encrypted, authenticated with RSA keys and named by a uuid4 token. See README.md, and SECURITY.md for
+what is promised and what is not.
+"""
+
+from .auth import Hello, JoinTokens, Passwords, first_of
+from .client import Client
+from .codec import Packet
+from .errors import (
+    CodecError,
+    ConfigError,
+    ConnectFailed,
+    ConnectionClosed,
+    HandshakeError,
+    KeyFileError,
+    LimitExceeded,
+    LinkTimeout,
+    NotTrusted,
+    PeerIncompatible,
+    ProtocolError,
+    RecordError,
+    Refused,
+    SecureLinkError,
+    UnsealError,
+)
+from .events import EventHook
+from .invite import Invite
+from .keys import Identity, PublicKey, createEncryptKeys
+from .received import Received
+from .server import Server, Session
+from .trust import AuthorizedClients, KnownServers
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AuthorizedClients",
+    "Client",
+    "CodecError",
+    "ConfigError",
+    "ConnectFailed",
+    "ConnectionClosed",
+    "EventHook",
+    "HandshakeError",
+    "Hello",
+    "Identity",
+    "Invite",
+    "JoinTokens",
+    "KeyFileError",
+    "KnownServers",
+    "LimitExceeded",
+    "LinkTimeout",
+    "NotTrusted",
+    "Packet",
+    "Passwords",
+    "PeerIncompatible",
+    "ProtocolError",
+    "PublicKey",
+    "Received",
+    "RecordError",
+    "Refused",
+    "SecureLinkError",
+    "Server",
+    "Session",
+    "UnsealError",
+    "__version__",
+    "createEncryptKeys",
+    "first_of",
+]

@@ -1,0 +1,649 @@
+"""The client: connect, send, receive."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import random
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from .codec import Packet, decode_packets, encode_packet, encode_value
+from .errors import (
+    CodecError,
+    ConfigError,
+    ConnectFailed,
+    HandshakeError,
+    LinkTimeout,
+    NotTrusted,
+    SecureLinkError,
+)
+from .events import EventHook, guarded
+from .handshake.client import VerifiedServer
+from .handshake.messages import Wanted, Welcome
+from .handshake.wire import Code, Mode
+from .invite import Invite, is_invite
+from .keys import Identity, fingerprint_digest, load_or_create
+from .limits import (
+    CLOSE_SECONDS,
+    CONNECT_SECONDS,
+    MAX_FRAME_BODY,
+    MAX_NAME,
+    SEND_SECONDS,
+)
+from .modes import encryption_mode
+from .protocol import (
+    Alerted,
+    ClientEngine,
+    Closed,
+    Ended,
+    Failed,
+    Item,
+    Opened,
+    PlaintextChosen,
+    ServerVerified,
+    refusal,
+)
+from .received import Received
+from .status import make_visible
+from .text import escaped
+from .transport.channel import Bounds
+from .transport.client_link import ClientChannel, ClientLink, caretaker, wait_for
+from .transport.sockets import connect, shown
+from .trust import KnownServers
+
+log = logging.getLogger("securelink")
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+Credentials = Any  # a MessagePack value, or a function of (binding, fingerprint) that gives one
+_RETRY_FIRST = 0.05  # seconds; doubles up to _RETRY_MOST, with jitter
+_RETRY_MOST = 2.0
+
+
+class Client:
+    """
+    A client.
+
+        client = Client("192.168.1.40", 5050)
+        client.connect()
+        client.send("say", "hello")
+        print(client.receive(timeout=5).data)
+
+    Args:
+        host: A name or address; or an invite (`securelink://...`), which says all the rest.
+        port: Of the server; part of an invite.
+        keys: None: this client shows no key. A folder: it has the key `client_private.pem` there, made when it is
+            missing, and shows it to servers that want one. Or an `Identity`.
+        encryption: "required", "optional" or "off".
+        credentials: For the server's `authenticate`: None, bool, int, str, bytes, lists and dicts, 4 KiB; or a
+            function of (channel binding, server fingerprint) that returns them, called at each connect.
+        token: A join token, instead of credentials.
+        pin: The fingerprint that the server's key must have.
+        trust: "known": only servers met before (or pinned). "first-use": any server on first use. None: any server
+            on first use, unless credentials would go to one that is not on this machine.
+        known_servers: File of the servers met before; None puts it into the keys folder.
+        application: Name of the application; a server with another one refuses.
+        version: Its version, compared likewise.
+        max_packet: The largest packet limit that a server may announce, in bytes.
+        passphrase: Of the client's private key.
+
+    Packets whose name has a handler (`on`) go to it, all others to `receive`, `poll` and iteration. Handlers run in
+    the thread that waits in one of these, else in a background thread. All methods may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int | None = None,
+        *,
+        keys: str | Path | Identity | None = None,
+        encryption: str = "required",
+        credentials: Credentials = None,
+        token: str | None = None,
+        pin: str | None = None,
+        trust: str | None = None,
+        known_servers: str | Path | None = None,
+        application: str = "",
+        version: str = "",
+        max_packet: int = MAX_FRAME_BODY,
+        passphrase: str | None = None,
+    ) -> None:
+        self._mode = encryption_mode(encryption)
+        if is_invite(host):
+            invite = Invite.parse(host)
+            if port is not None or pin is not None:
+                raise ConfigError(
+                    "an invite already says port and key", hint="give the invite alone"
+                )
+            host, port, pin = invite.host, invite.port, invite.fingerprint
+            token = token or invite.token
+        if port is None:
+            raise ConfigError("a port is missing", hint="Client('example.org', 5050)")
+        if pin is not None:
+            fingerprint_digest(pin)
+            if self._mode == Mode.OFF:
+                raise ConfigError(
+                    "a pin or an invite cannot be checked without encryption",
+                    hint="drop encryption='off', or the pin",
+                )
+            self._mode = Mode.REQUIRED
+        if token is not None and credentials is not None:
+            raise ConfigError("give credentials= or token=, not both")
+        if trust not in (None, "known", "first-use"):
+            raise ConfigError(f"trust={trust!r} is not possible", hint="use 'known' or 'first-use'")
+        for name, value in (("host", host), ("application", application), ("version", version)):
+            if len(value.encode()) > MAX_NAME:
+                raise ConfigError(f"{name} is longer than {MAX_NAME} bytes")
+        self.host = host
+        self.port = port
+        self._pin = pin
+        self._trust = trust
+        self._credentials = {"token": token} if token is not None else credentials
+        self._application = application
+        self._version = version
+        self._max_packet = max_packet
+        folder = Path(keys) if isinstance(keys, str | Path) else Path("keys")
+        self._identity = keys if isinstance(keys, Identity) else None
+        if isinstance(keys, str | Path) and self._mode != Mode.OFF:
+            self._identity, _ = load_or_create(keys, "client", passphrase)
+        self._known = KnownServers(known_servers or folder / "known_servers")
+        self._handlers: dict[str, Callable[..., Any]] = {}
+        self._channel: ClientChannel | None = None
+        self._welcome: Welcome | None = None
+        self._server_fingerprint: str | None = None
+        self._encrypted = False
+        self.on_connect = EventHook("on_connect")
+        self.on_disconnect = EventHook("on_disconnect")
+        self.on_message = EventHook("on_message")
+
+    # --- connecting ---------------------------------------------------------------------------------------
+
+    def connect(self, timeout: float = CONNECT_SECONDS, *, retry: bool = False) -> Self:
+        """
+        Open a session. May be called again when the last one has ended.
+
+        Args:
+            timeout: Seconds for all of it.
+            retry: Try again, with growing pauses, while the server cannot be reached.
+
+        Raises:
+            ConnectFailed: Nothing listens there, or the name is unknown.
+            NotTrusted: The server's key is unknown, changed or not the pinned one.
+            PeerIncompatible: Version, application or encryption policy differ.
+            Refused: The server said no; `text` has its words.
+            ProtocolError: The other side is no securelink server, or somebody tampers.
+            KeyFileError: `known_servers` is damaged.
+            LinkTimeout: The deadline passed.
+        """
+        if self.connected:
+            raise ConfigError("this client is connected", hint="call close() first")
+        make_visible()
+        deadline = time.monotonic() + timeout
+        pause = _RETRY_FIRST
+        while True:
+            try:
+                self._connect(deadline, timeout)
+                return self
+            except (ConnectFailed, LinkTimeout, HandshakeError) as error:
+                busy = isinstance(error, HandshakeError) and error.code != Code.BUSY
+                wait = pause * random.uniform(0.5, 1.5)  # noqa: S311  # jitter, not a secret
+                if not retry or busy or time.monotonic() + wait >= deadline:
+                    raise
+            time.sleep(wait)
+            pause = min(pause * 2, _RETRY_MOST)
+
+    def _connect(self, deadline: float, timeout: float) -> None:
+        known = self._known.get(self.host, self.port)
+        self._check_pin_against(known)
+        mode = self._mode
+        if known is not None and mode == Mode.OPTIONAL:
+            mode = Mode.REQUIRED  # it has a key: whoever answers in plaintext is somebody else
+        if known is not None and mode == Mode.OFF:
+            log.warning(
+                "%s has a known key, but encryption is off here: nothing proves that it is the same server",
+                self._where,
+            )
+        sock = connect(self.host, self.port, max(0.001, deadline - time.monotonic()))
+        loop = caretaker.loop()
+        try:
+            engine = ClientEngine(mode, clock=time.monotonic, max_packet=self._max_packet)
+            self._handshake(sock, engine, known, deadline, timeout)
+        except BaseException:
+            sock.close()
+            caretaker.leave()
+            raise
+        assert self._welcome is not None
+        link = ClientLink(loop, sock, engine, self._welcome.heartbeat)
+        self._begin(link, engine)
+        if self._encrypted and known is None and self._pin is None:
+            self._remember()
+
+    @property
+    def _where(self) -> str:
+        return shown(self.host, self.port)
+
+    def _check_pin_against(self, known: str | None) -> None:
+        if self._pin is not None and known is not None and known != self._pin:
+            raise NotTrusted(
+                f"the pin for {self._where} contradicts the key in {self._known.path}",
+                fingerprint=self._pin,
+                expected=known,
+                hint="if the server really has a new key, run: securelink keys forget "
+                f"{self.host} {self.port}",
+            )
+
+    def _handshake(
+        self,
+        sock: socket.socket,
+        engine: ClientEngine,
+        known: str | None,
+        deadline: float,
+        timeout: float,
+    ) -> None:
+        """Drive the engine to OPEN in the caller's thread. What fails here ends this attempt, nothing else."""
+        self._send_all(sock, engine.data_to_send(), deadline, timeout)
+        while True:
+            self._wait(sock, False, deadline, timeout)
+            try:
+                data = sock.recv(16 * 1024)
+            except BlockingIOError:
+                continue
+            except OSError:
+                data = b""
+            items = engine.receive_data(data)
+            if any(self._take(sock, engine, item, known) for item in items):
+                return
+            answer = engine.data_to_send()
+            if answer:
+                self._send_all(sock, answer, deadline, timeout)
+
+    def _take(
+        self, sock: socket.socket, engine: ClientEngine, item: Item, known: str | None
+    ) -> bool:
+        """One handshake event; True when the session is open."""
+        match item:
+            case ServerVerified(server):
+                try:
+                    self._check_trust(sock, server, known)
+                    self._authenticate(engine, server)
+                except SecureLinkError as error:
+                    code = error.code if isinstance(error, HandshakeError) else Code.INTERNAL
+                    self._last_word(sock, engine.give_up(code))
+                    raise
+            case PlaintextChosen():
+                log.warning(
+                    "PLAINTEXT session with %s: anyone on the path can read and change everything",
+                    self._where,
+                )
+                self._authenticate(engine, None)
+            case Opened(welcome):
+                self._welcome = welcome
+                self._encrypted = engine.encrypted
+                return True
+            case Alerted(code):
+                raise refusal(code, "")
+            case Closed(code, text):
+                raise refusal(code, escaped(text))
+            case Failed(error, answer):
+                self._last_word(sock, answer)
+                raise error
+            case Ended():
+                raise HandshakeError(
+                    f"{self._where} closed the connection during the handshake",
+                    hint="is it a securelink server, and is this client allowed there?",
+                )
+        return False
+
+    def _last_word(self, sock: socket.socket, data: bytes) -> None:
+        try:
+            sock.send(data)
+        except OSError:
+            pass  # the attempt has failed anyway; our own error says why
+
+    def _wait(self, sock: socket.socket, write: bool, deadline: float, timeout: float) -> None:
+        left = deadline - time.monotonic()
+        if left <= 0 or not wait_for(sock, write=write, timeout=left):
+            raise LinkTimeout(
+                f"{self._where} did not finish the handshake within {timeout:g} s",
+                hint="is it a securelink server? is it overloaded?",
+            )
+
+    def _send_all(self, sock: socket.socket, data: bytes, deadline: float, timeout: float) -> None:
+        while data:
+            try:
+                data = data[sock.send(data) :]
+            except BlockingIOError:
+                self._wait(sock, True, deadline, timeout)
+            except OSError:
+                return  # what the peer said before it closed is still to be read
+
+    def _check_trust(self, sock: socket.socket, server: VerifiedServer, known: str | None) -> None:
+        """The key is proved; is it one that we want to talk to?"""
+        shown_key = server.key.fingerprint
+        self._server_fingerprint = shown_key
+        expected = self._pin or known
+        if expected is not None:
+            if shown_key != expected:
+                raise self._wrong_key(shown_key, expected)
+            return
+        if self._trust == "known":
+            raise NotTrusted(
+                f"{self._where} is not known here; its key is {shown_key}",
+                fingerprint=shown_key,
+                hint="check the fingerprint with its operator, then run: securelink keys trust "
+                f"{self.host} {self.port} {shown_key}",
+            )
+        if self._credentials is not None and self._trust is None and not _is_loopback(sock):
+            raise NotTrusted(
+                f"{self._where} is not known here, and the credentials would go to whoever answers; "
+                f"its key is {shown_key}",
+                fingerprint=shown_key,
+                hint="use an invite, or check the fingerprint and pass pin=, or accept any key with "
+                "trust='first-use'",
+            )
+
+    def _wrong_key(self, shown_key: str, expected: str) -> NotTrusted:
+        if self._pin is not None:
+            message = f"{self._where} showed the key {shown_key}, not the pinned {expected}"
+            hint = "somebody may be in between; or the invite is old: ask for a new one"
+        else:
+            message = (
+                f"THE KEY OF {self._where} HAS CHANGED: it showed {shown_key}, known is {expected}"
+            )
+            hint = (
+                "somebody may be in between; if the operator confirms a new key, run: "
+                f"securelink keys forget {self.host} {self.port}"
+            )
+        return NotTrusted(message, fingerprint=shown_key, expected=expected, hint=hint)
+
+    def _authenticate(self, engine: ClientEngine, server: VerifiedServer | None) -> None:
+        identity = None
+        if server is not None and server.wanted != Wanted.NO:
+            identity = self._identity
+            if identity is None and server.wanted == Wanted.REQUIRED:
+                raise refusal(Code.CLIENT_KEY_REQUIRED, "")
+        credentials = self._credentials
+        if callable(credentials):
+            binding = server.binding if server is not None else None
+            credentials = credentials(binding, server.key.fingerprint if server else None)
+        try:
+            encoded = encode_value(credentials)
+        except CodecError as error:
+            raise ConfigError(f"these credentials cannot be sent: {error.message}") from None
+        engine.authenticate(
+            identity=identity,
+            dialled=self.host,
+            application=self._application,
+            version=self._version,
+            credentials=encoded,
+        )
+
+    def _begin(self, link: ClientLink, engine: ClientEngine) -> None:
+        channel = ClientChannel(
+            link.loop,
+            Bounds(),
+            owner=self,
+            where=self._where,
+            on_packet=self._on_packet,
+            want_handlers=lambda: bool(self._handlers or self.on_message.listeners),
+            on_end=self._ended,
+        )
+        channel._numbering = engine.numbering
+        assert engine.sender is not None
+        link.max_packets = engine.sender.max_packets
+        link.channel = channel
+        channel._link = link
+        self._channel = channel
+        caretaker.adopt(link)
+        self.on_connect.fire()
+        # What came together with WELCOME is in the engine's buffer, not in the socket.
+        with channel._driving():
+            link._take_items(engine.reconsider(), 0)
+
+    def _remember(self) -> None:
+        assert self._server_fingerprint is not None
+        try:
+            self._known.remember(self.host, self.port, self._server_fingerprint)
+        except SecureLinkError as error:
+            log.warning("the key of %s could not be written down: %s", self._where, error)
+        else:
+            log.warning(
+                "first connection to %s: its key is %s, remembered in %s",
+                self._where,
+                self._server_fingerprint,
+                self._known.path,
+            )
+
+    # --- packets ---------------------------------------------------------------------------------------------
+
+    def send(
+        self,
+        action: str,
+        data: Any = None,
+        *,
+        headers: dict[str, Any] | None = None,
+        latest: str | None = None,
+        timeout: float | None = SEND_SECONDS,
+    ) -> None:
+        """
+        Send one packet to the server.
+
+        Waits while more than the session's bounds is unsent or unacknowledged, and reads meanwhile.
+
+        Args:
+            action: The packet's name, 1 to 255 characters.
+            data: None, bool, int, float, str, bytes, and lists and dicts of these.
+            headers: More of the same, by name.
+            latest: A key: a packet with the same key that is still waiting is replaced, not followed.
+            timeout: In seconds; None waits for ever.
+
+        Raises:
+            CodecError: The data cannot be encoded.
+            ConnectionClosed: There is no session.
+            LimitExceeded: The packet is larger than the server's `max_packet`.
+            LinkTimeout: The server takes nothing.
+        """
+        packet = Packet(action, data, headers, time.time())
+        self._need_channel()._post(encode_packet(packet), timeout=timeout, latest=latest)
+
+    def receive(self, timeout: float | None = None) -> Received | None:
+        """
+        The next packet that no handler takes.
+
+        Args:
+            timeout: Seconds; None waits for ever.
+
+        Returns:
+            The packet, or None when none came in time.
+
+        Raises:
+            ConnectionClosed: The session is over and every packet was taken.
+        """
+        channel = self._need_channel()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            if channel._packets:
+                try:
+                    return channel._packets.popleft()
+                except IndexError:
+                    pass  # another thread was faster
+            if channel._inbox:
+                channel.run()
+                if channel._packets:
+                    continue
+            if channel._ended and not channel._inbox:
+                raise self._closed_error(channel)
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left < 0:
+                return None
+            channel.wait(left)
+
+    def poll(self) -> list[Received]:
+        """
+        What has arrived, without waiting: handlers are called, all other packets are returned.
+
+        Raises:
+            ConnectionClosed: The session is over and every packet was taken.
+        """
+        channel = self._need_channel()
+        channel.wait(0)
+        while channel._inbox and channel.run():
+            pass
+        packets = []
+        while channel._packets:
+            packets.append(channel._packets.popleft())
+        if not packets and channel._ended and not channel._inbox:
+            raise self._closed_error(channel)
+        return packets
+
+    def __iter__(self) -> Iterator[Received]:
+        """
+        Packets until the session ends cleanly.
+
+        Raises:
+            ConnectionClosed: It broke, or the server ended it for a reason (kick, shutdown).
+        """
+        while True:
+            channel = self._need_channel()
+            try:
+                packet = self.receive()
+            except SecureLinkError:
+                if channel._clean and channel._close_code == Code.NORMAL:
+                    return
+                raise
+            assert packet is not None
+            yield packet
+
+    def on(self, action: str) -> Callable[[Handler], Handler]:
+        """
+        Bind a handler to the packets of one name: `f(packet)`. A later one replaces an earlier.
+
+            @client.on("said")
+            def said(packet): print(packet.data)
+        """
+
+        def bind(handler: Handler) -> Handler:
+            self._handlers[action] = handler
+            return handler
+
+        return bind
+
+    def _on_packet(self, received: Received) -> bool:
+        if self.on_message._listeners:
+            self.on_message.fire(received)
+        handler = self._handlers.get(received.action)
+        if handler is None:
+            return bool(self.on_message._listeners)
+        guarded(repr(received.action), handler, received)
+        return True
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def close(self, timeout: float = CLOSE_SECONDS) -> list[Packet]:
+        """
+        End the session: what was sent goes out first. May be called again, and without a session.
+
+        Args:
+            timeout: Seconds to wait for the server's confirmation.
+
+        Returns:
+            The packets that the server has not confirmed; normally none.
+        """
+        channel = self._channel
+        if channel is None:
+            return []
+        deadline = time.monotonic() + timeout
+        channel._end(Code.NORMAL)
+        while not channel._ended and time.monotonic() < deadline:
+            channel.wait(max(0.0, deadline - time.monotonic()))
+            link = channel._link
+            if link is not None:
+                link.flush()
+            channel._inbox.clear()  # not wanted any more, and a full inbox would hide the server's CLOSE
+            channel._out_bytes = channel._in_bytes
+            channel._full = False
+        link = channel._link
+        if link is not None:
+            link.loop.call(link.lost)
+        channel._packets.clear()
+        return [
+            packet
+            for record in channel._numbering.outgoing.unconfirmed
+            for packet in decode_packets(record)
+        ]
+
+    def _ended(self) -> None:
+        self.on_disconnect.fire()
+
+    def _need_channel(self) -> ClientChannel:
+        channel = self._channel
+        if channel is None:
+            raise ConfigError("this client is not connected", hint="call connect() first")
+        return channel
+
+    def _closed_error(self, channel: ClientChannel) -> SecureLinkError:
+        if channel._reason is not None:
+            return channel._reason
+        error = channel._closed_error()
+        error.text = escaped(error.text)
+        error.message = escaped(error.message)
+        return error
+
+    # --- what is known about it ------------------------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        """Whether packets can be sent."""
+        return self._channel is not None and self._channel._link is not None
+
+    @property
+    def token(self) -> str:
+        """The uuid4 that names the session; "" before the first one."""
+        return str(uuid.UUID(bytes=self._welcome.token)) if self._welcome is not None else ""
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the session is encrypted."""
+        return self._encrypted
+
+    @property
+    def server_fingerprint(self) -> str | None:
+        """Of the server's key, `SHA256:...`; None before the first connection and in plaintext."""
+        return self._server_fingerprint
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds of the last ping's round trip; None before the first."""
+        return self._channel._latency if self._channel is not None else None
+
+    def __enter__(self) -> Self:
+        return self if self.connected else self.connect()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "connected" if self.connected else "not connected"
+        return f"<Client of {self._where}, {state}>"
+
+
+def _is_loopback(sock: socket.socket) -> bool:
+    try:
+        address = ipaddress.ip_address(sock.getpeername()[0].partition("%")[0])
+    except (OSError, ValueError):
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return address.is_loopback or (mapped is not None and mapped.is_loopback)
+
+
+__all__ = ["Client"]
