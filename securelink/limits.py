@@ -37,7 +37,9 @@ UPDATE_BYTES = 2**30  # soft: the sender updates its key at the first of these t
 UPDATE_RECORDS = 2**20
 UPDATE_SECONDS = 3600.0
 HARD_LIMIT_FACTOR = 2  # the sender refuses beyond twice that
-UPDATE_FLOOD_RECORDS = 1000  # receiver: updates nearer than this in records and in one second: a flood
+UPDATE_FLOOD_RECORDS = (
+    1000  # receiver: updates nearer than this in records and in one second: a flood
+)
 
 # --- packets ----------------------------------------------------------------------------------------
 
@@ -49,7 +51,9 @@ MAX_DEPTH = 64  # nesting of data; small packets on an ample stack are not check
 STACK_PER_LEVEL = 512  # bytes; msgspec takes 300 to 320. 512 KiB suffice for 1,000 levels
 PACKET_WALK_FREE = 4 * 1024  # a packet up to this size is decoded without walking it first
 MAX_ARRAY_KEYS = 256  # arrays as map keys in a larger packet: tuple hashes can be made to collide
-RECORD_TARGET = 64 * 1024  # packets are joined into one record up to about this size
+RECORD_TARGET = (
+    60 * 1024
+)  # packets are joined into one record up to about this, below MAX_WALK_FREE
 
 # --- sessions ---------------------------------------------------------------------------------------
 
@@ -68,11 +72,12 @@ RUN_SECONDS = 0.010  # or so long, if others wait
 
 MAX_CONNECTIONS = 10_000  # option max_connections
 MAX_HALF_OPEN = 256  # connections without a session; then the busiest address loses its oldest
-MAX_FAILED_PER_ADDRESS = 64  # unfinished and failed handshakes of one address in FAILED_WINDOW; not loopback
+MAX_FAILED_PER_ADDRESS = (
+    64  # unfinished and failed handshakes of one address in FAILED_WINDOW; not loopback
+)
 FAILED_WINDOW = 60.0
 MAX_PENDING_SIGNATURES = 256  # hellos that wait for the pool
-HANDSHAKE_SECONDS = 10.0  # one deadline from accept to WELCOME
-AUTHENTICATE_SECONDS = 30.0  # how long an authenticate hook may take beyond that
+HANDSHAKE_SECONDS = 10.0  # one deadline from accept to WELCOME, authenticate included
 CONNECT_SECONDS = 10.0  # default of Client.connect()
 SEND_SECONDS = 30.0  # default of a blocking send
 CLOSE_SECONDS = 5.0  # default of close() and stop()
@@ -80,7 +85,7 @@ HEARTBEAT_SECONDS = 20.0  # default interval of a client's pings
 MIN_HEARTBEAT = 1.0
 MAX_HEARTBEAT = 300.0
 SILENCE_FACTOR = 2.5  # a peer silent for so many heartbeats is gone
-WORKERS = 8  # threads of one loop, leader included; option workers
+WORKERS = 12  # threads of one loop, leader included; option workers
 MAX_WORKERS = 64
 WATCHDOG_SECONDS = 0.005  # a batch of handlers that runs so long loses the leader token
 TURN_CONNECTIONS = 64  # a turn flushes after so many connections
