@@ -1,0 +1,61 @@
+"""
+The connection engine: bytes in, events out, bytes out. No socket, no thread, no clock of its own.
+
+Feed what arrives to `receive_data` (b"" is end of stream); it returns what happened, in order. During the handshake
+`data_to_send` has the answer; once OPEN, `sender` seals packets and control records. Any split of the input gives
+the same events. An engine that met an error stays failed: its last event is `Failed`.
+
+`TRANSITIONS` is the state machine: which frame or content may come in which state. A missing entry is the error.
+The receiving half (`receive_data`) and the sending half (`sender`) may be used by two threads at once, each by one.
+
+    states.py   states, and which message may come in which
+    events.py   what an engine reports
+    sender.py   the sending half of an open connection
+    engine.py   what both roles share
+    server.py   the server's end
+    client.py   the client's end, and the errors for refusals
+"""
+
+from .client import ClientEngine, refusal
+from .engine import Engine
+from .events import (
+    Alerted,
+    AuthReceived,
+    Closed,
+    Ended,
+    Event,
+    Failed,
+    HelloReceived,
+    Item,
+    Opened,
+    Pinged,
+    PlaintextChosen,
+    Ponged,
+    ServerVerified,
+)  # fmt: skip
+from .sender import Sender
+from .server import ServerEngine
+from .states import TRANSITIONS, State
+
+__all__ = [
+    "TRANSITIONS",
+    "Alerted",
+    "AuthReceived",
+    "ClientEngine",
+    "Closed",
+    "Ended",
+    "Engine",
+    "Event",
+    "Failed",
+    "HelloReceived",
+    "Item",
+    "Opened",
+    "Pinged",
+    "PlaintextChosen",
+    "Ponged",
+    "Sender",
+    "ServerEngine",
+    "ServerVerified",
+    "State",
+    "refusal",
+]

@@ -1,0 +1,133 @@
+"""The client's end of a connection."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from .. import crypto
+from ..errors import HandshakeError, PeerIncompatible, ProtocolError, Refused
+from ..handshake.client import ClientHandshake
+from ..handshake.messages import Welcome
+from ..handshake.wire import Code, Kind, Mode, code_text
+from ..keys import Identity
+from ..records import Opener, PlainReceiver, PlainSender, Sealer
+from .engine import Engine
+from .events import Item, Opened, PlaintextChosen, ServerVerified
+from .states import State
+
+
+def refusal(code: int, text: str) -> HandshakeError:
+    """The error for a CLOSE or ALERT that ended the handshake; `text` is escaped peer text."""
+    if code in (Code.VERSION, Code.ENCRYPTION_REQUIRED, Code.ENCRYPTION_OFF, Code.APPLICATION):
+        hint = _REFUSAL_HINTS.get(code, "")
+        return PeerIncompatible(text or code_text(code), code=code, hint=hint)
+    if code == Code.NORMAL or code >= Code.REFUSED:
+        return Refused(text or code_text(code), code=code, hint=_REFUSAL_HINTS.get(code, ""))
+    return HandshakeError(text or code_text(code), code=code, hint=_REFUSAL_HINTS.get(code, ""))
+
+
+_REFUSAL_HINTS: dict[int, str] = {
+    Code.VERSION: "update securelink on the older side",
+    Code.ENCRYPTION_REQUIRED: "connect with encryption='required' (the default)",
+    Code.ENCRYPTION_OFF: "only encryption='off' or 'optional' can reach it; anyone on the path could then read",
+    Code.BUSY: "try again later",
+    Code.CLIENT_KEY_REQUIRED: "make a key with 'securelink keys create --name client' and pass keys=",
+    Code.CLIENT_KEY_UNKNOWN: "its operator can run 'securelink keys authorize' with this client's public key",
+}
+
+
+class ClientEngine(Engine):
+    """
+    The client's end of one connection. `data_to_send` has the hello at once.
+
+    Args:
+        mode: The client's encryption policy.
+        clock: Seconds, monotonic.
+        random: Source of random bytes; tests give recorded ones.
+        max_packet: The largest frame body that this client lets a server announce.
+    """
+
+    def __init__(
+        self,
+        mode: Mode,
+        *,
+        clock: Callable[[], float],
+        max_packet: int,
+        random: crypto.Random = os.urandom,
+    ) -> None:
+        super().__init__(State.HELLO_SENT, clock)
+        self._handshake = ClientHandshake(mode, random=random)
+        self._max_packet = max_packet
+        self._out.append(self._handshake.hello())
+
+    def authenticate(
+        self,
+        *,
+        identity: Identity | None,
+        dialled: str,
+        application: str,
+        version: str,
+        credentials: bytes,
+    ) -> None:
+        """Queue CLIENT_AUTH. Called once, after `ServerVerified` or `PlaintextChosen`."""
+        assert self.state is State.VERIFIED
+        record = self._handshake.client_auth(
+            identity=identity,
+            dialled=dialled,
+            application=application,
+            version=version,
+            credentials=credentials,
+        )
+        if not self.encrypted:
+            self._send, self._receive = PlainSender(), PlainReceiver()
+            self._out.append(self._send.seal(record))
+        else:
+            assert self._send is not None
+            assert self._handshake.application_secrets is not None
+            self._out.append(self._send.seal(record))
+            self._send = Sealer(self._handshake.application_secrets.client)
+            self._receive = Opener(self._handshake.application_secrets.server)
+        self.state = State.AUTH_SENT
+
+    def receive_data(self, data: bytes) -> list[Item]:
+        """As `Engine.receive_data`; an answer that is no securelink frame is named for what it is."""
+        if (
+            self.state is State.HELLO_SENT
+            and data
+            and not self._frames.pending
+            and data[0] not in (Kind.SERVER_HELLO, Kind.ALERT)
+        ):
+            error = ProtocolError("the other side is not a securelink server; is the port right?")
+            return [self._fail(error)]
+        return super().receive_data(data)
+
+    def _server_hello(self, header: bytes, body: bytes, out: list[Item]) -> None:
+        self._handshake.server_hello(header, body)
+        self.encrypted = self._handshake.encrypted
+        if not self.encrypted:
+            self.state = State.VERIFIED
+            out.append(PlaintextChosen())
+            return
+        assert self._handshake.handshake_secrets is not None
+        self._send = Sealer(self._handshake.handshake_secrets.client)
+        self._receive = Opener(self._handshake.handshake_secrets.server)
+        self.state = State.WAIT_AUTH
+
+    def _server_auth(self, plaintext: bytes, out: list[Item]) -> None:
+        server = self._handshake.server_auth(plaintext)
+        self.state = State.VERIFIED
+        out.append(ServerVerified(server))
+
+    def _welcome(self, plaintext: bytes, out: list[Item]) -> None:
+        welcome = Welcome.decode(plaintext)
+        if welcome.max_packet > self._max_packet:
+            raise ProtocolError(
+                f"the server wants packets of {welcome.max_packet} bytes, over our {self._max_packet}",
+                hint="raise max_packet= of the client, or lower it on the server",
+            )
+        if isinstance(self._send, PlainSender) and isinstance(self._receive, PlainReceiver):
+            self._send.token = self._receive.token = welcome.token
+        del self._handshake
+        self._open(welcome.max_packet)
+        out.append(Opened(welcome))

@@ -1,0 +1,203 @@
+"""What the engines of both roles share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..errors import HandshakeError, ProtocolError, SecureLinkError
+from ..frames import FrameBuffer
+from ..handshake.messages import Close
+from ..handshake.wire import Code, Content, Kind
+from ..limits import HEADER_SIZE, MAX_HANDSHAKE_BODY
+from ..records import RecordReceiver, RecordSender
+from ..session import Numbering
+from .events import Alerted, Closed, Ended, Failed, Item, Pinged, Ponged
+from .sender import Sender
+from .states import READS_NOTHING, TRANSITIONS, State
+
+_COPY_BELOW = 4096  # bytes: a slice that copies is cheaper than a view up to about here
+
+
+class Engine:
+    """
+    What both roles share.
+
+    Args:
+        clock: Seconds, monotonic; read only when the peer updates its key.
+
+    Attributes:
+        state: A `State`.
+        sender: The sending half; exists from OPEN on.
+        numbering: The session's counters; given by the session that this connection carries.
+        encrypted: Settled by the hellos.
+    """
+
+    def __init__(self, state: State, clock: Callable[[], float]) -> None:
+        self.state = state
+        self.encrypted = False
+        self.numbering = Numbering()
+        self.sender: Sender | None = None
+        self._clock = clock
+        self._frames = FrameBuffer(MAX_HANDSHAKE_BODY)
+        self._out: list[bytes] = []
+        self._send: RecordSender | None = None
+        self._receive: RecordReceiver | None = None
+        self._last_update = float("-inf")
+
+    # Both directions during the handshake.
+
+    def data_to_send(self) -> bytes:
+        """What the handshake wants sent; empty once it was taken."""
+        data = b"".join(self._out)
+        self._out.clear()
+        return data
+
+    def receive_data(self, data: bytes) -> list[Item]:
+        """
+        Take bytes from the peer; b"" is end of stream.
+
+        Returns:
+            Records and events in order. Never raises for what a peer does: the last event is `Failed` then.
+        """
+        out: list[Item] = []
+        if self.state in (State.CLOSED, State.FAILED):
+            return out
+        if not data:
+            self.state = State.CLOSED
+            return [Ended()]
+        try:
+            self._frames.feed(data)
+            self._process(out)
+        except SecureLinkError as error:
+            out.append(self._fail(error))
+        return out
+
+    def reconsider(self) -> list[Item]:
+        """Process what had arrived while the state read nothing. Same returns as `receive_data`."""
+        out: list[Item] = []
+        try:
+            self._process(out)
+        except SecureLinkError as error:
+            out.append(self._fail(error))
+        return out
+
+    def _process(self, out: list[Item]) -> None:
+        frames = self._frames
+        while self.state not in READS_NOTHING:
+            frame = frames.next_frame()
+            if frame is None:
+                return
+            header, body = frame
+            if self.state is State.OPEN and header[0] == self._receive.kind:  # type: ignore[union-attr]
+                plaintext = self._receive.open(header, body)  # type: ignore[union-attr]
+                if plaintext[0] == Content.DATA:
+                    self.numbering.incoming.accepted += 1
+                    out.append(
+                        plaintext[1:] if len(plaintext) < _COPY_BELOW else memoryview(plaintext)[1:]
+                    )
+                    continue
+            else:
+                plaintext = self._unprotect(header, body, out)
+                if not plaintext:
+                    continue
+            self._dispatch(plaintext, out)
+
+    def _unprotect(self, header: bytes, body: bytes, out: list[Item]) -> bytes:
+        """The plaintext of a protected frame; a clear one is dispatched here and gives b""."""
+        kind = header[0]
+        if self._receive is not None and kind == self._receive.kind:
+            return self._receive.open(header, body)
+        try:
+            name = TRANSITIONS[self.state, Kind(kind)]
+        except (KeyError, ValueError):
+            raise ProtocolError(f"a frame of type {kind} while {self.state.value}") from None
+        getattr(self, name)(header, body, out)
+        return b""
+
+    def _dispatch(self, plaintext: bytes, out: list[Item]) -> None:
+        try:
+            name = TRANSITIONS[self.state, Content(plaintext[0])]
+        except (KeyError, ValueError):
+            raise ProtocolError(f"content {plaintext[0]} while {self.state.value}") from None
+        getattr(self, name)(plaintext, out)
+
+    def _fail(self, error: SecureLinkError) -> Failed:
+        code = error.code if isinstance(error, ProtocolError | HandshakeError) else Code.PROTOCOL
+        answer = self._last_word(int(code))
+        self.state = State.FAILED
+        return Failed(error, answer)
+
+    def _last_word(self, code: int, text: str = "") -> bytes:
+        """ALERT while this direction has sent nothing protected, else CLOSE."""
+        if self.sender is not None:
+            return b""  # the transport says CLOSE under its send lock
+        if self._send is None:
+            return Kind.ALERT.to_bytes(1) + (1).to_bytes(HEADER_SIZE - 1) + code.to_bytes(1)
+        return self._send.seal(Close(code, 0, text).encode())
+
+    def give_up(self, code: int, text: str = "") -> bytes:
+        """End the handshake from our side; returns the last word for the peer."""
+        word = self._last_word(code, text)
+        self.state = State.FAILED
+        return word
+
+    def _open(self, max_packet: int) -> None:
+        assert self._send is not None
+        self._frames.limit = max_packet
+        self.sender = Sender(self._send, self.numbering, max_packet)
+        self.state = State.OPEN
+
+    # Frames and contents that both roles take.
+
+    def _alert(self, header: bytes, body: bytes, out: list[Item]) -> None:
+        if len(body) != 1:
+            raise ProtocolError("an ALERT of the wrong size")
+        self.state = State.FAILED
+        out.append(Alerted(body[0]))
+
+    def _close(self, plaintext: bytes, out: list[Item]) -> None:
+        close = Close.decode(plaintext)
+        if close.sent != self.numbering.incoming.accepted:
+            raise ProtocolError(
+                f"CLOSE counts {close.sent} records, {self.numbering.incoming.accepted} arrived"
+            )
+        self.state = State.CLOSED
+        out.append(Closed(close.code, close.text))
+
+    def _data(self, plaintext: bytes, out: list[Item]) -> None:
+        self.numbering.incoming.accepted += 1
+        out.append(memoryview(plaintext)[1:])
+
+    def _data_ack(self, plaintext: bytes, out: list[Item]) -> None:
+        if len(plaintext) < 10:
+            raise ProtocolError("a DATA_ACK record is too short")
+        self.numbering.outgoing.acknowledge(int.from_bytes(plaintext[1:9]))
+        self.numbering.incoming.accepted += 1
+        out.append(plaintext[9:] if len(plaintext) < _COPY_BELOW else memoryview(plaintext)[9:])
+
+    def _ack(self, plaintext: bytes, out: list[Item]) -> None:
+        if len(plaintext) != 9:
+            raise ProtocolError("an ACK record of the wrong size")
+        self.numbering.outgoing.acknowledge(int.from_bytes(plaintext[1:]))
+
+    def _ping(self, plaintext: bytes, out: list[Item]) -> None:
+        if len(plaintext) != 9:
+            raise ProtocolError("a PING record of the wrong size")
+        out.append(Pinged(plaintext[1:]))
+
+    def _pong(self, plaintext: bytes, out: list[Item]) -> None:
+        if len(plaintext) != 9:
+            raise ProtocolError("a PONG record of the wrong size")
+        out.append(Ponged(plaintext[1:]))
+
+    def _key_update(self, plaintext: bytes, out: list[Item]) -> None:
+        assert self._receive is not None
+        if len(plaintext) != 1:
+            raise ProtocolError("a KEY_UPDATE record of the wrong size")
+        enough_records = self._receive.update()
+        now = self._clock()
+        if not enough_records and now - self._last_update < 1.0:
+            raise ProtocolError(
+                "a flood of key updates: more than one per 1,000 records and second"
+            )
+        self._last_update = now

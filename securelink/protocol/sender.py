@@ -1,0 +1,89 @@
+"""The sending half of an open connection."""
+
+from __future__ import annotations
+
+from ..codec import join_packets
+from ..handshake.messages import Close
+from ..handshake.wire import Content
+from ..limits import RECORD_TARGET
+from ..records import RecordSender
+from ..session import Numbering
+
+_DATA = Content.DATA.to_bytes(1)
+_DATA_ACK = Content.DATA_ACK.to_bytes(1)
+
+
+class Sender:
+    """
+    The sending half of an open connection. One thread at a time, under the connection's send lock.
+
+    Attributes:
+        closed: True after `close`: nothing more may be sealed.
+    """
+
+    __slots__ = ("_incoming", "_outgoing", "closed", "max_packets", "records")
+
+    def __init__(self, records: RecordSender, numbering: Numbering, max_packet: int) -> None:
+        self.records = records
+        self._outgoing = numbering.outgoing
+        self._incoming = numbering.incoming
+        self.closed = False
+        # What fits beside content byte, acknowledgement and the largest array header.
+        self.max_packets = max_packet - records.overhead - 8 - 5
+
+    def packets(self, encoded: list[bytes]) -> bytes:
+        """
+        Number, keep and seal packets; as few records as RECORD_TARGET allows, a packet is never split.
+
+        Args:
+            encoded: Packets from `encode_packet`, each at most `max_packets` bytes.
+
+        Returns:
+            The frames, one after the other.
+        """
+        if len(encoded) == 1 or sum(map(len, encoded)) <= RECORD_TARGET:
+            return self._data(join_packets(encoded))
+        frames: list[bytes] = []
+        batch: list[bytes] = []
+        size = 0
+        for packet in encoded:
+            if batch and size + len(packet) > RECORD_TARGET:
+                frames.append(self._data(join_packets(batch)))
+                batch, size = [], 0
+            batch.append(packet)
+            size += len(packet)
+        frames.append(self._data(join_packets(batch)))
+        return b"".join(frames)
+
+    def _data(self, packets: bytes) -> bytes:
+        prefix = self.records.update() if self.records.update_due() else b""
+        self._outgoing.keep(packets)
+        incoming = self._incoming
+        accepted = incoming.accepted
+        if accepted != incoming.confirmed:
+            incoming.confirmed = accepted
+            frame = self.records.seal(_DATA_ACK + accepted.to_bytes(8) + packets)
+        else:
+            frame = self.records.seal(_DATA + packets)
+        return prefix + frame if prefix else frame
+
+    def control(self, content: Content, payload: bytes = b"") -> bytes:
+        """A PING or PONG."""
+        prefix = self.records.update() if self.records.update_due() else b""
+        return prefix + self.records.seal(content.to_bytes(1) + payload)
+
+    def ack(self) -> bytes:
+        """An ACK of all accepted records, or b"" when the peer knows already."""
+        accepted = self._incoming.accepted
+        if accepted == self._incoming.confirmed:
+            return b""
+        self._incoming.confirmed = accepted
+        return self.control(Content.ACK, accepted.to_bytes(8))
+
+    def close(self, code: int, text: str = "") -> bytes:
+        """The CLOSE, last in this direction; the acknowledgement that is due goes before it."""
+        if self.closed:
+            return b""
+        ack = self.ack()
+        self.closed = True
+        return ack + self.records.seal(Close(code, self._outgoing.sent, text).encode())

@@ -1,0 +1,170 @@
+"""The server's end of a connection."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from .. import crypto
+from ..errors import PeerIncompatible, ProtocolError, SecureLinkError
+from ..handshake.messages import Wanted, Welcome
+from ..handshake.server import ServerHandshake, VerifiedClient
+from ..handshake.wire import Code, Kind, Mode
+from ..keys import Identity
+from ..limits import HEADER_SIZE, MAGIC
+from ..records import Opener, PlainReceiver, PlainSender, Sealer
+from .engine import Engine
+from .events import AuthReceived, Failed, HelloReceived, Item
+from .states import State
+
+_KNOCKS = {
+    "HTTP": "an HTTP client or web browser knocked",
+    "TLS": "a TLS client knocked",
+    "noise": "its first 12 bytes are no hello",
+}
+_STRANGERS: tuple[tuple[str, tuple[bytes, ...]], ...] = (
+    (
+        "HTTP",
+        (
+            b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIONS ", b"CONNECT ", b"DELETE ", b"PATCH ",
+            b"TRACE ", b"PRI * HTTP",
+        ),
+    ),
+    ("TLS", (b"\x16\x03",)),
+)  # fmt: skip
+_HTTP_TEXT = b"This port speaks securelink, not HTTP.\n"
+_ANSWERS = {
+    "HTTP": b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n"
+    b"Content-Length: %d\r\n\r\n%s" % (len(_HTTP_TEXT), _HTTP_TEXT),
+    "TLS": bytes((21, 3, 3, 0, 2, 2, 40)),  # fatal alert handshake_failure, RFC 9846 section 6
+    "noise": b"",
+}
+
+
+class ServerEngine(Engine):
+    """
+    The server's end of one connection.
+
+    Args:
+        policy: The server's encryption policy.
+        wanted: A `Wanted` number: what it says about client keys.
+        clock: Seconds, monotonic.
+        random: Source of random bytes; tests give recorded ones.
+
+    Attributes:
+        knock: Before a hello was recognised: "HTTP", "TLS" or "noise" when something else knocked.
+    """
+
+    def __init__(
+        self,
+        policy: Mode,
+        wanted: int,
+        *,
+        clock: Callable[[], float],
+        random: crypto.Random = os.urandom,
+    ) -> None:
+        super().__init__(State.START, clock)
+        self._handshake = ServerHandshake(policy, random=random)
+        self._wanted = wanted
+        self._auth = b""
+        self._first = b""
+        self._recognised = False
+        self.knock = ""
+
+    def receive_data(self, data: bytes) -> list[Item]:
+        """As `Engine.receive_data`; the first 12 bytes decide whether this is securelink at all."""
+        if not self._recognised and self.state is State.START:
+            self._first += data
+            if data and len(self._first) < HEADER_SIZE + len(MAGIC):
+                return []
+            data, self._first = self._first, b""
+            if not data:
+                return super().receive_data(data)
+            if data[0] != Kind.CLIENT_HELLO or data[4:12] != MAGIC:
+                return [self._stranger(data)]
+            self._recognised = True
+        return super().receive_data(data)
+
+    def _stranger(self, data: bytes) -> Failed:
+        self.knock = next((name for name, starts in _STRANGERS if data.startswith(starts)), "noise")
+        self.state = State.FAILED
+        error = ProtocolError(f"the other side does not speak securelink: {_KNOCKS[self.knock]}")
+        return Failed(error, _ANSWERS[self.knock])
+
+    def answer_hello(self, identity: Identity | None) -> None:
+        """
+        Encapsulate, sign and queue SERVER_HELLO and SERVER_AUTH. Takes about a millisecond: not for the loop.
+
+        Raises:
+            SecureLinkError: The client's key share is bad; `data_to_send` has the last word.
+        """
+        assert self.state is State.HELLO_RECEIVED
+        try:
+            frame, auth = self._handshake.answer(identity, self._wanted)
+        except SecureLinkError as error:
+            self._out.append(self._fail(error).answer)
+            raise
+        self._out.append(frame)
+        if auth is None:
+            self._send, self._receive = PlainSender(), PlainReceiver()
+        else:
+            assert self._handshake.handshake_secrets
+            assert self._handshake.application_secrets
+            self._out.append(Sealer(self._handshake.handshake_secrets.server).seal(auth))
+            self._send = Sealer(self._handshake.application_secrets.server)
+            self._receive = Opener(self._handshake.handshake_secrets.client)
+        self.state = State.WAIT_CLIENT
+
+    def verify_client(self) -> VerifiedClient:
+        """
+        Verify CLIENT_AUTH: a signature check when the client showed a key.
+
+        Raises:
+            SecureLinkError: It does not hold; `data_to_send` has the last word.
+        """
+        assert self.state is State.AUTHORIZING
+        try:
+            client = self._handshake.client_auth(self._auth)
+            if self._wanted == Wanted.REQUIRED and client.key is None:
+                raise PeerIncompatible(
+                    "this server requires a client key, and the client showed none",
+                    code=Code.CLIENT_KEY_REQUIRED,
+                )
+        except SecureLinkError as error:
+            self._out.append(self._fail(error).answer)
+            raise
+        self._auth = b""
+        return client
+
+    def welcome(self, token: bytes, max_packet: int, heartbeat: float) -> None:
+        """Admit the client: queue WELCOME and open."""
+        assert self.state is State.AUTHORIZING
+        assert self._send is not None
+        self._out.append(self._send.seal(Welcome(token, max_packet, heartbeat).encode()))
+        if isinstance(self._send, PlainSender) and isinstance(self._receive, PlainReceiver):
+            self._send.token = self._receive.token = token
+        else:
+            assert self._handshake.application_secrets is not None
+            self._receive = Opener(self._handshake.application_secrets.client)
+        del self._handshake
+        self._open(max_packet)
+
+    def refuse(self, code: int, text: str = "") -> None:
+        """Turn the client away: queue CLOSE with the application's words."""
+        self._out.append(self.give_up(code, text))
+
+    def _client_hello(self, header: bytes, body: bytes, out: list[Item]) -> None:
+        self._handshake.client_hello(header, body)
+        self.encrypted = self._handshake.encrypted
+        if self._wanted == Wanted.REQUIRED and not self.encrypted:
+            raise PeerIncompatible(
+                "this server demands client keys, and plaintext has none",
+                code=Code.ENCRYPTION_REQUIRED,
+            )
+        self.state = State.HELLO_RECEIVED
+        out.append(HelloReceived())
+
+    def _client_auth(self, plaintext: bytes, out: list[Item]) -> None:
+        self._auth = bytes(plaintext)
+        self.state = State.AUTHORIZING
+        out.append(AuthReceived())

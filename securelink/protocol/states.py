@@ -1,0 +1,56 @@
+"""The state machine as data."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from ..handshake.wire import Content, Kind
+
+
+class State(Enum):
+    """Where a connection stands. The server's HELLO_RECEIVED and AUTHORIZING read nothing."""
+
+    HELLO_SENT = "client: hello sent"
+    WAIT_AUTH = "client: waiting for the server's proof"
+    VERIFIED = "client: deciding whether to trust the server"
+    AUTH_SENT = "client: waiting for WELCOME"
+    START = "server: waiting for a hello"
+    HELLO_RECEIVED = "server: computing its answer"
+    WAIT_CLIENT = "server: waiting for the client's proof"
+    AUTHORIZING = "server: deciding"
+    OPEN = "open"
+    CLOSING = "closing"
+    CLOSED = "closed"
+    FAILED = "failed"
+
+
+_OPEN_CONTENTS = (
+    Content.DATA,
+    Content.DATA_ACK,
+    Content.ACK,
+    Content.PING,
+    Content.PONG,
+    Content.KEY_UPDATE,
+    Content.CLOSE,
+)
+
+#: (state, frame kind or content) -> name of the method that takes it. Missing: the peer broke the protocol.
+TRANSITIONS: dict[tuple[State, Kind | Content], str] = {
+    (State.HELLO_SENT, Kind.SERVER_HELLO): "_server_hello",
+    (State.HELLO_SENT, Kind.ALERT): "_alert",
+    (State.WAIT_AUTH, Content.SERVER_AUTH): "_server_auth",
+    (State.WAIT_AUTH, Content.CLOSE): "_close",
+    (State.AUTH_SENT, Content.WELCOME): "_welcome",
+    (State.AUTH_SENT, Content.CLOSE): "_close",
+    (State.START, Kind.CLIENT_HELLO): "_client_hello",
+    (State.WAIT_CLIENT, Content.CLIENT_AUTH): "_client_auth",
+    (State.WAIT_CLIENT, Content.CLOSE): "_close",
+    (State.WAIT_CLIENT, Kind.ALERT): "_alert",
+    **{(State.OPEN, content): f"_{content.name.lower()}" for content in _OPEN_CONTENTS},
+    **{(State.CLOSING, content): f"_{content.name.lower()}" for content in _OPEN_CONTENTS},
+}
+
+#: States in which what arrives stays in the buffer.
+READS_NOTHING = frozenset(
+    (State.HELLO_RECEIVED, State.AUTHORIZING, State.VERIFIED, State.CLOSED, State.FAILED)
+)
