@@ -45,12 +45,14 @@ def forge(
     secret: bytes = b"s" * 32,
     label: bytes = sealed.SECRET_LABEL,
     tail: bytes = b"",
+    head: bytes = b"SLSEAL\x1a\x01",
+    addressed: PublicKey | None = None,
 ) -> bytes:
     """A sealed packet made by hand, genuine but for what is given."""
     spki = (shown or signer.public).spki
     content = encode_packet(Packet("mail", 1)) if packet is None else packet
     encrypted = recipient.encrypt(secret, label)
-    outside = b"SLSEAL\x1a\x01" + fingerprint_digest(recipient.fingerprint)
+    outside = head + fingerprint_digest((addressed or recipient).fingerprint)
     outside += len(encrypted).to_bytes(2) + encrypted
     body = len(spki).to_bytes(2) + spki
     body += struct.pack(">d", created) + (packet_id or uuid.uuid4().bytes)

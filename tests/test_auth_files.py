@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from logins import REVOKED, USED_UP, enter, refusal
 
-from securelink.auth import JoinTokens
+from securelink.auth import JoinToken, JoinTokens
 from securelink.errors import KeyFileError, Refused
 
 
@@ -41,6 +41,48 @@ def test_the_last_use_goes_to_one_thread(tokens: JoinTokens) -> None:
     for thread in threads:
         thread.join(30)
     assert sorted(results) == sorted(["anna"] * 5 + [USED_UP] * 11)
+
+
+def test_one_change_at_a_time(tokens: JoinTokens) -> None:
+    """While one thread changes the tokens another waits, and then adds to that change."""
+    done = threading.Event()
+
+    def other() -> None:
+        tokens.create("bert")
+        done.set()
+
+    with tokens._book.update() as entries:
+        thread = threading.Thread(target=other)
+        thread.start()
+        assert not done.wait(0.1)
+        entries["00000000"] = JoinToken(hash="0" * 64, created=0.0, uses=None, user="anna")
+    thread.join(30)
+    assert [entry.user for entry in tokens.entries()] == ["anna", "bert"]
+
+
+def test_what_fails_changes_nothing(tokens: JoinTokens) -> None:
+    """After an error in the middle of a change everything is as it was."""
+    tokens.create("anna")
+    before = tokens.entries()
+
+    def clear_and_fail() -> None:
+        with tokens._book.update() as entries:
+            entries.clear()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        clear_and_fail()
+    assert tokens.entries() == before
+
+
+def test_looking_writes_nothing(tmp_path: Path) -> None:
+    """A login or a revocation that finds nothing leaves no file behind."""
+    path = tmp_path / "join_tokens.json"
+    tokens = JoinTokens(path)
+    assert tokens.entries() == []
+    assert not tokens.revoke("00000000")
+    refusal(lambda: enter(tokens, str(uuid.uuid4())))
+    assert not path.exists()
 
 
 def test_a_use_that_was_lost_while_waiting(

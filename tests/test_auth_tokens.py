@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from logins import (
     EXPIRED,
@@ -89,10 +90,19 @@ def test_revoking(tokens: JoinTokens, by_id: bool) -> None:
 
 
 def test_an_unknown_token(tokens: JoinTokens) -> None:
-    """A token that was never made, or shares only its id with one, admits nobody."""
+    """A token that was never made admits nobody, and costs nobody a use."""
     tokens.create("anna")
     assert refusal(lambda: enter(tokens, str(uuid.uuid4()))) == UNKNOWN
     assert tokens.entries()[0].uses == 1
+
+
+def test_a_token_that_shares_only_the_id(tokens: JoinTokens) -> None:
+    """The whole hash counts: the eight digits of the id, which are public, admit nobody."""
+    token = tokens.create("anna")
+    (entry,) = tokens.entries()
+    with tokens._book.update() as entries:
+        entries[entry.id] = msgspec.structs.replace(entry, hash=entry.id + "0" * 56)
+    assert refusal(lambda: enter(tokens, token)) == UNKNOWN
 
 
 def test_a_token_whose_id_is_taken(tokens: JoinTokens, monkeypatch: pytest.MonkeyPatch) -> None:

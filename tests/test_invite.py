@@ -180,6 +180,35 @@ def test_what_is_no_invite(case: str) -> None:
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("another scheme", "begins with securelink://"),
+        ("line break inside", "a space, a line break or a foreign letter"),
+        ("zero character", "a space, a line break or a foreign letter"),
+        ("letters that look alike", "a space, a line break or a foreign letter"),
+        ("fragment", "no '#' and no '%'"),
+        ("percent escape", "no '#' and no '%'"),
+        ("user name", "no path and no user name"),
+        ("no port", "needs a port"),
+        ("bare IPv6 address", "stands in brackets"),
+        ("no query", "has no key"),
+        ("no key", "has no key"),
+        ("unknown parameter", "other than key and token"),
+        ("two keys", "more than one key"),
+        ("key too short", "not a whole one"),
+        ("key in plain base64", "'-' and '_'"),
+        ("uuid1 as token", "not a uuid4"),
+        ("too long", f"at most {MAX_INVITE} characters"),
+    ],
+)
+def test_the_error_says_what_is_wrong(case: str, words: str) -> None:
+    """Who pasted a bad link learns what is wrong with it, so they know what to ask for."""
+    with pytest.raises(ConfigError) as caught:
+        Invite.parse(BROKEN[case])
+    assert words in caught.value.message
+
+
 @pytest.mark.parametrize("end", range(len(LINK)))
 def test_every_torn_link_is_refused(end: int) -> None:
     """No beginning of a link is a link: a client never goes on with half a key."""

@@ -52,6 +52,9 @@ def test_a_forgery_that_is_wrong_in_nothing(key_pool: list[Identity]) -> None:
         {"packet": b"\x92\xa4mail" + b"\x91" * 100_000},
         {"packet": b"\x92\xa4mail\xd4\x01\x00"},
         {"tail": b"\0"},
+        {"head": b"SLSEAL\x1a\x02"},
+        {"head": b"SLSEAL\x1a\x00"},
+        {"head": b"SLSEAM\x1a\x01"},
     ],
     ids=str,
 )
@@ -87,6 +90,12 @@ def test_a_key_that_breaks_the_policy(key_pool: list[Identity]) -> None:
     for spki in (alice.public.spki + b"\0", b"", b"\x30\x00", alice.public.to_pkcs1_pem()):
         shown: Any = Shown(spki)
         refuse(forge(alice, bob.public, shown=shown), bob, ANYONE)
+
+
+def test_a_wrong_address(key_pool: list[Identity]) -> None:
+    """A packet that Bob could open but that is addressed to Eve is not for Bob."""
+    alice, bob, eve = key_pool
+    refuse(forge(alice, bob.public, addressed=eve.public), bob, alice.public)
 
 
 def test_forwarding_in_the_senders_name(key_pool: list[Identity], blob: bytes) -> None:
