@@ -10,7 +10,6 @@ RSA, key exchange and `authenticate` run in the pool. While a worker has the eng
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import socket
 from collections.abc import Callable
@@ -33,7 +32,7 @@ from ..protocol import Alerted, AuthReceived, Event, HelloReceived, ServerEngine
 from .channel import Channel
 from .link import Link
 from .loop import READ, Loop
-from .sockets import prepare
+from .sockets import is_loopback_host, prepare
 
 log = logging.getLogger("securelink")
 
@@ -300,7 +299,7 @@ class Listener:
             log.warning("too many connections (max_connections): %s is turned away", host)
             self._refuse(link)
             return
-        if self._failures.get(host, 0) >= MAX_FAILED_PER_ADDRESS and not _is_exempt(host):
+        if self._failures.get(host, 0) >= MAX_FAILED_PER_ADDRESS and not is_loopback_host(host):
             self._refuse(link)
             return
         self._half_open.setdefault(host, {})[link] = None
@@ -351,10 +350,3 @@ class Listener:
             self._failures.clear()
         if not self.loop.stopping:
             self.loop.call_later(1.0, self._sweep)
-
-
-def _is_exempt(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 import time
 
@@ -23,6 +24,19 @@ def peer_address(sock: socket.socket) -> Address:
 def shown(host: str, port: int) -> str:
     """`host:port`, an IPv6 host in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_loopback(sock: socket.socket) -> bool:
+    """Whether the other side is on this machine."""
+    return is_loopback_host(peer_address(sock)[0])
+
+
+def is_loopback_host(host: str) -> bool:
+    """Whether an address, as `peer_address` gives it, is of this machine."""
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
 
 
 def prepare(sock: socket.socket) -> None:

@@ -1,11 +1,10 @@
-"""The server: rooms for sessions, handlers for packets."""
+"""The server: sessions, handlers, sending."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,22 +12,18 @@ from threading import get_ident
 from types import MappingProxyType, TracebackType
 from typing import Any, Self, TypeVar
 
-from .auth import Authenticate, Hello, JoinTokens
-from .codec import Packet, decode_value, encode_packet
-from .errors import (
-    CodecError,
+from ..auth import Authenticate, JoinTokens
+from ..codec import Packet, encode_packet
+from ..errors import (
     ConfigError,
     ConnectionClosed,
-    PeerIncompatible,
-    Refused,
 )
-from .events import EventHook
-from .handshake.messages import Wanted
-from .handshake.server import VerifiedClient
-from .handshake.wire import Code, Mode
-from .invite import Invite
-from .keys import Identity, load_or_create
-from .limits import (
+from ..events import EventHook
+from ..handshake.messages import Wanted
+from ..handshake.wire import Code, Mode
+from ..invite import Invite
+from ..keys import Identity, load_or_create
+from ..limits import (
     CLOSE_SECONDS,
     HEARTBEAT_SECONDS,
     MAX_CONNECTIONS,
@@ -37,18 +32,19 @@ from .limits import (
     MAX_NAME,
     MAX_PACKET,
     MIN_HEARTBEAT,
-    SEND_SECONDS,
     WORKERS,
 )
-from .modes import encryption_mode
-from .received import Received
-from .status import make_visible
-from .text import escaped
-from .transport.channel import Bounds, Channel
-from .transport.listener import Admission, Listener, ServerLink
-from .transport.loop import Loop, worker_threads
-from .transport.sockets import listen, shown
-from .trust import AuthorizedClients
+from ..modes import encryption_mode
+from ..received import Received
+from ..status import make_visible
+from ..text import escaped
+from ..transport.channel import Bounds
+from ..transport.listener import Admission, Listener
+from ..transport.loop import Loop, worker_threads
+from ..transport.sockets import listen, shown
+from ..trust import AuthorizedClients
+from .reception import Gate, Reception
+from .session import Session
 
 log = logging.getLogger("securelink")
 
@@ -56,90 +52,6 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 _CLIENT_KEYS = {"welcome": Wanted.WELCOME, "required": Wanted.REQUIRED, "known": Wanted.REQUIRED}
 _MAX_UNHANDLED = 64  # action names remembered for the warning about missing handlers
-
-
-class Session(Channel):
-    """
-    One client on the server. Handlers get it; keep what belongs to the client in `data`.
-
-    Attributes:
-        token: A uuid4 that names the session. It may be shown to anybody; it proves nothing.
-        user: What the `authenticate` hook returned; None when there is no hook.
-        address: (host, port) of the client.
-        fingerprint: Of the client's key, `SHA256:...`; None for a client without one.
-        connected_at: Seconds since 1970.
-        data: A dict for the application.
-        encrypted: False in plaintext mode.
-        dialled: The name or address under which the client reached this server.
-    """
-
-    __slots__ = (
-        "_server", "address", "connected_at", "data", "dialled", "encrypted", "fingerprint", "token", "user",
-    )  # fmt: skip
-
-    def __init__(
-        self, server: Server, loop: Loop, link: ServerLink, client: VerifiedClient, user: Any
-    ) -> None:
-        super().__init__(loop, server._bounds)
-        self._server = server
-        self.token = str(uuid.UUID(bytes=link.token))
-        self.user = user
-        self.address = link.address
-        self.fingerprint = client.key.fingerprint if client.key is not None else None
-        self.connected_at = time.time()
-        self.data: dict[str, Any] = {}
-        self.encrypted = link.engine.encrypted
-        self.dialled = client.dialled
-
-    def send(
-        self,
-        action: str,
-        data: Any = None,
-        *,
-        headers: dict[str, Any] | None = None,
-        latest: str | None = None,
-        timeout: float | None = SEND_SECONDS,
-    ) -> None:
-        """
-        Send one packet to this client.
-
-        In a handler it never waits. Elsewhere it waits while more than the session's bounds is unsent or
-        unacknowledged.
-
-        Args:
-            action: The packet's name, 1 to 255 characters.
-            data: None, bool, int, float, str, bytes, and lists and dicts of these.
-            headers: More of the same, by name.
-            latest: A key: a packet with the same key that is still waiting is replaced, not followed.
-            timeout: In seconds; None waits for ever.
-
-        Raises:
-            CodecError: The data cannot be encoded.
-            ConnectionClosed: The session has ended.
-            LimitExceeded: The packet is larger than `max_packet`.
-            LinkTimeout: The client takes nothing.
-        """
-        packet = Packet(action, data, headers, time.time())
-        self._post(encode_packet(packet), timeout=timeout, latest=latest)
-
-    def kick(self, reason: str = "") -> None:
-        """End this session. What was sent before still goes out; the client sees `reason`. Returns at once."""
-        self._end(Code.KICKED, reason)
-
-    @property
-    def connected(self) -> bool:
-        """Whether packets can be sent."""
-        return self._link is not None
-
-    def _handle(self, packet: Packet) -> None:
-        self._server._dispatch(self, packet)
-
-    def _name(self) -> str:
-        user = f" ({escaped(str(self.user))})" if self.user is not None else ""
-        return f"session {self.token}{user}"
-
-    def __repr__(self) -> str:
-        return f"<Session {self.token} user={self.user!r} {shown(*self.address)}>"
 
 
 class Server:
@@ -218,8 +130,6 @@ class Server:
         self._max_connections = max_connections
         self._max_packet = max_packet
         self._heartbeat = min(max(heartbeat, MIN_HEARTBEAT), MAX_HEARTBEAT)
-        self._application = application
-        self._version = version
         self._workers = workers
         self._overlap = overlap
         self._passphrase = passphrase
@@ -227,8 +137,13 @@ class Server:
         self._identity = keys if isinstance(keys, Identity) else None
         self._keys = None if isinstance(keys, Identity) else Path(keys)
         self._tokens: JoinTokens | None = None
-        self._authenticate = self._authenticator(authenticate)
-        self._authorized = AuthorizedClients((self._keys or Path("keys")) / "authorized_clients")
+        known = AuthorizedClients((self._keys or Path("keys")) / "authorized_clients")
+        self._gate = Gate(
+            application,
+            version,
+            known if client_keys == "known" else None,
+            self._authenticator(authenticate),
+        )
         self._handlers: dict[str, Callable[..., Any]] = {}
         self._unhandled: set[str] = set()
         self._sessions: dict[str, Session] = {}
@@ -290,7 +205,7 @@ class Server:
                 max_packet=self._max_packet,
                 heartbeat=self._heartbeat,
             )
-            listener = Listener(loop, [sock], admission, self)
+            listener = Listener(loop, [sock], admission, Reception(self, self._gate))
             self._loop, self._listener = loop, listener
             self._sessions = {}
             self._stopped.clear()
@@ -611,85 +526,6 @@ class Server:
             for link in dict.fromkeys(held):
                 link.flush()
 
-    # --- called from below ----------------------------------------------------------------------------------------
-
-    def authorize(self, link: ServerLink, client: VerifiedClient) -> Session:
-        """In the pool: may this client enter? Raises `HandshakeError` to refuse."""
-        self._check_application(client)
-        fingerprint = client.key.fingerprint if client.key is not None else None
-        if self._client_keys == "known" and (
-            fingerprint is None or self._authorized.allows(fingerprint) is None
-        ):
-            log.info("refused the unknown client key %s", fingerprint)
-            raise Refused(
-                "the server does not know this client's key", code=Code.CLIENT_KEY_UNKNOWN
-            )
-        user = self._ask_authenticate(link, client, fingerprint)
-        link.token = uuid.uuid4().bytes
-        assert self._loop is not None
-        return Session(self, link.loop, link, client, user)
-
-    def _check_application(self, client: VerifiedClient) -> None:
-        ours = (self._application, self._version)
-        theirs = (client.application, client.version)
-        for own, other in zip(ours, theirs, strict=True):
-            if own and own != other:
-                raise PeerIncompatible(
-                    f"the server runs {_program(*ours)}, the client {_program(*theirs)}",
-                    code=Code.APPLICATION,
-                    hint="use the same application and version on both sides",
-                )
-
-    def _ask_authenticate(
-        self, link: ServerLink, client: VerifiedClient, fingerprint: str | None
-    ) -> Any:
-        if self._authenticate is None:
-            return None
-        try:
-            credentials = decode_value(client.credentials)
-        except CodecError as error:
-            raise Refused("the credentials cannot be read") from error
-        hello = Hello(
-            credentials=credentials,
-            fingerprint=fingerprint,
-            address=link.address,
-            dialled=client.dialled,
-            application=client.application,
-            version=client.version,
-            resumed=None,
-            binding=client.binding,
-            encrypted=link.engine.encrypted,
-        )
-        try:
-            user = self._authenticate(hello)
-        except Refused as refusal:
-            log.info("refused %s: %s", link.address[0], escaped(refusal.text or refusal.message))
-            raise
-        except Exception:
-            log.exception("authenticate raised an error; %s is refused", link.address[0])
-            raise Refused("the server could not check the credentials") from None
-        if user is None or user is False:
-            log.info("refused %s: authenticate returned %r", link.address[0], user)
-            raise Refused("the server did not accept the credentials")
-        return user
-
-    def opened(self, channel: Channel) -> None:
-        """By the leader: the session is public from now on."""
-        assert isinstance(channel, Session)
-        session = channel
-        self._sessions[session.token] = session
-        log.info("%s connected from %s", session._name(), shown(*session.address))
-        session._note(lambda: self.on_connect.fire(session))
-
-    def ended(self, channel: Channel) -> None:
-        """By the leader: the session is over; its disconnect event comes after its last packet."""
-        assert isinstance(channel, Session)
-        session = channel
-        if self._sessions.pop(session.token, None) is None:
-            return
-        log.info("%s disconnected: %s", session._name(), session._closed_error().message)
-        session._note(lambda: self.on_disconnect.fire(session))
-
     def _dispatch(self, session: Session, packet: Packet) -> None:
         received = Received(packet, session)
         if self.on_message._listeners:
@@ -713,10 +549,3 @@ class Server:
                 "nobody handles packets named '%s'; add @server.on(...) or @server.on_message",
                 escaped(action),
             )
-
-
-def _program(application: str, version: str) -> str:
-    return f"{escaped(application) or 'an unnamed application'} {escaped(version)}".rstrip()
-
-
-__all__ = ["Server", "Session"]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import random
-import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,49 +11,42 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from .codec import Packet, decode_packets, encode_packet, encode_value
-from .errors import (
+from ..codec import Packet, decode_packets, encode_packet, encode_value
+from ..errors import (
     CodecError,
     ConfigError,
     ConnectFailed,
     HandshakeError,
     LinkTimeout,
-    NotTrusted,
     SecureLinkError,
 )
-from .events import EventHook, guarded
-from .handshake.client import VerifiedServer
-from .handshake.messages import Wanted, Welcome
-from .handshake.wire import Code, Mode
-from .invite import Invite, is_invite
-from .keys import Identity, fingerprint_digest, load_or_create
-from .limits import (
+from ..events import EventHook, guarded
+from ..handshake.client import VerifiedServer
+from ..handshake.messages import Wanted, Welcome
+from ..handshake.wire import Code, Mode
+from ..invite import Invite, is_invite
+from ..keys import Identity, fingerprint_digest, load_or_create
+from ..limits import (
     CLOSE_SECONDS,
     CONNECT_SECONDS,
     MAX_FRAME_BODY,
     MAX_NAME,
     SEND_SECONDS,
 )
-from .modes import encryption_mode
-from .protocol import (
-    Alerted,
+from ..modes import encryption_mode
+from ..protocol import (
     ClientEngine,
-    Closed,
-    Ended,
-    Failed,
-    Item,
-    Opened,
-    PlaintextChosen,
-    ServerVerified,
     refusal,
 )
-from .received import Received
-from .status import make_visible
-from .text import escaped
-from .transport.channel import Bounds
-from .transport.client_link import ClientChannel, ClientLink, caretaker, wait_for
-from .transport.sockets import connect, shown
-from .trust import KnownServers
+from ..received import Received
+from ..status import make_visible
+from ..text import escaped
+from ..transport.channel import Bounds
+from ..transport.client_link import ClientChannel, ClientLink, caretaker
+from ..transport.dial import Dialogue
+from ..transport.sockets import connect, is_loopback, shown
+from ..trust import KnownServers
+from .belief import Belief
 
 log = logging.getLogger("securelink")
 
@@ -134,15 +125,11 @@ class Client:
             self._mode = Mode.REQUIRED
         if token is not None and credentials is not None:
             raise ConfigError("give credentials= or token=, not both")
-        if trust not in (None, "known", "first-use"):
-            raise ConfigError(f"trust={trust!r} is not possible", hint="use 'known' or 'first-use'")
         for name, value in (("host", host), ("application", application), ("version", version)):
             if len(value.encode()) > MAX_NAME:
                 raise ConfigError(f"{name} is longer than {MAX_NAME} bytes")
         self.host = host
         self.port = port
-        self._pin = pin
-        self._trust = trust
         self._credentials = {"token": token} if token is not None else credentials
         self._application = application
         self._version = version
@@ -151,7 +138,8 @@ class Client:
         self._identity = keys if isinstance(keys, Identity) else None
         if isinstance(keys, str | Path) and self._mode != Mode.OFF:
             self._identity, _ = load_or_create(keys, "client", passphrase)
-        self._known = KnownServers(known_servers or folder / "known_servers")
+        known = KnownServers(known_servers or folder / "known_servers")
+        self._belief = Belief(host, port, pin, trust, known)
         self._handlers: dict[str, Callable[..., Any]] = {}
         self._channel: ClientChannel | None = None
         self._welcome: Welcome | None = None
@@ -198,190 +186,71 @@ class Client:
             pause = min(pause * 2, _RETRY_MOST)
 
     def _connect(self, deadline: float, timeout: float) -> None:
-        known = self._known.get(self.host, self.port)
-        self._check_pin_against(known)
-        mode = self._mode
-        if known is not None and mode == Mode.OPTIONAL:
-            mode = Mode.REQUIRED  # it has a key: whoever answers in plaintext is somebody else
-        if known is not None and mode == Mode.OFF:
-            log.warning(
-                "%s has a known key, but encryption is off here: nothing proves that it is the same server",
-                self._where,
-            )
+        mode = self._belief.consult(self._mode)
         sock = connect(self.host, self.port, max(0.001, deadline - time.monotonic()))
         loop = caretaker.loop()
         try:
             engine = ClientEngine(mode, clock=time.monotonic, max_packet=self._max_packet)
-            self._handshake(sock, engine, known, deadline, timeout)
+            loopback = is_loopback(sock)
+            dialogue = Dialogue(
+                sock,
+                engine,
+                where=self._where,
+                decide=lambda engine, server: self._decide(engine, server, loopback=loopback),
+                deadline=deadline,
+                timeout=timeout,
+            )
+            self._welcome = dialogue.run()
         except BaseException:
             sock.close()
             caretaker.leave()
             raise
-        assert self._welcome is not None
-        link = ClientLink(loop, sock, engine, self._welcome.heartbeat)
-        self._begin(link, engine)
-        if self._encrypted and known is None and self._pin is None:
-            self._remember()
+        self._encrypted = engine.encrypted
+        self._begin(ClientLink(loop, sock, engine, self._welcome.heartbeat), engine)
+        if self._server_fingerprint is not None:
+            self._belief.remember(self._server_fingerprint)
 
     @property
     def _where(self) -> str:
         return shown(self.host, self.port)
 
-    def _check_pin_against(self, known: str | None) -> None:
-        if self._pin is not None and known is not None and known != self._pin:
-            raise NotTrusted(
-                f"the pin for {self._where} contradicts the key in {self._known.path}",
-                fingerprint=self._pin,
-                expected=known,
-                hint="if the server really has a new key, run: securelink keys forget "
-                f"{self.host} {self.port}",
-            )
-
-    def _handshake(
-        self,
-        sock: socket.socket,
-        engine: ClientEngine,
-        known: str | None,
-        deadline: float,
-        timeout: float,
+    def _decide(
+        self, engine: ClientEngine, server: VerifiedServer | None, *, loopback: bool
     ) -> None:
-        """Drive the engine to OPEN in the caller's thread. What fails here ends this attempt, nothing else."""
-        self._send_all(sock, engine.data_to_send(), deadline, timeout)
-        while True:
-            self._wait(sock, False, deadline, timeout)
-            try:
-                data = sock.recv(16 * 1024)
-            except BlockingIOError:
-                continue
-            except OSError:
-                data = b""
-            items = engine.receive_data(data)
-            if any(self._take(sock, engine, item, known) for item in items):
-                return
-            answer = engine.data_to_send()
-            if answer:
-                self._send_all(sock, answer, deadline, timeout)
-
-    def _take(
-        self, sock: socket.socket, engine: ClientEngine, item: Item, known: str | None
-    ) -> bool:
-        """One handshake event; True when the session is open."""
-        match item:
-            case ServerVerified(server):
-                try:
-                    self._check_trust(sock, server, known)
-                    self._authenticate(engine, server)
-                except SecureLinkError as error:
-                    code = error.code if isinstance(error, HandshakeError) else Code.INTERNAL
-                    self._last_word(sock, engine.give_up(code))
-                    raise
-            case PlaintextChosen():
-                log.warning(
-                    "PLAINTEXT session with %s: anyone on the path can read and change everything",
-                    self._where,
-                )
-                self._authenticate(engine, None)
-            case Opened(welcome):
-                self._welcome = welcome
-                self._encrypted = engine.encrypted
-                return True
-            case Alerted(code):
-                raise refusal(code, "")
-            case Closed(code, text):
-                raise refusal(code, escaped(text))
-            case Failed(error, answer):
-                self._last_word(sock, answer)
-                raise error
-            case Ended():
-                raise HandshakeError(
-                    f"{self._where} closed the connection during the handshake",
-                    hint="is it a securelink server, and is this client allowed there?",
-                )
-        return False
-
-    def _last_word(self, sock: socket.socket, data: bytes) -> None:
-        try:
-            sock.send(data)
-        except OSError:
-            pass  # the attempt has failed anyway; our own error says why
-
-    def _wait(self, sock: socket.socket, write: bool, deadline: float, timeout: float) -> None:
-        left = deadline - time.monotonic()
-        if left <= 0 or not wait_for(sock, write=write, timeout=left):
-            raise LinkTimeout(
-                f"{self._where} did not finish the handshake within {timeout:g} s",
-                hint="is it a securelink server? is it overloaded?",
-            )
-
-    def _send_all(self, sock: socket.socket, data: bytes, deadline: float, timeout: float) -> None:
-        while data:
-            try:
-                data = data[sock.send(data) :]
-            except BlockingIOError:
-                self._wait(sock, True, deadline, timeout)
-            except OSError:
-                return  # what the peer said before it closed is still to be read
-
-    def _check_trust(self, sock: socket.socket, server: VerifiedServer, known: str | None) -> None:
-        """The key is proved; is it one that we want to talk to?"""
-        shown_key = server.key.fingerprint
-        self._server_fingerprint = shown_key
-        expected = self._pin or known
-        if expected is not None:
-            if shown_key != expected:
-                raise self._wrong_key(shown_key, expected)
-            return
-        if self._trust == "known":
-            raise NotTrusted(
-                f"{self._where} is not known here; its key is {shown_key}",
-                fingerprint=shown_key,
-                hint="check the fingerprint with its operator, then run: securelink keys trust "
-                f"{self.host} {self.port} {shown_key}",
-            )
-        if self._credentials is not None and self._trust is None and not _is_loopback(sock):
-            raise NotTrusted(
-                f"{self._where} is not known here, and the credentials would go to whoever answers; "
-                f"its key is {shown_key}",
-                fingerprint=shown_key,
-                hint="use an invite, or check the fingerprint and pass pin=, or accept any key with "
-                "trust='first-use'",
-            )
-
-    def _wrong_key(self, shown_key: str, expected: str) -> NotTrusted:
-        if self._pin is not None:
-            message = f"{self._where} showed the key {shown_key}, not the pinned {expected}"
-            hint = "somebody may be in between; or the invite is old: ask for a new one"
-        else:
-            message = (
-                f"THE KEY OF {self._where} HAS CHANGED: it showed {shown_key}, known is {expected}"
-            )
-            hint = (
-                "somebody may be in between; if the operator confirms a new key, run: "
-                f"securelink keys forget {self.host} {self.port}"
-            )
-        return NotTrusted(message, fingerprint=shown_key, expected=expected, hint=hint)
-
-    def _authenticate(self, engine: ClientEngine, server: VerifiedServer | None) -> None:
+        """The server has proved its key, or answered in plaintext as we allow: trust it, and say who we are."""
         identity = None
-        if server is not None and server.wanted != Wanted.NO:
-            identity = self._identity
-            if identity is None and server.wanted == Wanted.REQUIRED:
+        self._server_fingerprint = None
+        if server is None:
+            log.warning(
+                "PLAINTEXT session with %s: anyone on the path can read and change everything",
+                self._where,
+            )
+        else:
+            fingerprint = self._server_fingerprint = server.key.fingerprint
+            self._belief.judge(
+                fingerprint, credentials=self._credentials is not None, loopback=loopback
+            )
+            if server.wanted != Wanted.NO:
+                identity = self._identity
+            if server.wanted == Wanted.REQUIRED and identity is None:
                 raise refusal(Code.CLIENT_KEY_REQUIRED, "")
-        credentials = self._credentials
-        if callable(credentials):
-            binding = server.binding if server is not None else None
-            credentials = credentials(binding, server.key.fingerprint if server else None)
-        try:
-            encoded = encode_value(credentials)
-        except CodecError as error:
-            raise ConfigError(f"these credentials cannot be sent: {error.message}") from None
         engine.authenticate(
             identity=identity,
             dialled=self.host,
             application=self._application,
             version=self._version,
-            credentials=encoded,
+            credentials=self._encoded_credentials(server),
         )
+
+    def _encoded_credentials(self, server: VerifiedServer | None) -> bytes:
+        credentials = self._credentials
+        if callable(credentials):
+            binding = server.binding if server is not None else None
+            credentials = credentials(binding, self._server_fingerprint)
+        try:
+            return encode_value(credentials)
+        except CodecError as error:
+            raise ConfigError(f"these credentials cannot be sent: {error.message}") from None
 
     def _begin(self, link: ClientLink, engine: ClientEngine) -> None:
         channel = ClientChannel(
@@ -404,20 +273,6 @@ class Client:
         # What came together with WELCOME is in the engine's buffer, not in the socket.
         with channel._driving():
             link._take_items(engine.reconsider(), 0)
-
-    def _remember(self) -> None:
-        assert self._server_fingerprint is not None
-        try:
-            self._known.remember(self.host, self.port, self._server_fingerprint)
-        except SecureLinkError as error:
-            log.warning("the key of %s could not be written down: %s", self._where, error)
-        else:
-            log.warning(
-                "first connection to %s: its key is %s, remembered in %s",
-                self._where,
-                self._server_fingerprint,
-                self._known.path,
-            )
 
     # --- packets ---------------------------------------------------------------------------------------------
 
@@ -635,15 +490,3 @@ class Client:
     def __repr__(self) -> str:
         state = "connected" if self.connected else "not connected"
         return f"<Client of {self._where}, {state}>"
-
-
-def _is_loopback(sock: socket.socket) -> bool:
-    try:
-        address = ipaddress.ip_address(sock.getpeername()[0].partition("%")[0])
-    except (OSError, ValueError):
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return address.is_loopback or (mapped is not None and mapped.is_loopback)
-
-
-__all__ = ["Client"]

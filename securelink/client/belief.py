@@ -1,0 +1,130 @@
+"""Which server key a client believes: a pin, a server met before, or first use."""
+
+from __future__ import annotations
+
+import logging
+
+from ..errors import ConfigError, NotTrusted, SecureLinkError
+from ..handshake.wire import Mode
+from ..transport.sockets import shown
+from ..trust import KnownServers
+
+log = logging.getLogger("securelink")
+
+
+class Belief:
+    """
+    What one client believes of one server.
+
+    Args:
+        host, port: As typed.
+        pin: The fingerprint that it must have, or None.
+        trust: "known", "first-use" or None, as in `Client`.
+        known: The servers met before.
+    """
+
+    def __init__(
+        self, host: str, port: int, pin: str | None, trust: str | None, known: KnownServers
+    ) -> None:
+        if trust not in (None, "known", "first-use"):
+            raise ConfigError(f"trust={trust!r} is not possible", hint="use 'known' or 'first-use'")
+        self._host = host
+        self._port = port
+        self._pin = pin
+        self._trust = trust
+        self._known_servers = known
+        self._known: str | None = None
+
+    @property
+    def _where(self) -> str:
+        return shown(self._host, self._port)
+
+    def consult(self, mode: Mode) -> Mode:
+        """
+        Look the server up before connecting; gives the mode to connect with.
+
+        Raises:
+            KeyFileError: `known_servers` is damaged. That is never taken for a first use.
+            NotTrusted: The pin contradicts it.
+        """
+        known = self._known = self._known_servers.get(self._host, self._port)
+        if known is None:
+            return mode
+        if self._pin is not None and known != self._pin:
+            raise NotTrusted(
+                f"the pin for {self._where} contradicts the key in {self._known_servers.path}",
+                fingerprint=self._pin,
+                expected=known,
+                hint=f"if the server really has a new key, run: {self._forget_command}",
+            )
+        if mode == Mode.OFF:
+            log.warning(
+                "%s has a known key, but encryption is off here: nothing proves that it is the same server",
+                self._where,
+            )
+        # It has a key: whoever answers in plaintext is somebody else.
+        return Mode.REQUIRED if mode == Mode.OPTIONAL else mode
+
+    @property
+    def _forget_command(self) -> str:
+        return f"securelink keys forget {self._host} {self._port}"
+
+    def judge(self, fingerprint: str, *, credentials: bool, loopback: bool) -> None:
+        """
+        The key is proved; is it one that we want to talk to?
+
+        Args:
+            credentials: Whether a password or token would go to the server.
+            loopback: Whether the server is on this machine.
+
+        Raises:
+            NotTrusted: No; the hint says what to do.
+        """
+        expected = self._pin or self._known
+        if expected is not None:
+            if fingerprint != expected:
+                raise self._wrong_key(fingerprint, expected)
+            return
+        if self._trust == "known":
+            raise NotTrusted(
+                f"{self._where} is not known here; its key is {fingerprint}",
+                fingerprint=fingerprint,
+                hint="check the fingerprint with its operator, then run: securelink keys trust "
+                f"{self._host} {self._port} {fingerprint}",
+            )
+        if credentials and self._trust is None and not loopback:
+            raise NotTrusted(
+                f"{self._where} is not known here, and the credentials would go to whoever answers; "
+                f"its key is {fingerprint}",
+                fingerprint=fingerprint,
+                hint="use an invite, or check the fingerprint and pass pin=, or accept any key with "
+                "trust='first-use'",
+            )
+
+    def _wrong_key(self, fingerprint: str, expected: str) -> NotTrusted:
+        if self._pin is not None:
+            message = f"{self._where} showed the key {fingerprint}, not the pinned {expected}"
+            hint = "somebody may be in between; or the invite is old: ask for a new one"
+        else:
+            message = f"THE KEY OF {self._where} HAS CHANGED: it showed {fingerprint}, known is {expected}"
+            hint = (
+                "somebody may be in between; if the operator confirms a new key, run: "
+                f"{self._forget_command}"
+            )
+        return NotTrusted(message, fingerprint=fingerprint, expected=expected, hint=hint)
+
+    def remember(self, fingerprint: str) -> None:
+        """After WELCOME: write a first use down. A session that works is not given up when that fails."""
+        if self._pin is not None or self._known is not None:
+            return
+        try:
+            self._known_servers.remember(self._host, self._port, fingerprint)
+        except SecureLinkError as error:
+            log.warning("the key of %s could not be written down: %s", self._where, error)
+        else:
+            log.warning(
+                "first connection to %s: its key is %s, remembered in %s",
+                self._where,
+                fingerprint,
+                self._known_servers.path,
+            )

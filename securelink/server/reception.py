@@ -1,0 +1,139 @@
+"""From a verified client to a public session, and from there to its end."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from ..auth import Authenticate, Hello
+from ..codec import decode_value
+from ..errors import CodecError, PeerIncompatible, Refused
+from ..handshake.server import VerifiedClient
+from ..handshake.wire import Code
+from ..text import escaped
+from ..transport.channel import Channel
+from ..transport.listener import ServerLink
+from ..transport.sockets import shown
+from ..trust import AuthorizedClients
+from .session import Session
+
+if TYPE_CHECKING:
+    from .server import Server
+
+log = logging.getLogger("securelink")
+
+
+class Gate:
+    """
+    Decides who may enter. Called in the pool: `authenticate` may be slow.
+
+    Args:
+        application, version: What a client must say too, unless "".
+        known_clients: Client keys that may enter; None lets every key, and none, in.
+        authenticate: The application's hook, or None.
+    """
+
+    def __init__(
+        self,
+        application: str,
+        version: str,
+        known_clients: AuthorizedClients | None,
+        authenticate: Authenticate | None,
+    ) -> None:
+        self._application = application
+        self._version = version
+        self._known_clients = known_clients
+        self._authenticate = authenticate
+
+    def admit(self, link: ServerLink, client: VerifiedClient) -> Any:
+        """The user of the new session. Raises `HandshakeError` to refuse."""
+        self._check_application(client)
+        fingerprint = client.key.fingerprint if client.key is not None else None
+        if self._known_clients is not None and (
+            fingerprint is None or self._known_clients.allows(fingerprint) is None
+        ):
+            log.info("refused the unknown client key %s", fingerprint)
+            raise Refused(
+                "the server does not know this client's key", code=Code.CLIENT_KEY_UNKNOWN
+            )
+        return self._ask_authenticate(link, client, fingerprint)
+
+    def _check_application(self, client: VerifiedClient) -> None:
+        ours = (self._application, self._version)
+        theirs = (client.application, client.version)
+        for own, other in zip(ours, theirs, strict=True):
+            if own and own != other:
+                raise PeerIncompatible(
+                    f"the server runs {_program(*ours)}, the client {_program(*theirs)}",
+                    code=Code.APPLICATION,
+                    hint="use the same application and version on both sides",
+                )
+
+    def _ask_authenticate(
+        self, link: ServerLink, client: VerifiedClient, fingerprint: str | None
+    ) -> Any:
+        if self._authenticate is None:
+            return None
+        try:
+            credentials = decode_value(client.credentials)
+        except CodecError as error:
+            raise Refused("the credentials cannot be read") from error
+        hello = Hello(
+            credentials=credentials,
+            fingerprint=fingerprint,
+            address=link.address,
+            dialled=client.dialled,
+            application=client.application,
+            version=client.version,
+            resumed=None,
+            binding=client.binding,
+            encrypted=link.engine.encrypted,
+        )
+        try:
+            user = self._authenticate(hello)
+        except Refused as refusal:
+            log.info("refused %s: %s", link.address[0], escaped(refusal.text or refusal.message))
+            raise
+        except Exception:
+            log.exception("authenticate raised an error; %s is refused", link.address[0])
+            raise Refused("the server could not check the credentials") from None
+        if user is None or user is False:
+            log.info("refused %s: authenticate returned %r", link.address[0], user)
+            raise Refused("the server did not accept the credentials")
+        return user
+
+
+def _program(application: str, version: str) -> str:
+    return f"{escaped(application) or 'an unnamed application'} {escaped(version)}".rstrip()
+
+
+class Reception:
+    """What the listener tells and asks: the `Host` of transport/listener.py."""
+
+    def __init__(self, server: Server, gate: Gate) -> None:
+        self._server = server
+        self._gate = gate
+
+    def authorize(self, link: ServerLink, client: VerifiedClient) -> Session:
+        """In the pool: a session for this client, not yet public. Raises `HandshakeError` to refuse."""
+        user = self._gate.admit(link, client)
+        link.token = uuid.uuid4().bytes
+        return Session(self._server, link.loop, link, client, user)
+
+    def opened(self, channel: Channel) -> None:
+        """By the leader: the session is public from now on."""
+        assert isinstance(channel, Session)
+        session, server = channel, self._server
+        self._server._sessions[session.token] = session
+        log.info("%s connected from %s", session._name(), shown(*session.address))
+        session._note(lambda: server.on_connect.fire(session))
+
+    def ended(self, channel: Channel) -> None:
+        """By the leader: the session is over; its disconnect event comes after its last packet."""
+        assert isinstance(channel, Session)
+        session, server = channel, self._server
+        if self._server._sessions.pop(session.token, None) is None:
+            return
+        log.info("%s disconnected: %s", session._name(), session._closed_error().message)
+        session._note(lambda: server.on_disconnect.fire(session))
