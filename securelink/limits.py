@@ -99,7 +99,6 @@ MAX_KEY_FILE = 64 * 1024
 MAX_TOKENS = 10_000  # join tokens of one server
 MAX_SEALED = 16 * 1024 * 1024  # a sealed packet
 SEALED_SKEW = 120.0  # a sealed packet may come from a clock so far ahead, when its age is demanded
-MAX_LOGIN_FILE = 16 * 1024 * 1024  # join tokens or passwords: 10,000 entries with the longest texts
 MAX_TOKEN_NOTE = 200  # characters of the note on a join token
 KEEP_DEAD_TOKENS = 7 * 86_400.0  # a used-up, expired or revoked token is listed so long
 MAX_USERS = 10_000  # names with a password on one server

@@ -13,7 +13,7 @@ import pytest
 from logins import REVOKED, USED_UP, enter, refusal
 
 from securelink.auth import JoinToken, JoinTokens
-from securelink.errors import KeyFileError, Refused
+from securelink.errors import KeyFileError, LimitExceeded, Refused
 
 
 @pytest.fixture(params=["memory", "file"])
@@ -159,6 +159,26 @@ def test_a_token_that_admits_any_number_is_written_once(tmp_path: Path) -> None:
     enter(tokens, token)
     assert path.stat().st_ino == before.st_ino
     assert path.stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_a_full_file_still_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When no more tokens fit into the file, those in it can all be used and revoked."""
+    for module in ("securelink.limits", "securelink.trust.locking"):
+        monkeypatch.setattr(f"{module}.MAX_TRUST_FILE", 4096)
+    tokens = JoinTokens(tmp_path / "join_tokens.json")
+    made: list[str] = []
+
+    def fill() -> None:
+        while len(made) < 100:
+            made.append(tokens.create())
+
+    with pytest.raises(LimitExceeded) as caught:
+        fill()
+    assert caught.value.limit == "MAX_TRUST_FILE"
+    assert len(made) == len(tokens.entries()) > 10
+    for token in made:
+        enter(tokens, token)
+        assert tokens.revoke(token)
 
 
 HASH = "0" * 64

@@ -10,9 +10,14 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from ..errors import KeyFileError
+from .. import limits
+from ..errors import KeyFileError, LimitExceeded
 from ..keys.files import AnyPath, absolute
 from ..trust import locked_update, read_trust_file
+
+# How full a file may become by adding. The rest is for what entries gain later (when they were used
+# or revoked): nobody must be refused because their use cannot be written down.
+_FULL = 2 / 3
 
 Entry = TypeVar("Entry", bound=msgspec.Struct)
 
@@ -75,6 +80,16 @@ class Book(Generic[Entry]):
             if entries != before:
                 lines = b",\n".join(msgspec.json.encode(entry) for entry in entries.values())
                 file.data = b"[\n" + lines + b"\n]\n"
+                if len(entries) > len(before):
+                    self._check_room(len(file.data))
+
+    def _check_room(self, size: int) -> None:
+        if size > limits.MAX_TRUST_FILE * _FULL:
+            raise LimitExceeded(
+                f"{self.path} is full",
+                limit="MAX_TRUST_FILE",
+                hint="use another file for more, or delete entries that have ended",
+            )
 
     def _decode(self, data: bytes) -> dict[str, Entry]:
         if not data:

@@ -100,7 +100,7 @@ class Passwords:
 
         Raises:
             ConfigError: Name or password is not possible, or the user exists.
-            LimitExceeded: There are 10,000 users.
+            LimitExceeded: There are 10,000 users, or the file is full.
             KeyFileError: The file is damaged or cannot be written.
         """
         user = user_name(user)

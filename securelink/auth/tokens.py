@@ -124,7 +124,7 @@ class JoinTokens:
 
         Raises:
             ConfigError: One of the arguments is not possible.
-            LimitExceeded: There are 10,000 valid tokens.
+            LimitExceeded: There are 10,000 valid tokens, or the file is full.
             KeyFileError: The file is damaged or cannot be written.
         """
         if user is not None:
