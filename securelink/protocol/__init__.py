@@ -5,7 +5,8 @@ Feed what arrives to `receive_data` (b"" is end of stream); it returns what happ
 `data_to_send` has the answer; once OPEN, `sender` seals packets and control records. Any split of the input gives
 the same events. An engine that met an error stays failed: its last event is `Failed`.
 
-`TRANSITIONS` is the state machine: which frame or content may come in which state. A missing entry is the error.
+`FRAMES` and `CONTENTS` are the state machine: which frame or content may come in which state. A missing entry is the
+error.
 The receiving half (`receive_data`) and the sending half (`sender`) may be used by two threads at once, each by one.
 
     states.py   states, and which message may come in which
@@ -35,10 +36,11 @@ from .events import (
 )  # fmt: skip
 from .sender import Sender
 from .server import ServerEngine
-from .states import TRANSITIONS, State
+from .states import CONTENTS, FRAMES, State
 
 __all__ = [
-    "TRANSITIONS",
+    "CONTENTS",
+    "FRAMES",
     "Alerted",
     "AuthReceived",
     "ClientEngine",

@@ -13,7 +13,7 @@ from ..records import RecordReceiver, RecordSender
 from ..session import Numbering
 from .events import Alerted, Closed, Ended, Failed, Item, Pinged, Ponged
 from .sender import Sender
-from .states import READS_NOTHING, TRANSITIONS, State
+from .states import CONTENTS, FRAMES, READS_NOTHING, State
 
 _COPY_BELOW = 4096  # bytes: a slice that copies is cheaper than a view up to about here
 
@@ -108,7 +108,7 @@ class Engine:
         if self._receive is not None and kind == self._receive.kind:
             return self._receive.open(header, body)
         try:
-            name = TRANSITIONS[self.state, Kind(kind)]
+            name = FRAMES[self.state, Kind(kind)]
         except (KeyError, ValueError):
             raise ProtocolError(f"a frame of type {kind} while {self.state.value}") from None
         getattr(self, name)(header, body, out)
@@ -116,7 +116,7 @@ class Engine:
 
     def _dispatch(self, plaintext: bytes, out: list[Item]) -> None:
         try:
-            name = TRANSITIONS[self.state, Content(plaintext[0])]
+            name = CONTENTS[self.state, Content(plaintext[0])]
         except (KeyError, ValueError):
             raise ProtocolError(f"content {plaintext[0]} while {self.state.value}") from None
         getattr(self, name)(plaintext, out)

@@ -8,7 +8,12 @@ from ..handshake.wire import Content, Kind
 
 
 class State(Enum):
-    """Where a connection stands. The server's HELLO_RECEIVED and AUTHORIZING read nothing."""
+    """
+    Where a connection stands, as its receiving half sees it.
+
+    The client's VERIFIED and the server's HELLO_RECEIVED and AUTHORIZING read nothing. That we have said CLOSE is
+    known to the sending half alone (`Sender.closed`): what may be read until the peer's CLOSE stays the same.
+    """
 
     HELLO_SENT = "client: hello sent"
     WAIT_AUTH = "client: waiting for the server's proof"
@@ -19,7 +24,6 @@ class State(Enum):
     WAIT_CLIENT = "server: waiting for the client's proof"
     AUTHORIZING = "server: deciding"
     OPEN = "open"
-    CLOSING = "closing"
     CLOSED = "closed"
     FAILED = "failed"
 
@@ -34,20 +38,25 @@ _OPEN_CONTENTS = (
     Content.CLOSE,
 )
 
-#: (state, frame kind or content) -> name of the method that takes it. Missing: the peer broke the protocol.
-TRANSITIONS: dict[tuple[State, Kind | Content], str] = {
+# Two tables, because kinds and contents are both small integers and equal ones are equal as keys.
+
+#: (state, kind of a frame in clear) -> name of the method that takes it. Missing: the peer broke the protocol.
+FRAMES: dict[tuple[State, Kind], str] = {
     (State.HELLO_SENT, Kind.SERVER_HELLO): "_server_hello",
     (State.HELLO_SENT, Kind.ALERT): "_alert",
+    (State.START, Kind.CLIENT_HELLO): "_client_hello",
+    (State.WAIT_CLIENT, Kind.ALERT): "_alert",
+}
+
+#: (state, content of a SEALED or PLAIN frame) -> name of the method that takes it. Missing: likewise.
+CONTENTS: dict[tuple[State, Content], str] = {
     (State.WAIT_AUTH, Content.SERVER_AUTH): "_server_auth",
     (State.WAIT_AUTH, Content.CLOSE): "_close",
     (State.AUTH_SENT, Content.WELCOME): "_welcome",
     (State.AUTH_SENT, Content.CLOSE): "_close",
-    (State.START, Kind.CLIENT_HELLO): "_client_hello",
     (State.WAIT_CLIENT, Content.CLIENT_AUTH): "_client_auth",
     (State.WAIT_CLIENT, Content.CLOSE): "_close",
-    (State.WAIT_CLIENT, Kind.ALERT): "_alert",
     **{(State.OPEN, content): f"_{content.name.lower()}" for content in _OPEN_CONTENTS},
-    **{(State.CLOSING, content): f"_{content.name.lower()}" for content in _OPEN_CONTENTS},
 }
 
 #: States in which what arrives stays in the buffer.
