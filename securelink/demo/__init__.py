@@ -1,0 +1,1 @@
+"""The demonstration: real processes, real sockets, and somebody in the middle who fails."""
