@@ -12,6 +12,7 @@ Every error this library raises on purpose.
     │   ├── NotTrusted                 the server's key is unknown, changed or not the pinned one
     │   └── Refused                    the server said no, in its own words
     ├── ConnectionClosed               the session is over; code and text say why
+    ├── RequestFailed                  the other side could not answer a request
     ├── LinkTimeout (TimeoutError)     a blocking call reached its deadline
     ├── ConnectFailed (OSError)        no connection could be made: refused, unknown host, no route
     ├── KeyFileError                   a key or trust file is missing, damaged or readable by others
@@ -139,6 +140,21 @@ class ConnectionClosed(SecureLinkError):
         self.code = code
         self.text = text
         self.clean = clean
+
+
+class RequestFailed(SecureLinkError):
+    """
+    The other side got the request and has no answer. Raised by handlers to say so, by `request()` when said.
+
+    Attributes:
+        text: The peer application's words, escaped, or "".
+        reason: "refused" (its handler said so), "no handler" or "error" (its handler failed).
+    """
+
+    def __init__(self, text: str = "", *, reason: str = "refused", hint: str = "") -> None:
+        super().__init__(text or f"the request failed: {reason}", hint=hint)
+        self.text = text
+        self.reason = reason
 
 
 class LinkTimeout(SecureLinkError, TimeoutError):

@@ -68,6 +68,13 @@ MAX_INBOX_BYTES = 8 * 1024 * 1024
 RUN_PACKETS = 64  # a runner passes a session on after so many packets
 RUN_SECONDS = 0.010  # or so long, if others wait
 
+MAX_REQUESTS = 1024  # requests of one session that wait for their reply
+REQUEST_SECONDS = 10.0  # default of request()
+MAX_ROOMS = 10_000  # rooms of one server
+MAX_ROOMS_PER_SESSION = 100
+MAX_TICK_RATE = 1000.0  # ticks per second
+MAX_COLLECTED = 1000  # default of a Collector: what is stored until it is taken
+
 # --- connections and threads --------------------------------------------------------------------------
 
 MAX_CONNECTIONS = 10_000  # option max_connections
@@ -94,7 +101,7 @@ MAX_LISTENERS = 64  # listeners of one event
 
 # --- trust and tokens ---------------------------------------------------------------------------------
 
-MAX_TRUST_FILE = 1024 * 1024  # known_servers, authorized_clients, join_tokens.json
+MAX_TRUST_FILE = 4 * 1024 * 1024  # known_servers, authorized_clients, join_tokens.json
 MAX_KEY_FILE = 64 * 1024
 MAX_TOKENS = 10_000  # join tokens of one server
 MAX_SEALED = 16 * 1024 * 1024  # a sealed packet

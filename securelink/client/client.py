@@ -471,11 +471,6 @@ class Client:
         """Of the server's key, `SHA256:...`; None before the first connection and in plaintext."""
         return self._server_fingerprint
 
-    @property
-    def latency(self) -> float | None:
-        """Seconds of the last ping's round trip; None before the first."""
-        return self._channel._latency if self._channel is not None else None
-
     def __enter__(self) -> Self:
         return self if self.connected else self.connect()
 

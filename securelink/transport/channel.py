@@ -19,21 +19,30 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import get_ident
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..codec import Packet, decode_packets
-from ..errors import CodecError, ConnectionClosed, LimitExceeded, LinkTimeout
-from ..handshake.wire import Code, code_text
+from ..codec import Packet, decode_packets, encode_packet
+from ..errors import (
+    CodecError,
+    ConfigError,
+    ConnectionClosed,
+    LimitExceeded,
+    LinkTimeout,
+    RequestFailed,
+)
+from ..handshake.wire import Code, Content, code_text
 from ..limits import (
     HARD_UNSENT,
     MAX_INBOX_BYTES,
     MAX_INBOX_RECORDS,
+    MAX_REQUESTS,
     MAX_UNACKED,
     MAX_UNSENT,
     RUN_PACKETS,
     RUN_SECONDS,
 )
 from ..session import Numbering
+from ..text import escaped
 from .loop import Loop, worker_threads
 
 if TYPE_CHECKING:
@@ -59,6 +68,10 @@ class Bounds:
     inbox_bytes: int = MAX_INBOX_BYTES
 
 
+#: Shared by all channels that wait for nothing: an empty dict each would cost 64 bytes.
+_NOTHING: dict[int, Waiting] = {}
+
+
 class Slot:
     """An outbox entry that may be replaced until it is put into a record (`latest=`)."""
 
@@ -69,17 +82,29 @@ class Slot:
         self.encoded = encoded
 
 
+class Waiting:
+    """Somebody waits for a reply or a PONG. The reading thread fills it in."""
+
+    __slots__ = ("event", "packet")
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.packet: Packet | None = None
+
+
 class Channel:
     """Base of the server's `Session` and of the client's session."""
 
     __slots__ = (
         "__weakref__",
+        "_asked",
         "_bounds",
         "_clean",
         "_close_code",
         "_close_text",
         "_dropping",
         "_ended",
+        "_expected",
         "_full",
         "_in_bytes",
         "_inbox",
@@ -87,6 +112,7 @@ class Channel:
         "_link",
         "_lock",
         "_loop",
+        "_muted",
         "_numbering",
         "_out_bytes",
         "_outbox",
@@ -116,14 +142,25 @@ class Channel:
         self._close_code = int(Code.NORMAL)
         self._close_text = ""
         self._clean = False
+        self._muted = False
+        self._asked = 0  # requests and pings so far; under _lock
+        self._expected: dict[int, Waiting] = (
+            _NOTHING  # replies and PONGs that are waited for; under _lock
+        )
         self._dropping = False  # ended from our side: what the peer still sends is not handled
 
     # --- inbox: the reading thread ------------------------------------------------------------------------
 
     def _deliver(self, record: Record) -> None:
         """Take an accepted record; the link stops reading while the inbox is full."""
-        self._in_bytes += len(record)
-        self._inbox.append(record)
+        item: Record | list[Packet] = record
+        if self._expected:
+            item = self._without_replies(record)
+            if not item:
+                return
+        if not isinstance(item, list):
+            self._in_bytes += len(record)
+        self._inbox.append(item)
         if (
             self._in_bytes - self._out_bytes > self._bounds.inbox_bytes
             or len(self._inbox) > self._bounds.inbox_records
@@ -131,6 +168,29 @@ class Channel:
             self._full = True
             if not self._inbox:
                 self._full = False  # it was emptied between the two lines; nobody else would notice
+
+    def _without_replies(self, record: Record) -> Record | list[Packet]:
+        """While a reply is waited for, records are decoded at once: it must not queue behind what its waiter blocks."""
+        try:
+            packets = decode_packets(record)
+        except CodecError:
+            return record  # reported when its turn comes
+        rest = [packet for packet in packets if not self._resolve(packet)]
+        return record if len(rest) == len(packets) else rest
+
+    def _resolve(self, packet: Packet) -> bool:
+        """Give a reply to who waits for it; False when nobody does."""
+        waiting = self._expected.get(packet.reply_to) if packet.reply_to is not None else None
+        if waiting is None:
+            return False
+        waiting.packet = packet
+        waiting.event.set()
+        return True
+
+    def _ponged(self, number: int) -> None:
+        waiting = self._expected.get(-number)
+        if waiting is not None:
+            waiting.event.set()
 
     def _note(self, event: Event) -> None:
         """Put an event behind the packets that came before it. Any thread."""
@@ -241,6 +301,8 @@ class Channel:
                 limit="max_packet",
                 hint="send it in pieces, or raise max_packet= of the server",
             )
+        if self._muted:
+            return
         loop = self._loop
         me = get_ident()
         if loop.turn_thread == me:
@@ -357,6 +419,104 @@ class Channel:
         else:
             link.choke()
 
+    # --- asking ---------------------------------------------------------------------------------------------
+
+    def _expect(self, waiting: Waiting, *, pong: bool = False) -> int:
+        with self._lock:
+            if self._link is None:
+                raise self._closed_error()
+            if len(self._expected) >= MAX_REQUESTS:
+                raise LimitExceeded(
+                    f"{MAX_REQUESTS} requests wait for their reply already", limit="MAX_REQUESTS"
+                )
+            if self._expected is _NOTHING:
+                self._expected = {}
+            self._asked += 1
+            self._expected[-self._asked if pong else self._asked] = waiting
+            return self._asked
+
+    def _forget(self, number: int) -> None:
+        with self._lock:
+            self._expected.pop(number, None)
+
+    def _ask(self, packet: Packet, timeout: float) -> Packet:
+        """
+        Send a request and wait for its reply.
+
+        Raises:
+            RequestFailed: The other side has no answer.
+            ConnectionClosed: The session ended before the reply came.
+            LinkTimeout: No reply in time. One that comes later is dropped.
+        """
+        self._check_may_wait()
+        deadline = time.monotonic() + timeout
+        waiting = Waiting()
+        number = packet.id = self._expect(waiting)
+        try:
+            self._post(encode_packet(packet), timeout=timeout)
+            self._await(waiting, deadline)
+        finally:
+            self._forget(number)
+        reply = waiting.packet
+        if reply is None:
+            if self._ended:
+                raise self._closed_error()
+            raise LinkTimeout(
+                f"{self._name()} did not answer the request {packet.action!r} within {timeout:g} s"
+            )
+        if reply.headers and "error" in reply.headers:
+            raise RequestFailed(
+                escaped(str(reply.data or "")), reason=escaped(str(reply.headers["error"]))
+            )
+        return reply
+
+    def _probe(self, timeout: float) -> float:
+        """Send a PING; seconds until its PONG. Raises `LinkTimeout`, `ConnectionClosed`."""
+        self._check_may_wait()
+        waiting = Waiting()
+        number = self._expect(waiting, pong=True)
+        try:
+            link = self._link
+            if link is None:
+                raise self._closed_error()
+            start = time.monotonic()
+            link.control(Content.PING, number.to_bytes(8))
+            self._await(waiting, start + timeout)
+            if not waiting.event.is_set():
+                raise LinkTimeout(f"{self._name()} did not answer a ping within {timeout:g} s")
+            if self._ended:
+                raise self._closed_error()
+            return time.monotonic() - start
+        finally:
+            self._forget(-number)
+
+    def _check_may_wait(self) -> None:
+        if self._loop.manual and self._loop.turn_thread == get_ident():
+            raise ConfigError(
+                "a handler inside update() cannot wait for the other side",
+                hint="send() and handle the answer as a packet, or use start()",
+            )
+
+    def _await(self, waiting: Waiting, deadline: float) -> None:
+        """Wait until `waiting` is filled, the session ends or the deadline passes."""
+        loop = self._loop
+        # Whoever waits must not lead: the reply has to be read.
+        loop.hand_over()
+        if not loop.manual:
+            waiting.event.wait(max(0.0, deadline - time.monotonic()))
+            return
+        while not waiting.event.wait(0.001) and time.monotonic() < deadline:
+            loop.turn()
+
+    def _answer(self, packet: Packet, data: Any = None, error: str | None = None) -> None:
+        """Send the reply to a request; a session that has ended meanwhile needs none."""
+        headers = {"error": error} if error is not None else None
+        reply = Packet(packet.action, data, headers, time.time(), None, packet.id)
+        try:
+            self._post(encode_packet(reply), timeout=0.0)
+        except ConnectionClosed:
+            pass
+
     # --- the end ----------------------------------------------------------------------------------------------
 
     def _end(self, code: int, text: str = "") -> None:
@@ -387,4 +547,7 @@ class Channel:
             self._ended = True
             self._close_code, self._close_text, self._clean = code, text, clean
             self._link = None
+            expected = tuple(self._expected.values())
+        for waiting in expected:
+            waiting.event.set()
         self._wake_waiters()

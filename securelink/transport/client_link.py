@@ -25,7 +25,7 @@ from ..handshake.wire import Code, Content
 from ..limits import MAX_HEARTBEAT, MAX_INBOX_RECORDS, MIN_HEARTBEAT, SILENCE_FACTOR
 from ..protocol import ClientEngine, Event
 from ..received import Received
-from .channel import Bounds, Channel
+from .channel import Bounds, Channel, Waiting
 from .link import Link
 from .loop import Loop
 
@@ -125,11 +125,6 @@ class ClientLink(Link):
     def _handshake_event(self, event: Event) -> None:
         raise AssertionError("the client's handshake is driven by connect()")
 
-    def _ponged(self, payload: bytes) -> None:
-        channel = self.channel
-        if channel is not None:
-            channel._latency = time.monotonic() - int.from_bytes(payload) / 1e6
-
     # By the caretaker's leader.
 
     def update_interest(self) -> None:
@@ -181,7 +176,7 @@ class ClientLink(Link):
             self._give_up(channel)
         elif now - self._last_ping >= self.heartbeat and self._close is None:
             self._last_ping = now
-            self.control(Content.PING, int(now * 1e6).to_bytes(8))
+            self.control(Content.PING, bytes(8))
 
     def _give_up(self, channel: ClientChannel) -> None:
         if channel._drive_lock.acquire(False):
@@ -203,7 +198,7 @@ class ClientChannel(Channel):
     """The session as the client holds it."""
 
     __slots__ = (
-        "_drive_lock", "_drivers", "_drives", "_latency", "_on_end", "_on_packet", "_owner", "_packets", "_reason",
+        "_drive_lock", "_drivers", "_drives", "_on_end", "_on_packet", "_owner", "_packets", "_reason",
         "_runner", "_want_handlers", "_where",
     )  # fmt: skip
 
@@ -228,7 +223,6 @@ class ClientChannel(Channel):
         self._drive_lock = threading.Lock()
         self._drivers: deque[threading.Event] = deque()
         self._drives = 0
-        self._latency: float | None = None
         self._reason: SecureLinkError | None = None
         self._runner = 0  # the thread inside handlers of this client
 
@@ -334,6 +328,14 @@ class ClientChannel(Channel):
                     link.flush()
             if not driving:
                 time.sleep(min(slice_, 0.001))
+
+    def _await(self, waiting: Waiting, deadline: float) -> None:
+        self._loop.hand_over()
+        while not waiting.event.is_set() and not self._ended:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            self.wait(left)
 
     def _crowded_error(self, timeout: float | None) -> LinkTimeout:
         error = super()._crowded_error(timeout)

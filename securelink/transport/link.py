@@ -338,7 +338,8 @@ class Link:
         raise NotImplementedError
 
     def _ponged(self, payload: bytes) -> None:
-        pass
+        if self.channel is not None:
+            self.channel._ponged(int.from_bytes(payload))
 
     def _peer_closed(self, code: int, text: str) -> None:
         """The peer's CLOSE: answer with ours, then the session is over."""
