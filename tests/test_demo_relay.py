@@ -5,9 +5,11 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from securelink import Client, HandshakeError, Identity, Server
 from securelink.demo.relay import Relay, by_frame, split_frames
 from securelink.frames import frame_header
 
@@ -181,6 +183,22 @@ def test_stop_closes_what_is_open(listening: socket.socket) -> None:
         socket.create_connection(("127.0.0.1", port), timeout=WAIT)
     with relay.start() as again, pytest.raises(RuntimeError, match="started already"):
         again.start()
+
+
+def test_a_client_that_retries_waits_for_the_server_behind_a_relay(
+    identity: Identity, tmp_path: Path
+) -> None:
+    """Being hung up on in the handshake is no end for connect(retry=True): the server may be about to start."""
+    with Relay("127.0.0.1", 9) as relay:
+        client = Client("127.0.0.1", relay.port, known_servers=tmp_path / "known_servers")
+        with pytest.raises(HandshakeError, match="closed the connection"):
+            client.connect(WAIT)
+        with Server("127.0.0.1", 0, keys=identity) as server:
+            start = threading.Timer(0.2, lambda: setattr(relay, "target", server.address))
+            start.start()
+            with client.connect(WAIT, retry=True):
+                assert client.token in server.sessions
+            start.join(WAIT)
 
 
 @pytest.mark.parametrize("size", [1, 3, 5, 1000])

@@ -54,6 +54,7 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 Credentials = Any  # a MessagePack value, or a function of (binding, fingerprint) that gives one
 _RETRY_FIRST = 0.05  # seconds; doubles up to _RETRY_MOST, with jitter
 _RETRY_MOST = 2.0
+_PASSING = (Code.BUSY, Code.SHUTDOWN)  # refusals that may be over when the server has started again
 
 
 class Client:
@@ -178,9 +179,9 @@ class Client:
                 self._connect(deadline, timeout)
                 return self
             except (ConnectFailed, LinkTimeout, HandshakeError) as error:
-                busy = isinstance(error, HandshakeError) and error.code != Code.BUSY
+                final = isinstance(error, HandshakeError) and error.code not in _PASSING
                 wait = pause * random.uniform(0.5, 1.5)  # noqa: S311  # jitter, not a secret
-                if not retry or busy or time.monotonic() + wait >= deadline:
+                if not retry or final or time.monotonic() + wait >= deadline:
                     raise
             time.sleep(wait)
             pause = min(pause * 2, _RETRY_MOST)

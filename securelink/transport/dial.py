@@ -98,6 +98,7 @@ class Dialogue:
             case Ended():
                 raise HandshakeError(
                     f"{self._where} closed the connection during the handshake",
+                    code=Code.SHUTDOWN,
                     hint="is it a securelink server, and is this client allowed there?",
                 )
         return None
