@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..codec import join_packets
+from ..errors import ConnectionClosed
 from ..handshake.messages import Close
 from ..handshake.wire import Content
 from ..limits import RECORD_TARGET
@@ -21,7 +22,7 @@ class Sender:
         closed: True after `close`: nothing more may be sealed.
     """
 
-    __slots__ = ("_incoming", "_outgoing", "closed", "max_packets", "records")
+    __slots__ = ("_incoming", "_outgoing", "_target", "closed", "max_packets", "records")
 
     def __init__(self, records: RecordSender, numbering: Numbering, max_packet: int) -> None:
         self.records = records
@@ -30,6 +31,7 @@ class Sender:
         self.closed = False
         # What fits beside content byte, acknowledgement and the largest array header.
         self.max_packets = max_packet - records.overhead - 8 - 5
+        self._target = min(RECORD_TARGET, self.max_packets)
 
     def packets(self, encoded: list[bytes]) -> bytes:
         """
@@ -40,14 +42,19 @@ class Sender:
 
         Returns:
             The frames, one after the other.
+
+        Raises:
+            ConnectionClosed: `close` was called before.
         """
-        if len(encoded) == 1 or sum(map(len, encoded)) <= RECORD_TARGET:
+        if self.closed:
+            raise _after_close()
+        if len(encoded) == 1 or sum(map(len, encoded)) <= self._target:
             return self._data(join_packets(encoded))
         frames: list[bytes] = []
         batch: list[bytes] = []
         size = 0
         for packet in encoded:
-            if batch and size + len(packet) > RECORD_TARGET:
+            if batch and size + len(packet) > self._target:
                 frames.append(self._data(join_packets(batch)))
                 batch, size = [], 0
             batch.append(packet)
@@ -68,14 +75,21 @@ class Sender:
         return prefix + frame if prefix else frame
 
     def control(self, content: Content, payload: bytes = b"") -> bytes:
-        """A PING or PONG."""
+        """
+        A PING or PONG.
+
+        Raises:
+            ConnectionClosed: `close` was called before.
+        """
+        if self.closed:
+            raise _after_close()
         prefix = self.records.update() if self.records.update_due() else b""
         return prefix + self.records.seal(content.to_bytes(1) + payload)
 
     def ack(self) -> bytes:
-        """An ACK of all accepted records, or b"" when the peer knows already."""
+        """An ACK of all accepted records, or b"" when the peer knows already or CLOSE was said."""
         accepted = self._incoming.accepted
-        if accepted == self._incoming.confirmed:
+        if accepted == self._incoming.confirmed or self.closed:
             return b""
         self._incoming.confirmed = accepted
         return self.control(Content.ACK, accepted.to_bytes(8))
@@ -87,3 +101,7 @@ class Sender:
         ack = self.ack()
         self.closed = True
         return ack + self.records.seal(Close(code, self._outgoing.sent, text).encode())
+
+
+def _after_close() -> ConnectionClosed:
+    return ConnectionClosed("nothing can be sent after CLOSE", clean=True)
