@@ -45,6 +45,9 @@ class RecordSender(Protocol):
     def update(self) -> bytes:
         """The KEY_UPDATE frame; what is sealed afterwards uses the next key."""
 
+    def want_update(self) -> None:
+        """Ask for a key update before the next record; called by a timer once an hour."""
+
 
 class RecordReceiver(Protocol):
     """What the protocol engine needs of a receiving half."""
@@ -55,7 +58,7 @@ class RecordReceiver(Protocol):
         """The plaintext `content u8 | body` of one frame."""
 
     def update(self) -> bool:
-        """Take the next key; False when that came so soon that only a pause of a second would excuse it."""
+        """Take the next key; False when that came so soon that only a second since the last one excuses it."""
 
 
 class Sealer:
@@ -123,7 +126,7 @@ class Sealer:
 class Opener:
     """The receiving half of AES-256-GCM protection. The first bad tag ends it for good."""
 
-    __slots__ = ("_counter", "_dead", "_decrypt", "_iv", "_secret")
+    __slots__ = ("_bytes", "_counter", "_dead", "_decrypt", "_iv", "_secret")
     kind = int(Kind.SEALED)
 
     def __init__(self, secret: bytes) -> None:
@@ -136,6 +139,7 @@ class Opener:
         self._decrypt = crypto.new_aead(key).decrypt
         self._iv = int.from_bytes(iv)
         self._counter = 0
+        self._bytes = 0
 
     def open(self, header: bytes, body: bytes) -> bytes:
         """
@@ -161,11 +165,12 @@ class Opener:
                 hint="connect again; if it happens again, something on the path interferes",
             ) from None
         self._counter = counter + 1
+        self._bytes += len(body)
         return plaintext
 
     def update(self) -> bool:
-        """Take the next key (RFC 9846 7.2)."""
-        enough = self._counter >= UPDATE_FLOOD_RECORDS
+        """Take the next key (RFC 9846 7.2). A fast peer with large records may update after few of them."""
+        enough = self._counter >= UPDATE_FLOOD_RECORDS or self._bytes >= UPDATE_BYTES
         self._install(schedule.next_traffic_secret(self._secret))
         return enough
 
@@ -193,6 +198,9 @@ class PlainSender:
     def update(self) -> bytes:
         """There is no key: nothing is sent."""
         return b""
+
+    def want_update(self) -> None:
+        """There is no key."""
 
 
 class PlainReceiver:
