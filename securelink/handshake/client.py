@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .. import crypto
 from ..errors import PeerIncompatible, ProtocolError, RecordError
@@ -20,7 +20,7 @@ class VerifiedServer:
 
     key: PublicKey
     wanted: int
-    binding: bytes
+    binding: bytes = field(repr=False)
 
 
 class ClientHandshake:
@@ -56,7 +56,7 @@ class ClientHandshake:
         Take the SERVER_HELLO frame; afterwards `encrypted` is settled and the handshake secrets exist.
 
         Raises:
-            PeerIncompatible: The server's mode is not one that we offered.
+            PeerIncompatible: The server's mode is not one that we offered, or it speaks another version.
             ProtocolError: The message or its key share is not as it must be.
         """
         hello = ServerHello.decode(body)

@@ -48,8 +48,8 @@ class ServerHandshake:
         Take the CLIENT_HELLO frame and settle `encrypted`.
 
         Raises:
-            ProtocolError: Malformed, or of another version.
-            PeerIncompatible: The two encryption policies contradict each other.
+            ProtocolError: Malformed.
+            PeerIncompatible: Another version, or the two encryption policies contradict each other.
         """
         hello = ClientHello.decode(body)
         if self._policy == Mode.REQUIRED and hello.mode == Mode.OFF:
