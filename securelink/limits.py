@@ -16,7 +16,7 @@ TOKEN_SIZE = 16  # a uuid4, as bytes
 TICKET_SIZE = 32  # what a client presents to resume; 256 bits, never guessable
 RANDOM_SIZE = 32  # hello random, as in TLS 1.3
 MAX_FRAME_BODY = 2**24 - 1  # what a u24 length can say
-MAX_HANDSHAKE_BODY = 8 * 1024  # one frame before WELCOME; a full ClientAuth needs about 3.5 KiB
+MAX_HANDSHAKE_BODY = 8 * 1024  # one frame before WELCOME; the largest ClientAuth has 7,185
 MAX_CREDENTIALS = 4 * 1024  # the one MessagePack value read before authentication
 MAX_CREDENTIALS_DEPTH = 8  # nesting in it
 AUTH_PADDING = 1024  # SERVER_AUTH and CLIENT_AUTH are padded to multiples: sizes hide key sizes
@@ -44,6 +44,7 @@ UPDATE_FLOOD_RECORDS = (
 # --- packets ----------------------------------------------------------------------------------------
 
 MAX_PACKET = 2 * 1024 * 1024  # default limit of a frame body after WELCOME; option max_packet
+MIN_PACKET = 2 * 1024  # the least that it may be: a CLOSE with the longest text must fit
 MAX_ACTION = 255  # characters of an action name
 MAX_WALK_FREE = 64 * 1024  # a record up to this size is decoded without walking it first
 MAX_ELEMENTS = 65_536  # elements in a larger record: 64 Ki objects are about 5 MB

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..errors import ProtocolError
+from ..errors import PeerIncompatible, ProtocolError
 from ..limits import (
     AUTH_PADDING,
     MAGIC,
@@ -17,6 +17,7 @@ from ..limits import (
     MAX_CREDENTIALS,
     MAX_FRAME_BODY,
     MAX_NAME,
+    MIN_PACKET,
     PROTOCOL_VERSION,
     RANDOM_SIZE,
     TOKEN_SIZE,
@@ -31,7 +32,7 @@ FINISHED_FIELD_SIZE = 3 + FINISHED_SIZE  # the Finished field is always last
 _NONE: frozenset[int] = frozenset()
 
 
-class VersionMismatch(ProtocolError):
+class VersionMismatch(PeerIncompatible):
     """The peer speaks another protocol version; carries it."""
 
     def __init__(self, version: int) -> None:
@@ -152,9 +153,9 @@ class ServerAuth:
     key: bytes
     signature: bytes
     wanted: int
-    finished: bytes
-    signed: bytes
-    finished_over: bytes
+    finished: bytes = field(repr=False)
+    signed: bytes = field(repr=False)
+    finished_over: bytes = field(repr=False)
 
     @classmethod
     def decode(cls, plaintext: bytes) -> ServerAuth:
@@ -250,7 +251,7 @@ class Welcome:
         if fields.integer(4, 1) != 0:
             raise ProtocolError("Welcome says that it resumes a session that we did not ask for")
         max_packet = fields.integer(6, 4)
-        if not 1024 <= max_packet <= MAX_FRAME_BODY:
+        if not MIN_PACKET <= max_packet <= MAX_FRAME_BODY:
             raise ProtocolError(f"Welcome announces an impossible packet limit of {max_packet}")
         token = fields.sized(1, TOKEN_SIZE)
         if not any(token):

@@ -32,6 +32,7 @@ from ..limits import (
     MAX_NAME,
     MAX_PACKET,
     MIN_HEARTBEAT,
+    MIN_PACKET,
     WORKERS,
 )
 from ..modes import encryption_mode
@@ -119,8 +120,10 @@ class Server:
                 f"client_keys={client_keys!r} needs encryption: plaintext proves no key",
                 hint="drop encryption='off'",
             )
-        if not 1024 <= max_packet <= MAX_FRAME_BODY:
-            raise ConfigError(f"max_packet is 1,024 to {MAX_FRAME_BODY:,} bytes, not {max_packet}")
+        if not MIN_PACKET <= max_packet <= MAX_FRAME_BODY:
+            raise ConfigError(
+                f"max_packet is {MIN_PACKET:,} to {MAX_FRAME_BODY:,} bytes, not {max_packet}"
+            )
         if max_connections < 1:
             raise ConfigError(f"max_connections={max_connections} lets nobody in")
         for name, value in (("application", application), ("version", version)):
