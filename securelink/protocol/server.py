@@ -125,6 +125,8 @@ class ServerEngine(Engine):
         assert self.state is State.AUTHORIZING
         try:
             client = self._handshake.client_auth(self._auth)
+            if self._wanted == Wanted.NO and client.key is not None:
+                raise ProtocolError("the client shows a key that nobody asked for")
             if self._wanted == Wanted.REQUIRED and client.key is None:
                 raise PeerIncompatible(
                     "this server requires a client key, and the client showed none",
