@@ -278,6 +278,9 @@ class Link:
         if self._fork != _forks[0]:
             return
         self._take_items(self.engine.receive_data(data), len(data))
+        if not data:
+            # An engine that had ended before reports nothing; the socket would stay readable for ever.
+            self.lost()
 
     def _take_items(self, items: list[Item], size: int) -> None:
         channel = self.channel
