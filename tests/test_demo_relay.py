@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -199,6 +200,17 @@ def test_a_client_that_retries_waits_for_the_server_behind_a_relay(
             with client.connect(WAIT, retry=True):
                 assert client.token in server.sessions
             start.join(WAIT)
+
+
+def test_a_closed_session_closes_its_sockets(identity: Identity, tmp_path: Path) -> None:
+    """After close() both ends of the TCP connection go away at once; nothing lingers until a deadline."""
+    with Server("127.0.0.1", 0, keys=identity) as server, Relay(*server.address) as relay:
+        with Client("127.0.0.1", relay.port, known_servers=tmp_path / "known_servers"):
+            assert relay.open == 1
+        deadline = time.monotonic() + 2.0
+        while relay.open:
+            assert time.monotonic() < deadline, "a socket stayed open"
+            time.sleep(0.01)
 
 
 @pytest.mark.parametrize("size", [1, 3, 5, 1000])

@@ -136,6 +136,12 @@ class Relay:
         port: int = self._listening.getsockname()[1]
         return port
 
+    @property
+    def open(self) -> int:
+        """How many connections are open on at least one side."""
+        with self._lock:
+            return len(self._pairs)
+
     def cut(self, *, reset: bool = False) -> None:
         """
         Break all connections there are, as a cable that is pulled out; new ones are passed on.

@@ -60,11 +60,13 @@ class Engine:
             Records and events in order. Never raises for what a peer does: the last event is `Failed` then.
         """
         out: list[Item] = []
-        if self.state in (State.CLOSED, State.FAILED):
-            return out
+        over = self.state in (State.CLOSED, State.FAILED)
         if not data:
-            self.state = State.CLOSED
+            # Said also after CLOSE and failures: whoever holds the socket waits for it to close the socket.
+            self.state = self.state if over else State.CLOSED
             return [Ended()]
+        if over:
+            return out
         try:
             self._frames.feed(data)
             self._process(out)
