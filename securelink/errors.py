@@ -142,6 +142,13 @@ class ConnectionClosed(SecureLinkError):
         self.clean = clean
 
 
+_FAILURES = {
+    "refused": "the other side refused the request",
+    "no handler": "the other side has no handler for this request",
+    "error": "the other side's handler failed; its log says why",
+}
+
+
 class RequestFailed(SecureLinkError):
     """
     The other side got the request and has no answer. Raised by handlers to say so, by `request()` when said.
@@ -152,7 +159,7 @@ class RequestFailed(SecureLinkError):
     """
 
     def __init__(self, text: str = "", *, reason: str = "refused", hint: str = "") -> None:
-        super().__init__(text or f"the request failed: {reason}", hint=hint)
+        super().__init__(text or _FAILURES.get(reason, reason), hint=hint)
         self.text = text
         self.reason = reason
 

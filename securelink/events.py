@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from .errors import LimitExceeded
+from .errors import LimitExceeded, LinkTimeout
 from .limits import MAX_LISTENERS
 
 log = logging.getLogger("securelink")
@@ -24,10 +25,11 @@ class EventHook:
     Listeners run in the order in which they were added. One that raises is logged and stops nobody else.
     """
 
-    __slots__ = ("_listeners", "name")
+    __slots__ = ("_caught", "_listeners", "name")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, caught: Callable[[str, Exception], None] | None = None) -> None:
         self.name = name
+        self._caught = caught
         # A tuple that is replaced, never changed: firing needs no lock.
         self._listeners: tuple[Callable[..., Any], ...] = ()
 
@@ -66,12 +68,34 @@ class EventHook:
     def fire(self, *arguments: Any) -> None:
         """Call every listener."""
         for listener in self._listeners:
-            guarded(self.name, listener, *arguments)
+            try:
+                listener(*arguments)
+            except Exception as error:
+                log.exception("a listener of %s raised an error; the others go on", self.name)
+                if self._caught is not None:
+                    self._caught(self.name, error)
 
+    def wait(self, timeout: float) -> tuple[Any, ...]:
+        """
+        Wait until the event fires. Not in a handler: an event of its own session would wait for it.
 
-def guarded(what: str, handler: Callable[..., Any], *arguments: Any) -> None:
-    """Call user code; what it raises is logged with its traceback and hurts nobody else."""
-    try:
-        handler(*arguments)
-    except Exception:
-        log.exception("the handler of %s raised an error; the session goes on", what)
+        Returns:
+            What it was fired with.
+
+        Raises:
+            LinkTimeout: It did not fire in `timeout` seconds.
+        """
+        fired = threading.Event()
+        seen: list[tuple[Any, ...]] = []
+
+        def listener(*arguments: Any) -> None:
+            seen.append(arguments)
+            fired.set()
+
+        self.add_listener(listener)
+        try:
+            if not fired.wait(timeout):
+                raise LinkTimeout(f"{self.name} did not happen within {timeout:g} s")
+        finally:
+            self.remove_listener(listener)
+        return seen[0]

@@ -18,10 +18,11 @@ class Received:
         session: The server's `Session`, or the `Client` on the client's side.
     """
 
-    __slots__ = ("_packet", "session")
+    __slots__ = ("_answered", "_packet", "session")
 
     def __init__(self, packet: Packet, session: Any) -> None:
         self._packet = packet
+        self._answered = False
         self.session = session
 
     @property
@@ -60,5 +61,49 @@ class Received:
         token: str = self.session.token
         return token
 
+    def reply(self, data: Any = None) -> None:
+        """
+        Answer a request now, instead of by the handler's return value. Any thread; only the first answer counts.
+
+        Raises:
+            CodecError: The data cannot be encoded.
+        """
+        if self._packet.id is not None and not self._answered:
+            self._answered = True
+            self.session._answer(self._packet, data)
+
+    def fail(self, text: str) -> None:
+        """Answer a request with a refusal: `request()` raises `RequestFailed` with this text."""
+        if self._packet.id is not None and not self._answered:
+            self._answered = True
+            self.session._answer(self._packet, text, "refused")
+
+    def defer(self) -> Deferred:
+        """The handler's return value is no answer; call `reply` or `fail` of what this returns later."""
+        self._answered = True
+        return Deferred(self._packet, self.session)
+
     def __repr__(self) -> str:
         return f"<packet {self.action!r} from {self.token}>"
+
+
+class Deferred:
+    """A request that is answered later, from any thread."""
+
+    __slots__ = ("_packet", "_session")
+
+    def __init__(self, packet: Packet, session: Any) -> None:
+        self._packet: Packet | None = packet
+        self._session = session
+
+    def reply(self, data: Any = None) -> None:
+        """Answer; only the first answer counts."""
+        packet, self._packet = self._packet, None
+        if packet is not None:
+            self._session._answer(packet, data)
+
+    def fail(self, text: str) -> None:
+        """Refuse; only the first answer counts."""
+        packet, self._packet = self._packet, None
+        if packet is not None:
+            self._session._answer(packet, text, "refused")

@@ -1,0 +1,90 @@
+"""Keeping what events bring until somebody takes it."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from .events import EventHook
+from .limits import MAX_COLLECTED
+
+
+class Collector:
+    """
+    Stores what an event is fired with, until it is taken; the oldest go when it is full.
+
+        packets = Collector(server.on_message)
+        for session, packet in packets.take(): ...
+
+    Args:
+        hook: The event.
+        limit: Most entries kept.
+
+    Attributes:
+        dropped: How many were lost because nobody took them in time.
+    """
+
+    def __init__(self, hook: EventHook, limit: int = MAX_COLLECTED) -> None:
+        self._hook = hook
+        self._limit = limit
+        self._changed = threading.Condition()
+        self._entries: deque[tuple[Any, ...]] = deque()
+        self.dropped = 0
+        hook.add_listener(self._add)
+
+    def _add(self, *arguments: Any) -> None:
+        with self._changed:
+            if len(self._entries) >= self._limit:
+                self._entries.popleft()
+                self.dropped += 1
+            self._entries.append(arguments)
+            self._changed.notify_all()
+
+    def take(self, timeout: float = 0.0) -> list[tuple[Any, ...]]:
+        """All that is stored, oldest first; waits up to `timeout` seconds for a first one."""
+        with self._changed:
+            if not self._entries and timeout > 0:
+                self._changed.wait(timeout)
+            taken = list(self._entries)
+            self._entries.clear()
+            return taken
+
+    def close(self) -> None:
+        """Stop collecting."""
+        self._hook.remove_listener(self._add)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+@dataclass(frozen=True)
+class CaughtError:
+    """An exception that a handler raised: what it handled, the exception, and its traceback as text."""
+
+    what: str
+    error: Exception
+    traceback: str
+
+
+class CaughtErrors:
+    """The exceptions that handlers raised, oldest first; a bounded number is kept until taken."""
+
+    def __init__(self, limit: int = 100) -> None:
+        self._entries: deque[CaughtError] = deque(maxlen=limit)
+
+    def add(self, what: str, error: Exception) -> None:
+        """Keep one."""
+        self._entries.append(CaughtError(what, error, "".join(traceback.format_exception(error))))
+
+    def take(self) -> list[CaughtError]:
+        """All that are kept; they are then forgotten."""
+        taken = []
+        while self._entries:
+            taken.append(self._entries.popleft())
+        return taken
+
+    def __len__(self) -> int:
+        return len(self._entries)
