@@ -12,6 +12,7 @@ what is promised and what is not.
 from .auth import Hello, JoinTokens, Passwords, first_of
 from .client import Client
 from .codec import Packet
+from .collect import CaughtError, Collector
 from .errors import (
     CodecError,
     ConfigError,
@@ -26,6 +27,7 @@ from .errors import (
     ProtocolError,
     RecordError,
     Refused,
+    RequestFailed,
     SecureLinkError,
     UnsealError,
 )
@@ -33,15 +35,20 @@ from .events import EventHook
 from .invite import Invite
 from .keys import Identity, PublicKey, createEncryptKeys
 from .received import Received
-from .server import Server, Session
+from .sealed import ANYONE, Unsealed, seal, unseal
+from .server import Room, Server, Session
+from .status import show_status
 from .trust import AuthorizedClients, KnownServers
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ANYONE",
     "AuthorizedClients",
+    "CaughtError",
     "Client",
     "CodecError",
+    "Collector",
     "ConfigError",
     "ConnectFailed",
     "ConnectionClosed",
@@ -64,11 +71,17 @@ __all__ = [
     "Received",
     "RecordError",
     "Refused",
+    "RequestFailed",
+    "Room",
     "SecureLinkError",
     "Server",
     "Session",
     "UnsealError",
+    "Unsealed",
     "__version__",
     "createEncryptKeys",
     "first_of",
+    "seal",
+    "show_status",
+    "unseal",
 ]

@@ -79,6 +79,7 @@ MAX_COLLECTED = 1000  # default of a Collector: what is stored until it is taken
 # --- connections and threads --------------------------------------------------------------------------
 
 MAX_CONNECTIONS = 10_000  # option max_connections
+BACKLOG = 1024  # connections that wait in the kernel to be accepted; option backlog
 MAX_HALF_OPEN = 256  # connections without a session; then the busiest address loses its oldest
 MAX_FAILED_PER_ADDRESS = (
     64  # unfinished and failed handshakes of one address in FAILED_WINDOW; not loopback

@@ -8,12 +8,13 @@ PACKAGE = Path(__file__).parent.parent / "securelink"
 # From the bottom up. A module imports from its own line or from lines above it in this list, never from below.
 LAYERS = [
     {"errors", "limits", "text", "status", "stack"},
-    {"crypto", "walk", "frames", "events"},
+    {"crypto", "walk", "frames", "events", "collect"},
     {"keys"},
     {"codec", "trust"},
     {"handshake", "invite", "sealed"},
     {"records", "session", "modes", "auth"},
     {"protocol", "received"},
+    {"dispatch"},
     {"transport"},
     {"server", "client"},
 ]

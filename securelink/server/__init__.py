@@ -1,12 +1,16 @@
 """
 The server's public API.
 
-    server.py     options, starting and stopping, handlers, sending
+    server.py     options, handlers, sending
+    lifecycle.py  starting, driving, stopping
     session.py    one client on the server
     reception.py  who may enter; from a verified client to a session and to its end
+    rooms.py      named groups of sessions
+    ticker.py     the tick
 """
 
+from .rooms import Room
 from .server import Server
 from .session import Session
 
-__all__ = ["Server", "Session"]
+__all__ = ["Room", "Server", "Session"]

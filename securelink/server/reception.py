@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..auth import Authenticate, Hello
 from ..codec import decode_value
+from ..dispatch import STATE
 from ..errors import CodecError, PeerIncompatible, Refused
 from ..handshake.server import VerifiedClient
 from ..handshake.wire import Code
@@ -21,7 +22,7 @@ from .session import Session
 if TYPE_CHECKING:
     from .server import Server
 
-log = logging.getLogger("securelink")
+log = logging.getLogger("securelink.server")
 
 
 class Gate:
@@ -125,7 +126,10 @@ class Reception:
         """By the leader: the session is public from now on."""
         assert isinstance(channel, Session)
         session, server = channel, self._server
-        self._server._sessions[session.token] = session
+        server._sessions[session.token] = session
+        server._changes += 1
+        if server._state is not None:
+            session._post(server._state, timeout=None, latest=STATE, wait=False)
         log.info("%s connected from %s", session._name(), shown(*session.address))
         session._note(lambda: server.on_connect.fire(session))
 
@@ -133,7 +137,9 @@ class Reception:
         """By the leader: the session is over; its disconnect event comes after its last packet."""
         assert isinstance(channel, Session)
         session, server = channel, self._server
-        if self._server._sessions.pop(session.token, None) is None:
+        if server._sessions.pop(session.token, None) is None:
             return
+        server._changes += 1
+        server._rooms.leave_all(session)
         log.info("%s disconnected: %s", session._name(), session._closed_error().message)
         session._note(lambda: server.on_disconnect.fire(session))

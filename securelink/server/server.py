@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import get_ident
-from types import MappingProxyType, TracebackType
-from typing import Any, Self, TypeVar
+from types import MappingProxyType
+from typing import Any
 
 from ..auth import Authenticate, JoinTokens
 from ..codec import Packet, encode_packet
-from ..errors import (
-    ConfigError,
-    ConnectionClosed,
-)
+from ..collect import CaughtErrors
+from ..dispatch import STATE, Handlers
+from ..errors import ConfigError, ConnectionClosed
 from ..events import EventHook
 from ..handshake.messages import Wanted
-from ..handshake.wire import Code, Mode
+from ..handshake.wire import Mode
 from ..invite import Invite
 from ..keys import Identity, load_or_create
 from ..limits import (
-    CLOSE_SECONDS,
+    BACKLOG,
     HEARTBEAT_SECONDS,
     MAX_CONNECTIONS,
     MAX_FRAME_BODY,
@@ -37,25 +35,20 @@ from ..limits import (
 )
 from ..modes import encryption_mode
 from ..received import Received
-from ..status import make_visible
-from ..text import escaped
-from ..transport.channel import Bounds
-from ..transport.listener import Admission, Listener
-from ..transport.loop import Loop, worker_threads
-from ..transport.sockets import listen, shown
+from ..transport.listener import Admission
+from ..transport.loop import Flushable
 from ..trust import AuthorizedClients
+from .lifecycle import Lifecycle
 from .reception import Gate, Reception
+from .rooms import Room, Rooms
 from .session import Session
 
-log = logging.getLogger("securelink")
-
-Handler = TypeVar("Handler", bound=Callable[..., Any])
+log = logging.getLogger("securelink.server")
 
 _CLIENT_KEYS = {"welcome": Wanted.WELCOME, "required": Wanted.REQUIRED, "known": Wanted.REQUIRED}
-_MAX_UNHANDLED = 64  # action names remembered for the warning about missing handlers
 
 
-class Server:
+class Server(Lifecycle):
     """
     A server.
 
@@ -83,6 +76,9 @@ class Server:
         version: Its version, compared likewise.
         workers: Threads, 3 to 64.
         overlap: False runs one handler at a time; I/O goes on.
+        tick_rate: How often a second `on_tick` fires; may be changed while it runs.
+        room_capacity: Most members of one room.
+        backlog: Connections that may wait to be accepted.
         passphrase: Of the server's private key.
 
     Handlers of one session never overlap. Those of different sessions seldom do, but may whenever one takes longer
@@ -105,10 +101,14 @@ class Server:
         version: str = "",
         workers: int = WORKERS,
         overlap: bool = True,
+        tick_rate: float | None = None,
+        room_capacity: int | None = None,
+        backlog: int = BACKLOG,
         passphrase: str | None = None,
     ) -> None:
-        self.host = host
-        self.port = port
+        super().__init__(
+            host, port, workers=workers, overlap=overlap, tick_rate=tick_rate, backlog=backlog
+        )
         self._mode = encryption_mode(encryption)
         if client_keys not in _CLIENT_KEYS:
             raise ConfigError(
@@ -133,10 +133,7 @@ class Server:
         self._max_connections = max_connections
         self._max_packet = max_packet
         self._heartbeat = min(max(heartbeat, MIN_HEARTBEAT), MAX_HEARTBEAT)
-        self._workers = workers
-        self._overlap = overlap
         self._passphrase = passphrase
-        self._bounds = Bounds()
         self._identity = keys if isinstance(keys, Identity) else None
         self._keys = None if isinstance(keys, Identity) else Path(keys)
         self._tokens: JoinTokens | None = None
@@ -147,17 +144,22 @@ class Server:
             known if client_keys == "known" else None,
             self._authenticator(authenticate),
         )
-        self._handlers: dict[str, Callable[..., Any]] = {}
-        self._unhandled: set[str] = set()
         self._sessions: dict[str, Session] = {}
-        self._state = threading.Lock()  # guards starting and stopping
-        self._loop: Loop | None = None
-        self._listener: Listener | None = None
-        self._stopped = threading.Event()
-        self._stopped.set()
-        self.on_connect = EventHook("on_connect")
-        self.on_disconnect = EventHook("on_disconnect")
-        self.on_message = EventHook("on_message")
+        self._changes = 0  # of _sessions; by the leader
+        self._all_sessions: tuple[int, tuple[Session, ...]] = (0, ())
+        self._state: bytes | None = None
+        self._handlers = Handlers()
+        self._handlers.bind_reserved(STATE, self._take_state)
+        self._rooms = Rooms(self, room_capacity)
+        self.before_send: Callable[[Session | None, str, Any], Any] | None = None
+        caught = self._handlers.caught.add
+        self.on_connect = EventHook("on_connect", caught)
+        self.on_disconnect = EventHook("on_disconnect", caught)
+        self.on_message = self._handlers.on_message
+        self.on_state = EventHook("on_state", caught)
+        self.on_tick = EventHook("on_tick", caught)
+        self.on_start = EventHook("on_start", caught)
+        self.on_stop = EventHook("on_stop", caught)
 
     def _authenticator(self, authenticate: Authenticate | str | None) -> Authenticate | None:
         if isinstance(authenticate, str):
@@ -172,50 +174,23 @@ class Server:
             self._tokens = authenticate
         return authenticate
 
-    # --- starting and stopping ------------------------------------------------------------------------
+    # --- what Lifecycle asks ------------------------------------------------------------------------------
 
-    def start(self) -> Self:
-        """
-        Listen, in the background. Returns when clients can connect.
+    def _admission(self) -> Admission:
+        self._load_identity()
+        self._sessions = {}
+        self._changes += 1
+        return Admission(
+            policy=self._mode,
+            identity=self._identity,
+            wanted=_CLIENT_KEYS[self._client_keys],
+            max_connections=self._max_connections,
+            max_packet=self._max_packet,
+            heartbeat=self._heartbeat,
+        )
 
-        Raises:
-            ConfigError: It is started already.
-            ConnectFailed: The port is in use, or the address is not of this machine.
-            KeyFileError: The key cannot be used as it is.
-        """
-        return self._start(manual=False)
-
-    def _start(self, *, manual: bool) -> Self:
-        make_visible()
-        with self._state:
-            if self._loop is not None:
-                raise ConfigError(
-                    "the server is running", hint="call stop() before you start again"
-                )
-            self._load_identity()
-            sock = listen(self.host, self.port, 1024)
-            loop = Loop(
-                f"server-{sock.getsockname()[1]}",
-                workers=self._workers,
-                overlap=self._overlap,
-                manual=manual,
-            )
-            admission = Admission(
-                policy=self._mode,
-                identity=self._identity,
-                wanted=_CLIENT_KEYS[self._client_keys],
-                max_connections=self._max_connections,
-                max_packet=self._max_packet,
-                heartbeat=self._heartbeat,
-            )
-            listener = Listener(loop, [sock], admission, Reception(self, self._gate))
-            self._loop, self._listener = loop, listener
-            self._sessions = {}
-            self._stopped.clear()
-            loop.call(listener.start)
-            loop.start()
-        self._announce()
-        return self
+    def _reception(self) -> Reception:
+        return Reception(self, self._gate)
 
     def _load_identity(self) -> None:
         if self._mode == Mode.OFF or self._identity is not None:
@@ -226,162 +201,66 @@ class Server:
             log.info("made a new server key in %s", self._identity.path)
 
     def _announce(self) -> None:
-        where = shown(self.host or "*", self.address[1])
-        if self._mode == Mode.OFF:
-            log.info("listening on %s in PLAINTEXT", where)
-        else:
-            assert self._identity is not None
-            log.info(
-                "listening on %s, key %s (%s)",
-                where,
-                self._identity.fingerprint,
-                self._identity.path or "in memory",
-            )
+        log.info("Server IP: %s", self.lan_address)
+        log.info("Server PORT: %d", self.address[1])
+        if self._identity is not None and self._mode != Mode.OFF:
+            where = self._identity.path or "kept in memory"
+            log.info("Key: %s (%s)", self._identity.fingerprint, where)
         if self._mode != Mode.REQUIRED:
             log.warning(
                 "encryption is %s: anyone on the path can read and change everything of plaintext sessions",
                 "off" if self._mode == Mode.OFF else "optional",
             )
-
-    def serve_forever(self) -> None:
-        """`start()`, unless it was, and wait until the server is stopped or Ctrl-C is pressed."""
-        if self._loop is None:
-            self.start()
-        try:
-            # Slices: a wait without end would keep Ctrl-C from being seen on some platforms.
-            while not self._stopped.wait(0.5):
-                pass
-        except KeyboardInterrupt:
-            log.info("interrupted; shutting down")
-        finally:
-            self.stop()
-
-    def update(self) -> None:
-        """
-        One turn in the caller's thread, for game loops: read, call handlers, write; never waits.
-
-        The first call starts the server. Handlers then run only inside `update()`.
-        """
-        if self._loop is None:
-            self._start(manual=True)
-        loop = self._loop
-        assert loop is not None
-        if not loop.manual:
-            raise ConfigError(
-                "update() drives a server that start() has not started",
-                hint="use one of the two",
-            )
-        loop.turn()
-
-    def stop(self, timeout: float = CLOSE_SECONDS) -> bool:
-        """
-        End all sessions and stop. May be called again, from any thread, and before `start()`.
-
-        Clients are told; what was sent before goes out. In a handler it only asks, and returns at once.
-
-        Args:
-            timeout: Seconds to wait for clients and handlers.
-
-        Returns:
-            True when everything has ended, False when a handler still runs.
-        """
-        with self._state:
-            loop, listener = self._loop, self._listener
-        if loop is None or listener is None:
-            return True
-        loop.call(lambda: self._begin_stop(loop, listener, time.monotonic() + timeout))
-        if loop.manual:
-            return self._stop_manually(loop, timeout)
-        if get_ident() in worker_threads:
-            return False
-        self._stopped.wait(timeout + 1.0)
-        return loop.join(timeout)
-
-    def _stop_manually(self, loop: Loop, timeout: float) -> bool:
-        deadline = time.monotonic() + timeout + 1.0
-        if loop.turn_thread == get_ident():
-            return False  # inside update(): the next calls of update() finish it
-        while not self._stopped.is_set() and time.monotonic() < deadline:
-            loop.turn()
-            time.sleep(0.005)
-        return loop.join(1.0)
-
-    def _begin_stop(self, loop: Loop, listener: Listener, deadline: float) -> None:
-        """By the leader: no new connections, CLOSE to all, then wait until all are gone."""
-        listener.close()
-        for link in tuple(listener.links):
-            if link.channel is None:
-                link.lost()
-            else:
-                link.channel._end(Code.SHUTDOWN)
-        self._continue_stop(loop, listener, deadline)
-
-    def _continue_stop(self, loop: Loop, listener: Listener, deadline: float) -> None:
-        if (listener.links or not loop.idle) and time.monotonic() < deadline:
-            loop.call_later(0.01, lambda: self._continue_stop(loop, listener, deadline))
-            return
-        loop.stop(lambda: self._finish_stop(loop, listener))
-
-    def _finish_stop(self, loop: Loop, listener: Listener) -> None:
-        for link in tuple(listener.links):
-            link.lost()
-        with self._state:
-            if self._loop is loop:
-                self._loop = self._listener = None
-        log.info("stopped")
-        self._stopped.set()
-
-    def pause(self) -> None:
-        """Accept no new connections; they wait in the system's backlog. Sessions go on."""
-        self._set_paused(True)
-
-    def resume(self) -> None:
-        """Accept connections again."""
-        self._set_paused(False)
-
-    def _set_paused(self, paused: bool) -> None:
-        loop, listener = self._loop, self._listener
-        if loop is None or listener is None:
-            raise ConfigError("the server is not running", hint="call start() first")
-        loop.call(lambda: listener.set_paused(paused))
-
-    def __enter__(self) -> Self:
-        return self if self._loop is not None else self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
+        log.info("Status: Ready")
+        log.info("New Connections: %s", "Deny" if self.paused else "Allow")
 
     # --- what is known about it ---------------------------------------------------------------------------
 
     @property
-    def running(self) -> bool:
-        """Whether it listens."""
-        return self._loop is not None
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """(host, port) that it listens on; the port is the real one when 0 was asked for."""
-        listener = self._listener
-        if listener is None:
-            return (self.host, self.port)
-        return (self.host, listener.addresses[0][1])
-
-    @property
     def fingerprint(self) -> str | None:
         """Of the server's key, `SHA256:...`, as `ssh-keygen -lf` prints it; None in plaintext."""
-        if self._mode != Mode.OFF and self._identity is None:
-            self._load_identity()
-        return self._identity.fingerprint if self._identity is not None else None
+        self._load_identity()
+        return self._identity.fingerprint if self._mode != Mode.OFF and self._identity else None
 
     @property
     def sessions(self) -> Mapping[str, Session]:
         """The sessions by token: a picture of this moment."""
-        return MappingProxyType(dict(self._sessions))
+        return MappingProxyType({session.token: session for session in self._everybody()})
+
+    def find(self, *, address: tuple[str, int] | None = None, user: Any = None) -> list[Session]:
+        """The sessions from an address (host, port), or of a user, or both; `sessions[token]` finds by token."""
+        return [
+            session
+            for session in self._everybody()
+            if (address is None or session.address == tuple(address))
+            and (user is None or session.user == user)
+        ]
+
+    def _everybody(self) -> tuple[Session, ...]:
+        """All sessions; remembered until somebody comes or goes."""
+        changes, everybody = self._all_sessions
+        if changes != self._changes:
+            changes = self._changes
+            try:
+                everybody = tuple(self._sessions.values())
+            except RuntimeError:  # somebody came or went while we looked
+                return self._everybody()
+            self._all_sessions = (changes, everybody)
+        return everybody
+
+    def room(self, name: str) -> Room:
+        """A room; sessions enter by `session.join(name)`."""
+        return self._rooms.get(name)
+
+    @property
+    def rooms(self) -> list[str]:
+        """The names of the rooms that have members."""
+        return self._rooms.names()
+
+    @property
+    def caught(self) -> CaughtErrors:
+        """What handlers and listeners raised, until it is taken."""
+        return self._handlers.caught
 
     # --- tokens and invites ----------------------------------------------------------------------------------
 
@@ -443,19 +322,50 @@ class Server:
 
     # --- handlers and sending -----------------------------------------------------------------------------------
 
-    def on(self, action: str) -> Callable[[Handler], Handler]:
+    def on(self, action: str, handler: Callable[..., Any] | None = None) -> Any:
         """
         Bind a handler to the packets of one name: `f(session, packet)`. A later one replaces an earlier.
 
             @server.on("move")
             def move(session, packet): ...
+
+        What it returns answers a `request()`. An object with a method `run(session, packet)` may be bound too.
+
+        Raises:
+            ConfigError: The name begins with "~", or the handler cannot be called.
         """
+        return self._handlers.on(action, handler)
 
-        def bind(handler: Handler) -> Handler:
-            self._handlers[action] = handler
-            return handler
+    def off(self, action: str) -> bool:
+        """Remove the handler of an action; False when there was none."""
+        return self._handlers.off(action)
 
-        return bind
+    @property
+    def after_receive(self) -> Callable[[Received], Any] | None:
+        """A hook: f(packet) gives the data that handlers see instead of `packet.data`."""
+        return self._handlers.after_receive
+
+    @after_receive.setter
+    def after_receive(self, hook: Callable[[Received], Any] | None) -> None:
+        self._handlers.after_receive = hook
+
+    def set_state(self, value: Any) -> None:
+        """
+        Give all clients, and those that come later, a new value of the server's state.
+
+        A value that is still waiting to be sent is replaced, not followed: clients see the latest.
+
+        Raises:
+            CodecError: The value cannot be encoded.
+        """
+        if self.before_send is not None:
+            value = self.before_send(None, STATE, value)
+        self._state = encode_packet(Packet(STATE, value, None, time.time()))
+        self._spread(self._everybody(), self._state, STATE)
+
+    def _take_state(self, session: Session, packet: Received) -> None:
+        session.state = packet.data
+        self.on_state.fire(session, packet.data)
 
     def broadcast(
         self,
@@ -484,26 +394,31 @@ class Server:
             CodecError: The data cannot be encoded.
             LimitExceeded: The packet is larger than `max_packet`.
         """
+        if self.before_send is not None:
+            data = self.before_send(None, action, data)
         encoded = encode_packet(Packet(action, data, headers, time.time()))
         if isinstance(to, Session | str):
             to = (to,)
         if isinstance(exclude, Session | str):
             exclude = (exclude,)
-        sessions = self._sessions
         chosen: Iterable[Session]
         if to is None:
-            chosen = tuple(sessions.values())
+            chosen = self._everybody()
         else:
+            sessions = self._sessions
             found = (sessions.get(item) if isinstance(item, str) else item for item in to)
             chosen = [session for session in found if session is not None]
         left_out = {item if isinstance(item, str) else item.token for item in exclude}
+        if left_out:
+            chosen = [session for session in chosen if session.token not in left_out]
+        return self._spread(chosen, encoded, latest)
+
+    def _spread(self, sessions: Iterable[Session], encoded: bytes, latest: str | None) -> int:
         count = 0
         with self.batch():
-            for session in chosen:
-                if left_out and session.token in left_out:
-                    continue
+            for session in sessions:
                 try:
-                    session._post(encoded, timeout=0.0, latest=latest)
+                    session._post(encoded, timeout=None, latest=latest, wait=False)
                 except ConnectionClosed:
                     continue  # it left meanwhile
                 count += 1
@@ -521,34 +436,11 @@ class Server:
         if loop is None or loop.turn_thread == me or me in loop.batches:
             yield
             return
-        held = loop.batches[me] = []
+        held: list[Flushable] = []
+        loop.batches[me] = held
         try:
             yield
         finally:
             del loop.batches[me]
             for link in dict.fromkeys(held):
                 link.flush()
-
-    def _dispatch(self, session: Session, packet: Packet) -> None:
-        received = Received(packet, session)
-        if self.on_message._listeners:
-            self.on_message.fire(session, received)
-        handler = self._handlers.get(packet.action)
-        if handler is not None:
-            # As in guarded(), without its call: this is the fast path.
-            try:
-                handler(session, received)
-            except Exception:
-                log.exception(
-                    "the handler of %r raised an error; the session goes on", packet.action
-                )
-        elif not self.on_message._listeners:
-            self._warn_unhandled(packet.action)
-
-    def _warn_unhandled(self, action: str) -> None:
-        if action not in self._unhandled and len(self._unhandled) < _MAX_UNHANDLED:
-            self._unhandled.add(action)
-            log.warning(
-                "nobody handles packets named '%s'; add @server.on(...) or @server.on_message",
-                escaped(action),
-            )

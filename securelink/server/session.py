@@ -7,9 +7,11 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from ..codec import Packet, encode_packet
+from ..dispatch import STATE
 from ..handshake.server import VerifiedClient
 from ..handshake.wire import Code
-from ..limits import SEND_SECONDS
+from ..limits import REQUEST_SECONDS, SEND_SECONDS
+from ..received import Received
 from ..text import escaped
 from ..transport.channel import Channel
 from ..transport.listener import ServerLink
@@ -17,6 +19,7 @@ from ..transport.loop import Loop
 from ..transport.sockets import shown
 
 if TYPE_CHECKING:
+    from .rooms import Room
     from .server import Server
 
 
@@ -33,10 +36,11 @@ class Session(Channel):
         data: A dict for the application.
         encrypted: False in plaintext mode.
         dialled: The name or address under which the client reached this server.
+        state: The last value that the client gave to `set_state`; None before.
     """
 
     __slots__ = (
-        "_server", "address", "connected_at", "data", "dialled", "encrypted", "fingerprint", "token", "user",
+        "_server", "address", "connected_at", "data", "dialled", "encrypted", "fingerprint", "state", "token", "user",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +56,7 @@ class Session(Channel):
         self.data: dict[str, Any] = {}
         self.encrypted = link.engine.encrypted
         self.dialled = client.dialled
+        self.state: Any = None
 
     def send(
         self,
@@ -81,8 +86,91 @@ class Session(Channel):
             LimitExceeded: The packet is larger than `max_packet`.
             LinkTimeout: The client takes nothing.
         """
+        hook = self._server.before_send
+        if hook is not None:
+            data = hook(self, action, data)
         packet = Packet(action, data, headers, time.time())
         self._post(encode_packet(packet), timeout=timeout, latest=latest)
+
+    def request(
+        self,
+        action: str,
+        data: Any = None,
+        *,
+        headers: dict[str, Any] | None = None,
+        timeout: float = REQUEST_SECONDS,
+    ) -> Any:
+        """
+        Ask this client and wait for its answer. Also in a handler, even of this very session.
+
+        Args:
+            timeout: In seconds.
+
+        Returns:
+            What the client's handler returned.
+
+        Raises:
+            RequestFailed: The client has no handler for it, or its handler failed or refused.
+            ConnectionClosed: The session ended before the answer came.
+            LinkTimeout: No answer in time.
+        """
+        return self._ask(Packet(action, data, headers, time.time()), timeout).data
+
+    def set_state(self, value: Any) -> None:
+        """Give this client a new value of the server's state; one that is still waiting is replaced."""
+        self.send(STATE, value, latest=STATE)
+
+    def ping(self, timeout: float = REQUEST_SECONDS) -> float:
+        """
+        Whether the client is alive: seconds of the round trip.
+
+        Raises:
+            LinkTimeout: No answer in time.
+            ConnectionClosed: The session has ended.
+        """
+        return self._probe(timeout)
+
+    def mute(self) -> None:
+        """From now on nothing that is sent to this client goes out; it is dropped. It may still talk."""
+        self._muted = True
+
+    def unmute(self) -> None:
+        """Send to this client again."""
+        self._muted = False
+
+    @property
+    def muted(self) -> bool:
+        """Whether `mute` is in force."""
+        return self._muted
+
+    def join(self, room: str) -> Room:
+        """Enter a room; see `Rooms.join` for what it raises."""
+        return self._server._rooms.join(self, room)
+
+    def leave(self, room: str) -> bool:
+        """Leave a room; False when it was not there."""
+        return self._server._rooms.leave(self, room)
+
+    @property
+    def rooms(self) -> list[str]:
+        """Names of the rooms that it is in."""
+        return [room.name for room in self._server._rooms.of(self)]
+
+    def info(self) -> dict[str, Any]:
+        """What is known of this client, as a dict of plain values."""
+        return {
+            "token": self.token,
+            "user": self.user,
+            "host": self.address[0],
+            "port": self.address[1],
+            "fingerprint": self.fingerprint,
+            "encrypted": self.encrypted,
+            "connected": self.connected,
+            "connected_at": self.connected_at,
+            "muted": self.muted,
+            "rooms": self.rooms,
+            "unsent": self._unsent,
+        }
 
     def kick(self, reason: str = "") -> None:
         """End this session. What was sent before still goes out; the client sees `reason`. Returns at once."""
@@ -94,7 +182,12 @@ class Session(Channel):
         return self._link is not None
 
     def _handle(self, packet: Packet) -> None:
-        self._server._dispatch(self, packet)
+        if packet.reply_to is not None:
+            return  # a reply that came too late
+        received = Received(packet, self)
+        handlers = self._server._handlers
+        if not handlers.run(self, packet, received, self, received):
+            handlers.warn_unhandled(packet.action, "@server.on(...) or @server.on_message")
 
     def _name(self) -> str:
         user = f" ({escaped(str(self.user))})" if self.user is not None else ""

@@ -282,7 +282,9 @@ class Channel:
 
     # --- outbox ---------------------------------------------------------------------------------------------
 
-    def _post(self, encoded: bytes, *, timeout: float | None, latest: str | None = None) -> None:
+    def _post(
+        self, encoded: bytes, *, timeout: float | None, latest: str | None = None, wait: bool = True
+    ) -> None:
         """
         Queue one encoded packet and see that it is written.
 
@@ -317,7 +319,7 @@ class Channel:
             if self._queued > self._bounds.unsent:
                 self._choke(link)
             return
-        if self._is_crowded(size) and not self._inside_handler():
+        if wait and self._is_crowded(size) and not self._inside_handler():
             self._wait_for_room(size, timeout)
         self._put(encoded, size, latest)
         if loop.batches and (batch := loop.batches.get(me)) is not None:
@@ -513,7 +515,7 @@ class Channel:
         headers = {"error": error} if error is not None else None
         reply = Packet(packet.action, data, headers, time.time(), None, packet.id)
         try:
-            self._post(encode_packet(reply), timeout=0.0)
+            self._post(encode_packet(reply), timeout=None, wait=False)
         except ConnectionClosed:
             pass
 

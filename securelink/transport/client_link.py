@@ -29,7 +29,7 @@ from .channel import Bounds, Channel, Waiting
 from .link import Link
 from .loop import Loop
 
-log = logging.getLogger("securelink")
+log = logging.getLogger("securelink.client")
 
 TICK_SECONDS = 0.05  # how long a client must be left alone before the caretaker reads it
 LINGER_SECONDS = 1.0  # the caretaker stays so long after the last client
@@ -209,7 +209,7 @@ class ClientChannel(Channel):
         *,
         owner: Any,
         where: str,
-        on_packet: Callable[[Received], bool],
+        on_packet: Callable[[Packet, Received], bool],
         want_handlers: Callable[[], bool],
         on_end: Callable[[], None],
     ) -> None:
@@ -256,8 +256,10 @@ class ClientChannel(Channel):
             self._runner = 0
 
     def _handle(self, packet: Packet) -> None:
+        if packet.reply_to is not None:
+            return  # a reply that came too late
         received = Received(packet, self._owner)
-        if not self._on_packet(received):
+        if not self._on_packet(packet, received):
             self._packets.append(received)
             if self._drivers:
                 self._wake_drivers()
@@ -335,7 +337,10 @@ class ClientChannel(Channel):
             left = deadline - time.monotonic()
             if left <= 0:
                 return
-            self.wait(left)
+            if self._inbox:
+                self.run()  # handlers too: the other side may ask back before it answers
+            if not waiting.event.is_set():
+                self.wait(left)
 
     def _crowded_error(self, timeout: float | None) -> LinkTimeout:
         error = super()._crowded_error(timeout)

@@ -34,7 +34,7 @@ from .link import Link
 from .loop import READ, Loop
 from .sockets import is_loopback_host, prepare
 
-log = logging.getLogger("securelink")
+log = logging.getLogger("securelink.server")
 
 ACCEPTS_PER_TURN = 64  # a flood of connections must not keep the leader from those it has
 
@@ -240,6 +240,11 @@ class Listener:
     def addresses(self) -> list[tuple[str, int]]:
         """Where it listens."""
         return [sock.getsockname()[:2] for sock in self._sockets]
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has stopped listening for good."""
+        return self._closed
 
     # By the leader.
 

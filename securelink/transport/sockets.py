@@ -39,6 +39,18 @@ def is_loopback_host(host: str) -> bool:
         return False
 
 
+def local_address() -> str:
+    """This machine's address as others in its network see it; 127.0.0.1 without a network. Sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect(
+                ("192.0.2.1", 9)
+            )  # RFC 5737: nobody has it; connecting UDP only looks up the route
+            return str(sock.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"
+
+
 def prepare(sock: socket.socket) -> None:
     """Non-blocking on every platform (accepted sockets inherit it only on some), and no Nagle delay."""
     sock.setblocking(False)

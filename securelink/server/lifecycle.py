@@ -1,0 +1,276 @@
+"""Starting, driving and stopping a server."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from threading import get_ident
+from types import TracebackType
+from typing import Self
+
+from ..errors import ConfigError
+from ..events import EventHook
+from ..handshake.wire import Code
+from ..limits import CLOSE_SECONDS
+from ..status import make_visible
+from ..transport.channel import Bounds
+from ..transport.listener import Admission, Listener
+from ..transport.loop import Loop, worker_threads
+from ..transport.sockets import listen, local_address
+from .reception import Reception
+from .ticker import Ticker, checked_rate
+
+log = logging.getLogger("securelink.server")
+
+
+class Lifecycle:
+    """
+    Base of `Server`: everything about running it. What is said to whom is in `server.py`.
+
+    Args:
+        host, port: Where to listen.
+        workers, overlap: Of the loop.
+        tick_rate: Of `on_tick`, or None.
+        backlog: Of the listening socket.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        workers: int,
+        overlap: bool,
+        tick_rate: float | None,
+        backlog: int,
+    ) -> None:
+        self.host = host
+        self.port = port
+        self._workers = workers
+        self._overlap = overlap
+        self._backlog = backlog
+        self._rate = checked_rate(tick_rate)
+        self._bounds = Bounds()
+        self._state_lock = threading.Lock()  # guards starting and stopping
+        self._loop: Loop | None = None
+        self._listener: Listener | None = None
+        self._ticker: Ticker | None = None
+        self._paused = False
+        self._stopped = threading.Event()
+        self._stopped.set()
+
+    # What `Server` adds.
+
+    on_tick: EventHook
+    on_start: EventHook
+    on_stop: EventHook
+
+    def _admission(self) -> Admission:
+        """The settings of a start; loads the key."""
+        raise NotImplementedError
+
+    def _reception(self) -> Reception:
+        raise NotImplementedError
+
+    def _announce(self) -> None:
+        raise NotImplementedError
+
+    # --- starting and stopping ------------------------------------------------------------------------
+
+    def start(self) -> Self:
+        """
+        Listen, in the background. Returns when clients can connect.
+
+        Raises:
+            ConfigError: It is started already.
+            ConnectFailed: The port is in use, or the address is not of this machine.
+            KeyFileError: The key cannot be used as it is.
+        """
+        return self._start(manual=False)
+
+    def _start(self, *, manual: bool) -> Self:
+        make_visible()
+        with self._state_lock:
+            if self._loop is not None:
+                raise ConfigError(
+                    "the server is running", hint="call stop() before you start again"
+                )
+            admission = self._admission()
+            sock = listen(self.host, self.port, self._backlog)
+            loop = Loop(
+                f"server-{sock.getsockname()[1]}",
+                workers=self._workers,
+                overlap=self._overlap,
+                manual=manual,
+            )
+            listener = Listener(loop, [sock], admission, self._reception())
+            ticker = Ticker(loop, self.on_tick, self._rate)
+            self._loop, self._listener, self._ticker = loop, listener, ticker
+            self._stopped.clear()
+            loop.call(listener.start)
+            if self._paused:
+                loop.call(lambda: listener.set_paused(True))
+            loop.call(ticker.start)
+            self._announce()
+            loop.start()
+        self.on_start.fire()
+        return self
+
+    def serve_forever(self) -> None:
+        """`start()`, unless it was, and wait until the server is stopped or Ctrl-C is pressed."""
+        if self._loop is None:
+            self.start()
+        try:
+            # Slices: a wait without end would keep Ctrl-C from being seen on some platforms.
+            while not self._stopped.wait(0.5):
+                pass
+        except KeyboardInterrupt:
+            log.info("interrupted; shutting down")
+        finally:
+            self.stop()
+
+    def update(self) -> None:
+        """
+        One turn in the caller's thread, for game loops: read, call handlers, write; never waits.
+
+        The first call starts the server. Handlers then run only inside `update()`.
+        """
+        if self._loop is None:
+            self._start(manual=True)
+        loop = self._loop
+        assert loop is not None
+        if not loop.manual:
+            raise ConfigError(
+                "update() drives a server that start() has not started",
+                hint="use one of the two",
+            )
+        loop.turn()
+        self.on_tick.fire()
+
+    def stop(self, timeout: float = CLOSE_SECONDS) -> bool:
+        """
+        End all sessions and stop. May be called again, from any thread, and before `start()`.
+
+        Clients are told; what was sent before goes out. In a handler it only asks, and returns at once.
+
+        Args:
+            timeout: Seconds to wait for clients and handlers.
+
+        Returns:
+            True when everything has ended, False when a handler still runs.
+        """
+        with self._state_lock:
+            loop, listener = self._loop, self._listener
+        if loop is None or listener is None:
+            return True
+        loop.call(lambda: self._begin_stop(loop, listener, time.monotonic() + timeout))
+        if loop.manual:
+            return self._stop_manually(loop, timeout)
+        if get_ident() in worker_threads:
+            return False
+        self._stopped.wait(timeout + 1.0)
+        return loop.join(timeout)
+
+    def _stop_manually(self, loop: Loop, timeout: float) -> bool:
+        deadline = time.monotonic() + timeout + 1.0
+        if loop.turn_thread == get_ident():
+            return False  # inside update(): the next calls of update() finish it
+        while not self._stopped.is_set() and time.monotonic() < deadline:
+            loop.turn()
+            time.sleep(0.005)
+        return loop.join(1.0)
+
+    def _begin_stop(self, loop: Loop, listener: Listener, deadline: float) -> None:
+        """By the leader: no new connections, CLOSE to all, then wait until all are gone."""
+        if listener.closed:
+            return  # somebody else stops it already
+        log.info("Status: Starting Shutdown")
+        listener.close()
+        for link in tuple(listener.links):
+            if link.channel is None:
+                link.lost()
+            else:
+                link.channel._end(Code.SHUTDOWN)
+        self._continue_stop(loop, listener, deadline)
+
+    def _continue_stop(self, loop: Loop, listener: Listener, deadline: float) -> None:
+        if (listener.links or not loop.idle) and time.monotonic() < deadline:
+            loop.call_later(0.01, lambda: self._continue_stop(loop, listener, deadline))
+            return
+        loop.stop(lambda: self._finish_stop(loop, listener))
+
+    def _finish_stop(self, loop: Loop, listener: Listener) -> None:
+        for link in tuple(listener.links):
+            link.lost()
+        with self._state_lock:
+            if self._loop is loop:
+                self._loop = self._listener = self._ticker = None
+        log.info("Status: Shutdown")
+        self.on_stop.fire()
+        self._stopped.set()
+
+    def pause(self) -> None:
+        """Accept no new connections; they wait in the system's backlog. Sessions go on. Also before `start`."""
+        self._set_paused(True)
+
+    def resume(self) -> None:
+        """Accept connections again."""
+        self._set_paused(False)
+
+    def _set_paused(self, paused: bool) -> None:
+        self._paused = paused
+        loop, listener = self._loop, self._listener
+        if loop is not None and listener is not None:
+            loop.call(lambda: listener.set_paused(paused))
+
+    @property
+    def paused(self) -> bool:
+        """Whether new connections wait."""
+        return self._paused
+
+    @property
+    def tick_rate(self) -> float | None:
+        """How often a second `on_tick` fires; None: never. May be set while it runs."""
+        return self._rate
+
+    @tick_rate.setter
+    def tick_rate(self, rate: float | None) -> None:
+        self._rate = checked_rate(rate)
+        if self._ticker is not None:
+            self._ticker.set_rate(self._rate)
+
+    @property
+    def running(self) -> bool:
+        """Whether it listens."""
+        return self._loop is not None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """(host, port) that it listens on; the port is the real one when 0 was asked for."""
+        listener = self._listener
+        if listener is None or listener.closed:
+            return (self.host, self.port)
+        return (self.host, listener.addresses[0][1])
+
+    @property
+    def lan_address(self) -> str:
+        """This machine's address in its network, for telling friends; 127.0.0.1 without a network."""
+        return self.host or local_address()
+
+    @property
+    def threads(self) -> list[str]:
+        """Names of the server's threads."""
+        loop = self._loop
+        return loop.thread_names() if loop is not None else []
+
+    def __enter__(self) -> Self:
+        return self if self._loop is not None else self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
