@@ -9,7 +9,7 @@ from ..handshake.wire import Mode
 from ..transport.sockets import shown
 from ..trust import KnownServers
 
-log = logging.getLogger("securelink")
+log = logging.getLogger("securelink.client")
 
 
 class Belief:

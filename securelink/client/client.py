@@ -9,9 +9,11 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from ..codec import Packet, decode_packets, encode_packet, encode_value
+from ..collect import CaughtErrors
+from ..dispatch import STATE, Handlers
 from ..errors import (
     CodecError,
     ConfigError,
@@ -20,7 +22,7 @@ from ..errors import (
     LinkTimeout,
     SecureLinkError,
 )
-from ..events import EventHook, guarded
+from ..events import EventHook
 from ..handshake.client import VerifiedServer
 from ..handshake.messages import Wanted, Welcome
 from ..handshake.wire import Code, Mode
@@ -31,6 +33,7 @@ from ..limits import (
     CONNECT_SECONDS,
     MAX_FRAME_BODY,
     MAX_NAME,
+    REQUEST_SECONDS,
     SEND_SECONDS,
 )
 from ..modes import encryption_mode
@@ -48,9 +51,8 @@ from ..transport.sockets import connect, is_loopback, shown
 from ..trust import KnownServers
 from .belief import Belief
 
-log = logging.getLogger("securelink")
+log = logging.getLogger("securelink.client")
 
-Handler = TypeVar("Handler", bound=Callable[..., Any])
 Credentials = Any  # a MessagePack value, or a function of (binding, fingerprint) that gives one
 _RETRY_FIRST = 0.05  # seconds; doubles up to _RETRY_MOST, with jitter
 _RETRY_MOST = 2.0
@@ -83,6 +85,10 @@ class Client:
         version: Its version, compared likewise.
         max_packet: The largest packet limit that a server may announce, in bytes.
         passphrase: Of the client's private key.
+
+    Attributes:
+        server_state: The last value that the server gave to `set_state`; None before.
+        before_send: None, or f(action, data) that gives the data to send instead.
 
     Packets whose name has a handler (`on`) go to it, all others to `receive`, `poll` and iteration. Handlers run in
     the thread that waits in one of these, else in a background thread. All methods may be called from any thread.
@@ -141,14 +147,20 @@ class Client:
             self._identity, _ = load_or_create(keys, "client", passphrase)
         known = KnownServers(known_servers or folder / "known_servers")
         self._belief = Belief(host, port, pin, trust, known)
-        self._handlers: dict[str, Callable[..., Any]] = {}
+        self._handlers = Handlers()
+        self._handlers.bind_reserved(STATE, self._take_state)
+        self.before_send: Callable[[str, Any], Any] | None = None
+        self.server_state: Any = None
+        self._awaited: dict[str, list[Received]] = {}
         self._channel: ClientChannel | None = None
         self._welcome: Welcome | None = None
         self._server_fingerprint: str | None = None
         self._encrypted = False
-        self.on_connect = EventHook("on_connect")
-        self.on_disconnect = EventHook("on_disconnect")
-        self.on_message = EventHook("on_message")
+        caught = self._handlers.caught.add
+        self.on_connect = EventHook("on_connect", caught)
+        self.on_disconnect = EventHook("on_disconnect", caught)
+        self.on_message = self._handlers.on_message
+        self.on_state = EventHook("on_state", caught)
 
     # --- connecting ---------------------------------------------------------------------------------------
 
@@ -260,7 +272,7 @@ class Client:
             owner=self,
             where=self._where,
             on_packet=self._on_packet,
-            want_handlers=lambda: bool(self._handlers or self.on_message.listeners),
+            want_handlers=self._wants_background,
             on_end=self._ended,
         )
         channel._numbering = engine.numbering
@@ -304,8 +316,81 @@ class Client:
             LimitExceeded: The packet is larger than the server's `max_packet`.
             LinkTimeout: The server takes nothing.
         """
+        if self.before_send is not None:
+            data = self.before_send(action, data)
         packet = Packet(action, data, headers, time.time())
         self._need_channel()._post(encode_packet(packet), timeout=timeout, latest=latest)
+
+    def request(
+        self,
+        action: str,
+        data: Any = None,
+        *,
+        headers: dict[str, Any] | None = None,
+        timeout: float = REQUEST_SECONDS,
+    ) -> Any:
+        """
+        Ask the server and wait for its answer. Also in a handler.
+
+        Args:
+            timeout: In seconds.
+
+        Returns:
+            What the server's handler returned.
+
+        Raises:
+            RequestFailed: The server has no handler for it, or its handler failed or refused.
+            ConnectionClosed: The session ended before the answer came.
+            LinkTimeout: No answer in time.
+        """
+        packet = Packet(action, data, headers, time.time())
+        return self._need_channel()._ask(packet, timeout).data
+
+    def set_state(self, value: Any) -> None:
+        """Give the server a new value of this client's state; one that is still waiting is replaced."""
+        self.send(STATE, value, latest=STATE)
+
+    def _take_state(self, packet: Received) -> None:
+        self.server_state = packet.data
+        self.on_state.fire(packet.data)
+
+    def ping(self, timeout: float = REQUEST_SECONDS) -> float:
+        """
+        Whether the server answers: seconds of the round trip.
+
+        Raises:
+            LinkTimeout: No answer in time.
+            ConnectionClosed: The session has ended.
+        """
+        return self._need_channel()._probe(timeout)
+
+    def wait_for(self, action: str, timeout: float) -> Received:
+        """
+        Wait for a packet of one name; others go where they always go.
+
+        Raises:
+            LinkTimeout: None came in `timeout` seconds.
+            ConnectionClosed: The session ended before.
+        """
+        found: list[Received] = []
+        channel = self._need_channel()
+        deadline = time.monotonic() + timeout
+        self._awaited[action] = found
+        try:
+            while not found:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise LinkTimeout(f"no packet named {action!r} within {timeout:g} s")
+                if channel._inbox:
+                    channel.run()
+                    if found:
+                        break
+                if channel._ended and not channel._inbox:
+                    raise self._closed_error(channel)
+                channel.wait(left)
+        finally:
+            self._awaited.pop(action, None)
+        return found[0]
 
     def receive(self, timeout: float | None = None) -> Received | None:
         """
@@ -375,28 +460,52 @@ class Client:
             assert packet is not None
             yield packet
 
-    def on(self, action: str) -> Callable[[Handler], Handler]:
+    def on(self, action: str, handler: Callable[..., Any] | None = None) -> Any:
         """
         Bind a handler to the packets of one name: `f(packet)`. A later one replaces an earlier.
 
             @client.on("said")
             def said(packet): print(packet.data)
+
+        What it returns answers a `request()` of the server. An object with a method `run(packet)` may be bound too.
+
+        Raises:
+            ConfigError: The name begins with "~", or the handler cannot be called.
         """
+        return self._handlers.on(action, handler)
 
-        def bind(handler: Handler) -> Handler:
-            self._handlers[action] = handler
-            return handler
+    def off(self, action: str) -> bool:
+        """Remove the handler of an action; False when there was none."""
+        return self._handlers.off(action)
 
-        return bind
+    @property
+    def after_receive(self) -> Callable[[Received], Any] | None:
+        """A hook: f(packet) gives the data that handlers see instead of `packet.data`."""
+        return self._handlers.after_receive
 
-    def _on_packet(self, received: Received) -> bool:
-        if self.on_message._listeners:
-            self.on_message.fire(received)
-        handler = self._handlers.get(received.action)
-        if handler is None:
-            return bool(self.on_message._listeners)
-        guarded(repr(received.action), handler, received)
-        return True
+    @after_receive.setter
+    def after_receive(self, hook: Callable[[Received], Any] | None) -> None:
+        self._handlers.after_receive = hook
+
+    @property
+    def caught(self) -> CaughtErrors:
+        """What handlers and listeners raised, until it is taken."""
+        return self._handlers.caught
+
+    def _wants_background(self) -> bool:
+        return self._handlers.any or bool(self.on_state.listeners)
+
+    def _on_packet(self, packet: Packet, received: Received) -> bool:
+        found = self._awaited.get(packet.action)
+        if found is not None and not found:
+            found.append(received)
+            return True
+        return self._handlers.run(self, packet, received, received)
+
+    def _answer(self, packet: Packet, data: Any = None, error: str | None = None) -> None:
+        channel = self._channel
+        if channel is not None:
+            channel._answer(packet, data, error)
 
     # --- the end -------------------------------------------------------------------------------------------------
 
