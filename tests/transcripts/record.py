@@ -1,0 +1,164 @@
+"""
+Make the recordings anew:  python tests/transcripts/record.py
+
+Needed only when the wire changes, and then the version byte or the changelog has to change as well. The RSA keys are
+made for the recording and thrown away: a recording holds their public halves and the signatures they made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from securelink import crypto
+from securelink.codec import Packet, encode_packet, encode_value
+from securelink.handshake.wire import Code
+from securelink.keys import Identity
+from transcripts import FOLDER, NAMES, Actor, Role
+
+TOKEN = "5d2b1a36f3b8441c9c4fd09a3cbe0f11"
+PING = "0001020304050607"
+
+
+def packet(action: str, data: Any, **fields: Any) -> str:
+    """One encoded packet, in hex."""
+    return encode_packet(Packet(action, data, **fields)).hex()
+
+
+HANDSHAKE: list[tuple[Role, list[Any]]] = [
+    ("client", ["hello"]),
+    ("server", ["answer"]),
+    ("client", ["authenticate"]),
+]
+SESSION: list[tuple[Role, list[Any]]] = [
+    ("server", ["welcome"]),
+    ("client", ["packets", packet("say", "hello"), packet("move", {"x": 1, "y": -2.5})]),
+    ("server", ["packets", packet("said", "hello", headers={"by": "ann"}, created=1.5)]),
+    ("client", ["ack"]),
+    ("client", ["control", "PING", PING]),
+    ("server", ["control", "PONG", PING]),
+    ("client", ["packets", packet("where", None, id=1)]),
+    ("server", ["packets", packet("here", [1, 2, b"\x00\xff"], reply_to=1)]),
+]
+UPDATES: list[tuple[Role, list[Any]]] = [
+    ("client", ["update"]),
+    ("client", ["packets", packet("after", "our update")]),
+    ("server", ["update"]),
+    ("server", ["packets", packet("after", "both updates")]),
+]
+END: list[tuple[Role, list[Any]]] = [
+    ("client", ["close", Code.NORMAL, ""]),
+    ("server", ["close", Code.NORMAL, "see you"]),
+]
+REFUSAL: list[tuple[Role, list[Any]]] = [("server", ["refuse", Code.REFUSED, "not today"])]
+
+
+def settings(name: str) -> dict[str, Any]:
+    """What both sides of a recording want."""
+    encrypted = name != "plaintext"
+    return {
+        "about": f"A session, {name.replace('_', ', ', 1).replace('_', ' ')}. Made by record.py.",
+        "client": {
+            "mode": "required" if encrypted else "optional",
+            "dialled": "play.example",
+            "application": "chat",
+            "version": "1.2",
+            "credentials": encode_value({"user": "ann", "password": "correct horse"}).hex(),
+        },
+        "server": {
+            "mode": "optional" if encrypted else "off",
+            "wanted": 1 if encrypted else 0,
+            "token": TOKEN,
+            "max_packet": 2 * 1024 * 1024,
+            "heartbeat": 20.0,
+        },
+    }
+
+
+def record(name: str) -> dict[str, Any]:
+    """Run a session and write down all that went over the link, and what was drawn at random."""
+    recording = settings(name)
+    encrypted = name != "plaintext"
+    steps = HANDSHAKE + (
+        REFUSAL if name == "encrypted_refused" else SESSION + UPDATES * encrypted + END
+    )
+    identities: dict[Role, Identity | None] = {"client": None, "server": None}
+    if encrypted:
+        identities["server"] = Identity.generate(2048)
+    if name == "encrypted_client_key":
+        identities["client"] = Identity.generate(2048)
+    actors: dict[Role, Actor] = {}
+    for role, identity in identities.items():
+        own = recording[role]
+        own["key"] = identity.public.spki.hex() if identity else None
+        own["signature"] = None
+        own["random"] = []
+        actors[role] = Actor(role, recording, identity, drawing(own["random"]))
+    recording["kem"], recording["secrets"], recording["steps"] = None, None, []
+    for role, do in steps:
+        with recording_crypto(recording, role):
+            sent = actors[role].act(do)
+        if do[0] == "authenticate" and encrypted:
+            recording["secrets"] = secrets_of(actors["client"])
+        recording["steps"].append({"role": role, "do": do, "bytes": sent.hex()})
+        actors["server" if role == "client" else "client"].take(sent)
+    return recording
+
+
+def drawing(values: list[str]) -> crypto.Random:
+    """The system's random source; what it gives is noted."""
+
+    def draw(size: int) -> bytes:
+        value = os.urandom(size)
+        values.append(value.hex())
+        return value
+
+    return draw
+
+
+def recording_crypto(recording: dict[str, Any], role: Role) -> Any:
+    """Note what the crypto library draws by itself."""
+    sign, encapsulate = crypto.pss_sign, crypto.mlkem_encapsulate
+
+    def noted_sign(key: crypto.RSAPrivateKey, message: bytes) -> bytes:
+        signature = sign(key, message)
+        recording[role]["signature"] = signature.hex()
+        return signature
+
+    def noted_encapsulate(key: bytes) -> tuple[bytes, bytes]:
+        secret, ciphertext = encapsulate(key)
+        recording["kem"] = {"secret": secret.hex(), "ciphertext": ciphertext.hex()}
+        return secret, ciphertext
+
+    return mock.patch.multiple(crypto, pss_sign=noted_sign, mlkem_encapsulate=noted_encapsulate)
+
+
+def secrets_of(client: Actor) -> dict[str, str]:
+    """The secrets of one thrown-away session, for a reader that computes them again."""
+    handshake = client.engine._handshake  # type: ignore[attr-defined]
+    early, late = handshake.handshake_secrets, handshake.application_secrets
+    return {
+        "client_handshake": early.client.hex(),
+        "server_handshake": early.server.hex(),
+        "client_application": late.client.hex(),
+        "server_application": late.server.hex(),
+        "binding": late.binding.hex(),
+    }
+
+
+def main() -> None:
+    """Write every recording."""
+    for name in NAMES:
+        path = FOLDER / f"{name}.json"
+        path.write_text(json.dumps(record(name), indent=1) + "\n")
+        print(path)
+
+
+if __name__ == "__main__":
+    main()
