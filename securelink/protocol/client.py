@@ -9,7 +9,7 @@ from .. import crypto
 from ..errors import HandshakeError, PeerIncompatible, ProtocolError, Refused
 from ..handshake.client import ClientHandshake
 from ..handshake.messages import Welcome
-from ..handshake.wire import Code, Kind, Mode, code_text
+from ..handshake.wire import CODE_TEXT, Code, Kind, Mode, code_text
 from ..keys import Identity
 from ..records import Opener, PlainReceiver, PlainSender, Sealer
 from .engine import Engine
@@ -19,19 +19,25 @@ from .states import State
 
 def refusal(code: int, text: str) -> HandshakeError:
     """The error for a CLOSE or ALERT that ended the handshake; `text` is escaped peer text."""
+    known = code in CODE_TEXT
+    hint = _REFUSAL_HINTS.get(code, "") if known else "this side may be older: update securelink"
+    text = text or code_text(code)
     if code in (Code.VERSION, Code.ENCRYPTION_REQUIRED, Code.ENCRYPTION_OFF, Code.APPLICATION):
-        hint = _REFUSAL_HINTS.get(code, "")
-        return PeerIncompatible(text or code_text(code), code=code, hint=hint)
+        return PeerIncompatible(text, code=code, hint=hint)
     if code == Code.NORMAL or code >= Code.REFUSED:
-        return Refused(text or code_text(code), code=code, hint=_REFUSAL_HINTS.get(code, ""))
-    return HandshakeError(text or code_text(code), code=code, hint=_REFUSAL_HINTS.get(code, ""))
+        return Refused(text, code=code, hint=hint)
+    return HandshakeError(text, code=code, hint=hint)
 
 
 _REFUSAL_HINTS: dict[int, str] = {
+    Code.PROTOCOL: "connect again; if it happens again, check that both sides run the same version of securelink",
     Code.VERSION: "update securelink on the older side",
     Code.ENCRYPTION_REQUIRED: "connect with encryption='required' (the default)",
     Code.ENCRYPTION_OFF: "only encryption='off' or 'optional' can reach it; anyone on the path could then read",
     Code.BUSY: "try again later",
+    Code.TIMEOUT: "try again; if it happens again, the server or the network is overloaded",
+    Code.INTERNAL: "the log of the other side says more",
+    Code.APPLICATION: "use the same application and version on both sides",
     Code.CLIENT_KEY_REQUIRED: "make a key with 'securelink keys create --name client' and pass keys=",
     Code.CLIENT_KEY_UNKNOWN: "its operator can run 'securelink keys authorize' with this client's public key",
 }
@@ -98,7 +104,9 @@ class ClientEngine(Engine):
             and not self._frames.pending
             and data[0] not in (Kind.SERVER_HELLO, Kind.ALERT)
         ):
-            error = ProtocolError("the other side is not a securelink server; is the port right?")
+            error = ProtocolError(
+                "the other side is not a securelink server", hint="check host and port"
+            )
             return [self._fail(error)]
         return super().receive_data(data)
 

@@ -92,7 +92,7 @@ def connect(host: str, port: int, timeout: float) -> socket.socket:
             return sock
     if failure is None or isinstance(failure, TimeoutError):
         raise LinkTimeout(
-            f"{where} did not answer within {timeout:g} s",
+            f"{where} did not answer within {timeout:.3g} s",
             hint="check host and port, and that no firewall is between",
         ) from failure
     raise ConnectFailed(
@@ -120,6 +120,8 @@ def listen(host: str, port: int, backlog: int) -> socket.socket:
         ConnectFailed: Port in use, address not of this machine, no permission.
     """
     where = shown(host or "*", port)
+    if not 0 <= port <= 65535:
+        raise ConnectFailed(f"{port} is no TCP port", hint="use 0 to 65535")
     try:
         if not host and socket.has_dualstack_ipv6():
             sock = socket.create_server(
@@ -128,8 +130,11 @@ def listen(host: str, port: int, backlog: int) -> socket.socket:
         else:
             family = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM)[0][0]  # noqa: S104
             sock = socket.create_server((host, port), family=family, backlog=backlog)
-    except OverflowError:
-        raise ConnectFailed(f"{port} is no TCP port", hint="use 0 to 65535") from None
+    except (socket.gaierror, UnicodeError):
+        raise ConnectFailed(
+            f"cannot listen on {where}: the name is not known here",
+            hint="give an address of this machine, or leave host= out to listen on all",
+        ) from None
     except OSError as error:
         hint = {
             errno.EADDRINUSE: "another program has this port; stop it, or choose another port",
