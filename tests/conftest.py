@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from helpers import nothing_left
 
 from securelink.keys import Identity
 
@@ -40,3 +42,13 @@ def failing() -> Callable[[int], Callable[..., NoReturn]]:
         return fail
 
     return build
+
+
+@pytest.fixture
+def tidy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> Iterator[None]:
+    """The test runs in a folder of its own; no thread, socket or open file is left, and no secret in the log."""
+    monkeypatch.chdir(tmp_path)
+    with nothing_left(monkeypatch, caplog):
+        yield

@@ -1,0 +1,352 @@
+"""What the tests of faults share: a neighbour who must notice nothing, hostile peers, a look for leaks."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any, Self, TypeVar
+
+import pytest
+
+from securelink import Client, Identity, SecureLinkError, Server, crypto
+from securelink.handshake.client import VerifiedServer
+from securelink.handshake.wire import Content, Kind, Mode
+from securelink.limits import MAX_FRAME_BODY
+from securelink.protocol import (
+    Alerted,
+    ClientEngine,
+    Closed,
+    Ended,
+    Event,
+    Failed,
+    Opened,
+    PlaintextChosen,
+    ServerVerified,
+)
+
+WAIT = 5.0  # seconds after which a test fails instead of hanging
+SOON = 1.0  # seconds that something quick may take on a busy machine
+
+Error = TypeVar("Error", bound=BaseException)
+
+
+def until(condition: Callable[[], object], seconds: float = WAIT) -> None:
+    """Wait until a condition holds; fail when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "this did not happen in time"
+        time.sleep(0.005)
+
+
+# --- secrets: what no log record and no error may hold ---------------------------------------------
+
+
+class Secrets:
+    """Collects what must stay secret while a test runs, in every spelling that a log line could have."""
+
+    def __init__(self) -> None:
+        self._spellings: set[str] = set()
+
+    def clear(self) -> None:
+        """Forget them: a new test begins."""
+        self._spellings.clear()
+
+    def add(self, secret: str | bytes) -> None:
+        """A join token, a password, a key."""
+        if isinstance(secret, str):
+            self._spellings.add(secret)
+        else:
+            self._spellings |= {secret.hex(), repr(secret)[2:-1], str(int.from_bytes(secret))}
+
+    def check(self, text: str) -> None:
+        """Fail if the text holds one of them."""
+        for spelling in self._spellings:
+            assert spelling not in text, "a secret was written down"
+
+
+secrets = Secrets()
+
+
+def failure(kind: type[Error], call: Callable[[], object], says: str, hint: str = "") -> Error:
+    """
+    The error that a call ends with: of exactly this class, with this text and this hint in it.
+
+    Args:
+        kind: Its class; a subclass will not do.
+        says: A regular expression that its message must match somewhere.
+        hint: One that its hint must match; "" for an error that has none.
+    """
+    with pytest.raises(kind) as caught:
+        call()
+    error = caught.value
+    assert type(error) is kind
+    secrets.check("".join(traceback.format_exception(error)) + repr(error))
+    if isinstance(error, SecureLinkError):
+        assert re.search(says, error.message), error.message
+        assert re.search(hint, error.hint), error.hint
+        assert bool(hint) == bool(error.hint), error.hint
+    return error
+
+
+# --- nothing is left ---------------------------------------------------------------------------------
+
+
+def open_descriptors() -> int:
+    """How many files and sockets this process has open."""
+    return len(os.listdir("/proc/self/fd"))
+
+
+@contextlib.contextmanager
+def nothing_left(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> Iterator[None]:
+    """Fail unless every thread, socket and open file of the block is gone after it, and no secret was logged."""
+    monkeypatch.setattr("securelink.transport.client_link.LINGER_SECONDS", 0.0)
+    monkeypatch.setattr(crypto, "hkdf_expand_label", _recorded(crypto.hkdf_expand_label))
+    caplog.set_level(logging.DEBUG, logger="securelink")
+    secrets.clear()
+    threads, descriptors = set(threading.enumerate()), open_descriptors()
+    yield
+    until(lambda: set(threading.enumerate()) <= threads)
+    until(lambda: open_descriptors() <= descriptors)
+    secrets.check(caplog.text)
+
+
+def _recorded(derive: Callable[..., bytes]) -> Callable[..., bytes]:
+    """A key-schedule function whose results are remembered as secrets."""
+
+    def recorded(*arguments: Any, **options: Any) -> bytes:
+        derived = derive(*arguments, **options)
+        secrets.add(derived)
+        return derived
+
+    return recorded
+
+
+# --- a server, and a neighbour -----------------------------------------------------------------------
+
+
+class Scene:
+    """
+    A server that echoes, and a session that looks on while something goes wrong elsewhere.
+
+    Attributes:
+        server: Listens on a port of its own.
+        neighbour: A client that was connected before, and must still be at the end.
+    """
+
+    def __init__(self, server: Server, neighbour: Client) -> None:
+        self.server = server
+        self.neighbour = neighbour
+        self._token = neighbour.token
+
+    @property
+    def port(self) -> int:
+        """Where the server listens."""
+        return self.server.address[1]
+
+    def client(self, **options: Any) -> Client:
+        """A client of this server that trusts it, not connected."""
+        if "trust" not in options and self.server.fingerprint is not None:
+            options.setdefault("pin", self.server.fingerprint)
+        return Client("127.0.0.1", self.port, **options)
+
+    def check_neighbour(self) -> None:
+        """The neighbour's session is the same as ever, and answers quickly."""
+        began = time.monotonic()
+        assert echo(self.neighbour, "still here")
+        assert time.monotonic() - began < SOON
+        assert self.neighbour.token == self._token
+
+    def alone(self) -> bool:
+        """Whether the neighbour's is the only session, and its connection the only one."""
+        listener = self.server._listener
+        assert listener is not None
+        return len(self.server.sessions) == 1 and len(listener.links) == 1
+
+
+def echo(client: Client, data: Any) -> bool:
+    """Whether the server sends this back."""
+    client.send("echo", data)
+    packet = client.receive(WAIT)
+    return packet is not None and packet.action == "echo" and bool(packet.data == data)
+
+
+@contextlib.contextmanager
+def scene(
+    identity: Identity, *, neighbour: dict[str, Any] | None = None, **options: Any
+) -> Iterator[Scene]:
+    """
+    Start a server with a neighbour; at the end see that the neighbour has noticed nothing.
+
+    Args:
+        identity: Of the server.
+        neighbour: More options of the neighbour's client.
+        options: Of the server.
+    """
+    server = Server("127.0.0.1", 0, keys=identity, **options)
+
+    server.on("echo", lambda session, packet: session.send("echo", packet.data))
+    with server:
+        wanted = {"encryption": options.get("encryption", "required"), **(neighbour or {})}
+        if wanted["encryption"] != "off":
+            wanted.setdefault("pin", server.fingerprint)
+        with Client("127.0.0.1", server.address[1], **wanted) as other:
+            stage = Scene(server, other)
+            yield stage
+            stage.check_neighbour()
+        # A server that has to wait for somebody here would have kept a connection for too long.
+        assert server.stop(timeout=SOON)
+
+
+# --- a client that breaks the rules ------------------------------------------------------------------
+
+
+class Hostile:
+    """
+    A client that speaks the protocol by hand: an engine and a blocking socket.
+
+    Args:
+        port: Of the server, on this machine.
+        mode: Its encryption policy.
+        auth: Other arguments of `ClientEngine.authenticate`.
+    """
+
+    def __init__(self, port: int, mode: Mode = Mode.REQUIRED, **auth: Any) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=WAIT)
+        self.engine = ClientEngine(mode, clock=time.monotonic, max_packet=MAX_FRAME_BODY)
+        self.server: VerifiedServer | None = None
+        self.events: list[Event] = []
+        self._auth = {
+            "identity": None, "dialled": "127.0.0.1", "application": "", "version": "",
+            "credentials": b"\xc0", **auth,
+        }  # fmt: skip
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.sock.close()
+
+    def hello(self) -> None:
+        """Send CLIENT_HELLO and wait for the server's proof (or its choice of plaintext)."""
+        self.flush()
+        self.read_until(ServerVerified, PlaintextChosen)
+
+    def open(self) -> Self:
+        """The whole handshake."""
+        self.hello()
+        self.engine.authenticate(**self._auth)
+        self.flush()
+        self.read_until(Opened)
+        return self
+
+    def flush(self) -> None:
+        """Send what the engine wants sent."""
+        self.sock.sendall(self.engine.data_to_send())
+
+    def seal(self, content: Content, body: bytes = b"") -> bytes:
+        """The frame of a record; the session is open."""
+        assert self.engine.sender is not None
+        return self.engine.sender.records.seal(bytes((content,)) + body)
+
+    def send(self, content: Content, body: bytes = b"") -> None:
+        """Send one record of any content."""
+        self.sock.sendall(self.seal(content, body))
+
+    def read_until(self, *kinds: type[Event]) -> Event:
+        """The next event of one of these kinds; failing that, whatever ended the stream."""
+        while True:
+            for index, event in enumerate(self.events):
+                if isinstance(event, (*kinds, Alerted, Closed, Ended, Failed)):
+                    del self.events[: index + 1]
+                    return event
+            self.events.clear()
+            try:
+                data = self.sock.recv(65536)
+            except ConnectionError:
+                data = b""
+            self.events += [
+                item
+                for item in self.engine.receive_data(data)
+                if not isinstance(item, bytes | memoryview)
+            ]
+
+    def ending(self) -> tuple[int, str]:
+        """Code and text of the CLOSE or ALERT by which the server ends this; (-1, "") for a mere end of stream."""
+        event = self.read_until(Closed)
+        match event:
+            case Closed(code, text):
+                return code, text
+            case Alerted(code):
+                return code, ""
+            case Ended():
+                return -1, ""
+        raise AssertionError(f"{event} instead of an end")
+
+
+def end_of_stream(sock: socket.socket) -> bytes:
+    """All that comes until the peer closes the connection."""
+    data = b""
+    with contextlib.suppress(ConnectionError):
+        while chunk := sock.recv(65536):
+            data += chunk
+    return data
+
+
+# --- a server that breaks the rules --------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def answering(behave: Callable[[socket.socket], object], times: int = 1) -> Iterator[int]:
+    """
+    A port on which something else than our server answers.
+
+    Args:
+        behave: Called with each connection, which is closed afterwards. It may raise `OSError`.
+        times: How many connections it takes.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(WAIT)
+
+        def serve() -> None:
+            for _ in range(times):
+                sock, _ = listening.accept()
+                sock.settimeout(WAIT)
+                with sock, contextlib.suppress(OSError):
+                    behave(sock)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+        thread.join(WAIT)
+        assert not thread.is_alive()
+
+
+def read_frame(sock: socket.socket) -> bytes:
+    """One frame, header included."""
+    header = read_exactly(sock, 4)
+    return header + read_exactly(sock, int.from_bytes(header[1:]))
+
+
+def read_exactly(sock: socket.socket, size: int) -> bytes:
+    """So many bytes; raises `ConnectionError` at the end of the stream."""
+    data = b""
+    while len(data) < size:
+        chunk = sock.recv(size - len(data))
+        if not chunk:
+            raise ConnectionError("the stream ended")
+        data += chunk
+    return data
+
+
+def frame(kind: Kind, body: bytes) -> bytes:
+    """A frame, whatever its body."""
+    return bytes((kind,)) + len(body).to_bytes(3) + body
