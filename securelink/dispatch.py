@@ -79,10 +79,8 @@ class Handlers:
 
     @property
     def any(self) -> bool:
-        """Whether the application has anything that packets go to by themselves."""
-        return bool(self.on_message.listeners) or any(
-            not action.startswith(RESERVED) for action in self._by_action
-        )
+        """Whether there is anything that packets go to by themselves. State alone is looked at, not waited for."""
+        return bool(self.on_message.listeners) or any(action != STATE for action in self._by_action)
 
     @property
     def actions(self) -> list[str]:

@@ -73,6 +73,10 @@ class Lifecycle:
     def _reception(self) -> Reception:
         raise NotImplementedError
 
+    def _is_empty(self) -> bool:
+        """Whether there is no session."""
+        raise NotImplementedError
+
     def _announce(self) -> None:
         raise NotImplementedError
 
@@ -223,6 +227,24 @@ class Lifecycle:
         loop, listener = self._loop, self._listener
         if loop is not None and listener is not None:
             loop.call(lambda: listener.set_paused(paused))
+
+    def drain(self, timeout: float) -> bool:
+        """
+        Stop gently: accept nobody, wait until all sessions have ended, then stop.
+
+        Args:
+            timeout: Seconds to wait; those who stay longer are ended by `stop`.
+
+        Returns:
+            True when all had left by themselves.
+        """
+        self.pause()
+        deadline = time.monotonic() + timeout
+        while self.running and not self._is_empty() and time.monotonic() < deadline:
+            self._stopped.wait(0.05)
+        left = self._is_empty()
+        self.stop()
+        return left
 
     @property
     def paused(self) -> bool:

@@ -128,6 +128,7 @@ class Reception:
         session, server = channel, self._server
         server._sessions[session.token] = session
         server._changes += 1
+        server._session_count += 1
         if server._state is not None:
             session._post(server._state, timeout=None, latest=STATE, wait=False)
         log.info("%s connected from %s", session._name(), shown(*session.address))

@@ -147,6 +147,8 @@ class Server(Lifecycle):
         self._sessions: dict[str, Session] = {}
         self._changes = 0  # of _sessions; by the leader
         self._all_sessions: tuple[int, tuple[Session, ...]] = (0, ())
+        self._session_count = 0
+        self._started_at = 0.0
         self._state: bytes | None = None
         self._handlers = Handlers()
         self._handlers.bind_reserved(STATE, self._take_state)
@@ -180,6 +182,8 @@ class Server(Lifecycle):
         self._load_identity()
         self._sessions = {}
         self._changes += 1
+        self._session_count = 0
+        self._started_at = time.time()
         return Admission(
             policy=self._mode,
             identity=self._identity,
@@ -199,6 +203,9 @@ class Server(Lifecycle):
         self._identity, created = load_or_create(self._keys, "server", self._passphrase)
         if created:
             log.info("made a new server key in %s", self._identity.path)
+
+    def _is_empty(self) -> bool:
+        return not self._everybody()
 
     def _announce(self) -> None:
         log.info("Server IP: %s", self.lan_address)
@@ -256,6 +263,30 @@ class Server(Lifecycle):
     def rooms(self) -> list[str]:
         """The names of the rooms that have members."""
         return self._rooms.names()
+
+    @property
+    def actions(self) -> list[str]:
+        """The actions that have a handler."""
+        return self._handlers.actions
+
+    def stats(self) -> dict[str, Any]:
+        """Numbers of this run of the server, as a dict of plain values; seconds and counts."""
+        listener = self._listener
+        sessions = self._everybody()
+        numbers = [session._numbering for session in sessions]
+        return {
+            "running": self.running,
+            "uptime": time.time() - self._started_at if self.running else 0.0,
+            "sessions": len(sessions),
+            "sessions so far": self._session_count,
+            "half-open connections": listener.half_open if listener is not None else 0,
+            "failed handshakes": listener.failed if listener is not None else 0,
+            "rooms": len(self.rooms),
+            "records received": sum(n.incoming.accepted for n in numbers),
+            "records sent": sum(n.outgoing.sent for n in numbers),
+            "bytes unsent": sum(session._unsent for session in sessions),
+            "threads": len(self.threads),
+        }
 
     @property
     def caught(self) -> CaughtErrors:

@@ -219,6 +219,10 @@ class Listener:
         sockets: Listening, non-blocking.
         admission: How to do handshakes.
         host: The server.
+
+    Attributes:
+        links: All connections.
+        failed: Handshakes that failed so far.
     """
 
     def __init__(
@@ -233,6 +237,7 @@ class Listener:
         self._half_open_count = 0
         self._failures: dict[str, int] = {}
         self._failures_until = 0.0
+        self.failed = 0
         self._paused = False
         self._closed = False
 
@@ -240,6 +245,11 @@ class Listener:
     def addresses(self) -> list[tuple[str, int]]:
         """Where it listens."""
         return [sock.getsockname()[:2] for sock in self._sockets]
+
+    @property
+    def half_open(self) -> int:
+        """How many connections have no session yet."""
+        return self._half_open_count
 
     @property
     def closed(self) -> bool:
@@ -339,6 +349,7 @@ class Listener:
         if link.half_open:
             host = link.address[0]
             self.no_longer_half_open(link)
+            self.failed += 1
             if len(self._failures) < 100_000:
                 self._failures[host] = self._failures.get(host, 0) + 1
 
