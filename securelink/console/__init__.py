@@ -1,0 +1,12 @@
+"""
+The operator console: commands for whoever runs a server, at its own terminal or from afar.
+
+    commands.py   the commands, text in, text out
+    operators.py  attaching to a running server with an authorised key
+    prompt.py     lines from a person, with completion and history where there is a terminal
+"""
+
+from .commands import Console
+from .operators import Operators, attach
+
+__all__ = ["Console", "Operators", "attach"]

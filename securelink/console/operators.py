@@ -1,0 +1,154 @@
+"""
+Attaching to a running server, over securelink itself: the operator's client key must be in `authorized_operators`.
+
+The right is checked at each command, so revoking a key ends it at once. An operator's key also passes the server's
+`authenticate` hook: whoever may command the server needs no join token to enter it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+from ..auth import Authenticate, Hello
+from ..client import Client
+from ..errors import Refused, RequestFailed, SecureLinkError
+from ..received import Received
+from ..server import Server, Session
+from ..text import escaped
+from ..trust import AuthorizedClients
+from .commands import Console
+
+COMMAND = "~console"
+LINE = "~console-line"
+COMMAND_SECONDS = 30.0
+
+log = logging.getLogger("securelink.server")
+
+
+class Operators:
+    """
+    Lets operators attach to a server.
+
+    Args:
+        authorized: Their keys.
+    """
+
+    def __init__(self, authorized: AuthorizedClients | str | Path) -> None:
+        self._authorized = (
+            authorized
+            if isinstance(authorized, AuthorizedClients)
+            else AuthorizedClients(authorized)
+        )
+        self._attached: dict[str, Session] = {}
+        self._lines = _LineSender(self._attached)
+
+    def admit(self, otherwise: Authenticate | None) -> Authenticate:
+        """An `authenticate` hook: operators by their key, everybody else by `otherwise`."""
+
+        def authenticate(hello: Hello) -> Any:
+            name = self._name(hello.fingerprint)
+            if name is not None:
+                return f"operator:{name}"
+            if otherwise is None:
+                return "guest"
+            return otherwise(hello)
+
+        return authenticate
+
+    def _name(self, fingerprint: str | None) -> str | None:
+        return self._authorized.allows(fingerprint) if fingerprint is not None else None
+
+    def serve(self, server: Server, console: Console) -> None:
+        """Answer the commands of attached operators."""
+
+        def run(session: Session, packet: Received) -> str:
+            name = self._name(session.fingerprint)
+            if name is None:
+                log.warning("%s is no operator and tried a command", session._name())
+                raise RequestFailed("this key is not authorised to operate the server")
+            if not isinstance(packet.data, str):
+                raise RequestFailed("a command is a text")
+            if session.token not in self._attached:
+                self._attached[session.token] = session
+                log.info("operator %s attached", escaped(name))
+            return console.execute(packet.data)
+
+        server._handlers.bind_reserved(COMMAND, run)
+        server.on_disconnect.add_listener(lambda session: self._attached.pop(session.token, None))
+        logging.getLogger("securelink").addHandler(self._lines)
+        server.on_stop.add_listener(
+            lambda: logging.getLogger("securelink").removeHandler(self._lines)
+        )
+
+
+class _LineSender(logging.Handler):
+    """Sends the server's log lines to attached operators."""
+
+    def __init__(self, attached: dict[str, Session]) -> None:
+        super().__init__(logging.INFO)
+        self._attached = attached
+        self._busy = threading.local()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Sending may log: such lines are not sent again."""
+        if not self._attached or getattr(self._busy, "now", False):
+            return
+        self._busy.now = True
+        try:
+            text = f"[{record.levelname}] {record.getMessage()}"
+            for session in tuple(self._attached.values()):
+                try:
+                    session.send(LINE, text, timeout=0.0)
+                except SecureLinkError:
+                    self._attached.pop(session.token, None)
+        finally:
+            self._busy.now = False
+
+
+class Attachment:
+    """An operator's end of an attached console."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def execute(self, line: str) -> str:
+        """
+        Run one command on the server.
+
+        Raises:
+            RequestFailed: This key is not authorised.
+            ConnectionClosed: The server is gone.
+        """
+        return str(self._client.request(COMMAND, line, timeout=COMMAND_SECONDS))
+
+    def on_line(self, show: Any) -> None:
+        """Call show(text) for each log line of the server."""
+        self._client._handlers.bind_reserved(LINE, lambda packet: show(escaped(str(packet.data))))
+
+    def close(self) -> None:
+        """Leave the server running and go."""
+        self._client.close()
+
+
+def attach(client: Client, timeout: float = 10.0) -> Attachment:
+    """
+    Connect a client that was given a key, and see that the server takes its commands.
+
+    Raises:
+        Refused: The server does not let this key in, or it is no operator's.
+        SecureLinkError: What `Client.connect` raises.
+    """
+    client.connect(timeout)
+    attachment = Attachment(client)
+    try:
+        attachment.execute("")
+    except RequestFailed as error:
+        client.close()
+        raise Refused(
+            error.text or "this server has no console",
+            hint="its operator can run: securelink keys authorize --operator FINGERPRINT --as NAME",
+        ) from None
+    return attachment
