@@ -16,6 +16,10 @@ from .sender import Sender
 from .states import CONTENTS, FRAMES, READS_NOTHING, State
 
 _COPY_BELOW = 4096  # bytes: a slice that copies is cheaper than a view up to about here
+# Names of the fast path: looking up and comparing members of an enum costs more than opening a record.
+_OPEN = State.OPEN
+_DATA = int(Content.DATA)
+_DATA_ACK = int(Content.DATA_ACK)
 
 
 class Engine:
@@ -60,7 +64,7 @@ class Engine:
             Records and events in order. Never raises for what a peer does: the last event is `Failed` then.
         """
         out: list[Item] = []
-        over = self.state in (State.CLOSED, State.FAILED)
+        over = self.state is not _OPEN and self.state in (State.CLOSED, State.FAILED)
         if not data:
             # Said also after CLOSE and failures: whoever holds the socket waits for it to close the socket.
             self.state = self.state if over else State.CLOSED
@@ -84,25 +88,33 @@ class Engine:
         return out
 
     def _process(self, out: list[Item]) -> None:
-        frames = self._frames
-        while self.state not in READS_NOTHING:
-            frame = frames.next_frame()
+        next_frame = self._frames.next_frame
+        while self.state is _OPEN or self.state not in READS_NOTHING:
+            frame = next_frame()
             if frame is None:
                 return
             header, body = frame
-            if self.state is State.OPEN and header[0] == self._receive.kind:  # type: ignore[union-attr]
-                plaintext = self._receive.open(header, body)  # type: ignore[union-attr]
-                if plaintext[0] == Content.DATA:
-                    self.numbering.incoming.accepted += 1
-                    out.append(
-                        plaintext[1:] if len(plaintext) < _COPY_BELOW else memoryview(plaintext)[1:]
-                    )
+            receive = self._receive
+            if self.state is _OPEN and receive is not None and header[0] == receive.kind:
+                plaintext = receive.open(header, body)
+                content = plaintext[0]
+                if content == _DATA:
+                    self._accept(plaintext, 1, out)
+                    continue
+                if content == _DATA_ACK:
+                    self._data_ack(plaintext, out)
                     continue
             else:
                 plaintext = self._unprotect(header, body, out)
                 if not plaintext:
                     continue
             self._dispatch(plaintext, out)
+
+    def _accept(self, plaintext: bytes, start: int, out: list[Item]) -> None:
+        """A DATA record is ours from here on: it is counted, and goes to the inbox."""
+        self.numbering.incoming.accepted += 1
+        short = len(plaintext) < _COPY_BELOW
+        out.append(plaintext[start:] if short else memoryview(plaintext)[start:])
 
     def _unprotect(self, header: bytes, body: bytes, out: list[Item]) -> bytes:
         """The plaintext of a protected frame; a clear one is dispatched here and gives b""."""
@@ -167,15 +179,13 @@ class Engine:
         out.append(Closed(close.code, close.text))
 
     def _data(self, plaintext: bytes, out: list[Item]) -> None:
-        self.numbering.incoming.accepted += 1
-        out.append(memoryview(plaintext)[1:])
+        self._accept(plaintext, 1, out)
 
     def _data_ack(self, plaintext: bytes, out: list[Item]) -> None:
         if len(plaintext) < 10:
             raise ProtocolError("a DATA_ACK record is too short")
         self.numbering.outgoing.acknowledge(int.from_bytes(plaintext[1:9]))
-        self.numbering.incoming.accepted += 1
-        out.append(plaintext[9:] if len(plaintext) < _COPY_BELOW else memoryview(plaintext)[9:])
+        self._accept(plaintext, 9, out)
 
     def _ack(self, plaintext: bytes, out: list[Item]) -> None:
         if len(plaintext) != 9:

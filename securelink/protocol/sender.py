@@ -12,6 +12,7 @@ from ..session import Numbering
 
 _DATA = Content.DATA.to_bytes(1)
 _DATA_ACK = Content.DATA_ACK.to_bytes(1)
+_ONE = join_packets([b""])  # the header of an array of one packet
 
 
 class Sender:
@@ -48,7 +49,9 @@ class Sender:
         """
         if self.closed:
             raise _after_close()
-        if len(encoded) == 1 or sum(map(len, encoded)) <= self._target:
+        if len(encoded) == 1:
+            return self._data(_ONE + encoded[0])
+        if sum(map(len, encoded)) <= self._target:
             return self._data(join_packets(encoded))
         frames: list[bytes] = []
         batch: list[bytes] = []
@@ -73,6 +76,10 @@ class Sender:
         else:
             frame = self.records.seal(_DATA + packets)
         return prefix + frame if prefix else frame
+
+    def want_update(self) -> None:
+        """Ask for a key update before the next record: an hour has passed. Any thread."""
+        self.records.want_update()
 
     def control(self, content: Content, payload: bytes = b"") -> bytes:
         """

@@ -321,6 +321,8 @@ class Channel:
             return
         if wait and self._is_crowded(size) and not self._inside_handler():
             self._wait_for_room(size, timeout)
+        if latest is None and not loop.batches and not self._outbox and link.write_packet(encoded):
+            return
         self._put(encoded, size, latest)
         if loop.batches and (batch := loop.batches.get(me)) is not None:
             batch.append(link)

@@ -169,6 +169,7 @@ class ClientLink(Link):
             return
         if self.reads != self.reads_seen:
             self.reads_seen, self.seen_at = self.reads, now
+        self._watch_key(now)
         if self.deadline is not None and now > self.deadline:
             self._give_up(channel)
         elif now - self.seen_at > self.heartbeat * SILENCE_FACTOR and not channel._full:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import SecureLinkError
 from ..handshake.wire import Code, Content
-from ..limits import ACK_BYTES, ACK_RECORDS, ACK_SECONDS, CLOSE_SECONDS
+from ..limits import ACK_BYTES, ACK_RECORDS, ACK_SECONDS, CLOSE_SECONDS, UPDATE_SECONDS
 from ..protocol import Closed, Ended, Engine, Event, Failed, Item, Pinged, Ponged
 from .loop import READ, WRITE, Loop
 from .sockets import peer_address
@@ -64,6 +64,7 @@ class Link:
     __slots__ = (
         "_ack_bytes", "_ack_listed", "_choked", "_close", "_closed", "_controls", "_fork", "_raw", "_reading",
         "_send_dead", "_send_lock", "_shut", "_tail", "_want_write", "address", "channel", "deadline", "engine",
+        "key_since",
         "listed", "loop", "max_packets", "reads", "reads_seen", "seen_at", "sock",
     )  # fmt: skip
 
@@ -77,6 +78,7 @@ class Link:
         self.reads = 0
         self.reads_seen = 0
         self.seen_at = loop.now
+        self.key_since = loop.now
         self.deadline: float | None = None
         self.max_packets = 0
         self._send_lock = threading.Lock()
@@ -119,6 +121,41 @@ class Link:
             self._close = (code, text)
             self.loop.call(self._begin_closing)
         self.flush()
+
+    def write_packet(self, encoded: bytes) -> bool:
+        """
+        Seal and write one packet at once, if nothing waits and nobody else writes. Not for handlers.
+
+        Returns:
+            False when it has to be queued.
+        """
+        if not self._send_lock.acquire(False):
+            return False
+        try:
+            sender = self.engine.sender
+            channel = self.channel
+            if (
+                self._tail
+                or self._send_dead
+                or self._raw
+                or channel is None
+                or channel._outbox
+                or self._close is not None
+                or sender is None
+                or self._fork != _forks[0]
+            ):
+                return False
+            outgoing = channel._numbering.outgoing
+            if outgoing.unacked:
+                outgoing.release()
+            self._write_bytes(sender.packets([encoded]))
+        except OSError:
+            self._write_failed()
+        finally:
+            self._send_lock.release()
+        if self._has_more() and not self._tail:
+            self.flush()
+        return True
 
     def flush(self) -> None:
         """Seal and write what is queued, without waiting."""
@@ -256,6 +293,10 @@ class Link:
 
     def on_io(self, mask: int) -> None:
         """The selector reports this link."""
+        if mask == READ:
+            if not self._closed:
+                self.read()
+            return
         if mask & WRITE and not self._closed:
             self.flush()
             self.update_interest()
@@ -399,6 +440,13 @@ class Link:
             self.sock.close()
         self._finish_channel(Code.NORMAL, "", clean=False)
         self._gone()
+
+    def _watch_key(self, now: float) -> None:
+        """By a sweep: a key that is an hour old is replaced before the next record (RFC 9846 5.5)."""
+        sender = self.engine.sender
+        if sender is not None and now - self.key_since >= UPDATE_SECONDS:
+            self.key_since = now
+            sender.want_update()
 
     def _gone(self) -> None:
         """The socket is closed. Subclasses take it out of their registries."""

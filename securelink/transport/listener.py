@@ -181,6 +181,7 @@ class ServerLink(Link):
         if self.reads != self.reads_seen:
             self.reads_seen = self.reads
             self.seen_at = now
+        self._watch_key(now)
         if self.deadline is not None:
             if now > self.deadline:
                 if self.half_open and self.engine.state is not State.FAILED:
