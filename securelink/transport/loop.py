@@ -40,7 +40,14 @@ READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
 
 #: Threads of all loops of this process. Code that they run is a handler or a hook, and must not block.
-worker_threads: set[int] = set()
+worker_threads: dict[int, Loop] = {}
+
+
+def hand_over() -> None:
+    """To be called before waiting: if the caller is the leader of a loop, inside a handler, a spare thread leads on."""
+    loop = worker_threads.get(get_ident())
+    if loop is not None:
+        loop.hand_over()
 
 
 class Runnable(Protocol):
@@ -57,6 +64,9 @@ class Flushable(Protocol):
 
     def flush(self) -> None:
         """Write without waiting."""
+
+    def on_error(self) -> None:
+        """Called after `flush` raised."""
 
 
 class IOReady(Protocol):
@@ -151,16 +161,22 @@ class Loop:
         if self._idle >= wanted:
             self._pool.notify()
         elif self._started < self._workers:
-            self._started += 1
-            self._start_thread(str(self._started), self._work)
+            try:
+                self._start_thread(str(self._started + 1), self._work)
+            except RuntimeError:
+                # The system gives no more threads: the next that has nothing to do takes the offer.
+                self._threads.pop()
+                if not self._started:
+                    raise
+            else:
+                self._started += 1
 
     def stop(self, on_stopped: Callable[[], None]) -> None:
         """Ask the loop to end; `on_stopped` is called by the last leader. Any thread, also a handler."""
         self._on_stopped.append(on_stopped)
         self._stopping = True
         if self.manual:
-            with self._pool:
-                self._finish()
+            self._finish()
         else:
             self._wake()
 
@@ -176,13 +192,17 @@ class Loop:
     def _finish(self) -> None:
         """The last act of the last leader."""
         for callback in self._on_stopped:
-            callback()
+            try:
+                callback()
+            except Exception:
+                log.exception("internal error while stopping")
         self._selector.close()
         self._wake_receiver.close()
         self._wake_sender.close()
-        self._stopped.set()
+        with self._pool:
+            self._stopped.set()
+            self._pool.notify_all()
         self._watch_wanted.set()
-        self._pool.notify_all()
 
     @property
     def stopping(self) -> bool:
@@ -199,7 +219,7 @@ class Loop:
     def call_later(self, seconds: float, command: Callable[[], None]) -> None:
         """Let the leader run a command after a while."""
         when = time.monotonic() + seconds
-        if self.turn_thread == get_ident() and not self._in_handler:
+        if self.leading:
             heapq.heappush(self._timers, (when, next(self._timer_ids), command))
         else:
             self.call(lambda: heapq.heappush(self._timers, (when, next(self._timer_ids), command)))
@@ -234,6 +254,11 @@ class Loop:
     def thread_names(self) -> list[str]:
         """Names of the living threads of this loop."""
         return [thread.name for thread in self._threads if thread.is_alive()]
+
+    @property
+    def leading(self) -> bool:
+        """Whether the caller holds the token: it leads, and is not inside a handler (but for manual mode)."""
+        return self.turn_thread == get_ident() and not self._in_handler
 
     # --- what only the leader may call --------------------------------------------------------------------
 
@@ -281,15 +306,26 @@ class Loop:
             self._flush()
             self._poll(None)
         self._flush()
-        with self._pool:
-            self._finish()
+        self._finish()
+        self.turn_thread = 0  # the system may give this thread's identity to another one
 
     def _flush(self) -> None:
         while self.flush_list:
             flushing, self.flush_list = self.flush_list, []
             for target in flushing:
                 target.listed = False
-                target.flush()
+                try:
+                    target.flush()
+                except Exception:
+                    self._went_wrong(target)
+
+    def _went_wrong(self, target: IOReady | Flushable) -> None:
+        """A bug of ours in one connection: it must not cost the others their leader."""
+        log.exception("internal error on a connection; it is closed, others go on")
+        try:
+            target.on_error()
+        except Exception:
+            log.exception("internal error while closing a connection")
 
     def _may_handle(self) -> bool:
         return self._busy_handlers < self._handler_places
@@ -321,7 +357,7 @@ class Loop:
         if self._watch_dormant:
             self._watch_wanted.set()
         self._token.release()
-        more = runnable.run()
+        more = _run_guarded(runnable)
         # Leadership is `turn_thread`, and it changes only under the token: an acquire that succeeds proves
         # nothing before the name was read under it; one that fails while the name is ours is a passer-by.
         while self.turn_thread == me:
@@ -337,12 +373,13 @@ class Loop:
 
     def _finish_inbox(self, runnable: Runnable, more: bool) -> None:
         while more and not self._ready:
-            more = runnable.run()
+            more = _run_guarded(runnable)
+        # In this order: between the two nobody may find the loop idle, and the leader runs handlers after both.
+        if more:
+            self._ready.append(runnable)
         with self._pool:
             self._busy_handlers -= 1
-        if more:
-            self.schedule(runnable)
-        elif self._ready:
+        if self._ready:
             self._wake()
 
     def hand_over(self) -> None:
@@ -376,7 +413,12 @@ class Loop:
             timeout = self._next_timer()
             if timeout != 0.0:
                 self._sleeping = True
-        if self._commands or self.flush_list or (self._ready and self._may_handle()):
+        if (
+            self._stopping
+            or self._commands
+            or self.flush_list
+            or (self._ready and self._may_handle())
+        ):
             timeout = 0.0
         events = self._selector.select(timeout)
         self._sleeping = False
@@ -386,8 +428,7 @@ class Loop:
             try:
                 target.on_io(mask)
             except Exception:
-                log.exception("internal error on a connection; it is closed, others go on")
-                target.on_error()
+                self._went_wrong(target)
         self._run_commands()
         self._run_timers()
 
@@ -416,12 +457,12 @@ class Loop:
     # --- the pool -------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        worker_threads.add(get_ident())
+        worker_threads[get_ident()] = self
         try:
             while (task := self._next_task()) is not None:
                 task()
         finally:
-            worker_threads.discard(get_ident())
+            del worker_threads[get_ident()]
 
     def _next_task(self) -> Job | None:
         with self._pool:
@@ -441,7 +482,7 @@ class Loop:
     def _do(self, job: Job) -> None:
         try:
             job()
-        except Exception:
+        except BaseException:  # also SystemExit, from an authenticate hook
             log.exception("internal error in a worker thread")
         finally:
             with self._pool:
@@ -463,6 +504,15 @@ class Loop:
                 self._watch_wanted.clear()
             last = batch
             time.sleep(WATCHDOG_SECONDS)
+
+
+def _run_guarded(runnable: Runnable) -> bool:
+    """Run it in a thread of ours: whatever it raises must not take the thread, or the lead, with it."""
+    try:
+        return runnable.run()
+    except BaseException:  # also SystemExit
+        log.exception("internal error in a handler's thread")
+        return False
 
 
 class _Waker:
