@@ -1,0 +1,102 @@
+"""Programs in processes of their own, as a user has them in terminals."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+WAIT = 20.0  # seconds after which a test fails; a process takes 0.3 on an idle machine
+
+
+class Program:
+    """
+    A Python program that runs while the test looks at what it prints. It is ended with the block.
+
+    Args:
+        arguments: Of the interpreter: a file and its arguments.
+        folder: Where it runs.
+    """
+
+    def __init__(self, *arguments: str | Path, folder: Path) -> None:
+        # What it writes to both outputs, in the order of writing, as a terminal shows it.
+        self._process = subprocess.Popen(
+            [sys.executable, "-u", "-W", "error", *map(str, arguments)],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        self.output = ""
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        # What is there, also without an end of line: a prompt has none.
+        while data := os.read(self._process.stdout.fileno(), 65536):
+            with self._changed:
+                self.output += decoder.decode(data)
+                self._changed.notify_all()
+
+    def prints(self, pattern: str) -> re.Match[str]:
+        """Wait until it has printed something that matches; fail when it does not in time."""
+        deadline = time.monotonic() + WAIT
+        with self._changed:
+            while not (found := re.search(pattern, self.output)):
+                left = deadline - time.monotonic()
+                if left <= 0 or not self._reader.is_alive():
+                    raise AssertionError(f"no {pattern!r} in:\n{self.output}")
+                self._changed.wait(min(left, 0.2))
+            return found
+
+    def types(self, text: str) -> None:
+        """Type something; "\\n" is the Enter key."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(text.encode())
+        self._process.stdin.flush()
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        self._process.send_signal(2)
+
+    def ends(self) -> int:
+        """Wait for its end; its exit code. `output` is complete then."""
+        code = self._process.wait(WAIT)
+        self._reader.join(WAIT)
+        return code
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._reader.join()
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            stream.close()
+
+
+def finished(*arguments: str | Path, folder: Path) -> str:
+    """Run a program to its end, which must be a good one; what it printed."""
+    with Program(*arguments, folder=folder) as program:
+        assert program.ends() == 0, program.output
+        return program.output
