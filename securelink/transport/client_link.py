@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import select
 import socket
+import struct
 import threading
 import time
 from collections import deque
@@ -26,8 +27,8 @@ from ..limits import MAX_HEARTBEAT, MAX_INBOX_RECORDS, MIN_HEARTBEAT, SILENCE_FA
 from ..protocol import ClientEngine, Event
 from ..received import Received
 from .channel import Bounds, Channel, Waiting
-from .link import Link
-from .loop import Loop
+from .link import READ_SIZE, Link
+from .loop import READ, WRITE, Loop
 
 log = logging.getLogger("securelink.client")
 
@@ -35,6 +36,10 @@ TICK_SECONDS = 0.05  # how long a client must be left alone before the caretaker
 LINGER_SECONDS = 1.0  # the caretaker stays so long after the last client
 FLOOD_FACTOR = 8  # a client blocked in send() reads on until its inbox is this many times full
 CARETAKER_WORKERS = 8
+PATIENCE_SECONDS = (
+    1  # a driver's recv() waits so long by itself: one system call where poll() and recv() are two
+)
+DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)  # 0 where the system has no such flag (Windows)
 
 
 def wait_for(sock: socket.socket, *, write: bool, timeout: float | None) -> bool:
@@ -50,8 +55,9 @@ def wait_for(sock: socket.socket, *, write: bool, timeout: float | None) -> bool
 class ClientLink(Link):
     """The connection of a client."""
 
-    __slots__ = ("_last_ping", "background", "drives_seen", "heartbeat")
+    __slots__ = ("_last_ping", "_patient", "background", "drives_seen", "heartbeat")
     channel: ClientChannel | None
+    send_flags = DONT_WAIT
 
     def __init__(
         self, loop: Loop, sock: socket.socket, engine: ClientEngine, heartbeat: float
@@ -62,6 +68,11 @@ class ClientLink(Link):
         self.drives_seen = -1
         self._last_ping = time.monotonic()
         self.seen_at = self._last_ping
+        self._patient = False
+        if DONT_WAIT:
+            sock.settimeout(None)
+            patience = struct.pack("@ll", PATIENCE_SECONDS, 0)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
 
     # By the driver, which holds the drive lock.
 
@@ -83,6 +94,13 @@ class ClientLink(Link):
         if not reading and not writing:
             time.sleep(min(timeout or 0.01, 0.01))
             return False
+        if DONT_WAIT and not writing and timeout is not None and timeout >= PATIENCE_SECONDS:
+            self._patient = True
+            try:
+                self.read()
+            finally:
+                self._patient = False
+            return True
         if not wait_for(self.sock, write=writing, timeout=timeout):
             return False
         if writing:
@@ -90,6 +108,9 @@ class ClientLink(Link):
         if reading:
             self.read()
         return True
+
+    def _recv(self) -> bytes:
+        return self.sock.recv(READ_SIZE, 0 if self._patient else DONT_WAIT)
 
     def _gone_already(self) -> bool:
         channel = self.channel
@@ -99,7 +120,8 @@ class ClientLink(Link):
         assert isinstance(channel, ClientChannel)
         if self.loop.turn_thread == get_ident() and channel._has_handlers():
             channel._make_ready()
-        channel._wake_drivers()
+        if channel._drivers:
+            channel._wake_drivers()
 
     def lost(self) -> None:
         """End of the connection. The driver only says so; the leader closes the socket."""
@@ -128,25 +150,32 @@ class ClientLink(Link):
     # By the caretaker's leader.
 
     def update_interest(self) -> None:
-        """As `Link.update_interest`, but only while nobody drives."""
-        if self.background and not self._closed:
+        """As `Link.update_interest`; a driver reads for itself, but may sit in recv() while a tail waits to go."""
+        if self.background:
             super().update_interest()
+        elif not self._closed:
+            self._want_write = bool(self._tail)
+            self.loop.register(self.sock, WRITE if self._tail else 0, self)
 
     def on_io(self, mask: int) -> None:
         """The selector reports this link: read it, unless somebody drives."""
+        if mask & WRITE:
+            self.flush()
+            self.update_interest()
+        if not mask & READ or self._closed:
+            return
         channel = self.channel
         if channel is None or not channel._drive_lock.acquire(False):
             self._leave_to_driver()
             return
         try:
-            super().on_io(mask)
+            self.read()
         finally:
             channel._drive_lock.release()
 
     def _leave_to_driver(self) -> None:
         self.background = False
-        if not self._closed:
-            self.loop.register(self.sock, 0, self)
+        self.update_interest()
 
     def tick(self) -> None:
         """Take over a client that nobody drove since the last tick."""
@@ -275,15 +304,19 @@ class ClientChannel(Channel):
             timeout: Seconds; None for ever.
         """
         # While another thread runs the inbox, its packets come without a sign on the socket.
-        slice_ = 0.02 if self._run_lock.locked() else 1.0
-        timeout = slice_ if timeout is None else min(timeout, slice_)
-        with self._driving() as driving:
-            link = self._link
-            if driving and link is not None:
-                assert isinstance(link, ClientLink)
-                link.drive(timeout)
-                return
-        if driving:
+        slice_ = 0.02 if self._run_lock.locked() else PATIENCE_SECONDS
+        if timeout is None or timeout > slice_:
+            timeout = slice_
+        if self._drive_lock.acquire(False):
+            try:
+                self._drives += 1
+                link = self._link
+                if link is not None:
+                    link.drive(timeout)  # type: ignore[attr-defined]
+            finally:
+                self._drive_lock.release()
+                if self._drivers:
+                    self._wake_drivers()
             return
         event = threading.Event()
         self._drivers.append(event)

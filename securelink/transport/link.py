@@ -64,9 +64,10 @@ class Link:
     __slots__ = (
         "_ack_bytes", "_ack_listed", "_choked", "_close", "_closed", "_controls", "_fork", "_raw", "_reading",
         "_send_dead", "_send_lock", "_shut", "_tail", "_want_write", "address", "channel", "deadline", "engine",
-        "key_since",
-        "listed", "loop", "max_packets", "reads", "reads_seen", "seen_at", "sock",
+        "key_since", "listed", "loop", "max_packets", "reads", "reads_seen", "seen_at", "sock",
     )  # fmt: skip
+
+    send_flags = 0  # of each send(); the socket itself is non-blocking
 
     def __init__(self, loop: Loop, sock: socket.socket, engine: Engine) -> None:
         self.loop = loop
@@ -109,7 +110,10 @@ class Link:
         self.flush()
 
     def control(self, content: Content, payload: bytes = b"") -> None:
-        """Queue a control record and write it."""
+        """Queue a control record and write it. After CLOSE there are none."""
+        sender = self.engine.sender
+        if sender is None or sender.closed:
+            return
         if len(self._controls) >= MAX_CONTROLS:
             return  # a peer that pings without reading gets no answers
         self._controls.append((content, payload))
@@ -120,6 +124,7 @@ class Link:
         if self._close is None:
             self._close = (code, text)
             self.loop.call(self._begin_closing)
+            self.ask_interest()
         self.flush()
 
     def write_packet(self, encoded: bytes) -> bool:
@@ -149,11 +154,11 @@ class Link:
             if outgoing.unacked:
                 outgoing.release()
             self._write_bytes(sender.packets([encoded]))
-        except OSError:
-            self._write_failed()
+        except (OSError, SecureLinkError) as error:
+            self._write_failed(error)
         finally:
             self._send_lock.release()
-        if self._has_more() and not self._tail:
+        if not (self._tail or self._send_dead) and self._has_more():
             self.flush()
         return True
 
@@ -162,24 +167,22 @@ class Link:
         while self._send_lock.acquire(False):
             try:
                 self._write()
-            except OSError:
-                self._write_failed()
-            except SecureLinkError:
-                log.exception("cannot seal; the connection to %s is closed", self.address)
-                self._write_failed()
+            except (OSError, SecureLinkError) as error:
+                self._write_failed(error)
             finally:
                 self._send_lock.release()
             if self._tail or self._send_dead or not self._has_more():
                 return
 
     def _has_more(self) -> bool:
-        channel = self.channel
-        return bool(
-            self._raw
-            or self._controls
-            or (channel is not None and channel._outbox and self.engine.sender is not None)
-            or (self._close is not None and not self._shut)
-        )
+        if self._raw or self._choked:
+            return True
+        sender = self.engine.sender
+        if sender is not None and not sender.closed:
+            channel = self.channel
+            if self._controls or (channel is not None and channel._outbox):
+                return True
+        return self._close is not None and not self._shut
 
     def _write(self) -> None:
         if self._send_dead:
@@ -187,17 +190,16 @@ class Link:
             return
         if self._fork != _forks[0]:
             raise SecureLinkError("this connection belongs to the parent process")
+        channel = self.channel
+        if channel is not None and channel._numbering.outgoing.unacked:
+            channel._numbering.outgoing.release()
         if self._tail and not self._write_tail():
             return
         parts: list[bytes] = []
         while self._raw:
             parts.append(self._raw.popleft())
         sender = self.engine.sender
-        channel = self.channel
         if sender is not None and channel is not None and not sender.closed:
-            outgoing = channel._numbering.outgoing
-            if outgoing.unacked:
-                outgoing.release()
             if channel._outbox:
                 parts.append(sender.packets(channel._take()))
             while self._controls:
@@ -219,7 +221,7 @@ class Link:
 
     def _write_bytes(self, data: bytes) -> None:
         try:
-            taken = self.sock.send(data)
+            taken = self.sock.send(data, self.send_flags)
         except (BlockingIOError, InterruptedError):
             taken = 0
         if taken < len(data):
@@ -228,7 +230,7 @@ class Link:
 
     def _write_tail(self) -> bool:
         try:
-            self._tail = self._tail[self.sock.send(self._tail) :]
+            self._tail = self._tail[self.sock.send(self._tail, self.send_flags) :]
         except (BlockingIOError, InterruptedError):
             pass
         if self._tail:
@@ -245,6 +247,9 @@ class Link:
             # would make TCP destroy what the peer has not read yet.
             self._shut = True
             self.sock.shutdown(socket.SHUT_WR)
+        self._unchoke()
+
+    def _unchoke(self) -> None:
         if self._choked:
             self._choked = False
             self.ask_interest()
@@ -253,10 +258,13 @@ class Link:
         sender = self.engine.sender
         return sender is None or sender.closed
 
-    def _write_failed(self) -> None:
+    def _write_failed(self, error: Exception) -> None:
         """The peer takes nothing more. What it sent before may still be unread, so reading goes on."""
+        if not isinstance(error, OSError):
+            log.error("cannot write to %s: %s; the connection is closed", self.address, error)
         self._send_dead = True
         self._drop_unsendable()
+        self._unchoke()
         self.loop.call(self._begin_closing)
 
     def _drop_unsendable(self) -> None:
@@ -278,6 +286,7 @@ class Link:
         if not self._choked:
             self._choked = True
             self.ask_interest()
+            self.flush()  # the second look: who wrote the rest meanwhile has seen no flag
 
     # --- the leader ---------------------------------------------------------------------------------------------
 
@@ -285,11 +294,23 @@ class Link:
         """Register for what this link waits for."""
         if self._closed:
             return
-        channel = self.channel
-        reading = self._reading and not self._choked and not (channel is not None and channel._full)
-        mask = (READ if reading else 0) | (WRITE if self._tail else 0)
-        self._want_write = bool(self._tail)
+        mask = self._write_mask()
+        if self._reading and not self._choked and self._has_room():
+            mask |= READ
         self.loop.register(self.sock, mask, self)
+
+    def _write_mask(self) -> int:
+        # The flag falls before the look at the tail: who leaves a tail after the look finds it down, and asks again.
+        self._want_write = False
+        if not self._tail:
+            return 0
+        self._want_write = True
+        return WRITE
+
+    def _has_room(self) -> bool:
+        """Whether the inbox takes more; a session that we ended takes all, for the peer's CLOSE comes last."""
+        channel = self.channel
+        return channel is None or not channel._full or channel._dropping
 
     def on_io(self, mask: int) -> None:
         """The selector reports this link."""
@@ -309,19 +330,23 @@ class Link:
 
     def read(self) -> None:
         """One read; what it gave goes to the inbox or to `_event`."""
+        if self._fork != _forks[0]:
+            self._finish_channel(Code.NORMAL, "", clean=False)  # what arrives is the parent's
+            return
         try:
-            data = self.sock.recv(READ_SIZE)
+            data = self._recv()
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
             data = b""
         self.reads += 1
-        if self._fork != _forks[0]:
-            return
         self._take_items(self.engine.receive_data(data), len(data))
         if not data:
             # An engine that had ended before reports nothing; the socket would stay readable for ever.
             self.lost()
+
+    def _recv(self) -> bytes:
+        return self.sock.recv(READ_SIZE)
 
     def _take_items(self, items: list[Item], size: int) -> None:
         channel = self.channel
