@@ -545,9 +545,11 @@ class Channel:
             clean=self._clean,
         )
 
-    def _finished(self, code: int, text: str, clean: bool) -> None:
-        """The link is gone. The reading thread calls this once."""
+    def _finished(self, code: int, text: str, clean: bool) -> bool:
+        """The link is gone. False for all calls but the first: the reading thread and `close()` may race."""
         with self._lock:
+            if self._ended:
+                return False
             self._ended = True
             self._close_code, self._close_text, self._clean = code, text, clean
             self._link = None
@@ -555,3 +557,4 @@ class Channel:
         for waiting in expected:
             waiting.event.set()
         self._wake_waiters()
+        return True

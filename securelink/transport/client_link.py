@@ -28,7 +28,8 @@ from ..protocol import ClientEngine, Event
 from ..received import Received
 from .channel import Bounds, Channel, Waiting
 from .link import READ_SIZE, Link
-from .loop import READ, WRITE, Loop
+from .loop import Loop
+from .poller import READ, WRITE
 
 log = logging.getLogger("securelink.client")
 
@@ -134,15 +135,19 @@ class ClientLink(Link):
 
     def _finish_channel(
         self, code: int, text: str, *, clean: bool, reason: SecureLinkError | None = None
-    ) -> None:
+    ) -> bool:
         channel = self.channel
-        if channel is not None and not channel._ended:
-            if self._close is not None and not clean:
-                code, clean = self._close[0], self._close[0] == Code.NORMAL
+        if channel is None or channel._ended:
+            return False
+        if self._close is not None and not clean:
+            code, clean = self._close[0], self._close[0] == Code.NORMAL
+        if reason is not None:
             channel._reason = reason
-            super()._finish_channel(code, text, clean=clean, reason=reason)
-            channel._note(channel._ended_event)
-            channel._wake_drivers()
+        if not super()._finish_channel(code, text, clean=clean, reason=reason):
+            return False
+        channel._note(channel._ended_event)
+        channel._wake_drivers()
+        return True
 
     def _handshake_event(self, event: Event) -> None:
         raise AssertionError("the client's handshake is driven by connect()")

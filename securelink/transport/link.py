@@ -21,7 +21,8 @@ from ..errors import SecureLinkError
 from ..handshake.wire import Code, Content
 from ..limits import ACK_BYTES, ACK_RECORDS, ACK_SECONDS, CLOSE_SECONDS, UPDATE_SECONDS
 from ..protocol import Closed, Ended, Engine, Event, Failed, Item, Pinged, Ponged
-from .loop import READ, WRITE, Loop
+from .loop import Loop
+from .poller import READ, WRITE
 from .sockets import peer_address
 
 if TYPE_CHECKING:
@@ -261,7 +262,9 @@ class Link:
     def _write_failed(self, error: Exception) -> None:
         """The peer takes nothing more. What it sent before may still be unread, so reading goes on."""
         if not isinstance(error, OSError):
-            log.error("cannot write to %s: %s; the connection is closed", self.address, error)
+            self.loop.call(
+                lambda: log.error("cannot write to %s: %s; it is closed", self.address, error)
+            )
         self._send_dead = True
         self._drop_unsendable()
         self._unchoke()
@@ -433,10 +436,10 @@ class Link:
 
     def _finish_channel(
         self, code: int, text: str, *, clean: bool, reason: SecureLinkError | None = None
-    ) -> None:
+    ) -> bool:
+        """End the session; False when it had ended, or there is none."""
         channel = self.channel
-        if channel is not None and not channel._ended:
-            channel._finished(code, text, clean)
+        return channel is not None and channel._finished(code, text, clean)
 
     def _begin_closing(self) -> None:
         """From now on a deadline runs; the end of stream usually comes first."""

@@ -31,7 +31,8 @@ from ..limits import (
 from ..protocol import Alerted, AuthReceived, Event, HelloReceived, ServerEngine, State
 from .channel import Channel
 from .link import Link
-from .loop import READ, Loop
+from .loop import Loop
+from .poller import READ
 from .sockets import is_loopback_host, prepare
 
 log = logging.getLogger("securelink.server")
@@ -136,9 +137,11 @@ class ServerLink(Link):
         engine.welcome(self.token, admission.max_packet, admission.heartbeat)
         assert engine.sender is not None
         self.max_packets = engine.sender.max_packets
+        # Before anybody can send through the channel: WELCOME is the first under the application key.
+        self._raw.append(engine.data_to_send())
         self.channel = channel
         channel._link = self
-        self.write_raw(engine.data_to_send())
+        self.flush()
         self.loop.call(self._opened)
 
     def _turn_away(self, error: SecureLinkError) -> None:
@@ -198,14 +201,16 @@ class ServerLink(Link):
 
     def _finish_channel(
         self, code: int, text: str, *, clean: bool, reason: SecureLinkError | None = None
-    ) -> None:
+    ) -> bool:
         channel = self.channel
-        if channel is not None and not channel._ended:
-            if self._close is not None and self._close[0] != Code.NORMAL:
-                code, text = self._close  # we ended it: our reason is the reason
-                clean = True
-            super()._finish_channel(code, text, clean=clean, reason=reason)
-            self._listener.host.ended(channel)
+        if self._close is not None and self._close[0] != Code.NORMAL:
+            code, text = self._close  # we ended it: our reason is the reason
+            clean = True
+        if not super()._finish_channel(code, text, clean=clean, reason=reason):
+            return False
+        assert channel is not None
+        self._listener.host.ended(channel)
+        return True
 
     def _gone(self) -> None:
         self._listener.forget(self)
