@@ -1,0 +1,322 @@
+"""What is measured: the peers, the workloads, and the goals that securelink has in each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+TLS_SERVER_ONLY = "TLS 1.3, certificate of the server only"
+TOKEN_FRAME = "bearer token in the first frame"  # says where a token travels
+TOKEN_HEADER = "bearer token in a header of the upgrade request"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """
+    One way to do the work.
+
+    Attributes:
+        name: On the command line and in JSON.
+        module, style, options: See `Target`.
+        packets: How packets are encoded.
+        protects: What is protected, and how the two sides are authenticated.
+        lacks: What is not.
+        packages: Distributions whose versions are stated.
+        workloads: Names of the workloads that make sense; None for all but those that name their peers.
+        compiled: Its protocol code is compiled (C, C++, Cython).
+        reference: Does not compete: plaintext, or a certificate that is not comparable.
+    """
+
+    name: str
+    title: str
+    module: str
+    style: str
+    packets: str
+    protects: str
+    lacks: str = ""
+    notes: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    packages: tuple[str, ...] = ()
+    workloads: frozenset[str] | None = None
+    compiled: bool = False
+    reference: bool = False
+
+
+_HANDSHAKES = frozenset({"handshake", "handshake-8"})
+_JSON = "json, 4-byte length prefix"
+_NO_PQ = "no post-quantum exchange; no client identity; a lost connection loses what was under way"
+
+PEERS = [
+    Peer(
+        "securelink", "securelink", "ours", "blocking",
+        "msgspec MessagePack",
+        "AES-256-GCM, X25519MLKEM768, RSA-3072 identities on both sides, join token",
+        notes="threaded server; client driven by the thread that waits",
+        options={"identity": "mutual"},
+        packages=("securelink", "cryptography", "msgspec"),
+    ),
+    Peer(
+        "securelink-anonymous", "securelink, client without a key", "ours", "blocking",
+        "msgspec MessagePack",
+        "as securelink, but only the server has an identity",
+        options={"identity": "rsa"},
+        packages=("securelink",),
+        workloads=_HANDSHAKES,
+    ),
+    Peer(
+        "securelink-plaintext", "securelink, encryption off", "ours", "blocking",
+        "msgspec MessagePack", "nothing (join token in clear)",
+        options={"encryption": "off"},
+        packages=("securelink",),
+        workloads=frozenset({"rtt", "pipeline", "many"}),
+        reference=True,
+    ),
+    Peer(
+        "picows", "picows on uvloop, TLS", "picows_tls", "callbacks",
+        "msgspec JSON in text frames; bulk in binary frames",
+        f"{TLS_SERVER_ONLY}; {TOKEN_HEADER}", _NO_PQ,
+        notes="Cython, callbacks, its own TLS transport; no compression",
+        packages=("picows", "aiofastnet", "uvloop", "msgspec"),
+        compiled=True,
+    ),
+    Peer(
+        "pyzmq", "pyzmq, CURVE", "pyzmq_curve", "blocking",
+        "msgpack",
+        "CurveZMQ (Curve25519, XSalsa20-Poly1305), pinned server key; token in the first message",
+        f"{_NO_PQ}; the receivers of casts (SUB) send no token",
+        notes="ROUTER/DEALER, PUB/SUB for casts; I/O and encryption in a C++ thread",
+        packages=("pyzmq", "msgpack"),
+        compiled=True,
+    ),
+    Peer(
+        "twisted", "Twisted, TLS", "twisted_tls", "callbacks",
+        _JSON, f"{TLS_SERVER_ONLY}; {TOKEN_FRAME}",
+        "no client identity; a lost connection loses what was under way",
+        notes="Int32StringReceiver; epoll reactor as server, asyncio reactor as client; coalesces small writes",
+        packages=("Twisted", "pyOpenSSL"),
+    ),
+    Peer(
+        "socketserver", "socketserver + ssl, threads", "socketserver_tls", "blocking",
+        _JSON, f"{TLS_SERVER_ONLY}; {TOKEN_FRAME}", _NO_PQ,
+        notes="a thread for each connection, which also does the handshake",
+    ),
+    Peer(
+        "asyncio", "asyncio streams + ssl", "asyncio_tls", "coroutines",
+        _JSON, f"{TLS_SERVER_ONLY}; {TOKEN_FRAME}", _NO_PQ,
+        notes="write and drain for each packet",
+    ),
+    Peer(
+        "asyncio-uvloop", "asyncio streams + ssl, uvloop", "asyncio_tls", "coroutines",
+        _JSON, f"{TLS_SERVER_ONLY}; {TOKEN_FRAME}", _NO_PQ,
+        notes="write and drain for each packet",
+        options={"uvloop": True},
+        packages=("uvloop",),
+    ),
+    Peer(
+        "websockets", "websockets (asyncio), TLS", "websockets_async", "coroutines",
+        "json in text frames; bulk in binary frames", f"{TLS_SERVER_ONLY}; {TOKEN_HEADER}", _NO_PQ,
+        notes="compression off; websockets.broadcast for casts",
+        packages=("websockets",),
+    ),
+    Peer(
+        "websockets-sync", "websockets (threads), TLS", "websockets_sync", "blocking",
+        "json in text frames; bulk in binary frames", f"{TLS_SERVER_ONLY}; {TOKEN_HEADER}", _NO_PQ,
+        notes="compression off; threads on both sides; TLS session tickets off, with them connects failed",
+        packages=("websockets",),
+    ),
+    Peer(
+        "socketio", "python-socketio (aiohttp), TLS", "socketio_tls", "coroutines",
+        "Socket.IO events, JSON; bulk as binary attachments",
+        f"{TLS_SERVER_ONLY}; bearer token in the CONNECT packet", _NO_PQ,
+        notes="websocket transport only; a room emit for casts",
+        packages=("python-socketio", "aiohttp"),
+    ),
+    Peer(
+        "socketserver-mutual", "socketserver + ssl, mutual RSA-3072", "socketserver_tls", "blocking",
+        _JSON, f"TLS 1.3, RSA-3072 certificates on both sides; {TOKEN_FRAME}",
+        "no post-quantum exchange",
+        options={"identity": "mutual"},
+        workloads=_HANDSHAKES,
+        reference=True,
+    ),
+    Peer(
+        "socketserver-ecdsa", "socketserver + ssl, ECDSA P-256", "socketserver_tls", "blocking",
+        _JSON, f"TLS 1.3, ECDSA certificate of the server only; {TOKEN_FRAME}", _NO_PQ,
+        options={"identity": "ecdsa"},
+        workloads=_HANDSHAKES,
+        reference=True,
+    ),
+    Peer(
+        "multiprocessing", "multiprocessing.connection", "mp_connection", "blocking",
+        "pickle", "nothing; HMAC challenge on a shared key", "plaintext; pickle trusts the peer",
+        notes="Nagle stays on, as the library has it",
+        workloads=frozenset({"rtt", "pipeline", "many", "bulk", "idle", *_HANDSHAKES}),
+        reference=True,
+    ),
+    Peer(
+        "raw", "blocking socket", "raw", "blocking",
+        "none: 78 fixed bytes", "nothing", "plaintext, no framing, one connection",
+        workloads=frozenset({"rtt"}),
+        reference=True,
+    ),
+    Peer(
+        "primitives", "cipher and codec calls alone", "primitives", "local",
+        "", "", notes="no connection: what one packet costs before any of it is a protocol",
+        workloads=frozenset({"primitives"}),
+        packages=("cryptography", "msgspec", "msgpack"),
+        reference=True,
+    ),
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Goal:
+    """
+    What securelink's rate should be.
+
+    Attributes:
+        factor: Times the rate of `against`.
+        against: A peer; "best" for the best encrypted one, "best-pure" for the best without compiled protocol code;
+            "" for an absolute number.
+        subject: The peer that has the goal.
+    """
+
+    factor: float
+    against: str = ""
+    subject: str = "securelink"
+
+
+@dataclass(frozen=True)
+class Workload:
+    """
+    One kind of work.
+
+    Attributes:
+        method: Of the drivers.
+        parameters, quick: Its arguments; `quick` replaces some.
+        unit: Of the figure "rate".
+        lower_is_better: A cost, not a rate.
+        rsa: TLS peers use an RSA-3072 key, not the shorter ECDSA set-up.
+        peers: Only these; None for all that do not restrict themselves.
+        columns: Other figures worth a column.
+        holder: Idle sessions that a third process holds meanwhile.
+    """
+
+    name: str
+    title: str
+    method: str
+    unit: str
+    parameters: dict[str, Any]
+    quick: dict[str, Any] = field(default_factory=dict)
+    goals: tuple[Goal, ...] = ()
+    lower_is_better: bool = False
+    rsa: bool = False
+    peers: frozenset[str] | None = None
+    columns: tuple[str, ...] = ("p50", "p99", "server_cpu", "load_cpu")
+    holder: int = 0
+
+
+_CPU = ("server_cpu", "load_cpu")
+_CASTS = (Goal(1.0, "pyzmq"), Goal(1.4, "picows"))
+_OURS = frozenset({"securelink"})
+_THREADED = frozenset({"securelink", "socketserver"})
+
+
+def _broadcast(name: str, receivers: int, burst: int, goals: tuple[Goal, ...]) -> Workload:
+    title = f"broadcast to {receivers}" + (f", {burst} packets a tick" if burst > 1 else "")
+    deliveries = 60_000 * (3 if burst > 1 else 1)
+    return Workload(
+        name, title, "broadcast", "deliveries/s",
+        {
+            "receivers": receivers, "casts": deliveries // receivers // burst,
+            "flying": 8 if burst == 1 else 1, "burst": burst, "seconds": 4.0,
+        },
+        {"casts": max(4, deliveries // 10 // receivers // burst), "seconds": 0.5},
+        goals,
+    )  # fmt: skip
+
+
+WORKLOADS = [
+    Workload(
+        "rtt", "one client, ping-pong", "rtt", "round trips/s",
+        {"count": 10_000, "seconds": 3.0},
+        {"count": 1_000, "seconds": 0.5},
+        (Goal(1.3, "best"), Goal(0.75, "raw")),
+    ),
+    Workload(
+        "pipeline", "one client, 20,000 packets under way, echoed", "pipeline", "packets/s",
+        {"count": 20_000}, {"count": 4_000}, (Goal(3.0, "best"),), columns=_CPU,
+    ),
+    Workload(
+        "many", "50 clients, ping-pong", "many", "round trips/s",
+        {"clients": 50, "rounds_": 1_000, "seconds": 3.0},
+        {"rounds_": 100, "seconds": 0.5},
+        (Goal(1.0, "picows"), Goal(1.8, "best-pure")),
+    ),
+    _broadcast("broadcast-100", 100, 1, _CASTS),
+    _broadcast("broadcast-500", 500, 1, _CASTS),
+    _broadcast("burst-100", 100, 10, (Goal(5.0, "best"),)),
+    _broadcast("burst-500", 500, 10, (Goal(5.0, "best"),)),
+    Workload(
+        "handshake", "connect, authenticate, close; one after the other", "handshake", "handshakes/s",
+        {"count": 600, "workers": 1, "seconds": 3.0},
+        {"count": 50, "seconds": 1.0},
+        (Goal(3.0, "socketserver-mutual"), Goal(1.5, "socketserver", "securelink-anonymous")),
+        rsa=True,
+    ),
+    Workload(
+        "handshake-8", "connect, authenticate, close; 8 at once", "handshake", "handshakes/s",
+        {"count": 1_200, "workers": 8, "seconds": 3.0},
+        {"count": 100, "seconds": 1.0},
+        (Goal(3.0, "socketserver-mutual"), Goal(1.5, "socketserver", "securelink-anonymous")),
+        rsa=True,
+    ),
+    Workload(
+        "bulk", "256 MiB one way, in packets of 64 KiB", "bulk", "MB/s",
+        {"size": 256 * 2**20}, {"size": 32 * 2**20}, (Goal(1.5, "picows"),), columns=_CPU,
+    ),
+    Workload(
+        "idle", "memory of the server, 1,000 idle sessions", "idle", "KiB/session",
+        {"count": 1_000}, {"count": 200}, (Goal(20.0),), lower_is_better=True, columns=("seconds",),
+    ),
+    Workload(
+        "crowd", "one client, ping-pong, beside 10,000 idle sessions", "rtt", "round trips/s",
+        {"count": 10_000, "seconds": 3.0},
+        {"count": 1_000, "seconds": 0.5},
+        peers=_OURS, holder=10_000,
+    ),
+    Workload(
+        "fanout", "cost of a delivery: 5,000 receivers to 10 receivers", "fanout", "x",
+        {"sizes": [10, 50, 100, 500, 1_000, 2_000, 5_000], "deliveries": 40_000, "seconds": 3.0},
+        {"sizes": [10, 50, 100], "deliveries": 5_000},
+        (Goal(1.1),), lower_is_better=True, peers=_OURS,
+        columns=("us_10", "us_50", "us_100", "us_500", "us_1000", "us_2000", "us_5000"),
+    ),
+    Workload(
+        "compute", "worst echo while another's handler computes for 100 ms", "stall", "ms",
+        {"action": "compute", "handler_seconds": 0.1, "times": 10}, {"times": 2},
+        (Goal(25.0),), lower_is_better=True, peers=_THREADED, columns=("median_worst",),
+    ),
+    Workload(
+        "sleep", "worst echo while another's handler sleeps for 2 s", "stall", "ms",
+        {"action": "sleep", "handler_seconds": 2.0, "times": 1}, {"handler_seconds": 0.5},
+        (Goal(25.0),), lower_is_better=True, peers=_THREADED, columns=("median_worst",),
+    ),
+    Workload(
+        "primitives", "cipher and codec calls alone, in microseconds", "primitives", "packets/s",
+        {"count": 100_000}, {"count": 5_000}, peers=frozenset({"primitives"}),
+        columns=("seal_us", "open_us", "msgspec_us", "json_us", "seal_64k_us", "open_64k_us"),
+    ),
+]  # fmt: skip
+
+
+def competes(peer: Peer) -> bool:
+    """Whether it counts as one of the best encrypted peers."""
+    return not peer.reference and not peer.name.startswith("securelink")
+
+
+def takes_part(peer: Peer, workload: Workload) -> bool:
+    """Whether this pair is measured."""
+    if workload.peers is not None:
+        return peer.name in workload.peers
+    return peer.workloads is None or workload.name in peer.workloads

@@ -1,0 +1,143 @@
+"""The processes of one run: started, heard, ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Self
+
+from .catalogue import Peer, Workload
+from .measure import Figures
+from .target import Target
+
+_ROOT = Path(__file__).resolve().parent.parent
+_READY_SECONDS = 30.0
+_LOAD_SECONDS = 180.0
+_HOLD_SECONDS = 120.0  # 10,000 handshakes
+_END_SECONDS = 5.0
+
+
+class RunFailed(Exception):  # what happened, not a kind of error
+    """One run gave no figures; the text says why."""
+
+
+class Child:
+    """A process of ours that ends when its standard input does, or when it is told."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed in end()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            cwd=_ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+        )
+        assert self._process.stdout is not None
+        os.set_blocking(self._process.stdout.fileno(), False)
+        self._heard = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def line(self, seconds: float) -> str:
+        """
+        The next line of its output.
+
+        Raises:
+            RunFailed: It ended, or said nothing in time.
+        """
+        out = self._process.stdout
+        assert out is not None
+        deadline = time.monotonic() + seconds
+        with selectors.DefaultSelector() as selector:
+            selector.register(out, selectors.EVENT_READ)
+            while b"\n" not in self._heard:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise RunFailed(f"no answer within {seconds:g} s\n{self.complaint()}")
+                if selector.select(left):
+                    data = out.read()
+                    if data == b"":
+                        raise RunFailed(f"it ended early\n{self.complaint()}")
+                    self._heard += data or b""
+        line, _, self._heard = self._heard.partition(b"\n")
+        return line.decode()
+
+    def complaint(self) -> str:
+        """The end of what it wrote to standard error."""
+        self._errors.seek(0)
+        return self._errors.read().decode(errors="replace")[-2000:]
+
+    def end(self) -> None:
+        """End the process and wait for it."""
+        process = self._process
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
+        try:
+            process.wait(0.2 if process.poll() is None else 0)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            try:
+                process.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._errors.close()
+
+
+def target_for(peer: Peer, workload: Workload, folder: Path, token: str) -> Target:
+    """What the two processes are told."""
+    options = {"identity": "rsa"} if workload.rsa else {}
+    return Target(peer.module, peer.style, str(folder), token, options | peer.options)
+
+
+def run(
+    peer: Peer, workload: Workload, folder: Path, token: str, parameters: dict[str, Any]
+) -> Figures:
+    """
+    One run: a new server, a new load process.
+
+    Raises:
+        RunFailed: With the reason.
+    """
+    target = target_for(peer, workload, folder, token)
+    if peer.style == "local":
+        return _load(target, workload.method, parameters)
+    with Child("benchmarks.serve", target.to_json()) as server:
+        target = target.with_server(json.loads(server.line(_READY_SECONDS)))
+        try:
+            if workload.holder:
+                with _holder(target, int(parameters.pop("holder", workload.holder))):
+                    return _load(target, workload.method, parameters)
+            return _load(target, workload.method, parameters)
+        except RunFailed as failure:
+            raise RunFailed(f"{failure}\n{server.complaint()}".strip()) from None
+
+
+@contextmanager
+def _holder(target: Target, sessions: int) -> Iterator[None]:
+    """A third process with idle sessions."""
+    arguments = ("benchmarks.load", target.to_json(), "hold", json.dumps({"count": sessions}))
+    with Child(*arguments) as holder:
+        holder.line(_HOLD_SECONDS)
+        time.sleep(1.0)
+        yield
+
+
+def _load(target: Target, method: str, parameters: dict[str, Any]) -> Figures:
+    with Child("benchmarks.load", target.to_json(), method, json.dumps(parameters)) as load:
+        figures: Figures = json.loads(load.line(_LOAD_SECONDS))
+    return figures

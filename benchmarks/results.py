@@ -1,0 +1,218 @@
+"""What was measured: medians with their spread, ratios, goals; as JSON."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import ssl
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.backends.openssl import backend
+
+from .catalogue import Goal, Peer, Workload, competes
+from .measure import Figures
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median, least and greatest of the repetitions."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: list[float]) -> Spread:
+        """Of at least one value."""
+        return cls(statistics.median(values), min(values), max(values))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One goal and what became of it."""
+
+    workload: Workload
+    goal: Goal
+    subject: float
+    limit: float
+    against: str  # title of the peer, or ""
+
+    @property
+    def met(self) -> bool:
+        """Whether the medians reach it."""
+        if self.workload.lower_is_better:
+            return self.subject <= self.limit
+        return self.subject >= self.limit
+
+
+@dataclass
+class Results:
+    """
+    All runs of one call.
+
+    Attributes:
+        peers, workloads: Those selected, in order.
+        runs: (workload, peer) -> figures of each repetition.
+        failures: (workload, peer) -> reasons.
+    """
+
+    peers: list[Peer]
+    workloads: list[Workload]
+    about: dict[str, Any] = field(default_factory=dict)
+    runs: dict[tuple[str, str], list[Figures]] = field(default_factory=dict)
+    failures: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+
+    def add(self, workload: Workload, peer: Peer, figures: Figures) -> None:
+        """One repetition."""
+        self.runs.setdefault((workload.name, peer.name), []).append(figures)
+
+    def fail(self, workload: Workload, peer: Peer, reason: str) -> None:
+        """One repetition without figures."""
+        self.failures.setdefault((workload.name, peer.name), []).append(reason)
+
+    def spread(self, workload: Workload, peer: str, figure: str = "rate") -> Spread | None:
+        """Of one figure; None when it was not measured."""
+        runs = self.runs.get((workload.name, peer), [])
+        values = [run[figure] for run in runs if figure in run]
+        return Spread.of(values) if values else None
+
+    def ranking(self, workload: Workload) -> list[tuple[Peer, Spread]]:
+        """Best first."""
+        found = [
+            (peer, spread)
+            for peer in self.peers
+            if (spread := self.spread(workload, peer.name)) is not None
+        ]
+        return sorted(found, key=lambda item: item[1].median, reverse=not workload.lower_is_better)
+
+    def best(self, workload: Workload, *, pure: bool = False) -> tuple[Peer, Spread] | None:
+        """The best encrypted peer, or the best of those without compiled protocol code."""
+        for peer, spread in self.ranking(workload):
+            if competes(peer) and not (pure and peer.compiled):
+                return peer, spread
+        return None
+
+    def verdicts(self) -> Iterator[Verdict]:
+        """Every goal whose two sides were measured."""
+        titles = {peer.name: peer.title for peer in self.peers}
+        for workload in self.workloads:
+            for goal in workload.goals:
+                subject = self.spread(workload, goal.subject)
+                if subject is None:
+                    continue
+                if not goal.against:
+                    yield Verdict(workload, goal, subject.median, goal.factor, "")
+                    continue
+                if goal.against.startswith("best"):
+                    other = self.best(workload, pure=goal.against == "best-pure")
+                else:
+                    spread = self.spread(workload, goal.against)
+                    other = None if spread is None else (_named(self.peers, goal.against), spread)
+                if other is not None:
+                    peer, spread = other
+                    limit = goal.factor * spread.median
+                    yield Verdict(workload, goal, subject.median, limit, titles[peer.name])
+
+    def to_json(self) -> str:
+        """Everything, with the single runs."""
+        document = {
+            "about": self.about,
+            "workloads": {
+                workload.name: {
+                    "title": workload.title,
+                    "unit": workload.unit,
+                    "lower_is_better": workload.lower_is_better,
+                    "parameters": workload.parameters,
+                    "peers": self._peers_of(workload),
+                }
+                for workload in self.workloads
+            },
+            "peers": {
+                peer.name: {
+                    "title": peer.title,
+                    "packets": peer.packets,
+                    "protects": peer.protects,
+                    "lacks": peer.lacks,
+                    "notes": peer.notes,
+                    "reference": peer.reference,
+                }
+                for peer in self.peers
+            },
+            "goals": [
+                {
+                    "workload": verdict.workload.name,
+                    "subject": verdict.goal.subject,
+                    "value": verdict.subject,
+                    "factor": verdict.goal.factor,
+                    "against": verdict.against,
+                    "limit": verdict.limit,
+                    "met": verdict.met,
+                }
+                for verdict in self.verdicts()
+            ],
+            "failures": [
+                {"workload": workload, "peer": peer, "reasons": reasons}
+                for (workload, peer), reasons in self.failures.items()
+            ],
+        }
+        return json.dumps(document, indent=1)
+
+    def _peers_of(self, workload: Workload) -> dict[str, Any]:
+        measured = {}
+        for peer in self.peers:
+            runs = self.runs.get((workload.name, peer.name))
+            if runs:
+                names = runs[0].keys()
+                spreads = {name: Spread.of([run[name] for run in runs]) for name in names}
+                measured[peer.name] = {
+                    name: {
+                        "median": spread.median,
+                        "min": spread.low,
+                        "max": spread.high,
+                        "runs": [run[name] for run in runs],
+                    }
+                    for name, spread in spreads.items()
+                }
+        return measured
+
+
+def _named(peers: list[Peer], name: str) -> Peer:
+    return next(peer for peer in peers if peer.name == name)
+
+
+def environment(peers: list[Peer], repetitions: int) -> dict[str, Any]:
+    """Date, machine and versions."""
+    names = sorted({package for peer in peers for package in peer.packages})
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}",
+        "processors": f"{os.cpu_count()} x {_processor()}",
+        "OpenSSL of ssl": ssl.OPENSSL_VERSION,
+        "OpenSSL of cryptography": backend.openssl_version_text(),
+        "repetitions": repetitions,
+        "versions": versions,
+    }
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

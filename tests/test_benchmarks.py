@@ -1,0 +1,215 @@
+"""The benchmarks: every workload does its work against securelink, with tiny counts. Nothing here looks at a time."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from benchmarks import catalogue, chart, process, report
+from benchmarks.catalogue import Goal, Peer, Workload
+from benchmarks.drivers import blocking
+from benchmarks.drivers.blocking import Driver
+from benchmarks.peers import ours
+from benchmarks.results import Results, Spread
+from benchmarks.target import PACKET, Target
+from securelink import Refused, createEncryptKeys
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY: dict[str, dict[str, Any]] = {
+    "rtt": {"count": 20},
+    "pipeline": {"count": 300},
+    "many": {"clients": 5, "rounds_": 4},
+    "broadcast-100": {"receivers": 6, "casts": 8},
+    "broadcast-500": {"receivers": 3, "casts": 8},
+    "burst-100": {"receivers": 4, "casts": 3},
+    "burst-500": {"receivers": 2, "casts": 3},
+    "handshake": {"count": 3},
+    "handshake-8": {"count": 8},
+    "bulk": {"size": 2**21},
+    "idle": {"count": 10},
+    "crowd": {"count": 20},
+    "fanout": {"sizes": [2, 4], "deliveries": 16},
+    "compute": {"handler_seconds": 0.05, "times": 2},
+    "sleep": {"handler_seconds": 0.05},
+}
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """A running server of the benchmarks, with identities on both sides, in this process."""
+    folder = tmp_path_factory.mktemp("benchmarks")
+    for name in ("server", "client"):
+        createEncryptKeys(str(folder), name, 2048)
+    target = Target("ours", "blocking", str(folder), "token", {"identity": "mutual"})
+    server, info = ours.start(target)
+    try:
+        yield target.with_server(info | {"pid": os.getpid()})
+    finally:
+        assert server.stop()
+
+
+@pytest.fixture(autouse=True)
+def _short_settling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocking, "SETTLE", 0.01)
+
+
+def _workload(name: str) -> Workload:
+    return next(workload for workload in catalogue.WORKLOADS if workload.name == name)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_each_workload_runs(target: Target, name: str) -> None:
+    """Every workload completes against securelink and gives finite figures for each column of its table."""
+    workload = _workload(name)
+    parameters = workload.parameters | TINY[name]
+    figures = getattr(Driver(ours.connect, target), workload.method)(**parameters)
+    wanted = {"rate", *workload.columns}
+    if workload.method == "fanout":
+        wanted = {"rate", "us_2", "us_4"}
+    assert wanted <= figures.keys()
+    assert all(math.isfinite(value) for value in figures.values())
+
+
+def test_every_workload_of_securelink_has_a_smoke_run() -> None:
+    """A workload added to the catalogue is run here as well."""
+    peer = next(peer for peer in catalogue.PEERS if peer.name == "securelink")
+    measured = {w.name for w in catalogue.WORKLOADS if catalogue.takes_part(peer, w)}
+    assert measured == TINY.keys()
+
+
+def test_a_wrong_echo_is_noticed(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that answers something else gives an error, not a figure."""
+    monkeypatch.setattr(ours.Connection, "receive", lambda self: {"x": 0})
+    with pytest.raises(AssertionError, match="echo differs"):
+        Driver(ours.connect, target).rtt(1, 1.0)
+
+
+def test_the_server_demands_the_token(target: Target) -> None:
+    """What is measured is an authenticated session: a wrong join token is refused."""
+    wrong = target.with_server(target.server | {"join": "00000000-0000-4000-8000-000000000000"})
+    with pytest.raises(Refused):
+        ours.connect(wrong)
+
+
+def test_the_command_starts_and_ends_its_processes(tmp_path: Path) -> None:
+    """The command measures two processes, saves JSON, tables and a chart, and leaves no process behind."""
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "benchmarks", "rtt", "--quick", "--repeat", "1",
+            "--peers", "securelink,raw", "--output", str(tmp_path),
+        ],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    saved = json.loads((tmp_path / "latest.json").read_text())
+    measured = saved["workloads"]["rtt"]["peers"]
+    assert measured["securelink"]["rate"]["median"] > 0
+    assert measured["raw"]["rate"]["runs"]
+    assert saved["about"]["versions"]["securelink"]
+    assert "| **securelink** |" in (tmp_path / "latest.md").read_text()
+    assert (tmp_path / "latest.svg").read_text().startswith("<svg ")
+
+
+def test_a_process_that_fails_says_why() -> None:
+    """A child that dies gives its last words as the reason, and is gone."""
+    with process.Child("benchmarks.load", "{}", "rtt", "{}") as child:
+        with pytest.raises(process.RunFailed, match="TypeError"):
+            child.line(20)
+        number = child._process.pid
+    with pytest.raises(ProcessLookupError):
+        os.kill(number, 0)
+
+
+def test_a_silent_process_is_ended() -> None:
+    """A child that says nothing in time fails, and is ended."""
+    with process.Child("benchmarks.serve", Target("raw", "blocking", ".", "").to_json()) as child:
+        child.line(20)
+        with pytest.raises(process.RunFailed, match="no answer within"):
+            child.line(0.05)
+        began = time.monotonic()
+    assert time.monotonic() - began < 5
+    assert child._process.poll() is not None
+
+
+# --- what becomes of figures --------------------------------------------------------------------------
+
+
+def _results() -> Results:
+    """Three peers, one workload with one goal, three repetitions."""
+    peers = [
+        Peer("securelink", "securelink", "", "", "", ""),
+        Peer("fast", "fast <&> peer", "", "", "", "", compiled=True),
+        Peer("slow", "slow peer", "", "", "", ""),
+        Peer("floor", "floor", "", "", "", "", reference=True),
+    ]
+    workload = Workload(
+        "rtt", "ping-pong", "rtt", "trips/s", {},
+        goals=(Goal(1.5, "best"), Goal(1.5, "best-pure"), Goal(250.0)), columns=(),
+    )  # fmt: skip
+    results = Results(peers, [workload])
+    for name, rates in {
+        "securelink": [300.0, 290.0, 310.0],
+        "fast": [250.0, 240.0, 260.0],
+        "slow": [100.0, 10.0, 110.0],
+        "floor": [900.0, 900.0, 900.0],
+    }.items():
+        for rate in rates:
+            results.add(workload, next(p for p in peers if p.name == name), {"rate": rate})
+    return results
+
+
+def test_medians_and_goals() -> None:
+    """Goals compare medians with the best encrypted peer, the best pure one, or a number; references do not count."""
+    results = _results()
+    workload = results.workloads[0]
+    assert results.spread(workload, "slow") == Spread(100.0, 10.0, 110.0)
+    verdicts = list(results.verdicts())
+    assert [(v.against, v.limit, v.met) for v in verdicts] == [
+        ("fast <&> peer", 375.0, False),
+        ("slow peer", 150.0, True),
+        ("", 250.0, True),
+    ]
+
+
+def test_costs_are_better_when_lower() -> None:
+    """Where less is better the ranking turns round, and so does the goal."""
+    results = _results()
+    workload = replace(results.workloads[0], lower_is_better=True, goals=(Goal(250.0),))
+    results.workloads[:] = [workload]
+    assert [peer.name for peer, _ in results.ranking(workload)][:2] == ["slow", "fast"]
+    assert [verdict.met for verdict in results.verdicts()] == [False]
+
+
+def test_chart_is_well_formed() -> None:
+    """The chart is XML whatever titles contain, and shows every peer of a panel."""
+    picture = ElementTree.fromstring(chart.draw(_results()))
+    space = "{http://www.w3.org/2000/svg}"
+    words = [node.text for node in picture.iter(f"{space}text")]
+    assert "fast <&> peer" in words
+    assert len(list(picture.iter(f"{space}rect"))) == 4
+
+
+def test_failures_are_in_the_tables() -> None:
+    """A run without figures is named in the report, not left out silently."""
+    results = _results()
+    results.fail(results.workloads[0], results.peers[2], "it ended early")
+    assert "- rtt, slow: 1 times" in report.to_markdown(results)
+
+
+def test_the_packet_is_the_agreed_one() -> None:
+    """All peers encode the same small packet."""
+    assert PACKET == {
+        "action": "move",
+        "data": {"x": 1.25, "y": -3.5, "hp": 97, "name": "player-17"},
+    }
