@@ -1,0 +1,149 @@
+"""`securelink serve`: a small chat and echo server, to try things out and to start from."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from ..received import Received
+from ..server import Server, Session
+from .program import ask_passphrase, keys_option, passphrase_option, tell
+
+MAX_TEXT = 2000  # characters of a line of chat
+
+
+@click.command("serve")
+@click.option("--host", default="", metavar="ADDRESS", help="Listen here only.  [default: all]")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=5050,
+    show_default=True,
+    help="0 takes a free one.",
+)
+@click.option(
+    "--encryption",
+    type=click.Choice(["required", "optional", "off"]),
+    default="required",
+    show_default=True,
+    help="What is asked of clients.",
+)
+@click.option("--plaintext", is_flag=True, help="The same as --encryption off.")
+@click.option("--tokens", is_flag=True, help="Let in only who has a join token.")
+@click.option(
+    "--client-keys",
+    type=click.Choice(["welcome", "required", "known"]),
+    default="welcome",
+    show_default=True,
+    help="Whether clients need keys; 'known' wants authorized ones.",
+)
+@keys_option
+@passphrase_option
+def serve(
+    host: str,
+    port: int,
+    encryption: str,
+    plaintext: bool,
+    tokens: bool,
+    client_keys: str,
+    directory: str,
+    with_passphrase: bool,
+) -> None:
+    """
+    Run a small chat server: what one says, all others hear.
+
+    Packets named "say" go to everybody else as "said"; "echo" comes back. A key is made on the first start. Ctrl-C
+    stops it.
+
+    \b
+    $ securelink serve --port 5050
+    [Server INFO] Server IP: 192.168.1.40
+    [Server INFO] Server PORT: 5050
+    [Server INFO] Key: SHA256:9Y0kX... (/home/ann/keys/server_private.pem)
+    $ securelink connect 192.168.1.40 5050            on another machine
+    """
+    if plaintext:
+        source = click.get_current_context().get_parameter_source("encryption")
+        if source is click.core.ParameterSource.COMMANDLINE and encryption != "off":
+            raise click.UsageError(f"--plaintext contradicts --encryption {encryption}")
+        encryption = "off"
+    server = Server(
+        host,
+        port,
+        keys=directory,
+        encryption=encryption,
+        authenticate="tokens" if tokens else None,
+        client_keys=client_keys,
+        passphrase=ask_passphrase(with_passphrase),
+    )
+    add_chat(server)
+    with server:
+        _explain(server, directory, tokens)
+        _wait_for_the_end()
+
+
+def _explain(server: Server, directory: str, tokens: bool) -> None:
+    host, port = server.host or server.lan_address, server.address[1]
+    if tokens:
+        command = f"securelink token create --keys {shlex.quote(directory)}"
+        tell(f"invite somebody with: {command} --host {host} --port {port}")
+    else:
+        plain = " --plaintext" if server.fingerprint is None else ""
+        tell(f"connect with: securelink connect {host} {port}{plain}")
+    tell("Ctrl-C stops it")
+
+
+def _wait_for_the_end() -> None:
+    """Until Ctrl-C, or the signal by which systems stop services."""
+
+    def terminated(number: int, frame: FrameType | None) -> NoReturn:
+        sys.exit(128 + number)
+
+    # Signals reach the main thread only; elsewhere (in a test) the caller ends us.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, terminated)
+    while True:
+        # Slices: a wait without end would keep Ctrl-C from being seen on some platforms.
+        threading.Event().wait(0.5)
+
+
+def add_chat(server: Server) -> None:
+    """The handlers of the chat: `say`, `echo`, and who comes and goes."""
+
+    @server.on_connect
+    def came(session: Session) -> None:
+        others = [name(other) for other in server.sessions.values() if other is not session]
+        session.send("welcome", {"you": name(session), "others": others})
+        server.broadcast("joined", name(session), exclude=[session])
+
+    @server.on_disconnect
+    def went(session: Session) -> None:
+        server.broadcast("left", name(session), exclude=[session])
+
+    def say(session: Session, packet: Received) -> None:
+        if _is_line(packet.data):
+            said = {"from": name(session), "text": packet.data}
+            server.broadcast("said", said, exclude=[session])
+        else:
+            session.send("error", f"say takes a text of 1 to {MAX_TEXT} characters")
+
+    def echo(session: Session, packet: Received) -> None:
+        session.send("echo", packet.data)
+
+    server.on("say", say)
+    server.on("echo", echo)
+
+
+def name(session: Session) -> str:
+    """What others call this client: its user name, or the beginning of its session token."""
+    return str(session.user) if session.user is not None else f"guest-{session.token[:8]}"
+
+
+def _is_line(data: Any) -> bool:
+    return isinstance(data, str) and 0 < len(data) <= MAX_TEXT
