@@ -1,0 +1,149 @@
+"""The first half of the demonstration: keys, entering, playing, a kick, a restart."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+import uuid
+
+from .cast import FIRST, PLAYERS, SECOND, THIRD, Cast
+from .stage import WAIT
+
+KICKED = 19  # codes of CLOSE (docs/PROTOCOL.md)
+SHUTDOWN = 20
+_REASON = "no marked cards at this table"
+
+
+def open_up(cast: Cast) -> None:
+    """A server process with a fresh key, three player processes, and a relay before each."""
+    report = cast.report
+    cast.start_server()
+    for name in PLAYERS:
+        cast.players[name] = cast.stage.player(name)
+        cast.relays[name] = cast.stage.relay(cast.port)
+    key = cast.own_key("server")
+    report.check("the server made a key of 3072 bits", key.bits == 3072, key.fingerprint)
+    report.equal("it shows the fingerprint of that key", cast.fingerprint, key.fingerprint)
+    processes = [cast.server, *cast.players.values()]
+    numbers = {process.pid for process in processes}
+    report.check(
+        "four processes run besides this one",
+        len(numbers - {os.getpid()}) == 4 and all(p.exit_code is None for p in processes),
+        ", ".join(f"{process.name} {process.pid}" for process in processes),
+    )
+
+
+def enter(cast: Cast) -> None:
+    """A wrong token is refused; right ones admit, each to a session of its own."""
+    report = cast.report
+    for name in PLAYERS:
+        cast.tokens[name] = cast.make_token(cast.server, name)
+    cast.dial(THIRD, token=str(uuid.uuid4()))
+    refused = cast.players[THIRD].expect("failed")
+    report.raised(f"{THIRD}, with a made-up token,", refused)
+    report.equal("a made-up join token is refused", refused["error"], "Refused")
+    for name in PLAYERS:
+        cast.set_out(name)
+    arrived = {name: cast.arrived(name) for name in PLAYERS}
+    for name, session in arrived.items():
+        held = session["seen_by_server"] == session["token"] and _is_uuid4(session["token"])
+        report.check(f"{name} is in, and both sides name the session alike", held, session["token"])
+    report.check("all three sessions are encrypted", all(s["encrypted"] for s in arrived.values()))
+    keys = {name: session["key"] for name, session in arrived.items()}
+    own = {name: cast.own_key(name).fingerprint for name in PLAYERS}
+    report.equal("each player proved a fresh key of its own", keys, own)
+    report.equal("no two keys are the same", len({cast.fingerprint, *keys.values()}), 4)
+    _check_files(cast)
+
+
+def _check_files(cast: Cast) -> None:
+    folder = cast.stage.folder
+    if os.name == "posix":
+        private = sorted(folder.rglob("*_private.pem"))
+        modes = [f"{stat.S_IMODE(path.stat().st_mode):04o}" for path in private]
+        cast.report.equal("only their owner can read the private keys", modes, ["0600"] * 4)
+    kept = (folder / "server" / "keys" / "join_tokens.json").read_text()
+    found = [name for name, token in cast.tokens.items() if token in kept]
+    cast.report.equal("the server's file of join tokens holds none of them", found, [])
+
+
+def play(cast: Cast) -> None:
+    """Moves, chat, a broadcast: everybody gets what they should, in order, and nothing else."""
+    report = cast.report
+    x = y = 0
+    path = []
+    for _ in range(5):
+        dx, dy = cast.random.choice(((1, 0), (0, 1), (-1, 0), (0, -1)))
+        x, y = x + dx, y + dy
+        path.append({"who": FIRST, "x": x, "y": y})
+        cast.players[FIRST].order(do="send", action="make-a-step", data={"dx": dx, "dy": dy})
+    for name in PLAYERS:
+        player = cast.players[name]
+        seen = [player.expect("got", action="somebody-moved")["data"] for _ in path]
+        where = " ".join(f"{step['x']},{step['y']}" for step in seen)
+        report.check(f"{name} saw the five steps of {FIRST} in order", seen == path, where)
+    said = {"who": SECOND, "text": cast.text}
+    heard = [packet["data"] for packet in cast.say(SECOND, FIRST, THIRD)]
+    report.check(f"both others heard {SECOND}", heard == [said, said], f'"{cast.text}"')
+    cast.server.order(do="broadcast", action="a-new-round", data={"round": 1})
+    report.equal(
+        "the server sent a broadcast to three", cast.server.expect("broadcast")["count"], 3
+    )
+    rounds = [cast.players[name].expect("got", action="a-new-round")["data"] for name in PLAYERS]
+    report.equal("it reached all three", rounds, [{"round": 1}] * 3)
+    # Packets arrive in order, so whatever was sent before the broadcast is here by now.
+    extra = [packet for name in PLAYERS for packet in cast.players[name].take("got")]
+    report.equal(f"nothing came twice, and {SECOND} did not hear itself", extra, [])
+
+
+def kick(cast: Cast) -> None:
+    """The kicked player is told why; the others play on."""
+    report = cast.report
+    cast.server.order(do="kick", user=THIRD, reason=_REASON)
+    ended = cast.players[THIRD].expect("ended")
+    report.raised(THIRD, ended)
+    report.equal(f"{THIRD} was told the reason", (ended["code"], ended["text"]), (KICKED, _REASON))
+    cast.server.expect("left", user=THIRD)
+    (heard,) = cast.say(FIRST, SECOND)
+    report.equal("the others play on", heard["data"], {"who": FIRST, "text": cast.text})
+
+
+def restart(cast: Cast) -> None:
+    """The server ends and starts again; the players come back by themselves, to fresh sessions."""
+    report = cast.report
+    before = {name: list(cast.sessions[name]) for name in PLAYERS}
+    fingerprint = cast.fingerprint
+    report.equal("the server process ended in order", cast.server.stop(), 0)
+    ended = [cast.players[name].expect("ended") for name in (FIRST, SECOND)]
+    report.raised(FIRST, ended[0])
+    report.equal("who was in was told", [error["code"] for error in ended], [SHUTDOWN] * 2)
+    attempts = {name: cast.relays[name].connections for name in PLAYERS}
+    for name in PLAYERS:
+        cast.set_out(name, retry=True)
+    tried = {name: _attempts(cast, name) - attempts[name] for name in PLAYERS}
+    report.check(
+        "while there is no server, all three try again and again",
+        min(tried.values()) >= 2,
+        ", ".join(f"{name} {count} times" for name, count in tried.items()),
+    )
+    cast.start_server()
+    report.equal("the new process has the same key", cast.fingerprint, fingerprint)
+    arrived = {name: cast.arrived(name) for name in PLAYERS}
+    fresh = [session["token"] not in before[name] for name, session in arrived.items()]
+    report.check("all three are back, with sessions that are new", all(fresh))
+    heard = [packet["data"]["text"] for packet in cast.say(THIRD, FIRST, SECOND)]
+    report.equal("and talk again", heard, [cast.text] * 2)
+
+
+def _attempts(cast: Cast, name: str) -> int:
+    """How often a player has connected to its relay, as soon as that is twice more than now."""
+    relay = cast.relays[name]
+    wanted, deadline = relay.connections + 2, time.monotonic() + WAIT
+    while relay.connections < wanted and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return relay.connections
+
+
+def _is_uuid4(token: str) -> bool:
+    return uuid.UUID(token).version == 4 and str(uuid.UUID(token)) == token
