@@ -15,7 +15,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
-import selectors
 import socket
 import threading
 import time
@@ -33,11 +32,9 @@ from ..limits import (
     WORKERS,
 )
 from .jobs import Job, JobQueue
+from .poller import READ, IOReady, make_poller
 
 log = logging.getLogger("securelink")
-
-READ = selectors.EVENT_READ
-WRITE = selectors.EVENT_WRITE
 
 #: Threads of all loops of this process. Code that they run is a handler or a hook, and must not block.
 worker_threads: dict[int, Loop] = {}
@@ -67,16 +64,6 @@ class Flushable(Protocol):
 
     def on_error(self) -> None:
         """Called after `flush` raised."""
-
-
-class IOReady(Protocol):
-    """What is registered with the selector."""
-
-    def on_io(self, mask: int) -> None:
-        """Called by the leader; `mask` is READ and/or WRITE."""
-
-    def on_error(self) -> None:
-        """Called after `on_io` raised: a bug of ours that must not hurt others."""
 
 
 class Loop:
@@ -109,7 +96,7 @@ class Loop:
         self.flush_list: list[Flushable] = []
         self.batches: dict[int, list[Flushable]] = {}  # thread -> what its batch() holds back
         self.now = time.monotonic()
-        self._selector = selectors.DefaultSelector()
+        self._poller = make_poller()
         self._commands: deque[Callable[[], None]] = deque()
         self._ready: deque[Runnable] = deque()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
@@ -140,7 +127,7 @@ class Loop:
 
     def start(self) -> None:
         """Start the threads. A stopped loop is not started again: make a new one."""
-        self._selector.register(self._wake_receiver, READ, _Waker(self._wake_receiver))
+        self._poller.set(self._wake_receiver, READ, _Waker(self._wake_receiver))
         if self.manual:
             return
         self._token.acquire()
@@ -196,7 +183,7 @@ class Loop:
                 callback()
             except Exception:
                 log.exception("internal error while stopping")
-        self._selector.close()
+        self._poller.close()
         self._wake_receiver.close()
         self._wake_sender.close()
         with self._pool:
@@ -264,16 +251,7 @@ class Loop:
 
     def register(self, sock: socket.socket, mask: int, target: IOReady) -> None:
         """Set what the selector reports for a socket; a mask of 0 removes it."""
-        try:
-            key = self._selector.get_key(sock)
-        except (KeyError, ValueError):
-            if mask:
-                self._selector.register(sock, mask, target)
-            return
-        if not mask:
-            self._selector.unregister(sock)
-        elif key.events != mask:
-            self._selector.modify(sock, mask, target)
+        self._poller.set(sock, mask, target)
 
     def make_ready(self, runnable: Runnable) -> None:
         """Put an inbox on the ready list without a wake-up."""
@@ -361,7 +339,7 @@ class Loop:
         # Leadership is `turn_thread`, and it changes only under the token: an acquire that succeeds proves
         # nothing before the name was read under it; one that fails while the name is ours is a passer-by.
         while self.turn_thread == me:
-            if self._token.acquire(timeout=0.001):
+            if self._token.acquire(False) or self._token.acquire(timeout=0.001):
                 if self.turn_thread == me:
                     self._in_handler = False
                     if more:
@@ -420,17 +398,19 @@ class Loop:
             or (self._ready and self._may_handle())
         ):
             timeout = 0.0
-        events = self._selector.select(timeout)
+        events = self._poller.poll(timeout)
         self._sleeping = False
         self.now = time.monotonic()
-        for key, mask in events:
-            target: IOReady = key.data
+        for target, mask in events:
             try:
                 target.on_io(mask)
             except Exception:
                 self._went_wrong(target)
-        self._run_commands()
-        self._run_timers()
+        if self._commands:
+            self._run_commands()
+        timers = self._timers
+        if timers and timers[0][0] <= self.now:
+            self._run_timers()
 
     def _next_timer(self) -> float | None:
         if not self._timers:
