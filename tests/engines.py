@@ -233,12 +233,12 @@ class Pair:
     def forge(self, role: Role, plaintext: bytes) -> bytes:
         """A frame with this plaintext that the engine in `role` will be able to open now."""
         engine = self.engine(role)
-        if engine.state is State.WAIT_AUTH:
-            # The server's own sealing half has gone on to the next key already.
+        sealer = self.engine(other(role))._send
+        if engine.encrypted and engine.state in (State.WAIT_AUTH, State.WAIT_CLIENT):
+            # The other side may have gone on to its next key already, or not be so far.
             secrets = self.server._handshake.handshake_secrets
             assert secrets is not None
-            return Sealer(secrets.server).seal(plaintext)
-        sealer = self.engine(other(role))._send
+            sealer = Sealer(secrets.server if role == "client" else secrets.client)
         if sealer is None:
             assert not engine.encrypted
             sealer = PlainSender()

@@ -1,0 +1,344 @@
+"""The state machine: in each state exactly what the table says is accepted; all else ends the connection."""
+
+from __future__ import annotations
+
+import pytest
+from engines import TOKEN, Pair, Role, other, split_frames
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from securelink import crypto
+from securelink.errors import ProtocolError, RecordError
+from securelink.handshake.messages import ClientHello, Close, ServerHello, Welcome
+from securelink.handshake.wire import Code, Content, Kind, Mode
+from securelink.keys import Identity
+from securelink.protocol import (
+    CONTENTS,
+    FRAMES,
+    Alerted,
+    AuthReceived,
+    Closed,
+    Ended,
+    Failed,
+    HelloReceived,
+    PlaintextChosen,
+    ServerVerified,
+    State,
+)
+from securelink.protocol.states import READS_NOTHING
+
+OFF, REQUIRED = Mode.OFF, Mode.REQUIRED
+Place = tuple[Role, State, Mode]
+
+CLEAR: dict[State, set[int]] = {
+    State.HELLO_SENT: {Kind.SERVER_HELLO, Kind.ALERT},
+    State.START: {Kind.CLIENT_HELLO},
+    State.WAIT_CLIENT: {Kind.ALERT},
+}
+PROTECTED: dict[State, set[int]] = {
+    State.WAIT_AUTH: {Content.SERVER_AUTH, Content.CLOSE},
+    State.AUTH_SENT: {Content.WELCOME, Content.CLOSE},
+    State.WAIT_CLIENT: {Content.CLIENT_AUTH, Content.CLOSE},
+    State.OPEN: {4, 5, 6, 7, 8, 9, 10},
+}
+PLACES: list[Place] = [
+    ("client", State.HELLO_SENT, REQUIRED),
+    ("client", State.HELLO_SENT, OFF),
+    ("client", State.WAIT_AUTH, REQUIRED),
+    ("client", State.AUTH_SENT, REQUIRED),
+    ("client", State.AUTH_SENT, OFF),
+    ("client", State.OPEN, REQUIRED),
+    ("client", State.OPEN, OFF),
+    ("server", State.START, REQUIRED),
+    ("server", State.WAIT_CLIENT, REQUIRED),
+    ("server", State.WAIT_CLIENT, OFF),
+    ("server", State.OPEN, REQUIRED),
+    ("server", State.OPEN, OFF),
+]
+KEYED = [place for place in PLACES if place[1] in PROTECTED]
+IDLE: list[Place] = [
+    ("client", State.VERIFIED, REQUIRED),
+    ("client", State.VERIFIED, OFF),
+    ("server", State.HELLO_RECEIVED, REQUIRED),
+    ("server", State.HELLO_RECEIVED, OFF),
+    ("server", State.AUTHORIZING, REQUIRED),
+    ("server", State.AUTHORIZING, OFF),
+]
+
+# A body that is in order for each kind and content: what is refused is refused for coming now.
+CLIENT_SHARE = crypto.ClientShare().public
+SERVER_SHARE = bytes(1088) + b"\x09" + bytes(31)
+FRAMES_IN_ORDER: dict[tuple[int, Mode], bytes] = {
+    (Kind.CLIENT_HELLO, OFF): ClientHello(OFF, bytes(32), None).encode(),
+    (Kind.CLIENT_HELLO, REQUIRED): ClientHello(REQUIRED, bytes(32), CLIENT_SHARE).encode(),
+    (Kind.SERVER_HELLO, OFF): ServerHello(False, bytes(32), None).encode(),
+    (Kind.SERVER_HELLO, REQUIRED): ServerHello(True, bytes(32), SERVER_SHARE).encode(),
+    (Kind.ALERT, OFF): b"\x01",
+    (Kind.ALERT, REQUIRED): b"\x01",
+}
+RECORDS: dict[int, bytes] = {
+    Content.WELCOME: Welcome(TOKEN, 65536, 1.0).encode()[1:],
+    Content.DATA: b"\x90",
+    Content.DATA_ACK: bytes(8) + b"\x90",
+    Content.ACK: bytes(8),
+    Content.PING: bytes(8),
+    Content.PONG: bytes(8),
+    Content.KEY_UPDATE: b"",
+    Content.CLOSE: Close(Code.NORMAL, 0).encode()[1:],
+}
+
+
+def at(place: Place, identity: Identity) -> Pair:
+    """A pair whose engine in that role is in that state, and in that mode."""
+    role, state, mode = place
+    pair = Pair(identity, client_mode=mode, server_mode=mode)
+    return pair.run() if state is State.OPEN else pair.until(role, state)
+
+
+def clear_frame(kind: int, mode: Mode = OFF) -> bytes:
+    """A frame in clear, in order but for its kind."""
+    body = FRAMES_IN_ORDER.get((kind, mode), bytes(40))
+    return bytes([kind]) + len(body).to_bytes(3) + body
+
+
+def protected_kind(mode: Mode) -> int:
+    return Kind.PLAIN if mode == OFF else Kind.SEALED
+
+
+def names(place: object) -> str | None:
+    """How a place is called in the list of tests."""
+    if isinstance(place, tuple):
+        return f"{place[0]}-{place[1].name}-{place[2].name}"
+    return None
+
+
+def test_the_table_is_that_of_the_document() -> None:
+    """What may come is written twice, here and in the code; both must be the same."""
+    assert {(state, kind) for state, kinds in CLEAR.items() for kind in kinds} == set(FRAMES)
+    assert {(s, content) for s, contents in PROTECTED.items() for content in contents} == set(
+        CONTENTS
+    )
+    reading = {state for state, _ in FRAMES} | {state for state, _ in CONTENTS}
+    assert reading | READS_NOTHING == set(State)
+    assert not reading & READS_NOTHING
+
+
+@pytest.mark.parametrize("place", PLACES, ids=names)
+def test_frames_in_clear(place: Place, identity: Identity) -> None:
+    """A frame in clear that does not belong here, known or not, ends the connection with one error."""
+    role, state, mode = place
+    for kind in (0, 1, 2, 3, 4, 5, 6, 127, 255):
+        pair = at(place, identity)
+        if kind == protected_kind(mode) and state in PROTECTED:
+            continue
+        frame = clear_frame(kind, mode)
+        if state is State.START:
+            frame = frame.ljust(12, b"\0")  # a server looks at 12 bytes before it judges
+        items = pair.feed(role, frame)
+        if kind in CLEAR.get(state, ()):
+            assert not any(isinstance(item, Failed) for item in items), kind
+            continue
+        assert isinstance(pair.failure(role), ProtocolError), kind
+        assert len(items) == 1
+        stays_failed(pair, role)
+
+
+@pytest.mark.parametrize("place", KEYED, ids=names)
+def test_contents(place: Place, identity: Identity) -> None:
+    """A protected record whose content does not belong here, known or not, ends the connection with one error."""
+    role, state, _ = place
+    for content in (*range(14), 127, 255):
+        pair = at(place, identity)
+        body = RECORDS.get(content, bytes(40))
+        items = pair.feed(role, pair.forge(role, bytes([content]) + body))
+        if content in PROTECTED[state]:
+            continue
+        error = pair.failure(role)
+        assert isinstance(error, ProtocolError)
+        assert error.message == f"content {content} while {state.value}"
+        assert len(items) == 1
+        stays_failed(pair, role)
+
+
+@pytest.mark.parametrize("place", KEYED, ids=names)
+def test_contents_that_belong_here(place: Place, identity: Identity) -> None:
+    """What the table has is accepted: the handshake's own message, CLOSE, and all of an open session."""
+    role, state, mode = place
+    for content in PROTECTED[state]:
+        pair = at(place, identity)
+        if content in RECORDS:
+            items = pair.feed(role, pair.forge(role, bytes([content]) + RECORDS[content]))
+            if (content, mode) == (Content.KEY_UPDATE, OFF):
+                assert "key update in plaintext" in str(pair.failure(role))
+                continue
+            assert (Closed(Code.NORMAL, "") in items) == (content == Content.CLOSE)
+        else:
+            pair.run()
+            assert pair.is_open
+        assert not any(isinstance(item, Failed) for item in pair.items[role])
+
+
+def stays_failed(pair: Pair, role: Role) -> None:
+    """Nothing revives an engine: not what would have been right, not the end of the stream."""
+    engine = pair.engine(role)
+    for frame in split_frames(bytes(pair.sent[other(role)])):
+        assert engine.receive_data(frame) == []
+    assert engine.reconsider() == []
+    assert engine.state is State.FAILED
+    assert engine.receive_data(b"") == [Ended()]
+    assert engine.state is State.FAILED
+
+
+def test_the_first_frame_of_a_client(identity: Identity) -> None:
+    """Of all types only a ClientHello opens a connection; no other gets an answer."""
+    for kind in range(256):
+        pair = Pair(identity, server_mode=OFF)
+        body = FRAMES_IN_ORDER[Kind.CLIENT_HELLO, OFF]
+        items = pair.feed("server", bytes([kind]) + len(body).to_bytes(3) + body)
+        if kind == Kind.CLIENT_HELLO:
+            assert items == [HelloReceived()]
+        else:
+            assert "does not speak securelink" in str(pair.failure("server"))
+            assert isinstance(items[0], Failed)
+            assert items[0].answer == b""
+
+
+def test_the_first_frame_of_a_server(identity: Identity) -> None:
+    """Of all types only a ServerHello or an ALERT answers a client."""
+    for kind in range(256):
+        pair = Pair(identity, client_mode=OFF)
+        items = pair.feed("client", clear_frame(kind))
+        if kind == Kind.SERVER_HELLO:
+            assert items == [PlaintextChosen()]
+        elif kind == Kind.ALERT:
+            assert items == [Alerted(1)]
+        else:
+            assert "not a securelink server" in str(pair.failure("client"))
+
+
+@pytest.mark.parametrize("place", IDLE, ids=names)
+def test_states_that_read_nothing(place: Place, identity: Identity) -> None:
+    """While a decision is made, what arrives waits; it is looked at in the state that follows."""
+    role, state, _ = place
+    pair = at(place, identity)
+    assert pair.feed(role, clear_frame(Kind.CLIENT_HELLO)) == []
+    assert pair.engine(role).state is state
+    waiting = pair.items[role][-1]
+    assert isinstance(waiting, HelloReceived | AuthReceived | ServerVerified | PlaintextChosen)
+    pair.step()
+    assert isinstance(pair.failure(role), ProtocolError)
+    assert not pair.is_open
+
+
+@pytest.mark.parametrize("place", PLACES + IDLE, ids=names)
+def test_the_end_of_the_stream(place: Place, identity: Identity) -> None:
+    """End of stream in any state is told once as what it is, never as a clean close."""
+    role, _, _ = place
+    pair = at(place, identity)
+    before = len(pair.items[role])
+    pair.feed(role, b"")
+    assert pair.items[role][before:] == [Ended()]
+    assert pair.engine(role).state is State.CLOSED
+    assert pair.engine(role).receive_data(clear_frame(1)) == []
+
+
+def test_an_alert_after_protected_frames(identity: Identity) -> None:
+    """ALERT has no proof: once a direction has sent a protected frame it is an error, and ends nothing cleanly."""
+    alert = clear_frame(Kind.ALERT)
+    for mode in (REQUIRED, OFF):
+        for role in ("client", "server"):
+            pair = at((role, State.OPEN, mode), identity)
+            pair.feed(role, alert)
+            assert "frame of type 5 while open" in str(pair.failure(role))
+        pair = at(("client", State.AUTH_SENT, mode), identity)
+        pair.feed("client", alert)
+        assert "frame of type 5" in str(pair.failure("client"))
+    pair = at(("client", State.WAIT_AUTH, REQUIRED), identity)
+    pair.feed("client", alert)
+    assert "frame of type 5" in str(pair.failure("client"))
+
+
+@pytest.mark.parametrize("body", [b"", b"\0\0"])
+def test_an_alert_has_one_byte(body: bytes, identity: Identity) -> None:
+    """An ALERT of another size is an error like any other."""
+    pair = Pair(identity)
+    pair.feed("client", b"\x05" + len(body).to_bytes(3) + body)
+    assert "ALERT of the wrong size" in str(pair.failure("client"))
+
+
+def test_protection_does_not_change(identity: Identity) -> None:
+    """An encrypted connection takes no PLAIN frame, a plaintext one no SEALED frame, whatever they hold."""
+    sealed, plain = at(KEYED[3], identity), at(KEYED[4], identity)
+    assert (sealed.client.encrypted, plain.client.encrypted) == (True, False)
+    ping = b"\x07" + bytes(8)
+    frames = sealed.forge("client", ping), plain.forge("client", ping)
+    sealed.feed("client", frames[1])
+    plain.feed("client", frames[0])
+    assert "frame of type 4 while open" in str(sealed.failure("client"))
+    assert "frame of type 3 while open" in str(plain.failure("client"))
+
+
+def test_what_the_other_side_is_told(identity: Identity) -> None:
+    """Before there are keys an ALERT, afterwards a sealed CLOSE tells the peer the code, and nothing else."""
+    pair = at(("client", State.HELLO_SENT, REQUIRED), identity)
+    pair.feed("client", clear_frame(Kind.CLIENT_HELLO))
+    pair.run()
+    assert pair.items["server"][-1] == Alerted(Code.PROTOCOL)
+    pair = at(("client", State.WAIT_AUTH, REQUIRED), identity)
+    pair.feed("client", clear_frame(Kind.CLIENT_HELLO))
+    pair.run()
+    assert pair.items["server"][-1] == Closed(Code.PROTOCOL, "")
+    pair = at(("server", State.WAIT_CLIENT, REQUIRED), identity)
+    pair.feed("server", clear_frame(Kind.CLIENT_HELLO))
+    pair.run()
+    assert pair.items["client"][-1] == Closed(Code.PROTOCOL, "")
+
+
+@pytest.mark.parametrize("mode", [REQUIRED, OFF])
+def test_giving_up(mode: Mode, identity: Identity) -> None:
+    """Either side can end a handshake for a reason of its own; the other learns the code."""
+    pair = at(("client", State.VERIFIED, mode), identity)
+    pair._todo.clear()
+    pair.post("client", pair.client.give_up(Code.NOT_TRUSTED))
+    last = pair.items["server"][-1]
+    assert last == (Closed(Code.NOT_TRUSTED, "") if mode == REQUIRED else Alerted(5))
+    assert pair.client.state is State.FAILED
+    pair = at(("server", State.START, mode), identity)
+    pair.post("server", pair.server.give_up(Code.BUSY))
+    assert pair.items["client"] == [Alerted(Code.BUSY)]
+    pair = Pair(identity, client_mode=mode, server_mode=mode, refusal=(16, "not today"))
+    assert pair.run().items["client"][-1] == Closed(Code.REFUSED, "not today")
+    assert pair.server.state is State.FAILED
+    assert pair.client.state is State.CLOSED
+
+
+@given(st.sampled_from(KEYED), st.binary(min_size=1, max_size=60))
+@settings(max_examples=300, deadline=None)
+def test_a_hostile_peer_with_the_right_keys(
+    identity: Identity, place: Place, plaintext: bytes
+) -> None:
+    """Whatever a peer puts into a record: events or one failure come out, never an exception."""
+    role, _, _ = place
+    pair = at(place, identity)
+    items = pair.feed(role, pair.forge(role, plaintext))
+    failed = [item for item in items if isinstance(item, Failed)]
+    assert len(failed) <= 1
+    assert all(isinstance(item.error, ProtocolError) for item in failed)
+    assert (pair.engine(role).state is State.FAILED) == bool(failed)
+
+
+@given(st.sampled_from(PLACES), st.binary(min_size=1, max_size=60), st.integers(0, 255))
+@settings(max_examples=300, deadline=None)
+def test_a_stranger_in_the_path(identity: Identity, place: Place, body: bytes, kind: int) -> None:
+    """So with frames that anybody can write: nothing but a hello or an ALERT at its time does anything."""
+    role, state, mode = place
+    pair = at(place, identity)
+    items = pair.feed(role, bytes([kind]) + len(body).to_bytes(3) + body)
+    for item in items:
+        if isinstance(item, Failed):
+            assert isinstance(item.error, ProtocolError)
+            if kind == protected_kind(mode) and state in PROTECTED:
+                assert isinstance(item.error, RecordError)
+        else:
+            assert isinstance(item, Alerted)
+            assert state in (State.HELLO_SENT, State.WAIT_CLIENT)
