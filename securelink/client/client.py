@@ -39,6 +39,7 @@ from ..limits import (
 from ..modes import encryption_mode
 from ..protocol import (
     ClientEngine,
+    Item,
     refusal,
 )
 from ..received import Received
@@ -213,13 +214,13 @@ class Client:
                 deadline=deadline,
                 timeout=timeout,
             )
-            self._welcome = dialogue.run()
+            self._welcome, early = dialogue.run()
         except BaseException:
             sock.close()
             caretaker.leave()
             raise
         self._encrypted = engine.encrypted
-        self._begin(ClientLink(loop, sock, engine, self._welcome.heartbeat), engine)
+        self._begin(ClientLink(loop, sock, engine, self._welcome.heartbeat), engine, early)
         if self._server_fingerprint is not None:
             self._belief.remember(self._server_fingerprint)
 
@@ -265,7 +266,7 @@ class Client:
         except CodecError as error:
             raise ConfigError(f"these credentials cannot be sent: {error.message}") from None
 
-    def _begin(self, link: ClientLink, engine: ClientEngine) -> None:
+    def _begin(self, link: ClientLink, engine: ClientEngine, early: list[Item]) -> None:
         channel = ClientChannel(
             link.loop,
             Bounds(),

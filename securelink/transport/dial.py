@@ -56,9 +56,12 @@ class Dialogue:
         self._deadline = deadline
         self._timeout = timeout
 
-    def run(self) -> Welcome:
+    def run(self) -> tuple[Welcome, list[Item]]:
         """
         Until WELCOME.
+
+        Returns:
+            It, and what arrived together with it: the first records of the session.
 
         Raises:
             HandshakeError: Refused, incompatible, not trusted, or the connection ended.
@@ -74,10 +77,11 @@ class Dialogue:
                 continue
             except OSError:
                 data = b""
-            for item in self._engine.receive_data(data):
+            items = self._engine.receive_data(data)
+            for number, item in enumerate(items, 1):
                 welcome = self._take(item)
                 if welcome is not None:
-                    return welcome
+                    return welcome, items[number:]
             self._send(self._engine.data_to_send())
 
     def _take(self, item: Item) -> Welcome | None:
