@@ -284,9 +284,9 @@ class Client:
         self._channel = channel
         caretaker.adopt(link)
         self.on_connect.fire()
-        # What came together with WELCOME is in the engine's buffer, not in the socket.
+        # What came together with WELCOME is not in the socket any more.
         with channel._driving():
-            link._take_items(engine.reconsider(), 0)
+            link._take_items(early, 0)
 
     # --- packets ---------------------------------------------------------------------------------------------
 
