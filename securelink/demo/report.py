@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -62,7 +63,8 @@ class Reporter:
         """Run the steps until one fails. Returns whether all of them held."""
         for number, (title, action) in enumerate(steps, 1):
             self._step = title
-            self._print(Text.assemble("\n", (f"{number}. {title}", "bold")))
+            self.console.print()
+            self._print(Text(f"{number}. {title}", "bold"))
             began = time.monotonic()
             try:
                 # A spinner in a terminal, nothing elsewhere.
@@ -98,10 +100,10 @@ class Reporter:
             self._failed(what, str(seen))
             raise CheckFailed(what)
         self.results.append(Result(self._step, what, True))
-        line = Text.assemble("   ", ("ok", "green"), f"  {what}")
+        line = Text.assemble(("ok", "green"), f"  {what}")
         if seen != "":
             line.append(f"  ({seen})", style="dim")
-        self._print(line)
+        self._print(line, indent=3)
 
     def equal(self, what: str, found: object, wanted: object) -> None:
         """Check that what was observed is what is wanted, and show both if not."""
@@ -114,22 +116,19 @@ class Reporter:
 
     def say(self, text: str) -> None:
         """Print a remark."""
-        self._print(Text(f"   {text}"))
+        self._print(Text(text), indent=3)
 
     def block(self, lines: Sequence[str], style: str = "") -> None:
         """Print lines as they are, such as a dump."""
         for line in lines:
-            self._print(Text(f"       {line}", style=style))
+            self._print(Text(line, style=style), indent=7)
 
     def raised(self, whose: str, error: Observed) -> None:
         """Show an error as the attacked program raised it."""
-        self._print(
-            Text.assemble(
-                f"   {whose} raised ", (str(error["error"]), "bold red"), f": {error['message']}"
-            )
-        )
+        name = (str(error["error"]), "bold red")
+        self._print(Text.assemble(f"{whose} raised ", name, f": {error['message']}"), indent=3)
         if error["hint"]:
-            self._print(Text(f"   hint: {error['hint']}"))
+            self._print(Text(f"hint: {error['hint']}"), indent=3)
 
     def summary(self, steps: Sequence[Step]) -> None:
         """Print how the steps went, and the verdict."""
@@ -162,11 +161,14 @@ class Reporter:
 
     def _failed(self, what: str, seen: str = "") -> None:
         self.results.append(Result(self._step, what, False))
-        line = Text.assemble("   ", ("FAILED", "bold red"), f"  {what}")
+        line = Text.assemble(("FAILED", "bold red"), f"  {what}")
         if seen:
             line.append(f"  ({seen})")
-        self._print(line)
+        self._print(line, indent=3)
 
-    def _print(self, text: Text) -> None:
-        # Lines are not cut at the width of a terminal that is none.
-        self.console.print(text, soft_wrap=True)
+    def _print(self, text: Text, indent: int = 0) -> None:
+        if self.console.is_terminal:
+            self.console.print(Padding(text, (0, 0, 0, indent)))
+        else:
+            # Lines are not cut at the width of a terminal that is none.
+            self.console.print(Text(" " * indent) + text, soft_wrap=True)
