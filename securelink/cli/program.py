@@ -91,7 +91,7 @@ class Command(_Fails, click.Command):
 
 def _sentence(text: str) -> str:
     """Click's sentences in our style."""
-    text = text.strip().rstrip(".")
+    text = text.strip().rstrip(".").replace("a valid integer range", "a whole number")
     return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 
