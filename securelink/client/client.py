@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ..codec import Packet, decode_packets, encode_packet, encode_value
+from ..codec import Packet, encode_packet, encode_value
 from ..collect import CaughtErrors
 from ..dispatch import STATE, Handlers
 from ..errors import (
@@ -279,14 +279,14 @@ class Client:
         channel._numbering = engine.numbering
         assert engine.sender is not None
         link.max_packets = engine.sender.max_packets
-        link.channel = channel
-        channel._link = link
+        channel.attach(link)
         self._channel = channel
-        caretaker.adopt(link)
-        self.on_connect.fire()
-        # What came together with WELCOME is not in the socket any more.
+        channel._inbox.append(self.on_connect.fire)  # first, whoever runs the inbox
         with channel._driving():
+            caretaker.adopt(link)
+            # What came together with WELCOME is not in the socket any more.
             link._take_items(early, 0)
+        channel.run()
 
     # --- packets ---------------------------------------------------------------------------------------------
 
@@ -375,6 +375,7 @@ class Client:
         """
         found: list[Received] = []
         channel = self._need_channel()
+        channel.check_may_receive()
         deadline = time.monotonic() + timeout
         self._awaited[action] = found
         try:
@@ -388,7 +389,7 @@ class Client:
                         break
                 if channel._ended and not channel._inbox:
                     raise self._closed_error(channel)
-                channel.wait(left)
+                channel.wait(left, found.__len__)
         finally:
             self._awaited.pop(action, None)
         return found[0]
@@ -407,6 +408,7 @@ class Client:
             ConnectionClosed: The session is over and every packet was taken.
         """
         channel = self._need_channel()
+        channel.check_may_receive()
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             if channel._packets:
@@ -423,7 +425,7 @@ class Client:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left < 0:
                 return None
-            channel.wait(left)
+            channel.wait(left, channel._packets.__len__)
 
     def poll(self) -> list[Received]:
         """
@@ -433,7 +435,7 @@ class Client:
             ConnectionClosed: The session is over and every packet was taken.
         """
         channel = self._need_channel()
-        channel.wait(0)
+        channel.wait(0.0, lambda: False)
         while channel._inbox and channel.run():
             pass
         packets = []
@@ -523,25 +525,7 @@ class Client:
         channel = self._channel
         if channel is None:
             return []
-        deadline = time.monotonic() + timeout
-        channel._end(Code.NORMAL)
-        while not channel._ended and time.monotonic() < deadline:
-            channel.wait(max(0.0, deadline - time.monotonic()))
-            link = channel._link
-            if link is not None:
-                link.flush()
-            channel._inbox.clear()  # not wanted any more, and a full inbox would hide the server's CLOSE
-            channel._out_bytes = channel._in_bytes
-            channel._full = False
-        link = channel._link
-        if link is not None:
-            link.loop.call(link.lost)
-        channel._packets.clear()
-        return [
-            packet
-            for record in channel._numbering.outgoing.unconfirmed
-            for packet in decode_packets(record)
-        ]
+        return channel.close(timeout)
 
     def _ended(self) -> None:
         self.on_disconnect.fire()

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
-from ..codec import Packet, decode_packets, encode_packet
+from ..codec import Packet, decode_packets, encode_packet, join_packets
 from ..errors import (
     CodecError,
     ConfigError,
@@ -153,6 +153,8 @@ class Channel:
 
     def _deliver(self, record: Record) -> None:
         """Take an accepted record; the link stops reading while the inbox is full."""
+        if self._dropping:
+            return
         item: Record | list[Packet] = record
         if self._expected:
             item = self._without_replies(record)
@@ -233,7 +235,7 @@ class Channel:
                 item()
                 continue
             if isinstance(item, list):
-                packets = item
+                packets = [] if self._dropping else item
             else:
                 packets = self._decode(item)
             for index, packet in enumerate(packets, 1):
@@ -529,6 +531,15 @@ class Channel:
         link = self._link
         if link is not None:
             link.end(code, text)
+
+    def _unconfirmed(self, link: Link) -> list[Packet]:
+        """What the peer has not acknowledged, and what was never sent, in order. After the end."""
+        with link._send_lock:
+            records = self._numbering.outgoing.unconfirmed
+        with self._lock:
+            waiting = [e.encoded if isinstance(e, Slot) else e for e in self._outbox]
+        records += [join_packets([encoded]) for encoded in waiting]
+        return [packet for record in records for packet in decode_packets(record)]
 
     def _closed_error(self) -> ConnectionClosed:
         words = self._close_text or code_text(self._close_code)

@@ -9,6 +9,7 @@ registers links that have been left alone for a tick, and lets go of a link as s
 from __future__ import annotations
 
 import logging
+import os
 import select
 import socket
 import struct
@@ -21,14 +22,14 @@ from threading import get_ident
 from typing import Any
 
 from ..codec import Packet
-from ..errors import LinkTimeout, SecureLinkError
+from ..errors import ConfigError, LinkTimeout, SecureLinkError
 from ..handshake.wire import Code, Content
 from ..limits import MAX_HEARTBEAT, MAX_INBOX_RECORDS, MIN_HEARTBEAT, SILENCE_FACTOR
 from ..protocol import ClientEngine, Event
 from ..received import Received
 from .channel import Bounds, Channel, Waiting
 from .link import READ_SIZE, Link
-from .loop import Loop
+from .loop import Loop, hand_over, worker_threads
 from .poller import READ, WRITE
 
 log = logging.getLogger("securelink.client")
@@ -43,13 +44,14 @@ PATIENCE_SECONDS = (
 DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)  # 0 where the system has no such flag (Windows)
 
 
-def wait_for(sock: socket.socket, *, write: bool, timeout: float | None) -> bool:
-    """Wait until the socket can be read (or written, if asked); False after `timeout` seconds."""
+def wait_for(sock: socket.socket, *, read: bool = True, write: bool, timeout: float | None) -> bool:
+    """Wait until the socket can be read or written, as asked; False after `timeout` seconds."""
     if hasattr(select, "poll"):
         poller = select.poll()
-        poller.register(sock, select.POLLIN | (select.POLLOUT if write else 0))
+        poller.register(sock, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
         return bool(poller.poll(None if timeout is None else max(0, timeout) * 1000 + 0.5))
-    readable, writable, _ = select.select([sock], [sock] if write else [], [], timeout)
+    readers, writers = [sock] if read else [], [sock] if write else []
+    readable, writable, _ = select.select(readers, writers, [], timeout)
     return bool(readable or writable)
 
 
@@ -91,7 +93,7 @@ class ClientLink(Link):
             return True
         channel = self.channel
         writing = bool(self._tail)
-        reading = channel is None or not channel._full or (greedy and not channel._flooded())
+        reading = self._has_room() or (greedy and channel is not None and not channel._flooded())
         if not reading and not writing:
             time.sleep(min(timeout or 0.01, 0.01))
             return False
@@ -102,7 +104,7 @@ class ClientLink(Link):
             finally:
                 self._patient = False
             return True
-        if not wait_for(self.sock, write=writing, timeout=timeout):
+        if not wait_for(self.sock, read=reading, write=writing, timeout=timeout):
             return False
         if writing:
             self.flush()
@@ -119,14 +121,14 @@ class ClientLink(Link):
 
     def _deliverable(self, channel: Channel) -> None:
         assert isinstance(channel, ClientChannel)
-        if self.loop.turn_thread == get_ident() and channel._has_handlers():
+        if self.loop.leading and channel._has_handlers():
             channel._make_ready()
         if channel._drivers:
             channel._wake_drivers()
 
     def lost(self) -> None:
         """End of the connection. The driver only says so; the leader closes the socket."""
-        if self.loop.turn_thread == get_ident():
+        if self.loop.leading:
             super().lost()
         else:
             self._send_dead = True
@@ -156,11 +158,12 @@ class ClientLink(Link):
 
     def update_interest(self) -> None:
         """As `Link.update_interest`; a driver reads for itself, but may sit in recv() while a tail waits to go."""
-        if self.background:
+        if not self.loop.leading:
+            self.ask_interest()  # a driver has filled the inbox
+        elif self.background:
             super().update_interest()
         elif not self._closed:
-            self._want_write = bool(self._tail)
-            self.loop.register(self.sock, WRITE if self._tail else 0, self)
+            self.loop.register(self.sock, self._write_mask(), self)
 
     def on_io(self, mask: int) -> None:
         """The selector reports this link: read it, unless somebody drives."""
@@ -182,17 +185,22 @@ class ClientLink(Link):
         self.background = False
         self.update_interest()
 
+    def on_error(self) -> None:
+        """An internal error: close, hurt nobody else."""
+        self.give_up()
+
     def tick(self) -> None:
-        """Take over a client that nobody drove since the last tick."""
+        """Take over a client that nobody drove since the last tick, and what a driver left in the inbox."""
         channel = self.channel
-        if channel is None or self._closed or self.background:
+        if channel is None or self._closed:
             return
         drives = channel._drives
         if drives != self.drives_seen or channel._drive_lock.locked():
             self.drives_seen = drives
             return
-        self.background = True
-        self.update_interest()
+        if not self.background:
+            self.background = True
+            self.update_interest()
         if channel._inbox and channel._has_handlers():
             channel._make_ready()
 
@@ -205,15 +213,19 @@ class ClientLink(Link):
             self.reads_seen, self.seen_at = self.reads, now
         self._watch_key(now)
         if self.deadline is not None and now > self.deadline:
-            self._give_up(channel)
+            self.give_up()
         elif now - self.seen_at > self.heartbeat * SILENCE_FACTOR and not channel._full:
             self._finish_channel(Code.SILENT, "", clean=False)
-            self._give_up(channel)
+            self.give_up()
         elif now - self._last_ping >= self.heartbeat and self._close is None:
             self._last_ping = now
             self.control(Content.PING, bytes(8))
 
-    def _give_up(self, channel: ClientChannel) -> None:
+    def give_up(self) -> None:
+        """Close, but not under somebody who reads: the number of the socket could be reused under them."""
+        channel = self.channel
+        if channel is None or self._closed:
+            return
         if channel._drive_lock.acquire(False):
             try:
                 self.lost()
@@ -233,8 +245,8 @@ class ClientChannel(Channel):
     """The session as the client holds it."""
 
     __slots__ = (
-        "_drive_lock", "_drivers", "_drives", "_on_end", "_on_packet", "_owner", "_packets", "_reason",
-        "_runner", "_want_handlers", "_where",
+        "_carrier", "_drive_lock", "_drivers", "_drives", "_on_end", "_on_packet", "_owner", "_packets", "_reason",
+        "_runner", "_want_handlers", "_warned", "_where",
     )  # fmt: skip
 
     def __init__(
@@ -255,11 +267,13 @@ class ClientChannel(Channel):
         self._want_handlers = want_handlers
         self._on_end = on_end
         self._packets: deque[Received] = deque()
+        self._carrier: ClientLink | None = None
         self._drive_lock = threading.Lock()
         self._drivers: deque[threading.Event] = deque()
         self._drives = 0
         self._reason: SecureLinkError | None = None
         self._runner = 0  # the thread inside handlers of this client
+        self._warned = False
 
     def _name(self) -> str:
         return f"the server {self._where}"
@@ -278,10 +292,28 @@ class ClientChannel(Channel):
 
     def run(self) -> bool:
         """As `Channel.run`; what no handler takes is kept for `receive`, up to a bound."""
-        if len(self._packets) >= MAX_INBOX_RECORDS:
-            self._scheduled = False
-            return False
-        return super().run()
+        if self._may_run():
+            return super().run()
+        self._scheduled = False
+        if not self._warned:
+            self._warned = True
+            log.warning(
+                "%d packets wait for receive(); until it is called no handler is called either. "
+                "Bind a handler to what is not wanted",
+                len(self._packets),
+            )
+        return False
+
+    def _may_run(self) -> bool:
+        return len(self._packets) < MAX_INBOX_RECORDS or self._dropping
+
+    def check_may_receive(self) -> None:
+        """Raises `ConfigError` inside a handler: what it would wait for is handled only after it."""
+        if self._runner == get_ident() and not self._packets:
+            raise ConfigError(
+                "a handler of this client cannot wait for packets: they come after it",
+                hint="use request(), or bind a handler to the packet",
+            )
 
     def _run(self) -> bool:
         self._runner = get_ident()
@@ -296,28 +328,27 @@ class ClientChannel(Channel):
         received = Received(packet, self._owner)
         if not self._on_packet(packet, received):
             self._packets.append(received)
-            if self._drivers:
-                self._wake_drivers()
+        if self._drivers:
+            self._wake_drivers()
 
     # Driving: any thread.
 
-    def wait(self, timeout: float | None) -> None:
+    def wait(self, timeout: float | None, ready: Callable[[], object]) -> None:
         """
         Wait until something may have happened, by driving or by waiting for the one who drives.
 
         Args:
             timeout: Seconds; None for ever.
+            ready: Whether the caller has what it waits for; asked again once nobody else can bring it unseen.
         """
-        # While another thread runs the inbox, its packets come without a sign on the socket.
-        slice_ = 0.02 if self._run_lock.locked() else PATIENCE_SECONDS
-        if timeout is None or timeout > slice_:
-            timeout = slice_
+        if get_ident() in worker_threads:
+            hand_over()
+        if timeout is None or timeout > PATIENCE_SECONDS:
+            timeout = PATIENCE_SECONDS
         if self._drive_lock.acquire(False):
             try:
                 self._drives += 1
-                link = self._link
-                if link is not None:
-                    link.drive(timeout)  # type: ignore[attr-defined]
+                self._drive(timeout, ready)
             finally:
                 self._drive_lock.release()
                 if self._drivers:
@@ -326,12 +357,26 @@ class ClientChannel(Channel):
         event = threading.Event()
         self._drivers.append(event)
         # Look once more after joining the queue: the driver may have left in between.
-        if not self._packets and not self._ended and self._drive_lock.locked():
+        if not ready() and not self._ended and self._drive_lock.locked():
             event.wait(timeout)
         try:
             self._drivers.remove(event)
         except ValueError:
             pass
+
+    def _drive(self, timeout: float, ready: Callable[[], object]) -> None:
+        # In this order: what was taken out of the inbox is being handled still, or what came of it is there.
+        waiting = bool(self._inbox) and self._may_run()
+        running = self._run_lock.locked()
+        if ready() or (waiting and not running):
+            return
+        if running and timeout > 0.02:
+            timeout = 0.02  # what comes of it gives no sign on the socket
+        link = self._link
+        if link is not None:
+            link.drive(timeout)  # type: ignore[attr-defined]
+        elif running:
+            time.sleep(timeout)
 
     @contextmanager
     def _driving(self) -> Iterator[bool]:
@@ -371,15 +416,34 @@ class ClientChannel(Channel):
                 time.sleep(min(slice_, 0.001))
 
     def _await(self, waiting: Waiting, deadline: float) -> None:
-        self._loop.hand_over()
         while not waiting.event.is_set() and not self._ended:
             left = deadline - time.monotonic()
             if left <= 0:
                 return
             if self._inbox:
                 self.run()  # handlers too: the other side may ask back before it answers
-            if not waiting.event.is_set():
-                self.wait(left)
+            self.wait(left, waiting.event.is_set)
+
+    def attach(self, link: ClientLink) -> None:
+        """The connection that carries this session."""
+        self._link = self._carrier = link
+        link.channel = self
+
+    def close(self, timeout: float) -> list[Packet]:
+        """See `Client.close`."""
+        deadline = time.monotonic() + timeout
+        self._end(Code.NORMAL)
+        self._packets.clear()
+        while not self._ended and (left := deadline - time.monotonic()) > 0:
+            self.wait(left, lambda: self._ended)
+            self.run()  # drops what is not wanted any more
+        link = self._carrier
+        assert link is not None
+        if not self._ended:
+            link._finish_channel(Code.NORMAL, "", clean=False)
+            link.loop.call(link.give_up)
+        self.run()  # on_disconnect, unless another thread is at it
+        return self._unconfirmed(link)
 
     def _crowded_error(self, timeout: float | None) -> LinkTimeout:
         error = super()._crowded_error(timeout)
@@ -457,3 +521,5 @@ class _Caretaker:
 
 
 caretaker = _Caretaker()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=caretaker.forget_all)
