@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from securelink import crypto
-from securelink.codec import Packet, encode_packet, encode_value
+from securelink.codec import Packet, decode_packets, encode_packet, encode_value
 from securelink.errors import SecureLinkError
 from securelink.handshake.messages import Wanted
 from securelink.handshake.server import VerifiedClient
@@ -256,3 +256,24 @@ class Pair:
     def is_open(self) -> bool:
         """Whether both sides have a session."""
         return self.client.state is State.OPEN and self.server.state is State.OPEN
+
+
+def opened(identity: Identity, mode: Mode = Mode.REQUIRED, **options: Any) -> Pair:
+    """A pair with an open session."""
+    pair = Pair(identity, client_mode=mode, server_mode=mode, **options).run()
+    assert pair.is_open
+    return pair
+
+
+def sent(pair: Pair, role: Role, *actions: str) -> bytes:
+    """The frames with which a role sends packets of these actions."""
+    return pair.sender(role).packets(packets(*actions))
+
+
+def actions(pair: Pair, role: Role) -> list[list[str]]:
+    """The actions of the packets that arrived at a role, record by record."""
+    return [
+        [packet.action for packet in decode_packets(item)]
+        for item in pair.items[role]
+        if isinstance(item, bytes)
+    ]
