@@ -7,7 +7,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from engines import Pair, Role, other, packets, split_frames
+from engines import Pair, Role, actions, opened, other, packets, sent, split_frames
 
 from securelink.codec import Packet, decode_packets, encode_packet
 from securelink.errors import ConnectionClosed
