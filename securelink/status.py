@@ -15,6 +15,10 @@ log = logging.getLogger("securelink")
 _NAMES = {"securelink.server": "Server", "securelink.client": "Client"}
 
 
+class Forwarder(logging.Handler):
+    """Base of handlers that show nothing here: they do not count as the program's own."""
+
+
 class _StatusLines(logging.StreamHandler):  # type: ignore[type-arg]
     """Our own handler; at most one exists."""
 
@@ -41,7 +45,8 @@ _lines = _StatusLines()
 
 def make_visible() -> None:
     """Attach the handler described above, unless the program has one of its own."""
-    if log.handlers or logging.getLogger().handlers:
+    shows = [handler for handler in log.handlers if not isinstance(handler, Forwarder)]
+    if shows or logging.getLogger().handlers:
         return
     log.addHandler(_lines)
     if log.level == logging.NOTSET:

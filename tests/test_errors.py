@@ -24,6 +24,7 @@ MAKERS: dict[str, Callable[[str, str], SecureLinkError]] = {
     "NotTrusted": lambda text, hint: errors.NotTrusted(text, fingerprint=FINGERPRINT, hint=hint),
     "Refused": lambda text, hint: errors.Refused(text, hint=hint),
     "ConnectionClosed": lambda text, hint: errors.ConnectionClosed(text, hint=hint),
+    "RequestFailed": lambda text, hint: errors.RequestFailed(text, hint=hint),
     "LinkTimeout": lambda text, hint: errors.LinkTimeout(text, hint=hint),
     "ConnectFailed": lambda text, hint: errors.ConnectFailed(text, hint=hint),
     "KeyFileError": lambda text, hint: errors.KeyFileError(text, hint=hint),
@@ -98,6 +99,9 @@ def test_fields_of_their_own() -> None:
     trust = errors.NotTrusted("changed", fingerprint=FINGERPRINT, expected="SHA256:B")
     assert (trust.fingerprint, trust.expected, trust.code) == (FINGERPRINT, "SHA256:B", 5)
     assert errors.NotTrusted("unknown", fingerprint=FINGERPRINT).expected is None
+    failed = errors.RequestFailed("not you", reason="refused")
+    assert (failed.text, failed.reason) == ("not you", "refused")
+    assert "no handler" in str(errors.RequestFailed(reason="no handler"))
     closed = errors.ConnectionClosed("over", code=4, text="bye", clean=True)
     assert (closed.code, closed.text, closed.clean) == (4, "bye", True)
 

@@ -1,4 +1,4 @@
-"""The command line: `securelink keys | token | serve | connect | demo`."""
+"""The command line: `securelink keys | token | serve | connect | attach | chat | demo`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import sys
 import click
 
 from .. import __version__
+from .chat import chat
 from .connect import connect
 from .keys import keys
+from .operate import attach_console
 from .program import Group
 from .serve import serve
 from .tokens import token
@@ -24,6 +26,7 @@ def main() -> None:
     securelink demo                                  see all of it work, and an attacker fail
     securelink serve                                 a chat server on port 5050
     securelink connect 192.168.1.40 5050             talk to it
+    securelink chat serve                            a chat with names and rooms
     securelink keys create                           make a key
     securelink token create --user ann --lifetime 2h
     """
@@ -39,7 +42,7 @@ def demo(plain: bool, seed: int) -> None:
     It starts a server and three clients with fresh keys in a temporary folder, puts a relay between them that sees
     and changes bytes, and checks what happens. Takes about ten seconds; the exit code tells whether every check held.
     """
-    from ..demo import run
+    from ..demo.main import run
 
     sys.exit(run(plain=plain, seed=seed))
 
@@ -48,3 +51,5 @@ main.add_command(keys)
 main.add_command(token)
 main.add_command(serve)
 main.add_command(connect)
+main.add_command(attach_console)
+main.add_command(chat)

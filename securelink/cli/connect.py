@@ -192,6 +192,8 @@ def _talk(client: Client, typed: Typed) -> None:
 def described(packet: Received) -> str:
     """A packet as a line. What is in it comes from others: it is escaped, and cut when it is long."""
     match packet.action, packet.data:
+        case "notice", str(text):
+            return f"* operator: {escaped(text)}"
         case "said", {"from": name, "text": text}:
             line = f"{_shown(name)}: {_shown(text)}"
         case "joined" | "left", name:

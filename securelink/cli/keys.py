@@ -14,6 +14,7 @@ from ..keys.files import absolute, read_file
 from ..keys.identity import key_paths
 from ..limits import DEFAULT_RSA_BITS, MAX_KEY_FILE, MAX_RSA_BITS, MIN_RSA_BITS
 from ..trust import AuthorizedClients, KnownServers
+from .operate import OPERATORS
 from .program import (
     PORT,
     Command,
@@ -200,6 +201,10 @@ def list_keys(directory: str) -> None:
             ("AUTHORIZED CLIENT", "FINGERPRINT", "NOTE"),
             [(e.name, e.fingerprint, e.comment) for e in authorized.entries()],
         ),
+        (
+            ("OPERATOR", "FINGERPRINT", "NOTE"),
+            [(e.name, e.fingerprint, e.comment) for e in _authorized(directory, True).entries()],
+        ),
     )
     shown = [(headers, rows) for headers, rows in parts if rows]
     for number, (headers, rows) in enumerate(shown):
@@ -266,33 +271,41 @@ def forget(host: str, port: int, directory: str) -> None:
 @click.option(
     "--as", "name", required=True, metavar="NAME", help="What the server calls the client."
 )
+@click.option("--operator", is_flag=True, help="Operators, who may attach to the server's console.")
 @keys_option
-def authorize(key: str, name: str, directory: str) -> None:
+def authorize(key: str, name: str, operator: bool, directory: str) -> None:
     """
-    Let a client's key in, on a server that runs with `--client-keys known`.
+    Let a client's key in, on a server that runs with `--client-keys known`; or, with --operator, to its console.
 
     \b
     securelink keys authorize client_public.pem --as ann
     securelink keys authorize SHA256:9Y0kXQ5f4nW1mB0Yw0cJ0oJ5s7m4oWZ2fZ1r0n6vT3s --as ann
     """
     fingerprint = key if key.startswith("SHA256:") else PublicKey.load(key).fingerprint
-    authorized = AuthorizedClients(absolute(directory) / "authorized_clients")
+    authorized = _authorized(directory, operator)
     authorized.authorize(fingerprint, name)
     click.echo(f"{name} is authorized with {fingerprint}  ({authorized.path})")
 
 
 @keys.command("revoke")
 @click.argument("client", metavar="FINGERPRINT|NAME")
+@click.option("--operator", is_flag=True, help="Operators, who may attach to the server's console.")
 @keys_option
-def revoke(client: str, directory: str) -> None:
+def revoke(client: str, operator: bool, directory: str) -> None:
     """
     Let a client's key in no more: that FINGERPRINT, or all keys of that NAME.
 
     It holds from the next connection on; a session that is open goes on until it is kicked.
     """
-    authorized = AuthorizedClients(absolute(directory) / "authorized_clients")
+    authorized = _authorized(directory, operator)
     if not authorized.revoke(client):
         raise KeyFileError(
             f"{client} is not in {authorized.path}", hint="see: securelink keys list"
         )
     click.echo(f"{client} is revoked  ({authorized.path})")
+
+
+def _authorized(directory: str, operator: bool) -> AuthorizedClients:
+    return AuthorizedClients(
+        absolute(directory) / (OPERATORS if operator else "authorized_clients")
+    )

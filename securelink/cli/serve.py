@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import shlex
-import signal
-import sys
-import threading
-from types import FrameType
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any
 
 import click
 
+from ..auth import JoinTokens
+from ..console import Console, Operators
 from ..received import Received
 from ..server import Server, Session
+from .operate import OPERATORS, run_console, wait_for_the_end
 from .program import ask_passphrase, keys_option, passphrase_option, tell
 
 MAX_TEXT = 2000  # characters of a line of chat
@@ -43,6 +43,7 @@ MAX_TEXT = 2000  # characters of a line of chat
     show_default=True,
     help="Whether clients need keys; 'known' wants authorized ones.",
 )
+@click.option("--console", "with_console", is_flag=True, help="Take the operator's commands here.")
 @keys_option
 @passphrase_option
 def serve(
@@ -54,6 +55,7 @@ def serve(
     client_keys: str,
     directory: str,
     with_passphrase: bool,
+    with_console: bool,
 ) -> None:
     """
     Run a small chat server: what one says, all others hear.
@@ -73,19 +75,27 @@ def serve(
         if source is click.core.ParameterSource.COMMANDLINE and encryption != "off":
             raise click.UsageError(f"--plaintext contradicts --encryption {encryption}")
         encryption = "off"
+    folder = Path(directory)
+    operators = Operators(folder / OPERATORS)
     server = Server(
         host,
         port,
-        keys=directory,
+        keys=folder,
         encryption=encryption,
-        authenticate="tokens" if tokens else None,
+        authenticate=operators.admit(JoinTokens(folder / "join_tokens.json")) if tokens else None,
         client_keys=client_keys,
         passphrase=ask_passphrase(with_passphrase),
     )
     add_chat(server)
+    console = Console(server, say=lambda text, to: server.broadcast("notice", text, to=to))
+    operators.serve(server, console)
     with server:
         _explain(server, directory, tokens)
-        _wait_for_the_end()
+        if with_console:
+            run_console(server, console)
+        else:
+            tell("Ctrl-C stops it")
+            wait_for_the_end(server)
 
 
 def _explain(server: Server, directory: str, tokens: bool) -> None:
@@ -96,21 +106,6 @@ def _explain(server: Server, directory: str, tokens: bool) -> None:
     else:
         plain = " --plaintext" if server.fingerprint is None else ""
         tell(f"connect with: securelink connect {host} {port}{plain}")
-    tell("Ctrl-C stops it")
-
-
-def _wait_for_the_end() -> None:
-    """Until Ctrl-C, or the signal by which systems stop services."""
-
-    def terminated(number: int, frame: FrameType | None) -> NoReturn:
-        sys.exit(128 + number)
-
-    # Signals reach the main thread only; elsewhere (in a test) the caller ends us.
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, terminated)
-    while True:
-        # Slices: a wait without end would keep Ctrl-C from being seen on some platforms.
-        threading.Event().wait(0.5)
 
 
 def add_chat(server: Server) -> None:

@@ -86,7 +86,7 @@ class Console:
             candidates = self._server.rooms
         elif "WHO" in command[1]:
             sessions = self._server.sessions.values()
-            candidates = [s.token for s in sessions] + [str(s.user) for s in sessions if s.user]
+            candidates = [name for s in sessions for name in (s.token, _called(s)) if name != "-"]
         else:
             candidates = []
         return sorted(c for c in candidates if c.startswith(words[1]))
@@ -98,7 +98,7 @@ class Console:
             raise ConfigError("say who", hint="a user name, or the beginning of a token; see: list")
         wanted, *rest = arguments
         sessions = list(self._server.sessions.values())
-        found = [s for s in sessions if str(s.user) == wanted] or [
+        found = [s for s in sessions if wanted in (_called(s), str(s.user))] or [
             s for s in sessions if s.token.startswith(wanted)
         ]
         if len(found) == 1:
@@ -120,12 +120,11 @@ class Console:
         if not sessions:
             return "no sessions"
         now = time.time()
-        rows = [("token", "user", "address", "since", "")]
+        rows = [("token", "name", "address", "since", "")]
         for s in sessions:
             flags = ("muted " if s.muted else "") + ("" if s.encrypted else "PLAINTEXT")
-            user = escaped(str(s.user)) if s.user is not None else "-"
             since = f"{now - s.connected_at:.0f} s"
-            rows.append((s.token, user, f"{s.address[0]}:{s.address[1]}", since, flags.strip()))
+            rows.append((s.token, escaped(_called(s)), f"{s.address[0]}:{s.address[1]}", since, flags.strip()))
         return _columns(rows) + f"\n{len(sessions)} session{'s' * (len(sessions) != 1)}"
 
     def _info(self, arguments: list[str]) -> str:
@@ -183,7 +182,7 @@ class Console:
     def _rooms(self, arguments: list[str]) -> str:
         if arguments:
             members = self._server.room(arguments[0]).members
-            lines = [f"{s.token}  {escaped(str(s.user or '-'))}" for s in members]
+            lines = [f"{s.token}  {escaped(_called(s))}" for s in members]
             return "\n".join(lines) or "nobody is in that room"
         rows = [(escaped(name), str(len(self._server.room(name)))) for name in self._server.rooms]
         return _columns(rows) or "no rooms"
@@ -232,6 +231,12 @@ class Console:
         if not chosen:
             return f"unknown command {escaped(arguments[0])!r}; try: help"
         return _columns([(f"{name} {usage}", text) for name, (_, usage, text) in chosen.items()])
+
+
+def _called(session: Session) -> str:
+    """What people call a session: a name that the application keeps in `data`, else the user."""
+    name = session.data.get("name", session.user)
+    return str(name) if name is not None else "-"
 
 
 def _shown(value: Any) -> str:

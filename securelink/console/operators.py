@@ -17,6 +17,7 @@ from ..client import Client
 from ..errors import Refused, RequestFailed, SecureLinkError
 from ..received import Received
 from ..server import Server, Session
+from ..status import Forwarder
 from ..text import escaped
 from ..trust import AuthorizedClients
 from .commands import Console
@@ -45,15 +46,13 @@ class Operators:
         self._attached: dict[str, Session] = {}
         self._lines = _LineSender(self._attached)
 
-    def admit(self, otherwise: Authenticate | None) -> Authenticate:
+    def admit(self, otherwise: Authenticate) -> Authenticate:
         """An `authenticate` hook: operators by their key, everybody else by `otherwise`."""
 
         def authenticate(hello: Hello) -> Any:
             name = self._name(hello.fingerprint)
             if name is not None:
                 return f"operator:{name}"
-            if otherwise is None:
-                return "guest"
             return otherwise(hello)
 
         return authenticate
@@ -84,7 +83,7 @@ class Operators:
         )
 
 
-class _LineSender(logging.Handler):
+class _LineSender(Forwarder):
     """Sends the server's log lines to attached operators."""
 
     def __init__(self, attached: dict[str, Session]) -> None:
