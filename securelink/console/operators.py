@@ -77,7 +77,10 @@ class Operators:
 
         server._handlers.bind_reserved(COMMAND, run)
         server.on_disconnect.add_listener(lambda session: self._attached.pop(session.token, None))
-        logging.getLogger("securelink").addHandler(self._lines)
+        root = logging.getLogger("securelink")
+        root.addHandler(self._lines)
+        if root.level == logging.NOTSET:
+            root.setLevel(logging.INFO)  # else the default of Python's logging hides what operators want to see
         server.on_stop.add_listener(
             lambda: logging.getLogger("securelink").removeHandler(self._lines)
         )
