@@ -62,6 +62,7 @@ ACK_RECORDS = 64  # an acknowledgement goes out alone after so many records,
 ACK_BYTES = 64 * 1024  # so many bytes
 ACK_SECONDS = 0.2  # or so long
 MAX_UNACKED = 16 * 1024 * 1024  # bytes kept for resume before `send` follows the policy
+HARD_UNACKED = 64 * 1024 * 1024  # bytes; beyond it the session is ended (handlers do not wait)
 MAX_UNSENT = 4 * 1024 * 1024  # bytes not yet taken by the kernel before `send` follows the policy
 HARD_UNSENT = 64 * 1024 * 1024  # bytes; beyond it the session is ended
 MAX_INBOX_RECORDS = 1024  # records that wait for a handler before the connection is not read

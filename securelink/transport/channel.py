@@ -32,6 +32,7 @@ from ..errors import (
 )
 from ..handshake.wire import Code, Content, code_text
 from ..limits import (
+    HARD_UNACKED,
     HARD_UNSENT,
     MAX_INBOX_BYTES,
     MAX_INBOX_RECORDS,
@@ -65,6 +66,7 @@ class Bounds:
     hard_unsent: int = HARD_UNSENT
     unacked: int = MAX_UNACKED
     inbox_records: int = MAX_INBOX_RECORDS
+    hard_unacked: int = HARD_UNACKED
     inbox_bytes: int = MAX_INBOX_BYTES
 
 
@@ -80,6 +82,16 @@ class Slot:
     def __init__(self, key: str, encoded: bytes) -> None:
         self.key = key
         self.encoded = encoded
+
+
+class Decoded:
+    """Packets in the inbox that were decoded before their turn."""
+
+    __slots__ = ("packets", "size")
+
+    def __init__(self, packets: list[Packet], size: int = 0) -> None:
+        self.packets = packets
+        self.size = size  # what is to be counted as taken when their turn comes, in bytes
 
 
 class Waiting:
@@ -132,7 +144,7 @@ class Channel:
         self._queued = 0
         self._latest: dict[str, Slot] | None = None
         self._waiters: list[threading.Event] = []
-        self._inbox: deque[Record | list[Packet] | Event] = deque()
+        self._inbox: deque[Record | Decoded | Event] = deque()
         self._in_bytes = 0  # written by the reading thread only
         self._out_bytes = 0  # written by the running thread only
         self._full = False
@@ -155,13 +167,12 @@ class Channel:
         """Take an accepted record; the link stops reading while the inbox is full."""
         if self._dropping:
             return
-        item: Record | list[Packet] = record
+        item: Record | Decoded = record
         if self._expected:
             item = self._without_replies(record)
             if not item:
                 return
-        if not isinstance(item, list):
-            self._in_bytes += len(record)
+        self._in_bytes += len(record)
         self._inbox.append(item)
         if (
             self._in_bytes - self._out_bytes > self._bounds.inbox_bytes
@@ -171,18 +182,23 @@ class Channel:
             if not self._inbox:
                 self._full = False  # it was emptied between the two lines; nobody else would notice
 
-    def _without_replies(self, record: Record) -> Record | list[Packet]:
+    def _without_replies(self, record: Record) -> Record | Decoded:
         """While a reply is waited for, records are decoded at once: it must not queue behind what its waiter blocks."""
         try:
             packets = decode_packets(record)
         except CodecError:
             return record  # reported when its turn comes
         rest = [packet for packet in packets if not self._resolve(packet)]
-        return record if len(rest) == len(packets) else rest
+        if len(rest) == len(packets):
+            return record
+        return Decoded(rest, len(record)) if rest else b""
 
     def _resolve(self, packet: Packet) -> bool:
         """Give a reply to who waits for it; False when nobody does."""
-        waiting = self._expected.get(packet.reply_to) if packet.reply_to is not None else None
+        if packet.reply_to is None:
+            return False
+        with self._lock:
+            waiting = self._expected.pop(packet.reply_to, None)
         if waiting is None:
             return False
         waiting.packet = packet
@@ -215,6 +231,15 @@ class Channel:
             try:
                 if self._run():
                     return True
+            except BaseException:
+                # SystemExit or Ctrl-C. In the program's own thread it ends what the program is doing;
+                # in one of ours it would only end the thread.
+                if get_ident() not in worker_threads:
+                    self._loop.schedule(self)
+                    raise
+                log.exception(
+                    "a handler of %s asked to exit; only the main thread can", self._name()
+                )
             finally:
                 self._run_lock.release()
             # Given up; look once more: who appended meanwhile found us running and went away.
@@ -234,22 +259,28 @@ class Channel:
                 left -= 1
                 item()
                 continue
-            if isinstance(item, list):
-                packets = [] if self._dropping else item
+            if isinstance(item, Decoded):
+                self._out_bytes += item.size
+                packets = [] if self._dropping else item.packets
             else:
                 packets = self._decode(item)
-            for index, packet in enumerate(packets, 1):
-                self._handle(packet)
-                left -= 1
-                if index == len(packets):
-                    break
-                now = time.monotonic()
-                deadline = deadline or now + RUN_SECONDS
-                if left <= 0 or now > deadline:
-                    inbox.appendleft(packets[index:])
-                    return True
-            if self._full:
-                self._maybe_room()
+            done = 0
+            try:
+                for packet in packets:
+                    done += 1
+                    self._handle(packet)
+                    left -= 1
+                    if done == len(packets):
+                        break
+                    now = time.monotonic()
+                    deadline = deadline or now + RUN_SECONDS
+                    if left <= 0 or now > deadline:
+                        return True
+            finally:
+                if done < len(packets):
+                    inbox.appendleft(Decoded(packets[done:]))
+                if self._full:
+                    self._maybe_room()
         return False
 
     def _decode(self, record: Record) -> list[Packet]:
@@ -296,7 +327,7 @@ class Channel:
             LinkTimeout: No room within `timeout` seconds. The packet was not queued.
         """
         link = self._link
-        if link is None:
+        if link is None or self._dropping:
             raise self._closed_error()
         size = len(encoded)
         if size > link.max_packets:
@@ -318,19 +349,23 @@ class Channel:
             if loop.turn_thread != me:
                 link.listed = False
                 link.flush()
-            if self._queued > self._bounds.unsent:
-                self._choke(link)
-            return
-        if wait and self._is_crowded(size) and not self._inside_handler():
-            self._wait_for_room(size, timeout)
-        if latest is None and not loop.batches and not self._outbox and link.write_packet(encoded):
-            return
-        self._put(encoded, size, latest)
-        if loop.batches and (batch := loop.batches.get(me)) is not None:
-            batch.append(link)
-            return
-        link.flush()
-        if self._queued > self._bounds.unsent:
+        else:
+            if wait and self._is_crowded(size) and not self._inside_handler():
+                self._wait_for_room(size, timeout, latest)
+            if (
+                latest is None
+                and not loop.batches
+                and not self._outbox
+                and link.write_packet(encoded)
+            ):
+                return
+            self._put(encoded, size, latest)
+            if loop.batches and (batch := loop.batches.get(me)) is not None:
+                batch.append(link)
+            else:
+                link.flush()
+        bounds = self._bounds
+        if self._queued > bounds.unsent or self._numbering.outgoing.unacked > bounds.hard_unacked:
             self._choke(link)
 
     def _put(self, encoded: bytes, size: int, latest: str | None) -> None:
@@ -376,6 +411,7 @@ class Channel:
         return self._queued + (link.tail_size if link is not None else 0)
 
     def _is_crowded(self, size: int) -> bool:
+        # Hot: reads without the lock. Who sends at the same time may overshoot by a packet each.
         bounds = self._bounds
         # A packet always fits into an empty session, however small the bounds are.
         unsent = self._unsent
@@ -384,24 +420,35 @@ class Channel:
         unacked = self._numbering.outgoing.unacked
         return bool(unacked) and unacked + size > bounds.unacked
 
-    def _wait_for_room(self, size: int, timeout: float | None) -> None:
+    def _replaces(self, latest: str | None) -> bool:
+        """Whether a packet with this key takes the place of one that waits, and needs no room."""
+        return latest is not None and self._latest is not None and latest in self._latest
+
+    def _wait_for_room(self, size: int, timeout: float | None, latest: str | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
-        while self._is_crowded(size):
-            link = self._link
-            if link is None:
-                raise self._closed_error()
-            event = threading.Event()
+        event = threading.Event()
+        try:
+            while self._is_crowded(size) and not self._replaces(latest):
+                link = self._link
+                if link is None or self._dropping:
+                    raise self._closed_error()
+                event.clear()
+                with self._lock:
+                    if event not in self._waiters:
+                        self._waiters.append(event)
+                link.flush()  # takes in acknowledgements; also the second look after joining the waiters
+                if not self._is_crowded(size):
+                    return
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    raise self._crowded_error(timeout)
+                # A slice: a wake-up that is missed costs a moment, not the send.
+                event.wait(0.2 if left is None else min(left, 0.2))
+        finally:
             with self._lock:
-                self._waiters.append(event)
-            link.flush()  # takes in acknowledgements; also the second look after joining the waiters
-            if not self._is_crowded(size):
-                self._wake_waiters()
-                return
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                raise self._crowded_error(timeout)
-            # A slice: a wake-up that is missed costs a moment, not the send.
-            event.wait(0.2 if left is None else min(left, 0.2))
+                if event in self._waiters:
+                    self._waiters.remove(event)
+            self._wake_waiters()  # who comes first may have left room for the next
 
     def _crowded_error(self, timeout: float | None) -> LinkTimeout:
         return LinkTimeout(
@@ -418,11 +465,17 @@ class Channel:
                 event.set()
 
     def _choke(self, link: Link) -> None:
-        """Too much waits to be sent: stop reading the peer, or end it at the hard limit."""
-        if self._unsent > self._bounds.hard_unsent:
-            log.warning("%s is too slow: %d bytes wait for it; ended", self._name(), self._unsent)
+        """Much waits to be sent or acknowledged: stop reading the peer, or end it at a hard limit."""
+        link.flush()  # a handler's packets wait for the end of the turn, which is no fault of the peer
+        bounds = self._bounds
+        unsent, unacked = self._unsent, self._numbering.outgoing.unacked
+        if unsent > bounds.hard_unsent or unacked > bounds.hard_unacked:
+            log.warning(
+                "%s is too slow: %d bytes wait to be sent, %d to be acknowledged; ended",
+                self._name(), unsent, unacked,
+            )  # fmt: skip
             self._end(Code.TOO_SLOW)
-        else:
+        elif unsent > bounds.unsent:
             link.choke()
 
     # --- asking ---------------------------------------------------------------------------------------------
@@ -543,7 +596,16 @@ class Channel:
 
     def _closed_error(self) -> ConnectionClosed:
         words = self._close_text or code_text(self._close_code)
-        if not self._ended:
+        link = self._link
+        if link is not None and link.closing is not None:
+            code, text = link.closing
+            return ConnectionClosed(
+                f"the session is being ended: {text or code_text(code)}",
+                code=code,
+                text=text,
+                clean=True,
+            )
+        if not self._ended and not self._dropping:
             return ConnectionClosed("there is no connection", hint="call connect() first")
         if not self._clean:
             words = "the connection broke: the other side vanished or the network failed"

@@ -394,11 +394,11 @@ class ClientChannel(Channel):
         for event in tuple(self._drivers):
             event.set()
 
-    def _wait_for_room(self, size: int, timeout: float | None) -> None:
+    def _wait_for_room(self, size: int, timeout: float | None, latest: str | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
-        while self._is_crowded(size):
+        while self._is_crowded(size) and not self._replaces(latest):
             link = self._link
-            if link is None:
+            if link is None or self._dropping:
                 raise self._closed_error()
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:

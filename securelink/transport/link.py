@@ -101,6 +101,11 @@ class Link:
     # --- writing: any thread --------------------------------------------------------------------------------
 
     @property
+    def closing(self) -> tuple[int, str] | None:
+        """Code and text of the CLOSE that was or will be sent, if any."""
+        return self._close
+
+    @property
     def tail_size(self) -> int:
         """Bytes sealed and not yet taken by the kernel."""
         return len(self._tail)
