@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from engines import Pair, split_frames
 
-from securelink.errors import PeerIncompatible
+from securelink.errors import HandshakeError, PeerIncompatible, Refused
 from securelink.handshake.messages import Wanted
-from securelink.handshake.wire import Code, Kind, Mode
+from securelink.handshake.wire import Code, Kind, Mode, code_text
 from securelink.keys import Identity
 from securelink.protocol import (
     Alerted,
@@ -91,3 +91,30 @@ def test_a_key_that_nobody_asked_for(identity: Identity, other_identity: Identit
     pair = Pair(identity, wanted=Wanted.NO, client_identity=other_identity).run()
     assert "nobody asked for" in str(pair.errors[0])
     assert pair.items["client"][-1] == Closed(Code.PROTOCOL, "")
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "hint"),
+    [
+        (Code.NORMAL, Refused, ""),
+        (Code.PROTOCOL, HandshakeError, ""),
+        (Code.VERSION, PeerIncompatible, "update securelink"),
+        (Code.ENCRYPTION_REQUIRED, PeerIncompatible, "encryption='required'"),
+        (Code.ENCRYPTION_OFF, PeerIncompatible, "encryption='off'"),
+        (Code.BUSY, HandshakeError, "try again later"),
+        (Code.TIMEOUT, HandshakeError, ""),
+        (Code.APPLICATION, PeerIncompatible, ""),
+        (Code.REFUSED, Refused, ""),
+        (Code.CLIENT_KEY_REQUIRED, Refused, "securelink keys create"),
+        (Code.CLIENT_KEY_UNKNOWN, Refused, "securelink keys authorize"),
+        (Code.SHUTDOWN, Refused, ""),
+        (250, Refused, ""),
+    ],
+)
+def test_what_a_refusal_becomes(code: int, error: type[HandshakeError], hint: str) -> None:
+    """Each code of a server that turns us away becomes an error with words and, where there is one, a way on."""
+    told = refusal(code, "")
+    assert type(told) is error
+    assert (told.code, told.message) == (code, code_text(code))
+    assert hint in told.hint
+    assert refusal(code, "in its own words").message == "in its own words"

@@ -74,6 +74,22 @@ def test_no_nonce_is_used_twice_in_a_session(
     assert len(used) == sum(frame[0] == Kind.SEALED for frame in frames)
 
 
+@both_roles
+def test_an_hour_changes_the_key(role: Role, identity: Identity) -> None:
+    """A timer may ask for the next key: KEY_UPDATE goes before whatever is sent next."""
+    pair = opened(identity)
+    pair.post(role, sent(pair, role, "before"))
+    sender = pair.sender(role)
+    sender.want_update()
+    update, ping = split_frames(sender.control(Content.PING, bytes(8)))
+    assert (len(update), len(ping)) == (4 + 1 + 16, 4 + 9 + 16)
+    pair.post(role, update + ping + sent(pair, role, "after"))
+    assert actions(pair, other(role)) == [["before"], ["after"]]
+    pair = opened(identity, OFF)
+    pair.sender(role).want_update()
+    assert len(split_frames(sent(pair, role, "no key"))) == 1
+
+
 def test_the_old_key_is_gone(identity: Identity) -> None:
     """After KEY_UPDATE a record under the old key fails, even with the right counter."""
     pair = opened(identity)

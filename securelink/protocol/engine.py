@@ -99,7 +99,7 @@ class Engine:
                 plaintext = receive.open(header, body)
                 content = plaintext[0]
                 if content == _DATA:
-                    self._accept(plaintext, 1, out)
+                    self._data(plaintext, out)
                     continue
                 if content == _DATA_ACK:
                     self._data_ack(plaintext, out)
@@ -109,12 +109,6 @@ class Engine:
                 if not plaintext:
                     continue
             self._dispatch(plaintext, out)
-
-    def _accept(self, plaintext: bytes, start: int, out: list[Item]) -> None:
-        """A DATA record is ours from here on: it is counted, and goes to the inbox."""
-        self.numbering.incoming.accepted += 1
-        short = len(plaintext) < _COPY_BELOW
-        out.append(plaintext[start:] if short else memoryview(plaintext)[start:])
 
     def _unprotect(self, header: bytes, body: bytes, out: list[Item]) -> bytes:
         """The plaintext of a protected frame; a clear one is dispatched here and gives b""."""
@@ -178,14 +172,17 @@ class Engine:
         self.state = State.CLOSED
         out.append(Closed(close.code, close.text))
 
-    def _data(self, plaintext: bytes, out: list[Item]) -> None:
-        self._accept(plaintext, 1, out)
+    def _data(self, plaintext: bytes, out: list[Item], start: int = 1) -> None:
+        """The record is ours from here on: it is counted, and goes to the inbox."""
+        self.numbering.incoming.accepted += 1
+        short = len(plaintext) < _COPY_BELOW
+        out.append(plaintext[start:] if short else memoryview(plaintext)[start:])
 
     def _data_ack(self, plaintext: bytes, out: list[Item]) -> None:
         if len(plaintext) < 10:
             raise ProtocolError("a DATA_ACK record is too short")
         self.numbering.outgoing.acknowledge(int.from_bytes(plaintext[1:9]))
-        self._accept(plaintext, 9, out)
+        self._data(plaintext, out, 9)
 
     def _ack(self, plaintext: bytes, out: list[Item]) -> None:
         if len(plaintext) != 9:
