@@ -91,6 +91,7 @@ HANDSHAKE_SECONDS = 10.0  # one deadline from accept to WELCOME, authenticate in
 CONNECT_SECONDS = 10.0  # default of Client.connect()
 SEND_SECONDS = 30.0  # default of a blocking send
 CLOSE_SECONDS = 5.0  # default of close() and stop()
+STOP_GRACE_SECONDS = 0.5  # then on_disconnect is called for those who did not answer
 HEARTBEAT_SECONDS = 20.0  # default interval of a client's pings
 MIN_HEARTBEAT = 1.0
 MAX_HEARTBEAT = 300.0

@@ -12,11 +12,11 @@ from typing import Self
 from ..errors import ConfigError
 from ..events import EventHook
 from ..handshake.wire import Code
-from ..limits import CLOSE_SECONDS
+from ..limits import CLOSE_SECONDS, STOP_GRACE_SECONDS
 from ..status import make_visible
 from ..transport.channel import Bounds
 from ..transport.listener import Admission, Listener
-from ..transport.loop import Loop, worker_threads
+from ..transport.loop import Loop, hand_over, worker_threads
 from ..transport.sockets import listen, local_address
 from .reception import Reception
 from .ticker import Ticker, checked_rate
@@ -125,6 +125,12 @@ class Lifecycle:
         """`start()`, unless it was, and wait until the server is stopped or Ctrl-C is pressed."""
         if self._loop is None:
             self.start()
+        elif self._loop.manual:
+            raise ConfigError(
+                "serve_forever() would wait for a server that update() drives",
+                hint="use one of the two",
+            )
+        loop = self._loop
         try:
             # Slices: a wait without end would keep Ctrl-C from being seen on some platforms.
             while not self._stopped.wait(0.5):
@@ -133,6 +139,8 @@ class Lifecycle:
             log.info("interrupted; shutting down")
         finally:
             self.stop()
+            if loop is not None:
+                loop.join(STOP_GRACE_SECONDS)  # another thread's stop() may not be through yet
 
     def update(self) -> None:
         """
@@ -171,16 +179,16 @@ class Lifecycle:
         loop.call(lambda: self._begin_stop(loop, listener, time.monotonic() + timeout))
         if loop.manual:
             return self._stop_manually(loop, timeout)
-        if get_ident() in worker_threads:
+        if worker_threads.get(get_ident()) is loop:
             return False
-        self._stopped.wait(timeout + 1.0)
-        return loop.join(timeout)
+        hand_over()
+        return loop.join(timeout + STOP_GRACE_SECONDS + 0.5)
 
     def _stop_manually(self, loop: Loop, timeout: float) -> bool:
         deadline = time.monotonic() + timeout + 1.0
         if loop.turn_thread == get_ident():
             return False  # inside update(): the next calls of update() finish it
-        while not self._stopped.is_set() and time.monotonic() < deadline:
+        while not loop.stopped and time.monotonic() < deadline:
             loop.turn()
             time.sleep(0.005)
         return loop.join(1.0)
@@ -191,6 +199,8 @@ class Lifecycle:
             return  # somebody else stops it already
         log.info("Status: Starting Shutdown")
         listener.close()
+        if self._ticker is not None:
+            self._ticker.stop()
         for link in tuple(listener.links):
             if link.channel is None:
                 link.lost()
@@ -199,7 +209,11 @@ class Lifecycle:
         self._continue_stop(loop, listener, deadline)
 
     def _continue_stop(self, loop: Loop, listener: Listener, deadline: float) -> None:
-        if (listener.links or not loop.idle) and time.monotonic() < deadline:
+        now = time.monotonic()
+        if now >= deadline:
+            for link in tuple(listener.links):
+                link.lost()  # it did not answer; its on_disconnect still has to run
+        if (listener.links or not loop.idle) and now < deadline + STOP_GRACE_SECONDS:
             loop.call_later(0.01, lambda: self._continue_stop(loop, listener, deadline))
             return
         loop.stop(lambda: self._finish_stop(loop, listener))

@@ -46,6 +46,10 @@ class Ticker:
             self._due = time.monotonic() + 1 / self.rate
             self._schedule(self._generation)
 
+    def stop(self) -> None:
+        """By the leader: no more ticks."""
+        self._generation += 1
+
     def set_rate(self, rate: float | None) -> None:
         """Any thread: change the rate; None stops ticking."""
         self.rate = rate

@@ -192,6 +192,11 @@ class Loop:
         self._watch_wanted.set()
 
     @property
+    def stopped(self) -> bool:
+        """Whether the last leader is done."""
+        return self._stopped.is_set()
+
+    @property
     def stopping(self) -> bool:
         """Whether `stop` was called."""
         return self._stopping
