@@ -104,11 +104,10 @@ class Handlers:
             return self._unanswered(session, packet, received) or bool(listeners)
         try:
             result = handler(*arguments)
+            if packet.id is not None and not received._answered:
+                session._answer(packet, result)  # fails for what cannot be encoded
         except Exception as error:
             self._failed(session, packet, received, error)
-        else:
-            if packet.id is not None and not received._answered:
-                session._answer(packet, result)
         return True
 
     def _rewrite(self, packet: Packet, received: Received) -> None:

@@ -69,8 +69,8 @@ class Received:
             CodecError: The data cannot be encoded.
         """
         if self._packet.id is not None and not self._answered:
-            self._answered = True
             self.session._answer(self._packet, data)
+            self._answered = True
 
     def fail(self, text: str) -> None:
         """Answer a request with a refusal: `request()` raises `RequestFailed` with this text."""
