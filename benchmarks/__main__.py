@@ -32,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeat", type=int, help="repetitions, interleaved (5; quick: 1)")
     parser.add_argument("--quick", action="store_true", help="small counts: does it work?")
     parser.add_argument("--sessions", type=int, help="idle sessions in 'idle' and 'crowd'")
+    parser.add_argument("--pin", action="store_true", help="server and load each on one processor")
     parser.add_argument("--output", type=Path, default=_DEFAULT_OUTPUT, help="folder for results")
     parser.add_argument("--list", action="store_true", help="show workloads and peers")
     return parser
@@ -62,7 +63,7 @@ def main() -> int:
     peers = _chosen(parser, PEERS, options.peers.split(",") if options.peers else [])
     repetitions = options.repeat or (1 if options.quick else 5)
     began = time.monotonic()
-    results = Results(peers, workloads, environment(peers, repetitions))
+    results = Results(peers, workloads, environment(peers, repetitions) | {"pinned": options.pin})
     progress = Console(stderr=True)
     try:
         with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
@@ -96,9 +97,9 @@ def _measure(
     if workload.holder:
         parameters["holder"] = options.sessions or (500 if options.quick else workload.holder)
     try:
-        results.add(
-            workload, peer, run(peer, workload, folder, secrets.token_urlsafe(24), parameters)
-        )
+        token = secrets.token_urlsafe(24)
+        figures = run(peer, workload, folder, token, parameters, pin=options.pin)
+        results.add(workload, peer, figures)
     except RunFailed as failure:
         results.fail(workload, peer, str(failure))
 

@@ -30,9 +30,15 @@ class RunFailed(Exception):  # what happened, not a kind of error
 
 
 class Child:
-    """A process of ours that ends when its standard input does, or when it is told."""
+    """
+    A process of ours that ends when its standard input does, or when it is told.
 
-    def __init__(self, *arguments: str) -> None:
+    Args:
+        arguments: A module and its arguments.
+        processor: The only one that it may use; None for all.
+    """
+
+    def __init__(self, *arguments: str, processor: int | None = None) -> None:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed in end()
         self._process = subprocess.Popen(
             [sys.executable, "-m", *arguments],
@@ -41,6 +47,8 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=self._errors,
         )
+        if processor is not None:
+            os.sched_setaffinity(self._process.pid, {processor})
         assert self._process.stdout is not None
         os.set_blocking(self._process.stdout.fileno(), False)
         self._heard = b""
@@ -105,24 +113,34 @@ def target_for(peer: Peer, workload: Workload, folder: Path, token: str) -> Targ
 
 
 def run(
-    peer: Peer, workload: Workload, folder: Path, token: str, parameters: dict[str, Any]
+    peer: Peer,
+    workload: Workload,
+    folder: Path,
+    token: str,
+    parameters: dict[str, Any],
+    *,
+    pin: bool = False,
 ) -> Figures:
     """
     One run: a new server, a new load process.
+
+    Args:
+        pin: Each on a processor of its own.
 
     Raises:
         RunFailed: With the reason.
     """
     target = target_for(peer, workload, folder, token)
     if peer.style == "local":
-        return _load(target, workload.method, parameters)
-    with Child("benchmarks.serve", target.to_json()) as server:
+        return _load(target, workload.method, parameters, None)
+    first, second = _two_processors() if pin else (None, None)
+    with Child("benchmarks.serve", target.to_json(), processor=first) as server:
         target = target.with_server(json.loads(server.line(_READY_SECONDS)))
         try:
             if workload.holder:
                 with _holder(target, int(parameters.pop("holder", workload.holder))):
-                    return _load(target, workload.method, parameters)
-            return _load(target, workload.method, parameters)
+                    return _load(target, workload.method, parameters, second)
+            return _load(target, workload.method, parameters, second)
         except RunFailed as failure:
             raise RunFailed(f"{failure}\n{server.complaint()}".strip()) from None
 
@@ -137,7 +155,15 @@ def _holder(target: Target, sessions: int) -> Iterator[None]:
         yield
 
 
-def _load(target: Target, method: str, parameters: dict[str, Any]) -> Figures:
-    with Child("benchmarks.load", target.to_json(), method, json.dumps(parameters)) as load:
+def _two_processors() -> tuple[int, int]:
+    usable = sorted(os.sched_getaffinity(0))
+    return usable[0], usable[-1]
+
+
+def _load(
+    target: Target, method: str, parameters: dict[str, Any], processor: int | None
+) -> Figures:
+    arguments = ("benchmarks.load", target.to_json(), method, json.dumps(parameters))
+    with Child(*arguments, processor=processor) as load:
         figures: Figures = json.loads(load.line(_LOAD_SECONDS))
     return figures

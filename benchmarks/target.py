@@ -18,6 +18,7 @@ CHUNK = 64 * 1024  # bytes of a packet of the bulk workload
 #   move              echo it
 #   cast {times}      send that many moves to everybody, the sender included
 #   bulk {bytes}      count so many bytes of blobs, then answer with a bulk packet
+#   audience {size}   answer when so many receive casts, where receivers are connections of their own
 #   compute {seconds} compute without a pause in the handler, then echo
 #   sleep {seconds}   sleep in the handler, then echo
 

@@ -169,12 +169,13 @@ class Driver:
                 yield clients[0], clients
             return
         with self._clients(1) as (caster,), self._clients(size, self._receiver) as clients:
+            caster.send(command("audience", size=size))  # answered when all have subscribed
+            caster.receive()
             self._settle_audience(caster, clients)
             yield caster, clients
 
     @staticmethod
     def _settle_audience(caster: Client, clients: list[Client]) -> None:
-        time.sleep(0.1)  # subscriptions travel too
         for _ in range(3):
             caster.send(command("cast", times=1, move=DATA))
             for client in clients:

@@ -23,10 +23,14 @@ class _Server:
         self.public, self._secret = zmq.curve_keypair()
         self._context = zmq.Context()
         self._router, self.port = self._bind(zmq.ROUTER)
-        self._publisher, self.publisher_port = self._bind(zmq.PUB)
+        # XPUB is PUB that tells of subscriptions: a cast before they have all arrived would miss somebody.
+        self._publisher, self.publisher_port = self._bind(zmq.XPUB, verbose=True)
+        self._audience = 0
 
-    def _bind(self, kind: int) -> tuple[Any, int]:
+    def _bind(self, kind: int, *, verbose: bool = False) -> tuple[Any, int]:
         socket = self._context.socket(kind)
+        if verbose:
+            socket.xpub_verboser = True
         socket.curve_server = True
         socket.curve_publickey, socket.curve_secretkey = self.public, self._secret
         socket.set_hwm(0)
@@ -56,6 +60,10 @@ class _Server:
         if packet["action"] == "cast":
             for _ in range(data["times"]):
                 self._publisher.send(msgpack.packb({"action": "move", "data": data["move"]}))
+        elif packet["action"] == "audience":
+            while self._audience < data["size"]:
+                self._audience += 1 if self._publisher.recv()[0] else -1
+            self._router.send_multipart((who, _WELCOME))
         elif packet["action"] == "bulk":
             self._wanted[who] = data["bytes"]
         else:
