@@ -1,0 +1,318 @@
+"""`securelink serve` and `securelink connect`, alone and talking to each other."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import fails, run, securelink, succeeds
+from programs import ROOT, WAIT, Program
+
+from securelink import Client, Hello, Identity, KnownServers, Packet, PublicKey, Received, Server
+from securelink.cli.connect import MAX_SHOWN, described
+
+# The name of the module in its package is that of the command.
+CONNECT = importlib.import_module("securelink.cli.connect")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, identity: Identity) -> Path:
+    """Where a server runs whose key is made already."""
+    identity.save(tmp_path / "keys", "server")
+    return tmp_path
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[Server]:
+    """A server in this process, with the key of `folder`; nobody has met it."""
+    with Server("127.0.0.1", 0, keys=folder / "keys") as server:
+        yield server
+
+
+def port_of(program: Program) -> int:
+    """The port that a server process prints."""
+    return int(program.prints(r"Server PORT: (\d+)")[1])
+
+
+def serve(folder: Path, *options: str) -> Program:
+    """A server process on a free port of this machine."""
+    return securelink("serve", "--host", "127.0.0.1", "--port", 0, *options, folder=folder)
+
+
+def test_two_terminals_talk_through_a_third(folder: Path, identity: Identity) -> None:
+    """What one types the other sees; /echo comes back; Ctrl-C ends the server and says so to those who are in."""
+    with serve(folder) as server:
+        port = port_of(server)
+        server.prints(re.escape(f"{identity.fingerprint} ({folder}/keys/server_private.pem)"))
+        server.prints(f"connect with: securelink connect 127.0.0.1 {port}")
+        succeeds("keys", "trust", "localhost", port, identity.fingerprint, "--keys", folder / "c")
+        to_server = ("connect", "localhost", port, "--keys", "c")
+        with (
+            securelink(*to_server, folder=folder) as one,
+            securelink(*to_server, folder=folder) as two,
+        ):
+            for program in (one, two):
+                program.prints(rf"connected to localhost:{port}, encrypted")
+                program.prints(r"\* you are guest-[0-9a-f]{8}; here: ")
+            two.types("hello there\n")
+            one.prints(r"guest-[0-9a-f]{8}: hello there\n")
+            one.types("/echo one two\n")
+            one.prints(r"echo: one two\n")
+            two.types("exit\n")
+            assert two.ends() == 0
+            one.prints(r"\* guest-[0-9a-f]{8} left\n")
+            server.interrupt()
+            assert server.ends() == 130
+            assert one.ends() == 1
+            one.prints("securelink: error: the session is over: the server is shutting down")
+        for program in (server, one, two):
+            assert "Traceback" not in program.output
+
+
+def test_plaintext_is_said_on_both_sides(folder: Path) -> None:
+    """With --plaintext both commands work the same, and both warn."""
+    with serve(folder, "--plaintext") as server:
+        server.prints(r"connect with: securelink connect 127.0.0.1 \d+ --plaintext")
+        command = ("connect", "127.0.0.1", port_of(server), "--plaintext")
+        with securelink(*command, folder=folder) as client:
+            client.prints("in PLAINTEXT")
+            client.types("/echo plain\n")
+            client.prints("echo: plain")
+            client.types("exit\n")
+            assert client.ends() == 0
+            client.prints("anyone on the path can read and change everything")
+        server.prints("anyone on the path can read and change everything")
+
+
+def test_an_invite_made_on_the_command_line_lets_in(folder: Path) -> None:
+    """`serve --tokens`, `token create --host`, `connect INVITE`: three commands, and the user's name is known."""
+    with serve(folder, "--tokens") as server:
+        port = port_of(server)
+        server.prints(f"token create --keys keys --host 127.0.0.1 --port {port}")
+        command = ("token", "create", "--user", "ann", "--host", "127.0.0.1", "--port", port)
+        link = succeeds(*command, "--keys", folder / "keys").strip()
+        with securelink("connect", link, folder=folder) as client:
+            client.prints(r"\* you are ann; here: nobody else yet")
+            client.types("exit\n")
+            assert client.ends() == 0
+        errors = fails("connect", link, "--keys", folder / "c")
+        assert "this join token is used up" in errors
+        assert link.partition("token=")[2] not in errors
+
+
+def test_a_person_at_a_terminal_is_asked_once(folder: Path, server: Server) -> None:
+    """In a terminal an unknown key is shown before anything is sent; a yes is remembered."""
+    where = ("127.0.0.1", server.address[1])
+    command = [sys.executable, "-m", "securelink", "connect", *map(str, where), "--keys", "c"]
+    controller, terminal = pty.openpty()
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    ) as process:
+        os.close(terminal)
+        seen = _read_until(controller, b"[y/N]:")
+        assert str(server.fingerprint).encode() in seen
+        os.write(controller, b"y\n")
+        _read_until(controller, b"connected to")
+        os.write(controller, b"exit\n")
+        assert process.wait(WAIT) == 0
+    os.close(controller)
+    assert KnownServers(folder / "c" / "known_servers").get(*where) == server.fingerprint
+
+
+def _read_until(descriptor: int, wanted: bytes) -> bytes:
+    seen = b""
+    while wanted not in seen:
+        seen += os.read(descriptor, 4096)
+    return seen
+
+
+def test_without_a_terminal_nobody_is_asked(tmp_path: Path, server: Server) -> None:
+    """A script gets an error that says how to trust the key, and nothing is remembered."""
+    port = server.address[1]
+    errors = fails("connect", "127.0.0.1", port, "--keys", tmp_path / "c", typed="y\n")
+    assert f"127.0.0.1:{port} is not known here; its key is {server.fingerprint}" in errors
+    assert f"securelink keys trust 127.0.0.1 {port} {server.fingerprint}" in errors
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(("answer", "trusted"), [("y", True), ("n", False), ("", False)])
+def test_the_answer_decides(
+    tmp_path: Path,
+    identity: Identity,
+    answer: str,
+    trusted: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only a yes connects; no token is sent before it, and none after a no."""
+    monkeypatch.setattr(CONNECT, "can_ask", lambda: True)
+    asked: list[Any] = []
+
+    def authenticate(hello: Hello) -> str:
+        asked.append(hello.credentials)
+        return "ann"
+
+    with Server("127.0.0.1", 0, keys=identity, authenticate=authenticate) as server:
+        where = ("127.0.0.1", server.address[1])
+        command = ("connect", *where, "--keys", tmp_path / "c", "--token", "a secret")
+        result = run(*command, typed=f"{answer}\nexit\n")
+    assert "Compare it with the one that the server printed" in result.stderr
+    assert result.exit_code == (0 if trusted else 1)
+    assert asked == ([{"token": "a secret"}] if trusted else [])
+    known = KnownServers(tmp_path / "c" / "known_servers").get(*where)
+    assert known == (identity.fingerprint if trusted else None)
+    assert trusted or "is not trusted; nothing was sent to it" in result.stderr
+
+
+def test_a_changed_key_is_never_a_question(
+    tmp_path: Path, server: Server, other_identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A known server with another key is an error, also when somebody is there to say yes."""
+    monkeypatch.setattr(CONNECT, "can_ask", lambda: True)
+    where = ("127.0.0.1", server.address[1])
+    known = KnownServers(tmp_path / "c" / "known_servers")
+    known.path.parent.mkdir()
+    known.remember(*where, other_identity.fingerprint)
+    errors = fails("connect", *where, "--keys", tmp_path / "c", typed="y\n")
+    assert "HAS CHANGED" in errors
+    assert f"securelink keys forget 127.0.0.1 {where[1]}" in errors
+    assert known.get(*where) == other_identity.fingerprint
+
+
+def test_the_key_of_the_client_is_shown_if_there_is_one(
+    tmp_path: Path, identity: Identity, other_identity: Identity
+) -> None:
+    """`keys create --name client`, `keys authorize`, `serve --client-keys known`: the known key enters."""
+    other_identity.save(tmp_path, "client")
+    command = ("keys", "authorize", tmp_path / "client_public.pem", "--as", "ann")
+    succeeds(*command, "--keys", tmp_path)
+    identity.save(tmp_path, "server")
+    with Server("127.0.0.1", 0, keys=tmp_path, client_keys="known") as server:
+        where = ("127.0.0.1", server.address[1])
+        KnownServers(tmp_path / "known_servers").remember(*where, identity.fingerprint)
+        succeeds("connect", *where, "--keys", tmp_path, typed="exit\n")
+        (tmp_path / "client_private.pem").unlink()
+        errors = fails("connect", *where, "--keys", tmp_path, typed="exit\n")
+        assert "the server wants a client key" in errors
+
+
+def test_an_encrypted_client_key_is_asked_for(tmp_path: Path, identity: Identity) -> None:
+    """Without --passphrase the hint says so."""
+    identity.save(tmp_path, "client", "open sesame")
+    errors = fails("connect", "127.0.0.1", 9, "--keys", tmp_path)
+    assert "hint: add --passphrase" in errors
+    errors = fails(
+        "connect", "127.0.0.1", 9, "--keys", tmp_path, "--passphrase", typed="open sesame\n"
+    )
+    assert "cannot connect to 127.0.0.1:9" in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["localhost"], "the port is missing"),
+        (["localhost", "99999"], "99999 is not in the range"),
+        (["securelink://a:1/?key=SHA256:x", "1"], "an invite already says the port"),
+        (["securelink://a:1/?key=SHA256:x", "--plaintext"], "an invite is for encrypted sessions"),
+        (["localhost", "1", "--timeout", "0"], "0.0 is not in the range"),
+    ],
+)
+def test_connect_explains_misuse(arguments: list[str], words: str) -> None:
+    """What contradicts itself is refused before anything is sent."""
+    assert words in fails("connect", *arguments, code=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["127.0.0.1", "9"], "hint: nothing listens there"),
+        (["no-such-host.invalid", "5050"], "the name 'no-such-host.invalid' is not known here"),
+        (["securelink://a:1/?key=SHA256:x"], "the key of the invite is not a whole one"),
+        (["https://a:1/"], "an invite begins with securelink://"),
+    ],
+)
+def test_connect_explains_what_fails(tmp_path: Path, arguments: list[str], words: str) -> None:
+    """A closed port, an unknown name, a torn invite: a sentence each, and exit code 1."""
+    assert words in fails("connect", *arguments, "--keys", tmp_path)
+
+
+def test_serve_explains_misuse(tmp_path: Path) -> None:
+    """Contradicting options, and client keys without encryption."""
+    command = ("serve", "--plaintext", "--encryption", "required")
+    assert "--plaintext contradicts --encryption required" in fails(*command, code=2)
+    keys = ("--client-keys", "known", "--keys", tmp_path)
+    assert "needs encryption" in fails("serve", "--plaintext", *keys)
+
+
+def test_serve_explains_a_port_in_use(folder: Path, server: Server) -> None:
+    """The error names the port, the hint says what to do."""
+    port = server.address[1]
+    command = ("serve", "--host", "127.0.0.1", "--port", port, "--keys", folder / "keys")
+    errors = fails(*command)
+    assert f"cannot listen on 127.0.0.1:{port}" in errors
+    assert "hint: another program has this port" in errors
+
+
+def test_serve_explains_a_key_that_others_can_read(folder: Path) -> None:
+    """The hint is the command that mends it."""
+    (folder / "keys/server_private.pem").chmod(0o644)
+    assert "hint: run: chmod 600" in fails("serve", "--port", 0, "--keys", folder / "keys")
+
+
+def test_serve_makes_a_key_on_the_first_start(tmp_path: Path) -> None:
+    """A beginner starts it in an empty folder; the key is there, and its fingerprint printed."""
+    with serve(tmp_path) as server:
+        shown = server.prints(r"Key: (SHA256:\S{43}) \((\S+)\)")
+        assert shown[1] == PublicKey.load(tmp_path / "keys/server_public.pem").fingerprint
+        assert shown[2] == str(tmp_path / "keys/server_private.pem")
+
+
+def test_the_chat_says_no_to_what_is_no_text(folder: Path) -> None:
+    """The server passes on lines of text only; others never see anything else."""
+    with serve(folder) as program:
+        where, known = ("127.0.0.1", port_of(program)), folder / "known_servers"
+        with Client(*where, known_servers=known) as one, Client(*where, known_servers=known) as two:
+            for nonsense in (None, 7, "", "x" * 2001, {"text": "x"}):
+                one.send("say", nonsense)
+                assert "takes a text" in until(one, "error")
+            one.send("say", "text")
+            assert until(two, "said") == {"from": f"guest-{one.token[:8]}", "text": "text"}
+
+
+def until(client: Client, action: str) -> Any:
+    """The data of the next packet of this name."""
+    while (packet := client.receive(WAIT)) is not None:
+        if packet.action == action:
+            return packet.data
+    raise AssertionError(f"no packet {action}")
+
+
+@pytest.mark.parametrize(
+    ("action", "data", "line"),
+    [
+        ("said", {"from": "ann", "text": "hi"}, "ann: hi"),
+        ("said", {"from": "\x1b[2J", "text": "a\nb"}, r"\x1b[2J: a\nb"),
+        ("said", "odd", "said: odd"),
+        ("joined", "ann", "* ann joined"),
+        ("left", ["\x07"], r"* ['\x07'] left"),
+        ("welcome", {"you": "ann", "others": []}, "* you are ann; here: nobody else yet"),
+        ("welcome", {"you": "ann", "others": ["b", 3]}, "* you are ann; here: b, 3"),
+        ("\x1b]0;x\x07", None, r"\x1b]0;x\x07: None"),
+        ("echo", "x" * 5000, "echo: " + "x" * (MAX_SHOWN - 6) + "..."),
+    ],
+)
+def test_what_others_send_is_harmless_in_a_terminal(action: str, data: Any, line: str) -> None:
+    """Whatever a server sends becomes one line without control characters."""
+    assert described(Received(Packet(action, data), None)) == line
