@@ -165,6 +165,9 @@ class Driver:
         """Who asks for casts, and all who receive them."""
         if self._receiver is None:
             with self._clients(size) as clients:
+                for client in clients:  # who had an answer is in the room
+                    client.send(PACKET)
+                    client.receive()
                 self._settle_audience(clients[0], clients)
                 yield clients[0], clients
             return
@@ -176,6 +179,7 @@ class Driver:
 
     @staticmethod
     def _settle_audience(caster: Client, clients: list[Client]) -> None:
+        """A first few casts; whether everybody has entered the room is known before."""
         for _ in range(3):
             caster.send(command("cast", times=1, move=DATA))
             for client in clients:

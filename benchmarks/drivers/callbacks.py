@@ -233,7 +233,9 @@ class Driver:
     ) -> Figures:
         """One at a time for the latency, then `flying` under way for the rate; `burst` packets for each cast."""
         async with self._clients(receivers) as clients:
-            await asyncio.sleep(0.1)
+            for client in clients:  # who had an answer is in the room
+                client.send(PACKET)
+                await _next(client)
             singly = _Casts(clients, max(3, casts // 4), 1, burst, seconds / 2)
             await singly.run(Window(self._server))
             many = _Casts(clients, casts + flying, flying, burst, seconds)

@@ -140,7 +140,9 @@ class Driver:
     ) -> Figures:
         """One at a time for the latency, then `flying` under way for the rate; `burst` packets for each cast."""
         async with self._clients(receivers) as clients:
-            await asyncio.sleep(0.1)
+            for client in clients:  # who had an answer is in the room
+                await client.send(PACKET)
+                await client.receive()
             latencies = await self._cast_singly(clients, max(3, casts // 4), burst, seconds / 2)
             done = 0
             with Window(self._server) as window:
