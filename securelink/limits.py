@@ -86,6 +86,8 @@ MAX_FAILED_PER_ADDRESS = (
     64  # unfinished and failed handshakes of one address in FAILED_WINDOW; not loopback
 )
 FAILED_WINDOW = 60.0
+MAX_FAILED_ADDRESSES = 100_000  # addresses whose failures are counted: about 15 MB
+MAX_TURNED_AWAY = 64  # connections that are told that there is no room; then the oldest is closed
 MAX_PENDING_SIGNATURES = 256  # hellos that wait for the pool
 HANDSHAKE_SECONDS = 10.0  # one deadline from accept to WELCOME, authenticate included
 CONNECT_SECONDS = 10.0  # default of Client.connect()
@@ -95,6 +97,7 @@ STOP_GRACE_SECONDS = 0.5  # then on_disconnect is called for those who did not a
 HEARTBEAT_SECONDS = 20.0  # default interval of a client's pings
 MIN_HEARTBEAT = 1.0
 MAX_HEARTBEAT = 300.0
+SWEEP_SECONDS = 1.0  # how often a server looks for silent and overdue connections
 SILENCE_FACTOR = 2.5  # a peer silent for so many heartbeats is gone
 WORKERS = 12  # threads of one loop, leader included; option workers
 MAX_WORKERS = 64

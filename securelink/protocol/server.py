@@ -155,6 +155,11 @@ class ServerEngine(Engine):
         """Turn the client away: queue CLOSE with the application's words."""
         self._out.append(self.give_up(code, text))
 
+    def overdue(self) -> bytes:
+        """End a handshake that takes too long: a last word for a client of ours, none for whatever else it may be."""
+        word = self.give_up(Code.TIMEOUT)
+        return word if self._recognised else b""
+
     def _client_hello(self, header: bytes, body: bytes, out: list[Item]) -> None:
         self._handshake.client_hello(header, body)
         self.encrypted = self._handshake.encrypted

@@ -24,9 +24,12 @@ from ..keys import Identity
 from ..limits import (
     FAILED_WINDOW,
     HANDSHAKE_SECONDS,
+    MAX_FAILED_ADDRESSES,
     MAX_FAILED_PER_ADDRESS,
     MAX_HALF_OPEN,
+    MAX_TURNED_AWAY,
     SILENCE_FACTOR,
+    SWEEP_SECONDS,
 )
 from ..protocol import Alerted, AuthReceived, Event, HelloReceived, ServerEngine, State
 from .channel import Channel
@@ -187,17 +190,28 @@ class ServerLink(Link):
         self._watch_key(now)
         if self.deadline is not None:
             if now > self.deadline:
-                if self.half_open and self.engine.state is not State.FAILED:
-                    log.info(
-                        "%s did not finish its handshake in time (while %s)",
-                        self.address[0],
-                        self.engine.state.value,
-                    )
-                self.lost()
+                self._overdue()
         elif now - self.seen_at > silence and self.channel is not None:
             log.info("%s: nothing heard for %.0f s", self.channel._name(), now - self.seen_at)
             self._finish_channel(Code.SILENT, "", clean=False)
             self.end(Code.SILENT)
+
+    def _overdue(self) -> None:
+        engine = self.engine
+        assert isinstance(engine, ServerEngine)
+        if not self.half_open or engine.state is State.FAILED:
+            self.lost()
+            return
+        log.info(
+            "%s did not finish its handshake in time (while %s)",
+            self.address[0],
+            engine.state.value,
+        )
+        word = engine.overdue() if self._reading else b""  # else a worker has the engine
+        if word:
+            self.finish_raw(word)  # the next sweep closes what is still there
+        else:
+            self.lost()
 
     def _finish_channel(
         self, code: int, text: str, *, clean: bool, reason: SecureLinkError | None = None
@@ -241,6 +255,7 @@ class Listener:
         self._sockets = sockets
         self._half_open: dict[str, dict[ServerLink, None]] = {}  # address -> links, oldest first
         self._half_open_count = 0
+        self._turned_away: dict[ServerLink, None] = {}  # oldest first
         self._failures: dict[str, int] = {}
         self._failures_until = 0.0
         self.failed = 0
@@ -267,7 +282,7 @@ class Listener:
     def start(self) -> None:
         """Begin to accept and to sweep."""
         self._register()
-        self.loop.call_later(1.0, self._sweep)
+        self.loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def _register(self) -> None:
         for sock in self._sockets:
@@ -316,7 +331,7 @@ class Listener:
         link = ServerLink(self, sock)
         self.links.add(link)
         host = link.address[0]
-        if len(self.links) > self.admission.max_connections:
+        if len(self.links) - len(self._turned_away) > self.admission.max_connections:
             log.warning("too many connections (max_connections): %s is turned away", host)
             self._refuse(link)
             return
@@ -331,6 +346,9 @@ class Listener:
 
     def _refuse(self, link: ServerLink) -> None:
         link.half_open = False
+        self._turned_away[link] = None
+        if len(self._turned_away) > MAX_TURNED_AWAY:
+            next(iter(self._turned_away)).lost()
         link.finish_raw(link.engine.give_up(Code.BUSY))
 
     def _drop_oldest(self) -> None:
@@ -352,12 +370,23 @@ class Listener:
     def forget(self, link: ServerLink) -> None:
         """The socket of this link is closed."""
         self.links.discard(link)
+        self._turned_away.pop(link, None)
         if link.half_open:
-            host = link.address[0]
             self.no_longer_half_open(link)
             self.failed += 1
-            if len(self._failures) < 100_000:
-                self._failures[host] = self._failures.get(host, 0) + 1
+            self._count_failure(link.address[0])
+
+    def _count_failure(self, host: str) -> None:
+        if len(self._failures) >= MAX_FAILED_ADDRESSES:
+            return
+        count = self._failures[host] = self._failures.get(host, 0) + 1
+        if count == MAX_FAILED_PER_ADDRESS and not is_loopback_host(host):
+            log.warning(
+                "%s failed %d handshakes; it is turned away for up to %g s",
+                host,
+                count,
+                FAILED_WINDOW,
+            )
 
     def on_error(self) -> None:
         """An internal error while accepting: go on."""
@@ -371,4 +400,4 @@ class Listener:
             self._failures_until = now + FAILED_WINDOW
             self._failures.clear()
         if not self.loop.stopping:
-            self.loop.call_later(1.0, self._sweep)
+            self.loop.call_later(SWEEP_SECONDS, self._sweep)
