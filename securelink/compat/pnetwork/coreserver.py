@@ -1,0 +1,69 @@
+"""`Server`: registers clients by their handshake, and lets in only packets with the right token."""
+# ruff: noqa: N803  # the names are pnetwork's
+
+from __future__ import annotations
+
+import threading
+import uuid
+from typing import Any
+
+from ... import crypto, server
+from ...received import Received
+from ..settings import make_server
+from .core import HANDSHAKE, Bind, ComCore, Connection, full_packet
+from .coretools import CLI
+
+__all__ = ["CLI", "Bind", "Connection", "Server"]
+
+
+class Server(ComCore):
+    """A server; `start()` keeps the program running until `stop()`."""
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 25565, bufferSize: int = 1024) -> None:
+        super().__init__(host, port, bufferSize)
+        self.setToken(uuid.uuid4())
+        self._server: server.Server | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether it runs."""
+        return self._server is not None and self._server.running
+
+    def start(self, useThreading: bool = True) -> None:
+        """Serve, in a thread or here. Raises `ConnectFailed`, an `OSError`, when the port is in use."""
+        if self.connected:
+            return
+        self._server = make_server(self.host, self.port)
+        self._server.on_message(self._received)
+        self._server.on_disconnect(lambda session: self._forget(session.data.get("connection")))
+        ended = threading.Event()
+        self._server.on_stop(ended.set)
+        self._server.start()
+        if useThreading:
+            # No daemon: it keeps alive a program that ends with start(), as most do.
+            threading.Thread(target=ended.wait, name="RegisterNewConnections").start()
+        else:
+            self._server.serve_forever()
+
+    def stop(self) -> None:
+        """Disconnect everybody and stop."""
+        if self._server is not None:
+            self._server.stop()
+
+    def _received(self, session: server.Session, received: Received) -> None:
+        packet, connection = full_packet(received), session.data.get("connection")
+        if connection is None and packet["action"] == HANDSHAKE:
+            connection = session.data["connection"] = self._register(session, packet["data"])
+        elif connection is None or not crypto.equal(
+            str(packet["token"]).encode(), connection.uuid.encode()
+        ):
+            session.kick("a packet did not carry the token of its connection")
+            return
+        self.processPacket(packet, connection, session.address)
+
+    def _register(self, session: server.Session, data: Any) -> Connection:
+        username = data.get("username") if isinstance(data, dict) else None
+        # Not session.token, which is no secret and stands in the log.
+        connection = self.storeConnection(str(uuid.uuid4()), session.address, username, session)
+        connection.handShake(self.token)
+        return connection

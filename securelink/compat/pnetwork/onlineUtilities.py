@@ -1,0 +1,138 @@
+"""`Utilities`: packets as bytes and dicts, and sealing them to a key."""
+# ruff: noqa: N802, N803, N806, N999  # the names are pnetwork's
+
+from __future__ import annotations
+
+import base64
+import errno
+import json
+import logging
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from ...codec import Packet
+from ...keys import Identity, PublicKey, load_or_create
+from ...limits import DEFAULT_RSA_BITS
+from ...sealed import ANYONE, Senders, seal, unseal
+from ..settings import keys_folder
+
+log = logging.getLogger("securelink")
+
+
+class Utilities:
+    """Base of server and client."""
+
+    keystrength = DEFAULT_RSA_BITS
+    _key_name = "server"
+
+    def __init__(self) -> None:
+        self.token: str | None = None
+        self._identity: Identity | None = None
+
+    def _token_for(self, packet: dict[str, Any]) -> str | None:
+        return self.token
+
+    def setToken(self, token: object) -> None:
+        """Let packets made from now on carry this token."""
+        self.token = str(token)
+
+    def getToken(self) -> str | None:
+        """The own token."""
+        return self.token
+
+    def createPacket(
+        self, name: str = "undefined-packet", data: Any = None, asbytes: bool = True
+    ) -> Any:
+        """A full packet, as JSON in bytes or as a dict."""
+        packet = {"action": name, "data": data, "packet-created": time.time(), "token": self.token}
+        return json.dumps(packet).encode() if asbytes else packet
+
+    def decodePacket(self, packet: Any, asdict: bool = True) -> Any:
+        """A packet (bytes, text or dict) as a dict, or as text; False when it is none."""
+        try:
+            full = packet if isinstance(packet, dict) else json.loads(packet)
+        except (ValueError, TypeError, RecursionError):
+            full = None
+        if not isinstance(full, dict) or not isinstance(full.get("action"), str):
+            log.warning("Failed to decode packet")
+            return False
+        return full if asdict else json.dumps(full)
+
+    def createEncryptKeys(self, save: bool = True) -> Any:
+        """Make the own key, unless it is there; gives its public half, an `rsa.PublicKey`."""
+        return self._own(save).public.to_rsa()
+
+    own_publickey = property(createEncryptKeys)
+
+    def _own(self, save: bool = True) -> Identity:
+        if self._identity is None:
+            self._identity = (
+                load_or_create(keys_folder(), self._key_name)[0] if save else Identity.generate()
+            )
+        return self._identity
+
+    def encryptPacket(self, packet: Any, publicKey: Any) -> Any:
+        """
+        Seal the data of a packet to a key, and sign it with ours. A dict is changed in place.
+
+        Args:
+            packet: Bytes or a dict; gives the same kind.
+            publicKey: An `rsa.PublicKey`, a `securelink.PublicKey`, or PEM.
+        """
+        full = self.decodePacket(packet)
+        if isinstance(publicKey, str | bytes):
+            publicKey = PublicKey.from_pem(
+                publicKey.encode() if isinstance(publicKey, str) else publicKey
+            )
+        created = float(full.get("packet-created") or time.time())
+        inside = Packet(full["action"], full.get("data"), None, created)
+        sealed = seal(inside, publicKey, sender=self._own())
+        full.update(
+            {"data": base64.b64encode(sealed).decode(), "packet-created": created, "token": None}
+        )
+        return full if isinstance(packet, dict) else json.dumps(full).encode()
+
+    def decryptPacket(
+        self,
+        packet: Any,
+        decryptableKeys: Iterable[str] = (),
+        privateKey: Any = None,
+        sender: Senders = ANYONE,
+    ) -> dict[str, Any]:
+        """
+        Undo `encryptPacket`; gives the dict, changed in place.
+
+        Args:
+            packet: Bytes or a dict.
+            decryptableKeys: Changes nothing.
+            privateKey: An `rsa.PrivateKey` or `securelink.Identity`; ours by default.
+            sender: The key that must have signed it: see `securelink.unseal`.
+
+        Raises:
+            UnsealError: It is not for this key, not from that sender, or was changed.
+        """
+        full = self.decodePacket(packet) or {}
+        identity = privateKey or self._own()
+        if not isinstance(identity, Identity):
+            identity = Identity.from_rsa(identity)
+        try:
+            blob = base64.b64decode(full.get("data", ""), validate=True)
+        except (TypeError, ValueError):
+            blob = b""  # which is no sealed packet
+        inside = unseal(blob, identity, sender=sender).packet
+        full.update(
+            {"action": inside.action, "data": inside.data, "packet-created": inside.created}
+        )
+        return full
+
+    def checkNetworkError(self, error: OSError) -> bool:
+        """Log an error by its name; True when the connection was reset."""
+        name = errno.errorcode.get(error.errno or 0, "UNKNOWN")
+        log.warning("Caught exception socket.error [%s] : %s", error.errno, name)
+        return error.errno == errno.ECONNRESET
+
+
+def createEncryptKeys(save: bool = True) -> Any:
+    """Make the server's key, unless it is there; gives its public half, an `rsa.PublicKey`."""
+    return Utilities().createEncryptKeys(save)

@@ -1,0 +1,120 @@
+"""`TCPClient`: over a `securelink.Client`."""
+
+from __future__ import annotations
+
+from ...errors import SecureLinkError
+from ...received import Received
+from ..settings import make_client
+from .endpoint import MESSAGE, Callback, Endpoint
+
+_MAX_NEWS = 10
+
+
+class TCPClient(Endpoint):
+    """A client of raw bytes."""
+
+    EVENT_DISCONNECT = "--DISCONNECT--"
+    EVENT_CONNECTED = "--CONNECTED--"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._auto = False
+        self.event.connected = self.event.is_connected = self.event.disconnected = False
+
+    def setup(
+        self, target_ip: str, target_port: int = 25567, recv_buffer: int = 2048, on_connect: Callback = None,
+        on_disconnect: Callback = None, on_receive: Callback = None, listen: int = 5, handle_client: Callback = None,
+    ) -> None:  # fmt: skip
+        """Say where to connect."""
+        self.close()
+        self.on_connect, self.on_disconnect, self.on_receive = on_connect, on_disconnect, on_receive
+        self.Address = (target_ip, target_port)
+        self.socket = make_client(target_ip, target_port)
+        self.socket.on_connect(lambda: self._flag(True, self.EVENT_CONNECTED))
+        self.socket.on_disconnect(self._left)
+
+    def _flag(self, connected: bool, news: str) -> None:
+        with self._changed:
+            self.event.connected = self.event.is_connected = connected
+            self.event.disconnected = not connected
+            self._news = [*self._news[1 - _MAX_NEWS :], news]
+            self._changed.notify_all()
+
+    def _left(self) -> None:
+        self._flag(False, self.EVENT_DISCONNECT)
+        self._call(self.on_disconnect)
+
+    def start(self) -> None:
+        """Does nothing: `connect` starts."""
+
+    def connect(self) -> bool:
+        """Connect; False, and a caught exception, when that fails."""
+        try:
+            self._ready.connect()
+        except SecureLinkError as error:
+            self._record(error)
+            return False
+        self._call(self.on_connect)
+        return True
+
+    def reconnect(self) -> bool:
+        """Connect again."""
+        self.disconnect()
+        return self.connect()
+
+    def disconnect(self) -> bool:
+        """End the connection; False when there was none."""
+        client = self._ready
+        was_connected = bool(client.connected)
+        client.close()
+        return was_connected
+
+    def shutdown(self) -> None:
+        """End automatic receiving and the connection."""
+        if self._auto:
+            self.autorecv()
+        self.disconnect()
+
+    def close(self) -> None:
+        """As `shutdown`, also before `setup`."""
+        if self.socket is not None:
+            self.shutdown()
+            self.socket = None
+
+    def autorecv(self) -> bool:
+        """Switch automatic receiving on or off; gives what it is now."""
+        client, self._auto = self._ready, not self._auto
+        if not self._auto:
+            client.off(MESSAGE)
+            return False
+        try:
+            for packet in client.poll():  # what came before
+                self._received(packet)
+        except SecureLinkError:
+            pass  # not connected
+        client.on(MESSAGE, self._received)
+        return True
+
+    def _received(self, packet: Received) -> None:
+        if packet.action == MESSAGE and isinstance(packet.data, bytes):
+            self._store(packet.data)
+            self._call(self.on_receive, packet.data)
+
+    def recv_data(self) -> bytes:
+        """Wait for the next message; b"" when the connection has ended."""
+        client = self._ready
+        try:
+            while (packet := client.receive()).action != MESSAGE:
+                pass
+        except SecureLinkError as error:
+            if not getattr(error, "clean", False):
+                self._record(error)
+            return b""
+        return bytes(packet.data)
+
+    def send_data(self, data: bytes) -> bool:
+        """Send one message; False, and a caught exception, when that fails."""
+        return self._send(self._ready, data)
+
+    def __repr__(self) -> str:
+        return f"<TCPClient {self.socket}>"
