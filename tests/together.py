@@ -1,0 +1,88 @@
+"""What the tests of threads, servers and clients share: a server, clients of it, work done by several threads."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from helpers import WAIT
+
+from securelink import Client, Identity, Server
+
+#: How often a test of a race is run. `SECURELINK_REPEATS=100` is the long way.
+REPEATS = int(os.environ.get("SECURELINK_REPEATS", "3"))
+
+
+@contextlib.contextmanager
+def serving(identity: Identity, **options: Any) -> Iterator[Server]:
+    """A server that echoes, on a port of its own; it must stop without having to wait for anybody."""
+    server = Server("127.0.0.1", 0, keys=identity, **options)
+    server.on("echo", lambda session, packet: session.send("echo", packet.data))
+    server.start()
+    try:
+        yield server
+    finally:
+        stopped = server.stop()
+    assert stopped
+
+
+@contextlib.contextmanager
+def joined(server: Server, count: int = 1, **options: Any) -> Iterator[list[Client]]:
+    """So many connected clients of a server."""
+    with contextlib.ExitStack() as stack:
+        if server.fingerprint is not None:
+            options.setdefault("pin", server.fingerprint)
+        yield [
+            stack.enter_context(Client("127.0.0.1", server.address[1], **options))
+            for _ in range(count)
+        ]
+
+
+def take(client: Client, count: int = 1, timeout: float = WAIT) -> list[Any]:
+    """The data of the next packets; fails when one does not come in time."""
+    found: list[Any] = []
+    for _ in range(count):
+        packet = client.receive(timeout)
+        assert packet is not None, f"only {len(found)} of {count} packets came"
+        found.append(packet.data)
+    return found
+
+
+class Crew:
+    """
+    Threads that all must succeed.
+
+        with Crew() as crew:
+            crew.start(work, 1)
+    """
+
+    def __init__(self, timeout: float = 30.0) -> None:
+        self._timeout = timeout
+        self._threads: list[threading.Thread] = []
+        self._errors: list[BaseException] = []
+
+    def start(self, work: Callable[..., object], *arguments: Any) -> None:
+        """Begin something in a thread of its own."""
+
+        def run() -> None:
+            try:
+                work(*arguments)
+            except BaseException as error:
+                self._errors.append(error)
+
+        thread = threading.Thread(target=run, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for thread in self._threads:
+            thread.join(self._timeout)
+        if self._errors:
+            raise self._errors[0]
+        assert not any(thread.is_alive() for thread in self._threads), "a thread hangs"
