@@ -1,0 +1,26 @@
+"""
+Lakeserver over securelink: each side has one value and sees the other side's latest.
+
+    from securelink.compat.lakeserver import *
+
+    server = Server(5050)                    client = Client("192.168.1.40", 5050)
+    server.start()                           client.connect()
+
+A value that is set goes out with the next round, 20 ms later; of several only the last is sent. Where document and old
+code differ, or a defect had to go:
+
+- A program of those three lines serves until `shutdown()` or Ctrl-C; a client's program ends where it ends.
+- The server listens on all addresses of the machine, and shows the one in its network.
+- `get_client_data()` gives a copy, for iterating while clients come and go; `client_data` is the live dict.
+- A server value that is no Python literal reaches clients as text. A value may be as large as a packet, 16 MiB.
+- Hooks run when something is sent or read; a pre-send hook also at every round, so that it may set the data.
+- Clients that are quiet, vanish or send nonsense cost a warning each, not the server; `shutdown()` waits 3 s for them.
+- Direct mode takes values of any type and size. `header` and `format` change nothing: the wire is securelink's.
+- Gone with the old wire: `send_message`, `recieve_message` and the bodies of threads.
+"""
+
+from .client import Client
+from .server import Server
+from .side import SockStreamConnection
+
+__all__ = ["Client", "Server", "SockStreamConnection"]

@@ -1,0 +1,139 @@
+"""The server."""
+
+from __future__ import annotations
+
+import time
+from errno import EADDRINUSE
+from operator import attrgetter
+from typing import Any
+
+from ...errors import ConfigError, ConnectFailed
+from ...limits import MAX_FRAME_BODY
+from ...server import Session
+from ..settings import make_server
+from .side import CONNECT, DIRECT, DISCONNECT, UNASKED, Message, SockStreamConnection, getter
+
+GOODBYE_SECONDS = 3.0
+
+_TAKEN = "Server is currently active in other code on computer, shutdown the other server before starting"
+
+
+class Server(SockStreamConnection):
+    """The server: `start`, `set_data`, `get_client_data`, `shutdown`."""
+
+    def __init__(self, port: int, *args: Any, **kwargs: Any) -> None:
+        super().__init__(port, *args, **kwargs)
+        # One handler at a time: hooks for different clients never overlap.
+        self._core = core = make_server("", port, overlap=False, max_packet=MAX_FRAME_BODY)
+        core.on(CONNECT, lambda session, _: self._enter(session))
+        core.on(DISCONNECT, lambda session, _: self._leave(session))
+        core.on(
+            DIRECT,
+            lambda session, frame: self._take(session, self._read_frame(session, frame.data)),
+        )
+        core.on_state.add_listener(lambda session, value: self._take(session, self._read(value)))
+        core.on_disconnect.add_listener(lambda session: self._leave(session, UNASKED))
+        self.SERVER_IP = core.lan_address
+        self.ADDR = (self.SERVER_IP, port)
+        self.client_conn: dict[tuple[str, int], Session] = {}
+        self.client_data: dict[tuple[str, int], Any] = {}
+        self.accepting_clients = False
+
+    def start(self, start: bool = True) -> None:
+        """Listen; with `start=False` clients wait until `accept_clients`."""
+        if self.do_shutdown:
+            self._thread.join()
+        if self.active:
+            self.warn("Error: Server is currently active, shutdown the server before starting")
+            return
+        self._reset()
+        self._core.set_state(self._sent)
+        self._core.pause()
+        try:
+            self._core.start()
+        except ConnectFailed as error:
+            taken = getattr(error.__cause__, "errno", None) == EADDRINUSE
+            self.warn(f"Error: {_TAKEN if taken else error}")
+            return
+        self.active, self.accepting_clients = True, False
+        self.info(f"Server IP: {self.SERVER_IP}")
+        self.info(f"Server PORT: {self.PORT}")
+        self.info("Status: Ready")
+        if start:
+            self.accept_clients()
+        self._begin_rounds(daemon=False)  # three lines make a server that goes on
+
+    def accept_clients(self, direct: bool | None = None) -> None:
+        """Let clients in, after `start(start=False)`."""
+        if self.do_shutdown or self.accepting_clients:
+            why = "shutting down" if self.do_shutdown else "already accepting clients"
+            self.warn(f"Error: Cannot accept clients because server is {why}")
+            return
+        self.DIRECT = self.DIRECT if direct is None else direct
+        self.accepting_clients = True
+        self.info("New Connections: Allow")
+        self._core.resume()
+
+    def server_addr_avalible(self) -> bool:
+        """Whether the server could start at its address."""
+        try:
+            return bool(self._core.start().stop())
+        except (ConfigError, ConnectFailed):
+            return False
+
+    def shutdown(self) -> None:
+        """Tell the clients to disconnect, then stop. Returns at once."""
+        if not self.active or self.do_shutdown:
+            self.warn("Error: Could not shutdown server as it is not online")
+            return
+        self.info("Status: Starting Shutdown")
+        self._core.pause()
+        self._leaving = True
+        self.add_command("disconnect")
+
+    def _finish(self) -> None:
+        deadline = time.monotonic() + GOODBYE_SECONDS
+        while self._core.sessions and time.monotonic() < deadline:
+            time.sleep(0.005)
+        self._core.stop()
+        self.info("Status: Shutdown")
+        self.info("New Connections: Deny")
+
+    def _enter(self, session: Session) -> None:
+        self.client_data[session.address] = ""
+        self.client_conn[session.address] = session
+        self.info("Client Event: Connected")
+
+    def _leave(self, session: Session, why: str = "") -> None:
+        if self.client_conn.pop(session.address, None) is not None:
+            if why:
+                self.warn(f"Error: Client {why}")
+            self.info("Client Event: Disconnected")
+        self.client_data.pop(session.address, None)
+        self._frames.pop(session, None)
+
+    def _take(self, session: Session, message: Message | None) -> None:
+        if message is None or session.address not in self.client_conn:
+            return
+        self.client_data[session.address] = message["data"]
+        if "disconnect" in message["commands"]:
+            self._leave(session)
+            session.kick()
+
+    def direct_send(self, client_conn: Session, message: Any) -> None:
+        """Send one value to one client, given by its entry in `client_conn`."""
+        self._try(client_conn.send, DIRECT, {**self.data, "data": str(message)})
+
+    def direct_send_all(self, message: Any) -> None:
+        """Send one value to all clients."""
+        self._try(self._core.broadcast, DIRECT, {**self.data, "data": str(message)})
+
+    def get_client_data(self) -> dict[tuple[str, int], Any]:
+        """The last value of each client, by (ip, port)."""
+        return dict(self.client_data)
+
+    do_shutdown = property(attrgetter("_leaving"))
+    active_clients = property(lambda self: len(self.client_conn))
+    get_number_of_active_clients = getter("active_clients")
+    get_ip = getter("SERVER_IP")
+    get_port = getter("PORT")

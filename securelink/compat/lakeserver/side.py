@@ -1,0 +1,240 @@
+"""What server and client have in common."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from ...errors import SecureLinkError
+from ...limits import MAX_COLLECTED
+from ...status import show_status
+from ..literals import read_literal
+
+ROUND_SECONDS = 0.02
+
+Message = dict[str, Any]
+Hook = Callable[..., Any] | None
+
+UNASKED = "disconnected without commanding disconnect. Disconnecting client."
+CONNECT, DISCONNECT, DIRECT = "lakeserver connect", "lakeserver disconnect", "lakeserver direct"
+
+
+def getter(name: str) -> Callable[[Any], Any]:
+    """A method that gives an attribute."""
+    return lambda self: getattr(self, name)
+
+
+def _checked(message: Any) -> Message:
+    """A message of a peer or a hook. Raises `ValueError` when it is none."""
+    if (
+        isinstance(message, dict)
+        and "data" in message
+        and isinstance(message.get("commands"), list)
+    ):
+        return message
+    raise ValueError("a message has 'commands', a list, and 'data'")
+
+
+def value_of(data: Any) -> Any:
+    """What a text means: the literal that it spells, else itself; None for ""."""
+    try:
+        return read_literal(data) if data else None
+    except (TypeError, ValueError):
+        return data
+
+
+class SockStreamConnection:
+    """What server and client have in common: a value, commands, hooks, output."""
+
+    screen_lock: ClassVar = threading.Semaphore(value=1)
+    _core: Any
+
+    def __init__(
+        self, port: int, direct: bool = False, outputs_enabled: bool = True, header: int = 64,
+        format: str = "utf-8", pre_send_func: Hook = None, post_recieve_func: Hook = None,  # noqa: A002  # its name
+    ) -> None:  # fmt: skip
+        show_status(info=False)  # this module writes its own lines
+        self.PORT, self.DIRECT, self.HEADER, self.FORMAT = port, direct, header, format
+        self.show_info = self.show_warnings = outputs_enabled
+        self.pre_send_func, self.post_recieve_func = pre_send_func, post_recieve_func
+        self.active = self._leaving = False
+        self._changed = threading.Event()
+        self._thread = threading.Thread()
+        self._reset()
+
+    def _reset(self) -> None:
+        self.data: Message = {"commands": [], "data": ""}
+        self._sent: Message = {"commands": [], "data": ""}
+        self._frames: dict[Any, deque[Message]] = defaultdict(lambda: deque(maxlen=MAX_COLLECTED))
+
+    # What is sent.
+
+    def set_data(self, data: Any) -> None:
+        """Set the value to send; it is sent as text."""
+        self.data["data"] = str(data)
+        self._changed.set()
+
+    def add_command(self, command: Any) -> None:
+        """Send a command with the value, until `remove_all_commands`; "disconnect" ends the session."""
+        self.data["commands"] = [*self.data["commands"], str(command)]
+        self._changed.set()
+
+    def remove_all_commands(self) -> None:
+        """Send no commands any more."""
+        self.data["commands"] = []
+        self._changed.set()
+
+    def get_data(self) -> str:
+        """The value that is sent."""
+        return str(self.data["data"])
+
+    def get_commands(self) -> list[str]:
+        """The commands that are sent."""
+        return list(self.data["commands"])
+
+    def _begin_rounds(self, *, daemon: bool) -> None:
+        self._thread = threading.Thread(target=self._play_rounds, name="lakeserver", daemon=daemon)
+        self._thread.start()
+
+    def _play_rounds(self) -> None:
+        """The thread of this side: send what has changed, until it leaves."""
+        while self.active:
+            self._changed.wait(ROUND_SECONDS if self.pre_send_func else None)
+            self._changed.clear()
+            time.sleep(ROUND_SECONDS)
+            self.pre_send_update()
+            state = {"commands": self.get_commands(), "data": self.get_data()}
+            if state != self._sent and self.active:
+                self._sent = state
+                self._try(self._core.set_state, state)
+            if self._leaving:
+                break
+        self._finish()
+        self.active = self._leaving = False
+
+    def _finish(self) -> None:
+        raise NotImplementedError
+
+    def _try(self, send: Callable[..., Any], *arguments: Any) -> None:
+        try:
+            send(*arguments)
+        except SecureLinkError as error:
+            self.warn(f"Error: Message send failed - {error}")
+
+    # What arrives.
+
+    def _read(self, value: Any) -> Message | None:
+        try:
+            return self.post_recieve_update(_checked(value))
+        except ValueError:
+            self.warn("Error: Unable to eval message recieved")
+            return None
+
+    def _read_frame(self, sender: Any, value: Any) -> Message | None:
+        """A frame of direct mode: its text becomes a value, and it is kept for `direct_recieve`."""
+        message = self._read(value)
+        if message is not None:
+            message["data"] = value_of(message["data"])
+            self._frames[sender].append(message)
+        return message
+
+    def direct_recieve(self, client_conn: Any = None) -> Message | None:
+        """Wait for the next frame of the server, or of a client given by its `client_conn`; None at the end."""
+        while self.active:
+            if self._frames[client_conn]:
+                return self._frames[client_conn].popleft()
+            time.sleep(0.005)
+        return None
+
+    def eval_message(self, message: Any) -> Any:
+        """The value that a text spells as a Python literal; None, and a warning, when it spells none."""
+        try:
+            return read_literal(message) if message and isinstance(message, str) else None
+        except ValueError:
+            self.warn("Error: Unable to eval message recieved")
+
+    # Hooks.
+
+    def set_pre_send_func(self, func: Hook) -> None:
+        """Call `func(self)` before each round."""
+        self._set_hook("pre_send_func", func)
+        self._changed.set()
+
+    def set_post_recieve_func(self, func: Hook) -> None:
+        """Call `func(self, message)` for what arrives, and use the message that it returns."""
+        self._set_hook("post_recieve_func", func)
+
+    def _set_hook(self, name: str, func: Hook) -> None:
+        if callable(func):
+            setattr(self, name, func)
+        else:
+            self.warn("Error: Variable supplied for was not a function")
+
+    def remove_pre_send_func(self) -> None:
+        """Call nothing before a round."""
+        self.pre_send_func = None
+
+    def remove_post_recieve_func(self) -> None:
+        """Use what arrives as it is."""
+        self.post_recieve_func = None
+
+    def pre_send_update(self) -> None:
+        """Run the pre-send hook."""
+        hook = self.pre_send_func
+        try:
+            if hook is not None:
+                hook(self)
+        except Exception as error:
+            self.warn(f"Error: Pre send function {hook!r} returned the error {error}")
+
+    def post_recieve_update(self, message: Message) -> Message:
+        """Run the post-receive hook; gives the message to use."""
+        hook = self.post_recieve_func
+        try:
+            return message if hook is None else _checked(hook(self, message))
+        except Exception as error:
+            self.warn(f"Error: Post recieve function {hook!r} returned the error '{error}'")
+            return message
+
+    # Output.
+
+    def info(self, message: str) -> None:
+        """Show an INFO line."""
+        self._show(self.show_info, "INFO", message)
+
+    def warn(self, message: str) -> None:
+        """Show a WARNING line."""
+        self._show(self.show_warnings, "WARNING", message)
+
+    def _show(self, wanted: bool, kind: str, message: str) -> None:
+        if wanted:
+            with self.screen_lock:
+                print(f"[{type(self).__name__} {kind}] {message}", flush=True)  # noqa: T201  # its purpose
+
+    def enable_outputs(self, boolean: bool) -> None:
+        """Switch all lines on or off."""
+        self._enable("enable_outputs", boolean, "show_info", "show_warnings")
+
+    def enable_info(self, boolean: bool) -> None:
+        """Switch the INFO lines on or off."""
+        self._enable("enable_info", boolean, "show_info")
+
+    def enable_warnings(self, boolean: bool) -> None:
+        """Switch the WARNING lines on or off."""
+        self._enable("enable_warnings", boolean, "show_warnings")
+
+    def _enable(self, caller: str, boolean: bool, *switches: str) -> None:
+        if isinstance(boolean, bool):
+            vars(self).update(dict.fromkeys(switches, boolean))
+        else:
+            self.warn(f"Error: Bool {boolean} not valid for setting {caller}")
+
+    def get_all_outputs_enabled(self) -> bool:
+        """Whether INFO and WARNING lines are shown."""
+        return self.show_info and self.show_warnings
+
+    get_info_enabled = getter("show_info")
+    get_warnings_enabled = getter("show_warnings")
