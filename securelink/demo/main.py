@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
@@ -27,10 +29,7 @@ def run(*, plain: bool = False, seed: int = 1) -> int:
     """
     report = Reporter(plain=plain)
     report.title("securelink: one server, three players, and somebody in between")
-    # A service manager's signal cleans up as Ctrl-C does. Only the main thread may ask for it.
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminated)
-    with Stage() as stage:
+    with _cleaning_up_on_sigterm(), Stage() as stage:
         steps = script(Cast(stage, report, seed))
         held = report.run(steps)
     report.summary(steps)
@@ -54,8 +53,22 @@ def script(cast: Cast) -> list[Step]:
     ]
 
 
-def _terminated(number: int, frame: FrameType | None) -> NoReturn:
-    sys.exit(128 + number)
+@contextmanager
+def _cleaning_up_on_sigterm() -> Iterator[None]:
+    """The signal that ends services leaves as little behind as Ctrl-C does."""
+
+    def terminated(number: int, frame: FrameType | None) -> NoReturn:
+        sys.exit(128 + number)
+
+    # Only the main thread may ask for signals.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 __all__ = ["run"]
