@@ -274,6 +274,9 @@ class Link:
         self._drop_unsendable()
         self._unchoke()
         self.loop.call(self._begin_closing)
+        if self._fork != _forks[0]:
+            # In a child of fork(): nothing will ever be read here, so whoever asks next is told now.
+            self._finish_channel(Code.NORMAL, "", clean=False)
 
     def _drop_unsendable(self) -> None:
         self._tail = memoryview(b"")

@@ -32,6 +32,7 @@ from ..limits import (
     SWEEP_SECONDS,
 )
 from ..protocol import Alerted, AuthReceived, Event, HelloReceived, ServerEngine, State
+from ..text import escaped
 from .channel import Channel
 from .link import Link
 from .loop import Loop
@@ -178,7 +179,7 @@ class ServerLink(Link):
             logging.INFO if knock or isinstance(error, HandshakeError) else logging.WARNING,
             "handshake with %s failed: %s",
             self.address[0],
-            error,
+            escaped(str(error)),  # a refusal in the application's words may quote the client
         )
         self.finish_raw(answer)
 
