@@ -1,0 +1,220 @@
+"""Who enters, what a peer can claim, and what its words can do here."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+from helpers import WAIT, Hostile, failure, scene, until
+from programs import finished
+
+from securelink import (
+    Client,
+    ConnectionClosed,
+    Hello,
+    Identity,
+    PeerIncompatible,
+    Received,
+    Refused,
+    RequestFailed,
+    Server,
+    Session,
+)
+from securelink.codec import Packet, encode_packet, join_packets
+from securelink.handshake.wire import Content
+
+pytestmark = pytest.mark.usefixtures("tidy")
+
+NASTY = "\033[2J\r\n\u202egnp.exe\x07"  # clears the screen, begins a line, turns text around, beeps
+SAFE = r"\x1b[2J\r\n\u202egnp.exe\x07"
+
+
+# --- safe without a setting ------------------------------------------------------------------------------
+
+
+def test_encryption_is_on_unless_switched_off(identity: Identity) -> None:
+    """Without a word about it both ends require encryption; neither talks plaintext to one that has it off."""
+    with Server("127.0.0.1", 0, keys=identity) as server:
+        port = server.address[1]
+        with Client("127.0.0.1", port) as client:
+            assert client.encrypted
+        off = Client("127.0.0.1", port, encryption="off")
+        failure(PeerIncompatible, off.connect, "requires encryption", "required")
+    with Server("127.0.0.1", 0, keys=identity, encryption="off") as server:
+        client = Client("127.0.0.1", server.address[1])
+        failure(PeerIncompatible, client.connect, "switched off", "anyone on the path")
+
+
+# --- authenticate ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "answer", [None, False, ZeroDivisionError("the secret is 42"), Refused("go away")]
+)
+def test_who_is_not_let_in_is_out(
+    answer: Any, identity: Identity, caplog: pytest.LogCaptureFixture
+) -> None:
+    """None, False, a refusal and any exception refuse; of an exception the client learns nothing, the log all."""
+
+    def authenticate(hello: Hello) -> Any:
+        if hello.credentials == "let me in":
+            return "the neighbour"
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    neighbour = {"credentials": "let me in"}
+    with scene(identity, neighbour=neighbour, authenticate=authenticate) as stage:
+        client = stage.client(credentials="please")
+        error = failure(
+            Refused, client.connect, "go away" if isinstance(answer, Refused) else "the server"
+        )
+        assert "42" not in str(error)
+        until(stage.alone)
+    assert ("the secret is 42" in caplog.text) == isinstance(answer, ZeroDivisionError)
+
+
+def test_nothing_is_handled_before_welcome(identity: Identity) -> None:
+    """Packets of a client that has not been let in reach no handler: they end its connection."""
+    heard: list[object] = []
+    with scene(identity) as stage:
+        stage.server.on("early", lambda session, packet: heard.append(packet.data))
+        with Hostile(stage.port) as early:
+            early.hello()
+            early.engine.authenticate(**early._auth)
+            own = early.engine.data_to_send()
+            packet = join_packets([encode_packet(Packet("early", 1))])
+            assert early.engine._send is not None
+            # Under the right key, but instead of the proof.
+            early.sock.sendall(early.engine._send.seal(bytes((Content.DATA,)) + packet))
+            assert early.ending() != (0, "")
+            assert own
+        until(stage.alone)
+    assert not heard
+
+
+def test_a_packet_cannot_claim_a_session(identity: Identity) -> None:
+    """Session, token and user of a packet are those of the connection that carried it, whatever is in it."""
+    seen: list[tuple[str, str, Any]] = []
+
+    def claim(session: Session, packet: Received) -> None:
+        seen.append((session.token, packet.token, packet.session))
+
+    with scene(identity) as stage:
+        stage.server.on("claim", claim)
+        other = stage.neighbour.token
+        with stage.client() as client:
+            data = {"token": other, "session": other, "user": "admin"}
+            client.request("claim", data, headers=data)
+            session = stage.server.sessions[client.token]
+            assert seen == [(client.token, client.token, session)]
+            assert session.user is None
+
+
+def test_tokens_name_and_do_not_repeat(identity: Identity) -> None:
+    """Each session has a uuid4 of its own, the same on both ends."""
+    with Server("127.0.0.1", 0, keys=identity) as server:
+        tokens = set()
+        for _ in range(20):
+            with Client("127.0.0.1", server.address[1]) as client:
+                until(lambda: server.sessions)
+                assert list(server.sessions) == [client.token]
+                assert uuid.UUID(client.token).version == 4
+                tokens.add(client.token)
+            until(lambda: not server.sessions)
+        assert len(tokens) == 20
+
+
+# --- words of a peer -----------------------------------------------------------------------------------------
+
+
+def test_words_of_a_server_are_escaped(identity: Identity) -> None:
+    """What a server says when it refuses, kicks or fails a request cannot move a client's cursor."""
+
+    def authenticate(hello: Hello) -> str:
+        if hello.credentials == "bad":
+            raise Refused(NASTY)
+        return "ada"
+
+    def fail(session: Session, packet: Received) -> None:
+        raise RequestFailed(NASTY)
+
+    with Server("127.0.0.1", 0, keys=identity, authenticate=authenticate) as server:
+        server.on("fail", fail)
+        port = server.address[1]
+        refused = failure(
+            Refused, Client("127.0.0.1", port, credentials="bad").connect, r"gnp\.exe"
+        )
+        assert refused.text == refused.message == SAFE
+        with Client("127.0.0.1", port) as client:
+            failed = failure(RequestFailed, lambda: client.request("fail"), r"gnp\.exe")
+            assert failed.text == failed.message == SAFE
+            server.sessions[client.token].kick(NASTY)
+            kicked = failure(ConnectionClosed, lambda: client.receive(WAIT), r"gnp\.exe")
+            assert kicked.text == SAFE
+            assert NASTY not in str(kicked)
+
+
+def test_words_of_a_client_are_escaped(
+    identity: Identity, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Names that a client makes up cannot write lines of their own into a server's log."""
+
+    def authenticate(hello: Hello) -> str:
+        if hello.credentials == "bad":
+            raise Refused(f"no place for {hello.credentials} {NASTY}")
+        return NASTY
+
+    def fail(session: Session, packet: Received) -> None:
+        raise ValueError("a bug")
+
+    with Server(
+        "127.0.0.1", 0, keys=identity, authenticate=authenticate, application="chess"
+    ) as server:
+        server.on(NASTY, fail)
+        port = server.address[1]
+        with pytest.raises(PeerIncompatible):
+            Client("127.0.0.1", port, application=NASTY, version=NASTY).connect()
+        with pytest.raises(Refused):
+            Client("127.0.0.1", port, application="chess", credentials="bad").connect()
+        with Client("127.0.0.1", port, application="chess") as client:
+            client.send("nobody handles" + NASTY)
+            with pytest.raises(RequestFailed):
+                client.request(NASTY)
+    assert r"nobody handles\x1b" in caplog.text
+    assert "a bug" in caplog.text
+    for record in caplog.records:
+        assert record.getMessage().isprintable(), record.getMessage()
+
+
+# --- a fork --------------------------------------------------------------------------------------------------
+
+FORK = """
+import os, sys, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # later Pythons warn that threads and fork() do not mix
+from securelink import *
+heard = []
+server = Server("127.0.0.1", 0, keys=Identity.generate(2048))
+server.on("say", lambda session, packet: heard.append(packet.data))
+with server, Client(server.invite()) as client:
+    client.request("say", "parent")
+    child = os.fork()
+    if not child:
+        outcome = 1
+        try:
+            client.send("say", "child", timeout=0.5)
+            client.receive(0.2)
+        except SecureLinkError:
+            outcome = 0
+        sys.stdout.flush()
+        os._exit(outcome)
+    _, status = os.waitpid(child, 0)
+    client.request("say", "parent again")
+    print("child", os.waitstatus_to_exitcode(status), heard)
+"""
+
+
+def test_after_fork_the_child_has_no_session(tmp_path: Any) -> None:
+    """A forked child would use keys and counters again: its sessions are dead, those of the parent go on."""
+    assert "child 0 ['parent', 'parent again']\n" in finished("-c", FORK, folder=tmp_path)
