@@ -1,0 +1,130 @@
+"""The tables in docs/PROTOCOL.md and the code say the same."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from securelink import crypto, limits
+from securelink.handshake import schedule
+from securelink.handshake.messages import ClientAuthField, ServerAuthField
+from securelink.handshake.wire import Code, Content, Kind
+from securelink.protocol import CONTENTS, FRAMES, State
+
+DOCUMENT = (Path(__file__).parent.parent / "docs/PROTOCOL.md").read_text()
+
+
+def table(first: str) -> list[list[str]]:
+    """The rows of the table whose first column is called so."""
+    start = DOCUMENT.index(f"| {first} |")
+    lines = DOCUMENT[start:].split("\n\n")[0].splitlines()
+    cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines]
+    return [[cell.strip() for cell in row] for row in cells[2:]]
+
+
+def numbers(first: str) -> dict[str, int]:
+    """Name and number of each row."""
+    return {row[0]: int(row[1]) for row in table(first)}
+
+
+@pytest.mark.parametrize(
+    ("first", "members"), [("kind", Kind), ("content", Content), ("code", Code)]
+)
+def test_numbers(first: str, members: type[Kind] | type[Content] | type[Code]) -> None:
+    """Kinds, contents and codes have the names and numbers of the document, none is missing on either side."""
+    assert numbers(first) == {member.name: member.value for member in members}
+
+
+def test_states() -> None:
+    """The state table of the document is that of the code."""
+    clear, protected = set(), set()
+    for state, kinds, contents, _ in table("state"):
+        name = State[state.split()[-1]]
+        clear |= {(name, Kind[kind]) for kind in kinds.split(", ") if kind}
+        protected |= {(name, Content[content]) for content in contents.split(", ") if content}
+    assert clear == set(FRAMES)
+    assert protected == set(CONTENTS)
+
+
+def fields_of(heading: str) -> dict[str, int]:
+    """The fields in the first table of a section."""
+    section = DOCUMENT[DOCUMENT.index(f"\n## {heading}") :]
+    rows = re.findall(r"^\| ([\w ]+) \| (\d+) \|", section.split("\n## ")[1], re.MULTILINE)
+    return {name: int(number) for name, number in rows}
+
+
+def test_fields() -> None:
+    """The proofs have the fields of the document."""
+    server, client = ServerAuthField, ClientAuthField
+    assert fields_of("8. SERVER_AUTH") == {
+        "key": server.KEY, "signature": server.SIGNATURE, "client key wanted": server.WANTED,
+        "padding": server.PADDING, "Finished": server.FINISHED,
+    }  # fmt: skip
+    assert fields_of("9. CLIENT_AUTH") == {
+        "key": client.KEY, "signature": client.SIGNATURE, "dialled": client.DIALLED,
+        "application": client.APPLICATION, "version": client.VERSION, "credentials": client.CREDENTIALS,
+        "padding": client.PADDING, "Finished": client.FINISHED,
+    }  # fmt: skip
+    assert fields_of("10. WELCOME") == {"token": 1, "resumed": 4, "frame limit": 6, "heartbeat": 7}
+
+
+def test_limits() -> None:
+    """The numbers of the document are those of limits.py."""
+    found = {row[0]: row[1] for row in table("what")}
+    assert found == {
+        "frame body before WELCOME": f"{limits.MAX_HANDSHAKE_BODY:,}",
+        "frame body a u24 can say": f"{limits.MAX_FRAME_BODY:,}",
+        "least frame limit in WELCOME": f"{limits.MIN_PACKET:,}",
+        "frame limit by default": f"{limits.MAX_PACKET:,}",
+        "credentials": f"{limits.MAX_CREDENTIALS:,}",
+        "levels of nesting in credentials": f"{limits.MAX_CREDENTIALS_DEPTH}",
+        "each name": f"{limits.MAX_NAME}",
+        "text of CLOSE": f"{limits.MAX_CLOSE_TEXT:,}",
+        "padding": f"{limits.AUTH_PADDING:,}",
+        "RSA bits": f"{limits.MIN_RSA_BITS:,} to {limits.MAX_RSA_BITS:,}",
+        "levels of nesting in data": f"{limits.MAX_DEPTH}",
+        f"elements in a record above {limits.MAX_WALK_FREE:,} bytes": f"{limits.MAX_ELEMENTS:,}",
+    }
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        limits.MAGIC.hex(" "),
+        f'"{crypto.LABEL_PREFIX.decode()}"',
+        schedule.SERVER_SIGNATURE.decode(),
+        schedule.CLIENT_SIGNATURE.decode(),
+        f"after {limits.ACK_RECORDS} records, {limits.ACK_BYTES // 1024} KiB or",
+        f"or {limits.ACK_SECONDS * 1000:.0f} ms",
+        f"2^{limits.UPDATE_RECORDS.bit_length() - 1} records, 2^{limits.UPDATE_BYTES.bit_length() - 1} bytes",
+        f"{limits.UPDATE_FLOOD_RECORDS:,} records (KEY_UPDATE included)",
+        f"{limits.MIN_HEARTBEAT * 1000:,.0f} to {limits.MAX_HEARTBEAT * 1000:,.0f} ms",
+        f"{limits.SILENCE_FACTOR} heartbeats",
+        f"str of 1 to {limits.MAX_ACTION} characters",
+        f"{limits.MAX_ARRAY_KEYS} arrays as map keys in a packet above {limits.PACKET_WALK_FREE // 1024} KiB",
+        f"version {limits.PROTOCOL_VERSION}",
+    ],
+)
+def test_numbers_in_the_text(words: str) -> None:
+    """Numbers that stand in sentences are those of the code as well."""
+    assert words in " ".join(DOCUMENT.split())
+
+
+def test_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key schedule uses the labels of the document and no other."""
+    used: set[str] = set()
+    real = crypto.hkdf_expand_label
+
+    def noted(secret: bytes, label: bytes, context: bytes, length: int, *rest: bytes) -> bytes:
+        used.add(label.decode())
+        return real(secret, label, context, length, *rest)
+
+    monkeypatch.setattr(crypto, "hkdf_expand_label", noted)
+    early = schedule.handshake_secrets(bytes(64), bytes(32))
+    late = schedule.application_secrets(early.handshake, bytes(32))
+    schedule.finished(early.server, bytes(32))
+    schedule.traffic_keys(schedule.next_traffic_secret(late.client))
+    section = DOCUMENT.split("## 6. ")[1].split("## 7. ")[0]
+    assert used == set(re.findall(r'"([a-z ]+)"', section))
