@@ -121,7 +121,7 @@ def restart(cast: Cast) -> None:
     attempts = {name: cast.relays[name].connections for name in PLAYERS}
     for name in PLAYERS:
         cast.set_out(name, retry=True)
-    tried = {name: _attempts(cast, name) - attempts[name] for name in PLAYERS}
+    tried = {name: _attempts(cast, name, attempts[name]) for name in PLAYERS}
     report.check(
         "while there is no server, all three try again and again",
         min(tried.values()) >= 2,
@@ -136,13 +136,12 @@ def restart(cast: Cast) -> None:
     report.equal("and talk again", heard, [cast.text] * 2)
 
 
-def _attempts(cast: Cast, name: str) -> int:
-    """How often a player has connected to its relay, as soon as that is twice more than now."""
-    relay = cast.relays[name]
-    wanted, deadline = relay.connections + 2, time.monotonic() + WAIT
-    while relay.connections < wanted and time.monotonic() < deadline:
+def _attempts(cast: Cast, name: str, before: int) -> int:
+    """How often a player has connected to its relay since then, as soon as that is twice."""
+    relay, deadline = cast.relays[name], time.monotonic() + WAIT
+    while relay.connections < before + 2 and time.monotonic() < deadline:
         time.sleep(0.01)
-    return relay.connections
+    return relay.connections - before
 
 
 def _is_uuid4(token: str) -> bool:
