@@ -171,7 +171,9 @@ def test_contents_that_belong_here(place: Place, identity: Identity) -> None:
             if (content, mode) == (Content.KEY_UPDATE, OFF):
                 assert "key update in plaintext" in str(pair.failure(role))
                 continue
-            assert (Closed(Code.NORMAL, "") in items) == (content == Content.CLOSE)
+            unproved = state in (State.WAIT_AUTH, State.WAIT_CLIENT)
+            end = Alerted(Code.NORMAL) if unproved else Closed(Code.NORMAL, "")
+            assert (end in items) == (content == Content.CLOSE)
         else:
             pair.run()
             assert pair.is_open
@@ -287,7 +289,7 @@ def test_what_the_other_side_is_told(identity: Identity) -> None:
     pair = at(("client", State.WAIT_AUTH, REQUIRED), identity)
     pair.feed("client", clear_frame(Kind.CLIENT_HELLO))
     pair.run()
-    assert pair.items["server"][-1] == Closed(Code.PROTOCOL, "")
+    assert pair.items["server"][-1] == Alerted(Code.PROTOCOL)
     pair = at(("server", State.WAIT_CLIENT, REQUIRED), identity)
     pair.feed("server", clear_frame(Kind.CLIENT_HELLO))
     pair.run()
@@ -300,8 +302,7 @@ def test_giving_up(mode: Mode, identity: Identity) -> None:
     pair = at(("client", State.VERIFIED, mode), identity)
     pair._todo.clear()
     pair.post("client", pair.client.give_up(Code.NOT_TRUSTED))
-    last = pair.items["server"][-1]
-    assert last == (Closed(Code.NOT_TRUSTED, "") if mode == REQUIRED else Alerted(5))
+    assert pair.items["server"][-1] == Alerted(Code.NOT_TRUSTED)
     assert pair.client.state is State.FAILED
     pair = at(("server", State.START, mode), identity)
     pair.post("server", pair.server.give_up(Code.BUSY))
@@ -310,6 +311,21 @@ def test_giving_up(mode: Mode, identity: Identity) -> None:
     assert pair.run().items["client"][-1] == Closed(Code.REFUSED, "not today")
     assert pair.server.state is State.FAILED
     assert pair.client.state is State.CLOSED
+
+
+@pytest.mark.parametrize("place", KEYED, ids=names)
+def test_a_farewell_of_somebody_unproved(place: Place, identity: Identity) -> None:
+    """CLOSE from a peer that has proved nothing is worth no more than an ALERT, and its text is dropped."""
+    role, state, _ = place
+    pair = at(place, identity)
+    pair.feed(role, pair.forge(role, Close(Code.KICKED, 0, "go away").encode()))
+    last = pair.items[role][-1]
+    if state in (State.WAIT_AUTH, State.WAIT_CLIENT):
+        assert last == Alerted(Code.KICKED)
+        stays_failed(pair, role)
+    else:
+        assert last == Closed(Code.KICKED, "go away")
+        assert pair.engine(role).state is State.CLOSED
 
 
 @given(st.sampled_from(KEYED), st.binary(min_size=1, max_size=60))
@@ -324,7 +340,8 @@ def test_a_hostile_peer_with_the_right_keys(
     failed = [item for item in items if isinstance(item, Failed)]
     assert len(failed) <= 1
     assert all(isinstance(item.error, ProtocolError) for item in failed)
-    assert (pair.engine(role).state is State.FAILED) == bool(failed)
+    over = any(isinstance(item, Failed | Alerted) for item in items)
+    assert (pair.engine(role).state is State.FAILED) == over
 
 
 @given(st.sampled_from(PLACES), st.binary(min_size=1, max_size=60), st.integers(0, 255))

@@ -63,11 +63,14 @@ def test_a_sealed_record_is_pinned() -> None:
         assert sealer.seal(plaintext) == header + aead.encrypt(nonce, plaintext, header)
 
 
-def test_the_nonce_is_iv_xor_counter(spied: list[tuple[bytes, bytes, bytes]]) -> None:
+def test_the_nonce_is_iv_xor_counter(
+    spied: list[tuple[bytes, bytes, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also where the counter has many digits; only its 64 bits of the nonce move."""
+    monkeypatch.setattr(records, "UPDATE_RECORDS", 2**63)
     _, iv = schedule.traffic_keys(SECRET)
     sealer = Sealer(SECRET)
-    for counter in (0, 1, 255, 256, 2**20 + 7):
+    for counter in (0, 1, 255, 256, 2**20 + 7, 2**32, 2**63 + 5, 2**64 - 1):
         sealer._counter = counter
         sealer.seal(b"x")
         _, nonce, _ = spied[-1]

@@ -169,6 +169,11 @@ class Engine:
             raise ProtocolError(
                 f"CLOSE counts {close.sent} records, {self.numbering.incoming.accepted} arrived"
             )
+        if self.state in (State.WAIT_AUTH, State.WAIT_CLIENT):
+            # The peer has proved nothing yet: this can end the attempt and no more, and its text is nobody's.
+            self.state = State.FAILED
+            out.append(Alerted(close.code))
+            return
         self.state = State.CLOSED
         out.append(Closed(close.code, close.text))
 

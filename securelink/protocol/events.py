@@ -54,7 +54,7 @@ class Ponged:
 
 @dataclass(frozen=True)
 class Alerted:
-    """The peer gave up before it had keys. Unauthenticated: it can end this attempt, nothing more."""
+    """The peer gave up before it had proved who it is. It can end this attempt, nothing more."""
 
     code: int
 
