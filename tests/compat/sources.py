@@ -1,0 +1,44 @@
+"""Old programs as their documents print them, run in processes of their own."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+from pathlib import Path
+
+from programs import Program
+
+from securelink import Identity, KnownServers
+
+_numbers = itertools.count(1)
+
+
+def program(source: str, folder: Path, replaced: dict[str, str] | None = None) -> Program:
+    """
+    Run a listing.
+
+    Args:
+        source: As the document prints it, but for the import lines.
+        folder: Where it runs.
+        replaced: Texts that the reader is told to change, as the server's address; each must be in the listing.
+    """
+    for old, new in (replaced or {}).items():
+        assert old in source
+        source = source.replace(old, new)
+    file = folder / f"program{next(_numbers)}.py"
+    file.write_text(source)
+    return Program(file, folder=folder)
+
+
+def user_folder(folder: Path, identity: Identity) -> Path:
+    """A user's folder that has a server key already: making one takes longer than the rest."""
+    identity.save(folder / "keys", "server")
+    return folder
+
+
+def free_port(folder: Path, identity: Identity, host: str) -> int:
+    """A port for a server in this folder, whose key clients have met: that line is none of the documents'."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = int(sock.getsockname()[1])
+    KnownServers(folder / "keys" / "known_servers").remember(host, port, identity.fingerprint)
+    return port
