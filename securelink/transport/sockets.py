@@ -101,7 +101,8 @@ def connect(host: str, port: int, timeout: float) -> socket.socket:
 
 
 def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
+    # create_server() adds the address in its own words; ours are in front already.
+    return (error.strerror or str(error)).partition(" (while ")[0].lower()
 
 
 def _hint(error: OSError) -> str:
