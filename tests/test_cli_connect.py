@@ -261,8 +261,10 @@ def test_serve_explains_a_port_in_use(folder: Path, server: Server) -> None:
     port = server.address[1]
     command = ("serve", "--host", "127.0.0.1", "--port", port, "--keys", folder / "keys")
     errors = fails(*command)
-    assert f"cannot listen on 127.0.0.1:{port}" in errors
+    assert f"error: cannot listen on 127.0.0.1:{port}: address already in use\n" in errors
     assert "hint: another program has this port" in errors
+    errors = fails("serve", "--host", "192.0.2.77", "--port", 0, "--keys", folder / "keys")
+    assert "hint: that is no address of this machine; leave --host out" in errors
 
 
 def test_serve_explains_a_key_that_others_can_read(folder: Path) -> None:

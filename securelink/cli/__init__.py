@@ -37,7 +37,7 @@ def main() -> None:
 @click.option("--seed", type=int, default=1, show_default=True, help="Another game.")
 def demo(plain: bool, seed: int) -> None:
     """
-    Watch real processes play over encrypted sessions, and an attacker in the middle fail.
+    Watch real processes play, and an attacker fail.
 
     It starts a server and three clients with fresh keys in a temporary folder, puts a relay between them that sees
     and changes bytes, and checks what happens. Takes about ten seconds; the exit code tells whether every check held.

@@ -40,7 +40,14 @@ _LOOK = 0.1  # seconds between two looks at what was typed
     envvar="SECURELINK_TOKEN",
     help="A join token.  [also: the variable SECURELINK_TOKEN]",
 )
-@click.option("--timeout", type=click.FloatRange(0.1, 3600), default=10.0, show_default=True)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 3600),
+    default=10.0,
+    metavar="SECONDS",
+    show_default=True,
+    help="How long to try.",
+)
 @keys_option
 @passphrase_option
 def connect(

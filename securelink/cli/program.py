@@ -28,6 +28,7 @@ INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
 _IN_COMMANDS = {
     "load it with Identity.load(), or choose another name": "choose another name with --name",
     "createEncryptKeys()": "'securelink keys create'",
+    "leave host= out": "leave --host out",
     "give its passphrase": "add --passphrase to be asked for it",
 }
 
