@@ -1,0 +1,388 @@
+"""One connection: its flags never stick, its records keep their order, its end is told."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import pytest
+from helpers import WAIT, until
+from linked import Bench, ProbeLink, bench
+from together import REPEATS, Crew
+
+from securelink.codec import decode_packets
+from securelink.errors import ConnectionClosed
+from securelink.handshake.wire import Code, Content
+from securelink.limits import ACK_RECORDS
+from securelink.protocol import Closed, Ended, Item, Pinged, Ponged, Sender
+from securelink.transport import link as link_module
+from securelink.transport.channel import Bounds
+from securelink.transport.link import MAX_CONTROLS
+
+again = pytest.mark.parametrize("attempt", range(REPEATS))
+SMALL = 4096  # bytes of socket buffers that are soon full
+
+
+@pytest.fixture
+def acks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by the count of each ACK record that is sent."""
+    seen: list[int] = []
+    ack = Sender.ack
+
+    def counted(sender: Sender) -> bytes:
+        record = ack(sender)
+        if record:
+            seen.append(sender._incoming.confirmed)
+        return record
+
+    monkeypatch.setattr(Sender, "ack", counted)
+    return seen
+
+
+def choked(stage: Bench) -> None:
+    """Send until the kernel takes no more."""
+    while not stage.link.tail_size:
+        stage.post(bytes(30_000))
+
+
+# --- flags that must not stick ------------------------------------------------------------------------------
+
+
+def test_what_the_kernel_does_not_take_goes_out_later() -> None:
+    """More than the socket's buffers hold is written when there is room, in order."""
+    with bench(buffer=SMALL) as stage:
+        for number in range(50):
+            stage.post([number, bytes(20_000)])
+        assert stage.link.tail_size
+        assert [number for number, _ in stage.read(50)] == list(range(50))
+        assert not stage.link.tail_size
+
+
+def test_a_tail_that_appears_while_the_leader_looks() -> None:
+    """The leader has seen no tail, and before it has noted so another thread leaves one: it is written all the same."""
+    with bench() as stage:
+        link = stage.link
+
+        class Sly:
+            """A tail that is empty when looked at; then it is not."""
+
+            def __bool__(self) -> bool:
+                link._tail = memoryview(b"late")
+                link._ask_writable()
+                return False
+
+            def __len__(self) -> int:
+                return 0
+
+        link._want_write = True
+        link._tail = Sly()  # type: ignore[assignment]
+        link.update_interest()
+        stage.turn()
+        assert stage.sock.recv(100) == b"late"
+        assert not link._tail
+
+
+def test_choking_when_all_is_written_already() -> None:
+    """A link that is told to stop reading just after the last byte went out reads on."""
+    with bench() as stage:
+        stage.link.choke()
+        assert not stage.link._choked
+        stage.send(1)
+        stage.turn()
+        assert stage.channel.data == [1]
+
+
+def test_choking_while_another_thread_writes_the_last_byte(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The writer has looked for the flag already; it looks once more after it has let go."""
+    with bench() as stage:
+        link = stage.link
+        after_write = ProbeLink._after_write
+        raced: list[ProbeLink] = []
+
+        def race(self: ProbeLink) -> None:
+            after_write(self)
+            if not raced:
+                raced.append(self)
+                with Crew(WAIT) as crew:
+                    crew.start(self.choke)
+
+        monkeypatch.setattr(ProbeLink, "_after_write", race)
+        stage.post(1, latest="key")
+        assert raced == [link]
+        assert not link._choked
+        stage.send(2)
+        stage.turn()
+        assert stage.channel.data == [2]
+
+
+def test_a_link_that_is_choked_reads_again() -> None:
+    """While too much is unsent the peer is not read; when it is out, it is."""
+    with bench(Bounds(unsent=100_000), buffer=SMALL) as stage:
+        for _ in range(10):
+            stage.post(bytes(30_000), wait=False)
+        assert stage.link._choked
+        stage.turn()
+        stage.send("waits")
+        stage.turn()
+        assert stage.channel.data == []
+        stage.read(10)
+        stage.turn()
+        assert stage.channel.data == ["waits"]
+
+
+def test_a_link_that_cannot_write_reads_on() -> None:
+    """What the peer sent before it went away is still delivered, also by a link that was choked."""
+    with bench(Bounds(unsent=100_000), buffer=SMALL) as stage:
+        for _ in range(10):
+            stage.post(bytes(30_000), wait=False)
+        assert stage.link._choked
+        stage.turn()
+        stage.send("before the end")
+        stage.link._write_failed(OSError("on purpose"))
+        stage.turn()
+        assert stage.channel.data == ["before the end"]
+        assert stage.link.deadline is not None
+
+
+# --- CLOSE is the last ---------------------------------------------------------------------------------------
+
+
+def test_nothing_is_written_after_close() -> None:
+    """Packets and control records that come after CLOSE are refused or dropped; nobody loops over them."""
+    with bench() as stage:
+        stage.post(1)
+        stage.channel._end(Code.KICKED, "enough")
+        with pytest.raises(ConnectionClosed, match="being ended: enough") as caught:
+            stage.post(2)
+        assert caught.value.code == Code.KICKED
+
+        def more() -> None:
+            stage.link.control(Content.PONG, bytes(8))
+            stage.channel._put(b"\xc0", 1, None)  # a send that had looked before
+            stage.link.flush()
+
+        with Crew(WAIT) as crew:
+            crew.start(more)
+        items: list[Item] = [*stage.items(), *stage.events()]
+        first, *others = items
+        (packet,) = decode_packets(first)  # type: ignore[arg-type]
+        assert packet.data == 1
+        assert others == [Closed(Code.KICKED, "enough"), Ended()]
+
+
+def test_a_busy_peer_is_ended_all_the_same() -> None:
+    """A session that was ended while its peer sends and pings: each is taken, none is answered, CLOSE is."""
+    with bench(Bounds(inbox_records=4)) as stage:
+        stage.channel.handle = lambda data: stage.channel._end(Code.KICKED, "")  # type: ignore[method-assign]
+        for number in range(4 * ACK_RECORDS):
+            stage.send(number)
+        stage.control(Content.PING, bytes(8))
+        assert stage.peer.sender is not None
+        stage.sock.sendall(stage.peer.sender.close(Code.NORMAL))
+        stage.turn(10)
+        assert stage.channel.data == [0]
+        assert stage.channel._ended
+        assert (stage.channel._close_code, stage.channel._clean) == (Code.NORMAL, True)
+        assert stage.events()[-2:] == [Closed(Code.KICKED, ""), Ended()]
+
+
+def test_close_waits_for_what_was_sent_before() -> None:
+    """CLOSE follows the last packet, though that waits for the kernel."""
+    with bench(buffer=SMALL) as stage:
+        for number in range(10):
+            stage.post([number, bytes(30_000)], wait=False)
+        stage.channel._end(Code.NORMAL)
+        found, closed = [], False
+        while not closed:
+            stage.loop.turn()
+            for item in stage.items():
+                if isinstance(item, Closed):
+                    closed = True
+                else:
+                    found += [packet.data[0] for packet in decode_packets(item)]  # type: ignore[arg-type]
+        assert found == list(range(10))
+
+
+def test_a_peer_that_never_answers_close_is_left() -> None:
+    """From our CLOSE on a deadline runs."""
+    with bench() as stage:
+        assert stage.link.deadline is None
+        stage.channel._end(Code.NORMAL)
+        stage.turn()
+        assert stage.link.deadline is not None
+        assert stage.link.deadline <= stage.loop.now + link_module.CLOSE_SECONDS
+
+
+def test_the_end_of_the_stream_ends_the_session_once() -> None:
+    """A peer that vanishes: the session is over, not cleanly; the socket is closed and nobody told twice."""
+    with bench() as stage:
+        stage.post(1)
+        stage.sock.close()
+        until(lambda: stage.turn() or stage.link.gone)  # type: ignore[func-returns-value]
+        assert stage.channel._ended
+        assert not stage.channel._clean
+        assert stage.link.sock.fileno() == -1
+        assert stage.channel._finished(Code.KICKED, "late", True) is False
+        with pytest.raises(ConnectionClosed, match="broke"):
+            stage.post(2)
+
+
+@again
+def test_closing_the_socket_under_senders(attempt: int) -> None:
+    """Threads that send while the leader closes the socket get ConnectionClosed, and nothing else happens."""
+    with bench(Bounds(unsent=10_000_000)) as stage:
+        ended = []
+        begun = threading.Barrier(5)
+
+        def send() -> None:
+            begun.wait(WAIT)
+            try:
+                while True:
+                    stage.post(bytes(100), wait=False)
+            except ConnectionClosed:
+                ended.append(1)
+
+        with Crew(WAIT) as crew:
+            for _ in range(4):
+                crew.start(send)
+            begun.wait(WAIT)
+            time.sleep(0.002 * (attempt % 3))
+            stage.link.lost()
+        assert ended == [1] * 4
+
+
+# --- order and acknowledgements ---------------------------------------------------------------------------------
+
+
+@again
+def test_senders_of_one_link(attempt: int) -> None:
+    """Eight threads on one link: each record opens, each thread's packets arrive in its order, none twice."""
+    with bench(Bounds(unsent=100_000_000), buffer=SMALL * (1 + attempt % 3)) as stage:
+
+        def send(name: int) -> None:
+            for number in range(100):
+                stage.post([name, number, bytes(100)], wait=False)
+
+        with Crew() as crew:
+            for name in range(8):
+                crew.start(send, name)
+            found = stage.read(800)
+        for name in range(8):
+            assert [number for who, number, _ in found if who == name] == list(range(100))
+        assert stage.quiet()
+
+
+def test_an_answer_carries_the_acknowledgement(acks: list[int]) -> None:
+    """Ping-pong: the acknowledgement travels in front of the answer, never alone."""
+    with bench() as stage:
+        stage.channel.handle = lambda data: stage.post(data)  # type: ignore[method-assign]
+        for number in range(3 * ACK_RECORDS):
+            stage.send(number)
+            assert stage.read(1) == [number]
+        assert acks == []
+        assert stage.peer.numbering.outgoing.acknowledged == 3 * ACK_RECORDS
+
+
+def test_acknowledgements_after_so_many_records(acks: list[int]) -> None:
+    """A peer that only sends hears of every 64th record, not of each."""
+    with bench() as stage:
+        for number in range(2 * ACK_RECORDS + 10):
+            stage.send(number)
+            stage.loop.turn()
+        until(lambda: stage.turn(1) or len(stage.channel.data) == 2 * ACK_RECORDS + 10)  # type: ignore[func-returns-value]
+        assert len(acks) == 2
+        stage.sock.settimeout(WAIT)
+        stage.items()
+        assert stage.peer.numbering.outgoing.acknowledged >= ACK_RECORDS
+
+
+def test_acknowledgements_after_so_many_bytes(acks: list[int]) -> None:
+    """Large records are acknowledged sooner: each 64 KiB."""
+    with bench() as stage:
+        for _ in range(8):
+            stage.send(bytes(20_000))
+            stage.turn(2)
+        assert len(acks) == 2
+
+
+def test_a_late_acknowledgement(acks: list[int]) -> None:
+    """A record that nothing follows is acknowledged alone after 200 ms, with all that came since."""
+    with bench() as stage:
+        began = time.monotonic()
+        stage.send(1)
+        stage.turn()
+        stage.send(2)
+        stage.turn()
+        assert acks == []
+        until(lambda: stage.turn(1) or acks)  # type: ignore[func-returns-value]
+        assert 0.15 < time.monotonic() - began < 1.0
+        assert acks == [2]
+        stage.items()
+        assert stage.peer.numbering.outgoing.acknowledged == 2
+        time.sleep(0.25)
+        stage.turn()
+        assert acks == [2]
+
+
+def test_acknowledged_records_are_released() -> None:
+    """What the peer has accepted is kept no longer than until the next record."""
+    with bench() as stage:
+        outgoing = stage.channel._numbering.outgoing
+        for number in range(10):
+            stage.post([number, bytes(1000)])
+        assert len(outgoing.unconfirmed) == 10
+        stage.read(10)
+        assert stage.peer.sender is not None
+        stage.sock.sendall(stage.peer.sender.ack())
+        stage.turn()
+        assert outgoing.acknowledged == 10
+        stage.post("next")
+        assert len(outgoing._kept) == 1
+        assert outgoing.unacked < 100
+
+
+def test_acknowledgements_make_room_although_the_kernel_does_not() -> None:
+    """Records are released also while a tail waits: what is acknowledged is not counted as if it were not."""
+    with bench(buffer=SMALL) as stage:
+        choked(stage)
+        outgoing = stage.channel._numbering.outgoing
+        assert outgoing.unacked > 0
+        outgoing.acknowledged = outgoing.sent  # as the reading half does
+        stage.link.flush()
+        assert stage.link.tail_size
+        assert outgoing.unacked == 0
+
+
+# --- control records -------------------------------------------------------------------------------------------
+
+
+def test_pings_are_answered() -> None:
+    """A PING comes back as PONG, byte for byte."""
+    with bench() as stage:
+        stage.control(Content.PING, b"12345678")
+        stage.turn()
+        assert stage.items() == [Ponged(b"12345678")]
+        stage.link.control(Content.PING, b"abcdefgh")
+        assert stage.items() == [Pinged(b"abcdefgh")]
+
+
+def test_a_peer_that_pings_without_reading() -> None:
+    """Answers that nobody takes are not piled up."""
+    with bench(buffer=SMALL) as stage:
+        choked(stage)
+        for _ in range(4 * MAX_CONTROLS):
+            stage.link.control(Content.PONG, bytes(8))
+        assert len(stage.link._controls) == MAX_CONTROLS
+
+
+def test_half_a_shutdown() -> None:
+    """A peer that shuts its sending side without CLOSE has vanished; what it sent before is delivered."""
+    with bench() as stage:
+        stage.send("last")
+        stage.sock.shutdown(socket.SHUT_WR)
+        until(lambda: stage.turn() or stage.link.gone)  # type: ignore[func-returns-value]
+        assert stage.channel.data == ["last"]
+        assert stage.channel._ended
