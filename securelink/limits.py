@@ -20,6 +20,9 @@ MAX_HANDSHAKE_BODY = 8 * 1024  # one frame before WELCOME; the largest ClientAut
 MAX_CREDENTIALS = 4 * 1024  # the one MessagePack value read before authentication
 MAX_CREDENTIALS_DEPTH = 8  # nesting in it
 AUTH_PADDING = 1024  # SERVER_AUTH and CLIENT_AUTH are padded to multiples: sizes hide key sizes
+RECORD_ROOM = (
+    30  # of a frame body beside its packets: tag or token 16, content 1, ack 8, array header 5
+)
 MAX_CLOSE_TEXT = 1024  # UTF-8 bytes of a refusal or a kick
 MAX_NAME = 255  # bytes: dialled name, application name, application version
 
@@ -65,6 +68,10 @@ MAX_UNACKED = 16 * 1024 * 1024  # bytes kept for resume before `send` follows th
 HARD_UNACKED = 64 * 1024 * 1024  # bytes; beyond it the session is ended (handlers do not wait)
 MAX_UNSENT = 4 * 1024 * 1024  # bytes not yet taken by the kernel before `send` follows the policy
 HARD_UNSENT = 64 * 1024 * 1024  # bytes; beyond it the session is ended
+MAX_TOTAL_UNSENT = (
+    1024 * 1024 * 1024
+)  # bytes unsent and unacknowledged of all sessions; beyond it the worst are ended
+MAX_RATE = 500_000  # packets a second of one session, then it is not read until the second is over; option max_rate
 MAX_INBOX_RECORDS = 1024  # records that wait for a handler before the connection is not read
 MAX_INBOX_BYTES = 8 * 1024 * 1024
 RUN_PACKETS = 64  # a runner passes a session on after so many packets

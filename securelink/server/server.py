@@ -15,7 +15,7 @@ from ..auth import Authenticate, JoinTokens
 from ..codec import Packet, encode_packet
 from ..collect import CaughtErrors
 from ..dispatch import STATE, Handlers
-from ..errors import ConfigError, ConnectionClosed
+from ..errors import ConfigError, ConnectionClosed, LimitExceeded
 from ..events import EventHook
 from ..handshake.messages import Wanted
 from ..handshake.wire import Mode
@@ -31,6 +31,7 @@ from ..limits import (
     MAX_PACKET,
     MIN_HEARTBEAT,
     MIN_PACKET,
+    RECORD_ROOM,
     WORKERS,
 )
 from ..modes import encryption_mode
@@ -388,10 +389,17 @@ class Server(Lifecycle):
 
         Raises:
             CodecError: The value cannot be encoded.
+            LimitExceeded: It is larger than `max_packet`.
         """
         if self.before_send is not None:
             value = self.before_send(None, STATE, value)
-        self._state = encode_packet(Packet(STATE, value, None, time.time()))
+        encoded = encode_packet(Packet(STATE, value, None, time.time()))
+        if len(encoded) > self._max_packet - RECORD_ROOM:  # now, not when somebody connects
+            raise LimitExceeded(
+                f"a state of {len(encoded)} bytes is larger than max_packet allows",
+                limit="max_packet",
+            )
+        self._state = encoded
         self._spread(self._everybody(), self._state, STATE)
 
     def _take_state(self, session: Session, packet: Received) -> None:
