@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import shlex
+from pathlib import Path
 
 from ..errors import ConfigError, NotTrusted, SecureLinkError
 from ..handshake.wire import Mode
@@ -55,7 +57,7 @@ class Belief:
                 f"the pin for {self._where} contradicts the key in {self._known_servers.path}",
                 fingerprint=self._pin,
                 expected=known,
-                hint=f"if the server really has a new key, run: {self._forget_command}",
+                hint=f"if the server really has a new key, run: {self._command('forget')}",
             )
         if mode == Mode.OFF:
             log.warning(
@@ -65,9 +67,13 @@ class Belief:
         # It has a key: whoever answers in plaintext is somebody else.
         return Mode.REQUIRED if mode == Mode.OPTIONAL else mode
 
-    @property
-    def _forget_command(self) -> str:
-        return f"securelink keys forget {self._host} {self._port}"
+    def _command(self, verb: str, *more: str) -> str:
+        """The command that changes what is known of this server, ready to be pasted."""
+        words = ["securelink", "keys", verb, self._host, str(self._port), *more]
+        folder = self._known_servers.path.parent
+        if folder != Path("keys").absolute():
+            words += ["--keys", str(folder)]
+        return shlex.join(words)
 
     def judge(self, fingerprint: str, *, credentials: bool, loopback: bool) -> None:
         """
@@ -89,8 +95,8 @@ class Belief:
             raise NotTrusted(
                 f"{self._where} is not known here; its key is {fingerprint}",
                 fingerprint=fingerprint,
-                hint="check the fingerprint with its operator, then run: securelink keys trust "
-                f"{self._host} {self._port} {fingerprint}",
+                hint="check the fingerprint with its operator, then run: "
+                f"{self._command('trust', fingerprint)}",
             )
         if credentials and self._trust is None and not loopback:
             raise NotTrusted(
@@ -109,7 +115,7 @@ class Belief:
             message = f"THE KEY OF {self._where} HAS CHANGED: it showed {fingerprint}, known is {expected}"
             hint = (
                 "somebody may be in between; if the operator confirms a new key, run: "
-                f"{self._forget_command}"
+                f"{self._command('forget')}"
             )
         return NotTrusted(message, fingerprint=fingerprint, expected=expected, hint=hint)
 

@@ -64,6 +64,7 @@ class ClientHandshake:
             raise PeerIncompatible(
                 "the server answered in plaintext, and encryption is required here",
                 code=Code.ENCRYPTION_REQUIRED,
+                hint="somebody may be in between: a server of ours would not have answered so",
             )
         if self._mode == Mode.OFF and hello.encrypted:
             raise ProtocolError("the server answered encrypted although we offered no key share")
