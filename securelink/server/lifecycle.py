@@ -116,8 +116,8 @@ class Lifecycle:
             if self._paused:
                 loop.call(lambda: listener.set_paused(True))
             loop.call(ticker.start)
-            self._announce()
-            loop.start()
+        self._announce()
+        loop.start()
         self.on_start.fire()
         return self
 

@@ -29,6 +29,7 @@ from ..limits import (
     MAX_HEARTBEAT,
     MAX_NAME,
     MAX_PACKET,
+    MAX_RATE,
     MIN_HEARTBEAT,
     MIN_PACKET,
     RECORD_ROOM,
@@ -36,6 +37,7 @@ from ..limits import (
 )
 from ..modes import encryption_mode
 from ..received import Received
+from ..transport.channel import Bounds
 from ..transport.listener import Admission
 from ..transport.loop import Flushable
 from ..trust import AuthorizedClients
@@ -79,6 +81,7 @@ class Server(Lifecycle):
         overlap: False runs one handler at a time; I/O goes on.
         tick_rate: How often a second `on_tick` fires; may be changed while it runs.
         room_capacity: Most members of one room.
+        max_rate: Packets a second of one session; one that sends more is not read until the second is over.
         backlog: Connections that may wait to be accepted.
         passphrase: Of the server's private key.
 
@@ -104,6 +107,7 @@ class Server(Lifecycle):
         overlap: bool = True,
         tick_rate: float | None = None,
         room_capacity: int | None = None,
+        max_rate: int = MAX_RATE,
         backlog: int = BACKLOG,
         passphrase: str | None = None,
     ) -> None:
@@ -130,6 +134,9 @@ class Server(Lifecycle):
         for name, value in (("application", application), ("version", version)):
             if len(value.encode()) > MAX_NAME:
                 raise ConfigError(f"{name}= is longer than {MAX_NAME} bytes")
+        if max_rate < 1:
+            raise ConfigError(f"max_rate={max_rate} lets no packet in")
+        self._bounds = Bounds(rate=max_rate)
         self._client_keys = client_keys
         self._max_connections = max_connections
         self._max_packet = max_packet

@@ -36,6 +36,7 @@ from ..limits import (
     HARD_UNSENT,
     MAX_INBOX_BYTES,
     MAX_INBOX_RECORDS,
+    MAX_RATE,
     MAX_REQUESTS,
     MAX_UNACKED,
     MAX_UNSENT,
@@ -68,6 +69,7 @@ class Bounds:
     inbox_records: int = MAX_INBOX_RECORDS
     hard_unacked: int = HARD_UNACKED
     inbox_bytes: int = MAX_INBOX_BYTES
+    rate: int = MAX_RATE
 
 
 #: Shared by all channels that wait for nothing: an empty dict each would cost 64 bytes.
@@ -118,6 +120,8 @@ class Channel:
         "_ended",
         "_expected",
         "_full",
+        "_handled",
+        "_handled_before",
         "_in_bytes",
         "_inbox",
         "_latest",
@@ -131,6 +135,7 @@ class Channel:
         "_queued",
         "_run_lock",
         "_scheduled",
+        "_throttled",
         "_waiters",
     )  # fmt: skip
 
@@ -148,6 +153,9 @@ class Channel:
         self._in_bytes = 0  # written by the reading thread only
         self._out_bytes = 0  # written by the running thread only
         self._full = False
+        self._handled = 0  # packets; written by the running thread only
+        self._handled_before = 0  # this second, for the rate limit; written by the sweep only
+        self._throttled = False
         self._run_lock = threading.Lock()
         self._scheduled = False
         self._ended = False
@@ -265,6 +273,9 @@ class Channel:
             else:
                 packets = self._decode(item)
             done = 0
+            self._handled += len(packets)
+            if self._handled - self._handled_before > self._bounds.rate and not self._throttled:
+                self._throttle()
             try:
                 for packet in packets:
                     done += 1
@@ -293,6 +304,20 @@ class Channel:
             log.warning("%s sent a packet that cannot be read: %s", self._name(), error)
             self._end(Code.UNREADABLE)
             return []
+
+    def _throttle(self) -> None:
+        """More packets than one session may send in a second: it is not read until the next one begins."""
+        self._throttled = True
+        link = self._link
+        if link is not None:
+            log.info("%s sends more than %d packets a second", self._name(), self._bounds.rate)
+            link.ask_interest()
+
+    def _next_second(self) -> bool:
+        """By a sweep: a new second for the rate limit; True when reading may go on again."""
+        self._handled_before = self._handled
+        was, self._throttled = self._throttled, False
+        return was
 
     def _maybe_room(self) -> None:
         bounds = self._bounds

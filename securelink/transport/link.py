@@ -321,7 +321,7 @@ class Link:
     def _has_room(self) -> bool:
         """Whether the inbox takes more; a session that we ended takes all, for the peer's CLOSE comes last."""
         channel = self.channel
-        return channel is None or not channel._full or channel._dropping
+        return channel is None or not (channel._full or channel._throttled) or channel._dropping
 
     def on_io(self, mask: int) -> None:
         """The selector reports this link."""

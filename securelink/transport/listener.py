@@ -27,6 +27,7 @@ from ..limits import (
     MAX_FAILED_ADDRESSES,
     MAX_FAILED_PER_ADDRESS,
     MAX_HALF_OPEN,
+    MAX_TOTAL_UNSENT,
     MAX_TURNED_AWAY,
     SILENCE_FACTOR,
     SWEEP_SECONDS,
@@ -189,6 +190,8 @@ class ServerLink(Link):
             self.reads_seen = self.reads
             self.seen_at = now
         self._watch_key(now)
+        if self.channel is not None and self.channel._next_second():
+            self.update_interest()
         if self.deadline is not None:
             if now > self.deadline:
                 self._overdue()
@@ -397,8 +400,24 @@ class Listener:
         silence = self.admission.heartbeat * SILENCE_FACTOR
         for link in tuple(self.links):
             link.sweep(now, silence)
+        self._bound_memory()
         if now > self._failures_until:
             self._failures_until = now + FAILED_WINDOW
             self._failures.clear()
         if not self.loop.stopping:
             self.loop.call_later(SWEEP_SECONDS, self._sweep)
+
+    def _bound_memory(self) -> None:
+        """What all sessions together keep for their peers is bounded too: the greediest are ended."""
+        held = {
+            link.channel: link.channel._unsent + link.channel._numbering.outgoing.unacked
+            for link in self.links
+            if link.channel is not None and not link.channel._dropping
+        }
+        excess = sum(held.values()) - MAX_TOTAL_UNSENT
+        for channel in sorted(held, key=lambda channel: held[channel], reverse=True):
+            if excess <= 0:
+                return
+            excess -= held[channel]
+            log.warning("%s is ended: too much waits for all sessions together", channel._name())
+            channel._end(Code.TOO_SLOW)
