@@ -37,8 +37,8 @@ from ..limits import (
 )
 from ..modes import encryption_mode
 from ..received import Received
+from ..transport.admission import Admission
 from ..transport.channel import Bounds
-from ..transport.listener import Admission
 from ..transport.loop import Flushable
 from ..trust import AuthorizedClients
 from .lifecycle import Lifecycle

@@ -13,20 +13,14 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
 
 from ..errors import HandshakeError, Refused, SecureLinkError
 from ..handshake.messages import Wanted
-from ..handshake.server import VerifiedClient
 from ..handshake.wire import Code, Mode, code_text
-from ..keys import Identity
 from ..limits import (
     FAILED_WINDOW,
-    HANDSHAKE_SECONDS,
     MAX_FAILED_ADDRESSES,
     MAX_FAILED_PER_ADDRESS,
-    MAX_HALF_OPEN,
     MAX_TOTAL_UNSENT,
     MAX_TURNED_AWAY,
     SILENCE_FACTOR,
@@ -34,7 +28,7 @@ from ..limits import (
 )
 from ..protocol import Alerted, AuthReceived, Event, HelloReceived, ServerEngine, State
 from ..text import escaped
-from .channel import Channel
+from .admission import Admission, Host
 from .link import Link
 from .loop import Loop
 from .poller import READ
@@ -43,33 +37,6 @@ from .sockets import is_loopback_host, prepare
 log = logging.getLogger("securelink.server")
 
 ACCEPTS_PER_TURN = 64  # a flood of connections must not keep the leader from those it has
-
-
-class Host(Protocol):
-    """What the listener asks of the server above it."""
-
-    def authorize(self, link: ServerLink, client: VerifiedClient) -> Channel:
-        """In the pool: decide, and give the new session, not yet public. Raises `HandshakeError` to refuse."""
-
-    def opened(self, channel: Channel) -> None:
-        """By the leader: WELCOME is on its way; make the session public."""
-
-    def ended(self, channel: Channel) -> None:
-        """By the leader: the session is over."""
-
-
-@dataclass(frozen=True)
-class Admission:
-    """How this server does handshakes."""
-
-    policy: Mode
-    identity: Identity | None
-    wanted: int
-    max_connections: int
-    max_packet: int
-    heartbeat: float
-    max_half_open: int = MAX_HALF_OPEN
-    handshake_seconds: float = HANDSHAKE_SECONDS
 
 
 class ServerLink(Link):
@@ -135,6 +102,8 @@ class ServerLink(Link):
             self._turn_away(error)
             return
         except SecureLinkError as error:
+            if engine.state is State.AUTHORIZING:
+                engine.refuse(Code.INTERNAL)  # our own trouble, such as a damaged file
             self._turn_away(error)
             return
         admission = self._listener.admission

@@ -1,0 +1,42 @@
+"""How a server lets clients in: the rules, and what the listener asks of the server above it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from ..handshake.server import VerifiedClient
+from ..handshake.wire import Mode
+from ..keys import Identity
+from ..limits import HANDSHAKE_SECONDS, MAX_HALF_OPEN
+from .channel import Channel
+
+if TYPE_CHECKING:
+    from .listener import ServerLink
+
+
+class Host(Protocol):
+    """What the listener asks of the server above it."""
+
+    def authorize(self, link: ServerLink, client: VerifiedClient) -> Channel:
+        """In the pool: decide, and give the new session, not yet public. Raises `HandshakeError` to refuse."""
+
+    def opened(self, channel: Channel) -> None:
+        """By the leader: WELCOME is on its way; make the session public."""
+
+    def ended(self, channel: Channel) -> None:
+        """By the leader: the session is over."""
+
+
+@dataclass(frozen=True)
+class Admission:
+    """How this server does handshakes."""
+
+    policy: Mode
+    identity: Identity | None
+    wanted: int
+    max_connections: int
+    max_packet: int
+    heartbeat: float
+    max_half_open: int = MAX_HALF_OPEN
+    handshake_seconds: float = HANDSHAKE_SECONDS
