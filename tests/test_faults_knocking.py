@@ -23,7 +23,7 @@ from helpers import WAIT, Hostile, Scene, echo, end_of_stream, failure, scene, u
 from securelink import HandshakeError, Identity
 from securelink.handshake.wire import Code, Kind, Mode
 from securelink.limits import MAGIC
-from securelink.transport.listener import Admission
+from securelink.transport.admission import Admission
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
