@@ -377,18 +377,17 @@ class Channel:
         else:
             if wait and self._is_crowded(size) and not self._inside_handler():
                 self._wait_for_room(size, timeout, latest)
-            if (
-                latest is None
-                and not loop.batches
-                and not self._outbox
-                and link.write_packet(encoded)
-            ):
-                return
-            self._put(encoded, size, latest)
-            if loop.batches and (batch := loop.batches.get(me)) is not None:
-                batch.append(link)
+            batch = loop.batches.get(me) if loop.batches else None
+            if latest is not None or batch is not None or self._outbox:
+                written = False
             else:
-                link.flush()
+                written = link.write_packet(encoded)
+            if not written:
+                self._put(encoded, size, latest)
+                if batch is None:
+                    link.flush()
+                else:
+                    batch.append(link)
         bounds = self._bounds
         if self._queued > bounds.unsent or self._numbering.outgoing.unacked > bounds.hard_unacked:
             self._choke(link)
