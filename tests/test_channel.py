@@ -1,0 +1,453 @@
+"""The durable side of a session: inbox, outbox, their bounds, and who is woken."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+from helpers import WAIT, until
+from linked import Bench, bench
+from together import REPEATS, Crew
+
+from securelink.codec import Packet, decode_packets, encode_packet, join_packets
+from securelink.errors import ConnectionClosed, LimitExceeded, LinkTimeout
+from securelink.handshake.wire import Code
+from securelink.limits import RUN_PACKETS
+from securelink.protocol import Closed
+from securelink.transport.channel import Bounds, Waiting
+
+again = pytest.mark.parametrize("attempt", range(REPEATS))
+SMALL = 4096  # bytes of socket buffers that are soon full
+
+
+def fill(stage: Bench, *, reading: bool = False, **options: Any) -> None:
+    """Send 2 MB, in packets of 20 kB."""
+    for _ in range(100):
+        stage.post(bytes(20_000), **options)
+        if reading:
+            stage.items()
+
+
+# --- inbox ---------------------------------------------------------------------------------------------------
+
+
+def test_packets_and_events_come_in_order() -> None:
+    """An event that happens between two packets is told between them."""
+    with bench() as stage:
+        stage.channel._note(lambda: stage.channel.data.append("first"))
+        stage.send(1, 2)
+        stage.turn()
+        stage.channel._note(lambda: stage.channel.data.append("last"))
+        stage.turn()
+        assert stage.channel.data == ["first", 1, 2, "last"]
+
+
+def test_a_full_inbox_stops_reading_and_goes_on() -> None:
+    """More records than the inbox holds: the rest waits in the network until there is room, nothing is lost."""
+    with bench(Bounds(inbox_records=8)) as stage:
+        stage.channel._run_lock.acquire()  # somebody is in a handler
+        for number in range(200):
+            stage.send([number, bytes(1000)])
+        stage.turn(20)
+        held = len(stage.channel._inbox)
+        assert stage.channel._full
+        # One read gives at most what fits into the read buffer, and no second one follows it.
+        assert 8 < held < 200
+        stage.turn(20)
+        assert len(stage.channel._inbox) == held
+        stage.channel._run_lock.release()
+        stage.channel._loop.schedule(stage.channel)
+        until(lambda: stage.turn(1) or len(stage.channel.data) == 200)  # type: ignore[func-returns-value]
+        assert [number for number, _ in stage.channel.data] == list(range(200))
+        assert not stage.channel._full
+
+
+def test_a_full_inbox_is_counted_in_bytes_too() -> None:
+    """A few large records fill it as well."""
+    with bench(Bounds(inbox_bytes=100_000)) as stage:
+        stage.channel._run_lock.acquire()
+
+        def send() -> None:
+            for _ in range(20):
+                stage.send(bytes(50_000))
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        until(lambda: stage.turn(1) or stage.channel._full)  # type: ignore[func-returns-value]
+        assert stage.channel._in_bytes - stage.channel._out_bytes < 300_000
+        stage.channel._run_lock.release()
+        stage.channel._loop.schedule(stage.channel)
+        until(lambda: stage.turn(1) or len(stage.channel.data) == 20)  # type: ignore[func-returns-value]
+        sender.join(WAIT)
+        assert stage.channel._in_bytes == stage.channel._out_bytes
+
+
+def test_filling_an_inbox_that_is_being_emptied() -> None:
+    """The last record is taken out just before the flag goes up: it comes down again, for nobody else would see it."""
+    with bench(Bounds(inbox_records=0)) as stage:
+        append = stage.channel._inbox.append
+
+        class Taken(type(stage.channel._inbox)):  # type: ignore[misc]
+            """A queue whose reader is faster than its writer."""
+
+            def append(self, item: object) -> None:
+                append(item)  # type: ignore[arg-type]
+
+            def __len__(self) -> int:
+                return 1
+
+            def __bool__(self) -> bool:
+                return False
+
+        stage.channel._inbox = Taken()
+        stage.channel._deliver(b"\x90")
+        assert not stage.channel._full
+
+
+def test_a_long_inbox_is_passed_on() -> None:
+    """One turn of a session handles so many packets; then others have theirs."""
+    with bench() as stage:
+        seen: list[int] = []
+
+        class Other:
+            """Another session that waits for its turn."""
+
+            def run(self) -> bool:
+                """See how far the first one is."""
+                seen.append(len(stage.channel.data))
+                return len(seen) < 3
+
+        stage.send(*range(2 * RUN_PACKETS + 1))
+        time.sleep(0.005)
+        stage.loop._poll(0.0)
+        stage.loop.schedule(Other())
+        until(lambda: stage.turn(1) or len(seen) == 3)  # type: ignore[func-returns-value]
+        assert seen == [RUN_PACKETS, 2 * RUN_PACKETS, 2 * RUN_PACKETS + 1]
+        assert stage.channel.data == list(range(2 * RUN_PACKETS + 1))
+
+
+@again
+def test_one_thread_runs_an_inbox(attempt: int) -> None:
+    """However many threads try, a session's packets are handled one at a time, in order, and none is left behind."""
+    with bench() as stage:
+        inside = []
+        overlaps = []
+
+        def handle(data: object) -> None:
+            inside.append(1)
+            if len(inside) > 1:
+                overlaps.append(data)
+            time.sleep(0)
+            inside.pop()
+
+        stage.channel.handle = handle  # type: ignore[method-assign]
+        record = [join_packets([encode_packet(Packet("x", n))]) for n in range(500)]
+        over = threading.Event()
+
+        def run() -> None:
+            while not over.wait(0.0001):
+                stage.channel.run()
+
+        with Crew() as crew:
+            for _ in range(3):
+                crew.start(run)
+            for one in record:
+                stage.channel._deliver(one)
+            until(lambda: len(stage.channel.data) == 500)
+            over.set()
+        assert stage.channel.data == list(range(500))
+        assert overlaps == []
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_interrupted_in_the_middle_of_a_record(error: type[BaseException]) -> None:
+    """Ctrl-C in the program's own thread reaches the program; the packets behind it are handled afterwards."""
+    with bench(Bounds(inbox_records=1)) as stage:
+
+        def handle(data: object) -> None:
+            if data in (1, 4):
+                raise error
+
+        stage.channel.handle = handle  # type: ignore[method-assign]
+        stage.send(0, 1, 2)
+        stage.send(3, 4)
+        time.sleep(0.005)
+        with pytest.raises(error):
+            stage.loop.turn()
+        assert stage.channel.data == [0, 1]
+        with pytest.raises(error):
+            stage.turn()
+        stage.send(5)
+        stage.turn(5)
+        assert stage.channel.data == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_record_that_cannot_be_read_ends_the_session(caplog: pytest.LogCaptureFixture) -> None:
+    """Nonsense from a peer is logged when its turn comes, and the peer is told."""
+    with bench() as stage:
+        stage.send(1)
+        assert stage.peer.sender is not None
+        stage.sock.sendall(stage.peer.sender.packets([b"\xc1"]))
+        stage.send(2)
+        stage.turn()
+        assert stage.channel.data == [1]
+        (close,) = (item for item in stage.items() if isinstance(item, Closed))
+        assert close.code == Code.UNREADABLE
+    assert "sent a packet that cannot be read" in caplog.text
+
+
+# --- replies ---------------------------------------------------------------------------------------------------
+
+
+def test_a_reply_overtakes_the_inbox() -> None:
+    """While somebody waits for it, a reply is given out as soon as it arrives; what came with it keeps its turn."""
+    with bench() as stage:
+        stage.channel._run_lock.acquire()
+        waiting = Waiting()
+        number = stage.channel._expect(waiting)
+        reply = encode_packet(Packet("x", "reply", None, 0.0, None, number))
+        others = [encode_packet(Packet("x", n)) for n in range(3)]
+        assert stage.peer.sender is not None
+        stage.sock.sendall(stage.peer.sender.packets([others[0], reply, *others[1:]]))
+        stage.turn()
+        assert waiting.event.is_set()
+        assert waiting.packet is not None
+        assert waiting.packet.data == "reply"
+        # A second reply to the same request is nobody's.
+        stage.sock.sendall(stage.peer.sender.packets([reply]))
+        stage.turn()
+        stage.channel._forget(number)
+        stage.channel._run_lock.release()
+        stage.channel._loop.schedule(stage.channel)
+        stage.turn()
+        assert stage.channel.data == [0, 1, 2, "reply"]
+        assert stage.channel._in_bytes == stage.channel._out_bytes
+
+
+def test_records_decoded_early_are_bounded_too() -> None:
+    """A peer that answers and floods at once fills the inbox like any other."""
+    with bench(Bounds(inbox_bytes=100_000)) as stage:
+        stage.channel._run_lock.acquire()
+        waitings = [Waiting() for _ in range(20)]
+        assert stage.peer.sender is not None
+        frames = []
+        for waiting in waitings:
+            number = stage.channel._expect(waiting)
+            reply = encode_packet(Packet("x", None, None, 0.0, None, number))
+            frames.append(
+                stage.peer.sender.packets([encode_packet(Packet("x", bytes(30_000))), reply])
+            )
+        sender = threading.Thread(target=lambda: stage.sock.sendall(b"".join(frames)))
+        sender.start()
+        until(lambda: stage.turn(1) or stage.channel._full)  # type: ignore[func-returns-value]
+        stage.turn(20)
+        assert stage.channel._in_bytes < 300_000
+        stage.channel._run_lock.release()
+        stage.channel._loop.schedule(stage.channel)
+        until(lambda: stage.turn(1) or len(stage.channel.data) == 20)  # type: ignore[func-returns-value]
+        sender.join(WAIT)
+        assert all(waiting.event.is_set() for waiting in waitings)
+        assert not stage.channel._full
+
+
+def test_who_waits_for_a_reply_hears_of_the_end() -> None:
+    """The end of the session wakes whoever waits for a reply."""
+    with bench() as stage:
+        waiting = Waiting()
+        stage.channel._expect(waiting)
+        stage.link.lost()
+        assert waiting.event.is_set()
+        assert waiting.packet is None
+        with pytest.raises(ConnectionClosed):
+            stage.channel._expect(Waiting())
+
+
+# --- outbox ------------------------------------------------------------------------------------------------------
+
+
+def test_a_packet_too_large() -> None:
+    """It is refused before anything is queued, naming the limit."""
+    with bench() as stage:
+        with pytest.raises(LimitExceeded) as caught:
+            stage.post(bytes(stage.link.max_packets))
+        assert caught.value.limit == "max_packet"
+        assert caught.value.hint
+        assert not stage.channel._outbox
+
+
+def test_the_latest_value_replaces_the_one_that_waits() -> None:
+    """With a key, what waits is replaced in its place in the queue, and takes no more room than one."""
+    with bench(buffer=SMALL) as stage:
+        while not stage.link.tail_size:
+            stage.post("filler" * 5000)
+        stage.post("before")
+        for number in range(100):
+            stage.post(["position", number], latest="position")
+            stage.post(["other", number], latest="other")
+        stage.post("after")
+        assert len(stage.channel._outbox) == 4
+        assert stage.channel._queued < 500
+        found: list[object] = []
+        while "after" not in found:
+            found += stage.read(1)
+        while found[0] == "filler" * 5000:
+            del found[0]
+        assert found == ["before", ["position", 99], ["other", 99], "after"]
+        # What was sent waits no longer, so the next one is new.
+        stage.post("now", latest="position")
+        assert stage.read(1) == ["now"]
+        assert stage.channel._queued == 0
+
+
+def test_the_latest_value_needs_no_room() -> None:
+    """A packet that takes the place of one that waits never blocks, however crowded the session is."""
+    with bench(Bounds(unsent=50_000), buffer=SMALL) as stage:
+        stage.channel._loop.manual = False  # not inside a handler
+        while not stage.link.tail_size:
+            stage.post(bytes(20_000), wait=False)
+        stage.post(0, latest="key")
+        stage.post(bytes(60_000), wait=False)
+        with pytest.raises(LinkTimeout):
+            stage.post(1, timeout=0.0)
+        stage.post(2, latest="key", timeout=0.0)
+        with pytest.raises(LinkTimeout):
+            stage.post(3, latest="another", timeout=0.0)
+        stage.channel._loop.manual = True
+
+
+def test_a_send_without_room_says_so() -> None:
+    """It names the bytes that wait and what to do, queues nothing, and leaves nothing behind."""
+    with bench(Bounds(unsent=50_000), buffer=SMALL) as stage:
+        stage.channel._loop.manual = False
+        with pytest.raises(LinkTimeout) as caught:
+            fill(stage, timeout=0.02)
+        assert "bytes wait to be sent" in caught.value.message
+        assert "0.02 s" in caught.value.message
+        assert "reading" in caught.value.hint
+        queued = stage.channel._queued
+        for _ in range(20):
+            with pytest.raises(LinkTimeout):
+                stage.post(bytes(20_000), timeout=0.0)
+        assert stage.channel._queued == queued
+        assert stage.channel._waiters == []
+        stage.channel._loop.manual = True
+
+
+@again
+def test_a_send_that_waits_is_woken(attempt: int) -> None:
+    """Four threads that wait for room all get it, and nothing is lost or out of order."""
+    with bench(Bounds(unsent=50_000), buffer=SMALL) as stage:
+        stage.channel._inside_handler = lambda: False  # type: ignore[method-assign]
+
+        def send(name: int) -> None:
+            for number in range(20):
+                stage.post([name, number, bytes(20_000)], timeout=WAIT)
+
+        with Crew() as crew:
+            for name in range(4):
+                crew.start(send, name)
+            found = stage.read(80)
+        for name in range(4):
+            assert [number for who, number, _ in found if who == name] == list(range(20))
+        assert stage.channel._waiters == []
+
+
+def test_a_send_that_waits_hears_of_the_end() -> None:
+    """The end of the session ends the waiting."""
+    with bench(Bounds(unsent=50_000), buffer=SMALL) as stage:
+        stage.channel._inside_handler = lambda: False  # type: ignore[method-assign]
+        failed = threading.Event()
+
+        def send() -> None:
+            with pytest.raises(ConnectionClosed):
+                fill(stage, timeout=WAIT)
+            failed.set()
+
+        with Crew() as crew:
+            crew.start(send)
+            until(lambda: stage.channel._waiters)
+            stage.link.lost()
+        assert failed.is_set()
+
+
+def test_unacknowledged_bytes_hold_up_a_sender() -> None:
+    """A peer that reads and never acknowledges makes us keep only so much; a late acknowledgement lets us go on."""
+    with bench(Bounds(unacked=100_000)) as stage:
+        stage.channel._inside_handler = lambda: False  # type: ignore[method-assign]
+        with pytest.raises(LinkTimeout, match="to be acknowledged"):
+            fill(stage, timeout=0.0)
+        count = stage.channel._numbering.outgoing.sent
+        assert count == 4
+        stage.read(count)
+        assert stage.peer.sender is not None
+        stage.sock.sendall(stage.peer.sender.ack())
+        stage.turn()
+        stage.post(bytes(20_000), timeout=0.0)
+
+
+@pytest.mark.parametrize("what", ["unsent", "unacked"])
+def test_the_hard_limit_ends_a_session(what: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Sends that do not wait, as in handlers: beyond the limit the session is ended, and nothing more is queued."""
+    if what == "unsent":
+        bounds = Bounds(unsent=100_000, hard_unsent=400_000)
+    else:
+        bounds = Bounds(hard_unacked=400_000)
+    with bench(bounds, buffer=SMALL if what == "unsent" else None) as stage:
+        with pytest.raises(ConnectionClosed) as caught:
+            fill(stage, reading=what == "unacked", wait=False)
+        assert caught.value.code == Code.TOO_SLOW
+        assert stage.channel._queued < 450_000
+        outgoing = stage.channel._numbering.outgoing
+        assert outgoing.unacked < 450_000
+        assert caplog.text.count("is too slow") == 1
+
+
+def test_a_batch_is_bounded_too() -> None:
+    """What is held back counts like what was sent."""
+    with bench(Bounds(unsent=100_000, hard_unsent=400_000), buffer=SMALL) as stage:
+        stage.loop.batches[threading.get_ident()] = []
+        with pytest.raises(ConnectionClosed):
+            fill(stage, wait=False)
+        assert stage.channel._queued < 450_000
+
+
+def test_a_quick_peer_may_get_much_from_one_handler() -> None:
+    """A handler sends many times the hard limit: what is queued is written, so that a peer that reads is not ended."""
+    with bench(Bounds(unsent=100_000, hard_unsent=400_000)) as stage:
+        found: list[int] = []
+
+        def handle(data: object) -> None:
+            for number in range(100):
+                stage.post([number, bytes(20_000)], wait=False)
+                if number % 10 == 9:
+                    read(10)  # in a real peer, another process
+
+        def read(count: int) -> None:
+            while len(found) < number_read[0] + count:
+                for item in stage.items():
+                    found.extend(p.data[0] for p in decode_packets(item))  # type: ignore[arg-type]
+                stage.link.flush()
+            number_read[0] += count
+
+        number_read = [0]
+        stage.channel.handle = handle  # type: ignore[method-assign]
+        stage.send("go")
+        stage.turn()
+        assert found == list(range(100))
+
+
+def test_what_was_never_confirmed() -> None:
+    """Records without acknowledgement and packets that were never sent, in order, also replaceable ones."""
+    with bench(buffer=SMALL) as stage:
+        count = 0
+        while not stage.link.tail_size:
+            stage.post([count, bytes(20_000)], wait=False)
+            count += 1
+        stage.post("queued")
+        stage.post("slot", latest="key")
+        stage.link.lost()
+        data = [packet.data for packet in stage.channel._unconfirmed(stage.link)]
+        assert [item[0] for item in data[:-2]] == list(range(count))
+        assert data[-2:] == ["queued", "slot"]
