@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...errors import SecureLinkError
 from ...received import Received
 from ..settings import make_client
-from .endpoint import MESSAGE, Callback, Endpoint
+from .endpoint import MESSAGE, Bytes, Callback, Endpoint
 
 _MAX_NEWS = 10
 
@@ -27,7 +27,7 @@ class TCPClient(Endpoint):
     ) -> None:  # fmt: skip
         """Say where to connect."""
         self.close()
-        self.on_connect, self.on_disconnect, self.on_receive = on_connect, on_disconnect, on_receive
+        self._set_callbacks(on_connect, on_disconnect, on_receive)
         self.Address = (target_ip, target_port)
         self.socket = make_client(target_ip, target_port)
         self.socket.on_connect(lambda: self._flag(True, self.EVENT_CONNECTED))
@@ -112,7 +112,7 @@ class TCPClient(Endpoint):
             return b""
         return bytes(packet.data)
 
-    def send_data(self, data: bytes) -> bool:
+    def send_data(self, data: Bytes) -> bool:
         """Send one message; False, and a caught exception, when that fails."""
         return self._send(self._ready, data)
 

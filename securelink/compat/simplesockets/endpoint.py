@@ -7,7 +7,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 from ...errors import SecureLinkError
 from ...limits import MAX_COLLECTED
@@ -17,6 +17,7 @@ log = logging.getLogger("securelink")
 MESSAGE = "bytes"  # the action of the packets that carry the messages
 _MAX_EXCEPTIONS = 100
 
+Bytes = bytes | bytearray | memoryview
 Callback = Callable[..., Any] | None
 
 
@@ -54,6 +55,12 @@ class Endpoint:
         """The older name of `event.new_data`."""
         return bool(self.event.new_data)
 
+    def _set_callbacks(self, *callbacks: Callback) -> None:
+        names = ("on_connect", "on_disconnect", "on_receive")
+        for name, callback in zip(names, callbacks, strict=True):
+            if callback is not None:  # one that was set as an attribute stays
+                setattr(self, name, callback)
+
     def _store(self, item: Any) -> None:
         with self._changed:
             while len(self.recved_data) >= MAX_COLLECTED and self.socket is not None:
@@ -81,7 +88,7 @@ class Endpoint:
             log.exception("a callback raised an error; the connection goes on")
             self._record(error)
 
-    def _send(self, target: Any, data: bytes) -> bool:
+    def _send(self, target: Any, data: Bytes) -> bool:
         message = bytes(memoryview(data))  # a text is a TypeError
         try:
             if message:  # an empty one would be taken for the end
@@ -129,3 +136,13 @@ class Endpoint:
             if event.new_data:
                 return self.EVENT_RECEIVED, self.return_recved_data()
             return self._news.pop(0) if self._news else self.EVENT_TIMEOUT, None
+
+    def close(self) -> None:
+        """End everything. `setup()` may follow."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

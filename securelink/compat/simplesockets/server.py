@@ -7,10 +7,10 @@ import queue
 import threading
 from typing import Any
 
-from ...limits import MAX_FRAME_BODY, SEND_SECONDS
+from ...limits import MAX_FRAME_BODY, MAX_WORKERS, SEND_SECONDS
 from ...server import Session
 from ..settings import make_server
-from .endpoint import MESSAGE, Callback, Endpoint, SetupError
+from .endpoint import MESSAGE, Bytes, Callback, Endpoint, SetupError
 
 log = logging.getLogger("securelink.server")
 
@@ -27,7 +27,7 @@ class ClientSocket:
         self.session = session
         self.address = session.address
 
-    def send(self, data: bytes) -> bool:
+    def send(self, data: Bytes) -> bool:
         """Send one message; False when that fails."""
         return self._server._send(self.session, data)
 
@@ -77,10 +77,14 @@ class TCPServer(Endpoint):
     ) -> None:  # fmt: skip
         """Listen; `start()` accepts. Raises `ConnectFailed`, an `OSError`, when the port is in use."""
         self.close()
-        self.on_connect, self.on_disconnect, self.on_receive = on_connect, on_disconnect, on_receive
+        self._set_callbacks(on_connect, on_disconnect, on_receive)
         self._handle_client = handle_client or self._receive
-        limit = {} if self.max_connections is None else {"max_connections": self.max_connections}
-        server = make_server(ip, port, backlog=listen, max_packet=MAX_FRAME_BODY, **limit)
+        options: dict[str, Any] = {"backlog": listen, "max_packet": MAX_FRAME_BODY}
+        if self.max_connections is not None:
+            options["max_connections"] = self.max_connections
+        # Many workers: one that waits for a client's full queue must keep nobody else from being read.
+        server = make_server(ip, port, workers=MAX_WORKERS, **options)
+        self._run = self._killed = False
         server.pause()
         server.on_connect(self._arrived)
         server.on(MESSAGE, lambda session, packet: session.data["socket"]._put(packet.data))
@@ -132,7 +136,8 @@ class TCPServer(Endpoint):
 
     def exit_accept(self) -> None:
         """Accept no clients until `restart` and `start`."""
-        self._killed, self.run = True, False
+        self.run = False
+        self._killed = True
 
     def restart(self) -> None:
         """Undo `exit_accept`; clients are accepted if `event.accepting_thread.run` is, or becomes, True."""
@@ -145,7 +150,7 @@ class TCPServer(Endpoint):
         """Whether `exit_accept` was called."""
         return Killed(self._killed)
 
-    def send_data(self, data: bytes, client_socket: ClientSocket) -> bool:
+    def send_data(self, data: Bytes, client_socket: ClientSocket) -> bool:
         """Send one message; False, and a caught exception, when that fails."""
         return client_socket.send(data)
 
