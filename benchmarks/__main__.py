@@ -32,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeat", type=int, help="repetitions, interleaved (5; quick: 1)")
     parser.add_argument("--quick", action="store_true", help="small counts: does it work?")
     parser.add_argument("--sessions", type=int, help="idle sessions in 'idle' and 'crowd'")
+    parser.add_argument("--bits", type=int, default=3072, help="of RSA keys (3072)")
     parser.add_argument("--pin", action="store_true", help="server and load each on one processor")
     parser.add_argument("--output", type=Path, default=_DEFAULT_OUTPUT, help="folder for results")
     parser.add_argument("--list", action="store_true", help="show workloads and peers")
@@ -63,11 +64,15 @@ def main() -> int:
     peers = _chosen(parser, PEERS, options.peers.split(",") if options.peers else [])
     repetitions = options.repeat or (1 if options.quick else 5)
     began = time.monotonic()
-    results = Results(peers, workloads, environment(peers, repetitions) | {"pinned": options.pin})
+    results = Results(
+        peers,
+        workloads,
+        environment(peers, repetitions) | {"pinned": options.pin, "RSA bits": options.bits},
+    )
     progress = Console(stderr=True)
     try:
         with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
-            credentials.make(Path(folder))
+            credentials.make(Path(folder), options.bits)
             for repetition in range(1, repetitions + 1):
                 for workload in workloads:
                     for peer in peers:

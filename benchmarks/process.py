@@ -138,11 +138,22 @@ def run(
         target = target.with_server(json.loads(server.line(_READY_SECONDS)))
         try:
             if workload.holder:
-                with _holder(target, int(parameters.pop("holder", workload.holder))):
-                    return _load(target, workload.method, parameters, second)
+                return _beside_others(target, workload, parameters, second)
             return _load(target, workload.method, parameters, second)
         except RunFailed as failure:
             raise RunFailed(f"{failure}\n{server.complaint()}".strip()) from None
+
+
+def _beside_others(
+    target: Target, workload: Workload, parameters: dict[str, Any], processor: int | None
+) -> Figures:
+    """The same load twice on one server: alone, then beside idle sessions."""
+    sessions = int(parameters.pop("holder", workload.holder))
+    without = _load(target, workload.method, parameters, processor)["rate"]
+    with _holder(target, sessions):
+        figures = _load(target, workload.method, parameters, processor)
+    beside = figures["rate"]
+    return figures | {"rate": beside / without, "beside": beside, "without": without}
 
 
 @contextmanager
@@ -151,7 +162,7 @@ def _holder(target: Target, sessions: int) -> Iterator[None]:
     arguments = ("benchmarks.load", target.to_json(), "hold", json.dumps({"count": sessions}))
     with Child(*arguments) as holder:
         holder.line(_HOLD_SECONDS)
-        time.sleep(1.0)
+        time.sleep(min(2.0, sessions / 1000))
         yield
 
 

@@ -11,6 +11,7 @@ from .results import Results, Spread, Verdict
 _HEADINGS = {
     "p50": "p50 µs",
     "p99": "p99 µs",
+    "tail": "p99 / p50",
     "server_cpu": "server CPU µs",
     "load_cpu": "load CPU µs",
     "seconds": "s to open all",
@@ -68,11 +69,16 @@ def _columns(workload: Workload) -> list[str]:
 
 def verdict_text(verdict: Verdict) -> tuple[str, str, str, str]:
     """Goal, value, limit and result of one goal, as words."""
-    sign = "<=" if verdict.workload.lower_is_better else ">="
+    sign = "<=" if verdict.lower_is_better else ">="
     if verdict.against:
         goal = f"{sign} {verdict.goal.factor:g} x {verdict.against}"
     else:
-        goal = f"{sign} {verdict.goal.factor:g} {verdict.workload.unit}"
+        unit = (
+            verdict.workload.unit
+            if verdict.goal.figure == "rate"
+            else _HEADINGS[verdict.goal.figure]
+        )
+        goal = f"{sign} {verdict.goal.factor:g} {unit}"
     if verdict.goal.subject != "securelink":
         goal += f" ({verdict.goal.subject})"
     result = "met" if verdict.met else f"{verdict.subject / verdict.limit:.2f} of it"

@@ -45,9 +45,14 @@ class Verdict:
     against: str  # title of the peer, or ""
 
     @property
+    def lower_is_better(self) -> bool:
+        """Whether the goal is a ceiling."""
+        return self.workload.lower_is_better or self.goal.figure != "rate"
+
+    @property
     def met(self) -> bool:
         """Whether the medians reach it."""
-        if self.workload.lower_is_better:
+        if self.lower_is_better:
             return self.subject <= self.limit
         return self.subject >= self.limit
 
@@ -104,7 +109,7 @@ class Results:
         titles = {peer.name: peer.title for peer in self.peers}
         for workload in self.workloads:
             for goal in workload.goals:
-                subject = self.spread(workload, goal.subject)
+                subject = self.spread(workload, goal.subject, goal.figure)
                 if subject is None:
                     continue
                 if not goal.against:
@@ -149,6 +154,7 @@ class Results:
                 {
                     "workload": verdict.workload.name,
                     "subject": verdict.goal.subject,
+                    "figure": verdict.goal.figure,
                     "value": verdict.subject,
                     "factor": verdict.goal.factor,
                     "against": verdict.against,
