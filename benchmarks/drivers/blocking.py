@@ -119,12 +119,6 @@ class Driver:
 
     @staticmethod
     def _send_moves(client: Client, count: int) -> None:
-        batch = getattr(client, "batch", None)
-        if batch is not None:
-            with batch():
-                for _ in range(count):
-                    client.send(PACKET)
-            return
         for _ in range(count):
             client.send(PACKET)
 

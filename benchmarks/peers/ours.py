@@ -130,3 +130,5 @@ def _client_identity(target: Target) -> Identity:
 
 
 connect = Connection
+#: One thread that sends all and then reads is what a program with a client does; send() reads when it must wait.
+DRIVER_OPTIONS = {"sends_all": True}
