@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 
 import pytest
 
-from securelink import Client, Identity, SecureLinkError, Server, crypto
+from securelink import Client, Identity, SecureLinkError, Server, Session, crypto
 from securelink.handshake.client import VerifiedServer
 from securelink.handshake.wire import Content, Kind, Mode
 from securelink.limits import MAX_FRAME_BODY
@@ -157,6 +157,11 @@ class Scene:
         if "trust" not in options and self.server.fingerprint is not None:
             options.setdefault("pin", self.server.fingerprint)
         return Client("127.0.0.1", self.port, **options)
+
+    def session(self, client: Client) -> Session:
+        """The server's end of a client's session; it is public a moment after the client is connected."""
+        until(lambda: client.token in self.server.sessions)
+        return self.server.sessions[client.token]
 
     def check_neighbour(self) -> None:
         """The neighbour's session is the same as ever, and answers quickly."""

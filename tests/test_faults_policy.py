@@ -185,7 +185,7 @@ def test_policies_of_encryption(
         with other:
             assert echo(other, {"answer": 42})
             assert other.encrypted is outcome
-            assert stage.server.sessions[other.token].encrypted is outcome
+            assert stage.session(other).encrypted is outcome
             assert (other.server_fingerprint is not None) is outcome
     assert (f"PLAINTEXT session with {where}" in caplog.text) is not outcome
     assert ("anyone on the path can read and change everything" in caplog.text) is not (
