@@ -16,6 +16,7 @@ from .text import escaped
 log = logging.getLogger("securelink")
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
+Bound = TypeVar("Bound")  # a function, or an object with a method run()
 
 RESERVED = "~"  # actions that begin so are ours
 STATE = "~state"

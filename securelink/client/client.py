@@ -9,11 +9,11 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, overload
 
 from ..codec import Packet, encode_packet, encode_value
 from ..collect import CaughtErrors
-from ..dispatch import STATE, Handlers
+from ..dispatch import STATE, Bound, Handlers
 from ..errors import (
     CodecError,
     ConfigError,
@@ -463,7 +463,13 @@ class Client:
             assert packet is not None
             yield packet
 
-    def on(self, action: str, handler: Callable[..., Any] | None = None) -> Any:
+    @overload
+    def on(self, action: str) -> Callable[[Bound], Bound]: ...
+
+    @overload
+    def on(self, action: str, handler: Bound) -> Bound: ...
+
+    def on(self, action: str, handler: Any = None) -> Any:
         """
         Bind a handler to the packets of one name: `f(packet)`. A later one replaces an earlier.
 

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import get_ident
 from types import MappingProxyType
-from typing import Any
+from typing import Any, overload
 
 from ..auth import Authenticate, JoinTokens
 from ..codec import Packet, encode_packet
 from ..collect import CaughtErrors
-from ..dispatch import STATE, Handlers
+from ..dispatch import STATE, Bound, Handlers
 from ..errors import ConfigError, ConnectionClosed, LimitExceeded
 from ..events import EventHook
 from ..handshake.messages import Wanted
@@ -361,7 +361,13 @@ class Server(Lifecycle):
 
     # --- handlers and sending -----------------------------------------------------------------------------------
 
-    def on(self, action: str, handler: Callable[..., Any] | None = None) -> Any:
+    @overload
+    def on(self, action: str) -> Callable[[Bound], Bound]: ...
+
+    @overload
+    def on(self, action: str, handler: Bound) -> Bound: ...
+
+    def on(self, action: str, handler: Any = None) -> Any:
         """
         Bind a handler to the packets of one name: `f(session, packet)`. A later one replaces an earlier.
 
