@@ -6,7 +6,7 @@ import threading
 from operator import attrgetter
 from typing import Any, ClassVar
 
-from ...errors import ConnectFailed, LinkTimeout, SecureLinkError
+from ...errors import ConfigError, ConnectFailed, LinkTimeout, SecureLinkError
 from ...transport.sockets import local_address
 from ..settings import make_client
 from .side import (
@@ -35,6 +35,7 @@ class Client(SockStreamConnection):
         self._asked = False
         self._core = core = make_client(server_ip, port)
         core.on(DIRECT, lambda frame: self._take(self._read_frame(None, frame.data)))
+        core.on(DISCONNECT, lambda _: self._leave())
         core.on_state.add_listener(lambda value: self._take(self._read(value)))
         core.on_disconnect.add_listener(self._lost)
         self.info("Status: Ready")
@@ -88,8 +89,11 @@ class Client(SockStreamConnection):
             return
         self.server_data = value_of(message["data"])
         if "disconnect" in message["commands"]:
-            self._asked = True
-            self.disconnect()
+            self._leave()
+
+    def _leave(self) -> None:
+        self._asked = True
+        self.disconnect()
 
     def direct_send(self, message: Any) -> None:
         """Send one value to the server."""
@@ -106,7 +110,7 @@ class Client(SockStreamConnection):
 def _reason(error: SecureLinkError) -> str:
     if isinstance(error.__cause__, ConnectionRefusedError):
         return " as it is not accepting clients"
-    if isinstance(error, ConnectFailed) and error.__cause__ is None:
+    if isinstance(error, ConfigError | ConnectFailed) and error.__cause__ is None:
         return " as address supplied is not valid"
     return (
         " as it does not exist" if isinstance(error, ConnectFailed | LinkTimeout) else f": {error}"

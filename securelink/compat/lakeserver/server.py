@@ -89,9 +89,10 @@ class Server(SockStreamConnection):
         self.info("Status: Starting Shutdown")
         self._core.pause()
         self._leaving = True
-        self.add_command("disconnect")
+        self._changed.set()
 
     def _finish(self) -> None:
+        self._core.broadcast(DISCONNECT)
         deadline = time.monotonic() + GOODBYE_SECONDS
         while self._core.sessions and time.monotonic() < deadline:
             time.sleep(0.005)

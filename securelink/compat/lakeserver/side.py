@@ -46,6 +46,10 @@ def value_of(data: Any) -> Any:
         return data
 
 
+def _name(hook: Hook) -> str:
+    return getattr(hook, "__name__", type(hook).__name__)
+
+
 class SockStreamConnection:
     """What server and client have in common: a value, commands, hooks, output."""
 
@@ -188,7 +192,7 @@ class SockStreamConnection:
             if hook is not None:
                 hook(self)
         except Exception as error:
-            self.warn(f"Error: Pre send function {hook!r} returned the error {error}")
+            self.warn(f"Error: Pre send function {_name(hook)} returned the error {error}")
 
     def post_recieve_update(self, message: Message) -> Message:
         """Run the post-receive hook; gives the message to use."""
@@ -196,7 +200,7 @@ class SockStreamConnection:
         try:
             return message if hook is None else _checked(hook(self, message))
         except Exception as error:
-            self.warn(f"Error: Post recieve function {hook!r} returned the error '{error}'")
+            self.warn(f"Error: Post recieve function '{_name(hook)}' returned the error '{error}'")
             return message
 
     # Output.
