@@ -326,7 +326,10 @@ class Listener:
 
     def _drop_oldest(self) -> None:
         busiest = max(self._half_open.values(), key=len)
-        link = next(iter(busiest))
+        # One that has its session is through: the leader has only not counted it out yet.
+        link = next((link for link in busiest if link.channel is None), None)
+        if link is None:
+            return
         log.info("too many half-open connections: the oldest of %s is dropped", link.address[0])
         link.lost()
 
