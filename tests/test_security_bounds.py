@@ -16,9 +16,9 @@ from securelink import Client, ConnectionClosed, HandshakeError, Identity, Serve
 from securelink.handshake.wire import Code, Content
 from securelink.limits import MAX_HANDSHAKE_BODY
 from securelink.protocol import ServerVerified
+from securelink.transport.admission import Admission
 from securelink.transport.channel import Bounds
 from securelink.transport.link import MAX_CONTROLS
-from securelink.transport.listener import Admission
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
