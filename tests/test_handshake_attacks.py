@@ -139,11 +139,10 @@ STRUCTURE = 4 + 8 + 1 + 4 + 3 + 32 + 3  # bytes of a ClientHello before the key 
 
 
 def bits(size: int, structure: int) -> list[int]:
-    """Every bit of the structure, one bit of every byte of the key share."""
+    """Every bit of the structure, one bit of every second byte of the key share, and of its last."""
     source = random.Random(size)
-    return list(range(8 * structure)) + [
-        8 * byte + source.randrange(8) for byte in range(structure, size)
-    ]
+    share = [*range(structure, size, 2), size - 1]
+    return [*range(8 * structure), *(8 * byte + source.randrange(8) for byte in share)]
 
 
 def flipping(bit: int) -> Callable[[bytes], bytes]:
