@@ -69,6 +69,7 @@ def test_at_the_cap_the_busiest_address_loses_its_oldest(
     """More half-open connections than allowed cost the oldest of them, not who comes next, and no session."""
     admitting(monkeypatch, max_half_open=3)
     with scene(identity) as stage, ExitStack() as stack:
+        until(stage.alone)  # the neighbour is counted out
         socks = [stack.enter_context(knock(stage.port)) for _ in range(4)]
         assert end_of_stream(socks[0]) == b""
         assert all(is_open(sock) for sock in socks[1:])
