@@ -14,11 +14,13 @@ from ...errors import CodecError, ConnectionClosed, SecureLinkError
 from ...received import Received
 from ...server import Session
 from ...text import escaped
+from ...transport.sockets import shown
 from .onlineUtilities import Utilities
 
 log = logging.getLogger("securelink")
 
 HANDSHAKE = "handShake"
+_MAX_UNKNOWN = 64
 
 
 class Bind:
@@ -28,8 +30,8 @@ class Bind:
         self.name = name
         self.args = args
 
-    def run(self, data: Any = None, packet: Any = None, socket: Any = None) -> Any:
-        """Called with the packet's data, the full packet and the Connection, or as many of them as it takes."""
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """Called with the packet's data, the full packet and the Connection, or as many of these as it takes."""
         raise NotImplementedError
 
 
@@ -65,7 +67,8 @@ class Connection:
         socket: Any,
     ) -> None:
         self._core = onlineUtilities
-        self._session = socket  # securelink's Session or Client
+        # securelink's Session or Client; a program's own handshake stores a Connection once more.
+        self._session: Any = socket._session if isinstance(socket, Connection) else socket
         self.socket = self
         self.uuid = uuid
         self.ip, self.port = address[:2]
@@ -127,6 +130,9 @@ class Connection:
             "uuid": self.uuid, "ip": self.ip, "port": self.port, "socket": self, "connected": self.firstConnected,
         }  # fmt: skip
 
+    def __repr__(self) -> str:
+        return f"<Connection {shown(self.ip, self.port)}>"
+
 
 class ComCore(Utilities):
     """
@@ -142,6 +148,7 @@ class ComCore(Utilities):
         self.host, self.port, self.bufferSize = host, port, bufferSize
         self.clients: dict[str, Connection] = {}
         self.actions: dict[str, Any] = {}
+        self._unknown = {HANDSHAKE, "PING", "BROADCAST", "disconnect"}  # actions not to warn of
         self._clients_lock = threading.Lock()
 
     def bindAction(self, name: str, bind: Any) -> None:
@@ -157,7 +164,8 @@ class ComCore(Utilities):
         bind = self.actions.get(packet["action"])
         if bind is not None:
             run_bind(bind, packet.get("data"), packet, client)
-        elif packet["action"] != HANDSHAKE:
+        elif packet["action"] not in self._unknown and len(self._unknown) < _MAX_UNKNOWN:
+            self._unknown.add(packet["action"])
             log.warning("Action not found: %s", escaped(packet["action"]))
 
     def storeConnection(

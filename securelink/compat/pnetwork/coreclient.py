@@ -123,5 +123,5 @@ class Client(ComCore):
             return
         self.processPacket(packet, server, (self.host, self.port))
 
-    def _token_for(self, packet: dict[str, Any]) -> str | None:
+    def _token_for(self, packet: dict[str, Any]) -> Any:
         return packet.get("token") or self.token

@@ -8,6 +8,7 @@ import uuid
 from typing import Any
 
 from ... import crypto, server
+from ...limits import MAX_FRAME_BODY, MAX_WORKERS
 from ...received import Received
 from ..settings import make_server
 from .core import HANDSHAKE, Bind, ComCore, Connection, full_packet
@@ -33,7 +34,9 @@ class Server(ComCore):
         """Serve, in a thread or here. Raises `ConnectFailed`, an `OSError`, when the port is in use."""
         if self.connected:
             return
-        self._server = make_server(self.host, self.port)
+        self._server = make_server(
+            self.host, self.port, workers=MAX_WORKERS, max_packet=MAX_FRAME_BODY
+        )
         self._server.on_message(self._received)
         self._server.on_disconnect(lambda session: self._forget(session.data.get("connection")))
         ended = threading.Event()

@@ -27,17 +27,17 @@ class Utilities:
     _key_name = "server"
 
     def __init__(self) -> None:
-        self.token: str | None = None
+        self.token: Any = None
         self._identity: Identity | None = None
 
-    def _token_for(self, packet: dict[str, Any]) -> str | None:
+    def _token_for(self, packet: dict[str, Any]) -> Any:
         return self.token
 
     def setToken(self, token: object) -> None:
         """Let packets made from now on carry this token."""
         self.token = str(token)
 
-    def getToken(self) -> str | None:
+    def getToken(self) -> Any:
         """The own token."""
         return self.token
 

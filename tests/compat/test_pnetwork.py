@@ -1,0 +1,316 @@
+"""pnetwork: packets, actions, handshakes, connections and the console of its document."""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import WAIT, until
+from running import keys_for
+
+from securelink import Identity
+from securelink.compat.pnetwork import coreclient, coreserver, coretools
+from securelink.compat.pnetwork.core import Bind, Connection
+
+pytestmark = pytest.mark.usefixtures("tidy", "keys")
+
+
+@pytest.fixture
+def keys(tidy: None, tmp_path: Path, key_pool: list[Identity]) -> None:
+    """Keys of server and client are there: making them takes long."""
+    keys_for(tmp_path, key_pool[0])
+    key_pool[1].save(tmp_path / "keys", "client")
+
+
+class Note(Bind):
+    """Keeps what it was run with."""
+
+    def __init__(self, name: str, *args: Any) -> None:
+        super().__init__(name, *args)
+        self.seen: list[tuple[Any, Any, Any]] = []
+
+    def run(self, data: Any = None, packet: Any = None, socket: Any = None) -> None:
+        self.seen.append((data, packet, socket))
+
+
+@contextmanager
+def serving() -> Iterator[coreserver.Server]:
+    """A server on a port of its own."""
+    server = coreserver.Server(port=0)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def connected(server: coreserver.Server, name: str | None = None) -> Iterator[coreclient.Client]:
+    """A client of it that has shaken hands."""
+    client = coreclient.Client(port=port_of(server))
+    client.username = name
+    client.connect()
+    try:
+        yield client
+    finally:
+        client.stop()
+
+
+def port_of(server: coreserver.Server) -> int:
+    """Where it listens."""
+    assert server._server is not None
+    return server._server.address[1]
+
+
+def at_server(server: coreserver.Server, client: coreclient.Client) -> Connection:
+    """The server's Connection of a client."""
+    connection = server.GetConnection(client.token)
+    assert connection is not None
+    return connection
+
+
+# --- handshake and actions ---------------------------------------------------------------------------
+
+
+def test_the_handshake_registers_both_sides() -> None:
+    """The client gets a uuid4 token, each side has a Connection to the other in `clients`, by the other's token."""
+    with serving() as server, connected(server, "ann") as client:
+        assert server.connected
+        assert client.connected
+        assert re.fullmatch(
+            r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", str(client.token)
+        )
+        assert list(server.clients) == [client.token]
+        assert list(client.clients) == [server.token]
+        here = at_server(server, client)
+        assert (here.uuid, here.ip, here.username) == (client.token, "127.0.0.1", "ann")
+        assert here.firstConnected <= time.time()
+        assert server.GetAllConnections() == {client.token: here}
+        assert server.GetRandomConnection() is here
+        assert server.GetLatestConnection() == client.token
+        assert server.GetConnection("nobody") is None
+        details = here.GetRepersentation()
+        assert list(details) == ["uuid", "ip", "port", "socket", "connected"]
+        assert details["port"] == here.port
+        assert client.token not in repr(here)
+    until(lambda: not server.clients)
+    assert not client.clients
+    assert server.GetRandomConnection() is False
+    with pytest.raises(IndexError):
+        server.GetLatestConnection()
+
+
+def test_packets_both_ways() -> None:
+    """Actions get the data, the full packet and the Connection, which answers."""
+    with serving() as server, connected(server) as client:
+        question, answer = Note("QUESTION", "more", 2), Note("ANSWER")
+        assert (question.name, question.args) == ("QUESTION", ("more", 2))
+        server.bindAction("QUESTION", question)
+        client.bindAction("ANSWER", answer)
+        assert server.GetActions() == {"QUESTION": question}
+        assert client.SendPacket(str(server.token), client.createPacket("QUESTION", {"n": 1}))
+        until(lambda: question.seen)
+        ((data, packet, connection),) = question.seen
+        assert data == packet["data"] == {"n": 1}
+        assert list(packet) == ["action", "data", "packet-created", "token"]
+        assert packet["token"] == client.token
+        assert connection is at_server(server, client)
+        for send in (connection.sendPacket, connection.socket.send, connection.sendall):
+            assert send(server.createPacket("ANSWER", 42, asbytes=False))
+        assert server.SendPacket(str(client.token), server.createPacket("ANSWER", 43))
+        server.SendPacketForAll(server.createPacket("ANSWER", 44))
+        until(lambda: len(answer.seen) == 5)
+        assert [entry[0] for entry in answer.seen] == [42, 42, 42, 43, 44]
+        assert {entry[1]["token"] for entry in answer.seen} == {server.token}
+        assert server.SendPacket("nobody", server.createPacket("ANSWER")) is False
+
+
+def test_run_takes_as_many_arguments_as_it_has() -> None:
+    """`run(self, data="yeet")` is in the document, `run(self, data, packet, socket)` in the code: all work."""
+    seen: list[Any] = []
+
+    class Nothing(Bind):
+        def run(self) -> None:
+            seen.append("none")
+
+    class One(Bind):
+        def run(self, data: Any = "yeet") -> None:
+            seen.append(data)
+
+    class All(Bind):
+        def run(self, *args: Any) -> None:
+            seen.append(len(args))
+
+    with serving() as server, connected(server) as client:
+        for name, bind in {"0": Nothing("0"), "1": One("1"), "*": All("*")}.items():
+            server.bindAction(name, bind)
+            client.SendPacketForAll(client.createPacket(name, "data"))
+        until(lambda: len(seen) == 3)
+        assert seen == ["none", "data", 3]
+    with pytest.raises(NotImplementedError):
+        Bind("x").run()
+
+
+def test_a_handshake_of_ones_own() -> None:
+    """A client program that stores token and server itself, as the old ones had to, changes nothing."""
+    with serving() as server:
+        client = coreclient.Client(port=port_of(server))
+
+        class HandShake(Bind):
+            def run(self, data: Any, packet: Any, socket: Any) -> None:
+                client.setToken(data["uuid"])
+                client.storeConnection(data["remoteToken"], ("127.0.0.1", 1), "server", socket)
+
+        ping = Note("X")
+        server.bindAction("X", ping)
+        client.bindAction("handShake", HandShake("h"))
+        client.start()
+        client.start()  # harmless
+        until(lambda: client.clients)
+        client.SendPacketForAll(client.createPacket("X"))
+        until(lambda: ping.seen)
+        client.stop()
+
+
+def test_suspended_isalive_and_disconnect() -> None:
+    """A suspended connection gets nothing; `isAlive` is a real answer; a disconnected one is told why."""
+    with serving() as server, connected(server) as client:
+        note, reason = Note("X"), Note("disconnect")
+        client.bindAction("X", note)
+        client.bindAction("disconnect", reason)
+        here = at_server(server, client)
+        here.startListen()
+        here.startlisten()
+        here.suspended = True
+        assert here.sendPacket(server.createPacket("X", 1)) is False
+        here.suspended = False
+        assert here.sendPacket(server.createPacket("X", 2)) is True
+        assert here.isAlive() is True
+        until(lambda: note.seen)
+        assert [entry[0] for entry in note.seen] == [2]
+        assert server.DisconnectConnection(str(client.token)) is True
+        until(lambda: reason.seen and not client.connected and not server.clients)
+        assert reason.seen[0][0] == {"reason": "disconnected"}
+        assert here.sendPacket(server.createPacket("X")) is False
+        assert here.isAlive() is False
+        assert server.DisconnectConnection(str(client.token)) is False
+
+
+def test_a_client_may_disconnect_in_an_action() -> None:
+    """The connection object works inside `run`, also for ending itself."""
+
+    class Leave(Bind):
+        def run(self, data: Any, packet: Any, socket: Connection) -> None:
+            socket.disconnect()
+
+    with serving() as server, connected(server) as client:
+        client.bindAction("LEAVE", Leave("LEAVE"))
+        server.SendPacketForAll(server.createPacket("LEAVE"))
+        until(lambda: not server.clients and not client.connected)
+
+
+def test_starting_in_the_callers_thread() -> None:
+    """`start(useThreading=False)` returns when it is over."""
+    server = coreserver.Server(port=0)
+    thread = threading.Thread(target=server.start, kwargs={"useThreading": False})
+    thread.start()
+    until(lambda: server.connected)
+    client = coreclient.Client(port=port_of(server))
+    listening = threading.Thread(target=client.start, args=(False,))
+    listening.start()
+    until(lambda: server.clients)
+    server.stop()
+    thread.join(WAIT)
+    listening.join(WAIT)
+    assert not thread.is_alive()
+    assert not listening.is_alive()
+    assert not server.connected
+
+
+def test_thread_overview_and_network_errors() -> None:
+    """Names and number of threads; an error by its name, True for a reset."""
+    core = coreserver.Server()
+    info = core.GetThreadInfo()
+    assert info["count"] == len(info["names"])
+    assert "MainThread" in info["names"]
+    assert core.checkNetworkError(ConnectionResetError(104, "reset")) is True
+    assert core.checkNetworkError(OSError(111, "refused")) is False
+
+
+# --- the console ---------------------------------------------------------------------------------------
+
+
+def entered(
+    core: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *lines: str
+) -> str:
+    """What the console prints for some input."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+    coretools.CLI(core, "test", "linux").processCommand()
+    return capsys.readouterr().out
+
+
+def test_the_commands_of_the_console(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each command does what its help says."""
+    with serving() as server, connected(server, "a\x1b[2Jb") as client, connected(server) as second:
+        notes = Note("PING"), Note("BROADCAST"), Note("TRIGGERED")
+        client.bindAction("PING", notes[0])
+        client.bindAction("BROADCAST", notes[1])
+        server.bindAction("TRIGGERED", notes[2])
+        out = entered(
+            server, monkeypatch, capsys, "help", "list", "pingall", f"ping {second.token}", "coninfo",
+            f"{client.token}", "coninfo", "e", "broadcast hello", "actions", "trigger TRIGGERED", "threads", "token",
+            "mode", "ping nobody", "", "nonsense", "start", f"disconnect {second.token}",
+        )  # fmt: skip
+        assert "###### CoreTools CLI | test ######\nMode: linux\n" in out
+        commands = (
+            "pingall", "ping", "broadcast", "list", "coninfo", "disconnect", "dropall", "actions", "trigger", "threads",
+            "token", "start", "stop", "clear", "mode", "help",
+        )  # fmt: skip
+        for command in commands:
+            assert re.search(rf"\b{command}\b", out)
+        assert f"{client.token} is alive" in out
+        assert f"{second.token} is alive" in out
+        assert "Give connection uuid e for exit: uuid: " in out
+        assert r"a\x1b[2Jb" in out
+        assert "\x1b" not in out
+        assert "RegisterNewConnections" in out
+        assert str(server.token) in out
+        assert "unknown command" in out
+        assert "check your typing: LookupError" in out
+        until(lambda: all(note.seen for note in notes))
+        assert notes[1].seen[0][0] == "hello"
+        until(lambda: list(server.clients) == [client.token])
+        assert server.connected
+        entered(server, monkeypatch, capsys, "dropall")
+        until(lambda: not server.clients and not client.connected)
+
+
+def test_stop_ends_server_and_console(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`stop` printed an error and went on: it ends both, and what is typed after it is not read."""
+    with serving() as server, connected(server) as client:
+        out = entered(server, monkeypatch, capsys, "stop", "token")
+        assert out.count("Choose a command") == 1
+        assert not server.connected
+        until(lambda: not client.connected)
+
+
+def test_the_console_in_a_thread_and_of_a_client(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`startThreaded` returns at once; a client has the same commands."""
+    with serving() as server, connected(server) as client:
+        monkeypatch.setattr("sys.stdin", io.StringIO("list\nstop\n"))
+        coretools.CLI(client, "thread").startThreaded()
+        until(lambda: not client.connected)
+        assert str(server.token) in capsys.readouterr().out

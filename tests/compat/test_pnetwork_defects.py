@@ -1,0 +1,193 @@
+"""What was broken in pnetwork, and is not here."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import SOON, WAIT, until
+from test_pnetwork import Note, connected, keys, port_of, serving
+
+from securelink import Client as NativeClient
+from securelink import ConnectFailed, Identity, NotTrusted
+from securelink.compat.pnetwork import coreclient, coreserver
+from securelink.compat.pnetwork.core import Bind
+
+__all__ = ["keys"]
+pytestmark = pytest.mark.usefixtures("tidy", "keys")
+
+
+def test_many_packets_at_once_arrive_one_by_one() -> None:
+    """Two packets in one read could not be decoded, a second packet was never read: all arrive, of any size."""
+    with serving() as server, connected(server) as client:
+        note, back = Note("X"), Note("Y")
+        server.bindAction("X", note)
+        client.bindAction("Y", back)
+        texts = ["a" * size for size in (1, 900, 1024, 2048, 100_000, 3_000_000)] + ["b"] * 300
+        began = time.monotonic()
+        for text in texts:
+            client.SendPacketForAll(client.createPacket("X", text))
+        until(lambda: len(note.seen) == len(texts))
+        assert [entry[0] for entry in note.seen] == texts
+        for _ in range(50):
+            server.SendPacketForAll(server.createPacket("Y"))
+        until(lambda: len(back.seen) == 50)
+        assert time.monotonic() - began < 2 * WAIT  # a client slept five seconds before each read
+
+
+@pytest.mark.parametrize("token", ["other", "made up", None])
+def test_a_wrong_token_is_refused(token: str | None) -> None:
+    """It was never checked: a packet with another client's token, or none, is not handled, and ends the connection."""
+    with serving() as server, connected(server) as client, connected(server) as other:
+        note = Note("X")
+        server.bindAction("X", note)
+        wrong = str(other.token) if token == "other" else token
+        (to_server,) = client.clients.values()
+        headers = {"token": wrong, "packet-created": 0.0}
+        to_server._session.send("X", "forged", headers=headers)
+        until(lambda: not client.connected)
+        other.SendPacketForAll(other.createPacket("X", "true"))
+        until(lambda: note.seen)
+        assert [entry[0] for entry in note.seen] == ["true"]
+        assert list(server.clients) == [other.token]
+
+
+def test_nothing_is_handled_before_the_handshake() -> None:
+    """A session that has not shaken hands has no token, so none of its packets is handled."""
+    with serving() as server:
+        note = Note("X")
+        server.bindAction("X", note)
+        with NativeClient("127.0.0.1", port_of(server), trust="first-use") as stranger:
+            stranger.send("X", "early", headers={"token": str(server.token)})
+            until(lambda: not stranger.connected)
+        assert note.seen == []
+        assert server.clients == {}
+
+
+def test_tokens_reach_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
+    """A client's token is in no packet to another client, in no log line, and is not the session's public name."""
+    caplog.set_level(logging.DEBUG)
+    with serving() as server, connected(server) as first, connected(server) as second:
+        heard: list[str] = []
+        second._client.on_message(lambda p: heard.append(repr((p.data, p.headers))))  # type: ignore[union-attr]
+
+        class PassOn(Bind):
+            def run(self, data: Any, packet: Any, socket: Any) -> None:
+                server.SendPacketForAll(packet)
+
+        server.bindAction("X", PassOn("X"))
+        first.SendPacketForAll(first.createPacket("X", "hello"))
+        until(lambda: heard)
+        assert first.token
+        assert first.token not in "".join(heard)
+        assert str(server.token) in heard[0]
+        assert server._server is not None
+        assert first.token not in server._server.sessions
+        for token in (first.token, second.token, server.token):
+            assert str(token) not in caplog.text
+
+
+def test_raising_actions_and_strange_packets_stop_nothing() -> None:
+    """A missing key, an unknown action or a raising action ended the thread: the next packet is handled."""
+
+    class Fail(Bind):
+        def run(self, data: Any, packet: Any, socket: Any) -> None:
+            raise ZeroDivisionError
+
+    with serving() as server, connected(server) as client:
+        note = Note("X")
+        server.bindAction("FAIL", Fail("FAIL"))
+        server.bindAction("X", note)
+        (to_server,) = client.clients.values()
+        for action in ("FAIL", "unknown", "PING", "FAIL"):
+            client.SendPacketForAll(client.createPacket(action))
+        to_server.sendPacket({"action": "X"})
+        until(lambda: note.seen)
+        assert note.seen[0][0] is None
+        assert len(server.clients) == 1
+
+
+def test_retries_are_bounded() -> None:
+    """97,000 attempts a second: now a few, at growing pauses, and `start` returns after the first."""
+    with serving() as server:
+        port = port_of(server)
+    client = coreclient.Client(port=port)
+    cpu, began = time.process_time(), time.monotonic()
+    client.start()
+    assert time.monotonic() - began < SOON
+    attempts: list[float] = []
+    assert client._client is not None
+    connect = client._client.connect
+
+    def counted() -> Any:
+        attempts.append(time.monotonic())
+        return connect()
+
+    client._client.connect = counted  # type: ignore[method-assign, assignment]
+    time.sleep(0.8)
+    assert time.process_time() - cpu < 0.4
+    assert 1 <= len(attempts) <= 8
+    client.stop()
+
+
+def test_waiting_for_a_server_can_be_stopped() -> None:
+    """A client that finds nobody ends when it is told to; `connect()` returns, too."""
+    with serving() as server:
+        port = port_of(server)
+    client = coreclient.Client(port=port)
+    waiting = threading.Thread(target=client.connect)
+    waiting.start()
+    time.sleep(0.1)
+    assert waiting.is_alive()
+    client.stop()
+    waiting.join(WAIT)
+    assert not waiting.is_alive()
+
+
+def test_a_server_with_another_key_is_an_error(tmp_path: Path, other_identity: Identity) -> None:
+    """Who answers with another key than last time is not trusted: `start` raises, and does not try again."""
+    server = coreserver.Server(port=0)
+    server.start()
+    port = port_of(server)
+    with connected(server):
+        pass
+    server.stop()
+    for name in ("server_private.pem", "server_public.pem"):
+        (tmp_path / "keys" / name).unlink()
+    other_identity.save(tmp_path / "keys", "server")
+    second = coreserver.Server(port=port)
+    second.start()
+    client = coreclient.Client(port=port)
+    with pytest.raises(NotTrusted, match="HAS CHANGED"):
+        client.start()
+    second.stop()
+
+
+def test_a_restart_on_the_same_port() -> None:
+    """An immediate second start failed; a second server at once is an `OSError` that says so."""
+    server = coreserver.Server(port=0)
+    server.start()
+    server.start()  # harmless
+    port = port_of(server)
+    for _ in range(2):
+        with connected(server):
+            with pytest.raises(ConnectFailed) as caught:
+                coreserver.Server(port=port).start()
+            assert isinstance(caught.value, OSError)
+        server.stop()
+        server.stop()
+        server.port = port
+        server.start()
+    server.stop()
+
+
+def test_threads_and_sockets_are_given_back() -> None:
+    """Servers and clients could not be ended: nothing of them is left."""
+    before = threading.active_count()
+    with serving() as server, connected(server), connected(server):
+        assert threading.active_count() > before
+    until(lambda: threading.active_count() <= before)
