@@ -31,6 +31,8 @@ from ..keys import Identity, fingerprint_digest, load_or_create
 from ..limits import (
     CLOSE_SECONDS,
     CONNECT_SECONDS,
+    MAX_CREDENTIALS,
+    MAX_CREDENTIALS_DEPTH,
     MAX_FRAME_BODY,
     MAX_NAME,
     REQUEST_SECONDS,
@@ -264,7 +266,11 @@ class Client:
         try:
             return encode_value(credentials)
         except CodecError as error:
-            raise ConfigError(f"these credentials cannot be sent: {error.message}") from None
+            raise ConfigError(
+                f"these credentials cannot be sent: {error.message}",
+                hint="None, bool, int, float, str, bytes, lists and dicts of these: "
+                f"{MAX_CREDENTIALS:,} bytes, nested up to {MAX_CREDENTIALS_DEPTH} levels",
+            ) from None
 
     def _begin(self, link: ClientLink, engine: ClientEngine, early: list[Item]) -> None:
         channel = ClientChannel(
