@@ -96,7 +96,7 @@ class Gate:
         except Refused as refusal:
             log.info("refused %s: %s", link.address[0], escaped(refusal.text or refusal.message))
             raise
-        except Exception:
+        except BaseException:  # also SystemExit, which would only end this thread
             log.exception("authenticate raised an error; %s is refused", link.address[0])
             raise Refused("the server could not check the credentials") from None
         if user is None or user is False:
