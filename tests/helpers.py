@@ -257,12 +257,14 @@ class Hostile:
         """Send what the engine wants sent."""
         self.sock.sendall(self.engine.data_to_send())
 
-    def seal(self, content: Content, body: bytes = b"") -> bytes:
+    def seal(self, content: int, body: bytes = b"") -> bytes:
         """The frame of a record; the session is open."""
         assert self.engine.sender is not None
+        if content in (Content.DATA, Content.DATA_ACK):
+            self.engine.numbering.outgoing.keep(body)
         return self.engine.sender.records.seal(bytes((content,)) + body)
 
-    def send(self, content: Content, body: bytes = b"") -> None:
+    def send(self, content: int, body: bytes = b"") -> None:
         """Send one record of any content."""
         self.sock.sendall(self.seal(content, body))
 
