@@ -442,6 +442,8 @@ class ClientChannel(Channel):
         if not self._ended:
             link._finish_channel(Code.NORMAL, "", clean=False)
             link.loop.call(link.give_up)
+        elif link.said_all:
+            link.loop.call(link.give_up)  # nothing comes after the server's CLOSE
         self.run()  # on_disconnect, unless another thread is at it
         return self._unconfirmed(link)
 

@@ -106,6 +106,11 @@ class Link:
         return self._close
 
     @property
+    def said_all(self) -> bool:
+        """Whether our CLOSE is out, and our side is shut."""
+        return self._shut
+
+    @property
     def tail_size(self) -> int:
         """Bytes sealed and not yet taken by the kernel."""
         return len(self._tail)
