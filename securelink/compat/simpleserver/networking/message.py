@@ -1,0 +1,87 @@
+"""
+A message with headers and a body, as text.
+
+    $name:value|name|%body
+
+As the old wire had it, unless a name or value holds one of its signs: these are written with a backslash, which the old
+code had forgotten. The body begins after the first `%` and is not changed.
+"""
+
+from __future__ import annotations
+
+import re
+
+_ESCAPES = {"\\": "\\\\", "$": "\\d", ":": "\\c", "|": "\\p", "%": "\\s"}
+_ORIGINALS = {escape: character for character, escape in _ESCAPES.items()}
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"[\\$:|%]", lambda found: _ESCAPES[found[0]], text)
+
+
+def _original(text: str) -> str:
+    return re.sub(r"\\.", lambda found: _ORIGINALS.get(found[0], found[0]), text, flags=re.DOTALL)
+
+
+class Header:
+    """A name and, perhaps, a value; None for a header without one."""
+
+    def __init__(self, name: str, value: str | None = "") -> None:
+        self.name = name
+        self.value = value
+
+    def __str__(self) -> str:
+        return self.name if self.value is None else f"{self.name}:{self.value}"
+
+
+class NetworkMessage:
+    """
+    A message.
+
+    Attributes:
+        headers: In the order in which they were added.
+        body: Text; "" for none.
+    """
+
+    def __init__(self) -> None:
+        self.headers: list[Header] = []
+        self.body = ""
+
+    def add_header(self, header_name: str, value: str | None = None) -> None:
+        """Add a header, with or without a value."""
+        self.headers.append(Header(header_name, value))
+
+    def has_header(self, header_name: str) -> bool:
+        """Whether there is a header of that name."""
+        return self.get_header(header_name) is not None
+
+    def get_header(self, header_name: str) -> Header | None:
+        """The first header of that name, or None."""
+        return next((header for header in self.headers if header.name == header_name), None)
+
+    def set_body(self, body: object) -> None:
+        """Set the body; what is no text becomes text."""
+        self.body = body.decode(errors="replace") if isinstance(body, bytes) else str(body)
+
+    def encode(self) -> bytes:
+        """The message as bytes, for `decode`."""
+        parts = [_escaped(str(header.name)) for header in self.headers]
+        for index, header in enumerate(self.headers):
+            if header.value is not None:
+                parts[index] += ":" + _escaped(str(header.value))
+        return f"${''.join(part + '|' for part in parts)}%{self.body}".encode()
+
+    @staticmethod
+    def decode(data: bytes) -> NetworkMessage:
+        """The message that was encoded so; other bytes become a message without headers. Never raises."""
+        message = NetworkMessage()
+        text = bytes(data).decode(errors="replace")
+        headers, end, body = text.removeprefix("$").partition("%")
+        if not text.startswith("$") or not end or (headers and not headers.endswith("|")):
+            message.body = text
+            return message
+        for header in headers.split("|")[:-1]:
+            name, colon, value = header.partition(":")
+            message.add_header(_original(name), _original(value) if colon else None)
+        message.body = body
+        return message

@@ -1,0 +1,165 @@
+"""The server: events, sending, three ways to run it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+from ...events import EventHook
+from ...limits import MAX_FRAME_BODY
+from ...received import Received
+from ...server import Session
+from ...status import show_status
+from ..settings import make_server
+from .connection import ClientConnection, Result, received
+from .logger import Logger, LoggingLevel
+from .networking import NetworkMessage
+
+
+class ServerCallback(EventHook):
+    """An event: `add_listener`, `remove_listener`, `listeners`, `invoke`."""
+
+    __slots__ = ()
+
+    def invoke(self, *args: Any) -> None:
+        """Call every listener."""
+        self.fire(*args)
+
+
+class SimpleServer:
+    """
+    A server.
+
+    Args:
+        host: Address to listen on.
+        port: Its port.
+        verbose_logging: Show what happens, not only warnings and errors.
+        use_timestamps: Begin the shown lines with the time of day.
+        tick_rate: How often a second `on_update` is called.
+        manual_update: `start` returns at once, and everything happens in `update`.
+
+    Attributes:
+        on_connection: Called with a client that has come.
+        on_message: Called with a client and its message.
+        on_disconnect: Called with a client that has gone, after its last message.
+        on_update: Called in every update cycle.
+    """
+
+    def __init__(
+        self, host: str, port: int, verbose_logging: bool = False, use_timestamps: bool = True,
+        tick_rate: float = 120, manual_update: bool = False,
+    ) -> None:  # fmt: skip
+        show_status(info=False)  # this module writes its own lines
+        self.host = host
+        self.port = port
+        self.manual_update = manual_update
+        self.logger = Logger(verbose_logging, use_timestamps)
+        self._clients: dict[Session, ClientConnection] = {}
+        names = ("on_connection", "on_message", "on_disconnect", "on_update")
+        events = [ServerCallback(name, self._caught) for name in names]
+        self.on_connection, self.on_message, self.on_disconnect, self.on_update = events
+        # "localhost" is IPv4 first, as it was. One handler at a time, as in the old loop.
+        self._core = core = make_server(
+            "127.0.0.1" if host == "localhost" else host, port, overlap=False, tick_rate=tick_rate,
+            max_packet=MAX_FRAME_BODY,
+        )  # fmt: skip
+        core.on_connect.add_listener(self._connected)
+        core.on_message.add_listener(self._received)
+        core.on_disconnect.add_listener(self._disconnected)
+
+    def start(self) -> None:
+        """Run until `stop` or Ctrl-C; with `manual_update` only prepare, and return."""
+        if self.manual_update:
+            self._core.update()
+        else:
+            self._core.start()
+        self._started()
+        if not self.manual_update:
+            self._core.serve_forever()
+
+    def start_async(self) -> threading.Thread:
+        """Run in the background; gives the thread that lasts as long as the server."""
+        self._core.start()
+        self._started()
+        thread = threading.Thread(target=self._core.serve_forever, name="simpleserver")
+        thread.start()
+        return thread
+
+    def _started(self) -> None:
+        self.logger.log(f"{self.host}:{self.port} is listening...")
+        self._core.on_tick.add_listener(self.on_update.fire)
+
+    def update(self) -> None:
+        """One cycle, in this thread: with `manual_update`."""
+        if not self._core.running:
+            self.start()
+        self._core.update()
+
+    def stop(self) -> None:
+        """Disconnect all clients and stop. From a listener: returns at once."""
+        self._core.stop()
+
+    @property
+    def stop_flag(self) -> bool:
+        """Whether it does not run."""
+        return not self._core.running
+
+    def set_tick_rate(self, tick_rate: float) -> None:
+        """Change the tick rate, also while the server runs."""
+        self._core.tick_rate = tick_rate
+
+    @property
+    def update_frequency(self) -> float:
+        """Seconds between two ticks."""
+        return 1 / (self._core.tick_rate or 1)
+
+    @property
+    def clients(self) -> list[ClientConnection]:
+        """The clients that are connected."""
+        return list(self._clients.values())
+
+    def get_clients(self) -> list[ClientConnection]:
+        """The clients that are connected."""
+        return self.clients
+
+    def message_clients(
+        self, clients: Iterable[ClientConnection], message: NetworkMessage | bytes | str
+    ) -> Result:
+        """Send to some clients; whether it went to all, and what to say of those to whom it did not."""
+        with self._core.batch():
+            failures = [
+                text for client in clients for sent, text in [client.send(message)] if not sent
+            ]
+        return (False, "; ".join(failures)) if failures else (True, "Message sent")
+
+    messsage_clients = message_clients
+
+    def broadcast(
+        self, message: NetworkMessage | bytes | str, exclusions: Iterable[ClientConnection] = ()
+    ) -> Result:
+        """Send to all clients except some."""
+        left_out = list(exclusions)
+        return self.message_clients([c for c in self.clients if c not in left_out], message)
+
+    def _connected(self, session: Session) -> None:
+        client = self._clients[session] = ClientConnection(session)
+        self.logger.log(f"New connection from {client}")
+        self.on_connection.fire(client)
+
+    def _received(self, session: Session, packet: Received) -> None:
+        message = received(packet)
+        if message is None:
+            self.logger.log(f"{session.address} sent what is no message", LoggingLevel.WARNING)
+            return
+        client = self._clients[session]
+        self.logger.log(f"Message from {client}: {message.body}")
+        self.on_message.fire(client, message)
+
+    def _disconnected(self, session: Session) -> None:
+        client = self._clients.pop(session)
+        self.logger.log(f"Client {client} disconnected")
+        self.on_disconnect.fire(client)
+
+    def _caught(self, event: str, error: Exception) -> None:
+        self.logger.log(f"a listener of {event} raised {error!r}", LoggingLevel.ERROR)
