@@ -353,7 +353,9 @@ def test_messages(folder: Path) -> None:
 
 def test_the_complete_example(folder: Path, port: str) -> None:
     """It could not work on any platform; now the server answers the handshake, and the client sees that."""
-    with program(SERVER_PROGRAM, folder, {"8080": port}) as server:
-        with program(patient(CLIENT_PROGRAM, "message"), folder, {"8080": port}) as client:
-            client.prints(r"\AServer handshake received\n\Z")
-            server.prints(rf"\AMessage received from {ADDRESS}: Hello server!\n\Z")
+    with (
+        program(SERVER_PROGRAM, folder, {"8080": port}) as server,
+        program(patient(CLIENT_PROGRAM, "message"), folder, {"8080": port}) as client,
+    ):
+        client.prints(r"\AServer handshake received\n\Z")
+        server.prints(rf"\AMessage received from {ADDRESS}: Hello server!\n\Z")
