@@ -45,6 +45,11 @@ class Outgoing:
             self.unacked -= len(self._kept.popleft())
             self._released += 1
 
+    @property
+    def releasable(self) -> bool:
+        """Whether the peer has acknowledged something that is still kept."""
+        return self._released < self.acknowledged
+
     def acknowledge(self, count: int) -> None:
         """
         Take an acknowledgement. Only the receiving half calls this.

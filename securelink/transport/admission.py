@@ -22,7 +22,7 @@ class Host(Protocol):
         """In the pool: decide, and give the new session, not yet public. Raises `HandshakeError` to refuse."""
 
     def opened(self, channel: Channel) -> None:
-        """By the leader: WELCOME is on its way; make the session public."""
+        """By the leader: make the session public; then its WELCOME is sent."""
 
     def ended(self, channel: Channel) -> None:
         """By the leader: the session is over."""

@@ -212,6 +212,9 @@ class ClientLink(Link):
         if self.reads != self.reads_seen:
             self.reads_seen, self.seen_at = self.reads, now
         self._watch_key(now)
+        self._release()
+        if channel._next_second():
+            self.update_interest()
         if self.deadline is not None and now > self.deadline:
             self.give_up()
         elif now - self.seen_at > self.heartbeat * SILENCE_FACTOR and not channel._full:

@@ -482,6 +482,12 @@ class Link:
         self._finish_channel(Code.NORMAL, "", clean=False)
         self._gone()
 
+    def _release(self) -> None:
+        """By a sweep: what the peer has acknowledged goes, though nothing is sent that would take it along."""
+        channel = self.channel
+        if channel is not None and channel._numbering.outgoing.releasable:
+            self.flush()
+
     def _watch_key(self, now: float) -> None:
         """By a sweep: a key that is an hour old is replaced before the next record (RFC 9846 5.5)."""
         sender = self.engine.sender

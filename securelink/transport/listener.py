@@ -115,7 +115,6 @@ class ServerLink(Link):
         self._raw.append(engine.data_to_send())
         self.channel = channel
         channel._link = self
-        self.flush()
         self.loop.call(self._opened)
 
     def _turn_away(self, error: SecureLinkError) -> None:
@@ -135,6 +134,7 @@ class ServerLink(Link):
             self.deadline = None
         self.seen_at = self.loop.now
         self._listener.host.opened(self.channel)
+        self.flush()  # WELCOME: its client finds a session that is public already
         self._read_on()
 
     def _read_on(self) -> None:
@@ -159,6 +159,7 @@ class ServerLink(Link):
             self.reads_seen = self.reads
             self.seen_at = now
         self._watch_key(now)
+        self._release()
         if self.channel is not None and self.channel._next_second():
             self.update_interest()
         if self.deadline is not None:
