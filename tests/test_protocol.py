@@ -244,6 +244,7 @@ def test_after_our_close_the_peer_may_finish(identity: Identity) -> None:
     closing = pair.sender("client").close(Code.NORMAL)
     pair.post("server", under_way)
     assert actions(pair, "client") == [["under way"]]
+    assert pair.sender("client").ack() == b""  # accepted after our CLOSE: too late to say so
     pair.post("client", closing)
     pair.post("server", pair.sender("server").close(Code.NORMAL, "too"))
     assert pair.items["client"][-1] == Closed(Code.NORMAL, "too")
