@@ -240,8 +240,18 @@ class Lifecycle:
     def _set_paused(self, paused: bool) -> None:
         self._paused = paused
         loop, listener = self._loop, self._listener
-        if loop is not None and listener is not None:
-            loop.call(lambda: listener.set_paused(paused))
+        if loop is None or listener is None:
+            return
+        done = threading.Event()
+
+        def apply() -> None:
+            listener.set_paused(paused)
+            done.set()
+
+        loop.call(apply)
+        # Nobody gets in once pause() has returned; a handler cannot wait for what may be its own thread to do.
+        if not loop.manual and get_ident() not in worker_threads:
+            done.wait(1.0)
 
     def drain(self, timeout: float) -> bool:
         """
