@@ -148,6 +148,20 @@ def test_waiting_for_a_server_can_be_stopped() -> None:
     assert not waiting.is_alive()
 
 
+def test_a_client_may_start_again() -> None:
+    """After `stop()`, or when the server ended the connection."""
+    with serving() as server:
+        client = coreclient.Client(port=port_of(server))
+        for end in (client.stop, lambda: server.DisconnectConnection(str(client.token))):
+            client.start()
+            assert client.clients
+            assert client.connected
+            end()
+            until(lambda: client._client is None)
+            assert not client.connected
+            assert not client.clients
+
+
 def test_a_server_with_another_key_is_an_error(tmp_path: Path, other_identity: Identity) -> None:
     """Who answers with another key than last time is not trusted: `start` raises, and does not try again."""
     server = coreserver.Server(port=0)

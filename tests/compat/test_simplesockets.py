@@ -317,14 +317,28 @@ def test_the_flags_of_a_client() -> None:
         assert event.is_connected
         assert not event.disconnected
         assert client.disconnect() is True
-        until(lambda: event.disconnected)
+        assert event.disconnected
         assert not event.is_connected
         assert client.disconnect() is False
         assert client.reconnect()
         assert event.is_connected
         assert not event.disconnected
         client.shutdown()
-        until(lambda: event.disconnected)
+        assert event.disconnected
+
+
+def test_reconnecting_again_and_again() -> None:
+    """Each time the flags are right and `on_disconnect` is called once, however late the old connection ends."""
+    gone: list[str] = []
+    with serving() as server, connected(server, on_disconnect=lambda: gone.append("")) as client:
+        for number in range(1, 11):
+            assert client.reconnect()
+            assert len(gone) == number
+            assert client.event.is_connected
+            assert not client.event.disconnected
+            client.send_data(b"%d" % number)
+            assert taken(server)[0][2] == b"%d" % number
+            assert client.event.is_connected
 
 
 def test_a_failed_connect_is_false() -> None:

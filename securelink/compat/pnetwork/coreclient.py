@@ -50,6 +50,9 @@ class Client(ComCore):
     def start(self, useThreading: bool = True) -> None:
         """Connect and listen, in a thread (then this returns after the first attempt) or here."""
         if self._client is None:
+            for event in (self._attempted, self._ready, self._stopping):
+                event.clear()
+            self._failure = None
             self._client = make_client(self.host, self.port)
             self._client.on_message(self._received)
             if not useThreading:
@@ -71,13 +74,16 @@ class Client(ComCore):
     def stop(self) -> None:
         """End the connection, or the attempts."""
         self._stopping.set()
-        if self._client is not None:
-            self._client.close()
+        client = self._client
+        if client is not None:
+            client.close()
 
     def listen(self) -> None:
         """Connect, and handle packets until the connection ends."""
         client = self._client
-        assert client is not None
+        if client is None:
+            self.start(useThreading=False)
+            return
         try:
             if self._reach(client):
                 log.info("Connected to server")
@@ -90,7 +96,8 @@ class Client(ComCore):
             log.error("%s", error)
             self._failure = error
         finally:
-            self.clients = {}
+            client.close()
+            self._client, self.clients = None, {}
             self._attempted.set()
             self._ready.set()
 
@@ -105,7 +112,7 @@ class Client(ComCore):
                 self._stopping.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
             else:
-                return True
+                return not self._stopping.is_set()
         return False
 
     def _received(self, received: Received) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...client import Client
 from ...errors import SecureLinkError
 from ...received import Received
 from ..settings import make_client
@@ -29,9 +30,9 @@ class TCPClient(Endpoint):
         self.close()
         self._set_callbacks(on_connect, on_disconnect, on_receive)
         self.Address = (target_ip, target_port)
-        self.socket = make_client(target_ip, target_port)
-        self.socket.on_connect(lambda: self._flag(True, self.EVENT_CONNECTED))
-        self.socket.on_disconnect(self._left)
+        client = self.socket = make_client(target_ip, target_port)
+        client.on_connect(lambda: self._flag(True, self.EVENT_CONNECTED))
+        client.on_disconnect(lambda: self._left(client))
 
     def _flag(self, connected: bool, news: str) -> None:
         with self._changed:
@@ -40,8 +41,12 @@ class TCPClient(Endpoint):
             self._news = [*self._news[1 - _MAX_NEWS :], news]
             self._changed.notify_all()
 
-    def _left(self) -> None:
-        self._flag(False, self.EVENT_DISCONNECT)
+    def _left(self, client: Client) -> None:
+        with self._changed:
+            # disconnect() has told it already, or it comes from a connection before this one.
+            if client is not self.socket or client.connected or not self.event.is_connected:
+                return
+            self._flag(False, self.EVENT_DISCONNECT)
         self._call(self.on_disconnect)
 
     def start(self) -> None:
@@ -67,6 +72,7 @@ class TCPClient(Endpoint):
         client = self._ready
         was_connected = bool(client.connected)
         client.close()
+        self._left(client)
         return was_connected
 
     def shutdown(self) -> None:
