@@ -1,0 +1,57 @@
+"""The chat's client: type and receive at the same time; `exit` leaves."""
+
+# ruff: noqa: T201  # it is a program for a terminal
+
+from __future__ import annotations
+
+import sys
+import threading
+
+from ...errors import SecureLinkError
+from ...status import show_status
+from . import sockets as socket
+
+SERVER_IP = "192.168.1.3"  # Replace with actual server IP
+SERVER_PORT = 8000
+
+
+def receive_messages(client_socket: socket.socket) -> None:
+    """Print what others say until the connection ends; runs in a thread of its own."""
+    while True:
+        try:
+            message = client_socket.recv(1024).decode()
+        except OSError:
+            print("Disconnected from the server.", flush=True)
+            client_socket.close()
+            return
+        print("Message received:", message, flush=True)
+
+
+def start_client() -> None:
+    """Connect, and send what is typed until `exit`."""
+    show_status(info=False)  # this program writes its own lines
+    print("Starting client...", flush=True)
+    client_socket = socket.socket()
+    try:
+        client_socket.connect((SERVER_IP, SERVER_PORT))
+    except SecureLinkError as error:
+        print(f"Could not connect to server: {error}")
+        return
+    print("Connected to the server.")
+    print("Type your messages below:", flush=True)
+    threading.Thread(target=receive_messages, args=(client_socket,)).start()
+    try:
+        while (message := input("You: ")).lower() != "exit":
+            client_socket.send(message.encode())
+    except (EOFError, KeyboardInterrupt):
+        pass  # nobody types any more
+    except ConnectionError:
+        return  # the other thread has said so
+    print("Closing connection...", flush=True)
+    client_socket.close()
+
+
+if __name__ == "__main__":
+    SERVER_IP = sys.argv[1] if len(sys.argv) > 1 else SERVER_IP
+    SERVER_PORT = int(sys.argv[2]) if len(sys.argv) > 2 else SERVER_PORT
+    start_client()
