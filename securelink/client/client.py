@@ -7,6 +7,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, overload
@@ -47,6 +48,7 @@ from ..protocol import (
 from ..received import Received
 from ..status import make_visible
 from ..text import escaped
+from ..transport.batch import held_back
 from ..transport.channel import Bounds
 from ..transport.client_link import ClientChannel, ClientLink, caretaker
 from ..transport.dial import Dialogue
@@ -327,6 +329,17 @@ class Client:
             data = self.before_send(action, data)
         packet = Packet(action, data, headers, time.time())
         self._need_channel()._post(encode_packet(packet), timeout=timeout, latest=latest)
+
+    def batch(self) -> AbstractContextManager[None]:
+        """
+        Hold back what this thread sends until the block ends: many packets in one record and one system call.
+
+            with client.batch():
+                for move in moves:
+                    client.send("move", move)
+        """
+        channel = self._need_channel()
+        return held_back(channel._loop)
 
     def request(
         self,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from threading import get_ident
 from types import MappingProxyType
 from typing import Any, overload
 
@@ -38,8 +37,8 @@ from ..limits import (
 from ..modes import encryption_mode
 from ..received import Received
 from ..transport.admission import Admission
+from ..transport.batch import held_back
 from ..transport.channel import Bounds
-from ..transport.loop import Flushable
 from ..trust import AuthorizedClients
 from .lifecycle import Lifecycle
 from .reception import Gate, Reception
@@ -476,23 +475,10 @@ class Server(Lifecycle):
                 count += 1
         return count
 
-    @contextmanager
-    def batch(self) -> Iterator[None]:
+    def batch(self) -> AbstractContextManager[None]:
         """
         Hold back what this thread sends until the block ends: one record and one system call a session.
 
         Inside handlers that is so anyway.
         """
-        loop = self._loop
-        me = get_ident()
-        if loop is None or loop.turn_thread == me or me in loop.batches:
-            yield
-            return
-        held: list[Flushable] = []
-        loop.batches[me] = held
-        try:
-            yield
-        finally:
-            del loop.batches[me]
-            for link in dict.fromkeys(held):
-                link.flush()
+        return held_back(self._loop)

@@ -1,0 +1,30 @@
+"""Holding back what one thread sends, so that each session's packets go out together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import get_ident
+
+from .loop import Flushable, Loop
+
+
+@contextmanager
+def held_back(loop: Loop | None) -> Iterator[None]:
+    """
+    What the calling thread sends to links of this loop goes out when the block ends.
+
+    Inside a turn of the loop, and inside another such block, that is so anyway.
+    """
+    me = get_ident()
+    if loop is None or loop.turn_thread == me or me in loop.batches:
+        yield
+        return
+    held: list[Flushable] = []
+    loop.batches[me] = held
+    try:
+        yield
+    finally:
+        del loop.batches[me]
+        for link in dict.fromkeys(held):
+            link.flush()
