@@ -156,16 +156,15 @@ def test_the_chat_keeps_what_is_being_typed(folder: Path) -> None:
         port = host.prints(r"Server PORT: (\d+)")[1]
         # In a terminal of its own, as that is what the client looks at.
         code = "import pty, sys; sys.exit(pty.spawn([sys.executable, *sys.argv[1:]]) >> 8)"
-        with (
-            Program("-c", code, client, "ada", "--port", port, folder=folder) as ada,
-            Program(client, "bob", "--port", port, folder=folder) as bob,
-        ):
-            ada.prints("bob came in")
-            ada.types("I am typ")
-            ada.prints("I am typ")
-            bob.types("hello\n")
-            ada.prints(r"bob: hello\r\n> I am typ$")
-            ada.types("ing\n")
-            bob.prints(r"ada: I am typing\n")
-            ada.types("exit\n")
-            assert ada.ends() == 0
+        with Program("-c", code, client, "ada", "--port", port, folder=folder) as ada:
+            ada.prints("nobody else yet")
+            with Program(client, "bob", "--port", port, folder=folder) as bob:
+                ada.prints("bob came in")
+                ada.types("I am typ")
+                ada.prints("I am typ")
+                bob.types("hello\n")
+                ada.prints(r"bob: hello\r\n> I am typ$")
+                ada.types("ing\n")
+                bob.prints(r"ada: I am typing\n")
+                ada.types("exit\n")
+                assert ada.ends() == 0
