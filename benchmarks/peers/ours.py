@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import AbstractContextManager
 from typing import Any
 
 from securelink import Client, Identity, Received, Server, Session
@@ -100,6 +101,10 @@ class Connection:
     def send(self, packet: dict[str, Any]) -> None:
         """Send one packet."""
         self._client.send(packet["action"], packet["data"])
+
+    def batch(self) -> AbstractContextManager[None]:
+        """Send several together."""
+        return self._client.batch()
 
     def receive(self) -> Any:
         """Data of the next packet."""
