@@ -10,7 +10,7 @@ halves share no field. Keys are never reused: a counter only rises, a key update
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from . import crypto
 from .errors import ProtocolError, RecordError
@@ -34,7 +34,7 @@ _KEY_UPDATE = Content.KEY_UPDATE.to_bytes(1)
 class RecordSender(Protocol):
     """What the protocol engine needs of a sending half."""
 
-    overhead: int
+    overhead: ClassVar[int]
 
     def seal(self, plaintext: bytes) -> bytes:
         """One frame, header included."""
@@ -52,7 +52,7 @@ class RecordSender(Protocol):
 class RecordReceiver(Protocol):
     """What the protocol engine needs of a receiving half."""
 
-    kind: int
+    kind: ClassVar[int]
 
     def open(self, header: bytes, body: bytes) -> bytes:
         """The plaintext `content u8 | body` of one frame."""
@@ -70,7 +70,7 @@ class Sealer:
     """
 
     __slots__ = ("_bytes", "_counter", "_encrypt", "_iv", "_key_update_wanted", "_secret")
-    overhead = TAG_SIZE + 1
+    overhead: ClassVar[int] = TAG_SIZE + 1
 
     def __init__(self, secret: bytes) -> None:
         self._install(secret)
@@ -127,7 +127,7 @@ class Opener:
     """The receiving half of AES-256-GCM protection. The first bad tag ends it for good."""
 
     __slots__ = ("_bytes", "_counter", "_dead", "_decrypt", "_iv", "_secret")
-    kind = int(Kind.SEALED)
+    kind: ClassVar[int] = int(Kind.SEALED)
 
     def __init__(self, secret: bytes) -> None:
         self._dead = False
@@ -179,7 +179,7 @@ class PlainSender:
     """The sending half of plaintext mode."""
 
     __slots__ = ("token",)
-    overhead = TOKEN_SIZE + 1
+    overhead: ClassVar[int] = TOKEN_SIZE + 1
 
     def __init__(self) -> None:
         self.token = bytes(TOKEN_SIZE)
@@ -207,7 +207,7 @@ class PlainReceiver:
     """The receiving half of plaintext mode: checks the session token of every record in constant time."""
 
     __slots__ = ("token",)
-    kind = int(Kind.PLAIN)
+    kind: ClassVar[int] = int(Kind.PLAIN)
 
     def __init__(self) -> None:
         self.token = bytes(TOKEN_SIZE)
