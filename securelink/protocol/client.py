@@ -54,6 +54,8 @@ class ClientEngine(Engine):
         max_packet: The largest frame body that this client lets a server announce.
     """
 
+    __deletable__ = ("_handshake",)  # for mypyc: its secrets are forgotten once the session is open
+
     def __init__(
         self,
         mode: Mode,

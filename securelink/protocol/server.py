@@ -55,6 +55,8 @@ class ServerEngine(Engine):
         knock: Before a hello was recognised: "HTTP", "TLS" or "noise" when something else knocked.
     """
 
+    __deletable__ = ("_handshake",)  # for mypyc: its secrets are forgotten once the session is open
+
     def __init__(
         self,
         policy: Mode,
