@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import get_ident
-from typing import Any
+from typing import Any, cast
 
 from ..codec import Packet
 from ..errors import ConfigError, LinkTimeout, SecureLinkError
@@ -59,13 +59,12 @@ class ClientLink(Link):
     """The connection of a client."""
 
     __slots__ = ("_last_ping", "_patient", "background", "drives_seen", "heartbeat")
-    channel: ClientChannel | None
-    send_flags = DONT_WAIT
 
     def __init__(
         self, loop: Loop, sock: socket.socket, engine: ClientEngine, heartbeat: float
     ) -> None:
         super().__init__(loop, sock, engine)
+        self.send_flags = DONT_WAIT
         self.heartbeat = min(max(heartbeat, MIN_HEARTBEAT), MAX_HEARTBEAT)
         self.background = False
         self.drives_seen = -1
@@ -91,7 +90,7 @@ class ClientLink(Link):
         """
         if self._closed or (self._send_dead and self._gone_already()):
             return True
-        channel = self.channel
+        channel = cast(ClientChannel | None, self.channel)
         writing = bool(self._tail)
         reading = self._has_room() or (greedy and channel is not None and not channel._flooded())
         if not reading and not writing:
@@ -116,7 +115,7 @@ class ClientLink(Link):
         return self.sock.recv(READ_SIZE, 0 if self._patient else DONT_WAIT)
 
     def _gone_already(self) -> bool:
-        channel = self.channel
+        channel = cast(ClientChannel | None, self.channel)
         return channel is not None and channel._ended
 
     def _deliverable(self, channel: Channel) -> None:
@@ -138,7 +137,7 @@ class ClientLink(Link):
     def _finish_channel(
         self, code: int, text: str, *, clean: bool, reason: SecureLinkError | None = None
     ) -> bool:
-        channel = self.channel
+        channel = cast(ClientChannel | None, self.channel)
         if channel is None or channel._ended:
             return False
         if self._close is not None and not clean:
@@ -172,7 +171,7 @@ class ClientLink(Link):
             self.update_interest()
         if not mask & READ or self._closed:
             return
-        channel = self.channel
+        channel = cast(ClientChannel | None, self.channel)
         if channel is None or not channel._drive_lock.acquire(False):
             self._leave_to_driver()
             return
@@ -191,7 +190,7 @@ class ClientLink(Link):
 
     def tick(self) -> None:
         """Take over a client that nobody drove since the last tick, and what a driver left in the inbox."""
-        channel = self.channel
+        channel = cast(ClientChannel | None, self.channel)
         if channel is None or self._closed:
             return
         drives = channel._drives
@@ -206,7 +205,7 @@ class ClientLink(Link):
 
     def sweep(self, now: float) -> None:
         """Once a second: ping, and notice a silent or overdue connection."""
-        channel = self.channel
+        channel = cast(ClientChannel | None, self.channel)
         if channel is None or self._closed:
             return
         if self.reads != self.reads_seen:
@@ -226,7 +225,7 @@ class ClientLink(Link):
 
     def give_up(self) -> None:
         """Close, but not under somebody who reads: the number of the socket could be reused under them."""
-        channel = self.channel
+        channel = cast(ClientChannel | None, self.channel)
         if channel is None or self._closed:
             return
         if channel._drive_lock.acquire(False):

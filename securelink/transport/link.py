@@ -65,14 +65,13 @@ class Link:
     __slots__ = (
         "_ack_bytes", "_ack_listed", "_choked", "_close", "_closed", "_controls", "_fork", "_raw", "_reading",
         "_send_dead", "_send_lock", "_shut", "_tail", "_want_write", "address", "channel", "deadline", "engine",
-        "key_since", "listed", "loop", "max_packets", "reads", "reads_seen", "seen_at", "sock",
+        "key_since", "listed", "loop", "max_packets", "reads", "reads_seen", "seen_at", "send_flags", "sock",
     )  # fmt: skip
-
-    send_flags = 0  # of each send(); the socket itself is non-blocking
 
     def __init__(self, loop: Loop, sock: socket.socket, engine: Engine) -> None:
         self.loop = loop
         self.sock = sock
+        self.send_flags = 0  # of each send(); the socket itself is non-blocking
         self.engine = engine
         self.address = peer_address(sock)
         self.channel: Channel | None = None
@@ -241,7 +240,8 @@ class Link:
 
     def _write_tail(self) -> bool:
         try:
-            self._tail = self._tail[self.sock.send(self._tail, self.send_flags) :]
+            taken = self.sock.send(self._tail, self.send_flags)
+            self._tail = self._tail[taken:]
         except (BlockingIOError, InterruptedError):
             pass
         if self._tail:
