@@ -386,7 +386,7 @@ class Client:
 
     def wait_for(self, action: str, timeout: float) -> Received:
         """
-        Wait for a packet of one name; others go where they always go.
+        Wait for a packet of one name, or take it from those that wait for `receive`; others go where they always go.
 
         Raises:
             LinkTimeout: None came in `timeout` seconds.
@@ -395,6 +395,13 @@ class Client:
         found: list[Received] = []
         channel = self._need_channel()
         channel.check_may_receive()
+        for packet in tuple(channel._packets):
+            if packet.action == action:
+                try:
+                    channel._packets.remove(packet)
+                except ValueError:
+                    continue  # another thread took it
+                return packet
         deadline = time.monotonic() + timeout
         self._awaited[action] = found
         try:
