@@ -211,6 +211,7 @@ def check_command(words: list[str]) -> None:
         assert words in (
             ["python3", "-m", "venv", ".venv"],
             [".venv/bin/pip", "install", "-e", "."],
+            [".", ".venv/bin/activate"],
         )
 
 
