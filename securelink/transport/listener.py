@@ -215,6 +215,7 @@ class Listener:
         host: The server.
 
     Attributes:
+        addresses: Where it listens.
         links: All connections.
         failed: Handshakes that failed so far.
     """
@@ -227,6 +228,8 @@ class Listener:
         self.host = host
         self.links: set[ServerLink] = set()
         self._sockets = sockets
+        # Asked now: other threads want to know, also while the sockets are being closed.
+        self.addresses: list[tuple[str, int]] = [sock.getsockname()[:2] for sock in sockets]
         self._half_open: dict[str, dict[ServerLink, None]] = {}  # address -> links, oldest first
         self._half_open_count = 0
         self._turned_away: dict[ServerLink, None] = {}  # oldest first
@@ -235,11 +238,6 @@ class Listener:
         self.failed = 0
         self._paused = False
         self._closed = False
-
-    @property
-    def addresses(self) -> list[tuple[str, int]]:
-        """Where it listens."""
-        return [sock.getsockname()[:2] for sock in self._sockets]
 
     @property
     def half_open(self) -> int:
