@@ -1,0 +1,456 @@
+"""Features of the predecessors under our own names: packets, state, events and sending."""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from typing import Any
+
+import pytest
+from helpers import SOON, WAIT, until
+from together import joined, serving, take
+
+from securelink import (
+    CodecError,
+    Collector,
+    ConnectionClosed,
+    Identity,
+    LimitExceeded,
+    LinkTimeout,
+    Packet,
+    Received,
+    RequestFailed,
+    Server,
+    Session,
+)
+from securelink.codec import decode_packets, encode_packet, join_packets
+
+pytestmark = pytest.mark.usefixtures("tidy")
+
+
+def the_session(server: Server) -> Session:
+    """The only session."""
+    until(lambda: len(server.sessions) == 1)
+    return next(iter(server.sessions.values()))
+
+
+# --- what is sent ----------------------------------------------------------------------------------------------
+
+
+def test_text_bytes_and_structures(identity: Identity) -> None:
+    """Any of them, of any size up to max_packet, arrives whole and as it was; more is refused where it is sent."""
+    values: list[Any] = [
+        None, True, -5, 2.5, "", "text", "é\x00\n\u202e", b"", bytes(range(256)), "x" * 1025, b"y" * 2048, b"z" * 4096,
+        "w" * 1_000_000, [1, [2, []]], {"a": {"b": [None]}}, {1: "one"}, b"\x00" * 2_000_000,
+    ]  # fmt: skip
+    with serving(identity) as server, joined(server) as (client,):
+        for value in values:
+            client.send("echo", value)
+        assert take(client, len(values)) == values
+        with pytest.raises(LimitExceeded):
+            client.send("echo", b"x" * 2 * 1024 * 1024)
+        with pytest.raises(CodecError):
+            client.send("echo", object())
+        client.send("echo", "still here")
+        assert take(client) == ["still here"]
+
+
+def test_quick_packets_do_not_merge_or_split(identity: Identity) -> None:
+    """A thousand at once, of many sizes, arrive one by one and in order."""
+    sent = [b"x" * (number * 7 % 5000) for number in range(1000)]
+    with serving(identity) as server, joined(server) as (client,):
+        for data in sent:
+            client.send("echo", data)
+        assert take(client, len(sent)) == sent
+
+
+def test_what_a_packet_carries(identity: Identity) -> None:
+    """A name, a body, headers with and without value, when it was made, and whose it is: nobody can claim that."""
+    with serving(identity) as server, joined(server) as (client,):
+        seen: list[tuple[Session, Received]] = []
+        server.on_message(lambda session, packet: seen.append((session, packet)))
+        before = time.time()
+        client.send("move", [1, 2], headers={"urgent": None, "colour": "red:1|%$", "size": 3})
+        client.send("plain")
+        until(lambda: len(seen) == 2)
+        session, packet = seen[0]
+        assert (packet.action, packet.data) == ("move", [1, 2])
+        assert packet.headers == {"urgent": None, "colour": "red:1|%$", "size": 3}
+        assert "urgent" in packet.headers
+        assert "other" not in packet.headers
+        assert packet.headers.get("other") is None
+        assert before <= packet.created <= time.time()
+        assert packet.token == session.token == client.token
+        assert uuid.UUID(packet.token).version == 4
+        assert packet.session is session
+        assert (seen[1][1].data, seen[1][1].headers) == (None, {})
+
+
+def test_encoding_and_decoding_by_hand() -> None:
+    """A packet becomes bytes and back, several become one array; nothing in them is executed."""
+    packets = [Packet("a", {"b": b"c"}, {"h": None}, 1.5), Packet("d")]
+    encoded = [encode_packet(packet) for packet in packets]
+    assert decode_packets(join_packets(encoded)) == packets
+    with pytest.raises(CodecError):
+        decode_packets(b"__import__('os')")
+
+
+def test_requests(identity: Identity) -> None:
+    """A question and its answer, either way; what goes wrong is one of three errors."""
+    with serving(identity) as server, joined(server) as (client,):
+
+        @server.on("add")
+        def add(session: Session, packet: Received) -> int:
+            if not packet.data:
+                raise RequestFailed("nothing to add")
+            return sum(packet.data)
+
+        @server.on("later")
+        def later(session: Session, packet: Received) -> None:
+            packet.defer().reply("now")
+
+        server.on("never", lambda session, packet: packet.defer() and None)
+        client.on("name", lambda packet: "ada")
+        assert client.request("add", [1, 2]) == 3
+        assert client.request("later") == "now"
+        assert the_session(server).request("name") == "ada"
+        for action, data, reason in (
+            ("add", [], "refused"),
+            ("none", 0, "no handler"),
+            ("add", ["x"], "error"),
+        ):
+            with pytest.raises(RequestFailed) as failed:
+                client.request(action, data)
+            assert failed.value.reason == reason
+        with pytest.raises(LinkTimeout):
+            client.request("never", timeout=0.02)
+
+
+# --- state -------------------------------------------------------------------------------------------------------
+
+
+def test_the_latest_state_wins(identity: Identity) -> None:
+    """Both sides see the other's newest value, also who comes later; what nobody has seen is replaced, not queued."""
+    with serving(identity) as server, joined(server) as (client,):
+        changes: list[Any] = []
+        client.on_state(changes.append)
+        session = the_session(server)
+        with server.batch():
+            for number in range(1000):
+                server.set_state({"turn": number})
+        until(lambda: client.server_state == {"turn": 999})
+        assert len(changes) < 100
+        client.set_state("mine")
+        until(lambda: session.state == "mine")
+        session.set_state("for you alone")
+        until(lambda: client.server_state == "for you alone")
+        with joined(server) as (late,):
+            late.set_state("too")
+            until(lambda: late.poll() == [] and late.server_state == {"turn": 999})
+            until(
+                lambda: sorted(s.state or "" for s in server.sessions.values()) == ["mine", "too"]
+            )
+
+
+def test_the_largest_state(identity: Identity) -> None:
+    """A state that fits into no packet is refused where it is set, not where somebody connects."""
+    with serving(identity, max_packet=4096) as server:
+        with pytest.raises(LimitExceeded):
+            server.set_state(b"x" * 4096)
+        size = next(n for n in range(4096, 0, -1) if fits(server, n))
+        with joined(server) as (client,):
+            until(lambda: client.poll() == [] and client.server_state is not None)
+            assert client.server_state == bytes(size)
+            assert size > 4000
+
+
+def fits(server: Server, size: int) -> bool:
+    """Whether a state of so many bytes is accepted."""
+    try:
+        server.set_state(bytes(size))
+    except LimitExceeded:
+        return False
+    return True
+
+
+def test_state_and_packets_stand_side_by_side(identity: Identity) -> None:
+    """Commands go beside the state: each arrives once, and is not replaced."""
+    with serving(identity) as server, joined(server) as (client,):
+        commands: list[Any] = []
+        server.on("command", lambda session, packet: commands.append(packet.data))
+        for number in range(10):
+            client.set_state(number)
+            client.send("command", number)
+        until(lambda: commands == list(range(10)))
+        until(lambda: the_session(server).state == 9)
+
+
+def test_hooks_may_rewrite(identity: Identity) -> None:
+    """Before sending and after receiving, on both sides, packets and state."""
+    with serving(identity) as server, joined(server) as (client,):
+        client.before_send = lambda action, data: [action, data]
+        server.after_receive = lambda packet: [*packet.data, "server in"]
+        server.before_send = lambda session, action, data: [*data, "server out"]
+        client.after_receive = lambda packet: [*packet.data, "client in"]
+        client.send("echo", 1)
+        assert take(client) == [["echo", 1, "server in", "server out", "client in"]]
+        client.set_state("s")
+        until(lambda: the_session(server).state == ["~state", "s", "server in"])
+        client.before_send = server.after_receive = server.before_send = client.after_receive = None
+        client.send("echo", 2)
+        assert take(client) == [2]
+
+
+# --- events ------------------------------------------------------------------------------------------------------
+
+
+def test_events_have_any_number_of_listeners(identity: Identity) -> None:
+    """In order, by decorator or by call, removable while the server runs; each is told once."""
+    with serving(identity) as server:
+        told: list[tuple[str, Any]] = []
+        server.on_connect(lambda session: told.append(("first", session)))
+
+        @server.on_connect
+        def second(session: Session) -> None:
+            told.append(("second", session))
+
+        @server.on_message
+        def said(session: Session, packet: Received) -> None:
+            told.append((packet.action, session))
+
+        server.on_disconnect.add_listener(lambda session: told.append(("left", session)))
+        with joined(server) as (client,):
+            client.send("hello")
+            until(lambda: len(told) == 3)
+        until(lambda: len(told) == 4)
+        session = told[0][1]
+        assert told == [(name, session) for name in ("first", "second", "hello", "left")]
+        assert server.on_connect.remove_listener(second)
+        assert not server.on_connect.remove_listener(second)
+        with joined(server):
+            until(lambda: len(told) == 5)
+        assert told[4][0] == "first"
+
+
+class Counter:
+    """A handler with a state of its own."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def run(self, session: Session, packet: Received) -> int:
+        """Count."""
+        self.count += packet.data
+        return self.count
+
+
+def test_handlers_are_bound_to_names(identity: Identity) -> None:
+    """Functions, or objects with run(); a later one replaces an earlier, also while the server runs."""
+    with serving(identity) as server, joined(server) as (client,):
+        counter = Counter()
+        server.on("count", counter)
+        assert [client.request("count", 2), client.request("count", 3)] == [2, 5]
+        assert counter.count == 5
+        server.on("count", lambda session, packet: "other")
+        assert client.request("count", 1) == "other"
+        assert server.actions == ["count", "echo"]
+        assert server.off("count")
+        with pytest.raises(RequestFailed):
+            client.request("count", 1)
+
+
+def test_a_raising_handler_harms_nobody_and_is_kept(identity: Identity) -> None:
+    """The session and the other listeners go on; the exceptions can be taken, with their tracebacks, once."""
+    with serving(identity) as server, joined(server) as (client,):
+        heard: list[str] = []
+
+        def broken(*_: Any) -> None:
+            raise ValueError("oops")
+
+        server.on("break", broken)
+        server.on_message(broken)
+        server.on_message(lambda session, packet: heard.append(packet.action))
+        client.send("break")
+        client.send("echo", 1)
+        assert take(client) == [1]
+        assert heard == ["break", "echo"]
+        caught = server.caught.take()
+        assert [error.what for error in caught] == ["on_message", "break", "on_message"]
+        assert all(isinstance(error.error, ValueError) for error in caught)
+        assert all("in broken" in error.traceback for error in caught)
+        assert server.caught.take() == []
+        client.on("hurt", broken)
+        the_session(server).send("hurt")
+        until(lambda: len(client.caught) == 1)
+
+
+def test_packets_are_stored_until_taken(identity: Identity) -> None:
+    """A collector answers "is there something new?" and gives all at once; it is bounded."""
+    with serving(identity) as server, joined(server) as (client,):
+        packets = Collector(server.on_message, limit=3)
+        assert len(packets) == 0
+        assert packets.take() == []
+        for number in range(5):
+            client.send("echo", number)
+        take(client, 5)
+        assert (len(packets), packets.dropped) == (3, 2)
+        taken = packets.take()
+        assert [packet.data for _, packet in taken] == [2, 3, 4]
+        assert {session.token for session, _ in taken} == {client.token}
+        client.send("echo", 5)
+        assert [packet.data for _, packet in packets.take(timeout=WAIT)] == [5]
+        packets.close()
+        client.send("echo", 6)
+        take(client)
+        take(client)
+        assert packets.take() == []
+
+
+# --- whom it is sent to --------------------------------------------------------------------------------------------
+
+
+def test_one_some_all_and_all_but(identity: Identity) -> None:
+    """By session or by token; who has gone is passed over."""
+    with serving(identity) as server, joined(server, 3) as (first, second, third):
+        sessions = server.sessions
+        one, two, three = (sessions[client.token] for client in (first, second, third))
+        one.send("to", "one")
+        assert server.broadcast("to", "some", to=[one, second.token]) == 2
+        assert server.broadcast("to", "all") == 3
+        assert server.broadcast("to", "most", exclude=[third.token]) == 2
+        assert server.broadcast("to", "most", exclude=[three]) == 2
+        assert take(first, 5) == ["one", "some", "all", "most", "most"]
+        assert take(second, 4) == ["some", "all", "most", "most"]
+        assert take(third) == ["all"]
+        first.close()
+        until(lambda: len(server.sessions) == 2)
+        assert server.broadcast("to", "all", to=[one, two, "nobody"]) == 1
+        assert take(second) == ["all"]
+        with pytest.raises(ConnectionClosed):
+            one.send("to", "nobody")
+
+
+def test_replying_and_relaying(identity: Identity) -> None:
+    """A handler answers its sender, and passes on what it says to the others."""
+    with serving(identity) as server:
+
+        @server.on("say")
+        def say(session: Session, packet: Received) -> None:
+            session.send("thanks")
+            server.broadcast("said", packet.data, exclude=[session])
+
+        with joined(server, 3) as (speaker, *others):
+            speaker.send("say", "hello")
+            reply = speaker.receive(WAIT)
+            assert reply is not None
+            assert reply.action == "thanks"
+            for other in others:
+                assert take(other) == ["hello"]
+            assert speaker.receive(0.02) is None
+
+
+def test_rooms(identity: Identity) -> None:
+    """Who is in a room hears what is said there; the room ends with its last member."""
+    with serving(identity, room_capacity=2) as server, joined(server, 3) as clients:
+        first, second, third = (server.sessions[client.token] for client in clients)
+        for session in (first, second):
+            session.join("red")
+        with pytest.raises(LimitExceeded, match="full"):
+            third.join("red")
+        room = server.room("red")
+        assert (list(room), len(room), first in room, third in room) == (
+            [first, second],
+            2,
+            True,
+            False,
+        )
+        assert room.broadcast("note", "red", exclude=[first]) == 1
+        assert take(clients[1]) == ["red"]
+        assert (server.rooms, first.rooms, third.rooms) == (["red"], ["red"], [])
+        assert first.leave("red")
+        assert not first.leave("red")
+        clients[1].close()
+        until(lambda: server.rooms == [])
+
+
+def test_kicking_muting_and_probing(identity: Identity) -> None:
+    """One session is told nothing for a while, is asked whether it lives, and is sent away with a reason."""
+    with serving(identity) as server, joined(server) as (client,):
+        session = the_session(server)
+        assert 0 < session.ping() < SOON
+        assert 0 < client.ping() < SOON
+        session.mute()
+        assert session.muted
+        session.send("note", "unheard")
+        session.unmute()
+        session.send("note", "heard")
+        assert take(client) == ["heard"]
+        session.kick("too loud")
+        with pytest.raises(ConnectionClosed, match="too loud") as ended:
+            client.receive(WAIT)
+        assert ended.value.text == "too loud"
+        until(lambda: not session.connected)
+        with pytest.raises(ConnectionClosed):
+            session.ping()
+
+
+# --- what is known ---------------------------------------------------------------------------------------------------
+
+
+def test_the_registry(identity: Identity) -> None:
+    """By token, address and user; in the order of arrival, so the latest is the last and any is a random one."""
+    users = {"a": "ada", "b": "bob"}
+    with serving(identity, authenticate=lambda hello: users[hello.credentials]) as server:
+        assert len(server.sessions) == 0
+        before = time.time()
+        with joined(server, credentials="a") as (ada,), joined(server, credentials="b") as (bob,):
+            until(lambda: len(server.sessions) == 2)
+            sessions = server.sessions
+            assert list(sessions) == [ada.token, bob.token]
+            latest = list(sessions.values())[-1]
+            assert (latest.user, latest.token) == ("bob", bob.token)
+            assert random.choice(list(sessions.values())).user in ("ada", "bob")
+            assert server.find(user="ada") == [sessions[ada.token]]
+            assert server.find(address=latest.address) == [latest]
+            assert server.find(user="eve") == []
+            assert before <= latest.connected_at <= time.time()
+            latest.data["score"] = 5
+            assert server.sessions[bob.token].data == {"score": 5}
+        until(lambda: len(server.sessions) == 0)
+
+
+def test_what_is_known_of_a_session(identity: Identity) -> None:
+    """All of it as a dict of plain values; texts that show who it is and no secret."""
+    with serving(identity) as server, joined(server) as (client,):
+        session = the_session(server)
+        session.join("red")
+        info = session.info()
+        assert (info["token"], info["host"], info["port"]) == (client.token, *session.address)
+        assert (info["rooms"], info["muted"], info["connected"]) == (["red"], False, True)
+        assert info["encrypted"] is True is client.encrypted
+        decode_packets(join_packets([encode_packet(Packet("info", info))]))
+        assert session.token in repr(session)
+        assert repr(client) == f"<Client of 127.0.0.1:{server.address[1]}, connected>"
+        assert repr(server.room("red")) == "<Room 'red', 1 members>"
+
+
+def test_who_the_server_is(identity: Identity) -> None:
+    """A server is named by the fingerprint of its key, which the client has verified; addresses on both sides."""
+    with serving(identity) as server, joined(server) as (client,):
+        assert client.server_fingerprint == server.fingerprint == identity.fingerprint
+        assert (client.host, client.port) == server.address
+        assert the_session(server).address[0] == "127.0.0.1"
+
+
+def test_thread_overview(identity: Identity) -> None:
+    """The server's threads by name, and how many; none is left after it."""
+    with serving(identity) as server, joined(server) as (client,):
+        client.ping()
+        port = server.address[1]
+        assert server.threads
+        assert all(name.startswith(f"securelink-server-{port}-") for name in server.threads)
+        stats = server.stats()
+        assert (stats["sessions"], stats["running"]) == (1, True)
+        assert stats["threads"] == len(server.threads)
+    assert server.threads == []
