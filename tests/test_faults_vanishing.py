@@ -1,4 +1,4 @@
-"""Peers that vanish: reset, cut off, killed, silent; and a process that is forked."""
+"""Peers that vanish: reset, cut off, killed, silent."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from securelink.handshake.wire import Code, Content
 pytestmark = pytest.mark.usefixtures("tidy")
 
 BROKEN = "the connection broke: the other side vanished or the network failed"
+AGAIN = r"call connect\(\) for a new session"
 ROOT = Path(__file__).parents[1]
 
 
@@ -163,14 +164,14 @@ def test_who_waits_is_told(
         cutter = threading.Timer(0.05, relay.cut, kwargs={"reset": abrupt})
         cutter.start()
         began = time.monotonic()
-        error = failure(ConnectionClosed, lambda: wait(client), BROKEN)
+        error = failure(ConnectionClosed, lambda: wait(client), BROKEN, AGAIN)
         assert time.monotonic() - began < 1
         assert not error.clean
         cutter.join()
         assert gone.wait(WAIT)
         assert not client.connected
         for call in (lambda: client.send("echo", 1), lambda: client.receive(0), client.poll):
-            failure(ConnectionClosed, call, BROKEN)
+            failure(ConnectionClosed, call, BROKEN, AGAIN)
         until(stage.alone)
         with client.connect():  # the same client, a fresh session
             assert echo(client, 2)
@@ -183,7 +184,7 @@ def test_packets_that_were_not_confirmed_are_given_back(identity: Identity) -> N
         for number in range(3):
             client.send("echo", number)
         relay.cut()
-        failure(ConnectionClosed, lambda: client.receive(WAIT), BROKEN)
+        failure(ConnectionClosed, lambda: client.receive(WAIT), BROKEN, AGAIN)
         assert [packet.data for packet in client.close()] == [0, 1, 2]
 
 
@@ -248,7 +249,7 @@ def test_a_server_that_is_killed(identity: Identity) -> None:
         client = Client(line_of(killed)).connect()
         assert echo(client, 1)
         killed.send_signal(signal.SIGKILL)
-        failure(ConnectionClosed, lambda: client.receive(WAIT), BROKEN)
+        failure(ConnectionClosed, lambda: client.receive(WAIT), BROKEN, AGAIN)
         killed.wait(WAIT)
         failure(ConnectFailed, client.connect, "connection refused", "is the server started")
         client.close()
@@ -274,7 +275,9 @@ def test_peers_that_fall_silent(
         (session,) = seen.went
         error = failure(ConnectionClosed, lambda: session.send("x"), "nothing was heard for too")
         assert error.code == Code.SILENT
-        error = failure(ConnectionClosed, lambda: client.receive(WAIT), "nothing was heard for too")
+        error = failure(
+            ConnectionClosed, lambda: client.receive(WAIT), "nothing was heard for too", AGAIN
+        )
         assert (error.code, error.clean) == (Code.SILENT, False)
         client.close()
         relay.cut()

@@ -206,7 +206,9 @@ def test_a_cut_is_no_clean_end(identity: Identity, other_identity: Identity) -> 
     with talk.server, Relay("127.0.0.1", talk.server.address[1]) as relay:
         client = talk.client(relay).connect()
         relay.cut()
-        error = failure(ConnectionClosed, lambda: list(client), "the connection broke")
+        error = failure(
+            ConnectionClosed, lambda: list(client), "the connection broke", "new session"
+        )
         assert not error.clean
         client.close()
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
+import weakref
 from threading import get_ident
 from types import TracebackType
 from typing import Self
@@ -23,6 +25,18 @@ from .reception import Reception
 from .ticker import Ticker, checked_rate
 
 log = logging.getLogger("securelink.server")
+
+_running: weakref.WeakSet[Lifecycle] = weakref.WeakSet()
+
+
+def _forget_parent() -> None:
+    """In a child of fork(): the servers of the parent are not running here."""
+    for server in tuple(_running):
+        server._orphaned()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parent)
 
 
 class Lifecycle:
@@ -113,6 +127,7 @@ class Lifecycle:
             ticker = Ticker(loop, self.on_tick, self._rate)
             self._loop, self._listener, self._ticker = loop, listener, ticker
             self._stopped.clear()
+            _running.add(self)
             loop.call(listener.start)
             if self._paused:
                 loop.call(lambda: listener.set_paused(True))
@@ -121,6 +136,15 @@ class Lifecycle:
         loop.start()
         self.on_start.fire()
         return self
+
+    def _orphaned(self) -> None:
+        loop, listener = self._loop, self._listener
+        self._state_lock = threading.Lock()  # the old one may be held by a thread that is not here
+        self._loop = self._listener = self._ticker = None
+        self._stopped.set()
+        if loop is not None and listener is not None:
+            loop.orphaned()
+            listener.orphaned()
 
     def serve_forever(self) -> None:
         """`start()`, unless it was, and wait until the server is stopped or Ctrl-C is pressed."""

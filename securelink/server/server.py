@@ -211,6 +211,11 @@ class Server(Lifecycle):
         if created:
             log.info("made a new server key in %s", self._identity.path)
 
+    def _orphaned(self) -> None:
+        super()._orphaned()
+        self._sessions = {}
+        self._changes += 1
+
     def _is_empty(self) -> bool:
         return not self._everybody()
 

@@ -59,6 +59,9 @@ WRITE_BUDGET = (
 )  # bytes sealed by one write: what waits behind a full kernel buffer stays small
 
 
+FORKED = "this process is a fork of the one that opened it"
+
+
 @dataclass(frozen=True)
 class Bounds:
     """Bounds of one session; see limits.py for units and reasons."""
@@ -631,16 +634,21 @@ class Channel:
             )
         if not self._ended and not self._dropping:
             return ConnectionClosed("there is no connection", hint="call connect() first")
-        if not self._clean:
+        if not self._clean and self._close_code == Code.NORMAL:
             words = "the connection broke: the other side vanished or the network failed"
-            if self._close_code != Code.NORMAL:
-                words = code_text(self._close_code)
         return ConnectionClosed(
             f"the session is over: {words}",
             code=self._close_code,
             text=self._close_text,
             clean=self._clean,
         )
+
+    def _orphaned(self) -> None:
+        """In a child of fork(): the session is the parent's. Threads that held these locks are not here."""
+        self._lock, self._run_lock = threading.Lock(), threading.Lock()
+        self._inbox.clear()
+        self._ended, self._clean, self._link = True, False, None
+        self._close_code, self._close_text = int(Code.INTERNAL), FORKED
 
     def _finished(self, code: int, text: str, clean: bool) -> bool:
         """The link is gone. False for all calls but the first: the reading thread and `close()` may race."""

@@ -22,7 +22,7 @@ from threading import get_ident
 from typing import Any, cast
 
 from ..codec import Packet
-from ..errors import ConfigError, LinkTimeout, SecureLinkError
+from ..errors import ConfigError, ConnectionClosed, LinkTimeout, SecureLinkError
 from ..handshake.wire import Code, Content
 from ..limits import MAX_HEARTBEAT, MAX_INBOX_RECORDS, MIN_HEARTBEAT, SILENCE_FACTOR
 from ..protocol import ClientEngine, Event
@@ -426,6 +426,10 @@ class ClientChannel(Channel):
                 self.run()  # handlers too: the other side may ask back before it answers
             self.wait(left, waiting.event.is_set)
 
+    def _orphaned(self) -> None:
+        super()._orphaned()
+        self._drive_lock = threading.Lock()
+
     def attach(self, link: ClientLink) -> None:
         """The connection that carries this session."""
         self._link = self._carrier = link
@@ -448,6 +452,12 @@ class ClientChannel(Channel):
             link.loop.call(link.give_up)  # nothing comes after the server's CLOSE
         self.run()  # on_disconnect, unless another thread is at it
         return self._unconfirmed(link)
+
+    def _closed_error(self) -> ConnectionClosed:
+        error = super()._closed_error()
+        if not error.clean and not error.hint:
+            error.hint = "call connect() for a new session"
+        return error
 
     def _crowded_error(self, timeout: float | None) -> LinkTimeout:
         error = super()._crowded_error(timeout)
@@ -504,7 +514,9 @@ class _Caretaker:
         self.leave()
 
     def forget_all(self) -> None:
-        """After fork(): threads and links belong to the parent."""
+        """In a child of fork(): threads and connections belong to the parent."""
+        for link in self._links:
+            link.orphaned()
         self.__init__()  # type: ignore[misc]
 
     def _schedule(self, loop: Loop) -> None:

@@ -279,9 +279,6 @@ class Link:
         self._drop_unsendable()
         self._unchoke()
         self.loop.call(self._begin_closing)
-        if self._fork != _forks[0]:
-            # In a child of fork(): nothing will ever be read here, so whoever asks next is told now.
-            self._finish_channel(Code.NORMAL, "", clean=False)
 
     def _drop_unsendable(self) -> None:
         self._tail = memoryview(b"")
@@ -347,8 +344,7 @@ class Link:
     def read(self) -> None:
         """One read; what it gave goes to the inbox or to `_event`."""
         if self._fork != _forks[0]:
-            self._finish_channel(Code.NORMAL, "", clean=False)  # what arrives is the parent's
-            return
+            return  # what arrives is the parent's
         try:
             data = self._recv()
         except (BlockingIOError, InterruptedError):
@@ -481,6 +477,15 @@ class Link:
             self.sock.close()
         self._finish_channel(Code.NORMAL, "", clean=False)
         self._gone()
+
+    def orphaned(self) -> None:
+        """In a child of fork(): the connection is the parent's. The peer must not wait for us to close it as well."""
+        self._send_lock = threading.Lock()  # the old one may be held by a thread that is not here
+        self._send_dead = self._closed = True
+        self._drop_unsendable()
+        if self.channel is not None:
+            self.channel._orphaned()
+        self.sock.close()
 
     def _release(self) -> None:
         """By a sweep: what the peer has acknowledged goes, though nothing is sent that would take it along."""

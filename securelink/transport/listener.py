@@ -274,6 +274,14 @@ class Listener:
             for sock in self._sockets:
                 sock.close()
 
+    def orphaned(self) -> None:
+        """In a child of fork(): the sockets are the parent's, and it alone decides when the port is free again."""
+        self._closed = True
+        for sock in self._sockets:
+            sock.close()
+        for link in self.links:
+            link.orphaned()
+
     def on_io(self, mask: int) -> None:
         """Connections wait to be accepted."""
         for listening in self._sockets:

@@ -167,6 +167,11 @@ class Loop:
         else:
             self._wake()
 
+    def orphaned(self) -> None:
+        """In a child of fork(): the threads are the parent's. A handler that goes on here comes back to nothing."""
+        self._on_stopped.clear()
+        self._stopping = True
+
     def join(self, timeout: float) -> bool:
         """Wait for the threads; True when all have ended. From a loop thread: only asks."""
         deadline = time.monotonic() + timeout
