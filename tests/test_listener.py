@@ -1,0 +1,278 @@
+"""Accepting, and the handshake's passage between the leader and the pool, at its awkward instants."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from typing import Any
+
+import pytest
+from helpers import WAIT, Hostile, until
+from together import REPEATS, Crew, joined, serving, take
+
+from securelink import Client, HandshakeError, Hello, Identity, Server
+from securelink.handshake.wire import Code
+from securelink.protocol import Closed, Ended
+from securelink.transport import loop as loop_module
+from securelink.transport.listener import Listener, ServerLink
+
+pytestmark = pytest.mark.usefixtures("tidy")
+again = pytest.mark.parametrize("attempt", range(REPEATS))
+
+
+def listener_of(server: Server) -> Listener:
+    """The listener of a running server."""
+    assert server._listener is not None
+    return server._listener
+
+
+@again
+def test_a_session_is_public_before_its_client_knows(attempt: int, identity: Identity) -> None:
+    """When connect() returns, the server has the session: it can be looked up, sent to and broadcast to."""
+    with serving(identity) as server:
+
+        def visit() -> None:
+            for _ in range(5):
+                with joined(server) as (client,):
+                    server.sessions[client.token].send("hello")
+                    assert take(client) == [None]
+
+        with Crew() as crew:
+            for _ in range(4):
+                crew.start(visit)
+
+
+def test_welcome_is_the_first_word(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that is ended at the instant in which it exists: its client gets WELCOME, then CLOSE."""
+    opened = ServerLink._opened
+
+    def end_first(link: ServerLink) -> None:
+        assert link.channel is not None
+        link.channel._end(Code.KICKED, "at once")
+        opened(link)
+
+    monkeypatch.setattr(ServerLink, "_opened", end_first)
+    events: list[str] = []
+    with serving(identity) as server:
+        server.on_connect(lambda session: events.append("connect"))
+        server.on_disconnect(lambda session: events.append("disconnect"))
+        with Hostile(server.address[1]).open() as client:
+            assert client.read_until(Closed) == Closed(Code.KICKED, "at once")
+            assert isinstance(client.read_until(Ended), Ended)
+        until(lambda: not listener_of(server).links)
+        until(lambda: events == ["connect", "disconnect"])
+
+
+def fail_to_connect(client: Client) -> None:
+    """The server goes away during the handshake."""
+    with pytest.raises(HandshakeError) as caught:
+        client.connect()
+    assert caught.value.code == Code.SHUTDOWN
+
+
+@pytest.mark.parametrize("how", ["vanishes", "stops"])
+def test_the_end_comes_while_a_worker_has_the_engine(how: str, identity: Identity) -> None:
+    """The client vanishes, or the server stops, while `authenticate` thinks: no session, no trace, no thread."""
+    inside, gate = threading.Event(), threading.Event()
+
+    def think(hello: Hello) -> str:
+        inside.set()
+        gate.wait(WAIT)
+        return "somebody"
+
+    told: list[str] = []
+    with serving(identity, authenticate=think) as server:
+        server.on_connect(lambda session: told.append("connect"))
+        server.on_disconnect(lambda session: told.append("disconnect"))
+        client = Client(*server.address, pin=identity.fingerprint)
+        listener = listener_of(server)
+        with Crew() as crew:
+            if how == "vanishes":
+                stranger = Hostile(server.address[1])
+                stranger.hello()
+                stranger.engine.authenticate(**stranger._auth)
+                stranger.flush()
+                assert inside.wait(WAIT)
+                stranger.sock.close()
+            else:
+                crew.start(fail_to_connect, client)
+                assert inside.wait(WAIT)
+                crew.start(server.stop)
+                until(lambda: listener.closed)
+            gate.set()
+        until(lambda: not listener.links)
+        # A client that vanished meanwhile has had a session, for an instant; a stopped server admits nobody.
+        until(lambda: told in (["connect", "disconnect"], []))
+
+
+def test_half_open_connections_are_counted_right(identity: Identity) -> None:
+    """Whatever becomes of them, each connection is counted once, and counted out once."""
+    with serving(identity) as server:
+        listener = listener_of(server)
+        silent = [socket.create_connection(server.address) for _ in range(5)]
+        until(lambda: listener.half_open == 5)
+        with joined(server, 3):
+            assert listener.half_open == 5
+            silent[0].sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert silent[0].recv(100).startswith(b"HTTP/1.1 400")
+            for sock in silent:
+                sock.close()
+            until(lambda: listener.half_open == 0)
+            assert not listener._half_open
+            assert len(listener.links) == 3
+            assert listener.failed == 5
+
+
+def test_too_many_handshakes_at_once(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the queue of the pool is full the next clients are told to come later; those who wait get in."""
+    monkeypatch.setattr(loop_module, "MAX_PENDING_SIGNATURES", 2)
+    gate = threading.Event()
+
+    def think(hello: Hello) -> str:
+        gate.wait(WAIT)
+        return "somebody"
+
+    with serving(identity, authenticate=think, workers=3) as server:
+        loop = server._loop
+        assert loop is not None
+        results: list[str] = []
+
+        def connect() -> None:
+            client = Client(*server.address, pin=identity.fingerprint)
+            try:
+                client.connect(WAIT)
+            except Exception as error:
+                results.append(str(getattr(error, "code", error)))
+            else:
+                results.append("in")
+                client.close()
+
+        with Crew() as crew:
+            crew.start(connect)
+            until(lambda: loop._busy_jobs == 1)
+            for waiting in (1, 2):
+                crew.start(connect)
+                until(lambda waiting=waiting: len(loop._jobs) == waiting)  # type: ignore[misc]
+            crew.start(connect)
+            until(lambda: results)
+            gate.set()
+        assert sorted(results) == [str(int(Code.BUSY)), "in", "in", "in"]
+
+
+def test_patience_for_a_server_that_is_busy(
+    identity: Identity, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`connect(retry=True)` comes again when the server says that it is busy."""
+    with serving(identity, max_connections=1) as server:
+        with joined(server) as (first,):
+            client = Client(*server.address, pin=identity.fingerprint)
+            with Crew() as crew:
+                crew.start(lambda: client.connect(WAIT, retry=True))
+                until(lambda: "is turned away" in caplog.text)
+                first.close()
+        client.send("echo", 1)
+        assert take(client) == [1]
+        client.close()
+
+
+@again
+def test_pausing_while_clients_knock(attempt: int, identity: Identity) -> None:
+    """A paused server lets nobody in and loses nobody: who knocked meanwhile gets in afterwards."""
+    with serving(identity) as server, joined(server) as (old,):
+        server.pause()
+        old.ping(WAIT)  # the leader has heard
+        entered = threading.Event()
+        late: list[Client] = []
+
+        def connect() -> None:
+            late.append(Client(*server.address, pin=identity.fingerprint).connect(WAIT))
+            entered.set()
+
+        with Crew() as crew:
+            crew.start(connect)
+            assert not entered.wait(0.05)
+            old.send("echo", "still served")
+            assert take(old) == ["still served"]
+            server.resume()
+        assert entered.is_set()
+        late[0].close()
+        for _ in range(10):
+            server.pause()
+            server.resume()
+        with joined(server):
+            pass
+
+
+def test_descriptors_run_out_and_come_back(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Accepting fails for want of descriptors: sessions go on, the loop does not spin, and later clients get in."""
+    with serving(identity) as server, joined(server) as (client,):
+        listener = listener_of(server)
+        listening = listener._sockets[0]
+
+        class Exhausted:
+            """The listening socket of a process without descriptors."""
+
+            tries = 0
+
+            def accept(self) -> Any:
+                """Fail."""
+                self.tries += 1
+                raise OSError(24, "Too many open files")
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(listening, name)
+
+        exhausted = Exhausted()
+        listener._sockets[0] = exhausted  # type: ignore[call-overload]
+        with Crew() as crew:
+            late = Client(*server.address, pin=identity.fingerprint)
+            crew.start(lambda: late.connect(WAIT))
+            until(lambda: exhausted.tries)
+            for number in range(50):
+                client.send("echo", number)
+                assert take(client) == [number]
+            assert exhausted.tries < 3
+            listener._sockets[0] = listening
+        late.close()
+    assert "cannot accept connections" in caplog.text
+
+
+@again
+def test_connections_that_are_reset_while_they_wait(attempt: int, identity: Identity) -> None:
+    """Connections that break before they are accepted, or in the middle of a hello, are nobody's loss."""
+    with serving(identity) as server, joined(server) as (client,):
+        for number in range(30):
+            sock = socket.create_connection(server.address)
+            if number % 3:
+                sock.send(b"\x01\x00" * (number % 5))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            sock.close()
+        client.send("echo", 1)
+        assert take(client) == [1]
+        until(lambda: len(listener_of(server).links) == 1)
+
+
+def test_the_handshake_holds_up_nobody(identity: Identity) -> None:
+    """Clients come in all the time; those who are there are served in between."""
+    with serving(identity) as server, joined(server) as (client,):
+        over = threading.Event()
+
+        def visit() -> None:
+            while not over.is_set():
+                with joined(server):
+                    pass
+
+        with Crew() as crew:
+            for _ in range(3):
+                crew.start(visit)
+            longest = 0.0
+            for number in range(100):
+                began = time.monotonic()
+                client.send("echo", number)
+                assert take(client) == [number]
+                longest = max(longest, time.monotonic() - began)
+            over.set()
+        assert longest < 0.5
