@@ -16,6 +16,8 @@ from securelink import (
     ConnectionClosed,
     Identity,
     LinkTimeout,
+    Passwords,
+    Refused,
     Server,
     Session,
 )
@@ -209,3 +211,20 @@ def test_small_packets_do_not_wait(identity: Identity) -> None:
             client.send("echo", number)
             assert take(client) == [number]
         assert time.monotonic() - began < 20 * 0.04
+
+
+def test_user_name_and_password(identity: Identity) -> None:
+    """A ready-made hook checks them; the right ones give the session its user, wrong ones no session."""
+    passwords = Passwords(cost=2**5)
+    passwords.add("ada", "correct horse")
+    with serving(identity, authenticate=passwords) as server:
+        login = {"user": "ada", "password": "correct horse"}
+        with joined(server, credentials=login):
+            assert [session.user for session in server.sessions.values()] == ["ada"]
+        with pytest.raises(Refused):
+            Client(
+                "127.0.0.1",
+                server.address[1],
+                pin=identity.fingerprint,
+                credentials={**login, "password": "wrong horse"},
+            ).connect()
