@@ -64,6 +64,16 @@ _RETRY_MOST = 2.0
 _PASSING = (Code.BUSY, Code.SHUTDOWN)  # refusals that may be over when the server has started again
 
 
+class _Awaited:
+    """Somebody waits for a packet of one name."""
+
+    __slots__ = ("action", "found")
+
+    def __init__(self, action: str) -> None:
+        self.action = action
+        self.found: list[Received] = []
+
+
 class Client:
     """
     A client.
@@ -156,7 +166,7 @@ class Client:
         self._handlers.bind_reserved(STATE, self._take_state)
         self.before_send: Callable[[str, Any], Any] | None = None
         self.server_state: Any = None
-        self._awaited: dict[str, list[Received]] = {}
+        self._awaited: list[_Awaited] = []  # who waits for a packet of one name
         self._channel: ClientChannel | None = None
         self._welcome: Welcome | None = None
         self._server_fingerprint: str | None = None
@@ -392,33 +402,29 @@ class Client:
             LinkTimeout: None came in `timeout` seconds.
             ConnectionClosed: The session ended before.
         """
-        found: list[Received] = []
         channel = self._need_channel()
         channel.check_may_receive()
-        for packet in tuple(channel._packets):
-            if packet.action == action:
-                try:
-                    channel._packets.remove(packet)
-                except ValueError:
-                    continue  # another thread took it
-                return packet
         deadline = time.monotonic() + timeout
-        self._awaited[action] = found
+        awaited = _Awaited(action)
+        self._awaited.append(awaited)
         try:
-            while not found:
+            while not awaited.found:
+                # Each time: another thread may have stored it before it could know of us.
+                packet = channel.take(action)
+                if packet is not None:
+                    return packet
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise LinkTimeout(f"no packet named {action!r} within {timeout:g} s")
                 if channel._inbox:
                     channel.run()
-                    if found:
-                        break
-                if channel._ended and not channel._inbox:
+                elif channel._ended:
                     raise self._closed_error(channel)
-                channel.wait(left, found.__len__)
+                channel.wait(left, awaited.found.__len__)
+            return awaited.found.pop()
         finally:
-            self._awaited.pop(action, None)
-        return found[0]
+            self._awaited.remove(awaited)
+            channel._packets.extend(awaited.found)  # two came, we take one
 
     def receive(self, timeout: float | None = None) -> Received | None:
         """
@@ -531,10 +537,11 @@ class Client:
         return self._handlers.any or bool(self.on_state.listeners)
 
     def _on_packet(self, packet: Packet, received: Received) -> bool:
-        found = self._awaited.get(packet.action)
-        if found is not None and not found:
-            found.append(received)
-            return True
+        if self._awaited:
+            for awaited in tuple(self._awaited):
+                if awaited.action == packet.action and not awaited.found:
+                    awaited.found.append(received)
+                    return True
         return self._handlers.run(self, packet, received, received)
 
     def _answer(self, packet: Packet, data: Any = None, error: str | None = None) -> None:

@@ -309,6 +309,17 @@ class ClientChannel(Channel):
     def _may_run(self) -> bool:
         return len(self._packets) < MAX_INBOX_RECORDS or self._dropping
 
+    def take(self, action: str) -> Received | None:
+        """The first packet of that name among those that wait for `receive`."""
+        for packet in tuple(self._packets):
+            if packet.action == action:
+                try:
+                    self._packets.remove(packet)
+                except ValueError:
+                    continue  # another thread took it
+                return packet
+        return None
+
     def check_may_receive(self) -> None:
         """Raises `ConfigError` inside a handler: what it would wait for is handled only after it."""
         if self._runner == get_ident() and not self._packets:
