@@ -316,7 +316,10 @@ def pss_verify(public_key: RSAPublicKey, signature: bytes, message: bytes) -> No
     try:
         public_key.verify(signature, message, _PSS, hashes.SHA256())
     except InvalidSignature:
-        raise ProtocolError("the signature is not valid") from None
+        raise ProtocolError(
+            "the signature is not valid",
+            hint="the other side does not hold the key that it shows: somebody may be in between",
+        ) from None
 
 
 # --- AES-256-GCM, RSA-OAEP, scrypt ----------------------------------------------------------------
