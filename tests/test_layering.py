@@ -103,7 +103,7 @@ def test_only_the_bridge_and_keys_know_the_crypto_libraries() -> None:
 
 
 def test_only_the_transport_opens_sockets() -> None:
-    """`socket` and `selectors` are imported by the transport, and by the demo's relay, which is no part of a session."""
+    """`socket` and `selectors` are imported by the transport, and by the relay of the demo."""
     wrong = [
         str(path)
         for name, path in modules()

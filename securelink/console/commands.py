@@ -124,7 +124,15 @@ class Console:
         for s in sessions:
             flags = ("muted " if s.muted else "") + ("" if s.encrypted else "PLAINTEXT")
             since = f"{now - s.connected_at:.0f} s"
-            rows.append((s.token, escaped(_called(s)), f"{s.address[0]}:{s.address[1]}", since, flags.strip()))
+            rows.append(
+                (
+                    s.token,
+                    escaped(_called(s)),
+                    f"{s.address[0]}:{s.address[1]}",
+                    since,
+                    flags.strip(),
+                )
+            )
         return _columns(rows) + f"\n{len(sessions)} session{'s' * (len(sessions) != 1)}"
 
     def _info(self, arguments: list[str]) -> str:

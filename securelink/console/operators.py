@@ -80,7 +80,9 @@ class Operators:
         root = logging.getLogger("securelink")
         root.addHandler(self._lines)
         if root.level == logging.NOTSET:
-            root.setLevel(logging.INFO)  # else the default of Python's logging hides what operators want to see
+            root.setLevel(
+                logging.INFO
+            )  # else the default of Python's logging hides what operators want to see
         server.on_stop.add_listener(
             lambda: logging.getLogger("securelink").removeHandler(self._lines)
         )
