@@ -286,6 +286,9 @@ class Channel:
                     left -= 1
                     if done == len(packets):
                         break
+                    if self._dropping:  # this packet's handler has ended the session
+                        done = len(packets)
+                        break
                     now = time.monotonic()
                     deadline = deadline or now + RUN_SECONDS
                     if left <= 0 or now > deadline:
