@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 
 import pytest
@@ -21,6 +22,7 @@ from securelink import (
     Server,
     Session,
 )
+from securelink.transport.client_link import ClientLink
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -228,3 +230,26 @@ def test_user_name_and_password(identity: Identity) -> None:
                 pin=identity.fingerprint,
                 credentials={**login, "password": "wrong horse"},
             ).connect()
+
+
+def test_who_waits_is_woken_by_the_background(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that the background thread reads reaches the thread that waits for it at once."""
+    read, reading = ClientLink.read, threading.Event()
+
+    def slow_read(link: ClientLink) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            reading.set()
+            time.sleep(0.1)
+        read(link)
+
+    with serving(identity) as server, joined(server) as (client,), Crew() as crew:
+        assert client._channel is not None
+        link = client._channel._link
+        assert isinstance(link, ClientLink)
+        until(lambda: link.background)
+        monkeypatch.setattr(ClientLink, "read", slow_read)
+        crew.start(next(iter(server.sessions.values())).ping)
+        assert reading.wait(WAIT)
+        assert client.ping() < 0.5

@@ -179,6 +179,8 @@ class ClientLink(Link):
             self.read()
         finally:
             channel._drive_lock.release()
+            if channel._drivers:  # a PONG is nothing to deliver, and somebody may wait for it
+                channel._wake_drivers()
 
     def _leave_to_driver(self) -> None:
         self.background = False
