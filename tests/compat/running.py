@@ -19,6 +19,8 @@ from helpers import WAIT
 
 from securelink import Identity
 
+SETTINGS = ("SECURELINK_ENCRYPTION", "SECURELINK_KEYS")
+
 
 class Program:
     """
@@ -38,7 +40,7 @@ class Program:
         self.process = subprocess.Popen(
             [sys.executable, "-u", script],
             cwd=folder,
-            env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
+            env={**clean_environment(), "PYTHONIOENCODING": "utf-8", **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -97,6 +99,11 @@ class Program:
             with contextlib.suppress(BrokenPipeError):
                 assert stream is not None
                 stream.close()
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without the settings of the adapters."""
+    return {name: value for name, value in os.environ.items() if name not in SETTINGS}
 
 
 @contextlib.contextmanager

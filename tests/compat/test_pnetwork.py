@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, until
-from running import keys_for
+from running import SETTINGS, keys_for
 
 from securelink import Identity
 from securelink.compat.pnetwork import coreclient, coreserver, coretools
@@ -23,8 +23,12 @@ pytestmark = pytest.mark.usefixtures("tidy", "keys")
 
 
 @pytest.fixture
-def keys(tidy: None, tmp_path: Path, key_pool: list[Identity]) -> None:
+def keys(
+    tidy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key_pool: list[Identity]
+) -> None:
     """Keys of server and client are there: making them takes long."""
+    for setting in SETTINGS:
+        monkeypatch.delenv(setting, raising=False)
     keys_for(tmp_path, key_pool[0])
     key_pool[1].save(tmp_path / "keys", "client")
 
@@ -41,9 +45,9 @@ class Note(Bind):
 
 
 @contextmanager
-def serving() -> Iterator[coreserver.Server]:
-    """A server on a port of its own."""
-    server = coreserver.Server(port=0)
+def serving(port: int = 0) -> Iterator[coreserver.Server]:
+    """A server, on a port of its own unless one is given."""
+    server = coreserver.Server(port=port)
     server.start()
     try:
         yield server

@@ -164,21 +164,16 @@ def test_a_client_may_start_again() -> None:
 
 def test_a_server_with_another_key_is_an_error(tmp_path: Path, other_identity: Identity) -> None:
     """Who answers with another key than last time is not trusted: `start` raises, and does not try again."""
-    server = coreserver.Server(port=0)
-    server.start()
-    port = port_of(server)
-    with connected(server):
-        pass
-    server.stop()
+    with serving() as server, connected(server):
+        port = port_of(server)
     for name in ("server_private.pem", "server_public.pem"):
         (tmp_path / "keys" / name).unlink()
     other_identity.save(tmp_path / "keys", "server")
-    second = coreserver.Server(port=port)
-    second.start()
-    client = coreclient.Client(port=port)
-    with pytest.raises(NotTrusted, match="HAS CHANGED"):
-        client.start()
-    second.stop()
+    with serving(port):
+        client = coreclient.Client(port=port)
+        with pytest.raises(NotTrusted, match="HAS CHANGED"):
+            client.start()
+        client.stop()
 
 
 def test_a_restart_on_the_same_port() -> None:

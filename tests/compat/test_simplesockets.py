@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from helpers import SOON, WAIT, until
-from running import keys_for
+from running import SETTINGS, keys_for
 
 from securelink import ConnectFailed, Identity
 from securelink.compat.simplesockets import ClientSocket, SetupError, TCPClient, TCPServer
@@ -21,8 +21,10 @@ pytestmark = pytest.mark.usefixtures("tidy", "keys")
 
 
 @pytest.fixture
-def keys(tidy: None, tmp_path: Path, identity: Identity) -> None:
+def keys(tidy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, identity: Identity) -> None:
     """The server's key is there: making one takes long."""
+    for setting in SETTINGS:
+        monkeypatch.delenv(setting, raising=False)
     keys_for(tmp_path, identity)
 
 
