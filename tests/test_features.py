@@ -161,11 +161,11 @@ def test_ticks_are_steady(identity: Identity) -> None:
         ticks: list[float] = []
         server.on_tick(lambda: ticks.append(time.monotonic()))
         time.sleep(0.42)
-        assert 15 <= len(ticks) <= 22
+        assert 10 <= len(ticks) <= 22
         server.tick_rate = 200
         ticks.clear()
         time.sleep(0.3)
-        assert 40 <= len(ticks) <= 62
+        assert 25 <= len(ticks) <= 62
         server.tick_rate = None
         time.sleep(0.02)
         ticks.clear()
