@@ -1,10 +1,12 @@
 # make demo   run the main job          make test    the tests
 # make check  format, lint, types       make bench   the benchmarks
+# make compiled  C extensions in place, see docs/COMPILED.md    make pure  remove them
+# make test-compiled  build them in a copy and run the tests there
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench format tools clean
+.PHONY: demo test check bench format tools clean compiled pure test-compiled
 
 demo: $(VENV)/.run
 	$(BIN)/securelink demo
@@ -24,6 +26,16 @@ bench: $(VENV)/.bench
 format: $(VENV)/.check
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+compiled: $(VENV)/.compile
+	SECURELINK_COMPILE=1 $(BIN)/python setup.py -q build_ext --inplace
+
+pure:
+	rm -rf build securelink__mypyc.*
+	find securelink \( -name '*.so' -o -name '*.pyd' \) -delete
+
+test-compiled: $(VENV)/.test $(VENV)/.compile tools
+	bash .ci/test-compiled $(abspath $(BIN)/python)
 
 # The tests compare keys and fingerprints with these two programs.
 tools:
@@ -48,5 +60,9 @@ $(VENV)/.bench: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	touch $@ $(VENV)/.run
 
-clean:
+$(VENV)/.compile: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[compile]'
+	touch $@ $(VENV)/.run
+
+clean: pure
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,49 @@
+"""
+Builds securelink; everything about the package is in pyproject.toml.
+
+With SECURELINK_COMPILE=1 the hot modules become C extensions (see docs/COMPILED.md). Without it nothing is compiled,
+and nothing but setuptools is needed.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from setuptools import setup
+
+HOT = [
+    "securelink/dispatch.py",
+    "securelink/frames.py",
+    "securelink/protocol/client.py",
+    "securelink/protocol/engine.py",
+    "securelink/protocol/sender.py",
+    "securelink/protocol/server.py",
+    "securelink/received.py",
+    "securelink/records.py",
+    "securelink/server/session.py",
+    "securelink/session.py",
+    "securelink/transport/channel.py",
+    "securelink/transport/client_link.py",
+    "securelink/transport/link.py",
+    "securelink/transport/listener.py",
+    "securelink/transport/loop.py",
+]
+
+
+def extensions() -> list[Any]:
+    """The extension modules of this build."""
+    if os.environ.get("SECURELINK_COMPILE", "0") in ("", "0"):
+        return []
+    try:
+        from mypyc.build import mypycify
+    except ImportError:
+        raise SystemExit(
+            "SECURELINK_COMPILE=1 needs mypy and setuptools in this environment: "
+            "pip install 'securelink[compile]', and build with --no-build-isolation"
+        ) from None
+    found: list[Any] = mypycify(HOT, opt_level="3", group_name="securelink")
+    return found
+
+
+setup(ext_modules=extensions())
