@@ -10,7 +10,23 @@ from typing import NoReturn
 import pytest
 from helpers import nothing_left
 
+from securelink import records
 from securelink.keys import Identity
+
+COMPILED = not (records.__file__ or "").endswith(".py")
+
+
+def pytest_report_header() -> str:
+    """Which build is tested: one that was compiled and forgotten would hide every change of the source."""
+    return f"securelink: {'compiled' if COMPILED else 'pure Python'}, {Path(records.__file__ or '').parent}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that subclass or replace what is inside a module cannot do so when it is compiled."""
+    if COMPILED:
+        inside = [item for item in items if item.get_closest_marker("pure")]
+        config.hook.pytest_deselected(items=inside)
+        items[:] = [item for item in items if item not in inside]
 
 
 @pytest.fixture(scope="session")

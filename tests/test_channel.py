@@ -18,6 +18,7 @@ from securelink.limits import RUN_PACKETS
 from securelink.protocol import Closed
 from securelink.transport.channel import Bounds, Waiting
 
+pytestmark = pytest.mark.pure  # a subclass of ours stands in for the session
 again = pytest.mark.parametrize("attempt", range(REPEATS))
 SMALL = 4096  # bytes of socket buffers that are soon full
 

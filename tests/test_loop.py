@@ -472,6 +472,7 @@ def test_a_system_without_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- wake-ups ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.pure  # it replaces a method of the loop
 @pytest.mark.parametrize("what", ["call", "schedule", "stop"])
 def test_the_last_look_before_sleeping(what: str) -> None:
     """What comes between the leader's last turn and its sleep is not slept over."""
