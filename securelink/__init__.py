@@ -38,6 +38,7 @@ from .received import Received
 from .sealed import ANYONE, Unsealed, seal, unseal
 from .server import Room, Server, Session
 from .status import show_status
+from .text import escaped
 from .trust import AuthorizedClients, KnownServers
 
 __version__ = "0.1.0"
@@ -80,6 +81,7 @@ __all__ = [
     "Unsealed",
     "__version__",
     "createEncryptKeys",
+    "escaped",
     "first_of",
     "seal",
     "show_status",

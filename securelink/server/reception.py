@@ -93,14 +93,13 @@ class Gate:
         )
         try:
             user = self._authenticate(hello)
-        except Refused as refusal:
-            log.info("refused %s: %s", link.address[0], escaped(refusal.text or refusal.message))
-            raise
+        except Refused:
+            raise  # the listener logs it, with the words
         except BaseException:  # also SystemExit, which would only end this thread
             log.exception("authenticate raised an error; %s is refused", link.address[0])
             raise Refused("the server could not check the credentials") from None
         if user is None or user is False:
-            log.info("refused %s: authenticate returned %r", link.address[0], user)
+            log.info("authenticate returned %r for %s", user, link.address[0])
             raise Refused("the server did not accept the credentials")
         return user
 

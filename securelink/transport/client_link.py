@@ -8,6 +8,7 @@ registers links that have been left alone for a tick, and lets go of a link as s
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import select
@@ -49,7 +50,9 @@ def wait_for(sock: socket.socket, *, read: bool = True, write: bool, timeout: fl
     if hasattr(select, "poll"):
         poller = select.poll()
         poller.register(sock, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
-        return bool(poller.poll(None if timeout is None else max(0, timeout) * 1000 + 0.5))
+        if timeout is not None:  # poll() rounds up, and what must not wait would wait a millisecond
+            timeout = timeout * 1000 + 0.5 if timeout > 0 else 0
+        return bool(poller.poll(timeout))
     readers, writers = [sock] if read else [], [sock] if write else []
     readable, writable, _ = select.select(readers, writers, [], timeout)
     return bool(readable or writable)
@@ -519,7 +522,13 @@ class _Caretaker:
 
     def adopt(self, link: ClientLink) -> None:
         """Care for a link from now on."""
-        link.loop.call(lambda: self._links.add(link))
+        # At once, not by the leader: a program may end right after connect(), and then says goodbye.
+        self._links.add(link)
+
+    def say_goodbye(self) -> None:
+        """The program ends without close(): say CLOSE, so that servers do not think that the connection broke."""
+        for link in tuple(self._links):
+            link.end(Code.NORMAL)
 
     def release(self, link: ClientLink) -> None:
         """By the leader: this link's socket is closed."""
@@ -550,5 +559,6 @@ class _Caretaker:
 
 
 caretaker = _Caretaker()
+atexit.register(caretaker.say_goodbye)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=caretaker.forget_all)

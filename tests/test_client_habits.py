@@ -1,9 +1,13 @@
-"""Waiting for one packet among others."""
+"""Small things that a client does: waiting for one packet among others, ending without a word."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
+import pytest
 from helpers import WAIT, failure
 
 from securelink import Client, Identity, LinkTimeout, Server
@@ -30,3 +34,19 @@ def test_wait_for_takes_its_packet_and_leaves_the_others(
         assert client.wait_for("e", WAIT).action == "e"
         assert client.wait_for("d", WAIT).action == "d"  # stored meanwhile
         failure(LinkTimeout, lambda: client.wait_for("never", 0.05), "no packet named 'never'")
+
+
+def test_a_program_that_just_ends_says_goodbye(
+    identity: Identity, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client program without close() ends its session in order: the server does not think that the network failed."""
+    caplog.set_level("INFO", logger="securelink")
+    with Server("127.0.0.1", 0, keys=identity) as server:
+        program = (
+            f"from securelink import Client; Client('127.0.0.1', {server.address[1]}).connect()"
+        )
+        ended = threading.Event()
+        server.on_disconnect.add_listener(lambda session: ended.set())
+        subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=30)
+        assert ended.wait(WAIT)
+    assert "disconnected: the session is over: closed normally" in caplog.text
