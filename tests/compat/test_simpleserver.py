@@ -279,7 +279,7 @@ def test_a_client_that_never_connected() -> None:
 
 
 def test_a_loop_around_read_is_no_spin(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The document's client loop took a whole processor; it looks 100 times a second, and who looks less never waits."""
+    """The document's loop took a whole processor; it looks 100 times a second, and who looks less never waits."""
     client = stage.client()
     began, used = time.monotonic(), time.process_time()
     looks = 0

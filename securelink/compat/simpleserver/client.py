@@ -43,8 +43,9 @@ class SimpleClient:
 
     def read(self) -> NetworkMessage | None:
         """The next message, or None when there is none. Whether the connection has ended, `connected` tells."""
+        again = time.monotonic() - self._nothing_at < BREATH_SECONDS / 10
         self._look()
-        if not self._messages and time.monotonic() - self._nothing_at < BREATH_SECONDS / 10:
+        if again and not self._messages:
             time.sleep(BREATH_SECONDS)
             self._look()
         if self._messages:
