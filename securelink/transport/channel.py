@@ -659,7 +659,7 @@ class Channel:
             if self._ended:
                 return False
             self._ended = True
-            self._close_code, self._close_text, self._clean = code, text, clean
+            self._close_code, self._close_text, self._clean = code, escaped(text), clean
             self._link = None
             expected = tuple(self._expected.values())
         for waiting in expected:
