@@ -67,6 +67,11 @@ class Belief:
         # It has a key: whoever answers in plaintext is somebody else.
         return Mode.REQUIRED if mode == Mode.OPTIONAL else mode
 
+    def mode(self, mode: Mode, *, credentials: bool, loopback: bool) -> Mode:
+        """The mode to offer: where `judge` would refuse an unknown key, no plaintext answer may come instead of it."""
+        refused = self._trust == "known" or (credentials and self._trust is None and not loopback)
+        return Mode.REQUIRED if refused and mode == Mode.OPTIONAL else mode
+
     def _command(self, verb: str, *more: str) -> str:
         """The command that changes what is known of this server, ready to be pasted."""
         words = ["securelink", "keys", verb, self._host, str(self._port), *more]

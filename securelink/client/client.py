@@ -218,8 +218,11 @@ class Client:
         sock = connect(self.host, self.port, max(0.001, deadline - time.monotonic()))
         loop = caretaker.loop()
         try:
-            engine = ClientEngine(mode, clock=time.monotonic, max_packet=self._max_packet)
             loopback = is_loopback(sock)
+            mode = self._belief.mode(
+                mode, credentials=self._credentials is not None, loopback=loopback
+            )
+            engine = ClientEngine(mode, clock=time.monotonic, max_packet=self._max_packet)
             dialogue = Dialogue(
                 sock,
                 engine,
