@@ -62,7 +62,7 @@ class Collector:
 
 @dataclass(frozen=True)
 class CaughtError:
-    """An exception that a handler raised: what it handled, the exception, and its traceback as text."""
+    """An exception that a handler raised: what it handled, the exception, and its traceback, as text only."""
 
     what: str
     error: Exception
@@ -76,8 +76,12 @@ class CaughtErrors:
         self._entries: deque[CaughtError] = deque(maxlen=limit)
 
     def add(self, what: str, error: Exception) -> None:
-        """Keep one."""
+        """Keep one, as text where it came from: its frames would keep alive what they handled, megabytes each."""
         self._entries.append(CaughtError(what, error, "".join(traceback.format_exception(error))))
+        link: BaseException | None = error
+        while link is not None and link.__traceback__ is not None:
+            link.__traceback__ = None
+            link = link.__cause__ or link.__context__
 
     def take(self) -> list[CaughtError]:
         """All that are kept; they are then forgotten."""
