@@ -140,6 +140,7 @@ class Reception:
         if server._sessions.pop(session.token, None) is None:
             return
         server._changes += 1
+        server._all_sessions = (-1, ())  # it would keep this one until somebody asks again
         server._rooms.leave_all(session)
         log.info("%s disconnected: %s", session._name(), session._closed_error().message)
         session._note(lambda: server.on_disconnect.fire(session))

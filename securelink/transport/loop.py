@@ -451,6 +451,7 @@ class Loop:
         try:
             while (task := self._next_task()) is not None:
                 task()
+                del task  # it would keep its connection while this thread waits for the next
         finally:
             del worker_threads[get_ident()]
 
