@@ -359,3 +359,18 @@ def test_the_complete_example(folder: Path, port: str) -> None:
     ):
         client.prints(r"\AServer handshake received\n\Z")
         server.prints(rf"\AMessage received from {ADDRESS}: Hello server!\n\Z")
+
+
+def test_the_complete_example_in_plaintext(
+    folder: Path, port: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SECURELINK_ENCRYPTION=off changes nothing but the bytes and the warning on both sides."""
+    monkeypatch.setenv("SECURELINK_ENCRYPTION", "off")
+    with (
+        program(SERVER_PROGRAM, folder, {"8080": port}) as server,
+        program(patient(CLIENT_PROGRAM, "message"), folder, {"8080": port}) as client,
+    ):
+        client.prints("Server handshake received\n")
+        server.prints(rf"Message received from {ADDRESS}: Hello server!\n")
+        for side in (server, client):
+            side.prints(r"WARNING\] .*anyone on the path can read and change everything")

@@ -32,7 +32,7 @@ class Server(SockStreamConnection):
             lambda session, frame: self._take(session, self._read_frame(session, frame.data)),
         )
         core.on_state.add_listener(lambda session, value: self._take(session, self._read(value)))
-        core.on_disconnect.add_listener(lambda session: self._leave(session, UNASKED))
+        core.on_disconnect.add_listener(lambda session: self._leave(session, asked=session._clean))
         self.SERVER_IP = core.lan_address
         self.ADDR = (self.SERVER_IP, port)
         self.client_conn: dict[tuple[str, int], Session] = {}
@@ -105,10 +105,10 @@ class Server(SockStreamConnection):
         self.client_conn[session.address] = session
         self.info("Client Event: Connected")
 
-    def _leave(self, session: Session, why: str = "") -> None:
+    def _leave(self, session: Session, asked: bool = True) -> None:
         if self.client_conn.pop(session.address, None) is not None:
-            if why:
-                self.warn(f"Error: Client {why}")
+            if not asked:
+                self.warn(f"Error: Client {UNASKED}")
             self.info("Client Event: Disconnected")
         self.client_data.pop(session.address, None)
         self._frames.pop(session, None)
