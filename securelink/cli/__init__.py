@@ -1,4 +1,4 @@
-"""The command line: `securelink keys | token | serve | connect | attach | chat | demo`."""
+"""The command line: `securelink keys | token | serve | connect | attach | chat | load | demo`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from .. import __version__
 from .chat import chat
 from .connect import connect
 from .keys import keys
+from .load import load
 from .operate import attach_console
 from .program import Group
 from .serve import serve
@@ -53,3 +54,4 @@ main.add_command(serve)
 main.add_command(connect)
 main.add_command(attach_console)
 main.add_command(chat)
+main.add_command(load)

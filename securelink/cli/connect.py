@@ -80,14 +80,14 @@ def connect(
     client = Client(
         host,
         port,
-        keys=None if plaintext else _client_key(directory, with_passphrase),
+        keys=None if plaintext else client_key(directory, with_passphrase),
         encryption="off" if plaintext else "required",
         token=token,
         trust="known",
         known_servers=known.path,
     )
     try:
-        _enter(client, known, timeout)
+        enter(client, known, timeout)
         tell(f"connected to {shown(client.host, client.port)}, {_protection(client)}")
         tell("type a line and press Enter; /echo TEXT comes back; exit leaves")
         _talk(client, Typed(sys.stdin))
@@ -95,7 +95,7 @@ def connect(
         client.close()
 
 
-def _client_key(directory: str, with_passphrase: bool) -> Identity | None:
+def client_key(directory: str, with_passphrase: bool) -> Identity | None:
     """The client's key, if it has one: a first try should not have to make any."""
     private_path, _ = key_paths(directory, "client")
     if not private_path.is_file():
@@ -107,7 +107,7 @@ def _protection(client: Client) -> str:
     return "encrypted" if client.encrypted else "in PLAINTEXT"
 
 
-def _enter(client: Client, known: KnownServers, timeout: float) -> None:
+def enter(client: Client, known: KnownServers, timeout: float) -> None:
     """Connect; the first time ask whether the key is the right one, and connect only then."""
     try:
         client.connect(timeout)

@@ -1,0 +1,20 @@
+"""
+A load generator: simulated clients that keep a rate, whatever the server does.
+
+    plan.py         what is to be sent, by how many, for how long
+    simulated.py    one client: sends, recognises its answers
+    swarm.py        all of them: ramp, steady rate, the end
+    tally.py        what happened, counted
+    histogram.py    latencies
+
+Real clients, with the threads that one client has: all are read by the loop that the clients of a process share, one
+thread sends, and a few connect.
+"""
+
+from .histogram import Histogram
+from .plan import MAX_CLIENTS, MAX_SECONDS, Plan
+from .simulated import SimulatedClient
+from .swarm import Swarm
+from .tally import Tally
+
+__all__ = ["MAX_CLIENTS", "MAX_SECONDS", "Histogram", "Plan", "SimulatedClient", "Swarm", "Tally"]
