@@ -422,8 +422,8 @@ def test_a_quick_peer_may_get_much_from_one_handler() -> None:
         def handle(data: object) -> None:
             for number in range(100):
                 stage.post([number, bytes(20_000)], wait=False)
-                if number % 10 == 9:
-                    read(10)  # in a real peer, another process
+                if number % 25 == 24:
+                    read(25)  # in a real peer, another process
 
         def read(count: int) -> None:
             while len(found) < number_read[0] + count:

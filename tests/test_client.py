@@ -633,6 +633,37 @@ def test_acknowledged_records_are_released_within_seconds(identity: Identity) ->
             assert not channel._numbering.outgoing._kept
 
 
+def test_only_the_caretaker_touches_its_poller(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver that fills the inbox of a client in the background leaves the poller to the loop."""
+    with serving(identity) as server, joined(server) as (client,):
+        loop = link_of(client).loop
+        wrong: list[int] = []
+        change = loop._poller.set
+
+        def watched(*arguments: Any) -> None:
+            if not loop.leading:
+                wrong.append(threading.get_ident())
+            change(*arguments)
+
+        monkeypatch.setattr(loop._poller, "set", watched)
+        channel = channel_of(client)
+        channel._bounds = Bounds(inbox_bytes=100_000)
+        until(lambda: link_of(client).background)
+        session = session_of(server, client)
+        with channel._driving():
+            for _ in range(10):
+                session.send("x", bytes(50_000))
+            while not channel._full:
+                link_of(client).drive(WAIT)
+        assert len(take(client, 10)) == 10
+        session.kick()
+        with pytest.raises(ConnectionClosed):
+            client.receive(WAIT)
+        assert wrong == []
+
+
 # --- nothing is left ---------------------------------------------------------------------------------------------
 
 

@@ -167,6 +167,7 @@ def test_nothing_is_written_after_close() -> None:
 
         with Crew(WAIT) as crew:
             crew.start(more)
+        assert not stage.link._controls
         items: list[Item] = [*stage.items(), *stage.events()]
         first, *others = items
         (packet,) = decode_packets(first)  # type: ignore[arg-type]

@@ -533,6 +533,42 @@ def test_the_watchdog_sleeps_while_the_loop_does() -> None:
             assert slow.done.wait(WAIT)
 
 
+def test_the_watchdogs_last_look_before_sleeping() -> None:
+    """A handler that begins just before the watchdog lies down is watched all the same."""
+    gate, inside = threading.Event(), threading.Event()
+
+    def handler() -> None:
+        inside.set()
+        gate.wait(WAIT)
+
+    slow = Work(handler)
+
+    class Sleepy(Loop):
+        """A loop whose watchdog is held up on its way to sleep."""
+
+        _dormant = False
+
+        @property
+        def _watch_dormant(self) -> bool:
+            return self._dormant
+
+        @_watch_dormant.setter
+        def _watch_dormant(self, dormant: bool) -> None:
+            if dormant and not inside.is_set():
+                self.schedule(slow)
+                assert inside.wait(WAIT)
+            self._dormant = dormant
+
+    loop = Sleepy("test")
+    loop.start()
+    assert inside.wait(WAIT)
+    in_the_loop(loop, lambda: None)
+    assert not slow.done.is_set()
+    gate.set()
+    loop.stop(lambda: None)
+    assert loop.join(WAIT)
+
+
 def test_timers_run_in_order() -> None:
     """What is due earlier runs earlier, whoever asked."""
     with running() as loop:

@@ -287,12 +287,19 @@ def test_a_clients_handler_stops_the_server(identity: Identity) -> None:
 def test_slow_ticks_do_not_hold_up_a_stop(identity: Identity) -> None:
     """Ticks that take longer than their period: the last one is waited for, no other is begun."""
     server = Server("127.0.0.1", 0, keys=identity, tick_rate=1000.0)
-    server.on_tick(lambda: time.sleep(0.02))
+    ticks: list[bool] = []
+
+    @server.on_tick
+    def tick() -> None:
+        ticks.append(server._listener is None or server._listener.closed)
+        time.sleep(0.02)
+
     with server:
-        time.sleep(0.1)
+        until(lambda: len(ticks) > 2)
         began = time.monotonic()
         assert server.stop()
         assert time.monotonic() - began < 0.5
+    assert not any(ticks)
 
 
 def test_code_that_is_told_of_the_stop(identity: Identity) -> None:
