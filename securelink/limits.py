@@ -70,7 +70,7 @@ MAX_UNSENT = 4 * 1024 * 1024  # bytes not yet taken by the kernel before `send` 
 HARD_UNSENT = 64 * 1024 * 1024  # bytes; beyond it the session is ended
 MAX_TOTAL_UNSENT = (
     1024 * 1024 * 1024
-)  # bytes unsent and unacknowledged of all sessions; beyond it the worst are ended
+)  # bytes unsent, unacknowledged and not handled yet of all sessions; beyond it the worst are ended
 MAX_RATE = 500_000  # packets a second of one session, then it is not read until the second is over; option max_rate
 MAX_INBOX_RECORDS = 1024  # records that wait for a handler before the connection is not read
 MAX_INBOX_BYTES = 8 * 1024 * 1024

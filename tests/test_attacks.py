@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import logging
+import socket
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import Hostile, failure, scene, until
+from helpers import WAIT, Hostile, failure, scene, until
 
 from securelink import (
     Client,
     ConnectionClosed,
     Identity,
+    LinkTimeout,
     PeerIncompatible,
     Received,
     Server,
     Session,
 )
-from securelink.handshake.wire import Code
+from securelink.codec import Packet, encode_packet, join_packets
+from securelink.console.commands import Console
+from securelink.console.operators import Attachment, Operators
+from securelink.handshake.wire import Code, Content, Kind
+from securelink.protocol import State
+from securelink.transport import link, listener
+from securelink.transport.sockets import network
+from securelink.trust import AuthorizedClients
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -97,3 +111,146 @@ def test_what_handlers_failed_at_is_not_kept(identity: Identity) -> None:
         assert caught.error.__cause__.__traceback__ is None
         assert "first" in caught.traceback
         assert "in fail" in caught.traceback
+
+
+def test_partial_frames_of_all_sessions_are_bounded_together(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many sessions that each began a frame and never ended it held 2 MiB each, without any bound for all."""
+    monkeypatch.setattr(listener, "MAX_TOTAL_UNSENT", 3 * 2**20)
+    with scene(identity) as stage, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Hostile(stage.port).open()) for _ in range(3)]
+        for client in clients:
+            client.sock.sendall(bytes((Kind.SEALED,)) + (2**21).to_bytes(3) + bytes(2**21 - 1))
+        until(lambda: sum(s._dropping for s in stage.server.sessions.values()) == 2)
+
+
+def test_what_nobody_receives_is_bounded_by_bytes(identity: Identity) -> None:
+    """A server could send a client with handlers 1,024 packets of 16 MiB that nobody took."""
+    with scene(identity) as stage:
+        client = stage.client()
+        client.on("other", lambda packet: None)
+        with client:
+            session = stage.session(client)
+            channel = client._channel
+            assert channel is not None
+            with contextlib.suppress(LinkTimeout):
+                for _ in range(64):
+                    session.send("blob", bytes(2**20), timeout=0.5)
+            held = (
+                channel._in_bytes - channel._out_bytes + sum(len(p.data) for p in channel._packets)
+            )
+            assert held < 20 * 2**20
+            taken = 0
+            while client.receive(0.5) is not None:
+                taken += 1
+            assert taken >= 16
+
+
+# --- fairness ------------------------------------------------------------------------------------------------------
+
+
+def test_empty_records_count_for_the_rate(identity: Identity) -> None:
+    """A record without packets cost the server as much as one with a packet, and counted nothing."""
+    with scene(identity) as stage, Hostile(stage.port).open() as client:
+        until(lambda: len(stage.server.sessions) == 2)
+        session = list(stage.server.sessions.values())[-1]
+        for _ in range(300):
+            client.send(Content.DATA, b"\x90")
+        until(lambda: session._handled == 300)
+        client.send(Content.DATA, join_packets([encode_packet(Packet("nothing"))] * 1000))
+        until(lambda: session._numbering.incoming.accepted == 301 and not session._inbox)
+        until(lambda: session._handled == 1300)  # once each, though handled in several turns
+
+
+def test_who_has_a_network_of_ipv6_is_one_address(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of the 2^64 addresses that every customer has was a stranger with a budget and a turn of its own."""
+    hosts = (f"2001:db8:1:2::{number:x}" for number in itertools.count(1))
+    with scene(identity) as stage:
+        monkeypatch.setattr(link, "peer_address", lambda sock: (next(hosts), 1))
+        for _ in range(listener.MAX_FAILED_PER_ADDRESS):
+            socket.create_connection(("127.0.0.1", stage.port)).close()
+        at = stage.server._listener
+        assert at is not None
+        until(lambda: at.failed == listener.MAX_FAILED_PER_ADDRESS)
+        with Hostile(stage.port) as turned_away:
+            assert turned_away.ending() == (Code.BUSY, "")
+    assert network("192.0.2.1") == "192.0.2.1"
+    assert network("2001:db8::1%eth0") == network("2001:db8::ffff") != network("2001:db8:0:1::1")
+
+
+# --- entering --------------------------------------------------------------------------------------------------------
+
+
+def test_who_is_gone_uses_no_token(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A login that waited until after its deadline still spent a use of its join token, which nobody then had."""
+    asked: list[str] = []
+    go = threading.Event()
+    original = listener.ServerLink._authorize
+
+    def late(self: listener.ServerLink) -> None:
+        go.wait(WAIT)
+        original(self)
+        asked.append("done")
+
+    def authenticate(hello: Any) -> str:
+        if hello.credentials is not None:
+            asked.append("asked")
+        return "ada"
+
+    with scene(identity, authenticate=authenticate) as stage:
+        monkeypatch.setattr(listener.ServerLink, "_authorize", late)
+        with Hostile(stage.port, credentials=b"\x01") as client:
+            client.hello()
+            client.engine.authenticate(**client._auth)
+            client.flush()
+            at = stage.server._listener
+            assert at is not None
+            until(lambda: at.half_open == 1)
+            (waiting,) = [one for one in at.links if one.channel is None]
+            until(lambda: waiting.engine.state is State.AUTHORIZING)
+            at.loop.call(waiting.lost)
+            until(lambda: at.half_open == 0)
+            go.set()
+            until(lambda: asked)
+            assert asked == ["done"]
+
+
+# --- operators ------------------------------------------------------------------------------------------------
+
+
+def test_a_name_is_no_token(identity: Identity) -> None:
+    """Who called himself like the token of another was kicked, or spared, in his stead."""
+    with scene(identity) as stage, stage.client() as one, stage.client() as two:
+        stage.session(two).data["name"] = one.token
+        stage.session(one)
+        assert Console(stage.server).execute(f"kick {one.token}") == f"kicked {one.token}"
+        until(lambda: not one.connected)
+        assert two.connected
+
+
+def test_a_revoked_operator_sees_no_more_lines(
+    identity: Identity, other_identity: Identity, tmp_path: Path
+) -> None:
+    """Commands of a revoked key were refused, but the log lines of the server still went to it."""
+    allowed = AuthorizedClients(tmp_path / "authorized_operators")
+    allowed.authorize(other_identity.fingerprint, "ada")
+    with scene(identity) as stage:
+        Operators(allowed).serve(stage.server, Console(stage.server))
+        seen: list[str] = []
+        with stage.client(keys=other_identity) as client:
+            operator = Attachment(client)
+            operator.on_line(seen.append)
+            operator.execute("help")
+            log = logging.getLogger("securelink.server")
+            log.warning("one")
+            until(lambda: "[WARNING] one" in seen)
+            allowed.revoke("ada")
+            log.warning("two")
+            allowed.authorize(other_identity.fingerprint, "ada")
+            operator.execute("help")
+            log.warning("three")
+            until(lambda: "[WARNING] three" in seen)
+            assert "[WARNING] two" not in seen

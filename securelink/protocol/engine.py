@@ -48,6 +48,11 @@ class Engine:
         self._receive: RecordReceiver | None = None
         self._last_update = float("-inf")
 
+    @property
+    def pending(self) -> int:
+        """Bytes that arrived and are no whole frame yet."""
+        return self._frames.pending
+
     # Both directions during the handshake.
 
     def data_to_send(self) -> bytes:

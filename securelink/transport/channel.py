@@ -138,6 +138,7 @@ class Channel:
         "_queued",
         "_run_lock",
         "_scheduled",
+        "_share",
         "_throttled",
         "_waiters",
     )  # fmt: skip
@@ -159,6 +160,7 @@ class Channel:
         self._handled = 0  # packets; written by the running thread only
         self._handled_before = 0  # this second, for the rate limit; written by the sweep only
         self._throttled = False
+        self._share = 0  # bytes that each packet of the record being handled had on the wire
         self._run_lock = threading.Lock()
         self._scheduled = False
         self._ended = False
@@ -271,12 +273,19 @@ class Channel:
                 item()
                 continue
             if isinstance(item, Decoded):
-                self._out_bytes += item.size
+                size = item.size
+                self._out_bytes += size
                 packets = [] if self._dropping else item.packets
             else:
+                size = len(item)
                 packets = self._decode(item)
             done = 0
-            self._handled += len(packets)
+            if size:  # else it is the rest of a record, and was counted with it
+                count = len(packets) or 1  # an empty record is work as well
+                self._handled += count
+                self._share = size // count
+            if not packets:
+                left -= 1
             if self._handled - self._handled_before > self._bounds.rate and not self._throttled:
                 self._throttle()
             try:
@@ -439,6 +448,12 @@ class Channel:
     def _unsent(self) -> int:
         link = self._link
         return self._queued + (link.tail_size if link is not None else 0)
+
+    @property
+    def _held(self) -> int:
+        """Bytes that this session keeps in memory, in both directions."""
+        waiting = self._in_bytes - self._out_bytes
+        return self._unsent + self._numbering.outgoing.unacked + waiting
 
     def _is_crowded(self, size: int) -> bool:
         # Hot: reads without the lock. Who sends at the same time may overshoot by a packet each.

@@ -253,7 +253,7 @@ class ClientChannel(Channel):
 
     __slots__ = (
         "_carrier", "_drive_lock", "_drivers", "_drives", "_on_end", "_on_packet", "_owner", "_packets", "_reason",
-        "_runner", "_want_handlers", "_warned", "_where",
+        "_runner", "_waiting_bytes", "_want_handlers", "_warned", "_where",
     )  # fmt: skip
 
     def __init__(
@@ -274,6 +274,9 @@ class ClientChannel(Channel):
         self._want_handlers = want_handlers
         self._on_end = on_end
         self._packets: deque[Received] = deque()
+        self._waiting_bytes = (
+            0  # what came into _packets since it was empty, as on the wire; by the running thread
+        )
         self._carrier: ClientLink | None = None
         self._drive_lock = threading.Lock()
         self._drivers: deque[threading.Event] = deque()
@@ -312,7 +315,9 @@ class ClientChannel(Channel):
         return False
 
     def _may_run(self) -> bool:
-        return len(self._packets) < MAX_INBOX_RECORDS or self._dropping
+        waiting = self._packets
+        room = self._waiting_bytes <= self._bounds.inbox_bytes and len(waiting) < MAX_INBOX_RECORDS
+        return room or not waiting or self._dropping
 
     def take(self, action: str) -> Received | None:
         """The first packet of that name among those that wait for `receive`."""
@@ -345,6 +350,7 @@ class ClientChannel(Channel):
             return  # a reply that came too late
         received = Received(packet, self._owner)
         if not self._on_packet(packet, received):
+            self._waiting_bytes = self._share + (self._waiting_bytes if self._packets else 0)
             self._packets.append(received)
         if self._drivers:
             self._wake_drivers()

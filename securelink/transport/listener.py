@@ -32,7 +32,7 @@ from .admission import Admission, Host
 from .link import Link
 from .loop import Loop
 from .poller import READ
-from .sockets import is_loopback_host, prepare
+from .sockets import is_loopback_host, network, prepare
 
 log = logging.getLogger("securelink.server")
 
@@ -42,7 +42,7 @@ ACCEPTS_PER_TURN = 64  # a flood of connections must not keep the leader from th
 class ServerLink(Link):
     """A connection that a client opened."""
 
-    __slots__ = ("_listener", "half_open", "token")
+    __slots__ = ("_listener", "half_open", "network", "token")
 
     def __init__(self, listener: Listener, sock: socket.socket) -> None:
         admission = listener.admission
@@ -53,6 +53,7 @@ class ServerLink(Link):
         )
         super().__init__(listener.loop, sock, engine)
         self._listener = listener
+        self.network = network(self.address[0])
         self.half_open = True
         self.token = b""
         self.deadline = listener.loop.now + admission.handshake_seconds
@@ -71,7 +72,7 @@ class ServerLink(Link):
         """Give the engine to a worker; nothing is read until it comes back."""
         self._reading = False
         self.update_interest()
-        if not self.loop.submit(self.address[0], job):
+        if not self.loop.submit(self.network, job):
             log.warning("too many handshakes at once; %s is turned away", self.address[0])
             assert isinstance(self.engine, ServerEngine)
             self.finish_raw(self.engine.give_up(Code.BUSY))
@@ -79,6 +80,8 @@ class ServerLink(Link):
     # In the pool.
 
     def _answer(self) -> None:
+        if self._closed:
+            return
         engine = self.engine
         assert isinstance(engine, ServerEngine)
         try:
@@ -90,6 +93,8 @@ class ServerLink(Link):
         self.loop.call(self._read_on)
 
     def _authorize(self) -> None:
+        if self._closed:
+            return  # it waited for too long: nobody would learn of a use of a join token
         engine = self.engine
         assert isinstance(engine, ServerEngine)
         try:
@@ -190,14 +195,13 @@ class ServerLink(Link):
     def _finish_channel(
         self, code: int, text: str, *, clean: bool, reason: SecureLinkError | None = None
     ) -> bool:
-        channel = self.channel
         if self._close is not None and self._close[0] != Code.NORMAL:
             code, text = self._close  # we ended it: our reason is the reason
             clean = True
         if not super()._finish_channel(code, text, clean=clean, reason=reason):
             return False
-        assert channel is not None
-        self._listener.host.ended(channel)
+        assert self.channel is not None  # looked at only now: a worker may have set it meanwhile
+        self._listener.host.ended(self.channel)
         return True
 
     def _gone(self) -> None:
@@ -230,7 +234,7 @@ class Listener:
         self._sockets = sockets
         # Asked now: other threads want to know, also while the sockets are being closed.
         self.addresses: list[tuple[str, int]] = [sock.getsockname()[:2] for sock in sockets]
-        self._half_open: dict[str, dict[ServerLink, None]] = {}  # address -> links, oldest first
+        self._half_open: dict[str, dict[ServerLink, None]] = {}  # network -> links, oldest first
         self._half_open_count = 0
         self._turned_away: dict[ServerLink, None] = {}  # oldest first
         self._failures: dict[str, int] = {}
@@ -315,10 +319,12 @@ class Listener:
             log.warning("too many connections (max_connections): %s is turned away", host)
             self._refuse(link)
             return
-        if self._failures.get(host, 0) >= MAX_FAILED_PER_ADDRESS and not is_loopback_host(host):
+        if self._failures.get(link.network, 0) >= MAX_FAILED_PER_ADDRESS and not is_loopback_host(
+            host
+        ):
             self._refuse(link)
             return
-        self._half_open.setdefault(host, {})[link] = None
+        self._half_open.setdefault(link.network, {})[link] = None
         self._half_open_count += 1
         if self._half_open_count > self.admission.max_half_open:
             self._drop_oldest()
@@ -345,10 +351,10 @@ class Listener:
         if link.half_open:
             link.half_open = False
             self._half_open_count -= 1
-            links = self._half_open[link.address[0]]
+            links = self._half_open[link.network]
             del links[link]
             if not links:
-                del self._half_open[link.address[0]]
+                del self._half_open[link.network]
 
     def forget(self, link: ServerLink) -> None:
         """The socket of this link is closed."""
@@ -357,12 +363,12 @@ class Listener:
         if link.half_open:
             self.no_longer_half_open(link)
             self.failed += 1
-            self._count_failure(link.address[0])
+            self._count_failure(link.address[0], link.network)
 
-    def _count_failure(self, host: str) -> None:
+    def _count_failure(self, host: str, network: str) -> None:
         if len(self._failures) >= MAX_FAILED_ADDRESSES:
             return
-        count = self._failures[host] = self._failures.get(host, 0) + 1
+        count = self._failures[network] = self._failures.get(network, 0) + 1
         if count == MAX_FAILED_PER_ADDRESS and not is_loopback_host(host):
             log.warning(
                 "%s failed %d handshakes; it is turned away for up to %g s",
@@ -387,9 +393,9 @@ class Listener:
             self.loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def _bound_memory(self) -> None:
-        """What all sessions together keep for their peers is bounded too: the greediest are ended."""
+        """What all sessions together keep, for and of their peers, is bounded too: the greediest are ended."""
         held = {
-            link.channel: link.channel._unsent + link.channel._numbering.outgoing.unacked
+            link.channel: link.channel._held + link.engine.pending
             for link in self.links
             if link.channel is not None and not link.channel._dropping
         }

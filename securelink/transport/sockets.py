@@ -39,6 +39,13 @@ def is_loopback_host(host: str) -> bool:
         return False
 
 
+def network(host: str) -> str:
+    """What counts as one address where strangers are counted: who has one of IPv6 has all 2^64 of its /64."""
+    if ":" not in host:
+        return host
+    return str(ipaddress.ip_network((host.partition("%")[0], 64), strict=False))
+
+
 def local_address() -> str:
     """This machine's address as others in its network see it; 127.0.0.1 without a network. Sends nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
