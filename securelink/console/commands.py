@@ -98,9 +98,12 @@ class Console:
             raise ConfigError("say who", hint="a user name, or the beginning of a token; see: list")
         wanted, *rest = arguments
         sessions = list(self._server.sessions.values())
-        found = [s for s in sessions if wanted in (_called(s), str(s.user))] or [
-            s for s in sessions if s.token.startswith(wanted)
-        ]
+        # A whole token comes first: everybody may know it, and take it for a name.
+        found = (
+            [s for s in sessions if s.token == wanted]
+            or [s for s in sessions if wanted in (_called(s), str(s.user))]
+            or [s for s in sessions if s.token.startswith(wanted)]
+        )
         if len(found) == 1:
             return found[0], rest
         if not found:

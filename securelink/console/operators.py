@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..auth import Authenticate, Hello
 from ..client import Client
-from ..errors import Refused, RequestFailed, SecureLinkError
+from ..errors import Refused, RequestFailed
 from ..received import Received
 from ..server import Server, Session
 from ..status import Forwarder
@@ -44,7 +45,7 @@ class Operators:
             else AuthorizedClients(authorized)
         )
         self._attached: dict[str, Session] = {}
-        self._lines = _LineSender(self._attached)
+        self._lines = _LineSender(self._attached, self._name)
 
     def admit(self, otherwise: Authenticate) -> Authenticate:
         """An `authenticate` hook: operators by their key, everybody else by `otherwise`."""
@@ -66,6 +67,7 @@ class Operators:
         def run(session: Session, packet: Received) -> str:
             name = self._name(session.fingerprint)
             if name is None:
+                self._attached.pop(session.token, None)
                 log.warning("%s is no operator and tried a command", session._name())
                 raise RequestFailed("this key is not authorised to operate the server")
             if not isinstance(packet.data, str):
@@ -91,9 +93,12 @@ class Operators:
 class _LineSender(Forwarder):
     """Sends the server's log lines to attached operators."""
 
-    def __init__(self, attached: dict[str, Session]) -> None:
+    def __init__(
+        self, attached: dict[str, Session], name: Callable[[str | None], str | None]
+    ) -> None:
         super().__init__(logging.INFO)
         self._attached = attached
+        self._operator = name
         self._busy = threading.local()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -105,8 +110,14 @@ class _LineSender(Forwarder):
             text = f"[{record.levelname}] {record.getMessage()}"
             for session in tuple(self._attached.values()):
                 try:
-                    session.send(LINE, text, timeout=0.0)
-                except SecureLinkError:
+                    allowed = (
+                        self._operator(session.fingerprint) is not None
+                    )  # its key may be revoked by now
+                    if allowed:
+                        session.send(LINE, text, timeout=0.0)
+                except Exception:  # also from a before_send hook: who logs must not hear of it
+                    allowed = False
+                if not allowed:
                     self._attached.pop(session.token, None)
         finally:
             self._busy.now = False
