@@ -44,6 +44,17 @@ PATIENCE_SECONDS = (
 )
 DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)  # 0 where the system has no such flag (Windows)
 
+_AGAIN = "call connect() for a new session"
+INTERFERES = "connect again; if it happens again, something on the path interferes"
+_WAYS_ON: dict[int, str] = {
+    Code.PROTOCOL: INTERFERES,
+    Code.INTERNAL: "the log of the other side says more",
+    Code.SHUTDOWN: "connect(retry=True) waits until it is back",
+    Code.TOO_SLOW: "receive more often",
+    Code.SILENT: _AGAIN,
+    Code.UNREADABLE: "check that both sides run the same version of securelink",
+}
+
 
 def wait_for(sock: socket.socket, *, read: bool = True, write: bool, timeout: float | None) -> bool:
     """Wait until the socket can be read or written, as asked; False after `timeout` seconds."""
@@ -146,6 +157,8 @@ class ClientLink(Link):
         if self._close is not None and not clean:
             code, clean = self._close[0], self._close[0] == Code.NORMAL
         if reason is not None:
+            if reason is not None and not reason.hint:
+                reason.hint = INTERFERES
             channel._reason = reason
         if not super()._finish_channel(code, text, clean=clean, reason=reason):
             return False
@@ -477,8 +490,8 @@ class ClientChannel(Channel):
 
     def _closed_error(self) -> ConnectionClosed:
         error = super()._closed_error()
-        if not error.clean and not error.hint:
-            error.hint = "call connect() for a new session"
+        if not error.hint:
+            error.hint = _WAYS_ON.get(error.code, "") if error.clean else _AGAIN
         return error
 
     def _crowded_error(self, timeout: float | None) -> LinkTimeout:
@@ -498,7 +511,8 @@ class _Caretaker:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: Loop | None = None
-        self._links: set[ClientLink] = set()
+        self._links: set[ClientLink] = set()  # the leader's
+        self._everyone: set[ClientLink] = set()  # the same, at once, for fork(); guarded by _lock
         self._users = 0
 
     def loop(self) -> Loop:
@@ -528,6 +542,8 @@ class _Caretaker:
 
     def adopt(self, link: ClientLink) -> None:
         """Care for a link from now on."""
+        with self._lock:
+            self._everyone.add(link)
         # At once, not by the leader: a program may end right after connect(), and then says goodbye.
         self._links.add(link)
 
@@ -539,12 +555,16 @@ class _Caretaker:
     def release(self, link: ClientLink) -> None:
         """By the leader: this link's socket is closed."""
         self._links.discard(link)
+        with self._lock:
+            self._everyone.discard(link)
         self.leave()
 
     def forget_all(self) -> None:
         """In a child of fork(): threads and connections belong to the parent."""
-        for link in self._links:
+        for link in self._everyone:
             link.orphaned()
+        if self._loop is not None:
+            self._loop.orphaned()
         self.__init__()  # type: ignore[misc]
 
     def _schedule(self, loop: Loop) -> None:

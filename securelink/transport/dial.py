@@ -23,7 +23,7 @@ from ..protocol import (
     refusal,
 )
 from ..text import escaped
-from .client_link import wait_for
+from .client_link import INTERFERES, wait_for
 
 Decide = Callable[[ClientEngine, VerifiedServer | None], None]
 
@@ -98,6 +98,7 @@ class Dialogue:
                 raise refusal(code, escaped(text))
             case Failed(error, answer):
                 self._last_word(answer)
+                error.hint = error.hint or INTERFERES
                 raise error
             case Ended():
                 raise HandshakeError(

@@ -279,6 +279,8 @@ class Link:
         self._drop_unsendable()
         self._unchoke()
         self.loop.call(self._begin_closing)
+        if self._fork != _forks[0] and self.channel is not None:
+            self.channel._orphaned()  # should it have escaped orphaned()
 
     def _drop_unsendable(self) -> None:
         self._tail = memoryview(b"")
@@ -344,6 +346,8 @@ class Link:
     def read(self) -> None:
         """One read; what it gave goes to the inbox or to `_event`."""
         if self._fork != _forks[0]:
+            if self.channel is not None:
+                self.channel._orphaned()
             return  # what arrives is the parent's
         try:
             data = self._recv()

@@ -171,6 +171,7 @@ class Loop:
         """In a child of fork(): the threads are the parent's. A handler that goes on here comes back to nothing."""
         self._on_stopped.clear()
         self._stopping = True
+        worker_threads.clear()  # their numbers will be given to other threads here
 
     def join(self, timeout: float) -> bool:
         """Wait for the threads; True when all have ended. From a loop thread: only asks."""
@@ -453,7 +454,7 @@ class Loop:
                 task()
                 del task  # it would keep its connection while this thread waits for the next
         finally:
-            del worker_threads[get_ident()]
+            worker_threads.pop(get_ident(), None)
 
     def _next_task(self) -> Job | None:
         with self._pool:
