@@ -14,8 +14,7 @@ pytestmark = pytest.mark.usefixtures("tidy")
 ROOT = Path(__file__).parents[1]
 
 START = """
-import os, sys, time, warnings, faulthandler
-faulthandler.dump_traceback_later(20, exit=True)
+import os, sys, time, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # later Pythons warn that threads and fork() do not mix
 from securelink import *
 
@@ -144,7 +143,7 @@ os.close(write)
         tmp_path,
     )
     assert said == [
-        "the session is over: the server is shutting down",
+        "the session is over: the server is shutting down; connect(retry=True) waits until it is back",
         "the parent has heard []",
     ]
 
