@@ -10,69 +10,41 @@ import threading
 import time
 from typing import Any
 
+from ... import crypto
+from ...dispatch import Handlers
 from ...errors import CodecError, ConnectionClosed, SecureLinkError
-from ...received import Received
 from ...server import Session
 from ...text import escaped
-from ...transport.sockets import shown
 from .onlineUtilities import Utilities
 
 log = logging.getLogger("securelink")
 
 HANDSHAKE = "handShake"
-_MAX_UNKNOWN = 64
+FIELDS = ("action", "data", "packet-created", "token")
 
 
 class Bind:
     """What is done with the packets of one name: subclasses have a `run`."""
 
     def __init__(self, name: str, *args: Any) -> None:
-        self.name = name
-        self.args = args
+        self.name, self.args = name, args
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Called with the packet's data, the full packet and the Connection, or as many of these as it takes."""
         raise NotImplementedError
 
 
-def run_bind(bind: Any, *arguments: Any) -> None:
-    """Call `run` with as many of the arguments as it takes."""
-    parameters = inspect.signature(bind.run).parameters.values()
-    if all(parameter.kind != parameter.VAR_POSITIONAL for parameter in parameters):
-        positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        arguments = arguments[: sum(parameter.kind in positional for parameter in parameters)]
-    bind.run(*arguments)
-
-
-def full_packet(received: Received) -> dict[str, Any]:
-    """A packet as pnetwork's programs see it."""
-    headers = received.headers
-    return {
-        "action": received.action,
-        "data": received.data,
-        "packet-created": headers.get("packet-created", received.created),
-        "token": headers.get("token"),
-    }
-
-
 class Connection:
     """The other side: a client on the server, the server on a client. `socket` is itself, with `send` and `close`."""
 
     def __init__(
-        self,
-        onlineUtilities: Utilities,
-        uuid: str,
-        address: tuple[str, int],
-        username: str | None,
-        socket: Any,
+        self, onlineUtilities: Any, uuid: str, address: Any, username: Any, socket: Any
     ) -> None:
         self._core = onlineUtilities
         # securelink's Session or Client; a program's own handshake stores a Connection once more.
-        self._session: Any = socket._session if isinstance(socket, Connection) else socket
-        self.socket = self
-        self.uuid = uuid
+        self._session: Any = getattr(socket, "_session", socket)
+        self.socket, self.uuid, self.username = self, uuid, username
         self.ip, self.port = address[:2]
-        self.username = username
         self.firstConnected = time.time()
         self.suspended = False
 
@@ -81,10 +53,8 @@ class Connection:
         full = self._core.decodePacket(packet)
         if not full:
             raise CodecError("this is no packet", hint="use createPacket()")
-        headers = {
-            "packet-created": full.get("packet-created"),
-            "token": self._core._token_for(full),
-        }
+        created = full.get("packet-created", time.time())
+        headers = {"packet-created": created, "token": self._core.token}
         try:
             if not self.suspended:
                 self._session.send(full["action"], full.get("data"), headers=headers)
@@ -97,7 +67,7 @@ class Connection:
     def handShake(self, remoteToken: str | None = None) -> bool:
         """Tell a client its token, and ours."""
         data = {"status": "success", "uuid": self.uuid, "remoteToken": remoteToken}
-        return self.sendPacket(self._core.createPacket(HANDSHAKE, data))
+        return self.sendPacket({"action": HANDSHAKE, "data": data})
 
     def startListen(self) -> None:
         """Does nothing: packets are taken from the beginning."""
@@ -107,15 +77,14 @@ class Connection:
     def isAlive(self) -> bool:
         """Ask the other side, and wait for its answer, 10 seconds at most."""
         try:
-            self._session.ping()
+            return bool(self._session.ping())
         except SecureLinkError:
             return False
-        return True
 
     def disconnect(self, reason: str = "disconnected") -> bool:
         """Say why, and end the connection."""
         self.suspended = False
-        self.sendPacket(self._core.createPacket("disconnect", {"reason": reason}))
+        self.sendPacket({"action": "disconnect", "data": {"reason": reason}})
         if isinstance(self._session, Session):
             self._session.kick(reason)
         else:
@@ -126,30 +95,23 @@ class Connection:
 
     def GetRepersentation(self) -> dict[str, Any]:
         """What is known of it."""
-        return {
-            "uuid": self.uuid, "ip": self.ip, "port": self.port, "socket": self, "connected": self.firstConnected,
-        }  # fmt: skip
-
-    def __repr__(self) -> str:
-        return f"<Connection {shown(self.ip, self.port)}>"
+        known = {name: getattr(self, name) for name in ("uuid", "ip", "port", "socket")}
+        return {**known, "connected": self.firstConnected}
 
 
 class ComCore(Utilities):
-    """
-    Base of `Server` and `Client`.
-
-    Attributes:
-        clients: Connections by token; replaced, not changed, when somebody comes or goes.
-        actions: Binds by packet name.
-    """
+    """Base of `Server` and `Client`: `clients` are Connections by token, `actions` are Binds by packet name."""
 
     def __init__(self, host: str = "127.0.0.1", port: int = 25565, bufferSize: int = 1024) -> None:
-        super().__init__()
         self.host, self.port, self.bufferSize = host, port, bufferSize
-        self.clients: dict[str, Connection] = {}
         self.actions: dict[str, Any] = {}
-        self._unknown = {HANDSHAKE, "PING", "BROADCAST", "disconnect"}  # actions not to warn of
-        self._clients_lock = threading.Lock()
+        self._peers: dict[Any, Connection] = {}  # by securelink's Session or Client
+        self._handlers = Handlers()
+
+    @property
+    def clients(self) -> dict[str, Connection]:
+        """Connections by token: a picture of this moment."""
+        return {one.uuid: one for one in tuple(self._peers.values())}
 
     def bindAction(self, name: str, bind: Any) -> None:
         """Let packets of a name go to `bind.run`."""
@@ -161,32 +123,38 @@ class ComCore(Utilities):
 
     def processPacket(self, packet: dict[str, Any], client: Any, address: Any = None) -> None:
         """Run what is bound to a packet's name."""
-        bind = self.actions.get(packet["action"])
-        if bind is not None:
-            run_bind(bind, packet.get("data"), packet, client)
-        elif packet["action"] not in self._unknown and len(self._unknown) < _MAX_UNKNOWN:
-            self._unknown.add(packet["action"])
-            log.warning("Action not found: %s", escaped(packet["action"]))
+        action, arguments = packet["action"], (packet.get("data"), packet, client)
+        if action in self.actions:
+            run = self.actions[action].run
+            kinds = [each.kind.name for each in inspect.signature(run).parameters.values()]
+            takes = sum(kind.startswith("POSITIONAL") for kind in kinds)
+            run(*arguments[: 3 if "VAR_POSITIONAL" in kinds else takes])
+        elif action not in (HANDSHAKE, "PING", "BROADCAST", "disconnect"):
+            self._handlers.warn_unhandled(action, "bindAction()")
 
-    def storeConnection(
-        self, uuid: str, address: tuple[str, int], username: Any, socket: Any
-    ) -> Connection:
+    def _received(self, *arguments: Any) -> None:
+        received = arguments[-1]  # the server's listeners get the session before it
+        session, given = received.session, {"action": received.action, "data": received.data}
+        packet = dict.fromkeys(FIELDS) | received.headers | given
+        peer = self._peers.get(session)
+        if peer is None and received.action == HANDSHAKE:
+            peer = self._shake_hands(session, received.data)
+        elif peer is None or not crypto.equal(str(packet["token"]).encode(), peer.uuid.encode()):
+            refuse = session.kick if isinstance(session, Session) else log.warning
+            refuse("a packet did not carry the token of its connection")
+            return
+        self.processPacket(packet, peer, (peer.ip, peer.port))
+
+    def _shake_hands(self, session: Any, data: Any) -> Connection:
+        raise NotImplementedError
+
+    def storeConnection(self, uuid: str, address: Any, username: Any, socket: Any) -> Connection:
         """Keep a connection in `clients`."""
         connection = Connection(self, uuid, address, username, socket)
-        with self._clients_lock:
-            self.clients = {**self.clients, uuid: connection}
-        log.info(
-            "New connection stored | %s | Connections: %d",
-            escaped(str(username)),
-            len(self.clients),
-        )
+        self._peers[connection._session] = connection
+        name, count = escaped(str(username)), len(self._peers)
+        log.info("New connection stored | %s | Connections: %d", name, count)
         return connection
-
-    def _forget(self, connection: Connection | None) -> None:
-        with self._clients_lock:
-            self.clients = {
-                key: kept for key, kept in self.clients.items() if kept is not connection
-            }
 
     def SendPacket(self, uuid: str, packet: Any) -> bool:
         """Send to one; False when it is not there."""

@@ -5,42 +5,27 @@ from __future__ import annotations
 
 import logging
 import threading
+from concurrent.futures import Future
 from typing import Any
 
 from ... import client
-from ...errors import ConnectFailed, ConnectionClosed, LinkTimeout, SecureLinkError
+from ...errors import ConnectFailed, LinkTimeout, SecureLinkError
 from ...limits import CONNECT_SECONDS
-from ...received import Received
 from ..settings import make_client
-from .core import HANDSHAKE, Bind, ComCore, Connection, full_packet
+from .core import HANDSHAKE, Bind, ComCore, Connection
 from .coretools import CLI
 
 __all__ = ["CLI", "Bind", "Client", "Connection"]
 
 log = logging.getLogger("securelink.client")
 
-_FIRST_PAUSE = 0.05  # seconds before the next attempt; doubles up to _LONGEST_PAUSE
-_LONGEST_PAUSE = 2.0
-
 
 class Client(ComCore):
-    """
-    A client. The server's Connection is the one in `clients`.
+    """A client. The server's Connection is the one in `clients`; `username` is told to it in the handshake."""
 
-    Attributes:
-        username: Told to the server in the handshake.
-    """
-
+    username: str | None = None
     _key_name = "client"
-
-    def __init__(self, host: str = "127.0.0.1", port: int = 25565, bufferSize: int = 1024) -> None:
-        super().__init__(host, port, bufferSize)
-        self.username: str | None = None
-        self._client: client.Client | None = None
-        self._attempted = threading.Event()
-        self._ready = threading.Event()
-        self._stopping = threading.Event()
-        self._failure: SecureLinkError | None = None
+    _client: client.Client | None = None
 
     @property
     def connected(self) -> bool:
@@ -50,85 +35,64 @@ class Client(ComCore):
     def start(self, useThreading: bool = True) -> None:
         """Connect and listen, in a thread (then this returns after the first attempt) or here."""
         if self._client is None:
-            for event in (self._attempted, self._ready, self._stopping):
-                event.clear()
-            self._failure = None
+            self._stopping = threading.Event()
+            self._ready: Future[None] = Future()  # hands have been shaken, or it is over
+            attempted = self._attempted = threading.Event()
+            self._ready.add_done_callback(lambda _: attempted.set())
             self._client = make_client(self.host, self.port)
             self._client.on_message(self._received)
-            if not useThreading:
-                self.listen()
-                return
-            threading.Thread(target=self.listen, name="listen").start()
-        self._wait(self._attempted, CONNECT_SECONDS)
+            listening = threading.Thread(target=self._listen, args=[self._client], name="listen")
+            if useThreading:
+                listening.start()
+            else:
+                listening.run()
+        self._attempted.wait(CONNECT_SECONDS)
+        if self._ready.done():
+            self._ready.result()
 
     def connect(self) -> None:
         """As `start`, but returns only when the connection is there."""
         self.start()
-        self._wait(self._ready)
-
-    def _wait(self, event: threading.Event, timeout: float | None = None) -> None:
-        event.wait(timeout)
-        if self._failure is not None:
-            raise self._failure
+        self._ready.result()
 
     def stop(self) -> None:
         """End the connection, or the attempts."""
-        self._stopping.set()
         client = self._client
         if client is not None:
+            self._stopping.set()
             client.close()
 
-    def listen(self) -> None:
-        """Connect, and handle packets until the connection ends."""
-        client = self._client
-        if client is None:
-            self.start(useThreading=False)
-            return
+    def _listen(self, client: client.Client) -> None:
+        ready = self._ready
+        pause = 0.05  # seconds; doubles up to 2
         try:
-            if self._reach(client):
+            while not client.connected and not self._stopping.is_set():
+                try:
+                    client.connect()
+                except (ConnectFailed, LinkTimeout) as error:
+                    log.warning("Could not connect: %s", error)
+                    self._attempted.set()
+                    self._stopping.wait(pause)
+                    pause = min(2 * pause, 2.0)
+            if not self._stopping.is_set():
                 log.info("Connected to server")
                 client.send(HANDSHAKE, {"username": self.username})
-                while True:
-                    client.receive()
-        except ConnectionClosed as error:
-            log.info("Disconnected: %s", error)
+                for _ in client:  # all packets go to _received
+                    pass
         except SecureLinkError as error:
-            log.error("%s", error)
-            self._failure = error
+            log.warning("%s", error)
+            if not ready.done() and not self._stopping.is_set():
+                ready.set_exception(error)
         finally:
             client.close()
-            self._client, self.clients = None, {}
-            self._attempted.set()
-            self._ready.set()
+            self._peers.clear()
+            self._client = None
+            if not ready.done():
+                ready.set_result(None)
 
-    def _reach(self, client: client.Client) -> bool:
-        pause = _FIRST_PAUSE
-        while not self._stopping.wait(0):
-            try:
-                client.connect()
-            except (ConnectFailed, LinkTimeout) as error:
-                log.warning("Could not connect: %s", error)
-                self._attempted.set()
-                self._stopping.wait(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
-            else:
-                return not self._stopping.is_set()
-        return False
-
-    def _received(self, received: Received) -> None:
-        packet = full_packet(received)
-        server = next(iter(self.clients.values()), None)
-        if server is None and packet["action"] == HANDSHAKE:
-            self.setToken(packet["data"]["uuid"])
-            server = self.storeConnection(
-                packet["data"]["remoteToken"], (self.host, self.port), "server", self._client
-            )
-            self._attempted.set()
-            self._ready.set()
-        elif server is None or packet["token"] != server.uuid:
-            log.warning("a packet of the server did not carry its token; it is left out")
-            return
-        self.processPacket(packet, server, (self.host, self.port))
-
-    def _token_for(self, packet: dict[str, Any]) -> Any:
-        return packet.get("token") or self.token
+    def _shake_hands(self, session: Any, data: Any) -> Connection:
+        self.setToken(data["uuid"])
+        address = (self.host, self.port)
+        connection = self.storeConnection(data["remoteToken"], address, "server", session)
+        self._ready.set_result(None)
+        return connection

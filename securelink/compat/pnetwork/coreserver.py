@@ -7,11 +7,10 @@ import threading
 import uuid
 from typing import Any
 
-from ... import crypto, server
+from ... import server
 from ...limits import MAX_FRAME_BODY, MAX_WORKERS
-from ...received import Received
 from ..settings import make_server
-from .core import HANDSHAKE, Bind, ComCore, Connection, full_packet
+from .core import Bind, ComCore, Connection
 from .coretools import CLI
 
 __all__ = ["CLI", "Bind", "Connection", "Server"]
@@ -20,10 +19,11 @@ __all__ = ["CLI", "Bind", "Connection", "Server"]
 class Server(ComCore):
     """A server; `start()` keeps the program running until `stop()`."""
 
+    _server: server.Server | None = None
+
     def __init__(self, host: str = "127.0.0.1", port: int = 25565, bufferSize: int = 1024) -> None:
         super().__init__(host, port, bufferSize)
         self.setToken(uuid.uuid4())
-        self._server: server.Server | None = None
 
     @property
     def connected(self) -> bool:
@@ -34,11 +34,10 @@ class Server(ComCore):
         """Serve, in a thread or here. Raises `ConnectFailed`, an `OSError`, when the port is in use."""
         if self.connected:
             return
-        self._server = make_server(
-            self.host, self.port, workers=MAX_WORKERS, max_packet=MAX_FRAME_BODY
-        )
+        sizes = {"workers": MAX_WORKERS, "max_packet": MAX_FRAME_BODY}
+        self._server = make_server(self.host, self.port, **sizes)
         self._server.on_message(self._received)
-        self._server.on_disconnect(lambda session: self._forget(session.data.get("connection")))
+        self._server.on_disconnect(lambda session: self._peers.pop(session, None))
         ended = threading.Event()
         self._server.on_stop(ended.set)
         self._server.start()
@@ -53,18 +52,7 @@ class Server(ComCore):
         if self._server is not None:
             self._server.stop()
 
-    def _received(self, session: server.Session, received: Received) -> None:
-        packet, connection = full_packet(received), session.data.get("connection")
-        if connection is None and packet["action"] == HANDSHAKE:
-            connection = session.data["connection"] = self._register(session, packet["data"])
-        elif connection is None or not crypto.equal(
-            str(packet["token"]).encode(), connection.uuid.encode()
-        ):
-            session.kick("a packet did not carry the token of its connection")
-            return
-        self.processPacket(packet, connection, session.address)
-
-    def _register(self, session: server.Session, data: Any) -> Connection:
+    def _shake_hands(self, session: server.Session, data: Any) -> Connection:
         username = data.get("username") if isinstance(data, dict) else None
         # Not session.token, which is no secret and stands in the log.
         connection = self.storeConnection(str(uuid.uuid4()), session.address, username, session)

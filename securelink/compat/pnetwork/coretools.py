@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import click
 
 from ...text import escaped
-
-if TYPE_CHECKING:
-    from .core import ComCore, Connection
 
 _HELP = """\
 list                the connections           actions        packet names that something is bound to
@@ -23,13 +21,62 @@ dropall             end all connections       clear          the screen
 start, stop         stop also leaves here     help           this list"""
 
 
+def _find(cli: CLI, uuid: str) -> Any:
+    for one in cli.core.clients.values():
+        if one.uuid == uuid:
+            return one
+    raise LookupError(f"no connection {uuid}")
+
+
+def _details(cli: CLI, uuid: str) -> list[str]:
+    uuid = uuid or input("Give connection uuid e for exit: ")
+    details = {} if uuid == "e" else _find(cli, uuid).GetRepersentation()
+    return [f"{key}: {value}" for key, value in details.items()]
+
+
+def _ping(connection: Any) -> str:
+    connection.sendPacket({"action": "PING"})
+    return f"{connection.uuid} {'is alive' if connection.isAlive() else 'does not answer'}"
+
+
+def _mode(cli: CLI, name: str) -> list[str]:
+    cli.ostype = name or cli.ostype
+    return [f"Mode: {cli.ostype}"]
+
+
+def _unknown(cli: CLI, _: str) -> list[str]:
+    return ["unknown command"]
+
+
+# Of what these give, texts are shown, line by line.
+_COMMANDS: dict[str, Callable[[Any, str], Any]] = {
+    "": lambda cli, _: None,
+    "list": lambda cli, _: [
+        f"{c.uuid} | {c.ip}:{c.port} | {c.username}" for c in cli.core.clients.values()
+    ],
+    "coninfo": _details,
+    "ping": lambda cli, uuid: [_ping(_find(cli, uuid))],
+    "pingall": lambda cli, _: map(_ping, cli.core.clients.values()),
+    "broadcast": lambda cli, text: cli.core.SendPacketForAll({"action": "BROADCAST", "data": text}),
+    "disconnect": lambda cli, uuid: [_find(cli, uuid).disconnect()],
+    "dropall": lambda cli, _: [one.disconnect() for one in cli.core.clients.values()],
+    "actions": lambda cli, _: cli.core.actions,
+    "trigger": lambda cli, name: [cli.core.actions[name].run()],
+    "threads": lambda cli, _: cli.core.GetThreadInfo()["names"],
+    "token": lambda cli, _: [cli.core.token],
+    "start": lambda cli, _: cli.core.start(),
+    "stop": lambda cli, _: cli.core.stop(),
+    "clear": lambda *_: click.clear(),
+    "mode": _mode,
+    "help": lambda *_: _HELP.splitlines(),
+}
+
+
 class CLI:
     """Reads commands and runs them on a server or client: `CLI(core, "name").processCommand()`."""
 
-    def __init__(self, core: ComCore, name: str = "", ostype: str = "windows") -> None:
-        self.core: Any = core
-        self.name = name
-        self.ostype = ostype
+    def __init__(self, core: Any, name: str = "", ostype: str = "windows") -> None:
+        self.core, self.name, self.ostype = core, name, ostype
         click.echo(f"###### CoreTools CLI | {name} ######\nMode: {ostype}")
 
     def startThreaded(self) -> None:
@@ -42,66 +89,12 @@ class CLI:
         while line != "stop":
             try:
                 line = input("Choose a command: ").strip()
-                self._run(*line.partition(" ")[::2])
+                command, _, argument = line.partition(" ")
+                answers = _COMMANDS.get(command, _unknown)(self, argument)
+                for answer in answers or ():
+                    if isinstance(answer, str):
+                        click.echo(escaped(answer))  # a peer chose some of it
             except EOFError:
                 return
             except Exception as error:  # what is bound to a name may raise anything
                 click.echo(f"Error occured in command check your typing: {escaped(repr(error))}")
-
-    def _run(self, command: str, argument: str) -> None:
-        core = self.core
-        everybody = list(core.clients.values())
-        match command:
-            case "":
-                return
-            case "list":
-                self._show(
-                    f"{one.uuid} | {one.ip}:{one.port} | {one.username}" for one in everybody
-                )
-            case "coninfo":
-                uuid = argument or input("Give connection uuid e for exit: ")
-                if uuid != "e":
-                    self._show(
-                        f"{key}: {value}"
-                        for key, value in self._one(uuid).GetRepersentation().items()
-                    )
-            case "ping" | "pingall":
-                for one in everybody if command == "pingall" else [self._one(argument)]:
-                    one.sendPacket(core.createPacket("PING"))
-                    self._show([f"{one.uuid} {'is alive' if one.isAlive() else 'does not answer'}"])
-            case "broadcast":
-                core.SendPacketForAll(core.createPacket("BROADCAST", argument))
-            case "disconnect":
-                self._one(argument).disconnect()
-            case "dropall":
-                for one in everybody:
-                    one.disconnect()
-            case "actions":
-                self._show(core.GetActions())
-            case "trigger":
-                core.GetActions()[argument].run()
-            case "threads":
-                self._show(core.GetThreadInfo()["names"])
-            case "token":
-                self._show([core.getToken()])
-            case "start" | "stop":
-                getattr(core, command)()
-            case "clear":
-                click.clear()
-            case "mode":
-                self.ostype = argument or self.ostype
-                self._show([f"Mode: {self.ostype}"])
-            case "help":
-                click.echo(_HELP)
-            case _:
-                self._show(["unknown command"])
-
-    def _one(self, uuid: str) -> Connection:
-        connection: Connection | None = self.core.GetConnection(uuid)
-        if connection is None:
-            raise LookupError(f"no connection {uuid}")
-        return connection
-
-    def _show(self, lines: Any) -> None:
-        for line in lines:
-            click.echo(escaped(str(line)))  # a peer chose some of it

@@ -1,5 +1,5 @@
 """`Utilities`: packets as bytes and dicts, and sealing them to a key."""
-# ruff: noqa: N802, N803, N806, N999  # the names are pnetwork's
+# ruff: noqa: N802, N803, N999  # the names are pnetwork's
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import errno
 import json
 import logging
 import time
-from collections.abc import Iterable
 from typing import Any
 
 from ...codec import Packet
@@ -24,14 +23,9 @@ class Utilities:
     """Base of server and client."""
 
     keystrength = DEFAULT_RSA_BITS
+    token: Any = None
     _key_name = "server"
-
-    def __init__(self) -> None:
-        self.token: Any = None
-        self._identity: Identity | None = None
-
-    def _token_for(self, packet: dict[str, Any]) -> Any:
-        return self.token
+    _identity: Identity | None = None
 
     def setToken(self, token: object) -> None:
         """Let packets made from now on carry this token."""
@@ -67,63 +61,39 @@ class Utilities:
 
     def _own(self, save: bool = True) -> Identity:
         if self._identity is None:
-            self._identity = (
-                load_or_create(keys_folder(), self._key_name)[0] if save else Identity.generate()
-            )
+            made = load_or_create(keys_folder(), self._key_name)[0] if save else Identity.generate()
+            self._identity = made
         return self._identity
 
     def encryptPacket(self, packet: Any, publicKey: Any) -> Any:
-        """
-        Seal the data of a packet to a key, and sign it with ours. A dict is changed in place.
-
-        Args:
-            packet: Bytes or a dict; gives the same kind.
-            publicKey: An `rsa.PublicKey`, a `securelink.PublicKey`, or PEM.
-        """
+        """Seal a packet's data to a key and sign it; gives bytes for bytes, a dict for a dict, changed in place."""
         full = self.decodePacket(packet)
-        if isinstance(publicKey, str | bytes):
-            publicKey = PublicKey.from_pem(
-                publicKey.encode() if isinstance(publicKey, str) else publicKey
-            )
+        pem = publicKey.encode() if isinstance(publicKey, str) else publicKey
+        key = PublicKey.from_pem(pem) if isinstance(pem, bytes) else pem
         created = float(full.get("packet-created") or time.time())
         inside = Packet(full["action"], full.get("data"), None, created)
-        sealed = seal(inside, publicKey, sender=self._own())
-        full.update(
-            {"data": base64.b64encode(sealed).decode(), "packet-created": created, "token": None}
-        )
+        sealed = base64.b64encode(seal(inside, key, sender=self._own())).decode()
+        full.update({"data": sealed, "packet-created": created, "token": None})
         return full if isinstance(packet, dict) else json.dumps(full).encode()
 
     def decryptPacket(
         self,
         packet: Any,
-        decryptableKeys: Iterable[str] = (),
+        decryptableKeys: Any = (),
         privateKey: Any = None,
         sender: Senders = ANYONE,
     ) -> dict[str, Any]:
-        """
-        Undo `encryptPacket`; gives the dict, changed in place.
-
-        Args:
-            packet: Bytes or a dict.
-            decryptableKeys: Changes nothing.
-            privateKey: An `rsa.PrivateKey` or `securelink.Identity`; ours by default.
-            sender: The key that must have signed it: see `securelink.unseal`.
-
-        Raises:
-            UnsealError: It is not for this key, not from that sender, or was changed.
-        """
+        """Undo `encryptPacket`, in place; `UnsealError` when it is not for this key, not of that sender, or changed."""
         full = self.decodePacket(packet) or {}
-        identity = privateKey or self._own()
-        if not isinstance(identity, Identity):
-            identity = Identity.from_rsa(identity)
+        key = privateKey or self._own()
         try:
             blob = base64.b64decode(full.get("data", ""), validate=True)
         except (TypeError, ValueError):
             blob = b""  # which is no sealed packet
+        identity = key if isinstance(key, Identity) else Identity.from_rsa(key)
         inside = unseal(blob, identity, sender=sender).packet
-        full.update(
-            {"action": inside.action, "data": inside.data, "packet-created": inside.created}
-        )
+        full.update(action=inside.action, data=inside.data)
+        full["packet-created"] = inside.created
         return full
 
     def checkNetworkError(self, error: OSError) -> bool:
@@ -134,5 +104,5 @@ class Utilities:
 
 
 def createEncryptKeys(save: bool = True) -> Any:
-    """Make the server's key, unless it is there; gives its public half, an `rsa.PublicKey`."""
+    """The same, of the server's key."""
     return Utilities().createEncryptKeys(save)
