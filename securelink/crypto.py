@@ -18,6 +18,7 @@ from collections.abc import Callable
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.exceptions import InvalidTag as InvalidTag
+from cryptography.hazmat.backends.openssl import backend
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey as RSAPrivateKey
@@ -66,6 +67,11 @@ _SCRYPT_N = 2**15  # with r=8: 32 MiB and about 0.1 s a password, so a guess cos
 _SCRYPT_MAX_MEMORY = 2**28  # bytes: parameters come from a file, a typo must not eat the machine
 
 _PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=PSS_SALT_SIZE)
+
+
+def openssl_version() -> str:
+    """The OpenSSL that the crypto library has built in; that of the module `ssl` is another one."""
+    return backend.openssl_version_text()
 
 
 # --- hashes ---------------------------------------------------------------------------------------
