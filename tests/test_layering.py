@@ -23,7 +23,7 @@ SANS_IO = {
     "received", "modes", "sealed", "stack",
 }  # fmt: skip
 NO_IO = {"socket", "threading", "queue", "selectors", "select", "logging", "asyncio", "subprocess"}
-ABOVE = {"cli", "demo", "compat", "chat", "console", "load", "__main__", "__init__"}
+ABOVE = {"cli", "demo", "compat", "chat", "console", "load", "bench", "__main__", "__init__"}
 
 
 def modules() -> list[tuple[str, Path]]:

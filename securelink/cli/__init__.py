@@ -1,4 +1,4 @@
-"""The command line: `securelink keys | token | serve | connect | attach | chat | load | demo`."""
+"""The command line: `securelink keys | token | serve | connect | attach | chat | load | bench | demo`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import click
 
 from .. import __version__
+from .bench import bench
 from .chat import chat
 from .connect import connect
 from .keys import keys
@@ -55,3 +56,4 @@ main.add_command(connect)
 main.add_command(attach_console)
 main.add_command(chat)
 main.add_command(load)
+main.add_command(bench)
