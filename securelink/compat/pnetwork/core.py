@@ -77,9 +77,10 @@ class Connection:
     def isAlive(self) -> bool:
         """Ask the other side, and wait for its answer, 10 seconds at most."""
         try:
-            return bool(self._session.ping())
+            self._session.ping()
         except SecureLinkError:
             return False
+        return True
 
     def disconnect(self, reason: str = "disconnected") -> bool:
         """Say why, and end the connection."""

@@ -22,10 +22,10 @@ start, stop         stop also leaves here     help           this list"""
 
 
 def _find(cli: CLI, uuid: str) -> Any:
-    for one in cli.core.clients.values():
-        if one.uuid == uuid:
-            return one
-    raise LookupError(f"no connection {uuid}")
+    connection = cli.core.GetConnection(uuid)
+    if connection is None:
+        raise LookupError(f"no connection {uuid}")
+    return connection
 
 
 def _details(cli: CLI, uuid: str) -> list[str]:
@@ -42,10 +42,6 @@ def _ping(connection: Any) -> str:
 def _mode(cli: CLI, name: str) -> list[str]:
     cli.ostype = name or cli.ostype
     return [f"Mode: {cli.ostype}"]
-
-
-def _unknown(cli: CLI, _: str) -> list[str]:
-    return ["unknown command"]
 
 
 # Of what these give, texts are shown, line by line.
@@ -90,8 +86,8 @@ class CLI:
             try:
                 line = input("Choose a command: ").strip()
                 command, _, argument = line.partition(" ")
-                answers = _COMMANDS.get(command, _unknown)(self, argument)
-                for answer in answers or ():
+                run = _COMMANDS.get(command)
+                for answer in (run(self, argument) or ()) if run else ["unknown command"]:
                     if isinstance(answer, str):
                         click.echo(escaped(answer))  # a peer chose some of it
             except EOFError:
