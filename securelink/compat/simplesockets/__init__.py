@@ -15,8 +15,6 @@ Where its document and its code differ:
   `securelink.Server` or `Client`. Connections that come while accepting is stopped wait; `close()` ends a server.
 """
 
-from .client import TCPClient
-from .endpoint import SetupError
-from .server import ClientSocket, TCPServer
+from .simplesockets import ClientSocket, SetupError, TCPClient, TCPServer
 
 __all__ = ["ClientSocket", "SetupError", "TCPClient", "TCPServer"]
