@@ -142,6 +142,7 @@ def test_what_is_handled_elsewhere_is_not_waited_for(identity: Identity) -> None
         assert time.monotonic() - began < 0.3
 
 
+@pytest.mark.pure  # it replaces a method of the session
 def test_the_last_look_before_reading(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
     """What arrives between a caller's look and its taking the drive is seen before it waits for the network."""
     with serving(identity) as server, joined(server) as (client,):
