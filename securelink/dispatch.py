@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 from .codec import Packet
 from .collect import CaughtErrors
 from .errors import ConfigError, RequestFailed
-from .events import EventHook
+from .events import EventHook, FailureLog
 from .received import Received
 from .text import escaped
 
@@ -45,6 +45,7 @@ class Handlers:
         self.after_receive: Callable[[Received], Any] | None = None
         self._by_action: dict[str, Callable[..., Any]] = {}
         self._unhandled: set[str] = set()
+        self._failures = FailureLog()
 
     def on(self, action: str, handler: Callable[..., Any] | None = None) -> Any:
         """
@@ -126,10 +127,10 @@ class Handlers:
         if isinstance(error, RequestFailed) and waits:
             session._answer(packet, error.text, "refused")
             return
-        log.error(
+        self._failures.log(
+            error,
             "the handler of '%s' raised an error; the session goes on",
             escaped(packet.action),
-            exc_info=error,
         )
         self.caught.add(packet.action, error)
         if waits:

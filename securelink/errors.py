@@ -81,12 +81,14 @@ class HandshakeError(SecureLinkError):
     This attempt to connect failed before a session existed.
 
     Attributes:
-        code: The `AlertCode` that was sent or received.
+        code: The code that was sent or received.
+        final: Whether trying again is pointless. An ALERT comes from anybody on the path, so it is never final.
     """
 
     def __init__(self, message: str, *, code: int = 1, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.code = code
+        self.final = True
 
 
 class PeerIncompatible(HandshakeError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -13,6 +14,34 @@ from .limits import MAX_LISTENERS
 log = logging.getLogger("securelink")
 
 Listener = TypeVar("Listener", bound=Callable[..., Any])
+
+
+LOGGED_FAILURES = 10  # tracebacks a second of one hook, or of all handlers
+
+
+class FailureLog:
+    """
+    Logs what user code raises, with its traceback, but only so many a second.
+
+    Who can make a handler fail must not fill the disk with it.
+    """
+
+    __slots__ = ("_count", "_since")
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._since = 0.0
+
+    def log(self, error: Exception, text: str, *arguments: Any) -> None:
+        """Log one failure, or only count it."""
+        now = time.monotonic()
+        if now - self._since >= 1.0:
+            if self._count > LOGGED_FAILURES:
+                log.error("%d more such errors were not shown", self._count - LOGGED_FAILURES)
+            self._since, self._count = now, 0
+        self._count += 1
+        if self._count <= LOGGED_FAILURES:
+            log.error(text, *arguments, exc_info=error)
 
 
 class EventHook:
@@ -25,11 +54,12 @@ class EventHook:
     Listeners run in the order in which they were added. One that raises is logged and stops nobody else.
     """
 
-    __slots__ = ("_caught", "_listeners", "name")
+    __slots__ = ("_caught", "_failures", "_listeners", "name")
 
     def __init__(self, name: str, caught: Callable[[str, Exception], None] | None = None) -> None:
         self.name = name
         self._caught = caught
+        self._failures = FailureLog()
         # A tuple that is replaced, never changed: firing needs no lock.
         self._listeners: tuple[Callable[..., Any], ...] = ()
 
@@ -71,7 +101,9 @@ class EventHook:
             try:
                 listener(*arguments)
             except Exception as error:
-                log.exception("a listener of %s raised an error; the others go on", self.name)
+                self._failures.log(
+                    error, "a listener of %s raised an error; the others go on", self.name
+                )
                 if self._caught is not None:
                     self._caught(self.name, error)
 

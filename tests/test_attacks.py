@@ -20,6 +20,7 @@ from securelink import (
     LinkTimeout,
     PeerIncompatible,
     Received,
+    SecureLinkError,
     Server,
     Session,
 )
@@ -27,6 +28,7 @@ from securelink.codec import Packet, encode_packet, join_packets
 from securelink.console.commands import Console
 from securelink.console.operators import Attachment, Operators
 from securelink.handshake.wire import Code, Content, Kind
+from securelink.limits import MAX_FAILED_PER_ADDRESS
 from securelink.protocol import State
 from securelink.transport import link, listener
 from securelink.transport.sockets import network
@@ -170,11 +172,11 @@ def test_who_has_a_network_of_ipv6_is_one_address(
     hosts = (f"2001:db8:1:2::{number:x}" for number in itertools.count(1))
     with scene(identity) as stage:
         monkeypatch.setattr(link, "peer_address", lambda sock: (next(hosts), 1))
-        for _ in range(listener.MAX_FAILED_PER_ADDRESS):
+        for _ in range(MAX_FAILED_PER_ADDRESS):
             socket.create_connection(("127.0.0.1", stage.port)).close()
         at = stage.server._listener
         assert at is not None
-        until(lambda: at.failed == listener.MAX_FAILED_PER_ADDRESS)
+        until(lambda: at.failed == MAX_FAILED_PER_ADDRESS)
         with Hostile(stage.port) as turned_away:
             assert turned_away.ending() == (Code.BUSY, "")
     assert network("192.0.2.1") == "192.0.2.1"
@@ -254,3 +256,55 @@ def test_a_revoked_operator_sees_no_more_lines(
             log.warning("three")
             until(lambda: "[WARNING] three" in seen)
             assert "[WARNING] two" not in seen
+
+
+def test_a_state_is_kept_as_bytes(identity: Identity, tmp_path: Path) -> None:
+    """What a client sets as its state is held encoded: 60 KB of empty maps do not become 4 MB of objects."""
+    with (
+        Server("127.0.0.1", 0, keys=identity) as server,
+        Client("127.0.0.1", server.address[1], known_servers=tmp_path / "known") as client,
+    ):
+        client.set_state([{}] * 50_000)
+        session = next(iter(server.sessions.values()))
+        until(lambda: session.state is not None)
+        assert session._state is not None
+        assert len(session._state) < 60_000
+        assert session.state == [{}] * 50_000
+
+
+def test_failing_handlers_do_not_fill_the_log(
+    identity: Identity, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client that makes a handler fail again and again costs ten tracebacks a second, not one each."""
+    with (
+        Server("127.0.0.1", 0, keys=identity) as server,
+        Client("127.0.0.1", server.address[1], known_servers=tmp_path / "known") as client,
+    ):
+        server.on("bad", lambda session, packet: 1 / 0)
+        server.on("done", lambda session, packet: True)
+        for _ in range(500):
+            client.send("bad")
+        assert client.request("done", timeout=10)
+    assert 10 <= caplog.text.count("raised an error") <= 60
+
+
+def test_a_forged_alert_ends_no_retrying(tmp_path: Path) -> None:
+    """An ALERT comes from anybody on the path: a client that was told to retry goes on until its deadline."""
+    attempts = []
+    with socket.create_server(("127.0.0.1", 0)) as forger:
+        forger.settimeout(5)
+
+        def forge() -> None:
+            for _ in range(3):
+                connection, _ = forger.accept()
+                with connection:
+                    attempts.append(connection.recv(65536))
+                    connection.sendall(bytes((5, 0, 0, 1, 16)))
+
+        thread = threading.Thread(target=forge)
+        thread.start()
+        client = Client("127.0.0.1", forger.getsockname()[1], known_servers=tmp_path / "known")
+        with pytest.raises(SecureLinkError):
+            client.connect(3.0, retry=True)
+        thread.join()
+    assert len(attempts) == 3

@@ -273,13 +273,13 @@ def test_a_handler_that_raises_hurts_nobody(
     with scene(identity) as stage:
         stage.server.on("fail", handler)
         with stage.client() as client:
-            for number in range(20):
+            for number in range(8):  # more in a second would not all be shown
                 client.send("fail")
                 assert echo(client, number)
                 assert echo(stage.neighbour, number)
     tracebacks = [record for record in caplog.records if record.exc_info]
-    assert len(tracebacks) == 20
-    assert caplog.text.count(f"in {handler.__name__}") == 20
+    assert len(tracebacks) == 8
+    assert caplog.text.count(f"in {handler.__name__}") == 8
 
 
 def test_listeners_that_raise_hurt_nobody(

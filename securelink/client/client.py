@@ -206,7 +206,9 @@ class Client:
                 self._connect(deadline, timeout)
                 return self
             except (ConnectFailed, LinkTimeout, HandshakeError) as error:
-                final = isinstance(error, HandshakeError) and error.code not in _PASSING
+                final = (
+                    isinstance(error, HandshakeError) and error.final and error.code not in _PASSING
+                )
                 wait = pause * random.uniform(0.5, 1.5)  # noqa: S311  # jitter, not a secret
                 if not retry or final or time.monotonic() + wait >= deadline:
                     raise

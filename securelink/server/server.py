@@ -420,7 +420,7 @@ class Server(Lifecycle):
         self._spread(self._everybody(), self._state, STATE)
 
     def _take_state(self, session: Session, packet: Received) -> None:
-        session.state = packet.data
+        session._take_state(packet._packet)
         self.on_state.fire(session, packet.data)
 
     def broadcast(

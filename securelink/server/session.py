@@ -6,7 +6,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from ..codec import Packet, encode_packet
+from ..codec import Packet, decode_packets, encode_packet, join_packets
 from ..dispatch import STATE
 from ..handshake.server import VerifiedClient
 from ..handshake.wire import Code
@@ -36,11 +36,19 @@ class Session(Channel):
         data: A dict for the application.
         encrypted: False in plaintext mode.
         dialled: The name or address under which the client reached this server.
-        state: The last value that the client gave to `set_state`; None before.
     """
 
     __slots__ = (
-        "_server", "address", "connected_at", "data", "dialled", "encrypted", "fingerprint", "state", "token", "user",
+        "_server",
+        "_state",
+        "address",
+        "connected_at",
+        "data",
+        "dialled",
+        "encrypted",
+        "fingerprint",
+        "token",
+        "user",
     )  # fmt: skip
 
     def __init__(
@@ -56,7 +64,9 @@ class Session(Channel):
         self.data: dict[str, Any] = {}
         self.encrypted = link.engine.encrypted
         self.dialled = client.dialled
-        self.state: Any = None
+        self._state: bytes | None = (
+            None  # encoded: a peer makes us keep its bytes, not the larger objects
+        )
 
     def send(
         self,
@@ -119,6 +129,14 @@ class Session(Channel):
     def set_state(self, value: Any) -> None:
         """Give this client a new value of the server's state; one that is still waiting is replaced."""
         self.send(STATE, value, latest=STATE)
+
+    @property
+    def state(self) -> Any:
+        """The last value that the client gave to `set_state`; None before. Decoded at each look."""
+        return None if self._state is None else decode_packets(self._state)[0].data
+
+    def _take_state(self, packet: Packet) -> None:
+        self._state = join_packets([encode_packet(Packet(STATE, packet.data))])
 
     def ping(self, timeout: float = REQUEST_SECONDS) -> float:
         """

@@ -93,7 +93,9 @@ class Dialogue:
             case Opened(welcome):
                 return welcome
             case Alerted(code):
-                raise refusal(code, "")
+                alert = refusal(code, "")
+                alert.final = False
+                raise alert
             case Closed(code, text):
                 raise refusal(code, escaped(text))
             case Failed(error, answer):

@@ -373,6 +373,8 @@ class Link:
                 delivered = True
             else:
                 self._event(item)  # type: ignore[arg-type]
+        if self._controls:
+            self.flush()  # one system call for all the answers of one read
         if delivered:
             self._after_delivery(channel, size)  # type: ignore[arg-type]
         if channel is not None and channel._waiters:
@@ -407,7 +409,10 @@ class Link:
     def _event(self, event: Event) -> None:
         match event:
             case Pinged(payload):
-                self.control(Content.PONG, payload)
+                if (
+                    len(self._controls) < MAX_CONTROLS
+                ):  # a peer that pings without reading gets few answers
+                    self._controls.append((Content.PONG, payload))
             case Ponged(payload):
                 self._ponged(payload)
             case Closed(code, text):
