@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
 import os
@@ -28,12 +27,9 @@ from securelink.bench.certificate import self_signed
 from securelink.bench.floor import BareConnection
 from securelink.bench.machine import compiled_modules, facts
 from securelink.bench.process import ServerProcess
-from securelink.bench.run import PEERS, Results
-from securelink.bench.workloads import WORKLOADS, Figures
+from securelink.bench.results import PEERS, Figures, Results
+from securelink.bench.workloads import WORKLOADS
 from securelink.cli.bench import remarks, rows, status
-
-# The name of the module in its package is that of the command.
-BENCH = importlib.import_module("securelink.cli.bench")
 
 
 @pytest.fixture
@@ -105,7 +101,7 @@ def test_the_command_prints_table_and_machine(small: Path, monkeypatch: pytest.M
         show("a while")
         return Results(seconds, {t: {peer: Figures(7.0) for peer in PEERS} for t in WORKLOADS})
 
-    monkeypatch.setattr(BENCH, "run", measured)
+    monkeypatch.setattr(bench_run, "run", measured)
     text = succeeds("bench")
     assert all(title in text for title in (*WORKLOADS, *PEERS))
     assert f"with {crypto.openssl_version()}" in text

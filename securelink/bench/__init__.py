@@ -7,6 +7,8 @@ A short measurement on the user's machine: this library beside a bare socket and
     certificate.py   what TLS needs
     ours.py          clients of this library
     workloads.py     what is measured, the same for all
+    run.py           all of it
+    results.py       what came out
     machine.py       on what
 
 The absolute numbers mean little; what is beside each other was measured right after each other.

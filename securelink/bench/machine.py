@@ -8,6 +8,7 @@ import platform
 import ssl
 import sys
 from importlib.machinery import EXTENSION_SUFFIXES
+from typing import Any
 
 from .. import __version__, crypto
 
@@ -29,7 +30,7 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def facts() -> dict[str, object]:
+def facts() -> dict[str, Any]:
     """What has a part in the numbers."""
     return {
         "securelink": __version__,

@@ -7,6 +7,7 @@ from pathlib import Path
 from ..client import Client
 from ..errors import LinkTimeout
 from ..limits import CONNECT_SECONDS
+from .results import PEERS
 from .workloads import ACTION, CHUNK, DATA, HOST, Connection
 
 _PATIENCE = 10.0  # seconds without an answer: something is broken
@@ -22,7 +23,7 @@ class Ours:
         folder: For what clients remember; nothing, for the key is pinned.
     """
 
-    name = "securelink"
+    name = PEERS[0]
 
     def __init__(self, port: int, fingerprint: str, folder: Path) -> None:
         self._port = port

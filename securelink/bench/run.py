@@ -5,33 +5,17 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..keys import Identity
 from .floor import Bare
 from .ours import Ours
 from .process import ServerProcess
-from .workloads import WORKLOADS, Figures, Peer
+from .results import PEERS, Results
+from .workloads import WORKLOADS, Peer
 
-PEERS = ("securelink", "plain socket", "TLS")
 IDLE = 200  # sessions for the measurement of memory
 _SETTLE = 0.5  # seconds until late acknowledgements and frees are over
-
-
-@dataclass
-class Results:
-    """
-    What was measured.
-
-    Attributes:
-        figures: By workload, then by peer.
-        idle: Bytes of the server's memory for each idle session; None where the system does not tell.
-    """
-
-    seconds: float
-    figures: dict[str, dict[str, Figures]] = field(default_factory=dict)
-    idle: int | None = None
 
 
 def run(seconds: float, show: Callable[[str], None]) -> Results:
@@ -59,8 +43,8 @@ def run(seconds: float, show: Callable[[str], None]) -> Results:
             results.idle = _idle_bytes(ours, client)
             peers: list[Peer] = [
                 client,
-                Bare("plain socket", floor.info["plain"], None),
-                Bare("TLS", floor.info["tls"], folder),
+                Bare(PEERS[1], floor.info["plain"], None),
+                Bare(PEERS[2], floor.info["tls"], folder),
             ]
             for title, workload in WORKLOADS.items():
                 found = results.figures[title] = {}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Protocol
 
 from ..load.histogram import Histogram
+from .results import Figures
 
 HOST = "127.0.0.1"
 ACTION = "move"
@@ -53,21 +53,6 @@ class Peer(Protocol):
 
     def open_audience(self, size: int) -> tuple[Connection, list[Connection]]:
         """Connect those who hear a cast, and one who can order it."""
-
-
-@dataclass(frozen=True)
-class Figures:
-    """
-    One measurement.
-
-    Attributes:
-        rate: Operations a second.
-        p50, p99: Seconds that one took, where that was measured.
-    """
-
-    rate: float
-    p50: float | None = None
-    p99: float | None = None
 
 
 Workload = Callable[[Peer, float], Figures]

@@ -12,9 +12,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from ..bench.machine import facts
-from ..bench.run import PEERS, Results, run
-from ..bench.workloads import WORKLOADS, Figures
+from ..bench.results import PEERS, Figures, Results
 from .program import show_table, tell
 
 
@@ -36,10 +34,14 @@ def bench(seconds: float, as_json: bool) -> None:
     packets, bounds, acknowledgements or key exchange against quantum computers: they are floors, not rivals. Only
     compare what is in one line: absolute numbers depend on the machine and on what else it does.
     """
+    # Here, not above: every other command would start later by what these load.
+    from ..bench.machine import facts
+    from ..bench.run import run
+
     with status() as show:
         results = run(seconds, show)
     if as_json:
-        click.echo(json.dumps(as_dict(results), indent=2))
+        click.echo(json.dumps(as_dict(results, facts()), indent=2))
         return
     show_table(("", *PEERS), list(rows(results)))
     click.echo()
@@ -58,14 +60,14 @@ def status(console: Console | None = None) -> Iterator[Any]:
         yield lambda text: spinner.update(Text(text))
 
 
-def as_dict(results: Results) -> dict[str, Any]:
+def as_dict(results: Results, known: dict[str, Any]) -> dict[str, Any]:
     """Everything, as plain values: rates a second (bytes for bulk data), times in seconds, memory in bytes."""
     measured = {
         title: {peer: asdict(figures) for peer, figures in found.items()}
         for title, found in results.figures.items()
     }
     return {
-        "machine": facts(),
+        "machine": known,
         "seconds": results.seconds,
         "measured": measured,
         "idle session": results.idle,
@@ -74,8 +76,8 @@ def as_dict(results: Results) -> dict[str, Any]:
 
 def rows(results: Results) -> Iterator[tuple[str, ...]]:
     """The table, line by line."""
-    for title in WORKLOADS:
-        found = [results.figures[title][peer] for peer in PEERS]
+    for title, figures in results.figures.items():
+        found = [figures[peer] for peer in PEERS]
         bulk = title.startswith("bulk")
         yield (title, *(_megabytes(f) if bulk else f"{f.rate:,.0f}/s" for f in found))
         if found[0].p50 is not None:
