@@ -31,8 +31,8 @@ def bench(seconds: float, as_json: bool) -> None:
 
     It starts servers of its own on 127.0.0.1, with a fresh RSA-3072 key in a temporary folder, and puts beside each
     number what a bare socket does, and what TLS 1.3 of the module ssl does with the same key. These two know no
-    packets, bounds, acknowledgements or key exchange against quantum computers: they are floors, not rivals. Only
-    compare what is in one line: absolute numbers depend on the machine and on what else it does.
+    packets, bounds or acknowledgements: they are floors, not rivals. Only compare what is in one line: absolute numbers
+    depend on the machine and on what else it does.
     """
     # Here, not above: every other command would start later by what these load.
     from ..bench.machine import facts
