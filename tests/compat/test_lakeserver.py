@@ -470,7 +470,7 @@ def test_switches(port: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert not server.get_all_outputs_enabled()
     server.info("unseen")
     server.warn("seen")
-    server.enable_info("yes")  # type: ignore[arg-type]
+    server.enable_info("yes")
     assert capsys.readouterr().out.splitlines() == [
         "[Server WARNING] seen",
         "[Server WARNING] Error: Bool yes not valid for setting enable_info",

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from operator import attrgetter
-from typing import Any, ClassVar
+from typing import Any
 
 from ...errors import ConfigError, ConnectFailed, LinkTimeout, SecureLinkError
 from ...transport.sockets import local_address
 from ..settings import make_client
-from .side import (
-    CONNECT,
-    DIRECT,
-    DISCONNECT,
-    UNASKED,
-    Message,
-    SockStreamConnection,
-    getter,
-    value_of,
-)
+from .side import CONNECT, DIRECT, DISCONNECT, UNASKED, SockStreamConnection, getter, value_of
 
 
 class Client(SockStreamConnection):
     """A client: `connect`, `set_data`, `get_server_data`, `disconnect`."""
-
-    _goodbyes: ClassVar = (
-        threading.Lock()
-    )  # clients of one program leave one by one, as the document shows
 
     def __init__(self, server_ip: str, port: int, *args: Any, **kwargs: Any) -> None:
         super().__init__(port, *args, **kwargs)
@@ -34,47 +19,41 @@ class Client(SockStreamConnection):
         self.server_data: Any = {}
         self._asked = False
         self._core = core = make_client(server_ip, port)
-        core.on(DIRECT, lambda frame: self._take(self._read_frame(None, frame.data)))
-        core.on(DISCONNECT, lambda _: self._leave())
-        core.on_state.add_listener(lambda value: self._take(self._read(value)))
+        core.on(DIRECT, lambda frame: self._take(None, frame.data, direct=True))
+        core.on(DISCONNECT, self._part)
+        core.on_state.add_listener(lambda value: self._take(None, value))
         core.on_disconnect.add_listener(self._lost)
         self.info("Status: Ready")
 
     def connect(self) -> None:
         """Connect; what is wrong is shown as a warning."""
-        if self.do_disconnect:
-            self._thread.join()
-        if self.active:
-            self.warn("Error: Cannot initiate a connection because client already connected")
+        if not self._may_begin(
+            "Error: Cannot initiate a connection because client already connected"
+        ):
             return
-        self._reset()
         self.server_data, self._asked = {}, False
         try:
             self._core.connect()
             self.active = True
             self.info("Status: Connected")
             self._core.request(CONNECT)
+            self._begin_rounds(daemon=True)
         except SecureLinkError as error:
             self.active = False
             self._core.close()
             self.warn(f"Error: Could not connect to server{_reason(error)}")
-        else:
-            self._begin_rounds(daemon=True)
 
     def disconnect(self) -> None:
         """Disconnect with the next round."""
         if self.active and not self._leaving:
             self.info("Status: Disconnecting")
             self._leaving = True
-            self._changed.set()
 
     def _finish(self) -> None:
-        with self._goodbyes:
-            if self._asked:  # the server says that we have left before we do
-                self._try(self._core.request, DISCONNECT)
-            if self.active:
-                self.info("Status: Disconnected")
-                self._try(self._core.send, DISCONNECT)
+        if self._asked:  # the server says that we have left before we do
+            self._try(self._core.request, DISCONNECT)
+        if self.active:
+            self.info("Status: Disconnected")
         self._core.close()
 
     def _lost(self) -> None:
@@ -82,16 +61,11 @@ class Client(SockStreamConnection):
             self.warn(f"Error: Server {UNASKED}")
             self.info("Status: Disconnected")
             self.active = False
-            self._changed.set()
 
-    def _take(self, message: Message | None) -> None:
-        if message is None:
-            return
-        self.server_data = value_of(message["data"])
-        if "disconnect" in message["commands"]:
-            self._leave()
+    def _keep(self, _: Any, data: Any) -> None:
+        self.server_data = value_of(data)
 
-    def _leave(self) -> None:
+    def _part(self, _: Any) -> None:
         self._asked = True
         self.disconnect()
 
@@ -99,12 +73,10 @@ class Client(SockStreamConnection):
         """Send one value to the server."""
         self._try(self._core.send, DIRECT, {**self.data, "data": str(message)})
 
-    do_disconnect = property(attrgetter("_leaving"))
-    get_server_data = getter("server_data")
-    get_address = getter("ADDR")
-    get_ip = getter("CLIENT_IP")
-    get_server_ip = getter("SERVER_IP")
-    get_server_port = getter("PORT")
+    do_disconnect = property(getter("_leaving"))
+    get_server_data, get_address, get_ip, get_server_ip, get_server_port = map(
+        getter, ("server_data", "ADDR", "CLIENT_IP", "SERVER_IP", "PORT")
+    )
 
 
 def _reason(error: SecureLinkError) -> str:
@@ -112,6 +84,5 @@ def _reason(error: SecureLinkError) -> str:
         return " as it is not accepting clients"
     if isinstance(error, ConfigError | ConnectFailed) and error.__cause__ is None:
         return " as address supplied is not valid"
-    return (
-        " as it does not exist" if isinstance(error, ConnectFailed | LinkTimeout) else f": {error}"
-    )
+    there = not isinstance(error, ConnectFailed | LinkTimeout)
+    return f": {error}" if there else " as it does not exist"

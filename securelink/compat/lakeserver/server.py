@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from errno import EADDRINUSE
-from operator import attrgetter
 from typing import Any
 
 from ...errors import ConfigError, ConnectFailed
 from ...limits import MAX_FRAME_BODY
 from ...server import Session
 from ..settings import make_server
-from .side import CONNECT, DIRECT, DISCONNECT, UNASKED, Message, SockStreamConnection, getter
+from .side import CONNECT, DIRECT, DISCONNECT, UNASKED, SockStreamConnection, getter
 
 GOODBYE_SECONDS = 3.0
 
@@ -27,11 +26,8 @@ class Server(SockStreamConnection):
         self._core = core = make_server("", port, overlap=False, max_packet=MAX_FRAME_BODY)
         core.on(CONNECT, lambda session, _: self._enter(session))
         core.on(DISCONNECT, lambda session, _: self._leave(session))
-        core.on(
-            DIRECT,
-            lambda session, frame: self._take(session, self._read_frame(session, frame.data)),
-        )
-        core.on_state.add_listener(lambda session, value: self._take(session, self._read(value)))
+        core.on(DIRECT, lambda session, frame: self._take(session, frame.data, direct=True))
+        core.on_state.add_listener(self._take)
         core.on_disconnect.add_listener(lambda session: self._leave(session, asked=session._clean))
         self.SERVER_IP = core.lan_address
         self.ADDR = (self.SERVER_IP, port)
@@ -41,12 +37,10 @@ class Server(SockStreamConnection):
 
     def start(self, start: bool = True) -> None:
         """Listen; with `start=False` clients wait until `accept_clients`."""
-        if self.do_shutdown:
-            self._thread.join()
-        if self.active:
-            self.warn("Error: Server is currently active, shutdown the server before starting")
+        if not self._may_begin(
+            "Error: Server is currently active, shutdown the server before starting"
+        ):
             return
-        self._reset()
         self._core.set_state(self._sent)
         self._core.pause()
         try:
@@ -56,9 +50,8 @@ class Server(SockStreamConnection):
             self.warn(f"Error: {_TAKEN if taken else error}")
             return
         self.active, self.accepting_clients = True, False
-        self.info(f"Server IP: {self.SERVER_IP}")
-        self.info(f"Server PORT: {self.PORT}")
-        self.info("Status: Ready")
+        for line in (f"Server IP: {self.SERVER_IP}", f"Server PORT: {self.PORT}", "Status: Ready"):
+            self.info(line)
         if start:
             self.accept_clients()
         self._begin_rounds(daemon=False)  # three lines make a server that goes on
@@ -89,7 +82,6 @@ class Server(SockStreamConnection):
         self.info("Status: Starting Shutdown")
         self._core.pause()
         self._leaving = True
-        self._changed.set()
 
     def _finish(self) -> None:
         self._core.broadcast(DISCONNECT)
@@ -113,13 +105,13 @@ class Server(SockStreamConnection):
         self.client_data.pop(session.address, None)
         self._frames.pop(session, None)
 
-    def _take(self, session: Session, message: Message | None) -> None:
-        if message is None or session.address not in self.client_conn:
-            return
-        self.client_data[session.address] = message["data"]
-        if "disconnect" in message["commands"]:
-            self._leave(session)
-            session.kick()
+    def _keep(self, session: Session, data: Any) -> None:
+        if session.address in self.client_conn:
+            self.client_data[session.address] = data
+
+    def _part(self, session: Session) -> None:
+        self._leave(session)
+        session.kick()
 
     def direct_send(self, client_conn: Session, message: Any) -> None:
         """Send one value to one client, given by its entry in `client_conn`."""
@@ -133,8 +125,8 @@ class Server(SockStreamConnection):
         """The last value of each client, by (ip, port)."""
         return dict(self.client_data)
 
-    do_shutdown = property(attrgetter("_leaving"))
+    do_shutdown = property(getter("_leaving"))
     active_clients = property(lambda self: len(self.client_conn))
-    get_number_of_active_clients = getter("active_clients")
-    get_ip = getter("SERVER_IP")
-    get_port = getter("PORT")
+    get_number_of_active_clients, get_ip, get_port = map(
+        getter, ("active_clients", "SERVER_IP", "PORT")
+    )

@@ -27,12 +27,28 @@ def getter(name: str) -> Callable[[Any], Any]:
     return lambda self: getattr(self, name)
 
 
+def setter(check: Callable[[Any], bool], complaint: str, *names: str) -> Callable[[Any, Any], None]:
+    """A method that sets attributes to what passes the check, and warns of anything else."""
+
+    def change(self: SockStreamConnection, value: Any) -> None:
+        if check(value):
+            vars(self).update(dict.fromkeys(names, value))
+        else:
+            self.warn(complaint.format(value))
+
+    return change
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
 def _checked(message: Any) -> Message:
     """A message of a peer or a hook. Raises `ValueError` when it is none."""
     if (
         isinstance(message, dict)
-        and "data" in message
         and isinstance(message.get("commands"), list)
+        and "data" in message
     ):
         return message
     raise ValueError("a message has 'commands', a list, and 'data'")
@@ -44,10 +60,6 @@ def value_of(data: Any) -> Any:
         return read_literal(data) if data else None
     except (TypeError, ValueError):
         return data
-
-
-def _name(hook: Hook) -> str:
-    return getattr(hook, "__name__", type(hook).__name__)
 
 
 class SockStreamConnection:
@@ -65,7 +77,6 @@ class SockStreamConnection:
         self.show_info = self.show_warnings = outputs_enabled
         self.pre_send_func, self.post_recieve_func = pre_send_func, post_recieve_func
         self.active = self._leaving = False
-        self._changed = threading.Event()
         self._thread = threading.Thread()
         self._reset()
 
@@ -79,17 +90,14 @@ class SockStreamConnection:
     def set_data(self, data: Any) -> None:
         """Set the value to send; it is sent as text."""
         self.data["data"] = str(data)
-        self._changed.set()
 
     def add_command(self, command: Any) -> None:
         """Send a command with the value, until `remove_all_commands`; "disconnect" ends the session."""
         self.data["commands"] = [*self.data["commands"], str(command)]
-        self._changed.set()
 
     def remove_all_commands(self) -> None:
         """Send no commands any more."""
         self.data["commands"] = []
-        self._changed.set()
 
     def get_data(self) -> str:
         """The value that is sent."""
@@ -99,23 +107,30 @@ class SockStreamConnection:
         """The commands that are sent."""
         return list(self.data["commands"])
 
+    # The thread of this side.
+
+    def _may_begin(self, complaint: str) -> bool:
+        if self._leaving:
+            self._thread.join()
+        if self.active:
+            self.warn(complaint)
+        else:
+            self._reset()
+        return not self.active
+
     def _begin_rounds(self, *, daemon: bool) -> None:
         self._thread = threading.Thread(target=self._play_rounds, name="lakeserver", daemon=daemon)
         self._thread.start()
 
     def _play_rounds(self) -> None:
-        """The thread of this side: send what has changed, until it leaves."""
-        while self.active:
-            self._changed.wait(ROUND_SECONDS if self.pre_send_func else None)
-            self._changed.clear()
+        """Send what has changed, until this side leaves."""
+        while self.active and not self._leaving:
             time.sleep(ROUND_SECONDS)
             self.pre_send_update()
             state = {"commands": self.get_commands(), "data": self.get_data()}
             if state != self._sent and self.active:
                 self._sent = state
                 self._try(self._core.set_state, state)
-            if self._leaving:
-                break
         self._finish()
         self.active = self._leaving = False
 
@@ -130,20 +145,25 @@ class SockStreamConnection:
 
     # What arrives.
 
-    def _read(self, value: Any) -> Message | None:
+    def _take(self, sender: Any, value: Any, direct: bool = False) -> None:
+        """A value of the other side; one of direct mode is parsed, and kept for `direct_recieve`."""
         try:
-            return self.post_recieve_update(_checked(value))
+            message = self.post_recieve_update(_checked(value))
         except ValueError:
             self.warn("Error: Unable to eval message recieved")
-            return None
-
-    def _read_frame(self, sender: Any, value: Any) -> Message | None:
-        """A frame of direct mode: its text becomes a value, and it is kept for `direct_recieve`."""
-        message = self._read(value)
-        if message is not None:
+            return
+        if direct:
             message["data"] = value_of(message["data"])
             self._frames[sender].append(message)
-        return message
+        self._keep(sender, message["data"])
+        if "disconnect" in message["commands"]:
+            self._part(sender)
+
+    def _keep(self, sender: Any, data: Any) -> None:
+        raise NotImplementedError
+
+    def _part(self, sender: Any) -> None:
+        raise NotImplementedError
 
     def direct_recieve(self, client_conn: Any = None) -> Message | None:
         """Wait for the next frame of the server, or of a client given by its `client_conn`; None at the end."""
@@ -162,20 +182,10 @@ class SockStreamConnection:
 
     # Hooks.
 
-    def set_pre_send_func(self, func: Hook) -> None:
-        """Call `func(self)` before each round."""
-        self._set_hook("pre_send_func", func)
-        self._changed.set()
-
-    def set_post_recieve_func(self, func: Hook) -> None:
-        """Call `func(self, message)` for what arrives, and use the message that it returns."""
-        self._set_hook("post_recieve_func", func)
-
-    def _set_hook(self, name: str, func: Hook) -> None:
-        if callable(func):
-            setattr(self, name, func)
-        else:
-            self.warn("Error: Variable supplied for was not a function")
+    # `func(self)` is called before each round, and `func(self, message)` gives the message to use for one that arrives.
+    _NO_HOOK = "Error: Variable supplied for was not a function"
+    set_pre_send_func = setter(callable, _NO_HOOK, "pre_send_func")
+    set_post_recieve_func = setter(callable, _NO_HOOK, "post_recieve_func")
 
     def remove_pre_send_func(self) -> None:
         """Call nothing before a round."""
@@ -192,7 +202,9 @@ class SockStreamConnection:
             if hook is not None:
                 hook(self)
         except Exception as error:
-            self.warn(f"Error: Pre send function {_name(hook)} returned the error {error}")
+            self.warn(
+                f"Error: Pre send function {getattr(hook, '__name__', hook)} returned the error {error}"
+            )
 
     def post_recieve_update(self, message: Message) -> Message:
         """Run the post-receive hook; gives the message to use."""
@@ -200,7 +212,9 @@ class SockStreamConnection:
         try:
             return message if hook is None else _checked(hook(self, message))
         except Exception as error:
-            self.warn(f"Error: Post recieve function '{_name(hook)}' returned the error '{error}'")
+            self.warn(
+                f"Error: Post recieve function '{getattr(hook, '__name__', hook)}' returned the error '{error}'"
+            )
             return message
 
     # Output.
@@ -218,27 +232,12 @@ class SockStreamConnection:
             with self.screen_lock:
                 print(f"[{type(self).__name__} {kind}] {message}", flush=True)  # noqa: T201  # its purpose
 
-    def enable_outputs(self, boolean: bool) -> None:
-        """Switch all lines on or off."""
-        self._enable("enable_outputs", boolean, "show_info", "show_warnings")
-
-    def enable_info(self, boolean: bool) -> None:
-        """Switch the INFO lines on or off."""
-        self._enable("enable_info", boolean, "show_info")
-
-    def enable_warnings(self, boolean: bool) -> None:
-        """Switch the WARNING lines on or off."""
-        self._enable("enable_warnings", boolean, "show_warnings")
-
-    def _enable(self, caller: str, boolean: bool, *switches: str) -> None:
-        if isinstance(boolean, bool):
-            vars(self).update(dict.fromkeys(switches, boolean))
-        else:
-            self.warn(f"Error: Bool {boolean} not valid for setting {caller}")
+    _NO_BOOL = "Error: Bool {} not valid for setting "
+    enable_outputs = setter(_is_bool, _NO_BOOL + "enable_outputs", "show_info", "show_warnings")
+    enable_info = setter(_is_bool, _NO_BOOL + "enable_info", "show_info")
+    enable_warnings = setter(_is_bool, _NO_BOOL + "enable_warnings", "show_warnings")
+    get_info_enabled, get_warnings_enabled = getter("show_info"), getter("show_warnings")
 
     def get_all_outputs_enabled(self) -> bool:
         """Whether INFO and WARNING lines are shown."""
         return self.show_info and self.show_warnings
-
-    get_info_enabled = getter("show_info")
-    get_warnings_enabled = getter("show_warnings")
