@@ -18,7 +18,8 @@ class Client(SockStreamConnection):
         self.SERVER_IP, self.CLIENT_IP, self.ADDR = server_ip, local_address(), (server_ip, port)
         self.server_data: Any = {}
         self._asked = False
-        self._core = core = make_client(server_ip, port)
+        # connect() warns of an impossible port; this must not raise.
+        self._core = core = make_client(server_ip, port if port in range(65536) else 0)
         core.on(DIRECT, lambda frame: self._take(None, frame.data, direct=True))
         core.on(DISCONNECT, self._part)
         core.on_state.add_listener(lambda value: self._take(None, value))
@@ -27,17 +28,17 @@ class Client(SockStreamConnection):
 
     def connect(self) -> None:
         """Connect; what is wrong is shown as a warning."""
-        if not self._may_begin(
-            "Error: Cannot initiate a connection because client already connected"
-        ):
+        if not self._may_begin("Cannot initiate a connection because client already connected"):
             return
         self.server_data, self._asked = {}, False
         try:
+            if self.PORT not in range(65536):
+                raise ConfigError("no TCP port")
             self._core.connect()
             self.active = True
             self.info("Status: Connected")
             self._core.request(CONNECT)
-            self._begin_rounds(daemon=True)
+            self._thread.start()
         except SecureLinkError as error:
             self.active = False
             self._core.close()
@@ -52,15 +53,13 @@ class Client(SockStreamConnection):
     def _finish(self) -> None:
         if self._asked:  # the server says that we have left before we do
             self._try(self._core.request, DISCONNECT)
-        if self.active:
-            self.info("Status: Disconnected")
+        self.info("Status: Disconnected")
         self._core.close()
 
     def _lost(self) -> None:
         if self.active and not self._leaving:
             self.warn(f"Error: Server {UNASKED}")
-            self.info("Status: Disconnected")
-            self.active = False
+            self._leaving = True
 
     def _keep(self, _: Any, data: Any) -> None:
         self.server_data = value_of(data)

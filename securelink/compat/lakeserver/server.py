@@ -20,6 +20,8 @@ _TAKEN = "Server is currently active in other code on computer, shutdown the oth
 class Server(SockStreamConnection):
     """The server: `start`, `set_data`, `get_client_data`, `shutdown`."""
 
+    _daemon = False
+
     def __init__(self, port: int, *args: Any, **kwargs: Any) -> None:
         super().__init__(port, *args, **kwargs)
         # One handler at a time: hooks for different clients never overlap.
@@ -37,9 +39,7 @@ class Server(SockStreamConnection):
 
     def start(self, start: bool = True) -> None:
         """Listen; with `start=False` clients wait until `accept_clients`."""
-        if not self._may_begin(
-            "Error: Server is currently active, shutdown the server before starting"
-        ):
+        if not self._may_begin("Server is currently active, shutdown the server before starting"):
             return
         self._core.set_state(self._sent)
         self._core.pause()
@@ -54,7 +54,7 @@ class Server(SockStreamConnection):
             self.info(line)
         if start:
             self.accept_clients()
-        self._begin_rounds(daemon=False)  # three lines make a server that goes on
+        self._thread.start()
 
     def accept_clients(self, direct: bool | None = None) -> None:
         """Let clients in, after `start(start=False)`."""

@@ -16,7 +16,6 @@ from ..literals import read_literal
 ROUND_SECONDS = 0.02
 
 Message = dict[str, Any]
-Hook = Callable[..., Any] | None
 
 UNASKED = "disconnected without commanding disconnect. Disconnecting client."
 CONNECT, DISCONNECT, DIRECT = "lakeserver connect", "lakeserver disconnect", "lakeserver direct"
@@ -27,11 +26,11 @@ def getter(name: str) -> Callable[[Any], Any]:
     return lambda self: getattr(self, name)
 
 
-def setter(check: Callable[[Any], bool], complaint: str, *names: str) -> Callable[[Any, Any], None]:
-    """A method that sets attributes to what passes the check, and warns of anything else."""
+def setter(kind: Any, complaint: str, *names: str) -> Callable[[Any, Any], None]:
+    """A method that sets attributes to what is of the kind, and warns of anything else."""
 
     def change(self: SockStreamConnection, value: Any) -> None:
-        if check(value):
+        if isinstance(value, kind):
             vars(self).update(dict.fromkeys(names, value))
         else:
             self.warn(complaint.format(value))
@@ -39,18 +38,11 @@ def setter(check: Callable[[Any], bool], complaint: str, *names: str) -> Callabl
     return change
 
 
-def _is_bool(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
 def _checked(message: Any) -> Message:
     """A message of a peer or a hook. Raises `ValueError` when it is none."""
-    if (
-        isinstance(message, dict)
-        and isinstance(message.get("commands"), list)
-        and "data" in message
-    ):
-        return message
+    match message:
+        case {"commands": list(), "data": _}:
+            return dict(message)
     raise ValueError("a message has 'commands', a list, and 'data'")
 
 
@@ -66,21 +58,26 @@ class SockStreamConnection:
     """What server and client have in common: a value, commands, hooks, output."""
 
     screen_lock: ClassVar = threading.Semaphore(value=1)
+    _daemon = True
     _core: Any
+    _finish: Any  # () -> None: the end of the thread
+    _keep: Any  # (sender, data) -> None: the value of the other side
+    _part: Any  # (sender) -> None: the other side asks to disconnect
 
     def __init__(
         self, port: int, direct: bool = False, outputs_enabled: bool = True, header: int = 64,
-        format: str = "utf-8", pre_send_func: Hook = None, post_recieve_func: Hook = None,  # noqa: A002  # its name
+        format: str = "utf-8", pre_send_func: Any = None, post_recieve_func: Any = None,  # noqa: A002  # its name
     ) -> None:  # fmt: skip
         show_status(info=False)  # this module writes its own lines
         self.PORT, self.DIRECT, self.HEADER, self.FORMAT = port, direct, header, format
         self.show_info = self.show_warnings = outputs_enabled
         self.pre_send_func, self.post_recieve_func = pre_send_func, post_recieve_func
-        self.active = self._leaving = False
-        self._thread = threading.Thread()
         self._reset()
 
     def _reset(self) -> None:
+        self.active = self._leaving = False
+        # A server goes on after the last line of its program, a client does not.
+        self._thread = threading.Thread(target=self._play_rounds, daemon=self._daemon)
         self.data: Message = {"commands": [], "data": ""}
         self._sent: Message = {"commands": [], "data": ""}
         self._frames: dict[Any, deque[Message]] = defaultdict(lambda: deque(maxlen=MAX_COLLECTED))
@@ -110,32 +107,27 @@ class SockStreamConnection:
     # The thread of this side.
 
     def _may_begin(self, complaint: str) -> bool:
-        if self._leaving:
+        if self._leaving and self._thread.is_alive():
             self._thread.join()
         if self.active:
-            self.warn(complaint)
+            self.warn(f"Error: {complaint}")
         else:
             self._reset()
         return not self.active
 
-    def _begin_rounds(self, *, daemon: bool) -> None:
-        self._thread = threading.Thread(target=self._play_rounds, name="lakeserver", daemon=daemon)
-        self._thread.start()
-
     def _play_rounds(self) -> None:
         """Send what has changed, until this side leaves."""
-        while self.active and not self._leaving:
+        leaving = False
+        while not leaving:
             time.sleep(ROUND_SECONDS)
+            leaving = self._leaving  # what was set before still goes out
             self.pre_send_update()
             state = {"commands": self.get_commands(), "data": self.get_data()}
-            if state != self._sent and self.active:
+            if state != self._sent:
                 self._sent = state
                 self._try(self._core.set_state, state)
         self._finish()
         self.active = self._leaving = False
-
-    def _finish(self) -> None:
-        raise NotImplementedError
 
     def _try(self, send: Callable[..., Any], *arguments: Any) -> None:
         try:
@@ -159,12 +151,6 @@ class SockStreamConnection:
         if "disconnect" in message["commands"]:
             self._part(sender)
 
-    def _keep(self, sender: Any, data: Any) -> None:
-        raise NotImplementedError
-
-    def _part(self, sender: Any) -> None:
-        raise NotImplementedError
-
     def direct_recieve(self, client_conn: Any = None) -> Message | None:
         """Wait for the next frame of the server, or of a client given by its `client_conn`; None at the end."""
         while self.active:
@@ -184,8 +170,8 @@ class SockStreamConnection:
 
     # `func(self)` is called before each round, and `func(self, message)` gives the message to use for one that arrives.
     _NO_HOOK = "Error: Variable supplied for was not a function"
-    set_pre_send_func = setter(callable, _NO_HOOK, "pre_send_func")
-    set_post_recieve_func = setter(callable, _NO_HOOK, "post_recieve_func")
+    set_pre_send_func = setter(Callable, _NO_HOOK, "pre_send_func")
+    set_post_recieve_func = setter(Callable, _NO_HOOK, "post_recieve_func")
 
     def remove_pre_send_func(self) -> None:
         """Call nothing before a round."""
@@ -202,9 +188,8 @@ class SockStreamConnection:
             if hook is not None:
                 hook(self)
         except Exception as error:
-            self.warn(
-                f"Error: Pre send function {getattr(hook, '__name__', hook)} returned the error {error}"
-            )
+            name = getattr(hook, "__name__", hook)
+            self.warn(f"Error: Pre send function {name} returned the error {error}")
 
     def post_recieve_update(self, message: Message) -> Message:
         """Run the post-receive hook; gives the message to use."""
@@ -212,9 +197,8 @@ class SockStreamConnection:
         try:
             return message if hook is None else _checked(hook(self, message))
         except Exception as error:
-            self.warn(
-                f"Error: Post recieve function '{getattr(hook, '__name__', hook)}' returned the error '{error}'"
-            )
+            name = getattr(hook, "__name__", hook)
+            self.warn(f"Error: Post recieve function '{name}' returned the error '{error}'")
             return message
 
     # Output.
@@ -233,9 +217,9 @@ class SockStreamConnection:
                 print(f"[{type(self).__name__} {kind}] {message}", flush=True)  # noqa: T201  # its purpose
 
     _NO_BOOL = "Error: Bool {} not valid for setting "
-    enable_outputs = setter(_is_bool, _NO_BOOL + "enable_outputs", "show_info", "show_warnings")
-    enable_info = setter(_is_bool, _NO_BOOL + "enable_info", "show_info")
-    enable_warnings = setter(_is_bool, _NO_BOOL + "enable_warnings", "show_warnings")
+    enable_outputs = setter(bool, _NO_BOOL + "enable_outputs", "show_info", "show_warnings")
+    enable_info = setter(bool, _NO_BOOL + "enable_info", "show_info")
+    enable_warnings = setter(bool, _NO_BOOL + "enable_warnings", "show_warnings")
     get_info_enabled, get_warnings_enabled = getter("show_info"), getter("show_warnings")
 
     def get_all_outputs_enabled(self) -> bool:
