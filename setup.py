@@ -28,6 +28,7 @@ HOT = [
     "securelink/transport/link.py",
     "securelink/transport/listener.py",
     "securelink/transport/loop.py",
+    "securelink/walk.py",
 ]
 
 

@@ -1,0 +1,126 @@
+"""Compiling is a choice, complete or not at all, and changes nothing that a program can see."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import runpy
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from conftest import COMPILED
+from programs import ROOT, Program
+
+from securelink import Identity
+
+HARMLESS = {"len", "min", "max"}
+
+WAITING = """
+from pathlib import Path
+from securelink import Client, Identity, Server
+
+server = Server("127.0.0.1", 0, keys=Identity.load("server_private.pem"))
+server.on("never", lambda session, packet: packet.defer() and None)
+server.start()
+client = Client("127.0.0.1", server.address[1], pin=server.fingerprint).connect()
+try:
+    print("waiting")
+    {call}
+except KeyboardInterrupt:
+    print("interrupted")
+client.close()
+server.stop()
+print("closed")
+"""
+
+
+def built(monkeypatch: pytest.MonkeyPatch, wanted: str | None, mypyc: ModuleType | None) -> Any:
+    """What setup.py gives to setuptools, with that value of SECURELINK_COMPILE and that mypyc."""
+    given: dict[str, Any] = {}
+    setuptools = ModuleType("setuptools")
+    setuptools.setup = given.update  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "setuptools", setuptools)
+    monkeypatch.setitem(sys.modules, "mypyc", mypyc)
+    monkeypatch.setitem(sys.modules, "mypyc.build", mypyc)
+    if wanted is None:
+        monkeypatch.delenv("SECURELINK_COMPILE", raising=False)
+    else:
+        monkeypatch.setenv("SECURELINK_COMPILE", wanted)
+    runpy.run_path(str(ROOT / "setup.py"))
+    return given["ext_modules"]
+
+
+@pytest.fixture
+def hot(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The modules that are compiled."""
+    mypyc = ModuleType("mypyc")
+    mypyc.mypycify = lambda paths, **_: paths  # type: ignore[attr-defined]
+    return [ROOT / path for path in built(monkeypatch, "1", mypyc)]
+
+
+@pytest.mark.parametrize("wanted", [None, "", "0"])
+def test_nothing_is_compiled_unasked(monkeypatch: pytest.MonkeyPatch, wanted: str | None) -> None:
+    """Without SECURELINK_COMPILE there are no extension modules, and no mypyc is needed."""
+    assert built(monkeypatch, wanted, None) == []
+
+
+def test_compiling_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks for it and has no mypyc is told what to install, and gets no half-hearted build."""
+    with pytest.raises(SystemExit, match=r"securelink\[compile\]"):
+        built(monkeypatch, "1", None)
+
+
+def test_all_or_nothing(hot: list[Path]) -> None:
+    """The modules that are imported here are all compiled or all not: a mixed build would be neither."""
+    assert len(hot) == len(set(hot)) > 10
+    for path in hot:
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        file = importlib.import_module(name).__file__ or ""
+        assert file.endswith(".py") != COMPILED, name
+
+
+def effects_in_slices(source: str) -> list[int]:
+    """Lines with a slice whose bounds do more than compute."""
+    return [
+        inner.lineno
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Slice)
+        for inner in ast.walk(node)
+        if isinstance(inner, ast.NamedExpr | ast.Await | ast.Yield)
+        or (
+            isinstance(inner, ast.Call)
+            and not (isinstance(inner.func, ast.Name) and inner.func.id in HARMLESS)
+        )
+    ]
+
+
+def test_slices_have_no_side_effects(hot: list[Path]) -> None:
+    """Compiled, the bounds of a slice may be computed twice: a send() there would send twice."""
+    assert effects_in_slices("a = 1\nb = b[sock.send(b) :]\nc = c[: len(c)]") == [2]
+    found = {path.name: lines for path in hot if (lines := effects_in_slices(path.read_text()))}
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "client.receive(None)",
+        "client.request('never', timeout=60)",
+        "client.wait_for('never', timeout=60)",
+        "list(iter(lambda: client.receive(0.0), 'never'))",
+    ],
+)
+def test_ctrl_c_while_waiting(tmp_path: Path, identity: Identity, call: str) -> None:
+    """Ctrl-C gets through to a program that waits in a call of ours, and it can still close and end."""
+    identity.save(tmp_path, "server")
+    program = tmp_path / "program.py"
+    program.write_text(WAITING.format(call=call))
+    with Program(program, folder=tmp_path) as running:
+        running.prints("waiting\n")
+        running.interrupt()
+        assert running.ends() == 0, running.output
+        said = [line for line in running.output.splitlines() if not line.startswith("[Server")]
+        assert said == ["waiting", "interrupted", "closed"]
