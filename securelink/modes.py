@@ -1,4 +1,4 @@
-"""The switch: what `encryption=` means."""
+"""What arguments that server and client share must look like."""
 
 from __future__ import annotations
 
@@ -21,3 +21,16 @@ def encryption_mode(encryption: str) -> Mode:
         raise ConfigError(
             f"encryption={encryption!r} is not possible", hint="use 'required', 'optional' or 'off'"
         ) from None
+
+
+def check_place(host: object, port: object, example: str) -> None:
+    """
+    Look at `host` and `port` as somebody typed them.
+
+    Raises:
+        ConfigError: The host is no text, or the port no number from 0 to 65535.
+    """
+    if not isinstance(host, str):
+        raise ConfigError(f"host is a name or an address, not {host!r}", hint=f"write {example}")
+    if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= 65535:
+        raise ConfigError(f"{port!r} is no TCP port", hint=f"write {example}")

@@ -195,3 +195,12 @@ def test_serve_and_join_as_two_commands(tmp_path: Path) -> None:
         server.wait(10)
         if server.stdout is not None:
             server.stdout.close()
+
+
+def test_one_invite_serves_many(enter: Callable[[str | None], Person], server: Server) -> None:
+    """Who wishes no name gets one that is free, also when all come with the same join token."""
+    for session in server.sessions.values():
+        session.user = "guest-x"
+    server.on_connect.add_listener(lambda session: setattr(session, "user", "guest-x"))
+    first, second = enter(None), enter(None)
+    assert first.chat.name != second.chat.name

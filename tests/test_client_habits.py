@@ -5,12 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from helpers import WAIT, failure
 
-from securelink import Client, Identity, LinkTimeout, Server
+from securelink import Client, ConfigError, Identity, LinkTimeout, Server
 
 
 def test_wait_for_takes_its_packet_and_leaves_the_others(
@@ -50,3 +51,18 @@ def test_a_program_that_just_ends_says_goodbye(
         subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=30)
         assert ended.wait(WAIT)
     assert "disconnected: the session is over: closed normally" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (lambda: Client(5050), "host is a name or an address, not 5050"),  # type: ignore[arg-type]
+        (lambda: Server(5050), "host is a name or an address, not 5050"),  # type: ignore[arg-type]
+        (lambda: Client("127.0.0.1", "5050"), "'5050' is no TCP port"),  # type: ignore[arg-type]
+        (lambda: Server("127.0.0.1", "5050"), "'5050' is no TCP port"),  # type: ignore[arg-type]
+        (lambda: Server("127.0.0.1", 70_000), "70000 is no TCP port"),
+    ],
+)
+def test_mixed_up_arguments_are_named(wrong: Callable[[], object], says: str) -> None:
+    """A port in the place of the host, or as a text, is one clear error when the object is made."""
+    failure(ConfigError, wrong, says, "write ")

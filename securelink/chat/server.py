@@ -60,10 +60,10 @@ class ChatServer:
     def _enter(self, session: Session, packet: Received) -> dict[str, Any]:
         if "name" in session.data:
             raise RequestFailed("you are in already")
-        wished = packet.data if isinstance(packet.data, str) and packet.data else None
-        if wished is None:
-            wished = str(session.user) if session.user is not None else f"guest-{session.token[:4]}"
-        name = self._take_name(session, wished)
+        if isinstance(packet.data, str) and packet.data:
+            name = self._take_name(session, packet.data)
+        else:
+            name = self._given_name(session)
         return {"name": name, **self._move(session, LOBBY)}
 
     def _say(self, session: Session, packet: Received) -> None:
@@ -121,6 +121,15 @@ class ChatServer:
             return session.data["name"], session.data["room"]
         except KeyError:
             raise RequestFailed("enter first") from None
+
+    def _given_name(self, session: Session) -> str:
+        """For who wishes no name: the user's, or one of a guest when somebody has it (an invite may serve many)."""
+        if session.user is not None:
+            try:
+                return self._take_name(session, str(session.user))
+            except RequestFailed:
+                pass
+        return self._take_name(session, f"guest-{session.token[:8]}")
 
     def _take_name(self, session: Session, wished: Any) -> str:
         if not isinstance(wished, str):

@@ -15,7 +15,7 @@ from ..errors import ConnectionClosed, RequestFailed
 from ..invite import Invite
 from ..server import Server
 from .operate import OPERATORS, run_console, wait_for_the_end
-from .program import Group, keys_option, tell
+from .program import Group, ask_passphrase, keys_option, passphrase_option, tell
 
 
 @click.group("chat", cls=Group)
@@ -43,8 +43,15 @@ def chat() -> None:
 )
 @click.option("--console", "with_console", is_flag=True, help="Take the operator's commands here.")
 @keys_option
+@passphrase_option
 def serve_chat(
-    host: str, port: int, public: str | None, everybody: bool, with_console: bool, directory: str
+    host: str,
+    port: int,
+    public: str | None,
+    everybody: bool,
+    with_console: bool,
+    directory: str,
+    with_passphrase: bool,
 ) -> None:
     """
     Run a chat server and print an invite to it. Ctrl-C ends it.
@@ -61,6 +68,7 @@ def serve_chat(
         keys=folder,
         authenticate=None if everybody else operators.admit(tokens),
         application="securelink chat",
+        passphrase=ask_passphrase(with_passphrase),
     )
     people = ChatServer(server)
     console = Console(server, say=people.announce)
@@ -70,7 +78,7 @@ def serve_chat(
         token = None if everybody else tokens.create(uses=None, note="chat serve")
         assert server.fingerprint is not None
         link = Invite(address, server.address[1], server.fingerprint, token)
-        tell("your friends enter with:")
+        tell("your friends enter with (add --name to be called something):")
         click.echo(f"securelink chat join '{link}'")
         if with_console:
             run_console(server, console)

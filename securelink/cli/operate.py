@@ -71,13 +71,14 @@ def attach_console(host: str, port: int | None, directory: str, passphrase: bool
     client = Client(host, port, keys=folder, passphrase=secret)
     attachment = attach(client)
     attachment.on_line(lambda text: click.echo(click.style(text, dim=True)))
-    tell("attached; 'help' lists the commands, Ctrl-D detaches and leaves the server running")
+    tell("attached; 'help' lists the commands, 'exit' detaches and leaves the server running")
+    client.on_disconnect.add_listener(lambda: tell("the session is over; press Enter"))
     history = folder / HISTORY if sys.stdin.isatty() else None
     try:
         for line in Prompt("> ", history=_private(history)).lines():
-            _run(attachment.execute, line)
-            if not client.connected:
+            if line.strip().lower() in ("exit", "quit") or not client.connected:
                 break
+            _run(attachment.execute, line)
     except ConnectionClosed as error:
         tell(f"detached: {error.message}")
     finally:

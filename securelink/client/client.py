@@ -39,7 +39,7 @@ from ..limits import (
     REQUEST_SECONDS,
     SEND_SECONDS,
 )
-from ..modes import encryption_mode
+from ..modes import check_place, encryption_mode
 from ..protocol import (
     ClientEngine,
     Item,
@@ -127,6 +127,8 @@ class Client:
         passphrase: str | None = None,
     ) -> None:
         self._mode = encryption_mode(encryption)
+        example = "Client('127.0.0.1', 5050)"
+        check_place(host, 0 if port is None else port, example)
         if is_invite(host):
             invite = Invite.parse(host)
             if port is not None or pin is not None:

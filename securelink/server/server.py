@@ -34,7 +34,7 @@ from ..limits import (
     RECORD_ROOM,
     WORKERS,
 )
-from ..modes import encryption_mode
+from ..modes import check_place, encryption_mode
 from ..received import Received
 from ..transport.admission import Admission
 from ..transport.batch import held_back
@@ -110,6 +110,7 @@ class Server(Lifecycle):
         backlog: int = BACKLOG,
         passphrase: str | None = None,
     ) -> None:
+        check_place(host, port, "Server(port=5050), or Server('127.0.0.1', 5050)")
         super().__init__(
             host, port, workers=workers, overlap=overlap, tick_rate=tick_rate, backlog=backlog
         )
