@@ -106,7 +106,7 @@ def windows(data: bytes) -> set[bytes]:
 
 
 @pytest.fixture(scope="module")
-def encrypted(key_pool: list[Identity]) -> Iterator[Callable[[], Wire]]:
+def encrypted(key_pool: list[Identity]) -> Callable[[], Wire]:
     """An encrypted session with a client key; made once, by the first test that asks for it."""
     made: list[Wire] = []
 
@@ -115,7 +115,7 @@ def encrypted(key_pool: list[Identity]) -> Iterator[Callable[[], Wire]]:
             made.append(Wire(key_pool[0], key_pool[1], "required"))
         return made[0]
 
-    yield build
+    return build
 
 
 def test_no_fragment_of_anything_is_in_an_encrypted_stream(
@@ -224,10 +224,12 @@ def test_credentials_and_names_are_hidden_in_the_padding(identity: Identity) -> 
         {"credentials": {"user": "ada", "password": "x" * 200}},
         {"application": "chess", "version": "1.0"},
     ):
-        with Server("127.0.0.1", 0, keys=identity) as server:
-            with Relay("127.0.0.1", server.address[1]) as relay:
-                Client("127.0.0.1", relay.port, pin=server.fingerprint, **options).connect().close()
-                sizes.add(len(split_frames(relay.to_server.captured)[1]))
+        with (
+            Server("127.0.0.1", 0, keys=identity) as server,
+            Relay("127.0.0.1", server.address[1]) as relay,
+        ):
+            Client("127.0.0.1", relay.port, pin=server.fingerprint, **options).connect().close()
+            sizes.add(len(split_frames(relay.to_server.captured)[1]))
     assert sizes == {HEADER_SIZE + 1 + AUTH_PADDING + TAG_SIZE}
 
 
@@ -261,20 +263,20 @@ def until_quiet(client: Client, relay: Relay) -> None:
 
 def test_equal_packets_to_many_differ_on_each_wire(identity: Identity) -> None:
     """A broadcast is encoded once and sealed for each: no two receivers get the same bytes."""
-    with Server("127.0.0.1", 0, keys=identity) as server:
-        with (
-            Relay("127.0.0.1", server.address[1]) as one,
-            Relay("127.0.0.1", server.address[1]) as two,
-            Client("127.0.0.1", one.port, pin=server.fingerprint) as first,
-            Client("127.0.0.1", two.port, pin=server.fingerprint) as second,
-        ):
-            until(lambda: len(server.sessions) == 2)
-            assert server.broadcast("say", TEXT) == 2
-            for client in (first, second):
-                packet = client.receive(WAIT)
-                assert packet is not None
-                assert packet.data == TEXT
-            records = [split_frames(relay.to_client.captured)[3] for relay in (one, two)]
+    with (
+        Server("127.0.0.1", 0, keys=identity) as server,
+        Relay("127.0.0.1", server.address[1]) as one,
+        Relay("127.0.0.1", server.address[1]) as two,
+        Client("127.0.0.1", one.port, pin=server.fingerprint) as first,
+        Client("127.0.0.1", two.port, pin=server.fingerprint) as second,
+    ):
+        until(lambda: len(server.sessions) == 2)
+        assert server.broadcast("say", TEXT) == 2
+        for client in (first, second):
+            packet = client.receive(WAIT)
+            assert packet is not None
+            assert packet.data == TEXT
+        records = [split_frames(relay.to_client.captured)[3] for relay in (one, two)]
     assert len(records[0]) == len(records[1])
     assert records[0][HEADER_SIZE:] != records[1][HEADER_SIZE:]
     assert not windows(records[0][HEADER_SIZE:]) & windows(records[1][HEADER_SIZE:])
