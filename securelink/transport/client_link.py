@@ -569,16 +569,14 @@ class _Caretaker:
 
     def _schedule(self, loop: Loop) -> None:
         def tick() -> None:
-            for link in tuple(self._links):
-                link.tick()
             if not loop.stopping:
                 loop.call_later(TICK_SECONDS, tick)
+            loop.each(self._links, ClientLink.tick)
 
         def sweep() -> None:
-            for link in tuple(self._links):
-                link.sweep(loop.now)
             if not loop.stopping:
                 loop.call_later(1.0, sweep)
+            loop.each(self._links, lambda link: link.sweep(loop.now))
 
         loop.call_later(TICK_SECONDS, tick)
         loop.call_later(1.0, sweep)

@@ -381,16 +381,15 @@ class Listener:
         """An internal error while accepting: go on."""
 
     def _sweep(self) -> None:
+        if not self.loop.stopping:
+            self.loop.call_later(SWEEP_SECONDS, self._sweep)
         now = self.loop.now
         silence = self.admission.heartbeat * SILENCE_FACTOR
-        for link in tuple(self.links):
-            link.sweep(now, silence)
+        self.loop.each(self.links, lambda link: link.sweep(now, silence))
         self._bound_memory()
         if now > self._failures_until:
             self._failures_until = now + FAILED_WINDOW
             self._failures.clear()
-        if not self.loop.stopping:
-            self.loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def _bound_memory(self) -> None:
         """What all sessions together keep, for and of their peers, is bounded too: the greediest are ended."""

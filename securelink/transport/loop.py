@@ -19,9 +19,9 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from threading import get_ident
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ..limits import (
     MAX_PENDING_SIGNATURES,
@@ -45,6 +45,9 @@ def hand_over() -> None:
     loop = worker_threads.get(get_ident())
     if loop is not None:
         loop.hand_over()
+
+
+Target = TypeVar("Target", bound=IOReady)
 
 
 class Runnable(Protocol):
@@ -307,6 +310,14 @@ class Loop:
                     target.flush()
                 except Exception:
                     self._went_wrong(target)
+
+    def each(self, targets: Iterable[Target], act: Callable[[Target], object]) -> None:
+        """For the leader: do something with many connections, of which none can keep it from the next."""
+        for target in tuple(targets):
+            try:
+                act(target)
+            except Exception:
+                self._went_wrong(target)
 
     def _went_wrong(self, target: IOReady | Flushable) -> None:
         """A bug of ours in one connection: it must not cost the others their leader."""
