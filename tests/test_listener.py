@@ -11,7 +11,7 @@ import pytest
 from helpers import WAIT, Hostile, until
 from together import REPEATS, Crew, joined, serving, take
 
-from securelink import Client, HandshakeError, Hello, Identity, Server
+from securelink import Client, ConnectionClosed, HandshakeError, Hello, Identity, Server
 from securelink.handshake.wire import Code
 from securelink.protocol import Closed, Ended
 from securelink.transport import loop as loop_module
@@ -276,3 +276,31 @@ def test_the_handshake_holds_up_nobody(identity: Identity) -> None:
                 longest = max(longest, time.monotonic() - began)
             over.set()
         assert longest < 0.5
+
+
+def test_one_connection_cannot_stop_the_sweep(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bug that one connection meets in the sweep ends that connection; all others are still looked after."""
+    sweep = ServerLink.sweep
+
+    def fail_once(link: ServerLink, now: float, silence: float) -> None:
+        swept.append(link)
+        if link is broken:
+            raise ValueError("on purpose")
+        sweep(link, now, silence)
+
+    swept: list[ServerLink] = []
+    monkeypatch.setattr("securelink.transport.listener.SWEEP_SECONDS", 0.02)
+    with serving(identity) as server, joined(server, 3) as clients:
+        broken = server.sessions[clients[0].token]._link
+        monkeypatch.setattr(ServerLink, "sweep", fail_once)
+        with pytest.raises(ConnectionClosed):
+            clients[0].receive(WAIT)
+        swept.clear()
+        until(lambda: len(swept) > 6)
+        assert len(set(swept)) == 2
+        for client in clients[1:]:
+            client.send("echo", 1)
+            assert take(client) == [1]
+    assert "internal error on a connection" in caplog.text
