@@ -15,7 +15,8 @@ from helpers import WAIT
 from securelink.codec import Packet, decode_packets, encode_packet
 from securelink.handshake.wire import Content, Mode
 from securelink.protocol import Closed, Ended, Engine, Event, Failed, Item, Pinged, Ponged
-from securelink.transport.channel import Bounds, Channel
+from securelink.transport.bounds import Bounds
+from securelink.transport.channel import Channel
 from securelink.transport.link import Link
 from securelink.transport.loop import Loop
 

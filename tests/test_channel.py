@@ -16,7 +16,8 @@ from securelink.errors import ConnectionClosed, LimitExceeded, LinkTimeout
 from securelink.handshake.wire import Code
 from securelink.limits import RUN_PACKETS
 from securelink.protocol import Closed
-from securelink.transport.channel import Bounds, Waiting
+from securelink.transport.bounds import Bounds
+from securelink.transport.channel import Waiting
 
 pytestmark = pytest.mark.pure  # a subclass of ours stands in for the session
 again = pytest.mark.parametrize("attempt", range(REPEATS))

@@ -25,7 +25,7 @@ from securelink import (
 )
 from securelink.handshake.wire import Code
 from securelink.transport import client_link
-from securelink.transport.channel import Bounds
+from securelink.transport.bounds import Bounds
 from securelink.transport.client_link import ClientChannel, ClientLink, caretaker
 from securelink.transport.loop import worker_threads
 

@@ -17,7 +17,7 @@ from securelink.handshake.wire import Code, Content
 from securelink.limits import ACK_RECORDS
 from securelink.protocol import Closed, Ended, Item, Pinged, Ponged, Sender
 from securelink.transport import link as link_module
-from securelink.transport.channel import Bounds
+from securelink.transport.bounds import Bounds
 from securelink.transport.link import MAX_CONTROLS
 
 pytestmark = pytest.mark.pure  # a subclass of ours stands in for the session

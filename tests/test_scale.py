@@ -20,7 +20,7 @@ from securelink import Client, ConnectionClosed, Identity, LinkTimeout, Server, 
 from securelink.handshake.wire import Code
 from securelink.limits import WORKERS
 from securelink.transport import link as link_module
-from securelink.transport.channel import Bounds
+from securelink.transport.bounds import Bounds
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

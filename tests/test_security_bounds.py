@@ -17,7 +17,7 @@ from securelink.handshake.wire import Code, Content
 from securelink.limits import MAX_HANDSHAKE_BODY
 from securelink.protocol import ServerVerified
 from securelink.transport.admission import Admission
-from securelink.transport.channel import Bounds
+from securelink.transport.bounds import Bounds
 from securelink.transport.link import MAX_CONTROLS
 
 pytestmark = pytest.mark.usefixtures("tidy")

@@ -31,7 +31,7 @@ from securelink import (
 )
 from securelink.handshake.wire import Code
 from securelink.transport import link as link_module
-from securelink.transport.channel import Bounds
+from securelink.transport.bounds import Bounds
 from securelink.transport.loop import hand_over
 
 pytestmark = pytest.mark.usefixtures("tidy")

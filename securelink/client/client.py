@@ -49,7 +49,7 @@ from ..received import Received
 from ..status import make_visible
 from ..text import escaped
 from ..transport.batch import held_back
-from ..transport.channel import Bounds
+from ..transport.bounds import Bounds
 from ..transport.client_link import ClientChannel, ClientLink, caretaker
 from ..transport.dial import Dialogue
 from ..transport.sockets import connect, is_loopback, shown

@@ -17,7 +17,7 @@ from ..handshake.wire import Code
 from ..limits import CLOSE_SECONDS, STOP_GRACE_SECONDS
 from ..status import make_visible
 from ..transport.admission import Admission
-from ..transport.channel import Bounds
+from ..transport.bounds import Bounds
 from ..transport.listener import Listener
 from ..transport.loop import Loop, hand_over, worker_threads
 from ..transport.sockets import listen, local_address

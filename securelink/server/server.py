@@ -38,7 +38,7 @@ from ..modes import check_place, encryption_mode
 from ..received import Received
 from ..transport.admission import Admission
 from ..transport.batch import held_back
-from ..transport.channel import Bounds
+from ..transport.bounds import Bounds
 from ..trust import AuthorizedClients
 from .lifecycle import Lifecycle
 from .reception import Gate, Reception

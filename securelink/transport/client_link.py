@@ -28,7 +28,8 @@ from ..handshake.wire import Code, Content
 from ..limits import MAX_HEARTBEAT, MAX_INBOX_RECORDS, MIN_HEARTBEAT, SILENCE_FACTOR
 from ..protocol import ClientEngine, Event
 from ..received import Received
-from .channel import Bounds, Channel, Waiting
+from .bounds import Bounds
+from .channel import Channel, Waiting
 from .link import READ_SIZE, Link
 from .loop import Loop, hand_over, worker_threads
 from .poller import READ, WRITE

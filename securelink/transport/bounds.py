@@ -1,0 +1,28 @@
+"""The bounds of one session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..limits import (
+    HARD_UNACKED,
+    HARD_UNSENT,
+    MAX_INBOX_BYTES,
+    MAX_INBOX_RECORDS,
+    MAX_RATE,
+    MAX_UNACKED,
+    MAX_UNSENT,
+)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Bounds of one session; see limits.py for units and reasons."""
+
+    unsent: int = MAX_UNSENT
+    hard_unsent: int = HARD_UNSENT
+    unacked: int = MAX_UNACKED
+    inbox_records: int = MAX_INBOX_RECORDS
+    hard_unacked: int = HARD_UNACKED
+    inbox_bytes: int = MAX_INBOX_BYTES
+    rate: int = MAX_RATE
