@@ -23,11 +23,15 @@ HOT = [
     "securelink/records.py",
     "securelink/server/session.py",
     "securelink/session.py",
+    "securelink/transport/caretaker.py",
     "securelink/transport/channel.py",
+    "securelink/transport/client_channel.py",
     "securelink/transport/client_link.py",
+    "securelink/transport/inbox.py",
     "securelink/transport/link.py",
     "securelink/transport/listener.py",
     "securelink/transport/loop.py",
+    "securelink/transport/outbox.py",
     "securelink/walk.py",
 ]
 

@@ -107,7 +107,7 @@ def nothing_left(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> Iterator[None]:
     """Fail unless every thread, socket and open file of the block is gone after it, and no secret was logged."""
-    monkeypatch.setattr("securelink.transport.client_link.LINGER_SECONDS", 0.0)
+    monkeypatch.setattr("securelink.transport.caretaker.LINGER_SECONDS", 0.0)
     monkeypatch.setattr(crypto, "hkdf_expand_label", _recorded(crypto.hkdf_expand_label))
     caplog.set_level(logging.DEBUG, logger="securelink")
     secrets.clear()

@@ -24,9 +24,11 @@ from securelink import (
     Session,
 )
 from securelink.handshake.wire import Code
-from securelink.transport import client_link
+from securelink.transport import caretaker as caretaker_module
 from securelink.transport.bounds import Bounds
-from securelink.transport.client_link import ClientChannel, ClientLink, caretaker
+from securelink.transport.caretaker import caretaker
+from securelink.transport.client_channel import ClientChannel
+from securelink.transport.client_link import ClientLink
 from securelink.transport.loop import worker_threads
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -342,7 +344,7 @@ def test_connect_comes_first_and_disconnect_last(attempt: int, identity: Identit
         @client.on_connect
         def connected() -> None:
             events.append("begin")
-            time.sleep(3 * client_link.TICK_SECONDS)
+            time.sleep(3 * caretaker_module.TICK_SECONDS)
             client.send("echo", 10)
             events.append("end")
 
@@ -672,7 +674,7 @@ def test_the_caretaker_leaves_after_the_last_client(
     identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One loop serves all clients of the process; it stays a moment after the last, and comes back with the next."""
-    monkeypatch.setattr(client_link, "LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(caretaker_module, "LINGER_SECONDS", 0.2)
     with serving(identity) as server:
         with joined(server, 3):
             loop = caretaker._loop

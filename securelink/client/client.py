@@ -50,7 +50,9 @@ from ..status import make_visible
 from ..text import escaped
 from ..transport.batch import held_back
 from ..transport.bounds import Bounds
-from ..transport.client_link import ClientChannel, ClientLink, caretaker
+from ..transport.caretaker import caretaker
+from ..transport.client_channel import ClientChannel
+from ..transport.client_link import ClientLink
 from ..transport.dial import Dialogue
 from ..transport.sockets import connect, is_loopback, shown
 from ..trust import KnownServers

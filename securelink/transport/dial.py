@@ -23,7 +23,8 @@ from ..protocol import (
     refusal,
 )
 from ..text import escaped
-from .client_link import INTERFERES, wait_for
+from .client_channel import INTERFERES
+from .client_link import wait_for
 
 Decide = Callable[[ClientEngine, VerifiedServer | None], None]
 

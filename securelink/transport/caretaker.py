@@ -1,0 +1,101 @@
+"""The one loop of all clients of a process: it reads those that nobody drives, and keeps their time."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from ..handshake.wire import Code
+from .loop import Loop
+
+if TYPE_CHECKING:
+    from .client_link import ClientLink
+
+TICK_SECONDS = 0.05  # how long a client must be left alone before the caretaker reads it
+LINGER_SECONDS = 1.0  # the caretaker stays so long after the last client
+CARETAKER_WORKERS = 8
+
+
+class _Caretaker:
+    """The one loop of all clients of a process; started with the first, stopped after the last."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: Loop | None = None
+        self._links: set[ClientLink] = set()  # the leader's
+        self._everyone: set[ClientLink] = set()  # the same, at once, for fork(); guarded by _lock
+        self._users = 0
+
+    def loop(self) -> Loop:
+        """The running loop, for one connection attempt or link; pair with `leave`."""
+        with self._lock:
+            self._users += 1
+            if self._loop is None:
+                self._loop = Loop("clients", workers=CARETAKER_WORKERS)
+                self._loop.start()
+                self._schedule(self._loop)
+            return self._loop
+
+    def leave(self) -> None:
+        """One attempt or link fewer."""
+        with self._lock:
+            self._users -= 1
+            if self._users == 0 and self._loop is not None:
+                loop = self._loop
+                loop.call_later(LINGER_SECONDS, lambda: self._stop_if_unused(loop))
+
+    def _stop_if_unused(self, loop: Loop) -> None:
+        with self._lock:
+            if self._users or self._loop is not loop:
+                return
+            self._loop = None
+        loop.stop(lambda: None)
+
+    def adopt(self, link: ClientLink) -> None:
+        """Care for a link from now on."""
+        with self._lock:
+            self._everyone.add(link)
+        # At once, not by the leader: a program may end right after connect(), and then says goodbye.
+        self._links.add(link)
+
+    def say_goodbye(self) -> None:
+        """The program ends without close(): say CLOSE, so that servers do not think that the connection broke."""
+        for link in tuple(self._links):
+            link.end(Code.NORMAL)
+
+    def release(self, link: ClientLink) -> None:
+        """By the leader: this link's socket is closed."""
+        self._links.discard(link)
+        with self._lock:
+            self._everyone.discard(link)
+        self.leave()
+
+    def forget_all(self) -> None:
+        """In a child of fork(): threads and connections belong to the parent."""
+        for link in self._everyone:
+            link.orphaned()
+        if self._loop is not None:
+            self._loop.orphaned()
+        self.__init__()  # type: ignore[misc]
+
+    def _schedule(self, loop: Loop) -> None:
+        def tick() -> None:
+            if not loop.stopping:
+                loop.call_later(TICK_SECONDS, tick)
+            loop.each(self._links, lambda link: link.tick())
+
+        def sweep() -> None:
+            if not loop.stopping:
+                loop.call_later(1.0, sweep)
+            loop.each(self._links, lambda link: link.sweep(loop.now))
+
+        loop.call_later(TICK_SECONDS, tick)
+        loop.call_later(1.0, sweep)
+
+
+caretaker = _Caretaker()
+atexit.register(caretaker.say_goodbye)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=caretaker.forget_all)

@@ -1,0 +1,290 @@
+"""
+The session as the client holds it: who waits drives.
+
+A thread that waits for a packet reads the socket itself, under the drive lock: no thread switch between the kernel and
+the caller. Who waits while another one drives is woken by it, and looks again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, cast
+
+from ..codec import Packet
+from ..errors import ConfigError, ConnectionClosed, LinkTimeout, SecureLinkError
+from ..handshake.wire import Code
+from ..limits import MAX_INBOX_RECORDS
+from ..received import Received
+from .bounds import Bounds
+from .channel import Channel, Waiting
+from .loop import Loop, hand_over, worker_threads
+
+if TYPE_CHECKING:
+    from .client_link import ClientLink
+
+log = logging.getLogger("securelink.client")
+
+FLOOD_FACTOR = 8  # a client blocked in send() reads on until its inbox is this many times full
+PATIENCE_SECONDS = (
+    1  # a driver's recv() waits so long by itself: one system call where poll() and recv() are two
+)
+
+_AGAIN = "call connect() for a new session"
+INTERFERES = "connect again; if it happens again, something on the path interferes"
+_WAYS_ON: dict[int, str] = {
+    Code.PROTOCOL: INTERFERES,
+    Code.INTERNAL: "the log of the other side says more",
+    Code.SHUTDOWN: "connect(retry=True) waits until it is back",
+    Code.TOO_SLOW: "receive more often",
+    Code.SILENT: _AGAIN,
+    Code.UNREADABLE: "check that both sides run the same version of securelink",
+}
+
+
+class ClientChannel(Channel):
+    """The session as the client holds it."""
+
+    __slots__ = (
+        "_carrier", "_drive_lock", "_drivers", "_drives", "_on_end", "_on_packet", "_owner", "_packets", "_reason",
+        "_runner", "_waiting_bytes", "_want_handlers", "_warned", "_where",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        loop: Loop,
+        bounds: Bounds,
+        *,
+        owner: Any,
+        where: str,
+        on_packet: Callable[[Packet, Received], bool],
+        want_handlers: Callable[[], bool],
+        on_end: Callable[[], None],
+    ) -> None:
+        super().__init__(loop, bounds)
+        self._owner = owner
+        self._where = where
+        self._on_packet = on_packet
+        self._want_handlers = want_handlers
+        self._on_end = on_end
+        self._packets: deque[Received] = deque()
+        self._waiting_bytes = (
+            0  # what came into _packets since it was empty, as on the wire; by the running thread
+        )
+        self._carrier: ClientLink | None = None
+        self._drive_lock = threading.Lock()
+        self._drivers: deque[threading.Event] = deque()
+        self._drives = 0
+        self._reason: SecureLinkError | None = None
+        self._runner = 0  # the thread inside handlers of this client
+        self._warned = False
+
+    def _name(self) -> str:
+        return f"the server {self._where}"
+
+    def _has_handlers(self) -> bool:
+        return self._want_handlers()
+
+    def _flooded(self) -> bool:
+        held = self._in_bytes - self._out_bytes
+        return held > self._bounds.inbox_bytes * FLOOD_FACTOR
+
+    def _ended_event(self) -> None:
+        self._on_end()
+
+    # The inbox: run by whoever drives, or by the caretaker.
+
+    def run(self) -> bool:
+        """As `Channel.run`; what no handler takes is kept for `receive`, up to a bound."""
+        if self._may_run():
+            return super().run()
+        self._scheduled = False
+        if not self._warned:
+            self._warned = True
+            log.warning(
+                "%d packets wait for receive(); until it is called no handler is called either. "
+                "Bind a handler to what is not wanted",
+                len(self._packets),
+            )
+        return False
+
+    def _may_run(self) -> bool:
+        waiting = self._packets
+        room = self._waiting_bytes <= self._bounds.inbox_bytes and len(waiting) < MAX_INBOX_RECORDS
+        return room or not waiting or self._dropping
+
+    def take(self, action: str) -> Received | None:
+        """The first packet of that name among those that wait for `receive`."""
+        for packet in tuple(self._packets):
+            if packet.action == action:
+                try:
+                    self._packets.remove(packet)
+                except ValueError:
+                    continue  # another thread took it
+                return packet
+        return None
+
+    def check_may_receive(self) -> None:
+        """Raises `ConfigError` inside a handler: what it would wait for is handled only after it."""
+        if self._runner == get_ident() and not self._packets:
+            raise ConfigError(
+                "a handler of this client cannot wait for packets: they come after it",
+                hint="use request(), or bind a handler to the packet",
+            )
+
+    def _run(self) -> bool:
+        self._runner = get_ident()
+        try:
+            return super()._run()
+        finally:
+            self._runner = 0
+
+    def _handle(self, packet: Packet) -> None:
+        if packet.reply_to is not None:
+            return  # a reply that came too late
+        received = Received(packet, self._owner)
+        if not self._on_packet(packet, received):
+            self._waiting_bytes = self._share + (self._waiting_bytes if self._packets else 0)
+            self._packets.append(received)
+        if self._drivers:
+            self._wake_drivers()
+
+    # Driving: any thread.
+
+    def wait(self, timeout: float | None, ready: Callable[[], object]) -> None:
+        """
+        Wait until something may have happened, by driving or by waiting for the one who drives.
+
+        Args:
+            timeout: Seconds; None for ever.
+            ready: Whether the caller has what it waits for; asked again once nobody else can bring it unseen.
+        """
+        if get_ident() in worker_threads:
+            hand_over()
+        if timeout is None or timeout > PATIENCE_SECONDS:
+            timeout = PATIENCE_SECONDS
+        if self._drive_lock.acquire(False):
+            try:
+                self._drives += 1
+                self._drive(timeout, ready)
+            finally:
+                self._drive_lock.release()
+                if self._drivers:
+                    self._wake_drivers()
+            return
+        event = threading.Event()
+        self._drivers.append(event)
+        # Look once more after joining the queue: the driver may have left in between.
+        if not ready() and not self._ended and self._drive_lock.locked():
+            event.wait(timeout)
+        try:
+            self._drivers.remove(event)
+        except ValueError:
+            pass
+
+    def _drive(self, timeout: float, ready: Callable[[], object]) -> None:
+        # In this order: what was taken out of the inbox is being handled still, or what came of it is there.
+        waiting = bool(self._inbox) and self._may_run()
+        running = self._run_lock.locked()
+        if ready() or (waiting and not running):
+            return
+        if running and timeout > 0.02:
+            timeout = 0.02  # what comes of it gives no sign on the socket
+        link = self._link
+        if link is not None:
+            link.drive(timeout)  # type: ignore[attr-defined]
+        elif running:
+            time.sleep(timeout)
+
+    @contextmanager
+    def _driving(self) -> Iterator[bool]:
+        if not self._drive_lock.acquire(False):
+            yield False
+            return
+        try:
+            self._drives += 1
+            yield True
+        finally:
+            self._drive_lock.release()
+            self._wake_drivers()
+
+    def _wake_drivers(self) -> None:
+        for event in tuple(self._drivers):
+            event.set()
+
+    def _wait_for_room(self, size: int, timeout: float | None, latest: str | None) -> None:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self._is_crowded(size) and not self._replaces(latest):
+            link = self._link
+            if link is None or self._dropping:
+                raise self._closed_error()
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise self._crowded_error(timeout)
+            slice_ = 0.1 if left is None else min(left, 0.1)
+            link.flush()
+            if not self._is_crowded(size):
+                return
+            with self._driving() as driving:
+                if driving:
+                    cast("ClientLink", link).drive(slice_, greedy=True)
+                    link.flush()
+            if not driving:
+                time.sleep(min(slice_, 0.001))
+
+    def _await(self, waiting: Waiting, deadline: float) -> None:
+        while not waiting.event.is_set() and not self._ended:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            if self._inbox:
+                self.run()  # handlers too: the other side may ask back before it answers
+            self.wait(left, waiting.event.is_set)
+
+    def _orphaned(self) -> None:
+        super()._orphaned()
+        self._drive_lock = threading.Lock()
+
+    def attach(self, link: ClientLink) -> None:
+        """The connection that carries this session."""
+        self._link = self._carrier = link
+        link.channel = self
+
+    def close(self, timeout: float) -> list[Packet]:
+        """See `Client.close`."""
+        deadline = time.monotonic() + timeout
+        self._end(Code.NORMAL)
+        self._packets.clear()
+        while not self._ended and (left := deadline - time.monotonic()) > 0:
+            self.wait(left, lambda: self._ended)
+            self.run()  # drops what is not wanted any more
+        link = self._carrier
+        assert link is not None
+        if not self._ended:
+            link._finish_channel(Code.NORMAL, "", clean=False)
+            link.loop.call(link.give_up)
+        elif link.said_all:
+            link.loop.call(link.give_up)  # nothing comes after the server's CLOSE
+        self.run()  # on_disconnect, unless another thread is at it
+        return self._unconfirmed(link)
+
+    def _closed_error(self) -> ConnectionClosed:
+        error = super()._closed_error()
+        if not error.hint:
+            error.hint = _WAYS_ON.get(error.code, "") if error.clean else _AGAIN
+        return error
+
+    def _crowded_error(self, timeout: float | None) -> LinkTimeout:
+        error = super()._crowded_error(timeout)
+        if self._full:
+            error.hint = "this program sends without receiving: call receive() or poll() as well"
+        return error
+
+    def _inside_handler(self) -> bool:
+        # A handler that runs in a driver's thread must not drive again below itself.
+        return super()._inside_handler() or self._runner == get_ident()
