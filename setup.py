@@ -21,7 +21,6 @@ HOT = [
     "securelink/protocol/server.py",
     "securelink/received.py",
     "securelink/records.py",
-    "securelink/server/session.py",
     "securelink/session.py",
     "securelink/transport/caretaker.py",
     "securelink/transport/channel.py",

@@ -7,7 +7,7 @@ PACKAGE = Path(__file__).parent.parent / "securelink"
 
 # From the bottom up. A module imports from its own line or from lines above it in this list, never from below.
 LAYERS = [
-    {"errors", "limits", "text", "status", "stack"},
+    {"errors", "limits", "text", "status", "stack", "native"},
     {"crypto", "walk", "frames", "events", "collect"},
     {"keys"},
     {"codec", "trust"},

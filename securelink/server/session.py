@@ -39,7 +39,7 @@ class Session(Channel):
     """
 
     __slots__ = (
-        "_server",
+        "__weakref__", "_server",
         "_state",
         "address",
         "connected_at",

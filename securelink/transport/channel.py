@@ -13,6 +13,7 @@ from ..codec import Packet, decode_packets, encode_packet, join_packets
 from ..errors import ConfigError, ConnectionClosed, LimitExceeded, LinkTimeout, RequestFailed
 from ..handshake.wire import Code, Content, code_text
 from ..limits import MAX_REQUESTS
+from ..native import mypyc_attr
 from ..text import escaped
 from .bounds import Bounds
 from .loop import Loop
@@ -38,10 +39,11 @@ class Waiting:
 _NOTHING: dict[int, Waiting] = {}
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Channel(Outbox):
     """Base of the server's `Session` and of the client's session."""
 
-    __slots__ = ("__weakref__", "_asked", "_clean", "_close_code", "_close_text", "_ended")
+    __slots__ = ("_asked", "_clean", "_close_code", "_close_text", "_ended")
     _expected: dict[int, Waiting]
 
     def __init__(self, loop: Loop, bounds: Bounds) -> None:

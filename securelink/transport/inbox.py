@@ -19,6 +19,7 @@ from ..codec import Packet, decode_packets
 from ..errors import CodecError
 from ..handshake.wire import Code
 from ..limits import RUN_PACKETS, RUN_SECONDS
+from ..native import mypyc_attr
 from .bounds import Bounds
 from .loop import Loop, worker_threads
 
@@ -41,6 +42,7 @@ class Decoded:
         self.size = size  # what is to be counted as taken when their turn comes, in bytes
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Inbox:
     """The receiving half of a `Channel`."""
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from ..errors import SecureLinkError
 from ..handshake.wire import Code, Content
 from ..limits import ACK_BYTES, ACK_RECORDS, ACK_SECONDS, CLOSE_SECONDS, UPDATE_SECONDS
+from ..native import mypyc_attr
 from ..protocol import Closed, Ended, Engine, Event, Failed, Item, Pinged, Ponged
 from .loop import Loop
 from .poller import READ, WRITE
@@ -44,6 +45,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_count_fork)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Link:
     """
     Socket, engine, and what waits to be written.

@@ -31,6 +31,7 @@ from ..limits import (
     WATCHDOG_SECONDS,
     WORKERS,
 )
+from ..native import mypyc_attr
 from .jobs import Job, JobQueue
 from .poller import READ, IOReady, make_poller
 
@@ -69,6 +70,7 @@ class Flushable(Protocol):
         """Called after `flush` raised."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Loop:
     """
     One for a server; one a process for all clients.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConnectionClosed, LimitExceeded, LinkTimeout
 from ..handshake.wire import Code
+from ..native import mypyc_attr
 from ..session import Numbering
 from .bounds import Bounds
 from .inbox import Inbox
@@ -42,6 +43,7 @@ class Slot:
         self.encoded = encoded
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Outbox(Inbox):
     """The sending half of a `Channel`."""
 
