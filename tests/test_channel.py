@@ -19,7 +19,6 @@ from securelink.protocol import Closed
 from securelink.transport.bounds import Bounds
 from securelink.transport.channel import Waiting
 
-pytestmark = pytest.mark.pure  # a subclass of ours stands in for the session
 again = pytest.mark.parametrize("attempt", range(REPEATS))
 SMALL = 4096  # bytes of socket buffers that are soon full
 

@@ -20,7 +20,6 @@ from securelink.transport import link as link_module
 from securelink.transport.bounds import Bounds
 from securelink.transport.link import MAX_CONTROLS
 
-pytestmark = pytest.mark.pure  # a subclass of ours stands in for the session
 again = pytest.mark.parametrize("attempt", range(REPEATS))
 SMALL = 4096  # bytes of socket buffers that are soon full
 
