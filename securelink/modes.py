@@ -28,9 +28,9 @@ def check_place(host: object, port: object, example: str) -> None:
     Look at `host` and `port` as somebody typed them.
 
     Raises:
-        ConfigError: The host is no text, or the port no number from 0 to 65535.
+        ConfigError: The host is no text, or the port no number. Whether it is one of TCP, the system says.
     """
     if not isinstance(host, str):
         raise ConfigError(f"host is a name or an address, not {host!r}", hint=f"write {example}")
-    if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= 65535:
+    if not isinstance(port, int) or isinstance(port, bool):
         raise ConfigError(f"{port!r} is no TCP port", hint=f"write {example}")
