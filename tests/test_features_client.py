@@ -235,6 +235,7 @@ def test_user_name_and_password(identity: Identity) -> None:
             ).connect()
 
 
+@pytest.mark.pure  # it replaces a method of the connection
 def test_who_waits_is_woken_by_the_background(
     identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -287,6 +287,7 @@ def test_an_answer_carries_the_acknowledgement(acks: list[int]) -> None:
         assert stage.peer.numbering.outgoing.acknowledged == 3 * ACK_RECORDS
 
 
+@pytest.mark.pure  # it replaces a method of the sender
 def test_acknowledgements_after_so_many_records(acks: list[int]) -> None:
     """A peer that only sends hears of every 64th record, not of each."""
     with bench() as stage:
@@ -300,6 +301,7 @@ def test_acknowledgements_after_so_many_records(acks: list[int]) -> None:
         assert stage.peer.numbering.outgoing.acknowledged >= ACK_RECORDS
 
 
+@pytest.mark.pure  # it replaces a method of the sender
 def test_acknowledgements_after_so_many_bytes(acks: list[int]) -> None:
     """Large records are acknowledged sooner: each 64 KiB."""
     with bench() as stage:
@@ -309,6 +311,7 @@ def test_acknowledgements_after_so_many_bytes(acks: list[int]) -> None:
         assert len(acks) == 2
 
 
+@pytest.mark.pure  # it replaces a method of the sender
 def test_a_late_acknowledgement(acks: list[int]) -> None:
     """A record that nothing follows is acknowledged alone after 200 ms, with all that came since."""
     with bench() as stage:

@@ -278,6 +278,7 @@ def test_the_handshake_holds_up_nobody(identity: Identity) -> None:
         assert longest < 0.5
 
 
+@pytest.mark.pure  # it replaces a method of the connection
 def test_one_connection_cannot_stop_the_sweep(
     identity: Identity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
