@@ -20,9 +20,8 @@ Where the document and the old code differ, or a defect had to go:
 """
 
 from .client import SimpleClient
-from .connection import ClientConnection
 from .networking import Header, NetworkMessage
-from .server import ServerCallback, SimpleServer
+from .server import ClientConnection, ServerCallback, SimpleServer
 
 Server = SimpleServer
 ConnectionClient = ClientConnection

@@ -9,8 +9,7 @@ from ...client import Client
 from ...errors import SecureLinkError
 from ...status import show_status
 from ..settings import make_client
-from .connection import Result, received, send
-from .networking import NetworkMessage
+from .networking import NetworkMessage, Result, received, send
 
 BREATH_SECONDS = 0.01  # what a loop around read() waits between two looks at nothing
 

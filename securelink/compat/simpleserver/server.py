@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,10 +12,29 @@ from ...limits import MAX_FRAME_BODY
 from ...received import Received
 from ...server import Session
 from ...status import show_status
+from ...text import escaped
 from ..settings import make_server
-from .connection import ClientConnection, Result, received
-from .logger import Logger, LoggingLevel
-from .networking import NetworkMessage
+from .networking import NetworkMessage, Result, received, send
+
+
+class ClientConnection:
+    """
+    One client on the server.
+
+    Attributes:
+        address: Its (ip, port).
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.address = session.address
+
+    def send(self, message: NetworkMessage | bytes | str) -> Result:
+        """Send to this client; (True, "Message sent") or (False, why)."""
+        return send(self._session, message)
+
+    def __str__(self) -> str:
+        return str(self.address)
 
 
 class ServerCallback(EventHook):
@@ -54,7 +74,8 @@ class SimpleServer:
         self.host = host
         self.port = port
         self.manual_update = manual_update
-        self.logger = Logger(verbose_logging, use_timestamps)
+        self.verbose_logging = verbose_logging
+        self.use_timestamps = use_timestamps
         self._clients: dict[Session, ClientConnection] = {}
         names = ("on_connection", "on_message", "on_disconnect", "on_update")
         events = [ServerCallback(name, self._caught) for name in names]
@@ -87,7 +108,7 @@ class SimpleServer:
         return thread
 
     def _started(self) -> None:
-        self.logger.log(f"{self.host}:{self.port} is listening...")
+        self._log(f"{self.host}:{self.port} is listening...")
         self._core.on_tick.add_listener(self.on_update.fire)
 
     def update(self) -> None:
@@ -144,22 +165,28 @@ class SimpleServer:
 
     def _connected(self, session: Session) -> None:
         client = self._clients[session] = ClientConnection(session)
-        self.logger.log(f"New connection from {client}")
+        self._log(f"New connection from {client}")
         self.on_connection.fire(client)
 
     def _received(self, session: Session, packet: Received) -> None:
         message = received(packet)
         if message is None:
-            self.logger.log(f"{session.address} sent what is no message", LoggingLevel.WARNING)
+            self._log(f"{session.address} sent what is no message", "WARNING")
             return
         client = self._clients[session]
-        self.logger.log(f"Message from {client}: {message.body}")
+        self._log(f"Message from {client}: {message.body}")
         self.on_message.fire(client, message)
 
     def _disconnected(self, session: Session) -> None:
         client = self._clients.pop(session)
-        self.logger.log(f"Client {client} disconnected")
+        self._log(f"Client {client} disconnected")
         self.on_disconnect.fire(client)
 
     def _caught(self, event: str, error: Exception) -> None:
-        self.logger.log(f"a listener of {event} raised {error!r}", LoggingLevel.ERROR)
+        self._log(f"a listener of {event} raised {error!r}", "ERROR")
+
+    def _log(self, text: str, level: str = "DEBUG") -> None:
+        """Show one line; what a peer may have put into it cannot reach the terminal."""
+        if self.verbose_logging or level != "DEBUG":
+            stamp = time.strftime("%H:%M:%S ") if self.use_timestamps else ""
+            print(f"[{level}] {stamp}{escaped(text)}", flush=True)  # noqa: T201  # its purpose

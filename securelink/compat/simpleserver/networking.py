@@ -1,5 +1,5 @@
 """
-A message with headers and a body, as text.
+What is sent: a message with headers and a body, as text.
 
     $name:value|name|%body
 
@@ -10,6 +10,14 @@ code had forgotten. The body begins after the first `%` and is not changed.
 from __future__ import annotations
 
 import re
+from typing import Any
+
+from ...errors import SecureLinkError
+from ...received import Received
+
+MESSAGE, RAW = "simpleserver message", "simpleserver bytes"  # the packets' names
+
+Result = tuple[bool, str]
 
 _ESCAPES = {"\\": "\\\\", "$": "\\d", ":": "\\c", "|": "\\p", "%": "\\s"}
 _ORIGINALS = {escape: character for character, escape in _ESCAPES.items()}
@@ -85,3 +93,26 @@ class NetworkMessage:
             message.add_header(_original(name), _original(value) if colon else None)
         message.body = body
         return message
+
+
+def send(peer: Any, message: NetworkMessage | bytes | str) -> Result:
+    """Send a message, or bytes or text that become the body of one; whether it went, and what to say."""
+    try:
+        if isinstance(message, NetworkMessage):
+            peer.send(MESSAGE, message.encode())
+        else:
+            peer.send(RAW, message.encode() if isinstance(message, str) else bytes(message))
+    except (SecureLinkError, TypeError, ValueError) as error:
+        return False, str(error)
+    return True, "Message sent"
+
+
+def received(packet: Received) -> NetworkMessage | None:
+    """The message that a packet carries; None when it carries none."""
+    if not isinstance(packet.data, bytes) or packet.action not in (MESSAGE, RAW):
+        return None
+    if packet.action == MESSAGE:
+        return NetworkMessage.decode(packet.data)
+    message = NetworkMessage()
+    message.set_body(packet.data)
+    return message
