@@ -16,6 +16,7 @@ from typing import Any
 
 from ..client import Client
 from ..errors import ConfigError
+from ..limits import MAX_FRAME_BODY
 from ..modes import encryption_mode
 from ..server import Server
 
@@ -44,7 +45,8 @@ def keys_folder() -> Path:
 
 
 def make_server(host: str, port: int, **options: Any) -> Server:
-    """A server with these settings; `options` are those of `Server`."""
+    """A server with these settings, for packets of any size; `options` are those of `Server`."""
+    options.setdefault("max_packet", MAX_FRAME_BODY)
     return Server(host, port, keys=keys_folder(), encryption=encryption(), **options)
 
 

@@ -6,7 +6,7 @@ import importlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +31,27 @@ def keys(tidy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, identity: 
 @contextmanager
 def serving(limit: int | None = None, **options: Any) -> Iterator[TCPServer]:
     """A server on a port of its own, accepting."""
-    with TCPServer(limit) as server:
+    with closing(TCPServer(limit)) as server:
         server.setup("127.0.0.1", 0, **options)
         server.start()
         yield server
 
 
 @contextmanager
+def new_client() -> Iterator[TCPClient]:
+    """A client, shut down at the end if it was set up."""
+    client = TCPClient()
+    try:
+        yield client
+    finally:
+        if client.socket is not None:
+            client.shutdown()
+
+
+@contextmanager
 def connected(server: TCPServer, auto: bool = True, **options: Any) -> Iterator[TCPClient]:
     """A client of the server."""
-    with TCPClient() as client:
+    with new_client() as client:
         client.setup("127.0.0.1", server.socket.address[1], **options)
         if auto:
             assert client.autorecv()
@@ -123,7 +134,7 @@ def test_callbacks_get_what_the_document_says() -> None:
 def test_callbacks_may_be_set_as_attributes() -> None:
     """`Server.on_receive` and the others are variables, too, and may be set before `setup()`."""
     got: list[bytes] = []
-    with TCPServer() as server:
+    with closing(TCPServer()) as server:
         server.on_receive = lambda socket, address, data: got.append(data)
         server.setup("127.0.0.1", 0)
         server.start()
@@ -190,10 +201,10 @@ def test_setup_comes_first() -> None:
 
 def test_nobody_is_accepted_before_start() -> None:
     """`setup()` listens and `start()` accepts: who came between the two waited."""
-    with TCPServer() as server:
+    with closing(TCPServer()) as server:
         server.setup("127.0.0.1", 0)
         assert not server.event.accepting_thread.run
-        with TCPClient() as client:
+        with new_client() as client:
             client.setup("127.0.0.1", server.socket.address[1])
             outcome: list[bool] = []
             thread = threading.Thread(target=lambda: outcome.append(client.connect()))
@@ -208,7 +219,7 @@ def test_nobody_is_accepted_before_start() -> None:
 
 def test_the_port_may_be_in_use() -> None:
     """`setup()` says so at once, by an `OSError` as ever."""
-    with serving() as server, TCPServer() as second:
+    with serving() as server, closing(TCPServer()) as second:
         with pytest.raises(ConnectFailed) as caught:
             second.setup("127.0.0.1", server.socket.address[1])
         assert isinstance(caught.value, OSError)
@@ -216,7 +227,7 @@ def test_the_port_may_be_in_use() -> None:
 
 def test_stop_start_exit_accept_restart() -> None:
     """Pause, go on, kill, restart: clients that are connected stay through all of it."""
-    with serving() as server, connected(server) as old, TCPClient() as new:
+    with serving() as server, connected(server) as old, new_client() as new:
         accepting = server.event.accepting_thread
         with pytest.raises(SetupError, match="Can't restart"):
             server.restart()
@@ -347,7 +358,7 @@ def test_a_failed_connect_is_false() -> None:
     """`connect()` to nobody gives False and a caught exception with its traceback."""
     with serving() as server:
         port = server.socket.address[1]
-    with TCPClient() as client:
+    with new_client() as client:
         client.setup("127.0.0.1", port)
         assert client.connect() is False
         assert client.event.exception.occurred
@@ -359,26 +370,6 @@ def test_a_failed_connect_is_false() -> None:
         assert not client.event.exception.occurred
         assert client.return_exceptions(reset_exceptions=True) == [(text, error)]
         assert client.return_exceptions() == []
-
-
-def test_await_event_in_its_order() -> None:
-    """Exceptions first, then data, then connected and disconnected; and a time-out in milliseconds."""
-    with serving() as server, connected(server) as client:
-        assert client.await_event(5000) == (TCPClient.EVENT_CONNECTED, None)
-        assert client.await_event(20) == ("--TIMEOUT--", None)
-        client.send_data(b"x")
-        event, ((socket, _, data),) = server.await_event(5000)
-        assert (event, data) == (TCPServer.EVENT_RECEIVED, b"x")
-        server.disconnect(("nobody", 1))
-        client.send_data(b"y")
-        until(lambda: server.event.new_data)
-        assert server.await_event()[0] == TCPServer.EVENT_EXCEPTION
-        assert server.await_event()[0] == TCPServer.EVENT_RECEIVED
-        server.send_data(b"z", socket)
-        assert client.await_event() == (TCPClient.EVENT_RECEIVED, [b"z"])
-        server.disconnect(socket)
-        assert client.await_event(5000) == (TCPClient.EVENT_DISCONNECT, None)
-        assert client.await_event(20, disable_on_functions=True) == (TCPClient.EVENT_TIMEOUT, None)
 
 
 def test_string_forms() -> None:

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...events import EventHook
-from ...limits import MAX_FRAME_BODY
 from ...received import Received
 from ...server import Session
 from ...status import show_status
@@ -81,10 +80,8 @@ class SimpleServer:
         events = [ServerCallback(name, self._caught) for name in names]
         self.on_connection, self.on_message, self.on_disconnect, self.on_update = events
         # "localhost" is IPv4 first, as it was. One handler at a time, as in the old loop.
-        self._core = core = make_server(
-            "127.0.0.1" if host == "localhost" else host, port, overlap=False, tick_rate=tick_rate,
-            max_packet=MAX_FRAME_BODY,
-        )  # fmt: skip
+        address = "127.0.0.1" if host == "localhost" else host
+        self._core = core = make_server(address, port, overlap=False, tick_rate=tick_rate)
         core.on_connect.add_listener(self._connected)
         core.on_message.add_listener(self._received)
         core.on_disconnect.add_listener(self._disconnected)

@@ -6,11 +6,10 @@ import logging
 import queue
 import threading
 import traceback
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any
 
 from ... import limits
 from ...errors import SecureLinkError
@@ -22,7 +21,6 @@ log = logging.getLogger("securelink")
 
 MESSAGE = "bytes"  # the action of the packets that carry the messages
 _MAX_EXCEPTIONS = 100
-_MAX_NEWS = 10  # connected and disconnected, that await_event has not told
 _MAX_WAITING = 16  # messages of one client that wait for its thread
 
 Bytes = bytes | bytearray | memoryview
@@ -40,17 +38,14 @@ def _message(packet: Received) -> bytes:
 
 
 class _Endpoint:
-    """What server and client share: received data, exceptions, flags (`event`), and waiting for these."""
+    """What server and client share: received data, exceptions, and flags for these (`event`)."""
 
-    EVENT_EXCEPTION, EVENT_RECEIVED, EVENT_TIMEOUT = "--EXCEPTION--", "--RECEIVED--", "--TIMEOUT--"
-    EVENT_CONNECTED, EVENT_DISCONNECT = "--CONNECTED--", "--DISCONNECT--"
     on_connect: Callback = None
     on_disconnect: Callback = None
     on_receive: Callback = None
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._news: deque[str] = deque(maxlen=_MAX_NEWS)
         self.socket: Any = None
         self.recved_data: list[Any] = []
         self.event = SimpleNamespace(new_data=False)
@@ -67,8 +62,7 @@ class _Endpoint:
         """The older name of `event.new_data`."""
         return bool(self.event.new_data)
 
-    def _begin(self, **callbacks: Callback) -> None:
-        self.close()
+    def _use(self, **callbacks: Callback) -> None:
         given = {name: callback for name, callback in callbacks.items() if callback}
         vars(self).update(given)  # one that was set as an attribute stays
 
@@ -81,7 +75,6 @@ class _Endpoint:
                 del self.recved_data[: 1 - full]  # it has seen them
             self.recved_data.append(message if len(message) > 1 else message[0])
             self.event.new_data = True
-            self._changed.notify_all()
         self._try(self.on_receive, *message)
 
     def _record(self, error: Exception) -> None:
@@ -90,7 +83,6 @@ class _Endpoint:
         with self._changed:
             caught.list = [*caught.list[1 - _MAX_EXCEPTIONS :], entry]
             caught.occurred = True
-            self._changed.notify_all()
 
     def _try(self, function: Callback, *arguments: Any) -> bool:
         try:
@@ -126,31 +118,6 @@ class _Endpoint:
             caught.occurred &= not (reset_exception and reset_exceptions)
         return taken
 
-    def await_event(self, timeout: float = 0, disable_on_functions: bool = False) -> Any:
-        """Sleep until something happened, `timeout` milliseconds at most (0: for ever); gives (event, value)."""
-        event, news = self.event, self._news
-        with self._changed:
-            if disable_on_functions:
-                news.clear()
-            self._changed.wait_for(
-                lambda: event.exception.occurred or event.new_data or news, timeout / 1000 or None
-            )
-            if event.exception.occurred:
-                return self.EVENT_EXCEPTION, self.return_exceptions()
-            if event.new_data:
-                return self.EVENT_RECEIVED, self.return_recved_data()
-            return (news.popleft() if news else self.EVENT_TIMEOUT), None
-
-    def close(self) -> None:
-        """End everything; `setup()` may follow."""
-        raise NotImplementedError
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.socket}>"
 
@@ -164,11 +131,14 @@ class TCPClient(_Endpoint):
         self.event.connected = self.event.is_connected = self.event.disconnected = False
 
     def setup(
-        self, target_ip: str, target_port: int = 25567, recv_buffer: int = 2048, on_connect: Callback = None,
-        on_disconnect: Callback = None, on_receive: Callback = None, listen: int = 5, handle_client: Callback = None,
+        self, target_ip: str, target_port: int = 25567, recv_buffer: int = 2048,
+        on_connect: Callback = None, on_disconnect: Callback = None, on_receive: Callback = None,
+        listen: int = 5, handle_client: Callback = None,
     ) -> None:  # fmt: skip
         """Say where to connect."""
-        self._begin(on_connect=on_connect, on_disconnect=on_disconnect, on_receive=on_receive)
+        if self.socket is not None:
+            self.shutdown()
+        self._use(on_connect=on_connect, on_disconnect=on_disconnect, on_receive=on_receive)
         self.Address = (target_ip, target_port)
         self.socket = make_client(target_ip, target_port)
         self.socket.on_disconnect(lambda: self._turn(False))
@@ -180,8 +150,6 @@ class TCPClient(_Endpoint):
                 return  # disconnect() has told it already, or it comes from a connection before this one
             event.connected = event.is_connected = connected
             event.disconnected = not connected
-            self._news.append(self.EVENT_CONNECTED if connected else self.EVENT_DISCONNECT)
-            self._changed.notify_all()
         self._try(self.on_connect if connected else self.on_disconnect)
 
     def start(self) -> None:
@@ -213,12 +181,6 @@ class TCPClient(_Endpoint):
         if self._auto:
             self.autorecv()
         self.disconnect()
-
-    def close(self) -> None:
-        """As `shutdown`, also before `setup`."""
-        if self.socket is not None:
-            self.shutdown()
-            self.socket = None
 
     def autorecv(self) -> bool:
         """Switch automatic receiving on or off; gives what it is now."""
@@ -303,17 +265,17 @@ class TCPServer(_Endpoint):
         self.event.accepting_thread = self  # for its `run`
 
     def setup(
-        self, ip: str = "", port: int = 25567, listen: int = 5, recv_buffer: int = 2048, handle_client: Callback = None,
-        on_connect: Callback = None, on_disconnect: Callback = None, on_receive: Callback = None,
+        self, ip: str = "", port: int = 25567, listen: int = 5, recv_buffer: int = 2048,
+        handle_client: Callback = None, on_connect: Callback = None,
+        on_disconnect: Callback = None, on_receive: Callback = None,
     ) -> None:  # fmt: skip
         """Listen; `start()` accepts. Raises `ConnectFailed`, an `OSError`, when the port is in use."""
-        self._begin(on_connect=on_connect, on_disconnect=on_disconnect, on_receive=on_receive)
+        self.close()
+        self._use(on_connect=on_connect, on_disconnect=on_disconnect, on_receive=on_receive)
         self._handle_client = handle_client or self._receive
         # Many workers: one that waits for a client's full queue must keep nobody else from being read.
-        options = {"max_packet": limits.MAX_FRAME_BODY, "workers": limits.MAX_WORKERS}
-        if self.max_connections is not None:
-            options["max_connections"] = self.max_connections
-        server = make_server(ip, port, backlog=listen, **options)
+        limit = {} if self.max_connections is None else {"max_connections": self.max_connections}
+        server = make_server(ip, port, backlog=listen, workers=limits.MAX_WORKERS, **limit)
         server.pause()
         server.on_connect(self._arrived)
         server.on(MESSAGE, lambda session, packet: session.data["socket"]._put(packet))
