@@ -15,7 +15,7 @@ from typing import Self
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
-WAIT = 20.0  # seconds after which a test fails; a process takes 0.3 on an idle machine
+WAIT = 120.0  # seconds after which a test fails; a process takes 0.3 on an idle machine
 
 
 class Program:

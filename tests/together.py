@@ -59,7 +59,7 @@ class Crew:
             crew.start(work, 1)
     """
 
-    def __init__(self, timeout: float = 30.0) -> None:
+    def __init__(self, timeout: float = 2 * WAIT) -> None:
         self._timeout = timeout
         self._threads: list[threading.Thread] = []
         self._errors: list[BaseException] = []
