@@ -148,22 +148,25 @@ class Lifecycle:
 
     def serve_forever(self) -> None:
         """`start()`, unless it was, and wait until the server is stopped or Ctrl-C is pressed."""
-        if self._loop is None:
-            self.start()
-        elif self._loop.manual:
+        if self._loop is not None and self._loop.manual:
             raise ConfigError(
                 "serve_forever() would wait for a server that update() drives",
                 hint="use one of the two",
             )
-        loop = self._loop
+        loop, ours = self._loop, self._loop is not None
         try:
+            if loop is None:
+                self.start()
+                loop, ours = self._loop, True
             # Slices: a wait without end would keep Ctrl-C from being seen on some platforms.
             while not self._stopped.wait(0.5):
                 pass
         except KeyboardInterrupt:
+            ours = True  # also inside start(): it may serve clients before it comes back
             log.info("interrupted; shutting down")
         finally:
-            self.stop()
+            if ours:
+                self.stop()
             if loop is not None:
                 loop.join(STOP_GRACE_SECONDS)  # another thread's stop() may not be through yet
 
@@ -231,15 +234,16 @@ class Lifecycle:
                 link.lost()
             else:
                 link.channel._end(Code.SHUTDOWN)
-        self._continue_stop(loop, listener, deadline)
+        self._continue_stop(loop, listener, deadline, deadline + STOP_GRACE_SECONDS)
 
-    def _continue_stop(self, loop: Loop, listener: Listener, deadline: float) -> None:
+    def _continue_stop(self, loop: Loop, listener: Listener, deadline: float, end: float) -> None:
         now = time.monotonic()
-        if now >= deadline:
+        if now >= deadline and listener.links:
             for link in tuple(listener.links):
                 link.lost()  # it did not answer; its on_disconnect still has to run
-        if (listener.links or not loop.idle) and now < deadline + STOP_GRACE_SECONDS:
-            loop.call_later(0.01, lambda: self._continue_stop(loop, listener, deadline))
+            end = now + STOP_GRACE_SECONDS  # from now on, however late this is
+        if (listener.links or not loop.idle) and now < end:
+            loop.call_later(0.01, lambda: self._continue_stop(loop, listener, deadline, end))
             return
         loop.stop(lambda: self._finish_stop(loop, listener))
 
