@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers import SOON, WAIT, until
 
 from securelink import Client, HandshakeError, Identity, Server
 from securelink.demo.relay import Relay, by_frame, split_frames
 from securelink.frames import frame_header
-
-WAIT = 5.0  # seconds after which a test fails instead of hanging
 
 
 @pytest.fixture
@@ -99,8 +97,7 @@ def test_a_hook_changes_and_drops(relay: Relay, listening: socket.socket) -> Non
         assert read(server, 8) == b"go south"
         relay.to_server.hook = lambda chunk: b""
         client.sendall(b"dropped")
-        while not relay.to_server.captured.endswith(b"dropped"):
-            pass
+        until(lambda: relay.to_server.captured.endswith(b"dropped"))
         relay.to_server.hook = None
         client.sendall(b"passed")
         assert read(server, 6) == b"passed"
@@ -207,10 +204,7 @@ def test_a_closed_session_closes_its_sockets(identity: Identity, tmp_path: Path)
     with Server("127.0.0.1", 0, keys=identity) as server, Relay(*server.address) as relay:
         with Client("127.0.0.1", relay.port, known_servers=tmp_path / "known_servers"):
             assert relay.open == 1
-        deadline = time.monotonic() + 2.0
-        while relay.open:
-            assert time.monotonic() < deadline, "a socket stayed open"
-            time.sleep(0.01)
+        until(lambda: not relay.open, SOON)
 
 
 @pytest.mark.parametrize("size", [1, 3, 5, 1000])

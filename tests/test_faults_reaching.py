@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 import pytest
-from helpers import WAIT, answering, echo, end_of_stream, failure, frame, read_frame, scene
+from helpers import SOON, WAIT, answering, echo, end_of_stream, failure, frame, read_frame, scene
 
 from securelink import (
     Client,
@@ -69,14 +69,14 @@ def test_a_closed_port_is_named() -> None:
         ConnectFailed, connecting(port), f"127.0.0.1:{port}: connection refused", "server started"
     )
     assert isinstance(error, OSError)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < SOON
 
 
 def test_a_closed_port_is_tried_again_when_asked() -> None:
     """connect(retry=True) gives up only at its deadline, with the last error."""
     client, began = Client("127.0.0.1", free_port()), time.monotonic()
     failure(ConnectFailed, lambda: client.connect(0.4, retry=True), "refused", "server started")
-    assert 0.1 < time.monotonic() - began < 1
+    assert 0.1 < time.monotonic() - began < SOON
 
 
 def test_no_route_is_named(
@@ -165,7 +165,7 @@ def test_a_server_that_sends_a_byte_now_and_then_does_not_hold_the_client() -> N
     began = time.monotonic()
     with answering(drip) as port:
         failure(LinkTimeout, connecting(port, timeout=0.4), "within 0.4 s", "overloaded")
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < SOON  # all that it has to say takes 50 s
 
 
 def test_an_answer_announced_too_long_is_refused() -> None:

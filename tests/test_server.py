@@ -15,7 +15,7 @@ import weakref
 from typing import Any
 
 import pytest
-from helpers import WAIT, open_descriptors, until
+from helpers import SOON, WAIT, open_descriptors, until
 from together import REPEATS, Crew, joined, serving, take
 
 from securelink import (
@@ -30,6 +30,7 @@ from securelink import (
     Session,
 )
 from securelink.handshake.wire import Code
+from securelink.limits import SEND_SECONDS
 from securelink.transport import link as link_module
 from securelink.transport.bounds import Bounds
 from securelink.transport.loop import hand_over
@@ -202,10 +203,9 @@ def test_a_handler_that_does_not_come_back(identity: Identity) -> None:
     with joined(server, 2) as (sleeper, other):
         sleeper.send("sleep")
         assert inside.wait(WAIT)
-        began = time.monotonic()
-        assert server.stop(timeout=0.2) is False
-        assert time.monotonic() - began < 2.5
-        assert not server.running
+        assert server.stop(timeout=1.0) is False
+        assert "woke" not in events
+        until(lambda: not server.running)
         with pytest.raises(ConnectionClosed) as caught:
             other.receive(WAIT)
         assert caught.value.code == Code.SHUTDOWN
@@ -226,8 +226,8 @@ def test_clients_that_do_not_answer(identity: Identity) -> None:
             with channel._driving():  # nobody reads
                 began = time.monotonic()
                 server.stop(timeout=0.3)
-                assert 0.25 < time.monotonic() - began < 1.5
-            assert events == ["connect", "connect", "disconnect", "disconnect", "stop"]
+                assert 0.25 < time.monotonic() - began < SOON
+            until(lambda: events == ["connect", "connect", "disconnect", "disconnect", "stop"])
             with pytest.raises(ConnectionClosed):
                 polite.receive(WAIT)
 
@@ -296,9 +296,7 @@ def test_slow_ticks_do_not_hold_up_a_stop(identity: Identity) -> None:
 
     with server:
         until(lambda: len(ticks) > 2)
-        began = time.monotonic()
-        assert server.stop()
-        assert time.monotonic() - began < 0.5
+        assert server.stop(SOON)
     assert not any(ticks)
 
 
@@ -422,7 +420,7 @@ def test_updating(identity: Identity) -> None:
         updating.append(1)
         began = time.monotonic()
         server.update()
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < SOON
         updating.pop()
         return False
 
@@ -667,7 +665,7 @@ def test_a_send_in_a_handler_never_waits(attempt: int, identity: Identity) -> No
 
         client.send("much", attempt % 2)
         until(lambda: took)
-        assert took[0] < 1.0
+        assert took[0] < SEND_SECONDS / 2
         assert [data[0] for data in take(client, 100)] == list(range(100))
         client.send("echo", "read again")
         assert take(client) == ["read again"]
