@@ -11,16 +11,15 @@ code differ, or a defect had to go:
 
 - A program of those three lines serves until `shutdown()` or Ctrl-C; a client's program ends where it ends.
 - The server listens on all addresses of the machine, and shows the one in its network.
-- `get_client_data()` gives a copy, for iterating while clients come and go; `client_data` is the live dict.
+- `get_client_data()` gives a copy, for iterating while clients come and go.
 - A server value that is no Python literal reaches clients as text. A value may be as large as a packet, 16 MiB.
 - Hooks run when something is sent or read; a pre-send hook also at every round, so that it may set the data.
 - Clients that are quiet, vanish or send nonsense cost a warning each, not the server; `shutdown()` waits 3 s for them.
-- Direct mode takes values of any type and size. `header` and `format` change nothing: the wire is securelink's.
-- Gone with the old wire: `send_message`, `recieve_message` and the bodies of threads.
+- `header` and `format` change nothing: the wire is securelink's. Why something failed is said in its words.
+- Gone: direct mode and what belonged to the old wire, `start(start=False)` with `accept_clients`, `eval_message`,
+  `server_addr_avalible`, and attributes beside `active`. No document has them.
 """
 
-from .client import Client
-from .server import Server
-from .side import SockStreamConnection
+from .sides import Client, Server, SockStreamConnection
 
 __all__ = ["Client", "Server", "SockStreamConnection"]
