@@ -30,7 +30,7 @@ from securelink import (
     Session,
 )
 from securelink.handshake.wire import Code
-from securelink.limits import SEND_SECONDS
+from securelink.limits import SEND_SECONDS, STOP_GRACE_SECONDS
 from securelink.transport import link as link_module
 from securelink.transport.bounds import Bounds
 from securelink.transport.loop import hand_over
@@ -232,6 +232,30 @@ def test_clients_that_do_not_answer(identity: Identity) -> None:
                 polite.receive(WAIT)
 
 
+def test_a_stop_that_is_held_up(identity: Identity) -> None:
+    """A machine that stands still while the server stops: its clients' on_disconnect is called all the same."""
+    with serving(identity) as server, joined(server) as (silent,):
+        events = recorded(server)
+        channel, loop = silent._channel, server._loop
+        assert channel is not None
+        assert loop is not None
+        inside, told = threading.Event(), threading.Event()
+
+        def hold_up() -> None:
+            inside.set()
+            told.wait(WAIT)
+
+        with channel._driving(), Crew() as crew:  # nobody reads
+            loop.call(hold_up)
+            assert inside.wait(WAIT)
+            crew.start(server.stop, 0.05)
+            until(lambda: loop._commands)
+            loop.call(lambda: time.sleep(0.1 + STOP_GRACE_SECONDS))
+            told.set()
+        until(lambda: not server.running)
+        assert events == ["disconnect", "stop"]
+
+
 @again
 @pytest.mark.parametrize("where", ["handler", "on_connect", "on_disconnect", "on_tick"])
 def test_stopping_from_inside(attempt: int, where: str, identity: Identity) -> None:
@@ -332,6 +356,22 @@ def test_serving_until_somebody_stops(identity: Identity) -> None:
             client.ping(WAIT)
             assert server.stop()
     assert not [thread for thread in threading.enumerate() if "server" in thread.name]
+
+
+def test_ctrl_c_while_it_starts(identity: Identity) -> None:
+    """Clients are served before start() has come back: Ctrl-C is as good there as later, and stops the server."""
+    server = Server("127.0.0.1", 0, keys=identity)
+    events = recorded(server)
+
+    @server.on_start
+    def started() -> None:
+        with joined(server) as (client,):
+            client.ping(WAIT)
+        raise KeyboardInterrupt
+
+    server.serve_forever()
+    assert not server.running
+    assert events == ["start", "connect", "disconnect", "stop"]
 
 
 FOREVER = """
