@@ -24,31 +24,30 @@ class Outgoing:
         unacked: Bytes kept because they are not acknowledged; up to date after `release()`.
     """
 
-    __slots__ = ("_kept", "_released", "acknowledged", "sent", "unacked")
+    __slots__ = ("_kept", "acknowledged", "sent", "unacked")
 
     def __init__(self) -> None:
         self.sent = 0
         self.acknowledged = 0
         self.unacked = 0
-        self._released = 0
         self._kept: deque[bytes] = deque()
 
     def keep(self, packets: bytes) -> None:
         """Number one record and keep its bytes, unchanged, until it is acknowledged."""
-        self.sent += 1
-        self.unacked += len(packets)
         self._kept.append(packets)
+        self.unacked += len(packets)
+        self.sent += 1
 
     def release(self) -> None:
         """Drop what the peer has acknowledged. Only the sending half calls this."""
-        while self._released < self.acknowledged:
+        unacknowledged = self.sent - self.acknowledged
+        while len(self._kept) > unacknowledged:
             self.unacked -= len(self._kept.popleft())
-            self._released += 1
 
     @property
     def releasable(self) -> bool:
         """Whether the peer has acknowledged something that is still kept."""
-        return self._released < self.acknowledged
+        return len(self._kept) > self.sent - self.acknowledged
 
     def acknowledge(self, count: int) -> None:
         """

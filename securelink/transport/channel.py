@@ -181,7 +181,7 @@ class Channel(Outbox):
 
     def _unconfirmed(self, link: Link) -> list[Packet]:
         """What the peer has not acknowledged, and what was never sent, in order. After the end."""
-        with link._send_lock:
+        with link.sending_stopped():
             records = self._numbering.outgoing.unconfirmed
         with self._lock:
             waiting = [e.encoded if isinstance(e, Slot) else e for e in self._outbox]

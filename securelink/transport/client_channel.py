@@ -258,20 +258,23 @@ class ClientChannel(Channel):
     def close(self, timeout: float) -> list[Packet]:
         """See `Client.close`."""
         deadline = time.monotonic() + timeout
+        carrier = self._carrier
+        assert carrier is not None
+        with carrier.sending_stopped() as can_send:
+            if not can_send:
+                carrier.break_off()
         self._end(Code.NORMAL)
         self._packets.clear()
         while not self._ended and (left := deadline - time.monotonic()) > 0:
             self.wait(left, lambda: self._ended)
             self.run()  # drops what is not wanted any more
-        link = self._carrier
-        assert link is not None
         if not self._ended:
-            link._finish_channel(Code.NORMAL, "", clean=False)
-            link.loop.call(link.give_up)
-        elif link.said_all:
-            link.loop.call(link.give_up)  # nothing comes after the server's CLOSE
+            carrier._finish_channel(Code.NORMAL, "", clean=False)
+            carrier.loop.call(carrier.give_up)
+        elif carrier.said_all:
+            carrier.loop.call(carrier.give_up)  # nothing comes after the server's CLOSE
         self.run()  # on_disconnect, unless another thread is at it
-        return self._unconfirmed(link)
+        return self._unconfirmed(carrier)
 
     def _closed_error(self) -> ConnectionClosed:
         error = super()._closed_error()

@@ -46,7 +46,15 @@ def wait_for(sock: socket.socket, *, read: bool = True, write: bool, timeout: fl
 class ClientLink(Link):
     """The connection of a client."""
 
-    __slots__ = ("_last_ping", "_patient", "background", "drives_seen", "heartbeat")
+    __slots__ = (
+        "_given_up",
+        "_interrupted",
+        "_last_ping",
+        "_patient",
+        "background",
+        "drives_seen",
+        "heartbeat",
+    )
 
     def __init__(
         self, loop: Loop, sock: socket.socket, engine: ClientEngine, heartbeat: float
@@ -59,6 +67,8 @@ class ClientLink(Link):
         self._last_ping = time.monotonic()
         self.seen_at = self._last_ping
         self._patient = False
+        self._given_up = False
+        self._interrupted = False
         if DONT_WAIT:
             sock.settimeout(None)
             patience = struct.pack("@ll", PATIENCE_SECONDS, 0)
@@ -84,7 +94,7 @@ class ClientLink(Link):
         if not reading and not writing:
             time.sleep(min(timeout or 0.01, 0.01))
             return False
-        if DONT_WAIT and not writing and timeout is not None and timeout >= PATIENCE_SECONDS:
+        if not writing and timeout is not None and timeout >= PATIENCE_SECONDS and self._may_sit():
             self._patient = True
             try:
                 self.read()
@@ -99,8 +109,27 @@ class ClientLink(Link):
             self.read()
         return True
 
+    def _may_sit(self) -> bool:
+        # Ctrl-C may take what a recv() that sat waiting has just read. A lost piece of an encrypted stream is
+        # noticed at the next record; plaintext waits with poll().
+        return DONT_WAIT != 0 and self.engine.encrypted
+
     def _recv(self) -> bytes:
-        return self.sock.recv(READ_SIZE, 0 if self._patient else DONT_WAIT)
+        try:
+            return self.sock.recv(READ_SIZE, 0 if self._patient else DONT_WAIT)
+        except OSError:
+            raise
+        except BaseException:
+            self._interrupted = True
+            raise
+
+    def _failed(self, error: SecureLinkError, answer: bytes) -> None:
+        if self._interrupted:
+            # Not the peer's fault, nor a stranger's: Ctrl-C took a piece of the stream with it.
+            self._finish_channel(Code.NORMAL, "", clean=False)
+            self.end(Code.NORMAL)
+        else:
+            super()._failed(error, answer)
 
     def _gone_already(self) -> bool:
         channel = cast(ClientChannel | None, self.channel)
@@ -225,7 +254,10 @@ class ClientLink(Link):
                 self.lost()
             finally:
                 channel._drive_lock.release()
+        elif self._given_up:
+            self.lost()  # a second later: nobody is reading, Ctrl-C left the lock behind
         else:
+            self._given_up = True
             try:
                 self.sock.shutdown(socket.SHUT_RDWR)  # wakes the driver, which then says lost()
             except OSError:

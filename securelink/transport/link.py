@@ -15,13 +15,15 @@ import os
 import socket
 import threading
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import SecureLinkError
 from ..handshake.wire import Code, Content
 from ..limits import ACK_BYTES, ACK_RECORDS, ACK_SECONDS, CLOSE_SECONDS, UPDATE_SECONDS
 from ..native import mypyc_attr
-from ..protocol import Closed, Ended, Engine, Event, Failed, Item, Pinged, Ponged
+from ..protocol import Closed, Ended, Engine, Event, Failed, Item, Pinged, Ponged, State
 from .loop import Loop
 from .poller import READ, WRITE
 from .sockets import peer_address
@@ -33,6 +35,7 @@ log = logging.getLogger("securelink")
 
 MAX_CONTROLS = 64  # control records that wait behind a full kernel buffer
 READ_SIZE = 64 * 1024  # below malloc's mmap threshold: larger buffers cost a page fault each
+LEFT_LOCKED_SECONDS = 1.0
 _forks = [0]
 
 
@@ -168,6 +171,9 @@ class Link:
             self._write_bytes(sender.packets([encoded]))
         except (OSError, SecureLinkError) as error:
             self._write_failed(error)
+        except BaseException:
+            self.break_off()
+            raise
         finally:
             self._send_lock.release()
         if not (self._tail or self._send_dead) and self._has_more():
@@ -181,6 +187,9 @@ class Link:
                 self._write()
             except (OSError, SecureLinkError) as error:
                 self._write_failed(error)
+            except BaseException:
+                self.break_off()
+                raise
             finally:
                 self._send_lock.release()
             if self._tail or self._send_dead or not self._has_more():
@@ -284,6 +293,21 @@ class Link:
         if self._fork != _forks[0] and self.channel is not None:
             self.channel._orphaned()  # should it have escaped orphaned()
 
+    def break_off(self) -> None:
+        """
+        Ctrl-C came in the middle of sealing or opening: a counter may have moved without its bytes.
+
+        What would follow looks like tampering to whoever opens it, so nothing follows: the connection ends here.
+        """
+        self._send_dead = True
+        self._drop_unsendable()
+        self.engine.state = State.FAILED  # what still arrives is not looked at
+        try:
+            self.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.loop.call(self._begin_closing)
+
     def _drop_unsendable(self) -> None:
         self._tail = memoryview(b"")
         self._raw.clear()
@@ -358,7 +382,11 @@ class Link:
         except OSError:
             data = b""
         self.reads += 1
-        self._take_items(self.engine.receive_data(data), len(data))
+        try:
+            self._take_items(self.engine.receive_data(data), len(data))
+        except BaseException:
+            self.break_off()
+            raise
         if not data:
             # An engine that had ended before reports nothing; the socket would stay readable for ever.
             self.lost()
@@ -482,12 +510,27 @@ class Link:
         self._closed = True
         self.loop.register(self.sock, 0, self)
         # With the send lock: a number freed while another thread is in send() could be reused under it.
-        with self._send_lock:
+        with self.sending_stopped():
             self._send_dead = True
             self._drop_unsendable()
             self.sock.close()
         self._finish_channel(Code.NORMAL, "", clean=False)
         self._gone()
+
+    @contextmanager
+    def sending_stopped(self) -> Iterator[bool]:
+        """
+        The send lock, for whoever must have it. Gives False when it had to go on without.
+
+        Nobody keeps it for a second; but Ctrl-C in the program's own thread, just after it took the lock, leaves it
+        locked for ever.
+        """
+        held = self._send_lock.acquire(timeout=LEFT_LOCKED_SECONDS)
+        try:
+            yield held
+        finally:
+            if held:
+                self._send_lock.release()
 
     def orphaned(self) -> None:
         """In a child of fork(): the connection is the parent's. The peer must not wait for us to close it as well."""

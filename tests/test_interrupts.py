@@ -1,0 +1,146 @@
+"""Ctrl-C may come between any two steps of a client: it never looks like an attack, and nothing hangs after it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import WAIT, until
+from programs import Program
+from together import joined, serving
+
+from securelink import Client, ConnectionClosed, Identity
+from securelink.protocol.sender import Sender
+from securelink.transport.client_link import ClientLink
+
+pytestmark = pytest.mark.usefixtures("tidy")
+
+INTERRUPTED = """
+import random, signal, time
+from securelink import Client, Identity, Server
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+server = Server("127.0.0.1", 0, keys=Identity.load("server_private.pem"))
+server.on("echo", lambda session, packet: packet.data)
+server.start()
+signal.signal(signal.SIGALRM, interrupt)
+for attempt in range(60):
+    client = Client("127.0.0.1", server.address[1], pin=server.fingerprint).connect()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0005, 0.004))
+        while True:
+            client.request("echo", attempt)
+    except KeyboardInterrupt:
+        client.close()
+server.stop()
+print("closed")
+"""
+
+
+def test_interrupts_anywhere(tmp_path: Path, identity: Identity) -> None:
+    """Whatever step a signal interrupts: the program goes on, and nothing is reported as tampering."""
+    identity.save(tmp_path, "server")
+    program = tmp_path / "program.py"
+    program.write_text(INTERRUPTED)
+    with Program(program, folder=tmp_path) as running:
+        assert running.ends() == 0, running.output
+        assert "authentication" not in running.output
+        assert running.output.splitlines()[-1] == "closed"
+
+
+def link_of(client: Client) -> ClientLink:
+    """The connection of a connected client."""
+    assert client._channel is not None
+    assert client._channel._carrier is not None
+    return client._channel._carrier
+
+
+class InterruptedSender:
+    """A sender that seals, and then Ctrl-C comes."""
+
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sender, name)
+
+    def packets(self, encoded: list[bytes]) -> bytes:
+        self._sender.packets(encoded)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize("latest", [None, "key"])
+def test_interrupted_while_sealing(
+    identity: Identity, caplog: pytest.LogCaptureFixture, latest: str | None
+) -> None:
+    """A record that was sealed and not sent leaves a hole: the connection ends there, and the server sees a break."""
+    ends: list[object] = []
+    with serving(identity) as server, joined(server) as [client]:
+        server.on_disconnect(ends.append)
+        engine = link_of(client).engine
+        assert engine.sender is not None
+        engine.sender = InterruptedSender(engine.sender)  # type: ignore[assignment]
+        with caplog.at_level(logging.WARNING, "securelink"):
+            with pytest.raises(KeyboardInterrupt):
+                client.send("a", latest=latest)
+            until(lambda: ends)
+            with pytest.raises(ConnectionClosed):
+                client.receive(WAIT)
+        client.close()
+    assert [line for line in caplog.messages if "failed authentication" in line] == []
+
+
+@pytest.mark.pure
+def test_interrupted_while_reading(identity: Identity, caplog: pytest.LogCaptureFixture) -> None:
+    """What a read had taken is lost: the session ends, and the client does not accuse anybody."""
+    with serving(identity) as server, joined(server) as [client]:
+        link = link_of(client)
+
+        class Interrupted:
+            def recv(self, size: int, flags: int = 0) -> bytes:
+                sock.recv(size)
+                raise KeyboardInterrupt
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(sock, name)
+
+        sock = link.sock
+        link.sock = Interrupted()  # type: ignore[assignment]
+        session = server.sessions[client.token]
+        session.send("one")
+        with pytest.raises(KeyboardInterrupt):
+            client.receive(WAIT)
+        link.sock = sock
+        session.send("two")
+        with caplog.at_level(logging.WARNING, "securelink"):
+            with pytest.raises(ConnectionClosed, match="broke"):
+                client.receive(WAIT)
+            client.close()
+    assert [line for line in caplog.messages if "failed authentication" in line] == []
+
+
+@pytest.mark.pure
+def test_a_send_lock_left_behind(identity: Identity) -> None:
+    """Ctrl-C just after a lock was taken leaves it locked; closing goes on without it."""
+    with serving(identity) as server:
+        with joined(server) as [client]:
+            link = link_of(client)
+            link._send_lock.acquire()
+            client.send("never")
+            assert [packet.action for packet in client.close(WAIT)] == ["never"]
+        until(lambda: link.sock.fileno() < 0)
+
+
+@pytest.mark.pure
+def test_a_drive_lock_left_behind(identity: Identity) -> None:
+    """The same for the right to read: the socket is closed all the same, a sweep later."""
+    with serving(identity) as server, joined(server) as [client]:
+        link = link_of(client)
+        client._channel._drive_lock.acquire()  # type: ignore[union-attr]
+        client.close(0.1)
+        until(lambda: link.sock.fileno() < 0, 3 * WAIT)
