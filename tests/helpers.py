@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
+import math
 import os
 import re
 import socket
@@ -30,6 +32,7 @@ from securelink.protocol import (
     PlaintextChosen,
     ServerVerified,
 )
+from securelink.transport.listener import Listener, ServerLink
 
 WAIT = 60.0  # seconds after which a test fails instead of hanging: nothing that works takes so long anywhere
 SOON = 4.0  # what waits for none of our own timeouts (5 s and more) is over sooner, on a busy machine too
@@ -169,11 +172,34 @@ class Scene:
         assert time.monotonic() - began < SOON
         assert self.neighbour.token == self._token
 
-    def alone(self) -> bool:
-        """Whether the neighbour's is the only session, and its connection the only one."""
+    @property
+    def listener(self) -> Listener:
+        """What accepts connections."""
         listener = self.server._listener
         assert listener is not None
-        return len(self.server.sessions) == 1 and len(listener.links) == 1
+        return listener
+
+    def alone(self) -> bool:
+        """Whether the neighbour's is the only session, and its connection the only one."""
+        return len(self.server.sessions) == 1 and len(self.listener.links) == 1
+
+    def half_open(self) -> list[ServerLink]:
+        """The connections without a session."""
+        return [link for link in tuple(self.listener.links) if link.channel is None]
+
+    def hurry(self, seconds: float) -> None:
+        """Whoever knocks from now on has so much time for the handshake; the neighbour had the usual."""
+        admission = dataclasses.replace(self.listener.admission, handshake_seconds=seconds)
+        self.listener.admission = admission
+
+    def overdue(self) -> None:
+        """The time for all handshakes that are under way is over, as the next sweep will notice."""
+        for link in self.half_open():
+            link.deadline = 0.0
+
+    def hold_window(self, held: bool = True) -> None:
+        """Failures of an address are counted until this is undone: no sweep in between begins a new window."""
+        self.listener._failures_until = math.inf if held else 0.0
 
 
 def echo(client: Client, data: Any) -> bool:

@@ -10,12 +10,10 @@ import random
 import resource
 import socket
 import ssl
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 from helpers import WAIT, Hostile, Scene, echo, end_of_stream, failure, scene, until
@@ -44,10 +42,9 @@ def knock(port: int, data: bytes, source: str = "127.0.0.1") -> socket.socket:
     return sock
 
 
-def impatient(monkeypatch: pytest.MonkeyPatch, seconds: float = 0.3, **admission: Any) -> None:
-    """Servers made from now on give a handshake so much time."""
-    changed = functools.partial(Admission, handshake_seconds=seconds, **admission)
-    monkeypatch.setattr("securelink.server.server.Admission", changed)
+@pytest.fixture
+def sweeping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers look for connections that are overdue more often."""
     monkeypatch.setattr("securelink.transport.listener.SWEEP_SECONDS", 0.1)
 
 
@@ -149,12 +146,10 @@ def test_a_key_share_that_is_none_is_refused(stage: Scene) -> None:
 
 
 def test_the_handshake_has_one_deadline(
-    identity: Identity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    identity: Identity, sweeping: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Who says nothing, stops halfway or sends a byte now and then is let go; who can understand it learns why."""
-    impatient(monkeypatch)
     with scene(identity, encryption="optional") as stage, ExitStack() as stack:
-        began = time.monotonic()
         silent = stack.enter_context(knock(stage.port, b""))
         halfway = stack.enter_context(knock(stage.port, b"SECLINK"))
         dripping = stack.enter_context(knock(stage.port, HELLO))
@@ -162,15 +157,14 @@ def test_the_handshake_has_one_deadline(
         waiting.hello()
         plain = stack.enter_context(Hostile(stage.port, Mode.OFF))
         plain.hello()
-        while stage.server._listener and not stage.alone():
+        until(lambda: len(stage.half_open()) == 5)
+        deadlines = {link: link.deadline for link in stage.half_open()}
+        for _ in range(5):
+            dripping.sendall(b"\x00")
             stage.check_neighbour()
-            try:
-                dripping.sendall(b"\x00")
-            except OSError:
-                pass
-            time.sleep(0.05)
-            assert time.monotonic() - began < WAIT
-        assert time.monotonic() - began < 2.5
+        assert {link: link.deadline for link in stage.half_open()} == deadlines
+        stage.overdue()
+        until(stage.alone)
         assert (end_of_stream(silent), end_of_stream(halfway)) == (b"", b"")
         assert end_of_stream(dripping) == bytes((5, 0, 0, 1, Code.TIMEOUT))
         assert end_of_stream(waiting.sock)[0] == Kind.SEALED
@@ -180,14 +174,12 @@ def test_the_handshake_has_one_deadline(
     assert caplog.text.count("while server: waiting for the client's proof") == 2
 
 
-def test_a_slow_client_learns_of_the_deadline(
-    identity: Identity, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_client_learns_of_the_deadline(identity: Identity, sweeping: None) -> None:
     """A client that takes too long over its credentials is told that, not that it broke something."""
-    impatient(monkeypatch)
     with scene(identity) as stage:
 
         def slow(binding: bytes, fingerprint: str) -> None:
+            stage.overdue()
             until(stage.alone)
 
         client = stage.client(credentials=slow)
@@ -202,7 +194,8 @@ def test_a_flood_costs_the_busiest_address_its_oldest(
     identity: Identity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """At the cap of half-open connections others keep theirs, and new ones still come in."""
-    impatient(monkeypatch, 10.0, max_half_open=4)
+    admission = functools.partial(Admission, max_half_open=4)
+    monkeypatch.setattr("securelink.server.server.Admission", admission)
     with scene(identity) as stage, ExitStack() as stack:
         other = stack.enter_context(knock(stage.port, b"", "127.0.0.2"))
         flood = [stack.enter_context(knock(stage.port, b"")) for _ in range(8)]
@@ -212,6 +205,7 @@ def test_a_flood_costs_the_busiest_address_its_oldest(
             sock.settimeout(0.05)
             with pytest.raises(TimeoutError):
                 sock.recv(1)
+            sock.settimeout(WAIT)
         with stage.client() as client:
             assert echo(client, "came in during the flood")
         assert end_of_stream(flood[5]) == b""
@@ -225,9 +219,9 @@ def test_an_address_has_a_budget_of_failures(
     """Too many failed handshakes of one address: it waits, others and its sessions do not; successes are free."""
     monkeypatch.setattr("securelink.transport.listener.is_loopback_host", lambda host: False)
     monkeypatch.setattr("securelink.transport.listener.MAX_FAILED_PER_ADDRESS", 3)
-    monkeypatch.setattr("securelink.transport.listener.FAILED_WINDOW", 0.1)
-    monkeypatch.setattr("securelink.transport.listener.SWEEP_SECONDS", 0.3)
+    monkeypatch.setattr("securelink.transport.listener.SWEEP_SECONDS", 0.1)
     with scene(identity) as stage:
+        stage.hold_window()
         for _ in range(6):
             with stage.client() as client:
                 assert echo(client, "welcome")
@@ -243,7 +237,8 @@ def test_an_address_has_a_budget_of_failures(
             elsewhere.sock = knock(stage.port, b"", "127.0.0.2")
             elsewhere.hello()
         stage.check_neighbour()
-        with client.connect(WAIT, retry=True):  # when the window is over
+        stage.hold_window(False)
+        with client.connect(WAIT, retry=True):
             assert echo(client, "again")
     assert caplog.text.count("127.0.0.1 failed 3 handshakes") == 1
 

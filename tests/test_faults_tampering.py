@@ -190,7 +190,7 @@ def test_frames_cannot_be_moved(attack: str, number: int, identity: Identity) ->
             "insert": nth(number, lambda frame: bytes((Kind.SEALED, 0, 0, 40)) + bytes(40) + frame),
         }[attack]
         talk.relay.to_server.hook = hook
-        error = talk.run(1.0)
+        error = talk.run()
         assert type(error) is ConnectionClosed
         assert "the other side says that we broke the protocol" in error.message
         talk.check_prefixes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import struct
@@ -263,17 +264,17 @@ def test_peers_that_fall_silent(
     identity: Identity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Who sends nothing for two and a half heartbeats is gone, on either side; who pings is not."""
-    monkeypatch.setattr("securelink.server.server.MIN_HEARTBEAT", 0.1)
-    monkeypatch.setattr("securelink.transport.client_link.MIN_HEARTBEAT", 0.1)
     monkeypatch.setattr("securelink.transport.listener.SWEEP_SECONDS", 0.05)
-    with scene(identity, heartbeat=0.8) as stage, Relay("127.0.0.1", stage.port) as relay:
+    # Clients ping every two seconds: more than two others would have to be lost to a busy machine.
+    with scene(identity, heartbeat=1.9) as stage, Relay("127.0.0.1", stage.port) as relay:
         seen = Farewells(stage)
-        client = Client("127.0.0.1", relay.port, pin=stage.server.fingerprint).connect()
-        relay.to_client.hook = lambda chunk: b""  # for this client the server falls silent
         with Hostile(stage.port).open() as peer:
-            until(lambda: seen.went)
+            until(lambda: seen.came)
+            (session,) = seen.came
+            client = Client("127.0.0.1", relay.port, pin=stage.server.fingerprint).connect()
+            relay.to_client.hook = lambda chunk: b""  # for this client the server falls silent
             assert peer.ending() == (Code.SILENT, "")
-        (session,) = seen.went
+            until(lambda: session in seen.went)
         error = failure(ConnectionClosed, lambda: session.send("x"), "nothing was heard for too")
         assert error.code == Code.SILENT
         error = failure(
@@ -283,7 +284,7 @@ def test_peers_that_fall_silent(
         client.close()
         relay.cut()
         until(stage.alone)
-    assert f"session {session.token}: nothing heard for 2 s" in caplog.text
+    assert re.search(rf"session {session.token}: nothing heard for \d+ s", caplog.text)
 
 
 # --- the ends of an orderly session ------------------------------------------------------------------------------

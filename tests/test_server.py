@@ -234,11 +234,13 @@ def test_clients_that_do_not_answer(identity: Identity) -> None:
 
 def test_a_stop_that_is_held_up(identity: Identity) -> None:
     """A machine that stands still while the server stops: its clients' on_disconnect is called all the same."""
-    with serving(identity) as server, joined(server) as (silent,):
+    with serving(identity) as server:
         events = recorded(server)
+        silent = Client(*server.address, pin=identity.fingerprint).connect()
         channel, loop = silent._channel, server._loop
         assert channel is not None
         assert loop is not None
+        until(lambda: events)
         inside, told = threading.Event(), threading.Event()
 
         def hold_up() -> None:
@@ -253,7 +255,8 @@ def test_a_stop_that_is_held_up(identity: Identity) -> None:
             loop.call(lambda: time.sleep(0.1 + STOP_GRACE_SECONDS))
             told.set()
         until(lambda: not server.running)
-        assert events == ["disconnect", "stop"]
+        silent.close()
+        assert events == ["connect", "disconnect", "stop"]
 
 
 @again
