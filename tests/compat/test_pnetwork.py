@@ -97,7 +97,6 @@ def test_the_handshake_registers_both_sides() -> None:
         assert (here.uuid, here.ip, here.username) == (client.token, "127.0.0.1", "ann")
         assert here.firstConnected <= time.time()
         assert server.GetAllConnections() == {client.token: here}
-        assert server.GetRandomConnection() is here
         assert server.GetLatestConnection() == client.token
         assert server.GetConnection("nobody") is None
         details = here.GetRepersentation()
@@ -106,7 +105,6 @@ def test_the_handshake_registers_both_sides() -> None:
         assert client.token not in repr(here)
     until(lambda: not server.clients)
     assert not client.clients
-    assert server.GetRandomConnection() is False
     with pytest.raises(IndexError):
         server.GetLatestConnection()
 
@@ -238,14 +236,11 @@ def test_starting_in_the_callers_thread() -> None:
     assert not server.connected
 
 
-def test_thread_overview_and_network_errors() -> None:
-    """Names and number of threads; an error by its name, True for a reset."""
-    core = coreserver.Server()
-    info = core.GetThreadInfo()
+def test_thread_overview() -> None:
+    """Names and number of threads."""
+    info = coreserver.Server().GetThreadInfo()
     assert info["count"] == len(info["names"])
     assert "MainThread" in info["names"]
-    assert core.checkNetworkError(ConnectionResetError(104, "reset")) is True
-    assert core.checkNetworkError(OSError(111, "refused")) is False
 
 
 # --- the console ---------------------------------------------------------------------------------------
@@ -270,26 +265,26 @@ def test_the_commands_of_the_console(
         client.bindAction("BROADCAST", notes[1])
         server.bindAction("TRIGGERED", notes[2])
         out = entered(
-            server, monkeypatch, capsys, "help", "list", "pingall", f"ping {second.token}", "coninfo",
-            f"{client.token}", "coninfo", "e", "broadcast hello", "actions", "trigger TRIGGERED", "threads", "token",
-            "mode", "ping nobody", "", "nonsense", "start", f"disconnect {second.token}",
+            server, monkeypatch, capsys, "help", "list", "pingall", f"ping {second.token}",
+            f"coninfo {client.token}", "broadcast hello", "actions", "trigger TRIGGERED", "threads", "token",
+            "ping nobody", "", "nonsense", "start", f"disconnect {second.token}",
         )  # fmt: skip
         assert "###### CoreTools CLI | test ######\nMode: linux\n" in out
         commands = (
             "pingall", "ping", "broadcast", "list", "coninfo", "disconnect", "dropall", "actions", "trigger", "threads",
-            "token", "start", "stop", "clear", "mode", "help",
+            "token", "start", "stop", "clear", "help",
         )  # fmt: skip
         for command in commands:
-            assert re.search(rf"\b{command}\b", out)
+            assert re.search(rf"(?m)^{command}\b|: {command}\b", out)
         assert f"{client.token} is alive" in out
         assert f"{second.token} is alive" in out
-        assert "Give connection uuid e for exit: uuid: " in out
+        assert f"uuid: {client.token}" in out
         assert r"a\x1b[2Jb" in out
         assert "\x1b" not in out
         assert "RegisterNewConnections" in out
         assert str(server.token) in out
         assert "unknown command" in out
-        assert "check your typing: LookupError" in out
+        assert "check your typing: KeyError" in out
         until(lambda: all(note.seen for note in notes))
         assert notes[1].seen[0][0] == "hello"
         until(lambda: list(server.clients) == [client.token])

@@ -112,7 +112,7 @@ def test_raising_actions_and_strange_packets_stop_nothing() -> None:
 
 
 def test_retries_are_bounded() -> None:
-    """97,000 attempts a second: now a few, at growing pauses, and `start` returns after the first."""
+    """97,000 attempts a second: now two, and `start` returns after the first."""
     with serving() as server:
         port = port_of(server)
     client = coreclient.Client(port=port)
@@ -130,7 +130,7 @@ def test_retries_are_bounded() -> None:
     client._client.connect = counted  # type: ignore[method-assign, assignment]
     time.sleep(0.8)
     assert time.process_time() - cpu < 0.4
-    assert 1 <= len(attempts) <= 8
+    assert 1 <= len(attempts) <= 2
     client.stop()
 
 

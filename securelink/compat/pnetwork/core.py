@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import random
 import threading
 import time
 from typing import Any
@@ -174,10 +173,6 @@ class ComCore(Utilities):
     def GetAllConnections(self) -> dict[str, Connection]:
         """Connections by token."""
         return self.clients
-
-    def GetRandomConnection(self) -> Any:
-        """Any connection; False when there is none."""
-        return random.choice(list(self.clients.values()) or [False])  # noqa: S311
 
     def GetLatestConnection(self) -> str:
         """The token of the newest connection. Raises `IndexError` when there is none."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from concurrent.futures import Future
 from typing import Any
 
 from ... import client
@@ -16,6 +15,8 @@ from .core import HANDSHAKE, Bind, ComCore, Connection
 from .coretools import CLI
 
 __all__ = ["CLI", "Bind", "Client", "Connection"]
+
+RETRY_SECONDS = 0.5
 
 log = logging.getLogger("securelink.client")
 
@@ -35,64 +36,56 @@ class Client(ComCore):
     def start(self, useThreading: bool = True) -> None:
         """Connect and listen, in a thread (then this returns after the first attempt) or here."""
         if self._client is None:
-            self._stopping = threading.Event()
-            self._ready: Future[None] = Future()  # hands have been shaken, or it is over
-            attempted = self._attempted = threading.Event()
-            self._ready.add_done_callback(lambda _: attempted.set())
-            self._client = make_client(self.host, self.port)
-            self._client.on_message(self._received)
-            listening = threading.Thread(target=self._listen, args=[self._client], name="listen")
+            self._ready, self._stopping = threading.Event(), threading.Event()
+            connection = make_client(self.host, self.port)
+            connection.on_message(self._received)
+            self._attempt(connection)
+            self._client = connection
+            listening = threading.Thread(target=self._listen, args=[connection], name="listen")
             if useThreading:
                 listening.start()
             else:
                 listening.run()
-        self._attempted.wait(CONNECT_SECONDS)
-        if self._ready.done():
-            self._ready.result()
+        if self.connected:
+            self._ready.wait(CONNECT_SECONDS)
 
     def connect(self) -> None:
-        """As `start`, but returns only when the connection is there."""
+        """As `start`, but returns only when the connection is there, or `stop` was called."""
         self.start()
-        self._ready.result()
+        self._ready.wait()
 
     def stop(self) -> None:
         """End the connection, or the attempts."""
-        client = self._client
-        if client is not None:
+        if (client := self._client) is not None:
             self._stopping.set()
             client.close()
 
-    def _listen(self, client: client.Client) -> None:
-        ready = self._ready
-        pause = 0.05  # seconds; doubles up to 2
+    def _attempt(self, client: client.Client) -> None:
         try:
-            while not client.connected and not self._stopping.is_set():
-                try:
-                    client.connect()
-                except (ConnectFailed, LinkTimeout) as error:
-                    log.warning("Could not connect: %s", error)
-                    self._attempted.set()
-                    self._stopping.wait(pause)
-                    pause = min(2 * pause, 2.0)
+            client.connect()
+        except (ConnectFailed, LinkTimeout) as error:
+            log.warning("Could not connect: %s", error)
+            return
+        log.info("Connected to server")
+        client.send(HANDSHAKE, {"username": self.username})
+
+    def _listen(self, client: client.Client) -> None:
+        try:
+            while not client.connected and not self._stopping.wait(RETRY_SECONDS):
+                self._attempt(client)
             if not self._stopping.is_set():
-                log.info("Connected to server")
-                client.send(HANDSHAKE, {"username": self.username})
                 for _ in client:  # all packets go to _received
                     pass
         except SecureLinkError as error:
             log.warning("%s", error)
-            if not ready.done() and not self._stopping.is_set():
-                ready.set_exception(error)
-        finally:
-            client.close()
-            self._peers.clear()
-            self._client = None
-            if not ready.done():
-                ready.set_result(None)
+        client.close()
+        self._peers.clear()
+        self._client = None
+        self._ready.set()
 
     def _shake_hands(self, session: Any, data: Any) -> Connection:
         self.setToken(data["uuid"])
         address = (self.host, self.port)
         connection = self.storeConnection(data["remoteToken"], address, "server", session)
-        self._ready.set_result(None)
+        self._ready.set()
         return connection

@@ -8,7 +8,7 @@ import uuid
 from typing import Any
 
 from ... import server
-from ...limits import MAX_FRAME_BODY, MAX_WORKERS
+from ...limits import MAX_WORKERS
 from ..settings import make_server
 from .core import Bind, ComCore, Connection
 from .coretools import CLI
@@ -34,18 +34,15 @@ class Server(ComCore):
         """Serve, in a thread or here. Raises `ConnectFailed`, an `OSError`, when the port is in use."""
         if self.connected:
             return
-        sizes = {"workers": MAX_WORKERS, "max_packet": MAX_FRAME_BODY}
-        self._server = make_server(self.host, self.port, **sizes)
-        self._server.on_message(self._received)
-        self._server.on_disconnect(lambda session: self._peers.pop(session, None))
-        ended = threading.Event()
-        self._server.on_stop(ended.set)
-        self._server.start()
+        core = self._server = make_server(self.host, self.port, workers=MAX_WORKERS)
+        core.on_message(self._received)
+        core.on_disconnect(lambda session: self._peers.pop(session, None))
+        core.start()
         if useThreading:
             # No daemon: it keeps alive a program that ends with start(), as most do.
-            threading.Thread(target=ended.wait, name="RegisterNewConnections").start()
+            threading.Thread(target=core.serve_forever, name="RegisterNewConnections").start()
         else:
-            self._server.serve_forever()
+            core.serve_forever()
 
     def stop(self) -> None:
         """Disconnect everybody and stop."""

@@ -11,27 +11,13 @@ import click
 
 from ...text import escaped
 
-_HELP = """\
-list                the connections           actions        packet names that something is bound to
-coninfo [UUID]      all about one             trigger NAME   run what is bound to a name
-ping UUID, pingall  are they alive?           threads        of this process
-broadcast TEXT      a packet BROADCAST to all token          the own one
-disconnect UUID     end one connection        mode [NAME]    name the system
-dropall             end all connections       clear          the screen
-start, stop         stop also leaves here     help           this list"""
+
+def _summary(connection: Any) -> str:
+    return f"{connection.uuid} | {connection.ip}:{connection.port} | {connection.username}"
 
 
-def _find(cli: CLI, uuid: str) -> Any:
-    connection = cli.core.GetConnection(uuid)
-    if connection is None:
-        raise LookupError(f"no connection {uuid}")
-    return connection
-
-
-def _details(cli: CLI, uuid: str) -> list[str]:
-    uuid = uuid or input("Give connection uuid e for exit: ")
-    details = {} if uuid == "e" else _find(cli, uuid).GetRepersentation()
-    return [f"{key}: {value}" for key, value in details.items()]
+def _details(connection: Any) -> list[str]:
+    return [f"{key}: {value}" for key, value in connection.GetRepersentation().items()]
 
 
 def _ping(connection: Any) -> str:
@@ -39,33 +25,27 @@ def _ping(connection: Any) -> str:
     return f"{connection.uuid} {'is alive' if connection.isAlive() else 'does not answer'}"
 
 
-def _mode(cli: CLI, name: str) -> list[str]:
-    cli.ostype = name or cli.ostype
-    return [f"Mode: {cli.ostype}"]
-
-
-# Of what these give, texts are shown, line by line.
+# By what `help` shows. Of what these give, texts are shown, line by line.
 _COMMANDS: dict[str, Callable[[Any, str], Any]] = {
-    "": lambda cli, _: None,
-    "list": lambda cli, _: [
-        f"{c.uuid} | {c.ip}:{c.port} | {c.username}" for c in cli.core.clients.values()
-    ],
-    "coninfo": _details,
-    "ping": lambda cli, uuid: [_ping(_find(cli, uuid))],
-    "pingall": lambda cli, _: map(_ping, cli.core.clients.values()),
-    "broadcast": lambda cli, text: cli.core.SendPacketForAll({"action": "BROADCAST", "data": text}),
-    "disconnect": lambda cli, uuid: [_find(cli, uuid).disconnect()],
-    "dropall": lambda cli, _: [one.disconnect() for one in cli.core.clients.values()],
-    "actions": lambda cli, _: cli.core.actions,
-    "trigger": lambda cli, name: [cli.core.actions[name].run()],
-    "threads": lambda cli, _: cli.core.GetThreadInfo()["names"],
-    "token": lambda cli, _: [cli.core.token],
-    "start": lambda cli, _: cli.core.start(),
-    "stop": lambda cli, _: cli.core.stop(),
+    "list": lambda core, _: map(_summary, core.clients.values()),
+    "coninfo UUID": lambda core, uuid: _details(core.clients[uuid]),
+    "ping UUID": lambda core, uuid: [_ping(core.clients[uuid])],
+    "pingall": lambda core, _: map(_ping, core.clients.values()),
+    "broadcast TEXT": lambda core, text: core.SendPacketForAll(
+        {"action": "BROADCAST", "data": text}
+    ),
+    "disconnect UUID": lambda core, uuid: [core.clients[uuid].disconnect()],
+    "dropall": lambda core, _: [one.disconnect() for one in core.clients.values()],
+    "actions": lambda core, _: core.actions,
+    "trigger NAME": lambda core, name: [core.actions[name].run()],
+    "threads": lambda core, _: core.GetThreadInfo()["names"],
+    "token": lambda core, _: [core.token],
+    "start": lambda core, _: core.start(),
+    "stop": lambda core, _: core.stop(),
     "clear": lambda *_: click.clear(),
-    "mode": _mode,
-    "help": lambda *_: _HELP.splitlines(),
+    "help": lambda *_: _COMMANDS,
 }
+_BY_NAME = {usage.partition(" ")[0]: run for usage, run in _COMMANDS.items()}
 
 
 class CLI:
@@ -86,8 +66,9 @@ class CLI:
             try:
                 line = input("Choose a command: ").strip()
                 command, _, argument = line.partition(" ")
-                run = _COMMANDS.get(command)
-                for answer in (run(self, argument) or ()) if run else ["unknown command"]:
+                run = _BY_NAME.get(command)
+                answers = run(self.core, argument) if run else ["unknown command"]
+                for answer in answers or ():
                     if isinstance(answer, str):
                         click.echo(escaped(answer))  # a peer chose some of it
             except EOFError:

@@ -4,15 +4,14 @@
 from __future__ import annotations
 
 import base64
-import errno
 import json
 import logging
 import time
+from functools import cached_property
 from typing import Any
 
 from ...codec import Packet
-from ...keys import Identity, PublicKey, load_or_create
-from ...limits import DEFAULT_RSA_BITS
+from ...keys import Identity, load_or_create
 from ...sealed import ANYONE, Senders, seal, unseal
 from ..settings import keys_folder
 
@@ -22,10 +21,8 @@ log = logging.getLogger("securelink")
 class Utilities:
     """Base of server and client."""
 
-    keystrength = DEFAULT_RSA_BITS
     token: Any = None
     _key_name = "server"
-    _identity: Identity | None = None
 
     def setToken(self, token: object) -> None:
         """Let packets made from now on carry this token."""
@@ -53,54 +50,41 @@ class Utilities:
             return False
         return full if asdict else json.dumps(full)
 
+    @cached_property
+    def _identity(self) -> Identity:
+        return load_or_create(keys_folder(), self._key_name)[0]
+
     def createEncryptKeys(self, save: bool = True) -> Any:
         """Make the own key, unless it is there; gives its public half, an `rsa.PublicKey`."""
-        return self._own(save).public.to_rsa()
+        return self._identity.public.to_rsa()
 
     own_publickey = property(createEncryptKeys)
-
-    def _own(self, save: bool = True) -> Identity:
-        if self._identity is None:
-            made = load_or_create(keys_folder(), self._key_name)[0] if save else Identity.generate()
-            self._identity = made
-        return self._identity
 
     def encryptPacket(self, packet: Any, publicKey: Any) -> Any:
         """Seal a packet's data to a key and sign it; gives bytes for bytes, a dict for a dict, changed in place."""
         full = self.decodePacket(packet)
-        pem = publicKey.encode() if isinstance(publicKey, str) else publicKey
-        key = PublicKey.from_pem(pem) if isinstance(pem, bytes) else pem
-        created = float(full.get("packet-created") or time.time())
-        inside = Packet(full["action"], full.get("data"), None, created)
-        sealed = base64.b64encode(seal(inside, key, sender=self._own())).decode()
-        full.update({"data": sealed, "packet-created": created, "token": None})
+        full["packet-created"] = float(full.get("packet-created") or time.time())
+        inside = Packet(full["action"], full.get("data"), None, full["packet-created"])
+        sealed = seal(inside, publicKey, sender=self._identity)
+        full.update(data=base64.b64encode(sealed).decode(), token=None)
         return full if isinstance(packet, dict) else json.dumps(full).encode()
 
     def decryptPacket(
-        self,
-        packet: Any,
-        decryptableKeys: Any = (),
-        privateKey: Any = None,
+        self, packet: Any, decryptableKeys: Any = (), privateKey: Any = None,
         sender: Senders = ANYONE,
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any]:  # fmt: skip
         """Undo `encryptPacket`, in place; `UnsealError` when it is not for this key, not of that sender, or changed."""
         full = self.decodePacket(packet) or {}
-        key = privateKey or self._own()
+        key = privateKey or self._identity
+        identity = key if isinstance(key, Identity) else Identity.from_rsa(key)
         try:
             blob = base64.b64decode(full.get("data", ""), validate=True)
         except (TypeError, ValueError):
             blob = b""  # which is no sealed packet
-        identity = key if isinstance(key, Identity) else Identity.from_rsa(key)
         inside = unseal(blob, identity, sender=sender).packet
-        full.update(action=inside.action, data=inside.data)
         full["packet-created"] = inside.created
+        full.update(action=inside.action, data=inside.data)
         return full
-
-    def checkNetworkError(self, error: OSError) -> bool:
-        """Log an error by its name; True when the connection was reset."""
-        name = errno.errorcode.get(error.errno or 0, "UNKNOWN")
-        log.warning("Caught exception socket.error [%s] : %s", error.errno, name)
-        return error.errno == errno.ECONNRESET
 
 
 def createEncryptKeys(save: bool = True) -> Any:
