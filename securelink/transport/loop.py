@@ -34,6 +34,7 @@ from ..limits import (
 from ..native import mypyc_attr
 from .jobs import Job, JobQueue
 from .poller import READ, IOReady, make_poller
+from .switching import short_turns
 
 log = logging.getLogger("securelink")
 
@@ -124,6 +125,9 @@ class Loop:
         self._in_handler = False
         self._watch_dormant = False
         self._watch_wanted = threading.Event()
+        self._slow: set[int] = (
+            set()
+        )  # threads that lost the lead to the watchdog, until their handler is done
         self._stopping = False
         self._stopped = threading.Event()
         self._on_stopped: list[Callable[[], None]] = []
@@ -376,6 +380,10 @@ class Loop:
     def _finish_inbox(self, runnable: Runnable, more: bool) -> None:
         while more and not self._ready:
             more = _run_guarded(runnable)
+        me = get_ident()
+        if me in self._slow:
+            self._slow.discard(me)
+            short_turns.end()
         # In this order: between the two nobody may find the loop idle, and the leader runs handlers after both.
         if more:
             self._ready.append(runnable)
@@ -394,13 +402,13 @@ class Loop:
         if self.turn_thread == me:
             self._take_from(me, self._batch)
 
-    def _take_from(self, leader: int, batch: int) -> None:
+    def _take_from(self, leader: int, batch: int) -> bool:
         """Take leadership from a thread that is inside a batch of handlers, and offer it to the pool."""
         if not self._token.acquire(False):
-            return
+            return False
         if self.turn_thread != leader or not self._in_handler or self._batch != batch:
             self._token.release()
-            return
+            return False
         self.turn_thread = 0
         self._in_handler = False
         with self._pool:
@@ -408,6 +416,7 @@ class Loop:
             self._lead_offered = True
             self._call_worker()
         # The token stays locked: it belongs to the thread that takes the offer.
+        return True
 
     def _poll(self, limit: float | None) -> None:
         timeout = limit
@@ -493,13 +502,20 @@ class Loop:
             with self._pool:
                 self._busy_jobs -= 1
 
+    def _take_from_slow(self, leader: int, batch: int) -> None:
+        short_turns.begin()
+        self._slow.add(leader)
+        if not self._take_from(leader, batch):
+            self._slow.discard(leader)
+            short_turns.end()
+
     def _watch(self) -> None:
         """Takes the token from a leader whose batch runs for WATCHDOG_SECONDS. Sleeps while the loop does."""
         last = -1
         while not self._stopped.is_set():
             batch, leader = self._batch, self.turn_thread
             if self._in_handler and batch == last:
-                self._take_from(leader, batch)
+                self._take_from_slow(leader, batch)
             elif batch == last and self._sleeping:
                 self._watch_dormant = True
                 # Look once more: a batch that began before the flag was up set no event.

@@ -1,0 +1,68 @@
+"""While a handler computes, other threads of the process are let in sooner; afterwards all is as it was."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+from helpers import WAIT, until
+from together import joined, serving, take
+
+from securelink import Identity
+from securelink.transport.switching import SHORT_SECONDS, short_turns
+
+pytestmark = pytest.mark.usefixtures("tidy")
+
+
+@pytest.fixture(autouse=True)
+def usual() -> Iterator[float]:
+    """The interval before and after each test."""
+    before = sys.getswitchinterval()
+    yield before
+    sys.setswitchinterval(before)
+
+
+def test_a_handler_that_takes_long(identity: Identity, usual: float) -> None:
+    """The interval is short from when the lead is taken from it until it returns, and others are served meanwhile."""
+    finish = threading.Event()
+    with serving(identity) as server, joined(server, 2) as [slow, other]:
+
+        @server.on("slow")
+        def handler(session: object, packet: object) -> None:
+            finish.wait(WAIT)
+
+        slow.send("slow")
+        until(lambda: sys.getswitchinterval() == SHORT_SECONDS)
+        other.send("echo", 1)
+        assert take(other) == [1]
+        finish.set()
+        until(lambda: sys.getswitchinterval() == usual)
+
+
+def test_several_at_once(usual: float) -> None:
+    """The last one out restores it."""
+    short_turns.begin()
+    short_turns.begin()
+    short_turns.end()
+    assert sys.getswitchinterval() == SHORT_SECONDS
+    short_turns.end()
+    assert sys.getswitchinterval() == usual
+
+
+def test_what_the_program_sets_stays() -> None:
+    """A program that sets the interval itself keeps its choice, before and meanwhile."""
+    sys.setswitchinterval(0.0005)
+    short_turns.begin()
+    assert sys.getswitchinterval() == 0.0005
+    sys.setswitchinterval(0.02)
+    short_turns.end()
+    assert sys.getswitchinterval() == 0.02
+
+
+def test_a_fork_forgets(usual: float) -> None:
+    """In a child the slow handler does not exist."""
+    short_turns.begin()
+    short_turns.forget()
+    assert sys.getswitchinterval() == usual
