@@ -63,7 +63,9 @@ RECORD_TARGET = (
 
 ACK_RECORDS = 64  # an acknowledgement goes out alone after so many records,
 ACK_BYTES = 64 * 1024  # so many bytes
-ACK_SECONDS = 0.2  # or so long
+ACK_SECONDS = 0.2  # or so long;
+ACK_FEW_RECORDS = 8  # fewer wait longer: a quiet session would get one for each record,
+ACK_FEW_SECONDS = 2.0  # so long
 MAX_UNACKED = 16 * 1024 * 1024  # bytes kept for resume before `send` follows the policy
 HARD_UNACKED = 64 * 1024 * 1024  # bytes; beyond it the session is ended (handlers do not wait)
 MAX_UNSENT = 4 * 1024 * 1024  # bytes not yet taken by the kernel before `send` follows the policy

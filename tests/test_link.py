@@ -14,7 +14,7 @@ from together import REPEATS, Crew
 from securelink.codec import decode_packets
 from securelink.errors import ConnectionClosed
 from securelink.handshake.wire import Code, Content
-from securelink.limits import ACK_RECORDS
+from securelink.limits import ACK_FEW_RECORDS, ACK_FEW_SECONDS, ACK_RECORDS
 from securelink.protocol import Closed, Ended, Item, Pinged, Ponged, Sender
 from securelink.transport import link as link_module
 from securelink.transport.bounds import Bounds
@@ -313,22 +313,43 @@ def test_acknowledgements_after_so_many_bytes(acks: list[int]) -> None:
 
 @pytest.mark.pure  # it replaces a method of the sender
 def test_a_late_acknowledgement(acks: list[int]) -> None:
-    """A record that nothing follows is acknowledged alone after 200 ms, with all that came since."""
+    """Records that nothing follows are acknowledged alone after 200 ms, with all that came since."""
     with bench() as stage:
         began = time.monotonic()
-        stage.send(1)
-        stage.turn()
-        stage.send(2)
-        stage.turn()
+        for number in range(ACK_FEW_RECORDS):
+            stage.send(number)
+            stage.turn()
         assert acks == []
         until(lambda: stage.turn(1) or acks)  # type: ignore[func-returns-value]
-        assert 0.15 < time.monotonic() - began < 1.0
-        assert acks == [2]
+        assert time.monotonic() - began > 0.15
+        assert acks == [ACK_FEW_RECORDS]
         stage.items()
-        assert stage.peer.numbering.outgoing.acknowledged == 2
+        assert stage.peer.numbering.outgoing.acknowledged == ACK_FEW_RECORDS
         time.sleep(0.25)
         stage.turn()
-        assert acks == [2]
+        assert acks == [ACK_FEW_RECORDS]
+
+
+@pytest.mark.pure  # it replaces a method of the sender
+def test_a_quiet_session_is_acknowledged_seldom(acks: list[int]) -> None:
+    """One record every now and then does not cost one acknowledgement each: every eighth, or after two seconds."""
+    with bench() as stage:
+        began = time.monotonic()
+        stage.send(0)
+        stage.turn()
+        time.sleep(0.25)
+        stage.turn()
+        assert acks == []
+        for number in range(1, ACK_FEW_RECORDS):
+            stage.send(number)
+            stage.turn()
+        assert acks == [ACK_FEW_RECORDS]
+        stage.send(8)
+        stage.turn()
+        assert acks == [ACK_FEW_RECORDS]
+        until(lambda: stage.turn(1) or len(acks) == 2)  # type: ignore[func-returns-value]
+        assert time.monotonic() - began > ACK_FEW_SECONDS - 0.1
+        assert acks == [ACK_FEW_RECORDS, ACK_FEW_RECORDS + 1]
 
 
 def test_acknowledged_records_are_released() -> None:

@@ -98,6 +98,7 @@ def test_limits() -> None:
         schedule.CLIENT_SIGNATURE.decode(),
         f"after {limits.ACK_RECORDS} records, {limits.ACK_BYTES // 1024} KiB or",
         f"or {limits.ACK_SECONDS * 1000:.0f} ms",
+        f"fewer than {limits.ACK_FEW_RECORDS} records may wait up to {limits.ACK_FEW_SECONDS:.0f} s",
         f"2^{limits.UPDATE_RECORDS.bit_length() - 1} records, 2^{limits.UPDATE_BYTES.bit_length() - 1} bytes",
         f"{limits.UPDATE_FLOOD_RECORDS:,} records (KEY_UPDATE included)",
         f"{limits.MIN_HEARTBEAT * 1000:,.0f} to {limits.MAX_HEARTBEAT * 1000:,.0f} ms",

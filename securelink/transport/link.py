@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING
 
 from ..errors import SecureLinkError
 from ..handshake.wire import Code, Content
-from ..limits import ACK_BYTES, ACK_RECORDS, ACK_SECONDS, CLOSE_SECONDS, UPDATE_SECONDS
+from ..limits import (
+    ACK_BYTES,
+    ACK_FEW_RECORDS,
+    ACK_FEW_SECONDS,
+    ACK_RECORDS,
+    ACK_SECONDS,
+    CLOSE_SECONDS,
+    UPDATE_SECONDS,
+)
 from ..native import mypyc_attr
 from ..protocol import Closed, Ended, Engine, Event, Failed, Item, Pinged, Ponged, State
 from .loop import Loop
@@ -68,9 +76,10 @@ class Link:
     """
 
     __slots__ = (
-        "_ack_bytes", "_ack_listed", "_choked", "_close", "_closed", "_controls", "_fork", "_raw", "_reading",
-        "_send_dead", "_send_lock", "_shut", "_tail", "_want_write", "address", "channel", "deadline", "engine",
-        "key_since", "listed", "loop", "max_packets", "reads", "reads_seen", "seen_at", "send_flags", "sock",
+        "_ack_bytes", "_ack_listed", "_ack_records", "_choked", "_close", "_closed", "_controls", "_fork",
+        "_raw", "_reading", "_send_dead", "_send_lock", "_shut", "_tail", "_want_write", "address", "channel",
+        "deadline", "engine", "key_since", "listed", "loop", "max_packets", "reads", "reads_seen", "seen_at",
+        "send_flags", "sock",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, sock: socket.socket, engine: Engine) -> None:
@@ -99,6 +108,7 @@ class Link:
         self._shut = False
         self._closed = False
         self._ack_bytes = 0
+        self._ack_records = ACK_RECORDS  # so many records are acknowledged at once
         self._ack_listed = False
         self._fork = _forks[0]
 
@@ -416,8 +426,12 @@ class Link:
             self.update_interest()
         self._ack_bytes += size
         incoming = channel._numbering.incoming
-        if self._ack_bytes >= ACK_BYTES or incoming.accepted - incoming.confirmed >= ACK_RECORDS:
+        if (
+            self._ack_bytes >= ACK_BYTES
+            or incoming.accepted - incoming.confirmed >= self._ack_records
+        ):
             self._ack_bytes = 0
+            self._ack_records = ACK_RECORDS
             self.control(Content.ACK)
         elif not self._ack_listed:
             self._ack_listed = True
@@ -427,12 +441,18 @@ class Link:
         channel._make_ready()
 
     def _ack_late(self) -> None:
-        self._ack_listed = False
         channel = self.channel
         if self._closed or channel is None:
             return
         incoming = channel._numbering.incoming
-        if incoming.accepted != incoming.confirmed:
+        waiting = incoming.accepted - incoming.confirmed
+        if 0 < waiting < ACK_FEW_RECORDS and self._ack_records == ACK_RECORDS:
+            self._ack_records = ACK_FEW_RECORDS
+            self.loop.call_later(ACK_FEW_SECONDS - ACK_SECONDS, self._ack_late)
+            return
+        self._ack_listed = False
+        self._ack_records = ACK_RECORDS
+        if waiting:
             self._ack_bytes = 0
             self.control(Content.ACK)
 
