@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
+import fcntl
+import math
 import socket
+import termios
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -19,6 +23,25 @@ from securelink.transport.bounds import Bounds
 from securelink.transport.channel import Channel
 from securelink.transport.link import Link
 from securelink.transport.loop import Loop
+
+STUCK_SECONDS = 0.05  # what has not arrived by then waits for room
+
+
+class Counting(socket.socket):
+    """A socket that counts its bytes."""
+
+    sent = received = 0
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        """As it is."""
+        super().sendall(data, flags)
+        self.sent += len(data)
+
+    def recv(self, bufsize: int, flags: int = 0) -> bytes:
+        """As it is."""
+        data = super().recv(bufsize, flags)
+        self.received += len(data)
+        return data
 
 
 class ProbeLink(Link):
@@ -67,11 +90,13 @@ class Bench:
         with socket.create_server(("127.0.0.1", 0)) as listening:
             if buffer is not None:
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
-            self.sock = socket.socket()
+            self.sock = Counting()
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if buffer is not None:
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
             self.sock.connect(listening.getsockname())
-            ours, _ = listening.accept()
+            accepted, _ = listening.accept()
+        self._ours = ours = Counting(fileno=accepted.detach())
         ours.setblocking(False)
         self.sock.settimeout(WAIT)
         self.loop = Loop("bench", manual=True)
@@ -85,8 +110,21 @@ class Bench:
         self.link.max_packets = pair.server.sender.max_packets
         self.link.update_interest()
 
+    def arrive(self) -> None:
+        """Wait until what the peer has sent is there; on a busy machine the system may take its time with it."""
+        here, size, deadline = -1, array.array("i", [0]), math.inf
+        while self._ours.fileno() >= 0 and time.monotonic() < deadline:
+            fcntl.ioctl(self._ours, termios.FIONREAD, size)
+            before, here = here, self._ours.received + size[0]
+            if here >= self.sock.sent:
+                return
+            if here != before:
+                deadline = time.monotonic() + STUCK_SECONDS
+            time.sleep(0.0005)
+
     def turn(self, times: int = 3) -> None:
         """A few turns of the loop, after what is under way has arrived."""
+        self.arrive()
         for _ in range(times):
             time.sleep(0.001)
             self.loop.turn()
