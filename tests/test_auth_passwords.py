@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import until
 from logins import hello, refusal
 
 from securelink import crypto, limits
@@ -222,19 +223,20 @@ def test_a_thief_of_the_file_finds_no_password(tmp_path: Path) -> None:
         {"more": 1},
     ],
 )
-def test_a_damaged_file_admits_nobody(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_a_damaged_file_admits_nobody(
+    tmp_path: Path, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A file with an entry that cannot be right is an error, and costs no more than reading it."""
     path = tmp_path / "passwords.json"
     passwords = Passwords(path, cost=CHEAP)
     passwords.add("anna", "correct horse")
     (entry,) = json.loads(path.read_text())
     path.write_text(json.dumps([entry | change]))
-    start = time.monotonic()
+    monkeypatch.setattr(crypto, "scrypt", lambda *_: pytest.fail("a hash was computed"))
     for call in (passwords.users, lambda: login(passwords, "anna", "correct horse")):
         with pytest.raises(KeyFileError) as caught:
             call()
         assert str(path) in str(caught.value)
-    assert time.monotonic() - start < 5
 
 
 def test_so_many_checks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +251,8 @@ def test_so_many_checks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         with lock:
             running += 1
             most = max(most, running)
-        time.sleep(0.02)
+        until(lambda: most >= limits.MAX_PASSWORD_CHECKS)
+        time.sleep(0.02)  # for others, if they are let in
         with lock:
             running -= 1
         return real(*arguments)
@@ -263,6 +266,6 @@ def test_so_many_checks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     assert results == ["anna"] * 12
-    assert 1 < most <= limits.MAX_PASSWORD_CHECKS
+    assert most == limits.MAX_PASSWORD_CHECKS

@@ -179,7 +179,7 @@ def test_serve_and_join_as_two_commands(tmp_path: Path) -> None:
                 input=typed,
                 capture_output=True,
                 text=True,
-                timeout=30,
+                timeout=120,
                 check=False,
             )
 
@@ -192,7 +192,7 @@ def test_serve_and_join_as_two_commands(tmp_path: Path) -> None:
         assert "join token" in stranger.stderr
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(120)
         if server.stdout is not None:
             server.stdout.close()
 

@@ -48,7 +48,7 @@ def test_a_program_that_just_ends_says_goodbye(
         )
         ended = threading.Event()
         server.on_disconnect.add_listener(lambda session: ended.set())
-        subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=30)
+        subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=120)
         assert ended.wait(WAIT)
     assert "disconnected: the session is over: closed normally" in caplog.text
 

@@ -235,7 +235,7 @@ def test_the_fuzzer_finds_nothing() -> None:
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[1],
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

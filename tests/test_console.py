@@ -284,7 +284,7 @@ def test_the_console_of_serve_at_a_real_terminal(tmp_path: Path) -> None:
     os.close(slave)
     seen = b""
 
-    def wait_for(text: bytes, seconds: float = 20.0, after: bytes = b"") -> None:
+    def wait_for(text: bytes, seconds: float = 2 * WAIT, after: bytes = b"") -> None:
         nonlocal seen
         deadline = time.monotonic() + seconds
         while text not in seen.partition(after)[2] if after else text not in seen:
@@ -300,14 +300,14 @@ def test_the_console_of_serve_at_a_real_terminal(tmp_path: Path) -> None:
         os.write(master, b"\r")
         wait_for(b"no sessions")
         os.write(master, b"stop\r")
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + WAIT
         while process.poll() is None and time.monotonic() < deadline:
             if select.select([master], [], [], 0.1)[0]:
                 try:
                     os.read(master, 65536)
                 except OSError:
                     break
-        assert process.wait(10) == 0
+        assert process.wait(WAIT) == 0
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)

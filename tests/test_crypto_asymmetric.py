@@ -234,7 +234,7 @@ def openssl(folder: Path, data: bytes, *words: str) -> bytes:
     """Run the openssl program on `data`, with the key files at hand."""
     command = ["openssl", *words]
     done = subprocess.run(
-        command, input=data, cwd=folder, capture_output=True, timeout=30, check=True
+        command, input=data, cwd=folder, capture_output=True, timeout=120, check=True
     )
     return done.stdout
 

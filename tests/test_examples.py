@@ -78,7 +78,7 @@ def test_the_arena_paints_its_players(folder: Path) -> None:
     """Twenty players enter by invites, see the board at each tick, and the picture shows them in white."""
     players = 20
     output = finished(
-        EXAMPLES / "arena.py", "--headless", "--seconds", "0.6", "--players", str(players), folder=folder
+        EXAMPLES / "arena.py", "--headless", "--seconds", "1.5", "--players", str(players), folder=folder
     )  # fmt: skip
     assert f"{players} players saw" in output
     rows = pixels(folder / "arena.png")
@@ -90,7 +90,7 @@ def test_the_arena_paints_its_players(folder: Path) -> None:
 
 def test_the_arena_can_be_watched(folder: Path) -> None:
     """Without --headless the board is drawn as text."""
-    output = finished(EXAMPLES / "arena.py", "--seconds", "0.3", "--players", "1", folder=folder)
+    output = finished(EXAMPLES / "arena.py", "--seconds", "1.0", "--players", "1", folder=folder)
     boards = output.split("\033[H\033[J")[1:]
     assert boards
     assert any(board.count("0") and board.count(".") == 64 * 32 - 1 for board in boards)

@@ -45,7 +45,7 @@ def obey(hint: str) -> None:
             main(words)
         assert ended.value.code == 0
     else:
-        subprocess.run([command, *words], check=True, timeout=20)
+        subprocess.run([command, *words], check=True, timeout=120)
 
 
 def files() -> list[str]:

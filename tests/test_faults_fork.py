@@ -28,7 +28,7 @@ def attempt(call):
         say(call())
     except Exception as error:
         say(type(error).__name__, "-", error)
-    assert time.monotonic() - began < 1, "that took long"
+    assert time.monotonic() - began < 4, "that waited for a timeout"
 
 heard = []
 identity = Identity.generate(2048)
@@ -58,7 +58,7 @@ def lines(program: str, folder: Path) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-c", START + program + END],
         cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-        timeout=30, check=False,
+        timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()

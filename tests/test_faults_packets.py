@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 from typing import Any
 
 import pytest
@@ -324,7 +323,7 @@ def test_a_clients_handler_that_raises(
 
 
 def test_an_authenticate_that_exits_refuses(identity: Identity) -> None:
-    """Even a hook that calls exit() refuses, at once, and costs no thread."""
+    """Even a hook that calls exit() refuses, and costs no thread."""
 
     def authenticate(hello: Any) -> str:
         if hello.credentials is None:
@@ -332,10 +331,8 @@ def test_an_authenticate_that_exits_refuses(identity: Identity) -> None:
         return "somebody"
 
     with scene(identity, authenticate=authenticate, neighbour={"credentials": 1}) as stage:
-        began = time.monotonic()
         for _ in range(15):
             failure(Refused, stage.client().connect, "the server could not check the credentials")
-        assert time.monotonic() - began < WAIT
         with stage.client(credentials=2) as client:
             assert echo(client, 1)
 

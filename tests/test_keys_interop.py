@@ -25,7 +25,7 @@ PASSPHRASE = "correct horse, dirección"
 def run(*command: str | Path) -> str:
     """Run a program, which must succeed, and return what it printed."""
     result = subprocess.run(
-        command, capture_output=True, check=False, timeout=30, stdin=subprocess.DEVNULL
+        command, capture_output=True, check=False, timeout=120, stdin=subprocess.DEVNULL
     )
     assert result.returncode == 0, result.stderr
     return result.stdout.decode()
@@ -69,7 +69,7 @@ def test_openssl_reads_our_encrypted_key(tmp_path: Path, identity: Identity) -> 
     assert run("ssh-keygen", "-y", "-P", PASSPHRASE, "-f", private).split()[:2] == (
         identity.public.to_openssh().decode().split()
     )
-    wrong = subprocess.run([*check, "pass:wrong"], capture_output=True, check=False, timeout=30)
+    wrong = subprocess.run([*check, "pass:wrong"], capture_output=True, check=False, timeout=120)
     assert wrong.returncode != 0
     assert ssh_fingerprint(public) == identity.fingerprint
 

@@ -223,7 +223,7 @@ def test_programs_that_start_together_share_one_key(tmp_path: Path) -> None:
             assert process.stdin is not None
             process.stdin.write("x")
             process.stdin.flush()
-        answers = [process.communicate(timeout=60)[0].split() for process in processes]
+        answers = [process.communicate(timeout=120)[0].split() for process in processes]
     finally:
         for process in processes:
             process.kill()

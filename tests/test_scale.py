@@ -109,7 +109,7 @@ def test_a_thousand_sessions(identity: Identity, many_descriptors: None, quiet: 
     with remote(identity) as server, ThreadPoolExecutor(4) as pool:
 
         def connect(_: int) -> Client:
-            return Client("127.0.0.1", server.port, pin=identity.fingerprint).connect(timeout=30)
+            return Client("127.0.0.1", server.port, pin=identity.fingerprint).connect(timeout=WAIT)
 
         clients = list(pool.map(connect, range(10)))
         exchange(clients, 0)
@@ -136,7 +136,7 @@ def exchange(clients: list[Client], batch: int) -> None:
         for number in numbers:
             client.send("count", [client.token, number])
     for client in clients:
-        assert take(client, 10, 20.0) == [[client.token, number] for number in numbers]
+        assert take(client, 10) == [[client.token, number] for number in numbers]
 
 
 def test_megabytes_both_ways(identity: Identity, quiet: None) -> None:
@@ -150,19 +150,19 @@ def test_megabytes_both_ways(identity: Identity, quiet: None) -> None:
 
         def down() -> None:
             for number in range(count):
-                session.send("down", [number, payload], timeout=20)
+                session.send("down", [number, payload], timeout=WAIT)
 
         def up() -> None:
             for number in range(count):
-                client.send("up", [number, payload], timeout=20)
+                client.send("up", [number, payload], timeout=WAIT)
 
         def receive() -> None:
             for number in range(count):
-                (data,) = take(client, 1, 20)
+                (data,) = take(client)
                 assert data[0] == number
                 assert len(data[1]) == MIB
 
-        with Crew(60) as crew:
+        with Crew() as crew:
             crew.start(down)
             crew.start(up)
             crew.start(receive)
@@ -180,13 +180,13 @@ def test_megabytes_both_ways_in_one_thread(identity: Identity, quiet: None) -> N
 
         def down() -> None:
             for number in range(count):
-                session.send("down", [number, bytes(MIB)], timeout=20)
+                session.send("down", [number, bytes(MIB)], timeout=WAIT)
 
-        with Crew(60) as crew:
+        with Crew() as crew:
             crew.start(down)
             for number in range(count):
-                client.send("up", [number, bytes(MIB)], timeout=20)
-            assert [data[0] for data in take(client, count, 20)] == list(range(count))
+                client.send("up", [number, bytes(MIB)], timeout=WAIT)
+            assert [data[0] for data in take(client, count)] == list(range(count))
         until(lambda: len(arrived) == count)
 
 
@@ -201,12 +201,12 @@ def test_a_slow_reader_gets_everything(identity: Identity, quiet: None) -> None:
 
         def send() -> None:
             for number in range(200):
-                session.send("data", [number, bytes(100_000)], timeout=20)
+                session.send("data", [number, bytes(100_000)], timeout=WAIT)
                 most[0] = max(most[0], session._unsent)
 
         with Crew() as crew:
             crew.start(send)
-            until(lambda: session._unsent > MIB // 2, 10)
+            until(lambda: session._unsent > MIB // 2)
             for number in range(200):
                 (data,) = take(slow)
                 assert data[0] == number
@@ -272,7 +272,7 @@ def test_handlers_that_send_to_the_deaf(
         assert channel is not None
         with channel._driving():  # nobody reads
             stranger.send("much")
-            until(lambda: len(server.sessions) == 1, 20)
+            until(lambda: len(server.sessions) == 1)
         other.send("echo", 1)
         assert take(other) == [1]
         assert (
@@ -304,7 +304,12 @@ def test_a_client_that_only_sends(identity: Identity, quiet: None) -> None:
 def echo_without_end(client: Client) -> None:
     """Send, and never receive what comes back."""
     for _ in range(1000):
-        client.send("echo", bytes(100_000), timeout=0.3)
+        try:
+            client.send("echo", bytes(100_000), timeout=0.3)
+        except LinkTimeout:
+            if client._channel is None or client._channel._full:
+                raise
+            # Only the machine is slow.
 
 
 def test_an_endless_stream_of_unreceived_packets(

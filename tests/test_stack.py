@@ -60,7 +60,7 @@ def decode_deep(size: int, recursion_limit: int, when: str, *prefix: str) -> str
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr

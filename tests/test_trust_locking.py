@@ -165,7 +165,7 @@ def test_threads_lose_nothing(tmp_path: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=120)
     assert len(KnownServers(path).entries()) == 30
 
 
@@ -200,7 +200,7 @@ def test_processes_lose_nothing(tmp_path: Path) -> None:
         while any(process.poll() is None for process in processes):
             servers.entries()
             assert time.monotonic() < deadline
-        assert [process.communicate(timeout=10)[0] for process in processes] == [b"", b""]
+        assert [process.communicate(timeout=120)[0] for process in processes] == [b"", b""]
         assert [process.returncode for process in processes] == [0, 0]
     finally:
         for process in processes:
