@@ -56,6 +56,21 @@ class FrameBuffer:
         else:
             self._now = data
 
+    def whole(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """
+        The usual case without the detour: what arrived is one whole frame, and nothing waits.
+
+        Returns:
+            As `next_frame`; None when `data` is to be fed.
+        """
+        size = len(data) - HEADER_SIZE
+        if self._now or not 0 <= size <= self.limit:
+            return None
+        header = data[:HEADER_SIZE]
+        if int.from_bytes(header, "big") & MAX_FRAME_BODY != size:
+            return None
+        return header, data[HEADER_SIZE:]
+
     def next_frame(self) -> tuple[bytes, bytes] | None:
         """
         Take the next frame.

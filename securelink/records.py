@@ -36,11 +36,12 @@ class RecordSender(Protocol):
 
     overhead: ClassVar[int]
 
+    @property
+    def due(self) -> bool:
+        """Whether the next record must be preceded by a KEY_UPDATE."""
+
     def seal(self, plaintext: bytes) -> bytes:
         """One frame, header included."""
-
-    def update_due(self) -> bool:
-        """Whether the next record must be preceded by a KEY_UPDATE."""
 
     def update(self) -> bytes:
         """The KEY_UPDATE frame; what is sealed afterwards uses the next key."""
@@ -67,9 +68,12 @@ class Sealer:
 
     Args:
         secret: A traffic secret of the key schedule, 32 bytes.
+
+    Attributes:
+        due: A key update is, before the next record: after UPDATE_RECORDS, UPDATE_BYTES, or `want_update`.
     """
 
-    __slots__ = ("_bytes", "_counter", "_encrypt", "_iv", "_key_update_wanted", "_secret")
+    __slots__ = ("_bytes", "_counter", "_encrypt", "_iv", "_secret", "due")
     overhead: ClassVar[int] = TAG_SIZE + 1
 
     def __init__(self, secret: bytes) -> None:
@@ -82,7 +86,7 @@ class Sealer:
         self._iv = int.from_bytes(iv)
         self._counter = 0
         self._bytes = 0
-        self._key_update_wanted = False
+        self.due = False
 
     def seal(self, plaintext: bytes) -> bytes:
         """
@@ -94,27 +98,26 @@ class Sealer:
         size = len(plaintext)
         if size > MAX_FRAME_BODY - TAG_SIZE:
             raise RecordError(f"a record of {size} bytes does not fit a frame")
+        if self.due:
+            self._check_hard_limit()
         counter = self._counter
-        if counter >= UPDATE_RECORDS * HARD_LIMIT_FACTOR or self._bytes > (
-            UPDATE_BYTES * HARD_LIMIT_FACTOR
-        ):
-            raise RecordError("this key has sealed all that it may; a key update was missed")
         self._counter = counter + 1
         self._bytes += size
+        if counter + 1 >= UPDATE_RECORDS or self._bytes >= UPDATE_BYTES:
+            self.due = True
         header = (_SEALED + size + TAG_SIZE).to_bytes(4)
         return header + self._encrypt((self._iv ^ counter).to_bytes(12), plaintext, header)
 
-    def update_due(self) -> bool:
-        """At the first of UPDATE_RECORDS, UPDATE_BYTES and the hour that `want_update` stands for."""
-        return (
-            self._counter >= UPDATE_RECORDS
-            or self._bytes >= UPDATE_BYTES
-            or self._key_update_wanted
-        )
+    def _check_hard_limit(self) -> None:
+        if self._counter >= UPDATE_RECORDS * HARD_LIMIT_FACTOR or self._bytes > (
+            UPDATE_BYTES * HARD_LIMIT_FACTOR
+        ):
+            raise RecordError("this key has sealed all that it may; a key update was missed")
 
     def want_update(self) -> None:
         """Ask for a key update before the next record; called by a timer once an hour."""
-        self._key_update_wanted = self._counter > 0
+        if self._counter:
+            self.due = True
 
     def update(self) -> bytes:
         """Seal KEY_UPDATE under the old key and install the next one."""
@@ -176,10 +179,11 @@ class Opener:
 
 
 class PlainSender:
-    """The sending half of plaintext mode."""
+    """The sending half of plaintext mode. There is no key, so no update is ever due."""
 
     __slots__ = ("token",)
     overhead: ClassVar[int] = TOKEN_SIZE + 1
+    due: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.token = bytes(TOKEN_SIZE)
@@ -190,10 +194,6 @@ class PlainSender:
         if size > MAX_FRAME_BODY:
             raise RecordError(f"a record of {size} bytes does not fit a frame")
         return (_PLAIN + size).to_bytes(4) + self.token + plaintext
-
-    def update_due(self) -> bool:
-        """There is no key."""
-        return False
 
     def update(self) -> bytes:
         """There is no key: nothing is sent."""

@@ -33,7 +33,9 @@ class Outgoing:
         self._kept: deque[bytes] = deque()
 
     def keep(self, packets: bytes) -> None:
-        """Number one record and keep its bytes, unchanged, until it is acknowledged."""
+        """Number one record and keep its bytes, unchanged, until it is acknowledged; drop what is."""
+        if self.unacked:
+            self.release()
         self._kept.append(packets)
         self.unacked += len(packets)
         self.sent += 1

@@ -213,7 +213,7 @@ def test_no_nonce_is_used_twice(
     source = random.Random(1)
     frames = []
     for _ in range(200):
-        if sealer.update_due():
+        if sealer.due:
             frames.append(sealer.update())
         frames.append(sealer.seal(b"\x04" + source.randbytes(source.randrange(50))))
     assert len({(key, nonce) for key, nonce, _ in spied}) == len(spied) == len(frames)
@@ -235,23 +235,23 @@ def test_when_an_update_is_due(
     monkeypatch.setattr(records, limit, value)
     sealer = Sealer(SECRET)
     for _ in range(records_before):
-        assert not sealer.update_due()
+        assert not sealer.due
         sealer.seal(bytes(10))
-    assert sealer.update_due()
+    assert sealer.due
     sealer.update()
-    assert not sealer.update_due()
+    assert not sealer.due
 
 
 def test_a_timer_may_ask_for_an_update() -> None:
     """`want_update` makes one due, unless the key has sealed nothing yet."""
     sealer = Sealer(SECRET)
     sealer.want_update()
-    assert not sealer.update_due()
+    assert not sealer.due
     sealer.seal(b"\x04x")
     sealer.want_update()
-    assert sealer.update_due()
+    assert sealer.due
     sealer.update()
-    assert not sealer.update_due()
+    assert not sealer.due
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ def test_plaintext_has_no_key_to_update() -> None:
     """The sender never wants an update and sends none; the receiver calls one an error."""
     sender = PlainSender()
     sender.want_update()
-    assert not sender.update_due()
+    assert not sender.due
     assert sender.update() == b""
     with pytest.raises(ProtocolError, match="key update in plaintext"):
         PlainReceiver().update()

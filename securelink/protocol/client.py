@@ -98,8 +98,8 @@ class ClientEngine(Engine):
             self._receive = Opener(self._handshake.application_secrets.server)
         self.state = State.AUTH_SENT
 
-    def receive_data(self, data: bytes) -> list[Item]:
-        """As `Engine.receive_data`; an answer that is no securelink frame is named for what it is."""
+    def _receive_unopened(self, data: bytes) -> list[Item]:
+        """As `Engine._receive_unopened`; an answer that is no securelink frame is named for what it is."""
         if (
             self.state is State.HELLO_SENT
             and data
@@ -110,7 +110,7 @@ class ClientEngine(Engine):
                 "the other side is not a securelink server", hint="check host and port"
             )
             return [self._fail(error)]
-        return super().receive_data(data)
+        return super()._receive_unopened(data)
 
     def _server_hello(self, header: bytes, body: bytes, out: list[Item]) -> None:
         self._handshake.server_hello(header, body)

@@ -68,20 +68,31 @@ class Engine:
         Returns:
             Records and events in order. Never raises for what a peer does: the last event is `Failed` then.
         """
+        if self.state is not _OPEN or not data:
+            return self._receive_unopened(data)
         out: list[Item] = []
-        over = self.state is not _OPEN and self.state in (State.CLOSED, State.FAILED)
+        try:
+            frame = self._frames.whole(data)
+            if frame is not None:
+                self._record(frame[0], frame[1], out)
+            else:
+                self._frames.feed(data)
+                self._process(out)
+        except SecureLinkError as error:
+            out.append(self._fail(error))
+        return out
+
+    def _receive_unopened(self, data: bytes) -> list[Item]:
+        """Before the session is open, after it, and the end of the stream at any time."""
+        over = self.state in (State.CLOSED, State.FAILED)
         if not data:
             # Said also after CLOSE and failures: whoever holds the socket waits for it to close the socket.
             self.state = self.state if over else State.CLOSED
             return [Ended()]
         if over:
-            return out
-        try:
-            self._frames.feed(data)
-            self._process(out)
-        except SecureLinkError as error:
-            out.append(self._fail(error))
-        return out
+            return []
+        self._frames.feed(data)
+        return self.reconsider()
 
     def reconsider(self) -> list[Item]:
         """Process what had arrived while the state read nothing. Same returns as `receive_data`."""
@@ -98,21 +109,27 @@ class Engine:
             frame = next_frame()
             if frame is None:
                 return
-            header, body = frame
-            receive = self._receive
-            if self.state is _OPEN and receive is not None and header[0] == receive.kind:
-                plaintext = receive.open(header, body)
-                content = plaintext[0]
-                if content == _DATA:
-                    self._data(plaintext, out)
-                    continue
-                if content == _DATA_ACK:
-                    self._data_ack(plaintext, out)
-                    continue
+            if self.state is _OPEN:
+                self._record(frame[0], frame[1], out)
             else:
-                plaintext = self._unprotect(header, body, out)
-                if not plaintext:
-                    continue
+                plaintext = self._unprotect(frame[0], frame[1], out)
+                if plaintext:
+                    self._dispatch(plaintext, out)
+
+    def _record(self, header: bytes, body: bytes, out: list[Item]) -> None:
+        """One frame of an open session. The usual contents need no look-up: it takes longer than decrypting them."""
+        receive = self._receive
+        assert receive is not None
+        if header[0] != receive.kind:
+            self._unprotect(header, body, out)
+            return
+        plaintext = receive.open(header, body)
+        content = plaintext[0]
+        if content == _DATA:
+            self._data(plaintext, out)
+        elif content == _DATA_ACK:
+            self._data_ack(plaintext, out)
+        else:
             self._dispatch(plaintext, out)
 
     def _unprotect(self, header: bytes, body: bytes, out: list[Item]) -> bytes:

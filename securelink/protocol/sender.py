@@ -47,10 +47,8 @@ class Sender:
         Raises:
             ConnectionClosed: `close` was called before.
         """
-        if self.closed:
-            raise _after_close()
         if len(encoded) == 1:
-            return self._data(_ONE + encoded[0])
+            return self.packet(encoded[0])
         if sum(map(len, encoded)) <= self._target:
             return self._data(join_packets(encoded))
         frames: list[bytes] = []
@@ -65,16 +63,23 @@ class Sender:
         frames.append(self._data(join_packets(batch)))
         return b"".join(frames)
 
+    def packet(self, encoded: bytes) -> bytes:
+        """As `packets`, for one: a record of its own."""
+        return self._data(_ONE + encoded)
+
     def _data(self, packets: bytes) -> bytes:
-        prefix = self.records.update() if self.records.update_due() else b""
+        if self.closed:
+            raise _after_close()
+        records = self.records
+        prefix = records.update() if records.due else b""
         self._outgoing.keep(packets)
         incoming = self._incoming
         accepted = incoming.accepted
         if accepted != incoming.confirmed:
             incoming.confirmed = accepted
-            frame = self.records.seal(_DATA_ACK + accepted.to_bytes(8) + packets)
+            frame = records.seal(_DATA_ACK + accepted.to_bytes(8) + packets)
         else:
-            frame = self.records.seal(_DATA + packets)
+            frame = records.seal(_DATA + packets)
         return prefix + frame if prefix else frame
 
     def want_update(self) -> None:
@@ -90,7 +95,7 @@ class Sender:
         """
         if self.closed:
             raise _after_close()
-        prefix = self.records.update() if self.records.update_due() else b""
+        prefix = self.records.update() if self.records.due else b""
         return prefix + self.records.seal(content.to_bytes(1) + payload)
 
     def ack(self) -> bytes:

@@ -73,19 +73,19 @@ class ServerEngine(Engine):
         self._recognised = False
         self.knock = ""
 
-    def receive_data(self, data: bytes) -> list[Item]:
-        """As `Engine.receive_data`; the first 12 bytes decide whether this is securelink at all."""
+    def _receive_unopened(self, data: bytes) -> list[Item]:
+        """As `Engine._receive_unopened`; the first 12 bytes decide whether this is securelink at all."""
         if not self._recognised and self.state is State.START:
             self._first += data
             if data and len(self._first) < HEADER_SIZE + len(MAGIC):
                 return []
             data, self._first = self._first, b""
             if not data:
-                return super().receive_data(data)
+                return super()._receive_unopened(data)
             if data[0] != Kind.CLIENT_HELLO or data[4:12] != MAGIC:
                 return [self._stranger(data)]
             self._recognised = True
-        return super().receive_data(data)
+        return super()._receive_unopened(data)
 
     def _stranger(self, data: bytes) -> Failed:
         self.knock = next((name for name, starts in _STRANGERS if data.startswith(starts)), "noise")
