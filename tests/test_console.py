@@ -71,7 +71,8 @@ def test_info_ping_and_stats(server: Server, console: Console, tmp_path: Path) -
         stats = dict(line.split("  ", 1) for line in console.execute("stats").splitlines())
         assert stats["sessions"].strip() == "1"
         assert "leader" not in console.execute("threads")
-        assert f"{len(server.threads)} threads" in console.execute("threads")
+        # A busy machine may make it start another one between two looks.
+        until(lambda: f"{len(server.threads)} threads" in console.execute("threads"))
 
 
 def test_send_and_broadcast(server: Server, console: Console, tmp_path: Path) -> None:

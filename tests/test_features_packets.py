@@ -452,5 +452,6 @@ def test_thread_overview(identity: Identity) -> None:
         assert all(name.startswith(f"securelink-server-{port}-") for name in server.threads)
         stats = server.stats()
         assert (stats["sessions"], stats["running"]) == (1, True)
-        assert stats["threads"] == len(server.threads)
+        # A busy machine may make it start another one between two looks.
+        until(lambda: server.stats()["threads"] == len(server.threads))
     assert server.threads == []
