@@ -109,8 +109,10 @@ class Sealer:
         return header + self._encrypt((self._iv ^ counter).to_bytes(12), plaintext, header)
 
     def _check_hard_limit(self) -> None:
-        if self._counter >= UPDATE_RECORDS * HARD_LIMIT_FACTOR or self._bytes > (
-            UPDATE_BYTES * HARD_LIMIT_FACTOR
+        # Divided, not multiplied: see docs/COMPILED.md. Exactly as `> UPDATE_BYTES * HARD_LIMIT_FACTOR`.
+        if (
+            self._counter // HARD_LIMIT_FACTOR >= UPDATE_RECORDS
+            or (self._bytes - 1) // HARD_LIMIT_FACTOR >= UPDATE_BYTES
         ):
             raise RecordError("this key has sealed all that it may; a key update was missed")
 

@@ -109,7 +109,8 @@ def _container(data: bytes | memoryview, pos: int, first: int) -> tuple[int, boo
         return first & 0x0F, False, 1
     step = 1 + _LENGTH_SIZES[first]
     count = _length(data, pos, step)
-    return (2 * count, True, step) if first >= 0xDE else (count, False, step)
+    # Added, not multiplied: see docs/COMPILED.md.
+    return (count + count, True, step) if first >= 0xDE else (count, False, step)
 
 
 def _long_step(
