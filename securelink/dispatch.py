@@ -103,7 +103,8 @@ class Handlers:
         if listeners and not packet.action.startswith(RESERVED):
             self.on_message.fire(*arguments)
         if handler is None:
-            return self._unanswered(session, packet, received) or bool(listeners)
+            answered = packet.id is not None and self._unanswered(session, packet, received)
+            return answered or bool(listeners)
         try:
             result = handler(*arguments)
             if packet.id is not None and not received._answered:
@@ -138,7 +139,7 @@ class Handlers:
             session._answer(packet, None, "error")
 
     def _unanswered(self, session: Answering, packet: Packet, received: Received) -> bool:
-        if packet.id is None or received._answered:
+        if received._answered:
             return False
         session._answer(packet, None, "no handler")
         return True

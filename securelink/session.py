@@ -34,9 +34,11 @@ class Outgoing:
 
     def keep(self, packets: bytes) -> None:
         """Number one record and keep its bytes, unchanged, until it is acknowledged; drop what is."""
-        if self.unacked:
-            self.release()
-        self._kept.append(packets)
+        kept = self._kept
+        unacknowledged = self.sent - self.acknowledged
+        while len(kept) > unacknowledged:
+            self.unacked -= len(kept.popleft())
+        kept.append(packets)
         self.unacked += len(packets)
         self.sent += 1
 

@@ -68,6 +68,10 @@ class InterruptedSender:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sender, name)
 
+    def packet(self, encoded: bytes) -> bytes:
+        self._sender.packet(encoded)
+        raise KeyboardInterrupt
+
     def packets(self, encoded: list[bytes]) -> bytes:
         self._sender.packets(encoded)
         raise KeyboardInterrupt

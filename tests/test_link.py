@@ -118,17 +118,17 @@ def test_choking_while_another_thread_writes_the_last_byte(
     """The writer has looked for the flag already; it looks once more after it has let go."""
     with bench() as stage:
         link = stage.link
-        after_write = ProbeLink._after_write
+        write = ProbeLink._write
         raced: list[ProbeLink] = []
 
         def race(self: ProbeLink) -> None:
-            after_write(self)
+            write(self)
             if not raced:
                 raced.append(self)
                 with Crew(WAIT) as crew:
                     crew.start(self.choke)
 
-        monkeypatch.setattr(ProbeLink, "_after_write", race)
+        monkeypatch.setattr(ProbeLink, "_write", race)
         stage.post(1, latest="key")
         assert raced == [link]
         assert not link._choked

@@ -347,7 +347,8 @@ class Client:
         if self.before_send is not None:
             data = self.before_send(action, data)
         packet = Packet(action, data, headers, time.time())
-        self._need_channel()._post(encode_packet(packet), timeout=timeout, latest=latest)
+        channel = self._channel or self._need_channel()
+        channel._post(encode_packet(packet), timeout=timeout, latest=latest)
 
     def batch(self) -> AbstractContextManager[None]:
         """
@@ -448,8 +449,9 @@ class Client:
         Raises:
             ConnectionClosed: The session is over and every packet was taken.
         """
-        channel = self._need_channel()
-        channel.check_may_receive()
+        channel = self._channel or self._need_channel()
+        if channel._runner:
+            channel.check_may_receive()
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             if channel._packets:

@@ -48,7 +48,7 @@ class Sender:
             ConnectionClosed: `close` was called before.
         """
         if len(encoded) == 1:
-            return self.packet(encoded[0])
+            return self._data(_ONE + encoded[0])
         if sum(map(len, encoded)) <= self._target:
             return self._data(join_packets(encoded))
         frames: list[bytes] = []

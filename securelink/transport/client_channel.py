@@ -101,7 +101,7 @@ class ClientChannel(Channel):
 
     def run(self) -> bool:
         """As `Channel.run`; what no handler takes is kept for `receive`, up to a bound."""
-        if self._may_run():
+        if not self._packets or self._may_run():
             return super().run()
         self._scheduled = False
         if not self._warned:
@@ -131,7 +131,7 @@ class ClientChannel(Channel):
 
     def check_may_receive(self) -> None:
         """Raises `ConfigError` inside a handler: what it would wait for is handled only after it."""
-        if self._runner == get_ident() and not self._packets:
+        if self._runner and self._runner == get_ident() and not self._packets:
             raise ConfigError(
                 "a handler of this client cannot wait for packets: they come after it",
                 hint="use request(), or bind a handler to the packet",

@@ -21,7 +21,7 @@ from ..protocol import ClientEngine, Event
 from .caretaker import caretaker
 from .channel import Channel
 from .client_channel import INTERFERES, PATIENCE_SECONDS, ClientChannel
-from .link import READ_SIZE, Link
+from .link import Link
 from .loop import Loop
 from .poller import READ, WRITE
 
@@ -46,15 +46,7 @@ def wait_for(sock: socket.socket, *, read: bool = True, write: bool, timeout: fl
 class ClientLink(Link):
     """The connection of a client."""
 
-    __slots__ = (
-        "_given_up",
-        "_interrupted",
-        "_last_ping",
-        "_patient",
-        "background",
-        "drives_seen",
-        "heartbeat",
-    )
+    __slots__ = ("_given_up", "_last_ping", "background", "drives_seen", "heartbeat")
 
     def __init__(
         self, loop: Loop, sock: socket.socket, engine: ClientEngine, heartbeat: float
@@ -66,9 +58,8 @@ class ClientLink(Link):
         self.drives_seen = -1
         self._last_ping = time.monotonic()
         self.seen_at = self._last_ping
-        self._patient = False
+        self.recv_flags = DONT_WAIT
         self._given_up = False
-        self._interrupted = False
         if DONT_WAIT:
             sock.settimeout(None)
             patience = struct.pack("@ll", PATIENCE_SECONDS, 0)
@@ -88,18 +79,17 @@ class ClientLink(Link):
         """
         if self._closed or (self._send_dead and self._gone_already()):
             return True
-        channel = cast(ClientChannel | None, self.channel)
         writing = bool(self._tail)
-        reading = self._has_room() or (greedy and channel is not None and not channel._flooded())
+        reading = self._has_room() or (greedy and self._has_flood_room())
         if not reading and not writing:
             time.sleep(min(timeout or 0.01, 0.01))
             return False
         if not writing and timeout is not None and timeout >= PATIENCE_SECONDS and self._may_sit():
-            self._patient = True
+            self.recv_flags = 0
             try:
                 self.read()
             finally:
-                self._patient = False
+                self.recv_flags = DONT_WAIT
             return True
         if not wait_for(self.sock, read=reading, write=writing, timeout=timeout):
             return False
@@ -114,22 +104,9 @@ class ClientLink(Link):
         # noticed at the next record; plaintext waits with poll().
         return DONT_WAIT != 0 and self.engine.encrypted
 
-    def _recv(self) -> bytes:
-        try:
-            return self.sock.recv(READ_SIZE, 0 if self._patient else DONT_WAIT)
-        except OSError:
-            raise
-        except BaseException:
-            self._interrupted = True
-            raise
-
-    def _failed(self, error: SecureLinkError, answer: bytes) -> None:
-        if self._interrupted:
-            # Not the peer's fault, nor a stranger's: Ctrl-C took a piece of the stream with it.
-            self._finish_channel(Code.NORMAL, "", clean=False)
-            self.end(Code.NORMAL)
-        else:
-            super()._failed(error, answer)
+    def _has_flood_room(self) -> bool:
+        channel = cast(ClientChannel | None, self.channel)
+        return channel is not None and not channel._flooded()
 
     def _gone_already(self) -> bool:
         channel = cast(ClientChannel | None, self.channel)
@@ -137,8 +114,8 @@ class ClientLink(Link):
 
     def _deliverable(self, channel: Channel) -> None:
         assert isinstance(channel, ClientChannel)
-        if self.loop.leading and channel._has_handlers():
-            channel._make_ready()
+        if self.background and self.loop.leading and channel._has_handlers():
+            super()._deliverable(channel)
         if channel._drivers:
             channel._wake_drivers()
 
@@ -222,7 +199,7 @@ class ClientLink(Link):
             self.background = True
             self.update_interest()
         if channel._inbox and channel._has_handlers():
-            channel._make_ready()
+            super()._deliverable(channel)
 
     def sweep(self, now: float) -> None:
         """Once a second: ping, and notice a silent or overdue connection."""

@@ -106,12 +106,6 @@ class Inbox:
         self._scheduled = True
         self._loop.schedule(self)
 
-    def _make_ready(self) -> None:
-        """Put this inbox on the leader's ready list. Only the leader calls this."""
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.make_ready(self)
-
     # --- the running thread -----------------------------------------------------------------------------------
 
     def run(self) -> bool:
@@ -145,17 +139,17 @@ class Inbox:
             if left <= 0:
                 return True
             item = inbox.popleft()
-            if callable(item):
-                left -= 1
-                item()
-                continue
-            if isinstance(item, Decoded):
+            if item.__class__ is bytes or item.__class__ is memoryview:
+                size = len(item)
+                packets = [] if self._dropping else self._decode(item)
+            elif isinstance(item, Decoded):
                 size = item.size
-                self._out_bytes += size
                 packets = [] if self._dropping else item.packets
             else:
-                size = len(item)
-                packets = self._decode(item)
+                left -= 1
+                item()  # type: ignore[operator]
+                continue
+            self._out_bytes += size
             done = 0
             if size:  # else it is the rest of a record, and was counted with it
                 count = len(packets) or 1  # an empty record is work as well
@@ -187,9 +181,6 @@ class Inbox:
         return False
 
     def _decode(self, record: Record) -> list[Packet]:
-        self._out_bytes += len(record)
-        if self._dropping:
-            return []
         try:
             return decode_packets(record)
         except CodecError as error:

@@ -77,15 +77,17 @@ class Link:
 
     __slots__ = (
         "_ack_bytes", "_ack_listed", "_ack_records", "_choked", "_close", "_closed", "_controls", "_fork",
-        "_raw", "_reading", "_send_dead", "_send_lock", "_shut", "_tail", "_want_write", "address", "channel",
-        "deadline", "engine", "key_since", "listed", "loop", "max_packets", "reads", "reads_seen", "seen_at",
-        "send_flags", "sock",
+        "_interrupted", "_raw", "_reading", "_send_dead", "_send_lock", "_shut", "_tail", "_want_write",
+        "address", "channel", "deadline", "engine", "key_since", "listed", "loop", "max_packets", "reads",
+        "reads_seen", "recv_flags", "seen_at", "send_flags", "sock",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, sock: socket.socket, engine: Engine) -> None:
         self.loop = loop
         self.sock = sock
         self.send_flags = 0  # of each send(); the socket itself is non-blocking
+        self.recv_flags = 0
+        self._interrupted = False
         self.engine = engine
         self.address = peer_address(sock)
         self.channel: Channel | None = None
@@ -175,10 +177,7 @@ class Link:
                 or self._fork != _forks[0]
             ):
                 return False
-            outgoing = channel._numbering.outgoing
-            if outgoing.unacked:
-                outgoing.release()
-            self._write_bytes(sender.packets([encoded]))
+            self._write_bytes(sender.packet(encoded))
         except (OSError, SecureLinkError) as error:
             self._write_failed(error)
         except BaseException:
@@ -186,8 +185,10 @@ class Link:
             raise
         finally:
             self._send_lock.release()
-        if not (self._tail or self._send_dead) and self._has_more():
-            self.flush()
+        assert channel is not None
+        waiting = channel._outbox or self._controls or self._choked or self._close is not None
+        if waiting and not (self._tail or self._send_dead):
+            self.flush()  # who came meanwhile found the lock taken, and went away
         return True
 
     def flush(self) -> None:
@@ -222,10 +223,11 @@ class Link:
         if self._fork != _forks[0]:
             raise SecureLinkError("this connection belongs to the parent process")
         channel = self.channel
-        if channel is not None and channel._numbering.outgoing.unacked:
-            channel._numbering.outgoing.release()
-        if self._tail and not self._write_tail():
-            return
+        if self._tail:
+            if channel is not None:
+                channel._numbering.outgoing.release()
+            if not self._write_tail():
+                return
         parts: list[bytes] = []
         while self._raw:
             parts.append(self._raw.popleft())
@@ -233,6 +235,8 @@ class Link:
         if sender is not None and channel is not None and not sender.closed:
             if channel._outbox:
                 parts.append(sender.packets(channel._take()))
+            elif channel._numbering.outgoing.unacked:
+                channel._numbering.outgoing.release()
             while self._controls:
                 content, payload = self._controls.popleft()
                 parts.append(
@@ -245,7 +249,8 @@ class Link:
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         if data:
             self._write_bytes(data)
-        self._after_write()
+        if self._close is not None or self._choked:
+            self._after_write()
 
     def _drained(self) -> bool:
         return self.channel is None or not self.channel._outbox
@@ -386,11 +391,14 @@ class Link:
                 self.channel._orphaned()
             return  # what arrives is the parent's
         try:
-            data = self._recv()
+            data = self.sock.recv(READ_SIZE, self.recv_flags)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
             data = b""
+        except BaseException:
+            self._interrupted = True
+            raise
         self.reads += 1
         try:
             self._take_items(self.engine.receive_data(data), len(data))
@@ -400,9 +408,6 @@ class Link:
         if not data:
             # An engine that had ended before reports nothing; the socket would stay readable for ever.
             self.lost()
-
-    def _recv(self) -> bytes:
-        return self.sock.recv(READ_SIZE)
 
     def _take_items(self, items: list[Item], size: int) -> None:
         channel = self.channel
@@ -415,30 +420,31 @@ class Link:
                 self._event(item)  # type: ignore[arg-type]
         if self._controls:
             self.flush()  # one system call for all the answers of one read
+        if channel is None:
+            return
         if delivered:
-            self._after_delivery(channel, size)  # type: ignore[arg-type]
-        if channel is not None and channel._waiters:
+            self._deliverable(channel)
+            if channel._full:
+                self.update_interest()
+            self._ack_bytes += size
+            incoming = channel._numbering.incoming
+            if (
+                self._ack_bytes >= ACK_BYTES
+                or incoming.accepted - incoming.confirmed >= self._ack_records
+            ):
+                self._ack_bytes = 0
+                self._ack_records = ACK_RECORDS
+                self.control(Content.ACK)
+            elif not self._ack_listed:
+                self._ack_listed = True
+                self.loop.call_later(ACK_SECONDS, self._ack_late)
+        if channel._waiters:
             self.flush()  # an acknowledgement may have made room
 
-    def _after_delivery(self, channel: Channel, size: int) -> None:
-        self._deliverable(channel)
-        if channel._full:
-            self.update_interest()
-        self._ack_bytes += size
-        incoming = channel._numbering.incoming
-        if (
-            self._ack_bytes >= ACK_BYTES
-            or incoming.accepted - incoming.confirmed >= self._ack_records
-        ):
-            self._ack_bytes = 0
-            self._ack_records = ACK_RECORDS
-            self.control(Content.ACK)
-        elif not self._ack_listed:
-            self._ack_listed = True
-            self.loop.call_later(ACK_SECONDS, self._ack_late)
-
     def _deliverable(self, channel: Channel) -> None:
-        channel._make_ready()
+        if not channel._scheduled:
+            channel._scheduled = True
+            self.loop.make_ready(channel)
 
     def _ack_late(self) -> None:
         channel = self.channel
@@ -494,6 +500,11 @@ class Link:
         channel = self.channel
         if channel is None:
             self._handshake_failed(error, answer)
+            return
+        if self._interrupted:
+            # Not the peer's fault, nor a stranger's: Ctrl-C took a piece of the stream with it.
+            self._finish_channel(Code.NORMAL, "", clean=False)
+            self.end(Code.NORMAL)
             return
         log.warning("%s: %s; the connection is closed", channel._name(), error)
         self._finish_channel(Code.PROTOCOL, "", clean=False, reason=error)

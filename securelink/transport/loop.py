@@ -298,10 +298,12 @@ class Loop:
         self.turn_thread = get_ident()
         while not self._stopping:
             # First what the previous leader left behind, see "Threads" in docs/DESIGN.md.
-            self._flush()
-            if not self._run_ready():
+            if self.flush_list:
+                self._flush()
+            if self._ready and not self._run_ready():
                 return
-            self._flush()
+            if self.flush_list:
+                self._flush()
             self._poll(None)
         self._flush()
         self._finish()
@@ -363,7 +365,11 @@ class Loop:
         if self._watch_dormant:
             self._watch_wanted.set()
         self._token.release()
-        more = _run_guarded(runnable)
+        try:
+            more = runnable.run()
+        except BaseException:  # also SystemExit: it must not take the thread, or the lead, with it
+            log.exception("internal error in a handler's thread")
+            more = False
         # Leadership is `turn_thread`, and it changes only under the token: an acquire that succeeds proves
         # nothing before the name was read under it; one that fails while the name is ours is a passer-by.
         while self.turn_thread == me:

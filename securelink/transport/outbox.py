@@ -151,7 +151,7 @@ class Outbox(Inbox):
     @property
     def _unsent(self) -> int:
         link = self._link
-        return self._queued + (link.tail_size if link is not None else 0)
+        return self._queued + (len(link._tail) if link is not None else 0)
 
     @property
     def _held(self) -> int:
@@ -163,7 +163,8 @@ class Outbox(Inbox):
         # Hot: reads without the lock. Who sends at the same time may overshoot by a packet each.
         bounds = self._bounds
         # A packet always fits into an empty session, however small the bounds are.
-        unsent = self._unsent
+        link = self._link
+        unsent = self._queued + (len(link._tail) if link is not None else 0)
         if unsent and unsent + size > bounds.unsent:
             return True
         unacked = self._numbering.outgoing.unacked

@@ -1,4 +1,4 @@
-"""What server and client share: actions, connections, handshakes."""
+"""Server, client, and the connections between them."""
 # ruff: noqa: N802, N803  # the names are pnetwork's
 
 from __future__ import annotations
@@ -7,19 +7,20 @@ import inspect
 import logging
 import threading
 import time
+import uuid
 from typing import Any
 
-from ... import crypto
+from ... import client, server
 from ...dispatch import Handlers
-from ...errors import CodecError, ConnectionClosed, SecureLinkError
-from ...server import Session
-from ...text import escaped
+from ...errors import CodecError, ConnectFailed, ConnectionClosed, LinkTimeout, SecureLinkError
+from ...limits import CONNECT_SECONDS, MAX_WORKERS
+from ..settings import make_client, make_server
 from .onlineUtilities import Utilities
 
 log = logging.getLogger("securelink")
 
-HANDSHAKE = "handShake"
-FIELDS = ("action", "data", "packet-created", "token")
+HANDSHAKE, CREATED = "handShake", "packet-created"
+RETRY_SECONDS = 0.5
 
 
 class Bind:
@@ -34,76 +35,51 @@ class Bind:
 
 
 class Connection:
-    """The other side: a client on the server, the server on a client. `socket` is itself, with `send` and `close`."""
+    """
+    The other side: a client on the server, the server on a client.
 
-    def __init__(
-        self, onlineUtilities: Any, uuid: str, address: Any, username: Any, socket: Any
-    ) -> None:
-        self._core = onlineUtilities
-        # securelink's Session or Client; a program's own handshake stores a Connection once more.
-        self._session: Any = getattr(socket, "_session", socket)
-        self.socket, self.uuid, self.username = self, uuid, username
-        self.ip, self.port = address[:2]
-        self.firstConnected = time.time()
+    Attributes:
+        uuid: Its token.
+        session: securelink's `Session`, or on a client `Client`, for all else that one may want of a connection.
+        suspended: True sends it nothing.
+    """
+
+    def __init__(self, core: ComCore, session: Any, token: str) -> None:
+        self._core, self.session, self.uuid = core, session, token
         self.suspended = False
 
     def sendPacket(self, packet: Any) -> bool:
-        """Send a packet, bytes or dict, unless the connection is suspended; False when it is, or has ended."""
+        """Send a packet, bytes or dict; False when the connection is suspended or has ended."""
         full = self._core.decodePacket(packet)
         if not full:
             raise CodecError("this is no packet", hint="use createPacket()")
-        created = full.get("packet-created", time.time())
-        headers = {"packet-created": created, "token": self._core.token}
+        headers = {CREATED: full.get(CREATED)}
         try:
             if not self.suspended:
-                self._session.send(full["action"], full.get("data"), headers=headers)
+                self.session.send(full["action"], full.get("data"), headers=headers)
         except ConnectionClosed:
             return False
         return not self.suspended
 
-    send = sendall = sendPacket
-
-    def handShake(self, remoteToken: str | None = None) -> bool:
-        """Tell a client its token, and ours."""
-        data = {"status": "success", "uuid": self.uuid, "remoteToken": remoteToken}
-        return self.sendPacket({"action": HANDSHAKE, "data": data})
-
     def startListen(self) -> None:
         """Does nothing: packets are taken from the beginning."""
 
-    startlisten = listen = startListen
+    startlisten = startListen
 
-    def isAlive(self) -> bool:
-        """Ask the other side, and wait for its answer, 10 seconds at most."""
-        try:
-            self._session.ping()
-        except SecureLinkError:
-            return False
-        return True
-
-    def disconnect(self, reason: str = "disconnected") -> bool:
+    def disconnect(self, reason: str = "disconnected") -> None:
         """Say why, and end the connection."""
-        self.suspended = False
         self.sendPacket({"action": "disconnect", "data": {"reason": reason}})
-        if isinstance(self._session, Session):
-            self._session.kick(reason)
+        if isinstance(self.session, server.Session):
+            self.session.kick(reason)
         else:
-            self._session.close()
-        return True
-
-    close = disconnect
-
-    def GetRepersentation(self) -> dict[str, Any]:
-        """What is known of it."""
-        known = {name: getattr(self, name) for name in ("uuid", "ip", "port", "socket")}
-        return {**known, "connected": self.firstConnected}
+            self.session.close()
 
 
 class ComCore(Utilities):
     """Base of `Server` and `Client`: `clients` are Connections by token, `actions` are Binds by packet name."""
 
     def __init__(self, host: str = "127.0.0.1", port: int = 25565, bufferSize: int = 1024) -> None:
-        self.host, self.port, self.bufferSize = host, port, bufferSize
+        self.host, self.port = host, port
         self.actions: dict[str, Any] = {}
         self._peers: dict[Any, Connection] = {}  # by securelink's Session or Client
         self._handlers = Handlers()
@@ -117,73 +93,97 @@ class ComCore(Utilities):
         """Let packets of a name go to `bind.run`."""
         self.actions[name] = bind
 
-    def GetActions(self) -> dict[str, Any]:
-        """The Binds by packet name."""
-        return self.actions
-
-    def processPacket(self, packet: dict[str, Any], client: Any, address: Any = None) -> None:
-        """Run what is bound to a packet's name."""
-        action, arguments = packet["action"], (packet.get("data"), packet, client)
-        if action in self.actions:
-            run = self.actions[action].run
-            kinds = [each.kind.name for each in inspect.signature(run).parameters.values()]
-            takes = sum(kind.startswith("POSITIONAL") for kind in kinds)
-            run(*arguments[: 3 if "VAR_POSITIONAL" in kinds else takes])
-        elif action not in (HANDSHAKE, "PING", "BROADCAST", "disconnect"):
-            self._handlers.warn_unhandled(action, "bindAction()")
-
-    def _received(self, *arguments: Any) -> None:
-        received = arguments[-1]  # the server's listeners get the session before it
-        session, given = received.session, {"action": received.action, "data": received.data}
-        packet = dict.fromkeys(FIELDS) | received.headers | given
-        peer = self._peers.get(session)
-        if peer is None and received.action == HANDSHAKE:
-            peer = self._shake_hands(session, received.data)
-        elif peer is None or not crypto.equal(str(packet["token"]).encode(), peer.uuid.encode()):
-            refuse = session.kick if isinstance(session, Session) else log.warning
-            refuse("a packet did not carry the token of its connection")
-            return
-        self.processPacket(packet, peer, (peer.ip, peer.port))
-
-    def _shake_hands(self, session: Any, data: Any) -> Connection:
-        raise NotImplementedError
-
-    def storeConnection(self, uuid: str, address: Any, username: Any, socket: Any) -> Connection:
-        """Keep a connection in `clients`."""
-        connection = Connection(self, uuid, address, username, socket)
-        self._peers[connection._session] = connection
-        name, count = escaped(str(username)), len(self._peers)
-        log.info("New connection stored | %s | Connections: %d", name, count)
-        return connection
-
-    def SendPacket(self, uuid: str, packet: Any) -> bool:
-        """Send to one; False when it is not there."""
-        connection = self.clients.get(uuid)
-        return connection is not None and connection.sendPacket(packet)
-
     def SendPacketForAll(self, packet: Any) -> None:
         """Send to all."""
         for connection in self.clients.values():
             connection.sendPacket(packet)
 
-    def GetConnection(self, uuid: str) -> Connection | None:
-        """The connection with this token."""
-        return self.clients.get(uuid)
+    def _store(self, session: Any, token: str) -> None:
+        self._peers[session] = Connection(self, session, token)
+        log.info("New connection stored | Connections: %d", len(self._peers))
 
-    def GetAllConnections(self) -> dict[str, Connection]:
-        """Connections by token."""
-        return self.clients
+    def _received(self, received: Any) -> None:
+        if (bind := self.actions.get(received.action)) is None:
+            self._handlers.warn_unhandled(received.action, "bindAction()")
+            return
+        peer = self._peers[received.session]
+        # The token is the connection's, whatever the packet says: nobody can claim another's.
+        created = received.headers.get(CREATED) or received.created
+        packet = {
+            "action": received.action,
+            "data": received.data,
+            CREATED: created,
+            "token": peer.uuid,
+        }
+        kinds = [each.kind.name for each in inspect.signature(bind.run).parameters.values()]
+        takes = 3 if "VAR_POSITIONAL" in kinds else sum(k.startswith("POSITIONAL") for k in kinds)
+        bind.run(*(received.data, packet, peer)[:takes])
 
-    def GetLatestConnection(self) -> str:
-        """The token of the newest connection. Raises `IndexError` when there is none."""
-        return list(self.clients)[-1]
 
-    def DisconnectConnection(self, uuid: str) -> bool:
-        """Disconnect one; False when it is not there."""
-        connection = self.clients.get(uuid)
-        return connection is not None and connection.disconnect()
+class Server(ComCore):
+    """A server; `start()` keeps the program running until `stop()`. `core` is securelink's own."""
 
-    def GetThreadInfo(self) -> dict[str, Any]:
-        """The threads of this process."""
-        names = [thread.name for thread in threading.enumerate()]
-        return {"count": len(names), "names": names}
+    core: server.Server | None = None
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 25565, bufferSize: int = 1024) -> None:
+        super().__init__(host, port)
+        self.token = str(uuid.uuid4())
+
+    @property
+    def connected(self) -> bool:
+        """Whether it runs."""
+        return self.core is not None and self.core.running
+
+    def start(self, useThreading: bool = True) -> None:
+        """Serve, in a thread or here. Raises `ConnectFailed`, an `OSError`, when the port is in use."""
+        if self.connected:
+            return
+        core = self.core = make_server(self.host, self.port, workers=MAX_WORKERS)
+        core.on_connect(self._shake_hands)
+        core.on_message(lambda session, received: self._received(received))
+        core.on_disconnect(lambda session: self._peers.pop(session, None))
+        core.start()
+        if useThreading:
+            # No daemon: it keeps alive a program that ends with start(), as most do.
+            threading.Thread(target=core.serve_forever, name="RegisterNewConnections").start()
+        else:
+            core.serve_forever()
+
+    def stop(self) -> None:
+        """Disconnect everybody and stop."""
+        if self.core is not None:
+            self.core.stop()
+
+    def _shake_hands(self, session: server.Session) -> None:
+        token = str(uuid.uuid4())  # not session.token, which is no secret and stands in the log
+        session.send(HANDSHAKE, {"status": "success", "uuid": token, "remoteToken": self.token})
+        self._store(session, token)  # from now on others may send to it
+
+
+class Client(ComCore):
+    """A client: the server's Connection is the one in `clients`. `core` is securelink's own."""
+
+    _key_name = "client"
+    core: client.Client | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection."""
+        return self.core is not None and self.core.connected
+
+    def start(self, useThreading: bool = True) -> None:
+        """Connect, as soon as the server is up, and listen, in a thread or here."""
+        if self.connected:
+            return
+        core = self.core = make_client(self.host, self.port)
+        core.on_message(self._received)
+        self._ready = threading.Event()
+        while not core.connected:
+            try:
+                core.connect()
+            except (ConnectFailed, LinkTimeout) as error:
+                log.warning("Could not connect: %s", error)
+                time.sleep(RETRY_SECONDS)
+        log.info("Connected to server")
+        listening = threading.Thread(target=self._listen, args=[core], name="listen")
+        ...
