@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import pytest
 from helpers import nothing_left
+from hypothesis import HealthCheck, settings
 
 from securelink import records
 from securelink.keys import Identity
@@ -17,6 +18,10 @@ from securelink.keys import Identity
 # A job started in the background ignores Ctrl-C, and so would every program that the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says something about the machine, and nothing about what is tested.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 COMPILED = not (records.__file__ or "").endswith(".py")
 
