@@ -753,3 +753,17 @@ def test_timeouts_are_kept(identity: Identity, patient: None) -> None:
         with pytest.raises(LinkTimeout):
             client.wait_for("x", 0.05)
         session_of(server, client).send("done")
+
+
+def test_a_client_that_is_left_alone_needs_no_ticks(identity: Identity) -> None:
+    """The loop reads it from then on; whoever drives it takes it back, and gets what came."""
+    with serving(identity) as server, joined(server) as [client]:
+        link = link_of(client)
+        for number in range(3):
+            until(lambda: link.background and link not in caretaker._driven)
+            session_of(server, client).send("one", number)
+            until(lambda: channel_of(client)._inbox)
+            assert take(client) == [number]
+            client.send("echo", number)
+            assert take(client) == [number]
+            until(lambda: link in caretaker._driven or link.background)

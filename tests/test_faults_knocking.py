@@ -45,7 +45,7 @@ def knock(port: int, data: bytes, source: str = "127.0.0.1") -> socket.socket:
 @pytest.fixture
 def sweeping(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers look for connections that are overdue more often."""
-    monkeypatch.setattr("securelink.transport.listener.SWEEP_SECONDS", 0.1)
+    monkeypatch.setattr("securelink.transport.sweeper.SWEEP_SECONDS", 0.1)
 
 
 # --- other protocols ----------------------------------------------------------------------------------
@@ -219,7 +219,7 @@ def test_an_address_has_a_budget_of_failures(
     """Too many failed handshakes of one address: it waits, others and its sessions do not; successes are free."""
     monkeypatch.setattr("securelink.transport.listener.is_loopback_host", lambda host: False)
     monkeypatch.setattr("securelink.transport.listener.MAX_FAILED_PER_ADDRESS", 3)
-    monkeypatch.setattr("securelink.transport.listener.SWEEP_SECONDS", 0.1)
+    monkeypatch.setattr("securelink.transport.sweeper.SWEEP_SECONDS", 0.1)
     with scene(identity) as stage:
         stage.hold_window()
         for _ in range(6):

@@ -307,7 +307,7 @@ def test_a_hook_that_hangs_meets_the_deadline(
     identity: Identity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Decisions that take too long are given up: no session appears when they end after all."""
-    monkeypatch.setattr("securelink.transport.listener.SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr("securelink.transport.sweeper.SWEEP_SECONDS", 0.05)
     door, outcomes = Door(), list[object]()
     with scene(identity, authenticate=door, neighbour={"credentials": "neighbour"}) as stage:
         stage.check_neighbour()  # its own events are over

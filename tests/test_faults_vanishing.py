@@ -264,7 +264,7 @@ def test_peers_that_fall_silent(
     identity: Identity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Who sends nothing for two and a half heartbeats is gone, on either side; who pings is not."""
-    monkeypatch.setattr("securelink.transport.listener.SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr("securelink.transport.sweeper.SWEEP_SECONDS", 0.05)
     # Clients ping every two seconds: more than two others would have to be lost to a busy machine.
     with scene(identity, heartbeat=1.9) as stage, Relay("127.0.0.1", stage.port) as relay:
         seen = Farewells(stage)

@@ -292,7 +292,7 @@ def test_one_connection_cannot_stop_the_sweep(
         sweep(link, now, silence)
 
     swept: list[ServerLink] = []
-    monkeypatch.setattr("securelink.transport.listener.SWEEP_SECONDS", 0.02)
+    monkeypatch.setattr("securelink.transport.sweeper.SWEEP_SECONDS", 0.02)
     with serving(identity) as server, joined(server, 3) as clients:
         broken = server.sessions[clients[0].token]._link
         monkeypatch.setattr(ServerLink, "sweep", fail_once)

@@ -55,7 +55,7 @@ def test_the_handshake_has_one_deadline(
     first: bytes, identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who says nothing, or not all, is closed after the deadline, however it divides what it says."""
-    monkeypatch.setattr("securelink.transport.listener.SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr("securelink.transport.sweeper.SWEEP_SECONDS", 0.05)
     with scene(identity) as stage:
         stage.hurry(0.2)
         with knock(stage.port) as sock:
@@ -193,7 +193,7 @@ def test_who_takes_nothing_is_ended(
     identity: Identity, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that does not read costs a bounded amount of memory, then its session; broadcasts never wait for it."""
-    monkeypatch.setattr("securelink.transport.listener.SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr("securelink.transport.sweeper.SWEEP_SECONDS", 0.05)
     monkeypatch.setattr("securelink.transport.link.CLOSE_SECONDS", 0.2)
     with scene(identity) as stage:
         small(stage.server, unsent=256 * 1024, hard_unsent=1024 * 1024)

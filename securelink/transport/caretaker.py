@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..handshake.wire import Code
 from .loop import Loop
+from .sweeper import Sweeper
 
 if TYPE_CHECKING:
     from .client_link import ClientLink
@@ -25,6 +26,9 @@ class _Caretaker:
         self._lock = threading.Lock()
         self._loop: Loop | None = None
         self._links: set[ClientLink] = set()  # the leader's
+        self._driven: set[ClientLink] = (
+            set()
+        )  # those of them that the loop does not read itself; the leader's
         self._everyone: set[ClientLink] = set()  # the same, at once, for fork(); guarded by _lock
         self._users = 0
 
@@ -59,6 +63,7 @@ class _Caretaker:
             self._everyone.add(link)
         # At once, not by the leader: a program may end right after connect(), and then says goodbye.
         self._links.add(link)
+        self._driven.add(link)
 
     def say_goodbye(self) -> None:
         """The program ends without close(): say CLOSE, so that servers do not think that the connection broke."""
@@ -68,6 +73,7 @@ class _Caretaker:
     def release(self, link: ClientLink) -> None:
         """By the leader: this link's socket is closed."""
         self._links.discard(link)
+        self._driven.discard(link)
         with self._lock:
             self._everyone.discard(link)
         self.leave()
@@ -84,15 +90,19 @@ class _Caretaker:
         def tick() -> None:
             if not loop.stopping:
                 loop.call_later(TICK_SECONDS, tick)
-            loop.each(self._links, lambda link: link.tick())
-
-        def sweep() -> None:
-            if not loop.stopping:
-                loop.call_later(1.0, sweep)
-            loop.each(self._links, lambda link: link.sweep(loop.now))
+            loop.each(self._driven, self._tick)
 
         loop.call_later(TICK_SECONDS, tick)
-        loop.call_later(1.0, sweep)
+        Sweeper(loop, self._links, lambda link: link.sweep(loop.now))
+
+    def _tick(self, link: ClientLink) -> None:
+        if link.tick():
+            self._driven.discard(link)
+
+    def driven(self, link: ClientLink) -> None:
+        """By the leader: somebody drives this link again."""
+        if link in self._links:
+            self._driven.add(link)
 
 
 caretaker = _Caretaker()

@@ -197,7 +197,7 @@ class ClientChannel(Channel):
             timeout = 0.02  # what comes of it gives no sign on the socket
         link = self._link
         if link is not None:
-            link.drive(timeout)  # type: ignore[attr-defined]
+            cast("ClientLink", link).drive(timeout)
         elif running:
             time.sleep(timeout)
 

@@ -79,6 +79,9 @@ class ClientLink(Link):
         """
         if self._closed or (self._send_dead and self._gone_already()):
             return True
+        if self.background:
+            self.background = False
+            self.loop.call(self._leave_to_driver)
         writing = bool(self._tail)
         reading = self._has_room() or (greedy and self._has_flood_room())
         if not reading and not writing:
@@ -114,8 +117,6 @@ class ClientLink(Link):
 
     def _deliverable(self, channel: Channel) -> None:
         assert isinstance(channel, ClientChannel)
-        if self.background and self.loop.leading and channel._has_handlers():
-            super()._deliverable(channel)
         if channel._drivers:
             channel._wake_drivers()
 
@@ -177,27 +178,41 @@ class ClientLink(Link):
             channel._drive_lock.release()
             if channel._drivers:  # a PONG is nothing to deliver, and somebody may wait for it
                 channel._wake_drivers()
+        self._hand_to_handlers(channel)
 
     def _leave_to_driver(self) -> None:
         self.background = False
         self.update_interest()
+        caretaker.driven(self)
 
     def on_error(self) -> None:
         """An internal error: close, hurt nobody else."""
         self.give_up()
 
-    def tick(self) -> None:
-        """Take over a client that nobody drove since the last tick, and what a driver left in the inbox."""
+    def tick(self) -> bool:
+        """
+        Take over a client that nobody drove since the last tick, and what a driver left in the inbox.
+
+        Returns:
+            Whether it is the loop's now, and needs no tick until somebody drives it again.
+        """
         channel = cast(ClientChannel | None, self.channel)
         if channel is None or self._closed:
-            return
+            return False
         drives = channel._drives
         if drives != self.drives_seen or channel._drive_lock.locked():
             self.drives_seen = drives
-            return
-        if not self.background:
-            self.background = True
-            self.update_interest()
+            return False
+        self.background = True
+        # Look once more: a driver that began before the flag was up does not know of it, and says nothing.
+        if drives != channel._drives or channel._drive_lock.locked():
+            self.background = False
+            return False
+        self.update_interest()
+        self._hand_to_handlers(channel)
+        return True
+
+    def _hand_to_handlers(self, channel: ClientChannel) -> None:
         if channel._inbox and channel._has_handlers():
             super()._deliverable(channel)
 

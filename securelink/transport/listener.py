@@ -24,7 +24,6 @@ from ..limits import (
     MAX_TOTAL_UNSENT,
     MAX_TURNED_AWAY,
     SILENCE_FACTOR,
-    SWEEP_SECONDS,
 )
 from ..protocol import Alerted, AuthReceived, Event, HelloReceived, ServerEngine, State
 from ..text import escaped
@@ -33,6 +32,7 @@ from .link import Link
 from .loop import Loop
 from .poller import READ
 from .sockets import is_loopback_host, network, prepare
+from .sweeper import Sweeper
 
 log = logging.getLogger("securelink.server")
 
@@ -158,8 +158,18 @@ class ServerLink(Link):
         )
         self.finish_raw(answer)
 
+    @property
+    def held(self) -> int:
+        """Bytes that its session keeps, for and of its peer."""
+        channel = self.channel
+        if channel is None or channel._dropping:
+            return 0
+        return channel._held + self.engine.pending
+
     def sweep(self, now: float, silence: float) -> None:
         """Once a second: close what is overdue or silent."""
+        if self._closed:
+            return
         if self.reads != self.reads_seen:
             self.reads_seen = self.reads
             self.seen_at = now
@@ -239,6 +249,7 @@ class Listener:
         self._turned_away: dict[ServerLink, None] = {}  # oldest first
         self._failures: dict[str, int] = {}
         self._failures_until = 0.0
+        self._held = 0  # bytes of the connections that this round of the sweep has visited
         self.failed = 0
         self._paused = False
         self._closed = False
@@ -258,7 +269,7 @@ class Listener:
     def start(self) -> None:
         """Begin to accept and to sweep."""
         self._register()
-        self.loop.call_later(SWEEP_SECONDS, self._sweep)
+        Sweeper(self.loop, self.links, self._visit, self._round_ended)
 
     def _register(self) -> None:
         for sock in self._sockets:
@@ -380,24 +391,22 @@ class Listener:
     def on_error(self) -> None:
         """An internal error while accepting: go on."""
 
-    def _sweep(self) -> None:
-        if not self.loop.stopping:
-            self.loop.call_later(SWEEP_SECONDS, self._sweep)
+    def _visit(self, link: ServerLink) -> None:
+        link.sweep(self.loop.now, self.admission.heartbeat * SILENCE_FACTOR)
+        self._held += link.held
+
+    def _round_ended(self) -> None:
+        if self._held > MAX_TOTAL_UNSENT:
+            self._bound_memory()
+        self._held = 0
         now = self.loop.now
-        silence = self.admission.heartbeat * SILENCE_FACTOR
-        self.loop.each(self.links, lambda link: link.sweep(now, silence))
-        self._bound_memory()
         if now > self._failures_until:
             self._failures_until = now + FAILED_WINDOW
             self._failures.clear()
 
     def _bound_memory(self) -> None:
         """What all sessions together keep, for and of their peers, is bounded too: the greediest are ended."""
-        held = {
-            link.channel: link.channel._held + link.engine.pending
-            for link in self.links
-            if link.channel is not None and not link.channel._dropping
-        }
+        held = {link.channel: link.held for link in self.links if link.channel is not None}
         excess = sum(held.values()) - MAX_TOTAL_UNSENT
         for channel in sorted(held, key=lambda channel: held[channel], reverse=True):
             if excess <= 0:

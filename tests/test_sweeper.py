@@ -1,0 +1,78 @@
+"""The sweep: every connection once a round, in steps that hold nobody up."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from helpers import until
+
+from securelink.transport import sweeper as sweeper_module
+from securelink.transport.loop import Loop
+from securelink.transport.sweeper import Sweeper
+
+STEP = 10
+
+
+class Visited:
+    """Stands for a connection."""
+
+    def on_io(self, mask: int) -> None:
+        """Nothing is registered."""
+
+    def on_error(self) -> None:
+        """Its visit failed."""
+
+
+@pytest.fixture
+def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
+    """A loop that the test turns, with fast sweeps and short steps."""
+    monkeypatch.setattr(sweeper_module, "SWEEP_SECONDS", 0.02)
+    monkeypatch.setattr(sweeper_module, "SWEEP_LINKS", STEP)
+    loop = Loop("sweep", manual=True)
+    loop.start()
+    return loop
+
+
+@pytest.mark.parametrize("count", [0, 1, STEP - 1, STEP, 5 * STEP + 3])
+def test_each_once_a_round(loop: Loop, count: int) -> None:
+    """However many there are, each is visited once in a round, and never more than a step's worth in a row."""
+    links = [Visited() for _ in range(count)]
+    visits: Counter[Visited] = Counter()
+    rounds: list[Counter[Visited]] = []
+    Sweeper(loop, links, lambda link: visits.update([link]), lambda: rounds.append(visits.copy()))
+    largest = 0
+    while len(rounds) < 3:
+        before = visits.total()
+        loop.turn()
+        largest = max(largest, visits.total() - before)
+    assert [found.total() for found in rounds] == [count, 2 * count, 3 * count]
+    assert set(rounds[0].values()) <= {1}
+    assert largest <= STEP
+    loop.stop(lambda: None)
+
+
+def test_who_comes_and_goes_between_two_steps(loop: Loop) -> None:
+    """The set may change meanwhile: who came is visited in the next round."""
+    links = {Visited() for _ in range(3 * STEP)}
+    visits: Counter[Visited] = Counter()
+    late = Visited()
+
+    def visit(link: Visited) -> None:
+        links.add(late)
+        visits[link] += 1
+
+    Sweeper(loop, links, visit)
+    until(lambda: loop.turn() or visits[late])  # type: ignore[func-returns-value]
+    assert max(visits.values()) <= 2
+    loop.stop(lambda: None)
+
+
+def test_the_end_of_the_loop_ends_it(loop: Loop) -> None:
+    """A loop that stops sweeps no more."""
+    visits: list[Visited] = []
+    Sweeper(loop, [Visited()], visits.append)
+    until(lambda: loop.turn() or visits)  # type: ignore[func-returns-value]
+    loop.stop(lambda: None)
+    loop.turn()
+    assert len(visits) < 3
