@@ -62,7 +62,7 @@ RECORD_TARGET = (
 # --- sessions ---------------------------------------------------------------------------------------
 
 ACK_RECORDS = 64  # an acknowledgement goes out alone after so many records,
-ACK_BYTES = 64 * 1024  # so many bytes
+ACK_BYTES = 512 * 1024  # so many bytes
 ACK_SECONDS = 0.2  # or so long;
 ACK_FEW_RECORDS = 8  # fewer wait longer: a quiet session would get one for each record,
 ACK_FEW_SECONDS = 2.0  # so long

@@ -14,7 +14,7 @@ from together import REPEATS, Crew
 from securelink.codec import decode_packets
 from securelink.errors import ConnectionClosed
 from securelink.handshake.wire import Code, Content
-from securelink.limits import ACK_FEW_RECORDS, ACK_FEW_SECONDS, ACK_RECORDS
+from securelink.limits import ACK_BYTES, ACK_FEW_RECORDS, ACK_FEW_SECONDS, ACK_RECORDS
 from securelink.protocol import Closed, Ended, Item, Pinged, Ponged, Sender
 from securelink.transport import link as link_module
 from securelink.transport import loop as loop_module
@@ -324,10 +324,10 @@ def test_acknowledgements_after_so_many_records(acks: list[int], clock: Clock) -
 
 @pytest.mark.pure  # it replaces a method of the sender
 def test_acknowledgements_after_so_many_bytes(acks: list[int], clock: Clock) -> None:
-    """Large records are acknowledged sooner: each 64 KiB."""
+    """Large records are acknowledged sooner: each 512 KiB."""
     with bench() as stage:
-        for _ in range(8):
-            stage.send(bytes(20_000))
+        for _ in range(22):
+            stage.send(bytes(ACK_BYTES // 10))
             stage.turn(2)
         assert len(acks) == 2
 
