@@ -147,9 +147,9 @@ def test_a_value_that_fits_nowhere_is_a_warning(
 ) -> None:
     """More than a packet holds is not sent, is said, and harms nobody."""
     client = stage.client()
+    lines = printed(capsys)
     stage.server.set_data("x" * 17_000_000)
     client.set_data("x" * 17_000_000)
-    lines = printed(capsys)
     failed = "WARNING] Error: Message send failed - "
     until(lambda: sum(failed in line for line in lines()) == 2)
     stage.server.set_data("fits")

@@ -12,7 +12,8 @@ code differ, or a defect had to go:
 - A program of those three lines serves until `shutdown()` or Ctrl-C; a client's program ends where it ends.
 - The server listens on all addresses of the machine, and shows the one in its network.
 - `get_client_data()` gives a copy, for iterating while clients come and go.
-- A server value that is no Python literal reaches clients as text. A value may be as large as a packet, 16 MiB.
+- A server value that is no Python literal, or a large one (64 KiB), reaches clients as text. A value may be as large as
+  a packet, 16 MiB.
 - Hooks run when something is sent or read; a pre-send hook also at every round, so that it may set the data.
 - Clients that are quiet, vanish or send nonsense cost a warning each, not the server; `shutdown()` waits 3 s for them.
 - `header` and `format` change nothing: the wire is securelink's. Why something failed is said in its words.

@@ -14,13 +14,12 @@ from ...errors import ConfigError, ConnectFailed, SecureLinkError
 from ...server import Session
 from ...status import show_status
 from ...transport.sockets import local_address
-from ..literals import read_literal
 from ..settings import make_client, make_server
+from .literals import read_literal
 
 ROUND_SECONDS = 0.02
 GOODBYE_SECONDS = 3.0
 
-Message = dict[str, Any]
 Hook = Callable[..., Any] | None
 
 CONNECT, DISCONNECT = "lakeserver connect", "lakeserver disconnect"  # the packets' names
@@ -38,8 +37,7 @@ class SockStreamConnection:
 
     def __init__(
         self, port: int, direct: bool = False, outputs_enabled: bool = True, header: int = 64,
-        format: str = "utf-8",  # noqa: A002  # its name
-        pre_send_func: Hook = None, post_recieve_func: Hook = None,
+        format: str = "utf-8", pre_send_func: Hook = None, post_recieve_func: Hook = None,  # noqa: A002  # its name
     ) -> None:  # fmt: skip
         if direct:
             raise ConfigError("there is no direct mode", hint="use securelink.Server and send()")
@@ -53,8 +51,8 @@ class SockStreamConnection:
         self.active = self._leaving = False
         # A server goes on after the last line of its program, a client does not.
         self._thread = threading.Thread(target=self._play_rounds, daemon=self._daemon)
-        self.data: Message = {"commands": [], "data": ""}
-        self._sent: Message = {"commands": [], "data": ""}
+        self.data: dict[str, Any] = {"commands": [], "data": ""}
+        self._sent = dict(self.data)
 
     # What is sent.
 
@@ -95,7 +93,7 @@ class SockStreamConnection:
         while not leaving:
             time.sleep(ROUND_SECONDS)
             leaving = self._leaving  # what was set before still goes out
-            self._before_round()
+            self._call(self.pre_send_func, "Error: Pre send function {} returned the error {}")
             state = {"commands": self.get_commands(), "data": self.get_data()}
             if state != self._sent:
                 self._sent = state
@@ -110,18 +108,17 @@ class SockStreamConnection:
 
     def set_pre_send_func(self, func: Hook) -> None:
         """Call this before a round."""
-        if self._is_function(func):
-            self.pre_send_func = func
+        self.pre_send_func = self._function(func, self.pre_send_func)
 
     def set_post_recieve_func(self, func: Hook) -> None:
         """Call this with what arrives."""
-        if self._is_function(func):
-            self.post_recieve_func = func
+        self.post_recieve_func = self._function(func, self.post_recieve_func)
 
-    def _is_function(self, func: object) -> bool:
-        if not callable(func):
-            self.warn("Error: Variable supplied for was not a function")
-        return callable(func)
+    def _function(self, func: Hook, otherwise: Hook) -> Hook:
+        if callable(func):
+            return func
+        self.warn("Error: Variable supplied for was not a function")
+        return otherwise
 
     def remove_pre_send_func(self) -> None:
         """Call nothing before a round."""
@@ -131,28 +128,18 @@ class SockStreamConnection:
         """Use what arrives as it is."""
         self.post_recieve_func = None
 
-    def _before_round(self) -> None:
-        hook = self.pre_send_func
+    def _call(self, hook: Hook, complaint: str, *message: Any) -> Any:
         try:
-            if hook is not None:
-                hook(self)
+            return hook(self, *message) if hook is not None else None
         except Exception as error:
-            name = getattr(hook, "__name__", hook)
-            self.warn(f"Error: Pre send function {name} returned the error {error}")
-
-    def _rewritten(self, message: Message) -> Message:
-        hook = self.post_recieve_func
-        try:
-            return message if hook is None else {**message, **hook(self, message)}
-        except Exception as error:
-            name = getattr(hook, "__name__", hook)
-            self.warn(f"Error: Post recieve function '{name}' returned the error '{error}'")
-            return message
+            self.warn(complaint.format(getattr(hook, "__name__", hook), error))
+            return None
 
     def _take(self, sender: Any, value: Any) -> None:
         match value:
             case {"commands": list(), "data": _}:
-                message = self._rewritten(value)
+                complaint = "Error: Post recieve function '{}' returned the error '{}'"
+                message = value | (self._call(self.post_recieve_func, complaint, value) or {})
                 self._keep(sender, message["data"])
                 if "disconnect" in message["commands"]:
                     self._part(sender)
@@ -259,10 +246,10 @@ class Server(SockStreamConnection):
 
     def _leave(self, session: Session, asked: bool = True) -> None:
         if session.address in self.client_data:
-            del self.client_data[session.address]
             if not asked:
                 self.warn(f"Error: Client {UNASKED}")
             self.info("Client Event: Disconnected")
+            del self.client_data[session.address]  # last: who waits for it prints after us
 
     def _keep(self, session: Session, data: Any) -> None:
         if session.address in self.client_data:
@@ -338,10 +325,7 @@ class Client(SockStreamConnection):
             self._leaving = True
 
     def _keep(self, _: Any, data: Any) -> None:
-        try:
-            self.server_data = read_literal(data) if data else None
-        except (TypeError, ValueError):
-            self.server_data = data
+        self.server_data = read_literal(str(data)) if data else None
 
     def _part(self, _: Any) -> None:
         self._asked = True
