@@ -25,8 +25,7 @@ pytestmark = pytest.mark.usefixtures("tidy", "keys")
 def test_packets_as_bytes_and_as_dicts() -> None:
     """`createPacket` and `decodePacket` are inverse, in both forms."""
     core = coreclient.Client()
-    core.setToken("a token")
-    assert core.getToken() == "a token"
+    core.token = "a token"
     packet = core.decodePacket(core.createPacket("NAME", {"a": [1, None]}))
     assert list(packet) == ["action", "data", "packet-created", "token"]
     assert (packet["action"], packet["data"]) == ("NAME", {"a": [1, None]})
@@ -46,7 +45,7 @@ def test_what_is_no_packet_decodes_to_false(junk: Any) -> None:
     core = coreserver.Server()
     assert core.decodePacket(junk) is False
     with pytest.raises(CodecError, match="no packet"):
-        Connection(core, "x", ("127.0.0.1", 1), None, None).sendPacket(junk)
+        Connection(core, None, "x").sendPacket(junk)
 
 
 # --- sealing ---------------------------------------------------------------------------------------
@@ -72,7 +71,7 @@ def test_any_packet_can_be_encrypted_and_survives_json(size: int) -> None:
 def test_bytes_stay_bytes() -> None:
     """`encryptPacket(createPacket(...))` gives bytes that can be sent; `decryptPacket` takes them and gives a dict."""
     alice, bob = coreclient.Client(), coreserver.Server()
-    encrypted = alice.encryptPacket(alice.createPacket("SECRET", "x"), bob.own_publickey)
+    encrypted = alice.encryptPacket(alice.createPacket("SECRET", "x"), bob.createEncryptKeys())
     assert isinstance(encrypted, bytes)
     assert bob.decodePacket(encrypted)["action"] == "SECRET"
     decrypted = bob.decryptPacket(encrypted)
@@ -85,7 +84,6 @@ def test_keys_of_python_rsa_and_of_ours(other_identity: Identity) -> None:
     alice = coreclient.Client()
     key = alice.createEncryptKeys()
     assert isinstance(key, rsa.PublicKey)
-    assert key == alice.own_publickey
     assert key == alice.createEncryptKeys(save=False)
     assert key.n.bit_length() >= 2048
     private: Any = other_identity.to_rsa()
@@ -108,7 +106,9 @@ def test_keys_are_kept(tmp_path: Path) -> None:
 def test_only_the_holder_of_the_key_decrypts() -> None:
     """Another key, a changed byte, another sender and plaintext are an `UnsealError`."""
     alice, bob = coreclient.Client(), coreserver.Server()
-    packet = alice.encryptPacket(alice.createPacket("A", "x", asbytes=False), bob.own_publickey)
+    packet = alice.encryptPacket(
+        alice.createPacket("A", "x", asbytes=False), bob.createEncryptKeys()
+    )
     with pytest.raises(UnsealError):
         alice.decryptPacket(dict(packet))
     middle = len(packet["data"]) // 2
@@ -133,7 +133,7 @@ def test_an_encrypted_packet_over_a_server() -> None:
                 relayed.append(json.dumps(packet))
                 with pytest.raises(UnsealError):
                     server.decryptPacket(dict(packet))
-                server.SendPacket(bob.token, packet)
+                server.clients[bob.token].sendPacket(packet)
 
         relayed: list[str] = []
         letter = Note("LETTER")

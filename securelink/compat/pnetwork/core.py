@@ -107,14 +107,9 @@ class ComCore(Utilities):
             self._handlers.warn_unhandled(received.action, "bindAction()")
             return
         peer = self._peers[received.session]
-        # The token is the connection's, whatever the packet says: nobody can claim another's.
-        created = received.headers.get(CREATED) or received.created
-        packet = {
-            "action": received.action,
-            "data": received.data,
-            CREATED: created,
-            "token": peer.uuid,
-        }
+        packet = self.createPacket(received.action, received.data, asbytes=False)
+        packet[CREATED] = received.headers.get(CREATED) or received.created
+        packet["token"] = peer.uuid  # whatever the sender says: nobody can claim another's
         kinds = [each.kind.name for each in inspect.signature(bind.run).parameters.values()]
         takes = 3 if "VAR_POSITIONAL" in kinds else sum(k.startswith("POSITIONAL") for k in kinds)
         bind.run(*(received.data, packet, peer)[:takes])
@@ -176,14 +171,45 @@ class Client(ComCore):
         if self.connected:
             return
         core = self.core = make_client(self.host, self.port)
+        core.on_connect(lambda: log.info("Connected to server"))
         core.on_message(self._received)
         self._ready = threading.Event()
-        while not core.connected:
+        while self.core is core and not core.connected:
             try:
                 core.connect()
             except (ConnectFailed, LinkTimeout) as error:
                 log.warning("Could not connect: %s", error)
                 time.sleep(RETRY_SECONDS)
-        log.info("Connected to server")
-        listening = threading.Thread(target=self._listen, args=[core], name="listen")
-        ...
+        if self.core is not core:  # stopped meanwhile
+            core.close()
+            return
+        if useThreading:
+            threading.Thread(target=self._listen, args=[core], name="listen").start()
+            self._ready.wait(CONNECT_SECONDS)
+        else:
+            self._listen(core)
+
+    connect = start
+
+    def stop(self) -> None:
+        """End the connection, or the attempts."""
+        core, self.core = self.core, None
+        if core is not None:
+            core.close()
+
+    def _listen(self, core: client.Client) -> None:
+        try:
+            for _ in core:  # all packets go to _received
+                pass
+        except SecureLinkError as error:
+            log.warning("%s", error)
+        self._peers.pop(core, None)
+        self._ready.set()
+
+    def _received(self, received: Any) -> None:
+        if received.session in self._peers:
+            super()._received(received)
+        else:  # the first packet of the server
+            self.token = received.data["uuid"]
+            self._store(received.session, received.data["remoteToken"])
+            self._ready.set()

@@ -4,45 +4,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
 
 from ...text import escaped
 
-
-def _summary(connection: Any) -> str:
-    return f"{connection.uuid} | {connection.ip}:{connection.port} | {connection.username}"
-
-
-def _details(connection: Any) -> list[str]:
-    return [f"{key}: {value}" for key, value in connection.GetRepersentation().items()]
-
-
-def _ping(connection: Any) -> str:
-    connection.sendPacket({"action": "PING"})
-    return f"{connection.uuid} {'is alive' if connection.isAlive() else 'does not answer'}"
-
-
-# By what `help` shows. Of what these give, texts are shown, line by line.
-_COMMANDS: dict[str, Callable[[Any, str], Any]] = {
-    "list": lambda core, _: map(_summary, core.clients.values()),
-    "coninfo UUID": lambda core, uuid: _details(core.clients[uuid]),
-    "ping UUID": lambda core, uuid: [_ping(core.clients[uuid])],
-    "pingall": lambda core, _: map(_ping, core.clients.values()),
+# By what `help` shows: each gives the lines to print.
+_COMMANDS: dict[str, Callable[[Any, str], Iterable[object] | None]] = {
+    "list": lambda core, _: [f"{uuid} | {one.session}" for uuid, one in core.clients.items()],
+    "ping UUID": lambda core, uuid: [f"{uuid} is alive: {core.clients[uuid].session.ping():.4f} s"],
     "broadcast TEXT": lambda core, text: core.SendPacketForAll(
         {"action": "BROADCAST", "data": text}
     ),
-    "disconnect UUID": lambda core, uuid: [core.clients[uuid].disconnect()],
-    "dropall": lambda core, _: [one.disconnect() for one in core.clients.values()],
+    "disconnect UUID": lambda core, uuid: core.clients[uuid].disconnect(),
     "actions": lambda core, _: core.actions,
     "trigger NAME": lambda core, name: [core.actions[name].run()],
-    "threads": lambda core, _: core.GetThreadInfo()["names"],
+    "threads": lambda *_: [thread.name for thread in threading.enumerate()],
     "token": lambda core, _: [core.token],
     "start": lambda core, _: core.start(),
     "stop": lambda core, _: core.stop(),
-    "clear": lambda *_: click.clear(),
     "help": lambda *_: _COMMANDS,
 }
 _BY_NAME = {usage.partition(" ")[0]: run for usage, run in _COMMANDS.items()}
@@ -51,9 +33,9 @@ _BY_NAME = {usage.partition(" ")[0]: run for usage, run in _COMMANDS.items()}
 class CLI:
     """Reads commands and runs them on a server or client: `CLI(core, "name").processCommand()`."""
 
-    def __init__(self, core: Any, name: str = "", ostype: str = "windows") -> None:
-        self.core, self.name, self.ostype = core, name, ostype
-        click.echo(f"###### CoreTools CLI | {name} ######\nMode: {ostype}")
+    def __init__(self, core: Any, name: str = "") -> None:
+        self.core = core
+        click.echo(f"###### CoreTools CLI | {name} ######")
 
     def startThreaded(self) -> None:
         """`processCommand` in a thread."""

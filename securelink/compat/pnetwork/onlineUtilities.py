@@ -24,14 +24,6 @@ class Utilities:
     token: Any = None
     _key_name = "server"
 
-    def setToken(self, token: object) -> None:
-        """Let packets made from now on carry this token."""
-        self.token = str(token)
-
-    def getToken(self) -> Any:
-        """The own token."""
-        return self.token
-
     def createPacket(
         self, name: str = "undefined-packet", data: Any = None, asbytes: bool = True
     ) -> Any:
@@ -57,8 +49,6 @@ class Utilities:
     def createEncryptKeys(self, save: bool = True) -> Any:
         """Make the own key, unless it is there; gives its public half, an `rsa.PublicKey`."""
         return self._identity.public.to_rsa()
-
-    own_publickey = property(createEncryptKeys)
 
     def encryptPacket(self, packet: Any, publicKey: Any) -> Any:
         """Seal a packet's data to a key and sign it; gives bytes for bytes, a dict for a dict, changed in place."""
