@@ -20,8 +20,12 @@ check: $(VENV)/.check
 	$(BIN)/mypy securelink tests
 	$(BIN)/python -m pytest -q tests/test_layering.py
 
-bench: $(VENV)/.bench
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/.bench $(VENV)/.compile
+	@if command -v cc >/dev/null; then \
+		bash .ci/compiled-copy $(abspath $(BIN)/python) build/compiled && $(BIN)/python -m benchmarks --compiled build/compiled; \
+	else \
+		echo "no C compiler: without the compiled copy"; $(BIN)/python -m benchmarks; \
+	fi
 
 format: $(VENV)/.check
 	$(BIN)/ruff format .

@@ -34,6 +34,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sessions", type=int, help="idle sessions in 'idle' and 'crowd'")
     parser.add_argument("--bits", type=int, default=3072, help="of RSA keys (3072)")
     parser.add_argument("--pin", action="store_true", help="server and load each on one processor")
+    parser.add_argument(
+        "--compiled",
+        type=Path,
+        metavar="FOLDER",
+        help="a compiled copy (.ci/compiled-copy), measured too",
+    )
     parser.add_argument("--output", type=Path, default=_DEFAULT_OUTPUT, help="folder for results")
     parser.add_argument("--list", action="store_true", help="show workloads and peers")
     return parser
@@ -62,6 +68,10 @@ def main() -> int:
         return 0
     workloads = _chosen(parser, WORKLOADS, options.workloads)
     peers = _chosen(parser, PEERS, options.peers.split(",") if options.peers else [])
+    if options.compiled is None:
+        peers = [peer for peer in peers if not peer.copy]
+    elif not list(options.compiled.glob("securelink/records.*.so")):
+        parser.error(f"{options.compiled} has no compiled securelink: see .ci/compiled-copy")
     repetitions = options.repeat or (1 if options.quick else 5)
     began = time.monotonic()
     results = Results(
@@ -103,7 +113,9 @@ def _measure(
         parameters["holder"] = options.sessions or (500 if options.quick else workload.holder)
     try:
         token = secrets.token_urlsafe(24)
-        figures = run(peer, workload, folder, token, parameters, pin=options.pin)
+        figures = run(
+            peer, workload, folder, token, parameters, pin=options.pin, copy=options.compiled
+        )
         results.add(workload, peer, figures)
     except RunFailed as failure:
         results.fail(workload, peer, str(failure))

@@ -24,6 +24,7 @@ class Peer:
         packages: Distributions whose versions are stated.
         workloads: Names of the workloads that make sense; None for all but those that name their peers.
         compiled: Its protocol code is compiled (C, C++, Cython).
+        copy: Runs in the compiled copy of this tree (`--compiled`), and only if there is one.
         reference: Does not compete: plaintext, or a certificate that is not comparable.
     """
 
@@ -39,6 +40,7 @@ class Peer:
     packages: tuple[str, ...] = ()
     workloads: frozenset[str] | None = None
     compiled: bool = False
+    copy: bool = False
     reference: bool = False
 
 
@@ -62,6 +64,26 @@ PEERS = [
         options={"identity": "rsa"},
         packages=("securelink",),
         workloads=_HANDSHAKES,
+    ),
+    Peer(
+        "securelink-compiled", "securelink, compiled", "ours", "blocking",
+        "msgspec MessagePack",
+        "as securelink",
+        notes="the same source, its hot modules compiled by mypyc: docs/COMPILED.md",
+        options={"identity": "mutual"},
+        packages=("securelink",),
+        compiled=True,
+        copy=True,
+    ),
+    Peer(
+        "securelink-anonymous-compiled", "securelink, compiled, client without a key", "ours", "blocking",
+        "msgspec MessagePack",
+        "as securelink, but only the server has an identity",
+        options={"identity": "rsa"},
+        packages=("securelink",),
+        workloads=_HANDSHAKES,
+        compiled=True,
+        copy=True,
     ),
     Peer(
         "securelink-plaintext", "securelink, encryption off", "ours", "blocking",
@@ -178,7 +200,7 @@ class Goal:
         factor: Times the rate of `against`.
         against: A peer; "best" for the best encrypted one, "best-pure" for the best without compiled protocol code;
             "" for an absolute number.
-        subject: The peer that has the goal.
+        subject: The peer that has the goal; so has its compiled copy.
         figure: What it is about; all but "rate" are costs, the less the better.
     """
 
@@ -220,8 +242,8 @@ class Workload:
 
 _CPU = ("server_cpu", "load_cpu")
 _CASTS = (Goal(1.0, "pyzmq"), Goal(1.4, "picows"))
-_OURS = frozenset({"securelink"})
-_THREADED = frozenset({"securelink", "socketserver"})
+_OURS = frozenset({"securelink", "securelink-compiled"})
+_THREADED = _OURS | {"socketserver"}
 
 
 def _broadcast(name: str, receivers: int, burst: int, goals: tuple[Goal, ...]) -> Workload:

@@ -36,13 +36,16 @@ class Child:
     Args:
         arguments: A module and its arguments.
         processor: The only one that it may use; None for all.
+        folder: Where it runs, and finds benchmarks and securelink.
     """
 
-    def __init__(self, *arguments: str, processor: int | None = None) -> None:
+    def __init__(
+        self, *arguments: str, processor: int | None = None, folder: Path | None = None
+    ) -> None:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed in end()
         self._process = subprocess.Popen(
             [sys.executable, "-m", *arguments],
-            cwd=_ROOT,
+            cwd=folder or _ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -120,47 +123,54 @@ def run(
     parameters: dict[str, Any],
     *,
     pin: bool = False,
+    copy: Path | None = None,
 ) -> Figures:
     """
     One run: a new server, a new load process.
 
     Args:
         pin: Each on a processor of its own.
+        copy: The compiled copy, for the peers that run there.
 
     Raises:
         RunFailed: With the reason.
     """
     target = target_for(peer, workload, folder, token)
+    place = copy if peer.copy else None
     if peer.style == "local":
-        return _load(target, workload.method, parameters, None)
+        return _load(target, workload.method, parameters, None, place)
     first, second = _two_processors() if pin else (None, None)
-    with Child("benchmarks.serve", target.to_json(), processor=first) as server:
+    with Child("benchmarks.serve", target.to_json(), processor=first, folder=place) as server:
         target = target.with_server(json.loads(server.line(_READY_SECONDS)))
         try:
             if workload.holder:
-                return _beside_others(target, workload, parameters, second)
-            return _load(target, workload.method, parameters, second)
+                return _beside_others(target, workload, parameters, second, place)
+            return _load(target, workload.method, parameters, second, place)
         except RunFailed as failure:
             raise RunFailed(f"{failure}\n{server.complaint()}".strip()) from None
 
 
 def _beside_others(
-    target: Target, workload: Workload, parameters: dict[str, Any], processor: int | None
+    target: Target,
+    workload: Workload,
+    parameters: dict[str, Any],
+    processor: int | None,
+    place: Path | None,
 ) -> Figures:
     """The same load twice on one server: alone, then beside idle sessions."""
     sessions = int(parameters.pop("holder", workload.holder))
-    without = _load(target, workload.method, parameters, processor)["rate"]
-    with _holder(target, sessions):
-        figures = _load(target, workload.method, parameters, processor)
+    without = _load(target, workload.method, parameters, processor, place)["rate"]
+    with _holder(target, sessions, place):
+        figures = _load(target, workload.method, parameters, processor, place)
     beside = figures["rate"]
     return figures | {"rate": beside / without, "beside": beside, "without": without}
 
 
 @contextmanager
-def _holder(target: Target, sessions: int) -> Iterator[None]:
+def _holder(target: Target, sessions: int, place: Path | None) -> Iterator[None]:
     """A third process with idle sessions."""
     arguments = ("benchmarks.load", target.to_json(), "hold", json.dumps({"count": sessions}))
-    with Child(*arguments) as holder:
+    with Child(*arguments, folder=place) as holder:
         holder.line(_HOLD_SECONDS)
         time.sleep(min(2.0, sessions / 1000))
         yield
@@ -172,9 +182,13 @@ def _two_processors() -> tuple[int, int]:
 
 
 def _load(
-    target: Target, method: str, parameters: dict[str, Any], processor: int | None
+    target: Target,
+    method: str,
+    parameters: dict[str, Any],
+    processor: int | None,
+    place: Path | None,
 ) -> Figures:
     arguments = ("benchmarks.load", target.to_json(), method, json.dumps(parameters))
-    with Child(*arguments, processor=processor) as load:
+    with Child(*arguments, processor=processor, folder=place) as load:
         figures: Figures = json.loads(load.line(_LOAD_SECONDS))
     return figures

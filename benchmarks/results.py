@@ -9,7 +9,7 @@ import platform
 import ssl
 import statistics
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,7 @@ class Results:
         """Every goal whose two sides were measured."""
         titles = {peer.name: peer.title for peer in self.peers}
         for workload in self.workloads:
-            for goal in workload.goals:
+            for goal in _with_copies(workload.goals):
                 subject = self.spread(workload, goal.subject, goal.figure)
                 if subject is None:
                     continue
@@ -187,6 +187,12 @@ class Results:
                     for name, spread in spreads.items()
                 }
         return measured
+
+
+def _with_copies(goals: tuple[Goal, ...]) -> Iterator[Goal]:
+    for goal in goals:
+        yield goal
+        yield replace(goal, subject=f"{goal.subject}-compiled")
 
 
 def _named(peers: list[Peer], name: str) -> Peer:
