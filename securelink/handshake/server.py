@@ -70,13 +70,9 @@ class ServerHandshake:
             self._transcript.update(header)
             self._transcript.update(body)
 
-    def answer(self, identity: Identity | None, wanted: int) -> tuple[bytes, bytes | None]:
+    def answer(self) -> bytes:
         """
-        The SERVER_HELLO frame and, when encrypted, the SERVER_AUTH record (`content u8 | fields`).
-
-        Args:
-            identity: The server's key; may be None in plaintext mode only.
-            wanted: A `Wanted` number: whether a client key is wanted.
+        The SERVER_HELLO frame. When encrypted, `server_auth` comes next.
 
         Raises:
             ProtocolError: The client's key share is not a valid one.
@@ -84,20 +80,26 @@ class ServerHandshake:
         assert self._hello is not None
         random = self._random(RANDOM_SIZE)
         if not self.encrypted:
-            return self._frame(ServerHello(False, random, None).encode()), None
-        assert identity is not None
+            return self._frame(ServerHello(False, random, None).encode())
         assert self._hello.share is not None
         share, shared = crypto.answer_key_share(self._hello.share, self._random)
         frame = self._frame(ServerHello(True, random, share).encode())
         self._transcript.update(frame)
         self.handshake_secrets = schedule.handshake_secrets(shared, self._transcript.digest())
-        return frame, self._server_auth(identity, wanted)
+        return frame
 
     @staticmethod
     def _frame(body: bytes) -> bytes:
         return Kind.SERVER_HELLO.to_bytes(1) + len(body).to_bytes(HEADER_SIZE - 1) + body
 
-    def _server_auth(self, identity: Identity, wanted: int) -> bytes:
+    def server_auth(self, identity: Identity, wanted: int) -> bytes:
+        """
+        The SERVER_AUTH record (`content u8 | fields`).
+
+        Args:
+            identity: The server's key.
+            wanted: A `Wanted` number: whether a client key is wanted.
+        """
         assert self.handshake_secrets is not None
         f = ServerAuthField
         record = Content.SERVER_AUTH.to_bytes(1) + encode_field(f.KEY, identity.public.spki)

@@ -93,23 +93,34 @@ class ServerEngine(Engine):
         error = ProtocolError(f"the other side does not speak securelink: {_KNOCKS[self.knock]}")
         return Failed(error, _ANSWERS[self.knock])
 
-    def answer_hello(self, identity: Identity | None) -> None:
+    def answer_hello(
+        self, identity: Identity | None, write: Callable[[bytes], None] | None = None
+    ) -> None:
         """
         Encapsulate, sign and queue SERVER_HELLO and SERVER_AUTH. Takes about a millisecond: not for the loop.
+
+        Args:
+            identity: The server's key; may be None in plaintext mode only.
+            write: Sends SERVER_HELLO before the signature is made, so that the client computes meanwhile.
 
         Raises:
             SecureLinkError: The client's key share is bad; `data_to_send` has the last word.
         """
         assert self.state is State.HELLO_RECEIVED
         try:
-            frame, auth = self._handshake.answer(identity, self._wanted)
+            frame = self._handshake.answer()
         except SecureLinkError as error:
             self._out.append(self._fail(error).answer)
             raise
-        self._out.append(frame)
-        if auth is None:
+        if write is not None:
+            write(frame)
+        else:
+            self._out.append(frame)
+        if not self.encrypted:
             self._send, self._receive = PlainSender(), PlainReceiver()
         else:
+            assert identity is not None
+            auth = self._handshake.server_auth(identity, self._wanted)
             assert self._handshake.handshake_secrets
             assert self._handshake.application_secrets
             self._out.append(Sealer(self._handshake.handshake_secrets.server).seal(auth))

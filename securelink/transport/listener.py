@@ -85,7 +85,7 @@ class ServerLink(Link):
         engine = self.engine
         assert isinstance(engine, ServerEngine)
         try:
-            engine.answer_hello(self._listener.admission.identity)
+            engine.answer_hello(self._listener.admission.identity, self.write_raw)
         except SecureLinkError as error:
             self._turn_away(error)
             return
