@@ -18,7 +18,7 @@ from ..errors import SecureLinkError
 from ..handshake.wire import Code, Content
 from ..limits import MAX_HEARTBEAT, MIN_HEARTBEAT, SILENCE_FACTOR
 from ..protocol import ClientEngine, Event
-from .caretaker import caretaker
+from .caretaker import TICK_SECONDS, caretaker
 from .channel import Channel
 from .client_channel import INTERFERES, PATIENCE_SECONDS, ClientChannel
 from .link import Link
@@ -27,6 +27,7 @@ from .poller import READ, WRITE
 
 log = logging.getLogger("securelink.client")
 
+LONG_QUIET_TICKS = 20
 DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)  # 0 where the system has no such flag (Windows)
 
 
@@ -46,7 +47,9 @@ def wait_for(sock: socket.socket, *, read: bool = True, write: bool, timeout: fl
 class ClientLink(Link):
     """The connection of a client."""
 
-    __slots__ = ("_given_up", "_last_ping", "background", "drives_seen", "heartbeat")
+    __slots__ = (
+        "_given_up", "_last_ping", "_left_at", "_quiet_ticks", "_ticks", "background", "drives_seen", "heartbeat",
+    )  # fmt: skip
 
     def __init__(
         self, loop: Loop, sock: socket.socket, engine: ClientEngine, heartbeat: float
@@ -55,6 +58,9 @@ class ClientLink(Link):
         self.send_flags = DONT_WAIT
         self.heartbeat = min(max(heartbeat, MIN_HEARTBEAT), MAX_HEARTBEAT)
         self.background = False
+        self._ticks = 0  # since somebody drove it
+        self._quiet_ticks = 1  # after so many the loop takes it over
+        self._left_at = 0.0
         self.drives_seen = -1
         self._last_ping = time.monotonic()
         self.seen_at = self._last_ping
@@ -182,6 +188,10 @@ class ClientLink(Link):
 
     def _leave_to_driver(self) -> None:
         self.background = False
+        # Taken back at once: it is driven now and then, and each change of hands costs more than a packet. If nothing
+        # is in a hurry, the loop waits longer the next time.
+        soon = self.loop.now - self._left_at < LONG_QUIET_TICKS * TICK_SECONDS
+        self._quiet_ticks = LONG_QUIET_TICKS if soon else 1
         self.update_interest()
         caretaker.driven(self)
 
@@ -202,7 +212,12 @@ class ClientLink(Link):
         drives = channel._drives
         if drives != self.drives_seen or channel._drive_lock.locked():
             self.drives_seen = drives
+            self._ticks = 0
             return False
+        self._ticks += 1
+        if self._ticks < self._quiet_ticks and not channel._has_handlers():
+            return False
+        self._left_at = self.loop.now
         self.background = True
         # Look once more: a driver that began before the flag was up does not know of it, and says nothing.
         if drives != channel._drives or channel._drive_lock.locked():

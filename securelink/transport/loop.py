@@ -15,6 +15,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
+import math
 import socket
 import threading
 import time
@@ -108,6 +109,7 @@ class Loop:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_ids = itertools.count()
         self._sleeping = False
+        self._wakes_at = math.inf  # when a sleeping leader wakes up by itself
         self._wake_receiver, self._wake_sender = socket.socketpair()
         self._wake_receiver.setblocking(False)
         self._wake_sender.setblocking(False)
@@ -229,7 +231,13 @@ class Loop:
         if self.leading:
             heapq.heappush(self._timers, (when, next(self._timer_ids), command))
         else:
-            self.call(lambda: heapq.heappush(self._timers, (when, next(self._timer_ids), command)))
+            self._commands.append(
+                lambda: heapq.heappush(self._timers, (when, next(self._timer_ids), command))
+            )
+            # A leader that wakes up before that time anyway need not be woken. One that looked at the commands
+            # before they grew has said before when it will wake up.
+            if when < self._wakes_at:
+                self._wake()
 
     def schedule(self, runnable: Runnable) -> None:
         """Put an inbox on the ready list. Any thread."""
@@ -429,6 +437,7 @@ class Loop:
         if timeout is None:
             timeout = self._next_timer()
             if timeout != 0.0:
+                self._wakes_at = self._timers[0][0] if self._timers else math.inf
                 self._sleeping = True
         if (
             self._stopping
