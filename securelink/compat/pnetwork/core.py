@@ -174,9 +174,10 @@ class Client(ComCore):
         core.on_connect(lambda: log.info("Connected to server"))
         core.on_message(self._received)
         self._ready = threading.Event()
-        while self.core is core and not core.connected:
+        while self.core is core:
             try:
                 core.connect()
+                break  # also when the server has ended it already: no attempt is repeated for that
             except (ConnectFailed, LinkTimeout) as error:
                 log.warning("Could not connect: %s", error)
                 time.sleep(RETRY_SECONDS)
