@@ -121,18 +121,18 @@ def to_markdown(results: Results) -> str:
         rows = _rows(results, workload)
         if rows:
             lines += [f"## {workload.name}: {workload.title}", ""]
-            lines += _markdown_table(
+            lines += markdown_table(
                 _columns(workload), [[_emphasized(peer), *cells] for peer, cells in rows]
             )
     verdicts = list(results.verdicts())
     if verdicts:
         lines += ["## Goals", ""]
-        lines += _markdown_table(
+        lines += markdown_table(
             ["workload", "goal", "value", "limit", "result"],
             [[verdict.workload.name, *verdict_text(verdict)] for verdict in verdicts],
         )
     lines += ["## What each peer does and does not protect", ""]
-    lines += _markdown_table(
+    lines += markdown_table(
         ["peer", "packets", "protects", "does not", "notes"],
         [[_name(p), p.packets, p.protects, p.lacks, p.notes] for p in results.peers],
     )
@@ -160,7 +160,8 @@ def _emphasized(peer: Peer) -> str:
     return f"**{_name(peer)}**" if peer.name.startswith("securelink") else _name(peer)
 
 
-def _markdown_table(titles: list[str], rows: list[list[str]]) -> list[str]:
+def markdown_table(titles: list[str], rows: list[list[str]]) -> list[str]:
+    """The lines of a table, and an empty one."""
     lines = ["| " + " | ".join(titles) + " |", "|" + " --- |" * len(titles)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     return [*lines, ""]

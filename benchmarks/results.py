@@ -16,7 +16,7 @@ from typing import Any
 
 from cryptography.hazmat.backends.openssl import backend
 
-from .catalogue import Goal, Peer, Workload, competes
+from .catalogue import PEERS, WORKLOADS, Goal, Peer, Workload, competes
 from .measure import Figures
 
 
@@ -124,6 +124,21 @@ class Results:
                     peer, spread = other
                     limit = goal.factor * spread.median
                     yield Verdict(workload, goal, subject.median, limit, titles[peer.name])
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Results:
+        """What `to_json` wrote; peers and workloads are those of the catalogue."""
+        measured = document["workloads"]
+        peers = [peer for peer in PEERS if peer.name in document["peers"]]
+        workloads = [workload for workload in WORKLOADS if workload.name in measured]
+        results = cls(peers, workloads, document["about"])
+        for workload in workloads:
+            for name, figures in measured[workload.name]["peers"].items():
+                runs = [figures[figure]["runs"] for figure in figures]
+                results.runs[workload.name, name] = [
+                    dict(zip(figures, run, strict=True)) for run in zip(*runs, strict=True)
+                ]
+        return results
 
     def to_json(self) -> str:
         """Everything, with the single runs."""

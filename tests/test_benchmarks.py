@@ -9,13 +9,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import catalogue, chart, process, report
+from benchmarks import catalogue, chart, document, process, report
 from benchmarks.catalogue import Goal, Peer, Workload
 from benchmarks.drivers import blocking
 from benchmarks.drivers.blocking import Driver
@@ -221,3 +222,38 @@ def test_the_packet_is_the_agreed_one() -> None:
         "action": "move",
         "data": {"x": 1.25, "y": -3.5, "hp": 97, "name": "player-17"},
     }
+
+
+# --- what the documents say ---------------------------------------------------------------------------
+
+
+def test_results_survive_a_file() -> None:
+    """What was saved is what is read again, to the last run."""
+    results = Results(catalogue.PEERS[:2], catalogue.WORKLOADS[:2], {"minutes": 1.0})
+    for workload in results.workloads:
+        for peer in results.peers:
+            results.add(workload, peer, {"rate": 1.0, "p50": 2.0})
+            results.add(workload, peer, {"rate": 3.0, "p50": 4.0})
+    again = Results.from_json(json.loads(results.to_json()))
+    assert again == results
+
+
+def test_chart_and_tables_agree() -> None:
+    """Every number of the README's picture stands in docs/PERFORMANCE.md, in the line of its peer."""
+    picture = ElementTree.fromstring(document.PICTURE.read_text())
+    text = document.DOCUMENT.read_text()
+    tables = text[text.index(document.BEGIN) : text.index(document.END)].splitlines()
+    words = [node.text or "" for node in picture.iter("{http://www.w3.org/2000/svg}text")]
+    names = {peer.title: peer.title for peer in catalogue.PEERS}
+    names |= {peer.name: peer.title for peer in catalogue.PEERS}
+    bars = [(names[name], shown) for name, shown in pairwise(words) if name in names]
+    assert len(bars) > 50
+    for title, shown in bars:
+        lines = [line for line in tables if line.startswith((f"| {title} |", f"| {title} (r) |"))]
+        assert any(f"| {shown} |" in line for line in lines), (title, shown)
+
+
+def test_the_readme_shows_the_chart() -> None:
+    """The picture of the README is the one that is written from results."""
+    readme = (document.ROOT / "README.md").read_text()
+    assert f"]({document.PICTURE.relative_to(document.ROOT)})" in readme
