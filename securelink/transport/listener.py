@@ -268,6 +268,7 @@ class Listener:
 
     def start(self) -> None:
         """Begin to accept and to sweep."""
+        self._failures_until = self.loop.now + FAILED_WINDOW
         self._register()
         Sweeper(self.loop, self.links, self._visit, self._round_ended)
 
