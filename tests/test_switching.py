@@ -53,9 +53,9 @@ def test_several_at_once(usual: float) -> None:
 
 def test_what_the_program_sets_stays() -> None:
     """A program that sets the interval itself keeps its choice, before and meanwhile."""
-    sys.setswitchinterval(0.0005)
+    sys.setswitchinterval(SHORT_SECONDS / 2)
     short_turns.begin()
-    assert sys.getswitchinterval() == 0.0005
+    assert sys.getswitchinterval() == SHORT_SECONDS / 2
     sys.setswitchinterval(0.02)
     short_turns.end()
     assert sys.getswitchinterval() == 0.02

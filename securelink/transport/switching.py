@@ -3,7 +3,7 @@ How soon another thread gets the interpreter from one that computes.
 
 CPython lets a computing thread go on for 5 ms whenever somebody else wants to run, and every system call of a thread
 that serves the others is such a moment: a packet read, handled and answered beside a computing handler would take
-15 ms. While a handler is known to hold things up the interval is 1 ms. It belongs to the whole process.
+15 ms. While a handler is known to hold things up the interval is 0.5 ms. It belongs to the whole process.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 
-SHORT_SECONDS = 0.001
+SHORT_SECONDS = 0.0005
 
 
 class _ShortTurns:
