@@ -47,7 +47,7 @@ class RecordSender(Protocol):
         """The KEY_UPDATE frame; what is sealed afterwards uses the next key."""
 
     def want_update(self) -> None:
-        """Ask for a key update before the next record; called by a timer once an hour."""
+        """Called twice an hour: ask for an update of a key that was there the last time."""
 
 
 class RecordReceiver(Protocol):
@@ -73,7 +73,7 @@ class Sealer:
         due: A key update is, before the next record: after UPDATE_RECORDS, UPDATE_BYTES, or `want_update`.
     """
 
-    __slots__ = ("_bytes", "_counter", "_encrypt", "_iv", "_secret", "due")
+    __slots__ = ("_asked", "_bytes", "_counter", "_encrypt", "_iv", "_secret", "due")
     overhead: ClassVar[int] = TAG_SIZE + 1
 
     def __init__(self, secret: bytes) -> None:
@@ -86,6 +86,7 @@ class Sealer:
         self._iv = int.from_bytes(iv)
         self._counter = 0
         self._bytes = 0
+        self._asked = False
         self.due = False
 
     def seal(self, plaintext: bytes) -> bytes:
@@ -117,9 +118,10 @@ class Sealer:
             raise RecordError("this key has sealed all that it may; a key update was missed")
 
     def want_update(self) -> None:
-        """Ask for a key update before the next record; called by a timer once an hour."""
-        if self._counter:
+        """Called twice an hour: a key that was there the last time is replaced, a newer one is not."""
+        if self._asked and self._counter:
             self.due = True
+        self._asked = True
 
     def update(self) -> bytes:
         """Seal KEY_UPDATE under the old key and install the next one."""

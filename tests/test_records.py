@@ -243,14 +243,18 @@ def test_when_an_update_is_due(
 
 
 def test_a_timer_may_ask_for_an_update() -> None:
-    """`want_update` makes one due, unless the key has sealed nothing yet."""
+    """Asked twice, `want_update` makes one due, unless the key has sealed nothing yet or is a new one."""
     sealer = Sealer(SECRET)
+    sealer.want_update()
     sealer.want_update()
     assert not sealer.due
     sealer.seal(b"\x04x")
     sealer.want_update()
     assert sealer.due
     sealer.update()
+    assert not sealer.due
+    sealer.seal(b"\x04x")
+    sealer.want_update()
     assert not sealer.due
 
 

@@ -83,7 +83,7 @@ class Sender:
         return prefix + frame if prefix else frame
 
     def want_update(self) -> None:
-        """Ask for a key update before the next record: an hour has passed. Any thread."""
+        """Half an hour has passed: a key that was there half an hour ago is replaced. Any thread."""
         self.records.want_update()
 
     def control(self, content: Content, payload: bytes = b"") -> bytes:
