@@ -860,3 +860,32 @@ def test_descriptors_do_not_grow(identity: Identity) -> None:
         descriptors, threads = left()
         assert descriptors == first[0]
         assert threads <= 13  # a pool, and its watchdog
+
+
+def test_a_connection_that_will_not_go_away_holds_up_no_stop(identity: Identity) -> None:
+    """Should one stay listed for ever, stop() waits for it once, not for ever."""
+    with serving(identity) as server, joined(server):
+        assert server._listener is not None
+        [link] = server._listener.links
+        link._closed = True
+        assert server.stop(0.1)
+        assert not server.running
+        link._closed = False
+        link.lost()
+
+
+def test_ctrl_c_before_the_server_runs(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while it says where it listens: nothing runs, and it can be started again."""
+
+    def interrupt(self: Server) -> None:
+        raise KeyboardInterrupt
+
+    server = Server("127.0.0.1", 0, keys=identity)
+    with monkeypatch.context() as patch:
+        patch.setattr(Server, "_announce", interrupt)
+        began = time.monotonic()
+        server.serve_forever()
+        assert time.monotonic() - began < SOON
+    assert not server.running
+    server.start()
+    assert server.stop()

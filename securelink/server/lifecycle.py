@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
@@ -132,8 +133,17 @@ class Lifecycle:
             if self._paused:
                 loop.call(lambda: listener.set_paused(True))
             loop.call(ticker.start)
-        self._announce()
-        loop.start()
+        try:
+            self._announce()
+            loop.start()
+        except BaseException:
+            if not loop.thread_names():  # Ctrl-C, and nobody will ever lead
+                self._loop = self._listener = self._ticker = None
+                sock.close()
+                loop.abandon()
+                _running.discard(self)
+                self._stopped.set()
+            raise
         self.on_start.fire()
         return self
 
@@ -239,17 +249,16 @@ class Lifecycle:
     def _continue_stop(self, loop: Loop, listener: Listener, deadline: float, end: float) -> None:
         now = time.monotonic()
         if now >= deadline and listener.links:
-            for link in tuple(listener.links):
-                link.lost()  # it did not answer; its on_disconnect still has to run
-            end = now + STOP_GRACE_SECONDS  # from now on, however late this is
+            # They did not answer; their on_disconnect still has to run.
+            loop.each(listener.links, lambda link: link.lost())
+            deadline, end = math.inf, now + STOP_GRACE_SECONDS  # once, however late this is
         if (listener.links or not loop.idle) and now < end:
             loop.call_later(0.01, lambda: self._continue_stop(loop, listener, deadline, end))
             return
         loop.stop(lambda: self._finish_stop(loop, listener))
 
     def _finish_stop(self, loop: Loop, listener: Listener) -> None:
-        for link in tuple(listener.links):
-            link.lost()
+        loop.each(listener.links, lambda link: link.lost())
         with self._state_lock:
             if self._loop is loop:
                 self._loop = self._listener = self._ticker = None
