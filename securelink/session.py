@@ -38,9 +38,11 @@ class Outgoing:
         unacknowledged = self.sent - self.acknowledged
         while len(kept) > unacknowledged:
             self.unacked -= len(kept.popleft())
+        self.sent += (
+            1  # first: were it last, Ctrl-C before it would make one too many count as acknowledged
+        )
         kept.append(packets)
         self.unacked += len(packets)
-        self.sent += 1
 
     def release(self) -> None:
         """Drop what the peer has acknowledged. Only the sending half calls this."""

@@ -767,3 +767,60 @@ def test_a_client_that_is_left_alone_needs_no_ticks(identity: Identity) -> None:
             client.send("echo", number)
             assert take(client) == [number]
             until(lambda: link in caretaker._driven or link.background)
+
+
+def test_a_handler_that_is_bound_late_gets_what_waits(identity: Identity) -> None:
+    """Also when nobody drives the client any more, and nothing else arrives."""
+    got: list[object] = []
+    with serving(identity) as server, joined(server) as [client]:
+        until(lambda: link_of(client).background)
+        session_of(server, client).send("late", 1)
+        until(lambda: channel_of(client)._inbox)
+        client.on("late", lambda packet: got.append(packet.data))
+        until(lambda: got == [1])
+
+
+def test_what_a_request_leaves_in_the_inbox(identity: Identity) -> None:
+    """A thread that has its answer goes; what it began to handle is handled to the end."""
+    got: list[object] = []
+    with serving(identity) as server, joined(server) as [client]:
+
+        @server.on("ask")
+        def ask(session: Session, packet: Received) -> None:
+            with server.batch():
+                for number in range(3):
+                    session.send("event", number)
+            time.sleep(0.14)
+
+        def event(packet: Received) -> None:
+            time.sleep(0.17)
+            got.append(packet.data)
+
+        client.on("event", event)
+        client.request("ask", timeout=WAIT)
+        until(lambda: got == [0, 1, 2])
+
+
+@pytest.mark.pure  # it replaces a lock of a compiled class
+def test_a_driver_that_begins_while_the_loop_takes_over(identity: Identity) -> None:
+    """Who drives does not know of a flag that goes up behind its back: the loop looks once more, and lets be."""
+
+    class Taken:
+        looks = 0
+
+        def locked(self) -> bool:
+            self.looks += 1
+            return self.looks > 1
+
+        def acquire(self, blocking: bool = True) -> bool:
+            return False
+
+    with serving(identity) as server, joined(server) as [client]:
+        link, channel = link_of(client), channel_of(client)
+        until(lambda: link.background)
+        lock, channel._drive_lock = channel._drive_lock, Taken()  # type: ignore[assignment]
+        link.background = False
+        link.drives_seen = channel._drives
+        assert link.tick() is False
+        assert not link.background
+        channel._drive_lock = lock

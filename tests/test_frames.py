@@ -161,3 +161,18 @@ def test_large_frames_in_small_pieces_are_not_copied_again_and_again(taking: boo
     taken += len(drain(buffer))
     assert taken == 10_001
     assert time.process_time() - began < 3.0  # takes a tenth of a second; squared, many minutes
+
+
+def test_whole_only_when_nothing_waits() -> None:
+    """The short cut is for exactly one whole frame that follows nothing; anything else is fed."""
+    inner = frame_header(4, 3) + b"abc"
+    assert FrameBuffer().whole(inner) == (inner[:4], b"abc")
+    buffer = FrameBuffer()
+    buffer.feed(frame_header(3, len(inner)))
+    assert buffer.whole(inner) is None
+    buffer.feed(inner)
+    assert buffer.next_frame() == (frame_header(3, 7), inner)
+    for data in (inner[:-1], inner + b"x", b"", inner[:3]):
+        assert buffer.whole(data) is None
+    assert FrameBuffer(2).whole(inner) is None
+    assert FrameBuffer(3).whole(inner) is not None

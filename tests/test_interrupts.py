@@ -11,7 +11,7 @@ from helpers import WAIT, until
 from programs import Program
 from together import joined, serving
 
-from securelink import Client, ConnectionClosed, Identity
+from securelink import Client, ConnectionClosed, Identity, RecordError
 from securelink.protocol.sender import Sender
 from securelink.transport.client_link import ClientLink
 
@@ -100,9 +100,13 @@ def test_interrupted_while_sealing(
 
 
 @pytest.mark.pure
-def test_interrupted_while_reading(identity: Identity, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("encryption", ["required", "off"])
+def test_interrupted_while_reading(
+    identity: Identity, caplog: pytest.LogCaptureFixture, encryption: str
+) -> None:
     """What a read had taken is lost: the session ends, and the client does not accuse anybody."""
-    with serving(identity) as server, joined(server) as [client]:
+    switch = {"encryption": encryption}
+    with serving(identity, **switch) as server, joined(server, 1, **switch) as [client]:
         link = link_of(client)
 
         class Interrupted:
@@ -148,3 +152,21 @@ def test_a_drive_lock_left_behind(identity: Identity) -> None:
         client._channel._drive_lock.acquire()  # type: ignore[union-attr]
         client.close(0.1)
         until(lambda: link.sock.fileno() < 0, 3 * WAIT)
+
+
+@pytest.mark.pure
+def test_tampering_after_an_interrupt(identity: Identity, caplog: pytest.LogCaptureFixture) -> None:
+    """A Ctrl-C that lost nothing is no excuse for what is changed on the way later."""
+    with serving(identity) as server, joined(server) as [client]:
+        link = link_of(client)
+        link._interrupted = True
+        session = server.sessions[client.token]
+        session.send("one")
+        packet = client.receive(WAIT)
+        assert packet is not None
+        assert packet.action == "one"
+        assert session._link is not None
+        session._link.write_raw(b"\x03\x00\x00\x20" + bytes(32))
+        with pytest.raises(RecordError):
+            client.receive(WAIT)
+    assert "failed authentication" in caplog.text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -86,3 +88,20 @@ def test_a_session_begins_with_nothing() -> None:
     assert (numbering.outgoing.sent, numbering.outgoing.acknowledged) == (0, 0)
     assert numbering.outgoing.unconfirmed == []
     assert numbering.outgoing is not Numbering().outgoing
+
+
+@pytest.mark.pure  # it replaces what a compiled class holds
+def test_interrupted_while_keeping() -> None:
+    """Ctrl-C between two steps of keeping a record lets none be taken for acknowledged."""
+
+    class Interrupted(deque[bytes]):
+        def append(self, item: bytes) -> None:
+            super().append(item)
+            raise KeyboardInterrupt
+
+    outgoing = Outgoing()
+    outgoing.keep(b"one")
+    outgoing._kept = Interrupted(outgoing._kept)
+    with pytest.raises(KeyboardInterrupt):
+        outgoing.keep(b"two")
+    assert outgoing.unconfirmed == [b"one", b"two"]

@@ -76,3 +76,19 @@ def test_the_end_of_the_loop_ends_it(loop: Loop) -> None:
     loop.stop(lambda: None)
     loop.turn()
     assert len(visits) < 3
+
+
+def test_a_round_that_ends_badly_is_not_the_last(
+    loop: Loop, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error of ours at the end of a round is logged, and the next round comes."""
+    rounds: list[int] = []
+
+    def ended() -> None:
+        rounds.append(1)
+        raise RuntimeError("a bug")
+
+    Sweeper(loop, [Visited()], lambda link: None, ended)
+    until(lambda: loop.turn() or len(rounds) >= 3)  # type: ignore[func-returns-value]
+    assert "a bug" in caplog.text
+    loop.stop(lambda: None)

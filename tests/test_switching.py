@@ -11,6 +11,7 @@ from helpers import WAIT, until
 from together import joined, serving, take
 
 from securelink import Identity
+from securelink.transport.loop import Loop
 from securelink.transport.switching import SHORT_SECONDS, short_turns
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -39,6 +40,24 @@ def test_a_handler_that_takes_long(identity: Identity, usual: float) -> None:
         assert take(other) == [1]
         finish.set()
         until(lambda: sys.getswitchinterval() == usual)
+
+
+@pytest.mark.pure  # it replaces a method of the loop
+def test_a_handler_that_ends_while_it_is_called_slow(usual: float) -> None:
+    """The watchdog and the handler's thread agree on who says that it is over."""
+    loop = Loop("test")
+
+    def take_from(leader: int, batch: int) -> bool:
+        loop._no_longer_slow(leader)  # the handler's thread was faster
+        return False
+
+    loop._take_from = take_from  # type: ignore[method-assign]
+    loop._take_from_slow(1, 1)
+    assert sys.getswitchinterval() == usual
+    short_turns.begin()
+    assert sys.getswitchinterval() == SHORT_SECONDS
+    short_turns.end()
+    loop.abandon()
 
 
 def test_several_at_once(usual: float) -> None:

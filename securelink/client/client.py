@@ -312,7 +312,7 @@ class Client:
         with channel._driving():
             caretaker.adopt(link)
             # What came together with WELCOME is not in the socket any more.
-            link._take_items(early, 0)
+            link._take_items(early)
         channel.run()
 
     # --- packets ---------------------------------------------------------------------------------------------

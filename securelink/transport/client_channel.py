@@ -102,7 +102,11 @@ class ClientChannel(Channel):
     def run(self) -> bool:
         """As `Channel.run`; what no handler takes is kept for `receive`, up to a bound."""
         if not self._packets or self._may_run():
-            return super().run()
+            more = super().run()
+            link = self._link
+            if more and link is not None and get_ident() not in worker_threads:
+                cast("ClientLink", link).left_over()
+            return more
         self._scheduled = False
         if not self._warned:
             self._warned = True

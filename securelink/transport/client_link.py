@@ -8,6 +8,7 @@ there, until it meets a driver.
 from __future__ import annotations
 
 import logging
+import math
 import select
 import socket
 import struct
@@ -21,7 +22,7 @@ from ..protocol import ClientEngine, Event
 from .caretaker import TICK_SECONDS, caretaker
 from .channel import Channel
 from .client_channel import INTERFERES, PATIENCE_SECONDS, ClientChannel
-from .link import Link
+from .link import LEFT_LOCKED_SECONDS, Link
 from .loop import Loop
 from .poller import READ, WRITE
 
@@ -65,7 +66,7 @@ class ClientLink(Link):
         self._last_ping = time.monotonic()
         self.seen_at = self._last_ping
         self.recv_flags = DONT_WAIT
-        self._given_up = False
+        self._given_up = math.inf
         if DONT_WAIT:
             sock.settimeout(None)
             patience = struct.pack("@ll", PATIENCE_SECONDS, 0)
@@ -185,6 +186,8 @@ class ClientLink(Link):
             if channel._drivers:  # a PONG is nothing to deliver, and somebody may wait for it
                 channel._wake_drivers()
         self._hand_to_handlers(channel)
+        if channel._inbox:
+            caretaker.driven(self)  # it may wait for a handler that is bound later
 
     def _leave_to_driver(self) -> None:
         self.background = False
@@ -204,7 +207,7 @@ class ClientLink(Link):
         Take over a client that nobody drove since the last tick, and what a driver left in the inbox.
 
         Returns:
-            Whether it is the loop's now, and needs no tick until somebody drives it again.
+            Whether it is the loop's now, and needs no tick until somebody drives it or leaves something in its inbox.
         """
         channel = cast(ClientChannel | None, self.channel)
         if channel is None or self._closed:
@@ -217,15 +220,21 @@ class ClientLink(Link):
         self._ticks += 1
         if self._ticks < self._quiet_ticks and not channel._has_handlers():
             return False
-        self._left_at = self.loop.now
-        self.background = True
-        # Look once more: a driver that began before the flag was up does not know of it, and says nothing.
-        if drives != channel._drives or channel._drive_lock.locked():
-            self.background = False
-            return False
-        self.update_interest()
+        if not self.background:
+            self._left_at = self.loop.now
+            self.background = True
+            # Look once more: a driver that began before the flag was up does not know of it, and says nothing.
+            if drives != channel._drives or channel._drive_lock.locked():
+                self.background = False
+                return False
+            self.update_interest()
         self._hand_to_handlers(channel)
-        return True
+        return not channel._inbox
+
+    def left_over(self) -> None:
+        """By who ran the inbox and leaves something in it: the caretaker looks again."""
+        if self.background:
+            self.loop.call(lambda: caretaker.driven(self))
 
     def _hand_to_handlers(self, channel: ClientChannel) -> None:
         if channel._inbox and channel._has_handlers():
@@ -261,10 +270,10 @@ class ClientLink(Link):
                 self.lost()
             finally:
                 channel._drive_lock.release()
-        elif self._given_up:
-            self.lost()  # a second later: nobody is reading, Ctrl-C left the lock behind
+        elif self.loop.now - self._given_up >= LEFT_LOCKED_SECONDS:
+            self.lost()  # nobody is reading: Ctrl-C left the lock behind
         else:
-            self._given_up = True
+            self._given_up = min(self._given_up, self.loop.now)
             try:
                 self.sock.shutdown(socket.SHUT_RDWR)  # wakes the driver, which then says lost()
             except OSError:

@@ -397,11 +397,14 @@ class Link:
         except OSError:
             data = b""
         except BaseException:
+            # What it had read is lost. Sealed records tell, at the next one; plain ones would not.
             self._interrupted = True
+            if not self.engine.encrypted:
+                self.break_off()
             raise
         self.reads += 1
         try:
-            self._take_items(self.engine.receive_data(data), len(data))
+            self._take_items(self.engine.receive_data(data))
         except BaseException:
             self.break_off()
             raise
@@ -409,12 +412,13 @@ class Link:
             # An engine that had ended before reports nothing; the socket would stay readable for ever.
             self.lost()
 
-    def _take_items(self, items: list[Item], size: int) -> None:
+    def _take_items(self, items: list[Item]) -> None:
         channel = self.channel
         delivered = False
         for item in items:
             if item.__class__ is bytes or item.__class__ is memoryview:
                 channel._deliver(item)  # type: ignore[union-attr]
+                self._ack_bytes += len(item)
                 delivered = True
             else:
                 self._event(item)  # type: ignore[arg-type]
@@ -423,10 +427,10 @@ class Link:
         if channel is None:
             return
         if delivered:
+            self._interrupted = False  # a record was opened after it: nothing was lost
             self._deliverable(channel)
             if channel._full:
                 self.update_interest()
-            self._ack_bytes += size
             incoming = channel._numbering.incoming
             if (
                 self._ack_bytes >= ACK_BYTES
@@ -448,17 +452,23 @@ class Link:
 
     def _ack_late(self) -> None:
         channel = self.channel
-        if self._closed or channel is None:
-            return
-        incoming = channel._numbering.incoming
-        waiting = incoming.accepted - incoming.confirmed
-        if 0 < waiting < ACK_FEW_RECORDS and self._ack_records == ACK_RECORDS:
-            self._ack_records = ACK_FEW_RECORDS
-            self.loop.call_later(ACK_FEW_SECONDS - ACK_SECONDS, self._ack_late)
-            return
+        if channel is not None and not self._closed:
+            incoming = channel._numbering.incoming
+            if 0 < incoming.accepted - incoming.confirmed < ACK_FEW_RECORDS:
+                self._ack_records = ACK_FEW_RECORDS
+                self.loop.call_later(ACK_FEW_SECONDS - ACK_SECONDS, self._ack_rest)
+                return
+        self._ack_rest()
+
+    def _ack_rest(self) -> None:
         self._ack_listed = False
         self._ack_records = ACK_RECORDS
-        if waiting:
+        channel = self.channel
+        if self._closed or channel is None:
+            return
+        # Looked at only now: who delivers after the mark has fallen sets a timer of its own.
+        incoming = channel._numbering.incoming
+        if incoming.accepted != incoming.confirmed:
             self._ack_bytes = 0
             self.control(Content.ACK)
 
@@ -579,9 +589,9 @@ class Link:
             self.flush()
 
     def _watch_key(self, now: float) -> None:
-        """By a sweep: a key that is an hour old is replaced before the next record (RFC 9846 5.5)."""
+        """By a sweep: a key is replaced before it is an hour old (RFC 9846 5.5)."""
         sender = self.engine.sender
-        if sender is not None and now - self.key_since >= UPDATE_SECONDS:
+        if sender is not None and now - self.key_since >= UPDATE_SECONDS / 2:
             self.key_since = now
             sender.want_update()
 

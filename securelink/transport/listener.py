@@ -146,7 +146,7 @@ class ServerLink(Link):
         if not self._closed:
             self._reading = True
             self.update_interest()
-            self._take_items(self.engine.reconsider(), 0)
+            self._take_items(self.engine.reconsider())
 
     def _handshake_failed(self, error: SecureLinkError, answer: bytes) -> None:
         knock = self.engine.knock if isinstance(self.engine, ServerEngine) else ""

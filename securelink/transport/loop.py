@@ -178,8 +178,14 @@ class Loop:
         else:
             self._wake()
 
+    def abandon(self) -> None:
+        """Instead of `start`: nobody will ever lead."""
+        self._stopping = True
+        self._finish()
+
     def orphaned(self) -> None:
         """In a child of fork(): the threads are the parent's. A handler that goes on here comes back to nothing."""
+        self._slow.clear()
         self._on_stopped.clear()
         self._stopping = True
         worker_threads.clear()  # their numbers will be given to other threads here
@@ -394,10 +400,7 @@ class Loop:
     def _finish_inbox(self, runnable: Runnable, more: bool) -> None:
         while more and not self._ready:
             more = _run_guarded(runnable)
-        me = get_ident()
-        if me in self._slow:
-            self._slow.discard(me)
-            short_turns.end()
+        self._no_longer_slow(get_ident())
         # In this order: between the two nobody may find the loop idle, and the leader runs handlers after both.
         if more:
             self._ready.append(runnable)
@@ -521,8 +524,14 @@ class Loop:
         short_turns.begin()
         self._slow.add(leader)
         if not self._take_from(leader, batch):
-            self._slow.discard(leader)
-            short_turns.end()
+            self._no_longer_slow(leader)
+
+    def _no_longer_slow(self, thread: int) -> None:
+        try:
+            self._slow.remove(thread)
+        except KeyError:
+            return  # not slow, or it has said so itself
+        short_turns.end()
 
     def _watch(self) -> None:
         """Takes the token from a leader whose batch runs for WATCHDOG_SECONDS. Sleeps while the loop does."""

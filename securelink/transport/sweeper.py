@@ -45,13 +45,15 @@ class Sweeper(Generic[Target]):
             self._loop.call_later(SWEEP_SECONDS / self._steps, self._sweep)
 
     def _sweep(self) -> None:
-        if self._step == 0:
-            self._round = tuple(self._links)
-            self._steps = len(self._round) // SWEEP_LINKS + 1
-        self._loop.each(self._round[self._step :: self._steps], self._visit)
-        self._step += 1
-        if self._step == self._steps:
-            self._step = 0
-            self._round = ()
-            self._ended()
-        self._later()
+        try:
+            if self._step == 0:
+                self._round = tuple(self._links)
+                self._steps = len(self._round) // SWEEP_LINKS + 1
+            self._loop.each(self._round[self._step :: self._steps], self._visit)
+            self._step += 1
+            if self._step == self._steps:
+                self._step = 0
+                self._round = ()
+                self._ended()
+        finally:
+            self._later()
