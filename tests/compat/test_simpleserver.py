@@ -12,7 +12,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from helpers import SOON, until
+from helpers import SOON, WAIT, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sources import free_port, user_folder
@@ -94,7 +94,7 @@ def content(message: NetworkMessage | None) -> tuple[list[tuple[str, str | None]
 
 def read(client: SimpleClient) -> NetworkMessage:
     """The next message."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + WAIT
     while time.monotonic() < deadline:
         if found := client.read():
             return found
@@ -287,12 +287,12 @@ def test_a_loop_around_read_is_no_spin(stage: Stage, monkeypatch: pytest.MonkeyP
         looks += 1
     assert looks <= 31
     assert time.process_time() - used < 0.2
-    monkeypatch.setattr(simpleserver.client, "BREATH_SECONDS", 0.4)
+    monkeypatch.setattr(simpleserver.client, "BREATH_SECONDS", 2.0)
     for pause, waits in ((0.05, False), (0.0, True)):
         time.sleep(pause)
         began = time.monotonic()
         assert client.read() is None
-        assert (time.monotonic() - began >= 0.4) is waits
+        assert (time.monotonic() - began >= 2.0) is waits
 
 
 # --- listeners ---------------------------------------------------------------------------------------------
@@ -342,12 +342,13 @@ def test_ticks_are_steady_and_changeable(port: int) -> None:
         stage.server.on_update.add_listener(lambda: ticks.append(time.monotonic()))
         assert stage.server.update_frequency == 0.02
         thread = stage.server.start_async()
-        time.sleep(0.42)
-        assert 10 <= len(ticks) <= 22
-        stage.server.set_tick_rate(200)
-        ticks.clear()
-        time.sleep(0.3)
-        assert 25 <= len(ticks) <= 62
+        for rate in (50, 200):
+            stage.server.set_tick_rate(rate)
+            ticks.clear()
+            began = time.monotonic()
+            until(lambda: len(ticks) >= 20)
+            # Late is the machine's affair; early would be ours.
+            assert len(ticks) <= (time.monotonic() - began) * rate + 2
     thread.join()
 
 
@@ -397,7 +398,7 @@ def test_stop_from_a_listener(port: int) -> None:
         stage.server.on_message.add_listener(lambda client, message: stage.server.stop())
         thread = stage.server.start_async()
         stage.client().send("stop")
-        thread.join(5)
+        thread.join(WAIT)
         assert not thread.is_alive()
 
 

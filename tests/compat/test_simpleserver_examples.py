@@ -144,8 +144,8 @@ clients = [SimpleClient() for _ in range(5)]
 for number, client in enumerate(clients, 1):
     while not client.connect("localhost", 1234)[0]: time.sleep(0.02)
     client.send(str(number))
-    time.sleep(0.05)
-time.sleep(0.2)
+    time.sleep(0.2)
+time.sleep(1.5)
 for number, client in enumerate(clients, 1):
     texts = []
     while data := client.read():
