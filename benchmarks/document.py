@@ -62,7 +62,8 @@ def measured(results: Results) -> str:
     about = results.about
     lines = [
         f"{about['date']}, {about['processors']}, Python {about['python']}, {about['repetitions']} interleaved "
-        f"repetitions in {about['minutes']:.0f} minutes. Medians; (r): a reference, in plaintext or not comparable.",
+        f"repetitions in {about['minutes']:.0f} minutes.",
+        "Medians; (r): a reference, in plaintext or not comparable.",
         "",
     ]
     for names in _TABLES:
