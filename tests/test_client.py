@@ -824,3 +824,17 @@ def test_a_driver_that_begins_while_the_loop_takes_over(identity: Identity) -> N
         assert link.tick() is False
         assert not link.background
         channel._drive_lock = lock
+
+
+def test_packets_leave_nothing_to_collect(identity: Identity) -> None:
+    """What a packet allocates is freed with it, on both sides: garbage collection has nothing to do."""
+
+    def collections() -> int:
+        return sum(generation["collections"] for generation in gc.get_stats())
+
+    with serving(identity) as server, joined(server) as [client]:
+        before = collections()
+        for number in range(2000):
+            client.send("echo", {"number": number})
+            assert take(client) == [{"number": number}]
+        assert collections() - before <= 1
