@@ -67,8 +67,7 @@ def test_welcome_is_the_first_word(identity: Identity, monkeypatch: pytest.Monke
 def fail_to_connect(client: Client) -> None:
     """The server goes away during the handshake, or the moment after: it says so either way."""
     with pytest.raises((HandshakeError, ConnectionClosed)) as caught:
-        client.connect()
-        client.receive(WAIT)
+        client.connect().receive(WAIT)
     assert caught.value.code == Code.SHUTDOWN
 
 
