@@ -68,6 +68,7 @@ def fail_to_connect(client: Client) -> None:
     """The server goes away during the handshake, or the moment after: it says so either way."""
     with pytest.raises((HandshakeError, ConnectionClosed)) as caught:
         client.connect().receive(WAIT)
+    assert isinstance(caught.value, HandshakeError | ConnectionClosed)
     assert caught.value.code == Code.SHUTDOWN
 
 
