@@ -23,6 +23,9 @@ class _Caretaker:
     """The one loop of all clients of a process; started with the first, stopped after the last."""
 
     def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
         self._lock = threading.Lock()
         self._loop: Loop | None = None
         self._links: set[ClientLink] = set()  # the leader's
@@ -84,7 +87,7 @@ class _Caretaker:
             link.orphaned()
         if self._loop is not None:
             self._loop.orphaned()
-        self.__init__()  # type: ignore[misc]
+        self._reset()
 
     def _schedule(self, loop: Loop) -> None:
         def tick() -> None:

@@ -139,7 +139,7 @@ class Inbox:
             if left <= 0:
                 return True
             item = inbox.popleft()
-            if item.__class__ is bytes or item.__class__ is memoryview:
+            if isinstance(item, (bytes, memoryview)):
                 size = len(item)
                 packets = [] if self._dropping else self._decode(item)
             elif isinstance(item, Decoded):
@@ -147,7 +147,7 @@ class Inbox:
                 packets = [] if self._dropping else item.packets
             else:
                 left -= 1
-                item()  # type: ignore[operator]
+                item()
                 continue
             self._out_bytes += size
             done = 0

@@ -416,12 +416,12 @@ class Link:
         channel = self.channel
         delivered = False
         for item in items:
-            if item.__class__ is bytes or item.__class__ is memoryview:
+            if isinstance(item, (bytes, memoryview)):
                 channel._deliver(item)  # type: ignore[union-attr]
                 self._ack_bytes += len(item)
                 delivered = True
             else:
-                self._event(item)  # type: ignore[arg-type]
+                self._event(item)
         if self._controls:
             self.flush()  # one system call for all the answers of one read
         if channel is None:

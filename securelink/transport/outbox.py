@@ -134,13 +134,12 @@ class Outbox(Inbox):
             outbox = self._outbox
             while outbox and size < WRITE_BUDGET:
                 entry = outbox.popleft()
-                if entry.__class__ is Slot:
-                    assert isinstance(entry, Slot)
+                if isinstance(entry, Slot):
                     assert self._latest is not None
                     del self._latest[entry.key]
                     entry = entry.encoded
-                taken.append(entry)  # type: ignore[arg-type]
-                size += len(entry)  # type: ignore[arg-type]
+                taken.append(entry)
+                size += len(entry)
             self._queued -= size
         return taken
 

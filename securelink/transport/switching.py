@@ -19,6 +19,9 @@ class _ShortTurns:
     """Counts who needs the shorter interval; what the program had set comes back after the last."""
 
     def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
         self._lock = threading.Lock()
         self._users = 0
         self._before = 0.0
@@ -44,7 +47,7 @@ class _ShortTurns:
         """In a child of fork(): the handlers are the parent's."""
         if self._users:
             sys.setswitchinterval(self._before)
-        self.__init__()  # type: ignore[misc]
+        self._reset()
 
 
 short_turns = _ShortTurns()
