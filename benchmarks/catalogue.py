@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 TLS_SERVER_ONLY = "TLS 1.3, certificate of the server only"
@@ -48,7 +48,7 @@ _HANDSHAKES = frozenset({"handshake", "handshake-8"})
 _JSON = "json, 4-byte length prefix"
 _NO_PQ = "no post-quantum exchange; no client identity; a lost connection loses what was under way"
 
-PEERS = [
+_MEASURED = [
     Peer(
         "securelink", "securelink", "ours", "blocking",
         "msgspec MessagePack",
@@ -64,26 +64,6 @@ PEERS = [
         options={"identity": "rsa"},
         packages=("securelink",),
         workloads=_HANDSHAKES,
-    ),
-    Peer(
-        "securelink-compiled", "securelink, compiled", "ours", "blocking",
-        "msgspec MessagePack",
-        "as securelink",
-        notes="the same source, its hot modules compiled by mypyc: docs/COMPILED.md",
-        options={"identity": "mutual"},
-        packages=("securelink",),
-        compiled=True,
-        copy=True,
-    ),
-    Peer(
-        "securelink-anonymous-compiled", "securelink, compiled, client without a key", "ours", "blocking",
-        "msgspec MessagePack",
-        "as securelink, but only the server has an identity",
-        options={"identity": "rsa"},
-        packages=("securelink",),
-        workloads=_HANDSHAKES,
-        compiled=True,
-        copy=True,
     ),
     Peer(
         "securelink-plaintext", "securelink, encryption off", "ours", "blocking",
@@ -189,6 +169,26 @@ PEERS = [
         reference=True,
     ),
 ]  # fmt: skip
+
+
+def _compiled(peer: Peer) -> Peer:
+    """The same source in the compiled copy."""
+    return replace(
+        peer,
+        name=f"{peer.name}-compiled",
+        title=peer.title.replace("securelink", "securelink, compiled"),
+        notes="the same source, its hot modules compiled by mypyc: docs/COMPILED.md",
+        packages=("securelink",),
+        compiled=True,
+        copy=True,
+    )
+
+
+PEERS = [
+    *_MEASURED[:2],
+    *map(_compiled, _MEASURED[:2]),
+    *_MEASURED[2:],
+]
 
 
 @dataclass(frozen=True)
