@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import pytest
@@ -46,6 +47,14 @@ def until(condition: Callable[[], object], seconds: float = WAIT) -> None:
     while not condition():
         assert time.monotonic() < deadline, "this did not happen in time"
         time.sleep(0.005)
+
+
+def pem_label(path: Path) -> str:
+    """What a PEM file says that it holds."""
+    first = path.read_text().splitlines()[0]
+    assert first.startswith("-----BEGIN ")
+    assert first.endswith("-----")
+    return first[len("-----BEGIN ") : -len("-----")]
 
 
 # --- secrets: what no log record and no error may hold ---------------------------------------------

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from helpers import pem_label
 
 from securelink.errors import ConfigError, KeyFileError
 from securelink.keys import Identity, PublicKey, createEncryptKeys, files, load_or_create
@@ -44,7 +45,7 @@ def test_files_folder_and_modes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert mode_of(folder / "server_public.pem") == 0o644
     assert Identity.load(made.path).public == made.public
     assert PublicKey.load(folder / "server_public.pem") == made.public
-    assert made.path.read_bytes().startswith(b"-----BEGIN PRIVATE KEY-----\n")
+    assert pem_label(made.path) == "PRIVATE KEY"
 
 
 def test_private_key_is_never_readable_by_others(

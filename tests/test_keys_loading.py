@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from helpers import pem_label
 
 from securelink.errors import ConfigError, KeyFileError
 from securelink.keys import Identity, PublicKey, files, load_or_create
@@ -153,7 +154,7 @@ def test_damaged_private_key(saved: Path) -> None:
 def test_passphrase_errors(tmp_path: Path, identity: Identity, saved: Path) -> None:
     """Missing, wrong, and not needed: two clear errors, and the third is fine."""
     locked, _ = identity.save(tmp_path, "locked", passphrase="right")
-    assert locked.read_bytes().startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n")
+    assert pem_label(locked) == "ENCRYPTED PRIVATE KEY"
     assert Identity.load(locked, "right").public == identity.public
     assert Identity.load(locked, b"right").public == identity.public
     with pytest.raises(KeyFileError) as caught:

@@ -78,7 +78,8 @@ def test_tokens_reach_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with serving() as server, connected(server) as first, connected(server) as second:
         heard: list[str] = []
-        second.core.on_message(lambda p: heard.append(repr((p.data, p.headers))))  # type: ignore[union-attr]
+        assert second.core is not None
+        second.core.on_message(lambda packet: heard.append(repr((packet.data, packet.headers))))
 
         class PassOn(Bind):
             def run(self, data: Any, packet: Any, socket: Any) -> None:
