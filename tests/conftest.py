@@ -11,9 +11,11 @@ from typing import NoReturn
 import pytest
 from helpers import nothing_left
 from hypothesis import HealthCheck, settings
+from together import PATIENCE
 
 from securelink import records
 from securelink.keys import Identity
+from securelink.transport import client_channel, client_link
 
 # A job started in the background ignores Ctrl-C, and so would every program that the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -78,3 +80,10 @@ def tidy(
     monkeypatch.chdir(tmp_path)
     with nothing_left(monkeypatch, caplog):
         yield
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits looks up by itself so seldom that everybody must be woken by what it waits for."""
+    for module in (client_channel, client_link):
+        monkeypatch.setattr(module, "PATIENCE_SECONDS", PATIENCE)

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from helpers import WAIT, until
 from programs import Program
-from together import joined, serving
+from together import joined, link_of, serving
 
-from securelink import Client, ConnectionClosed, Identity, RecordError
+from securelink import ConnectionClosed, Identity, RecordError
 from securelink.protocol.sender import Sender
-from securelink.transport.client_link import ClientLink
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -50,13 +49,6 @@ def test_interrupts_anywhere(tmp_path: Path, identity: Identity) -> None:
         assert running.ends() == 0, running.output
         assert "authentication" not in running.output
         assert running.output.splitlines()[-1] == "closed"
-
-
-def link_of(client: Client) -> ClientLink:
-    """The connection of a connected client."""
-    assert client._channel is not None
-    assert client._channel._carrier is not None
-    return client._channel._carrier
 
 
 class InterruptedSender:

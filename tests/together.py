@@ -10,10 +10,17 @@ from typing import Any
 
 from helpers import WAIT
 
-from securelink import Client, Identity, Server
+from securelink import Client, Identity, Server, Session
+from securelink.transport.client_channel import ClientChannel
+from securelink.transport.client_link import ClientLink
 
 #: How often a test of a race is run. `SECURELINK_REPEATS=100` is the long way.
 REPEATS = int(os.environ.get("SECURELINK_REPEATS", "3"))
+
+
+# What the fixture `patient` makes of the time after which a waiting client looks up by itself.
+PATIENCE = 40  # seconds
+AT_ONCE = PATIENCE / 2  # on the busiest machine
 
 
 @contextlib.contextmanager
@@ -86,3 +93,46 @@ class Crew:
         if self._errors:
             raise self._errors[0]
         assert not any(thread.is_alive() for thread in self._threads), "a thread hangs"
+
+
+def recorded(server: Server) -> list[str]:
+    """Grows by what the server tells of its sessions and of itself."""
+    events: list[str] = []
+    for name in ("on_start", "on_connect", "on_disconnect", "on_stop"):
+        getattr(server, name)(lambda *_, name=name: events.append(name[3:]))
+    return events
+
+
+def channel_of(client: Client) -> ClientChannel:
+    """The session of a client that had one."""
+    assert client._channel is not None
+    return client._channel
+
+
+def link_of(client: Client) -> ClientLink:
+    """The connection of a connected client."""
+    link = channel_of(client)._carrier
+    assert link is not None
+    return link
+
+
+def session_of(server: Server, client: Client) -> Session:
+    """The server's side of a client's session."""
+    return server.sessions[client.token]
+
+
+def deafen(server: Server, session: Session) -> Callable[[], None]:
+    """Let the server not read a session any more; what is returned ends its connection."""
+    loop, link = server._loop, session._link
+    assert loop is not None
+    assert link is not None
+    done = threading.Event()
+
+    def stop_reading() -> None:
+        link._reading = False
+        link.update_interest()
+        done.set()
+
+    loop.call(stop_reading)
+    assert done.wait(WAIT)
+    return lambda: loop.call(link.lost)
