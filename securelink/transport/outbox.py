@@ -150,7 +150,7 @@ class Outbox(Inbox):
     @property
     def _unsent(self) -> int:
         link = self._link
-        return self._queued + (len(link._tail) if link is not None else 0)
+        return self._queued + (link.tail_size if link is not None else 0)
 
     @property
     def _held(self) -> int:
