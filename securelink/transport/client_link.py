@@ -145,7 +145,7 @@ class ClientLink(Link):
         if self._close is not None and not clean:
             code, clean = self._close[0], self._close[0] == Code.NORMAL
         if reason is not None:
-            if reason is not None and not reason.hint:
+            if not reason.hint:
                 reason.hint = INTERFERES
             channel._reason = reason
         if not super()._finish_channel(code, text, clean=clean, reason=reason):
