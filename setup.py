@@ -44,7 +44,7 @@ def extensions() -> list[Any]:
     except ImportError:
         raise SystemExit(
             "SECURELINK_COMPILE=1 needs mypy and setuptools in this environment: "
-            "pip install 'securelink[compile]', and build with --no-build-isolation"
+            "pip install mypy setuptools, and build with --no-build-isolation"
         ) from None
     found: list[Any] = mypycify(HOT, opt_level="3", group_name="securelink")
     return found

@@ -40,7 +40,7 @@ def free_port() -> int:
 def test_it_can_be_installed_and_its_licence_is_in_a_file() -> None:
     """Metadata that pip reads; the licence that it names."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert (project["name"], project["license"]) == ("securelink", "MIT")
+    assert (project["name"], project["license"]) == ("securelink-sessions", "MIT")
     for file in project["license-files"]:
         assert "Permission is hereby granted" in (ROOT / file).read_text()
 

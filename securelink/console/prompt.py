@@ -67,7 +67,7 @@ def _terminal_session(complete: Complete | None, history: Path | None) -> Any:
         from prompt_toolkit.document import Document
         from prompt_toolkit.history import FileHistory, InMemoryHistory
     except ImportError:
-        return None  # plain lines; `pip install 'securelink[console]'` gives editing
+        return None  # plain lines; `pip install 'securelink-sessions[console]'` gives editing
 
     class Words(Completer):
         def get_completions(
