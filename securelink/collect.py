@@ -10,6 +10,7 @@ from typing import Any
 
 from .events import EventHook
 from .limits import MAX_COLLECTED
+from .options import seconds, whole
 
 
 class Collector:
@@ -23,13 +24,16 @@ class Collector:
         hook: The event.
         limit: Most entries kept.
 
+    Raises:
+        ConfigError: The limit is no whole number above 0.
+
     Attributes:
         dropped: How many were lost because nobody took them in time.
     """
 
     def __init__(self, hook: EventHook, limit: int = MAX_COLLECTED) -> None:
         self._hook = hook
-        self._limit = limit
+        self._limit = whole("limit", limit, 1, unit="entries")
         self._changed = threading.Condition()
         self._entries: deque[tuple[Any, ...]] = deque()
         self.dropped = 0
@@ -45,6 +49,7 @@ class Collector:
 
     def take(self, timeout: float = 0.0) -> list[tuple[Any, ...]]:
         """All that is stored, oldest first; waits up to `timeout` seconds for a first one."""
+        timeout = seconds("timeout", timeout)
         with self._changed:
             if not self._entries and timeout > 0:
                 self._changed.wait(timeout)

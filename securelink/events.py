@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from .errors import LimitExceeded, LinkTimeout
 from .limits import MAX_LISTENERS
+from .options import seconds
 
 log = logging.getLogger("securelink")
 
@@ -115,8 +116,10 @@ class EventHook:
             What it was fired with.
 
         Raises:
+            ConfigError: `timeout` is no number.
             LinkTimeout: It did not fire in `timeout` seconds.
         """
+        timeout = seconds("timeout", timeout)
         fired = threading.Event()
         seen: list[tuple[Any, ...]] = []
 

@@ -90,6 +90,7 @@ MAX_COLLECTED = 1000  # default of a Collector: what is stored until it is taken
 
 MAX_CONNECTIONS = 10_000  # option max_connections
 BACKLOG = 1024  # connections that wait in the kernel to be accepted; option backlog
+MAX_BACKLOG = 65_535  # systems keep 16 bits of it
 MAX_HALF_OPEN = 256  # connections without a session; then the busiest address loses its oldest
 MAX_FAILED_PER_ADDRESS = (
     64  # unfinished and failed handshakes of one address in FAILED_WINDOW; not loopback
@@ -101,7 +102,11 @@ MAX_PENDING_SIGNATURES = 256  # hellos that wait for the pool
 HANDSHAKE_SECONDS = 10.0  # one deadline from accept to WELCOME, authenticate included
 CONNECT_SECONDS = 10.0  # default of Client.connect()
 SEND_SECONDS = 30.0  # default of a blocking send
+FOREVER_SECONDS = (
+    4e6  # the longest time-out, 46 days; every system's waits for locks take it (2**32 ms)
+)
 CLOSE_SECONDS = 5.0  # default of close() and stop()
+END_SECONDS = 1.0  # a program that ends with a server running waits so long for its clients
 STOP_GRACE_SECONDS = 0.5  # then on_disconnect is called for those who did not answer
 HEARTBEAT_SECONDS = 20.0  # default interval of a client's pings
 MIN_HEARTBEAT = 1.0
@@ -110,6 +115,7 @@ SWEEP_SECONDS = 1.0  # how often a server looks for silent and overdue connectio
 SWEEP_LINKS = 500  # connections that it looks at in a row: about 1 ms
 SILENCE_FACTOR = 2.5  # a peer silent for so many heartbeats is gone
 WORKERS = 12  # threads of one loop, leader included; option workers
+MIN_WORKERS = 3  # one leads, one does handshakes, one runs handlers
 MAX_WORKERS = 64
 WATCHDOG_SECONDS = 0.005  # a batch of handlers that runs so long loses the leader token
 TURN_CONNECTIONS = 64  # a turn flushes after so many connections

@@ -1,9 +1,9 @@
-"""What arguments that server and client share must look like."""
+"""The word for encryption that server and client take."""
 
 from __future__ import annotations
 
-from .errors import ConfigError
 from .handshake.wire import Mode
+from .options import word
 
 _MODES = {"off": Mode.OFF, "optional": Mode.OPTIONAL, "required": Mode.REQUIRED}
 
@@ -15,22 +15,4 @@ def encryption_mode(encryption: str) -> Mode:
     Raises:
         ConfigError: It is none of the three words.
     """
-    try:
-        return _MODES[encryption]
-    except (KeyError, TypeError):
-        raise ConfigError(
-            f"encryption={encryption!r} is not possible", hint="use 'required', 'optional' or 'off'"
-        ) from None
-
-
-def check_place(host: object, port: object, example: str) -> None:
-    """
-    Look at `host` and `port` as somebody typed them.
-
-    Raises:
-        ConfigError: The host is no text, or the port no number. Whether it is one of TCP, the system says.
-    """
-    if not isinstance(host, str):
-        raise ConfigError(f"host is a name or an address, not {host!r}", hint=f"write {example}")
-    if not isinstance(port, int) or isinstance(port, bool):
-        raise ConfigError(f"{port!r} is no TCP port", hint=f"write {example}")
+    return _MODES[word("encryption", encryption, _MODES)]

@@ -51,6 +51,7 @@ from .codec import Packet, decode_packets, encode_packet, join_packets
 from .errors import CodecError, ConfigError, LimitExceeded, ProtocolError, UnsealError
 from .keys import Identity, PublicKey, fingerprint_digest
 from .limits import MAX_SEALED, SEALED_SKEW, TAG_SIZE
+from .options import number
 
 MAGIC = b"SLSEAL\x1a"
 VERSION = 1
@@ -183,8 +184,8 @@ def unseal(
         ConfigError: `sender` or `max_age` is not possible.
     """
     senders = _fingerprints(sender)
-    if max_age is not None and not 0 < max_age < math.inf:
-        raise ConfigError(f"max_age is a number of seconds above 0, or None, not {max_age!r}")
+    if max_age is not None:
+        number("max_age", max_age, 0, unit="seconds, or None")
     unsealed = None
     try:
         unsealed = _open(blob, identity, senders)

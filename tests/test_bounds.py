@@ -46,7 +46,12 @@ def test_other_sessions_are_read_meanwhile(identity: Identity, tmp_path: Path) -
 
 def test_an_impossible_rate_is_refused(identity: Identity) -> None:
     """A rate of nothing is a mistake, said at once."""
-    failure(ConfigError, lambda: Server(keys=identity, max_rate=0), "lets no packet in")
+    failure(
+        ConfigError,
+        lambda: Server(keys=identity, max_rate=0),
+        "max_rate=0 is not possible",
+        "at least 1",
+    )
 
 
 def test_the_greediest_session_is_ended(

@@ -6,8 +6,9 @@ import logging
 import shlex
 from pathlib import Path
 
-from ..errors import ConfigError, NotTrusted, SecureLinkError
+from ..errors import NotTrusted, SecureLinkError
 from ..handshake.wire import Mode
+from ..options import word
 from ..transport.sockets import shown
 from ..trust import KnownServers
 
@@ -28,8 +29,8 @@ class Belief:
     def __init__(
         self, host: str, port: int, pin: str | None, trust: str | None, known: KnownServers
     ) -> None:
-        if trust not in (None, "known", "first-use"):
-            raise ConfigError(f"trust={trust!r} is not possible", hint="use 'known' or 'first-use'")
+        if trust is not None:
+            word("trust", trust, ("known", "first-use"))
         self._host = host
         self._port = port
         self._pin = pin

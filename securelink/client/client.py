@@ -35,11 +35,12 @@ from ..limits import (
     MAX_CREDENTIALS,
     MAX_CREDENTIALS_DEPTH,
     MAX_FRAME_BODY,
-    MAX_NAME,
+    MIN_PACKET,
     REQUEST_SECONDS,
     SEND_SECONDS,
 )
-from ..modes import check_place, encryption_mode
+from ..modes import encryption_mode
+from ..options import path, place, secret, text, whole
 from ..protocol import (
     ClientEngine,
     Item,
@@ -107,6 +108,10 @@ class Client:
         server_state: The last value that the server gave to `set_state`; None before.
         before_send: None, or f(action, data) that gives the data to send instead.
 
+    Raises:
+        ConfigError: An argument is not possible. Nothing is made to fit in silence.
+        KeyFileError: The client's key cannot be used as it is.
+
     Packets whose name has a handler (`on`) go to it, all others to `receive`, `poll` and iteration. Handlers run in
     the thread that waits in one of these, else in a background thread. All methods may be called from any thread.
     """
@@ -129,9 +134,9 @@ class Client:
         passphrase: str | None = None,
     ) -> None:
         self._mode = encryption_mode(encryption)
-        example = "Client('127.0.0.1', 5050)"
-        check_place(host, 0 if port is None else port, example)
-        if is_invite(host):
+        for name, value in (("passphrase", passphrase), ("token", token)):
+            secret(name, value)
+        if isinstance(host, str) and is_invite(host):
             invite = Invite.parse(host)
             if port is not None or pin is not None:
                 raise ConfigError(
@@ -139,8 +144,10 @@ class Client:
                 )
             host, port, pin = invite.host, invite.port, invite.fingerprint
             token = token or invite.token
-        if port is None:
-            raise ConfigError("a port is missing", hint="Client('example.org', 5050)")
+        example = "Client('example.org', 5050)"
+        if port is None and isinstance(host, str) and ":" not in host:
+            raise ConfigError("a port is missing", hint=f"write {example}")
+        host, port = place(host, port, low=1, example=example)
         if pin is not None:
             fingerprint_digest(pin)
             if self._mode == Mode.OFF:
@@ -151,20 +158,19 @@ class Client:
             self._mode = Mode.REQUIRED
         if token is not None and credentials is not None:
             raise ConfigError("give credentials= or token=, not both")
-        for name, value in (("host", host), ("application", application), ("version", version)):
-            if len(value.encode()) > MAX_NAME:
-                raise ConfigError(f"{name} is longer than {MAX_NAME} bytes")
         self.host = host
         self.port = port
         self._credentials = {"token": token} if token is not None else credentials
-        self._application = application
-        self._version = version
-        self._max_packet = max_packet
-        folder = Path(keys) if isinstance(keys, str | Path) else Path("keys")
+        self._application = text("application", application)
+        self._version = text("version", version)
+        self._max_packet = whole("max_packet", max_packet, MIN_PACKET, MAX_FRAME_BODY, unit="bytes")
         self._identity = keys if isinstance(keys, Identity) else None
-        if isinstance(keys, str | Path) and self._mode != Mode.OFF:
-            self._identity, _ = load_or_create(keys, "client", passphrase)
-        known = KnownServers(known_servers or folder / "known_servers")
+        folder = None if keys is None or isinstance(keys, Identity) else path("keys", keys)
+        if known_servers is not None:
+            known_servers = path("known_servers", known_servers)
+        if folder is not None and self._mode != Mode.OFF:
+            self._identity, _ = load_or_create(folder, "client", passphrase)
+        known = KnownServers(known_servers or (folder or Path("keys")) / "known_servers")
         self._belief = Belief(host, port, pin, trust, known)
         self._handlers = Handlers()
         self._handlers.bind_reserved(STATE, self._take_state)

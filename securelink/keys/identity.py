@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 from .. import crypto
 from ..errors import ConfigError, KeyFileError
 from ..limits import DEFAULT_RSA_BITS, MAX_KEY_FILE, MAX_RSA_BITS, MIN_RSA_BITS, MIN_RSA_EXPONENT
+from ..options import whole
 from .files import (
     PUBLIC_MODE,
     AnyPath,
@@ -73,8 +74,7 @@ class Identity:
         Raises:
             ConfigError: The size is not from 2048 to 8192.
         """
-        if not MIN_RSA_BITS <= bits <= MAX_RSA_BITS:
-            raise ConfigError(f"an RSA key has {MIN_RSA_BITS} to {MAX_RSA_BITS} bits, not {bits}")
+        whole("bits", bits, MIN_RSA_BITS, MAX_RSA_BITS, unit="of an RSA key")
         return cls(generate_private_key(MIN_RSA_EXPONENT, bits))
 
     @classmethod

@@ -49,12 +49,12 @@ def fingerprint_digest(text: str) -> bytes:
         ConfigError: The text is not exactly what `ssh-keygen -lf` prints for some key.
     """
     # 43 letters hold 258 bits: only a last letter with two zero bits is the spelling of 256.
-    if _FINGERPRINT.fullmatch(text):
+    if isinstance(text, str) and _FINGERPRINT.fullmatch(text):
         digest = base64.b64decode(text.removeprefix(FINGERPRINT_PREFIX) + "=")
         if fingerprint_text(digest) == text:
             return digest
     raise ConfigError(
-        f"{text[:60]!r} is not a key fingerprint",
+        f"{str(text)[:60]!r} is not a key fingerprint",
         hint="it is SHA256: and 43 letters and digits, as the server prints it when it starts",
     )
 

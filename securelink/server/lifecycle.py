@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import math
 import os
@@ -15,7 +16,15 @@ from typing import Self
 from ..errors import ConfigError
 from ..events import EventHook
 from ..handshake.wire import Code
-from ..limits import CLOSE_SECONDS, STOP_GRACE_SECONDS
+from ..limits import (
+    CLOSE_SECONDS,
+    END_SECONDS,
+    MAX_BACKLOG,
+    MAX_WORKERS,
+    MIN_WORKERS,
+    STOP_GRACE_SECONDS,
+)
+from ..options import flag, place, seconds, whole
 from ..status import make_visible
 from ..transport.admission import Admission
 from ..transport.bounds import Bounds
@@ -40,6 +49,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_parent)
 
 
+def _end_of_program() -> None:
+    """The main thread is through, and a server that `start()` has started would vanish without a word."""
+    for server in tuple(_running):
+        if server.running:
+            server._end_with_program()
+
+
+atexit.register(_end_of_program)
+
+
 class Lifecycle:
     """
     Base of `Server`: everything about running it. What is said to whom is in `server.py`.
@@ -49,6 +68,9 @@ class Lifecycle:
         workers, overlap: Of the loop.
         tick_rate: Of `on_tick`, or None.
         backlog: Of the listening socket.
+
+    Raises:
+        ConfigError: One of them is not possible.
     """
 
     def __init__(
@@ -61,11 +83,12 @@ class Lifecycle:
         tick_rate: float | None,
         backlog: int,
     ) -> None:
-        self.host = host
-        self.port = port
-        self._workers = workers
-        self._overlap = overlap
-        self._backlog = backlog
+        self.host, self.port = place(
+            host, port, low=0, example="Server(port=5050), or Server('127.0.0.1', 5050)"
+        )
+        self._workers = whole("workers", workers, MIN_WORKERS, MAX_WORKERS)
+        self._overlap = flag("overlap", overlap)
+        self._backlog = whole("backlog", backlog, 1, MAX_BACKLOG)
         self._rate = checked_rate(tick_rate)
         self._bounds = Bounds()
         self._state_lock = threading.Lock()  # guards starting and stopping
@@ -101,6 +124,8 @@ class Lifecycle:
     def start(self) -> Self:
         """
         Listen, in the background. Returns when clients can connect.
+
+        The server ends with the program: one that has nothing else to do calls `serve_forever()`.
 
         Raises:
             ConfigError: It is started already.
@@ -146,6 +171,13 @@ class Lifecycle:
             raise
         self.on_start.fire()
         return self
+
+    def _end_with_program(self) -> None:
+        log.warning(
+            "the program has ended, and the server ends with it: "
+            "let its last line be server.serve_forever(), or stop() the server"
+        )
+        self.stop(END_SECONDS)
 
     def _orphaned(self) -> None:
         loop, listener = self._loop, self._listener
@@ -209,7 +241,11 @@ class Lifecycle:
 
         Returns:
             True when everything has ended, False when a handler still runs.
+
+        Raises:
+            ConfigError: `timeout` is no number.
         """
+        timeout = seconds("timeout", timeout)
         with self._state_lock:
             loop, listener = self._loop, self._listener
         if loop is None or listener is None:
@@ -299,7 +335,11 @@ class Lifecycle:
 
         Returns:
             True when all had left by themselves.
+
+        Raises:
+            ConfigError: `timeout` is no number.
         """
+        timeout = seconds("timeout", timeout)
         self.pause()
         deadline = time.monotonic() + timeout
         while self.running and not self._is_empty() and time.monotonic() < deadline:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, ConnectionClosed, LimitExceeded
 from ..limits import MAX_ACTION, MAX_ROOMS, MAX_ROOMS_PER_SESSION
+from ..options import whole
 
 if TYPE_CHECKING:
     from .server import Server
@@ -68,10 +69,8 @@ class Rooms:
     """
 
     def __init__(self, server: Server, capacity: int | None) -> None:
-        if capacity is not None and capacity < 1:
-            raise ConfigError(f"room_capacity={capacity} lets nobody in")
         self.server = server
-        self._capacity = capacity
+        self._capacity = None if capacity is None else whole("room_capacity", capacity, 1)
         self._lock = threading.Lock()
         self._by_name: dict[str, Room] = {}
         self._by_session: dict[str, tuple[Room, ...]] = {}

@@ -26,7 +26,6 @@ from ..limits import (
     MAX_CONNECTIONS,
     MAX_FRAME_BODY,
     MAX_HEARTBEAT,
-    MAX_NAME,
     MAX_PACKET,
     MAX_RATE,
     MIN_HEARTBEAT,
@@ -34,7 +33,8 @@ from ..limits import (
     RECORD_ROOM,
     WORKERS,
 )
-from ..modes import check_place, encryption_mode
+from ..modes import encryption_mode
+from ..options import function, number, path, secret, text, whole, word
 from ..received import Received
 from ..transport.admission import Admission
 from ..transport.batch import held_back
@@ -84,6 +84,9 @@ class Server(Lifecycle):
         backlog: Connections that may wait to be accepted.
         passphrase: Of the server's private key.
 
+    Raises:
+        ConfigError: An argument is not possible. Nothing is made to fit in silence.
+
     Handlers of one session never overlap. Those of different sessions seldom do, but may whenever one takes longer
     than 5 ms: guard shared data, or use `overlap=False`, or drive the server with `update()`.
     """
@@ -110,45 +113,31 @@ class Server(Lifecycle):
         backlog: int = BACKLOG,
         passphrase: str | None = None,
     ) -> None:
-        check_place(host, port, "Server(port=5050), or Server('127.0.0.1', 5050)")
         super().__init__(
             host, port, workers=workers, overlap=overlap, tick_rate=tick_rate, backlog=backlog
         )
         self._mode = encryption_mode(encryption)
-        if client_keys not in _CLIENT_KEYS:
-            raise ConfigError(
-                f"client_keys={client_keys!r} is not possible",
-                hint="use 'welcome', 'required' or 'known'",
-            )
+        self._client_keys = word("client_keys", client_keys, _CLIENT_KEYS)
         if client_keys != "welcome" and self._mode == Mode.OFF:
             raise ConfigError(
                 f"client_keys={client_keys!r} needs encryption: plaintext proves no key",
                 hint="drop encryption='off'",
             )
-        if not MIN_PACKET <= max_packet <= MAX_FRAME_BODY:
-            raise ConfigError(
-                f"max_packet is {MIN_PACKET:,} to {MAX_FRAME_BODY:,} bytes, not {max_packet}"
-            )
-        if max_connections < 1:
-            raise ConfigError(f"max_connections={max_connections} lets nobody in")
-        for name, value in (("application", application), ("version", version)):
-            if len(value.encode()) > MAX_NAME:
-                raise ConfigError(f"{name}= is longer than {MAX_NAME} bytes")
-        if max_rate < 1:
-            raise ConfigError(f"max_rate={max_rate} lets no packet in")
-        self._bounds = Bounds(rate=max_rate)
-        self._client_keys = client_keys
-        self._max_connections = max_connections
-        self._max_packet = max_packet
-        self._heartbeat = min(max(heartbeat, MIN_HEARTBEAT), MAX_HEARTBEAT)
+        self._max_connections = whole("max_connections", max_connections, 1)
+        self._max_packet = whole("max_packet", max_packet, MIN_PACKET, MAX_FRAME_BODY, unit="bytes")
+        self._heartbeat = number(
+            "heartbeat", heartbeat, MIN_HEARTBEAT, MAX_HEARTBEAT, unit="seconds"
+        )
+        self._bounds = Bounds(rate=whole("max_rate", max_rate, 1, unit="packets a second"))
+        secret("passphrase", passphrase)
         self._passphrase = passphrase
         self._identity = keys if isinstance(keys, Identity) else None
-        self._keys = None if isinstance(keys, Identity) else Path(keys)
+        self._keys = None if isinstance(keys, Identity) else path("keys", keys)
         self._tokens: JoinTokens | None = None
         known = AuthorizedClients((self._keys or Path("keys")) / "authorized_clients")
         self._gate = Gate(
-            application,
-            version,
+            text("application", application),
+            text("version", version),
             known if client_keys == "known" else None,
             self._authenticator(authenticate),
         )
@@ -178,10 +167,11 @@ class Server(Lifecycle):
                     f"authenticate={authenticate!r} is not possible",
                     hint="use a function, 'tokens', or None",
                 )
-            path = self._keys / "join_tokens.json" if self._keys is not None else None
-            authenticate = JoinTokens(path)
+            tokens = self._keys / "join_tokens.json" if self._keys is not None else None
+            authenticate = JoinTokens(tokens)
         if isinstance(authenticate, JoinTokens):
             self._tokens = authenticate
+        function("authenticate", authenticate)
         return authenticate
 
     # --- what Lifecycle asks ------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from ..dispatch import STATE
 from ..handshake.server import VerifiedClient
 from ..handshake.wire import Code
 from ..limits import REQUEST_SECONDS, SEND_SECONDS
+from ..options import seconds, seconds_or_none
 from ..received import Received
 from ..text import escaped
 from ..transport.channel import Channel
@@ -92,10 +93,13 @@ class Session(Channel):
 
         Raises:
             CodecError: The data cannot be encoded.
+            ConfigError: `timeout` is no number.
             ConnectionClosed: The session has ended.
             LimitExceeded: The packet is larger than `max_packet`.
             LinkTimeout: The client takes nothing.
         """
+        if timeout is not SEND_SECONDS:  # packets should not pay for a check of our own default
+            timeout = seconds_or_none("timeout", timeout)
         hook = self._server.before_send
         if hook is not None:
             data = hook(self, action, data)
@@ -120,10 +124,12 @@ class Session(Channel):
             What the client's handler returned.
 
         Raises:
+            ConfigError: `timeout` is no number.
             RequestFailed: The client has no handler for it, or its handler failed or refused.
             ConnectionClosed: The session ended before the answer came.
             LinkTimeout: No answer in time.
         """
+        timeout = seconds("timeout", timeout)
         return self._ask(Packet(action, data, headers, time.time()), timeout).data
 
     def set_state(self, value: Any) -> None:
@@ -143,10 +149,11 @@ class Session(Channel):
         Whether the client is alive: seconds of the round trip.
 
         Raises:
+            ConfigError: `timeout` is no number.
             LinkTimeout: No answer in time.
             ConnectionClosed: The session has ended.
         """
-        return self._probe(timeout)
+        return self._probe(seconds("timeout", timeout))
 
     def mute(self) -> None:
         """From now on nothing that is sent to this client goes out; it is dropped. It may still talk."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from ..errors import ConfigError
 from ..events import EventHook
 from ..limits import MAX_TICK_RATE
+from ..options import number
 from ..transport.loop import Loop
 
 
@@ -17,11 +17,7 @@ def checked_rate(rate: float | None) -> float | None:
     Raises:
         ConfigError: It is not above 0 and at most MAX_TICK_RATE.
     """
-    if rate is not None and not 0 < rate <= MAX_TICK_RATE:
-        raise ConfigError(
-            f"tick_rate is above 0 and at most {MAX_TICK_RATE:g} a second, not {rate}"
-        )
-    return rate
+    return None if rate is None else number("tick_rate", rate, 0, MAX_TICK_RATE, unit="per second")
 
 
 class Ticker:

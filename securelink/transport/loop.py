@@ -27,12 +27,14 @@ from typing import Protocol, TypeVar
 from ..limits import (
     MAX_PENDING_SIGNATURES,
     MAX_WORKERS,
+    MIN_WORKERS,
     TURN_CONNECTIONS,
     TURN_SECONDS,
     WATCHDOG_SECONDS,
     WORKERS,
 )
 from ..native import mypyc_attr
+from ..options import whole
 from .jobs import Job, JobQueue
 from .poller import READ, IOReady, make_poller
 from .switching import short_turns
@@ -92,7 +94,7 @@ class Loop:
     def __init__(
         self, name: str, *, workers: int = WORKERS, overlap: bool = True, manual: bool = False
     ) -> None:
-        workers = min(max(workers, 3), MAX_WORKERS)
+        workers = whole("workers", workers, MIN_WORKERS, MAX_WORKERS)
         self.name = name
         self.manual = manual
         self._workers = workers

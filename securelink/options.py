@@ -1,0 +1,204 @@
+"""
+What arguments must look like: one check for each kind of value, and one kind of error.
+
+Nothing is changed in silence: a value that cannot work is refused when it is given, and never made to fit. Every check
+raises `ConfigError` with the name of the argument, the value, and what is possible.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+from .errors import ConfigError
+from .limits import FOREVER_SECONDS, MAX_NAME
+from .text import escaped
+
+_SHOWN = 60  # characters of a wrong value in an error
+
+
+def whole(name: str, value: Any, low: int, high: int | None = None, *, unit: str = "") -> int:
+    """
+    A whole number from `low` to `high`, both possible. True and False are none, nor is 5.0.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if _is(int, value) and low <= value and (high is None or value <= high):
+        return int(value)
+    raise _wrong(name, value, f"a whole number {_range(low, high)}{_in(unit)}")
+
+
+def number(
+    name: str, value: Any, low: float, high: float | None = None, *, unit: str = ""
+) -> float:
+    """
+    A finite number from `low` to `high`; a `low` of 0 is not possible itself.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if _is(int | float, value) and -math.inf < value < math.inf:
+        enough = low <= value if low else value > 0
+        if enough and (high is None or value <= high):
+            return float(value)
+    least = _range(low, high) if low else "above 0" + (f" and at most {high:,g}" if high else "")
+    raise _wrong(name, value, f"a number {least}{_in(unit)}")
+
+
+def seconds(name: str, value: Any) -> float:
+    """
+    A time-out. One below 0 has passed already, as one that a program computes from a deadline may have.
+
+    Returns:
+        Seconds; at most FOREVER_SECONDS, which no wait of the system refuses. Infinity is possible.
+
+    Raises:
+        ConfigError: It is no number, or not a number in the sense of IEEE 754.
+    """
+    if _is(int | float, value) and value == value:
+        return float(min(value, FOREVER_SECONDS))
+    raise _wrong(name, value, "a number of seconds")
+
+
+def seconds_or_none(name: str, value: Any) -> float | None:
+    """The same, or None: no time-out."""
+    if value is None:
+        return None
+    if _is(int | float, value) and value == value:
+        return float(min(value, FOREVER_SECONDS))
+    raise _wrong(name, value, "a number of seconds, or None to wait for ever")
+
+
+def flag(name: str, value: object) -> bool:
+    """
+    True or False.
+
+    Raises:
+        ConfigError: It is something else, whatever its truth.
+    """
+    if isinstance(value, bool):
+        return value
+    raise _wrong(name, value, "True or False")
+
+
+def word(name: str, value: object, words: Collection[str]) -> str:
+    """
+    One of a few words.
+
+    Raises:
+        ConfigError: It is none of them.
+    """
+    if isinstance(value, str) and value in words:
+        return value
+    *first, last = (repr(word) for word in words)
+    raise _wrong(name, value, f"{', '.join(first)} or {last}" if first else last)
+
+
+def text(name: str, value: object, *, most: int = MAX_NAME) -> str:
+    """
+    A text that travels: at most `most` bytes of UTF-8.
+
+    Raises:
+        ConfigError: It is something else, or longer, or cannot be encoded.
+    """
+    if not isinstance(value, str):
+        hint = f"write {name}={str(value)!r}" if isinstance(value, int | float) else ""
+        raise _wrong(name, value, "a text", hint)
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise _wrong(name, value, "a text without lone surrogates") from None
+    if size > most:
+        raise ConfigError(f"{name}= is longer than {most} bytes", hint=f"it has {size:,}")
+    return value
+
+
+def secret(name: str, value: object) -> None:
+    """
+    A text or bytes that nobody may read in an error; None for none.
+
+    Raises:
+        ConfigError: It is something else. The value is not shown.
+    """
+    if value is not None and not isinstance(value, str | bytes):
+        raise ConfigError(
+            f"{name}= is a {type(value).__name__}", hint="it is possible as a text, bytes or None"
+        )
+
+
+def path(name: str, value: object) -> Path:
+    """
+    The path of a file or folder.
+
+    Raises:
+        ConfigError: It is no path, or an empty one, which would mean the current folder without saying so.
+    """
+    if isinstance(value, str | os.PathLike):
+        spelled = os.fspath(value)
+        if isinstance(spelled, str) and spelled and "\0" not in spelled:
+            return Path(spelled)
+    raise _wrong(name, value, "a path: a text that is not empty, or a pathlib.Path")
+
+
+def place(host: object, port: object, *, low: int, example: str) -> tuple[str, int]:
+    """
+    Look at `host` and `port` as somebody typed them.
+
+    Args:
+        low: The least port: 0 where the system may choose one.
+        example: What to write instead.
+
+    Raises:
+        ConfigError: The host is no text, or has the port in it; the port is no port of TCP.
+    """
+    hint = f"write {example}"
+    if not isinstance(host, str):
+        raise ConfigError(f"host is a name or an address, not {_shown(host)}", hint=hint)
+    name, colon, digits = host.rpartition(":")
+    if colon and digits.isdecimal() and (":" not in name or name.endswith("]")):
+        raise ConfigError(f"the host {_shown(host)} has a port in it", hint=hint)
+    text("host", host)
+    if not isinstance(port, int) or isinstance(port, bool) or not low <= port <= 65535:
+        raise ConfigError(f"{_shown(port)} is no TCP port", hint=f"use {low} to 65535: {hint}")
+    return host, int(port)
+
+
+def function(name: str, value: object) -> Callable[..., Any] | None:
+    """
+    A function, or None.
+
+    Raises:
+        ConfigError: It cannot be called.
+    """
+    if value is None or callable(value):
+        return value
+    raise _wrong(name, value, "a function, or None")
+
+
+def _is(kind: Any, value: object) -> bool:
+    """Whether it is of that kind; a bool is an int to Python, and a mistake here."""
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _wrong(name: str, value: object, possible: str, hint: str = "") -> ConfigError:
+    return ConfigError(f"{name}={_shown(value)} is not possible", hint=hint or f"it is {possible}")
+
+
+def _shown(value: object) -> str:
+    try:
+        shown = escaped(repr(value))
+    except Exception:  # a repr() that fails must not hide what is wrong
+        shown = f"a {type(value).__name__}"
+    return shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"
+
+
+def _range(low: float, high: float | None) -> str:
+    return f"from {low:,g} to {high:,g}" if high is not None else f"of at least {low:,g}"
+
+
+def _in(unit: str) -> str:
+    return f" ({unit})" if unit else ""
