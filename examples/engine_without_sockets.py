@@ -12,8 +12,9 @@ from __future__ import annotations
 import uuid
 
 from securelink.codec import Packet, decode_packets, encode_packet, encode_value
+from securelink.codes import Code
 from securelink.handshake.messages import Wanted
-from securelink.handshake.wire import Code, Mode
+from securelink.handshake.wire import Mode
 from securelink.keys import Identity
 from securelink.protocol import (
     AuthReceived,

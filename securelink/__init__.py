@@ -12,6 +12,7 @@ what is promised and what is not.
 from .auth import Hello, JoinTokens, Passwords, first_of
 from .client import Client
 from .codec import Packet
+from .codes import Code
 from .collect import CaughtError, Collector
 from .errors import (
     CodecError,
@@ -48,6 +49,7 @@ __all__ = [
     "AuthorizedClients",
     "CaughtError",
     "Client",
+    "Code",
     "CodecError",
     "Collector",
     "ConfigError",

@@ -24,6 +24,8 @@ An error has a sentence (what went wrong, with the offending value) and, where t
 
 from __future__ import annotations
 
+from .codes import Code, known
+
 
 class SecureLinkError(Exception):
     """
@@ -64,12 +66,12 @@ class ProtocolError(SecureLinkError):
     The peer broke the protocol. The connection cannot go on.
 
     Attributes:
-        code: The `AlertCode` to tell the peer.
+        code: The `Code` to tell the peer.
     """
 
-    def __init__(self, message: str, *, code: int = 1, hint: str = "") -> None:
+    def __init__(self, message: str, *, code: int = Code.PROTOCOL, hint: str = "") -> None:
         super().__init__(message, hint=hint)
-        self.code = code
+        self.code = known(code)
 
 
 class RecordError(ProtocolError):
@@ -81,13 +83,13 @@ class HandshakeError(SecureLinkError):
     This attempt to connect failed before a session existed.
 
     Attributes:
-        code: The code that was sent or received.
+        code: The `Code` that was sent or received; a plain number when a newer peer sent one unknown here.
         final: Whether trying again is pointless. An ALERT comes from anybody on the path, so it is never final.
     """
 
-    def __init__(self, message: str, *, code: int = 1, hint: str = "") -> None:
+    def __init__(self, message: str, *, code: int = Code.PROTOCOL, hint: str = "") -> None:
         super().__init__(message, hint=hint)
-        self.code = code
+        self.code = known(code)
         self.final = True
 
 
@@ -107,7 +109,7 @@ class NotTrusted(HandshakeError):
     def __init__(
         self, message: str, *, fingerprint: str, expected: str | None = None, hint: str = ""
     ) -> None:
-        super().__init__(message, code=5, hint=hint)
+        super().__init__(message, code=Code.NOT_TRUSTED, hint=hint)
         self.fingerprint = fingerprint
         self.expected = expected
 
@@ -120,7 +122,7 @@ class Refused(HandshakeError):
         text: The server application's own words; from a peer it is untrusted text, already escaped.
     """
 
-    def __init__(self, text: str = "", *, code: int = 16, hint: str = "") -> None:
+    def __init__(self, text: str = "", *, code: int = Code.REFUSED, hint: str = "") -> None:
         super().__init__(text or "the server refused this client", code=code, hint=hint)
         self.text = text
 
@@ -130,16 +132,22 @@ class ConnectionClosed(SecureLinkError):
     The session is over.
 
     Attributes:
-        code: A `CloseCode`.
+        code: A `Code`; a plain number when a newer peer sent one unknown here.
         text: The peer application's words, escaped, or "".
         clean: True when a CLOSE record announced the end, False when the stream just ended.
     """
 
     def __init__(
-        self, message: str, *, code: int = 0, text: str = "", clean: bool = False, hint: str = ""
+        self,
+        message: str,
+        *,
+        code: int = Code.NORMAL,
+        text: str = "",
+        clean: bool = False,
+        hint: str = "",
     ) -> None:
         super().__init__(message, hint=hint)
-        self.code = code
+        self.code = known(code)
         self.text = text
         self.clean = clean
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 from typing import ClassVar, Protocol
 
 from . import crypto
+from .codes import Code
 from .errors import ProtocolError, RecordError
 from .handshake import schedule
-from .handshake.wire import Code, Content, Kind
+from .handshake.wire import Content, Kind
 from .limits import (
     HARD_LIMIT_FACTOR,
     MAX_FRAME_BODY,

@@ -26,9 +26,10 @@ from securelink import (
     Session,
 )
 from securelink.codec import Packet, encode_packet, join_packets
+from securelink.codes import Code
 from securelink.console.commands import Console
 from securelink.console.operators import Attachment, Operators
-from securelink.handshake.wire import Code, Content, Kind
+from securelink.handshake.wire import Content, Kind
 from securelink.limits import MAX_FAILED_PER_ADDRESS
 from securelink.protocol import State
 from securelink.transport import link, listener

@@ -10,7 +10,7 @@ import pytest
 from helpers import WAIT, failure, until
 
 from securelink import Client, ConfigError, ConnectionClosed, Identity, Server
-from securelink.handshake.wire import Code
+from securelink.codes import Code
 from securelink.transport import listener
 
 

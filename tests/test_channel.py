@@ -12,8 +12,8 @@ from linked import Bench, bench
 from together import REPEATS, Crew
 
 from securelink.codec import Packet, decode_packets, encode_packet, join_packets
+from securelink.codes import Code
 from securelink.errors import ConnectionClosed, LimitExceeded, LinkTimeout
-from securelink.handshake.wire import Code
 from securelink.limits import RUN_PACKETS
 from securelink.protocol import Closed
 from securelink.transport.bounds import Bounds

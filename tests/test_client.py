@@ -33,7 +33,7 @@ from securelink import (
     Received,
     Server,
 )
-from securelink.handshake.wire import Code
+from securelink.codes import Code
 from securelink.transport import caretaker as caretaker_module
 from securelink.transport.bounds import Bounds
 from securelink.transport.caretaker import caretaker

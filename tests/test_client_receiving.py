@@ -28,7 +28,7 @@ from securelink import (
     Received,
     Session,
 )
-from securelink.handshake.wire import Code
+from securelink.codes import Code
 from securelink.transport import caretaker as caretaker_module
 from securelink.transport.caretaker import caretaker
 from securelink.transport.client_channel import ClientChannel

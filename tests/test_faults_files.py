@@ -28,7 +28,7 @@ from securelink import (
     Server,
 )
 from securelink.cli import main
-from securelink.handshake.wire import Code
+from securelink.codes import Code
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

@@ -19,7 +19,8 @@ import pytest
 from helpers import WAIT, Hostile, Scene, echo, end_of_stream, failure, scene, until
 
 from securelink import HandshakeError, Identity
-from securelink.handshake.wire import Code, Kind, Mode
+from securelink.codes import Code
+from securelink.handshake.wire import Kind, Mode
 from securelink.limits import MAGIC
 from securelink.transport.admission import Admission
 

@@ -26,7 +26,7 @@ from securelink import (
     SecureLinkError,
     first_of,
 )
-from securelink.handshake.wire import Code
+from securelink.codes import Code
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

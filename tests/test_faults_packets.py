@@ -20,8 +20,9 @@ from securelink import (
     RequestFailed,
 )
 from securelink.codec import Packet, encode_packet, join_packets
+from securelink.codes import Code
 from securelink.handshake.messages import Close
-from securelink.handshake.wire import Code, Content, Kind, Mode
+from securelink.handshake.wire import Content, Kind, Mode
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

@@ -28,8 +28,9 @@ from securelink import (
     ProtocolError,
     Server,
 )
+from securelink.codes import Code
 from securelink.handshake.messages import ClientHello, ServerHello, VersionMismatch
-from securelink.handshake.wire import Code, Kind, Mode
+from securelink.handshake.wire import Kind, Mode
 from securelink.limits import HEADER_SIZE, MAGIC
 
 pytestmark = pytest.mark.usefixtures("tidy")

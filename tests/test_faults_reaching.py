@@ -22,7 +22,8 @@ from securelink import (
     Refused,
     Server,
 )
-from securelink.handshake.wire import Code, Kind
+from securelink.codes import Code
+from securelink.handshake.wire import Kind
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

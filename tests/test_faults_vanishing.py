@@ -21,8 +21,9 @@ from helpers import WAIT, Hostile, Scene, echo, failure, scene, until
 
 from securelink import Client, ConnectFailed, ConnectionClosed, Identity, Server, Session
 from securelink.codec import Packet, encode_packet, join_packets
+from securelink.codes import Code
 from securelink.demo.relay import Relay
-from securelink.handshake.wire import Code, Content
+from securelink.handshake.wire import Content
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

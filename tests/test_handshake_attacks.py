@@ -11,9 +11,10 @@ from engines import Pair, Role, Tamper, other, split_frames
 from vectors import load
 
 from securelink import crypto
+from securelink.codes import Code
 from securelink.errors import PeerIncompatible, ProtocolError, RecordError
 from securelink.handshake.messages import ClientHello, ServerHello, VersionMismatch
-from securelink.handshake.wire import Code, Kind, Mode
+from securelink.handshake.wire import Kind, Mode
 from securelink.keys import Identity
 from securelink.protocol import (
     Alerted,

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from securelink.codes import Code
 from securelink.errors import PeerIncompatible, ProtocolError
 from securelink.handshake.messages import (
     ClientAuth,
@@ -17,12 +18,7 @@ from securelink.handshake.messages import (
     Welcome,
     pad,
 )
-from securelink.handshake.wire import (
-    Code,
-    Mode,
-    encode_field,
-    encode_fields,
-)
+from securelink.handshake.wire import Mode, encode_field, encode_fields
 from securelink.limits import MAGIC, MAX_CLOSE_TEXT, MAX_FRAME_BODY, MIN_PACKET, TOKEN_SIZE
 
 FieldList = list[tuple[int, bytes]]

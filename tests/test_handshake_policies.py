@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from engines import Pair, split_frames
 
+from securelink.codes import Code, code_text
 from securelink.errors import HandshakeError, PeerIncompatible, Refused
 from securelink.handshake.messages import Wanted
-from securelink.handshake.wire import Code, Kind, Mode, code_text
+from securelink.handshake.wire import Kind, Mode
 from securelink.keys import Identity
 from securelink.protocol import (
     Alerted,

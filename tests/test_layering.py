@@ -7,7 +7,7 @@ PACKAGE = Path(__file__).parent.parent / "securelink"
 
 # From the bottom up. A module imports from its own line or from lines above it in this list, never from below.
 LAYERS = [
-    {"errors", "limits", "text", "status", "stack", "native", "options"},
+    {"codes", "errors", "limits", "text", "status", "stack", "native", "options"},
     {"crypto", "walk", "frames", "events", "collect"},
     {"keys"},
     {"codec", "trust"},
@@ -19,8 +19,8 @@ LAYERS = [
     {"server", "client"},
 ]
 SANS_IO = {
-    "errors", "limits", "text", "crypto", "codec", "walk", "frames", "handshake", "records", "session", "protocol",
-    "received", "modes", "sealed", "stack", "options",
+    "codes", "errors", "limits", "text", "crypto", "codec", "walk", "frames", "handshake", "records", "session",
+    "protocol", "received", "modes", "sealed", "stack", "options",
 }  # fmt: skip
 NO_IO = {"socket", "threading", "queue", "selectors", "select", "logging", "asyncio", "subprocess"}
 ABOVE = {"cli", "demo", "compat", "chat", "console", "load", "bench", "__main__", "__init__"}

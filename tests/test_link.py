@@ -12,8 +12,9 @@ from linked import Bench, ProbeLink, bench
 from together import REPEATS, Crew
 
 from securelink.codec import decode_packets
+from securelink.codes import Code
 from securelink.errors import ConnectionClosed
-from securelink.handshake.wire import Code, Content
+from securelink.handshake.wire import Content
 from securelink.limits import ACK_BYTES, ACK_FEW_RECORDS, ACK_FEW_SECONDS, ACK_RECORDS
 from securelink.protocol import Closed, Ended, Item, Pinged, Ponged, Sender
 from securelink.transport import link as link_module

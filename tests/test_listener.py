@@ -12,7 +12,7 @@ from helpers import WAIT, Hostile, until
 from together import REPEATS, Crew, joined, serving, take
 
 from securelink import Client, ConnectionClosed, HandshakeError, Hello, Identity, Server
-from securelink.handshake.wire import Code
+from securelink.codes import Code
 from securelink.protocol import Closed, Ended
 from securelink.transport import loop as loop_module
 from securelink.transport.listener import Listener, ServerLink

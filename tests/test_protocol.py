@@ -10,9 +10,10 @@ import pytest
 from engines import Pair, Role, actions, opened, other, packets, sent, split_frames
 
 from securelink.codec import Packet, decode_packets, encode_packet
+from securelink.codes import Code
 from securelink.errors import ConnectionClosed
 from securelink.handshake.messages import Close
-from securelink.handshake.wire import Code, Content, Mode
+from securelink.handshake.wire import Content, Mode
 from securelink.keys import Identity
 from securelink.limits import (
     HEADER_SIZE,

@@ -8,9 +8,10 @@ import pytest
 from engines import TOKEN, Pair, Role, actions, opened, other, sent, split_frames
 
 from securelink import crypto, records
+from securelink.codes import Code
 from securelink.errors import ProtocolError, RecordError
 from securelink.handshake.messages import Close
-from securelink.handshake.wire import Code, Content, Kind, Mode
+from securelink.handshake.wire import Content, Kind, Mode
 from securelink.keys import Identity
 from securelink.protocol import Ended, Failed, State
 from securelink.records import PlainSender

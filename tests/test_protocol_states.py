@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from securelink import crypto
+from securelink.codes import Code
 from securelink.errors import ProtocolError, RecordError
 from securelink.handshake.messages import ClientHello, Close, ServerHello, VersionMismatch, Welcome
-from securelink.handshake.wire import Code, Content, Kind, Mode
+from securelink.handshake.wire import Content, Kind, Mode
 from securelink.keys import Identity
 from securelink.protocol import (
     CONTENTS,

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from securelink import crypto, limits
+from securelink.codes import Code
 from securelink.handshake import schedule
 from securelink.handshake.messages import ClientAuthField, ServerAuthField
-from securelink.handshake.wire import Code, Content, Kind
+from securelink.handshake.wire import Content, Kind
 from securelink.protocol import CONTENTS, FRAMES, State
 
 DOCUMENT = (Path(__file__).parent.parent / "docs/PROTOCOL.md").read_text()

@@ -17,7 +17,7 @@ from helpers import SOON, WAIT, Hostile, until
 from together import Crew, joined, serving, take
 
 from securelink import Client, ConnectionClosed, Identity, LinkTimeout, Server, Session
-from securelink.handshake.wire import Code
+from securelink.codes import Code
 from securelink.limits import WORKERS
 from securelink.transport import link as link_module
 from securelink.transport.bounds import Bounds

@@ -13,7 +13,8 @@ import pytest
 from helpers import WAIT, Hostile, Scene, echo, end_of_stream, failure, scene, until
 
 from securelink import Client, ConnectionClosed, HandshakeError, Identity, Server, Session
-from securelink.handshake.wire import Code, Content
+from securelink.codes import Code
+from securelink.handshake.wire import Content
 from securelink.limits import MAX_HANDSHAKE_BODY
 from securelink.protocol import ServerVerified
 from securelink.transport.admission import Admission

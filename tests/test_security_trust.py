@@ -25,7 +25,7 @@ from securelink import (
     Refused,
     Server,
 )
-from securelink.handshake.wire import Code
+from securelink.codes import Code
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

@@ -23,7 +23,7 @@ from securelink import (
     Server,
     Session,
 )
-from securelink.handshake.wire import Code
+from securelink.codes import Code
 from securelink.limits import SEND_SECONDS
 from securelink.transport import link as link_module
 from securelink.transport.bounds import Bounds

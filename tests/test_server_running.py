@@ -21,7 +21,7 @@ from securelink import (
     Server,
     Session,
 )
-from securelink.handshake.wire import Code
+from securelink.codes import Code
 
 pytestmark = pytest.mark.usefixtures("tidy")
 again = pytest.mark.parametrize("attempt", range(REPEATS))

@@ -20,7 +20,7 @@ from securelink import (
     Server,
     Session,
 )
-from securelink.handshake.wire import Code
+from securelink.codes import Code
 from securelink.limits import STOP_GRACE_SECONDS
 from securelink.transport.loop import hand_over
 

@@ -6,18 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from securelink.codes import CODE_TEXT, Code, code_text
 from securelink.errors import ProtocolError
-from securelink.handshake.wire import (
-    CODE_TEXT,
-    Code,
-    Content,
-    Fields,
-    Kind,
-    Mode,
-    code_text,
-    encode_field,
-    encode_fields,
-)
+from securelink.handshake.wire import Content, Fields, Kind, Mode, encode_field, encode_fields
 
 FieldList = list[tuple[int, bytes]]
 

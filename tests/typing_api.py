@@ -17,6 +17,7 @@ from securelink import (
     ANYONE,
     AuthorizedClients,
     Client,
+    Code,
     Collector,
     ConnectionClosed,
     Hello,
@@ -195,6 +196,7 @@ def errors(client: Client) -> None:
         assert_type(error.expected, str | None)
     except Refused as error:
         assert_type(error.text, str)
+        assert_type(error.code == Code.CLIENT_KEY_UNKNOWN, bool)
     except RequestFailed as error:
         assert_type(error.reason, str)
     except ConnectionClosed as error:

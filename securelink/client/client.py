@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self, overload
 
 from ..codec import Packet, encode_packet, encode_value
+from ..codes import Code
 from ..collect import CaughtErrors
 from ..dispatch import STATE, Bound, Handlers
 from ..errors import (
@@ -26,7 +27,7 @@ from ..errors import (
 from ..events import EventHook
 from ..handshake.client import VerifiedServer
 from ..handshake.messages import Wanted, Welcome
-from ..handshake.wire import Code, Mode
+from ..handshake.wire import Mode
 from ..invite import Invite, is_invite
 from ..keys import Identity, fingerprint_digest, load_or_create
 from ..limits import (

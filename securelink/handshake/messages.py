@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..codes import Code
 from ..errors import PeerIncompatible, ProtocolError
 from ..limits import (
     AUTH_PADDING,
@@ -22,7 +23,7 @@ from ..limits import (
     RANDOM_SIZE,
     TOKEN_SIZE,
 )
-from .wire import Code, Content, Fields, Mode, encode_field, encode_fields
+from .wire import Content, Fields, Mode, encode_field, encode_fields
 
 CLIENT_SHARE_SIZE = 1184 + 32  # ML-KEM-768 encapsulation key, X25519 public key
 SERVER_SHARE_SIZE = 1088 + 32  # ML-KEM-768 ciphertext, X25519 public key

@@ -6,12 +6,13 @@ import os
 from dataclasses import dataclass, field
 
 from .. import crypto
+from ..codes import Code
 from ..errors import PeerIncompatible, RecordError
 from ..keys import Identity, PublicKey
 from ..limits import HEADER_SIZE, RANDOM_SIZE
 from . import schedule
 from .messages import ClientAuth, ClientHello, ServerAuthField, ServerHello, pad
-from .wire import Code, Content, Kind, Mode, encode_field
+from .wire import Content, Kind, Mode, encode_field
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Numbers and field lists of the wire: frame kinds, contents, codes, `id | length | value` fields."""
+"""Numbers and field lists of the wire: frame kinds, contents, `id | length | value` fields."""
 
 from __future__ import annotations
 
@@ -39,57 +39,6 @@ class Mode(IntEnum):
     OFF = 0
     OPTIONAL = 1
     REQUIRED = 2
-
-
-class Code(IntEnum):
-    """Why a connection ends; the byte of ALERT and the first byte of CLOSE."""
-
-    NORMAL = 0
-    PROTOCOL = 1
-    VERSION = 2
-    ENCRYPTION_REQUIRED = 3
-    ENCRYPTION_OFF = 4
-    NOT_TRUSTED = 5
-    BUSY = 6
-    TIMEOUT = 7
-    INTERNAL = 8
-    APPLICATION = 9
-    REFUSED = 16
-    CLIENT_KEY_REQUIRED = 17
-    CLIENT_KEY_UNKNOWN = 18
-    KICKED = 19
-    SHUTDOWN = 20
-    TOO_SLOW = 21
-    SILENT = 22
-    UNREADABLE = 23
-
-
-#: Each code in words for the local user. A code from a newer peer is shown as its number.
-CODE_TEXT: dict[int, str] = {
-    Code.NORMAL: "closed normally",
-    Code.PROTOCOL: "the other side says that we broke the protocol",
-    Code.VERSION: "the other side speaks another version of the securelink protocol",
-    Code.ENCRYPTION_REQUIRED: "the server requires encryption",
-    Code.ENCRYPTION_OFF: "the server has encryption switched off",
-    Code.NOT_TRUSTED: "the client does not trust the server's key",
-    Code.BUSY: "the server has no room for another connection",
-    Code.TIMEOUT: "the handshake took too long",
-    Code.INTERNAL: "the other side had an internal error",
-    Code.APPLICATION: "the other side is another application, or another version of it",
-    Code.REFUSED: "the server refused this client",
-    Code.CLIENT_KEY_REQUIRED: "the server wants a client key",
-    Code.CLIENT_KEY_UNKNOWN: "the server does not know this client's key",
-    Code.KICKED: "kicked",
-    Code.SHUTDOWN: "the server is shutting down",
-    Code.TOO_SLOW: "too slow: more was waiting to be sent than is allowed",
-    Code.SILENT: "nothing was heard for too long",
-    Code.UNREADABLE: "a packet could not be read",
-}
-
-
-def code_text(code: int) -> str:
-    """A code in words."""
-    return CODE_TEXT.get(code, f"code {code}")
 
 
 def encode_field(number: int, value: bytes) -> bytes:

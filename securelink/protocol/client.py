@@ -6,10 +6,11 @@ import os
 from collections.abc import Callable
 
 from .. import crypto
+from ..codes import CODE_TEXT, Code, code_text
 from ..errors import HandshakeError, PeerIncompatible, ProtocolError, Refused
 from ..handshake.client import ClientHandshake
 from ..handshake.messages import Welcome
-from ..handshake.wire import CODE_TEXT, Code, Kind, Mode, code_text
+from ..handshake.wire import Kind, Mode
 from ..keys import Identity
 from ..records import Opener, PlainReceiver, PlainSender, Sealer
 from .engine import Engine

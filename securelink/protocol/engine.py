@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..codes import Code
 from ..errors import HandshakeError, ProtocolError, SecureLinkError
 from ..frames import FrameBuffer
 from ..handshake.messages import Close
-from ..handshake.wire import Code, Content, Kind
+from ..handshake.wire import Content, Kind
 from ..limits import HEADER_SIZE, MAX_HANDSHAKE_BODY
 from ..records import RecordReceiver, RecordSender
 from ..session import Numbering

@@ -6,10 +6,11 @@ import os
 from collections.abc import Callable
 
 from .. import crypto
+from ..codes import Code
 from ..errors import PeerIncompatible, ProtocolError, SecureLinkError
 from ..handshake.messages import Wanted, Welcome
 from ..handshake.server import ServerHandshake, VerifiedClient
-from ..handshake.wire import Code, Kind, Mode
+from ..handshake.wire import Kind, Mode
 from ..keys import Identity
 from ..limits import HEADER_SIZE, MAGIC
 from ..records import Opener, PlainReceiver, PlainSender, Sealer

@@ -13,9 +13,9 @@ from threading import get_ident
 from types import TracebackType
 from typing import Self
 
+from ..codes import Code
 from ..errors import ConfigError
 from ..events import EventHook
-from ..handshake.wire import Code
 from ..limits import (
     CLOSE_SECONDS,
     END_SECONDS,

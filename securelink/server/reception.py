@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..auth import Authenticate, Hello
 from ..codec import decode_value
+from ..codes import Code
 from ..dispatch import STATE
 from ..errors import CodecError, PeerIncompatible, Refused
 from ..handshake.server import VerifiedClient
-from ..handshake.wire import Code
 from ..text import escaped
 from ..transport.channel import Channel
 from ..transport.listener import ServerLink

@@ -7,9 +7,9 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from ..codec import Packet, decode_packets, encode_packet, join_packets
+from ..codes import Code
 from ..dispatch import STATE
 from ..handshake.server import VerifiedClient
-from ..handshake.wire import Code
 from ..limits import REQUEST_SECONDS, SEND_SECONDS
 from ..options import seconds, seconds_or_none
 from ..received import Received

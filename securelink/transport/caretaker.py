@@ -7,7 +7,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from ..handshake.wire import Code
+from ..codes import Code
 from .loop import Loop
 from .sweeper import Sweeper
 

@@ -10,8 +10,9 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from ..codec import Packet, decode_packets, encode_packet, join_packets
+from ..codes import Code, code_text
 from ..errors import ConfigError, ConnectionClosed, LimitExceeded, LinkTimeout, RequestFailed
-from ..handshake.wire import Code, Content, code_text
+from ..handshake.wire import Content
 from ..limits import MAX_REQUESTS
 from ..native import mypyc_attr
 from ..text import escaped

@@ -17,8 +17,8 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
 from ..codec import Packet
+from ..codes import Code
 from ..errors import ConfigError, ConnectionClosed, LinkTimeout, SecureLinkError
-from ..handshake.wire import Code
 from ..limits import MAX_INBOX_RECORDS
 from ..received import Received
 from .bounds import Bounds

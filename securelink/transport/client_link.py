@@ -15,8 +15,9 @@ import struct
 import time
 from typing import cast
 
+from ..codes import Code
 from ..errors import SecureLinkError
-from ..handshake.wire import Code, Content
+from ..handshake.wire import Content
 from ..limits import MAX_HEARTBEAT, MIN_HEARTBEAT, SILENCE_FACTOR
 from ..protocol import ClientEngine, Event
 from .caretaker import TICK_SECONDS, caretaker

@@ -6,10 +6,10 @@ import socket
 import time
 from collections.abc import Callable
 
+from ..codes import Code
 from ..errors import HandshakeError, LinkTimeout
 from ..handshake.client import VerifiedServer
 from ..handshake.messages import Welcome
-from ..handshake.wire import Code
 from ..protocol import (
     Alerted,
     ClientEngine,

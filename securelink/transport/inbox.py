@@ -16,8 +16,8 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from ..codec import Packet, decode_packets
+from ..codes import Code
 from ..errors import CodecError
-from ..handshake.wire import Code
 from ..limits import RUN_PACKETS, RUN_SECONDS
 from ..native import mypyc_attr
 from .bounds import Bounds

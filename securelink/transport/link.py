@@ -19,8 +19,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ..codes import Code
 from ..errors import SecureLinkError
-from ..handshake.wire import Code, Content
+from ..handshake.wire import Content
 from ..limits import (
     ACK_BYTES,
     ACK_FEW_RECORDS,

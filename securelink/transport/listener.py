@@ -14,9 +14,10 @@ import logging
 import socket
 from collections.abc import Callable
 
+from ..codes import Code, code_text
 from ..errors import HandshakeError, Refused, SecureLinkError
 from ..handshake.messages import Wanted
-from ..handshake.wire import Code, Mode, code_text
+from ..handshake.wire import Mode
 from ..limits import (
     FAILED_WINDOW,
     MAX_FAILED_ADDRESSES,

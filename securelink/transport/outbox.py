@@ -15,8 +15,8 @@ from collections import deque
 from threading import get_ident
 from typing import TYPE_CHECKING
 
+from ..codes import Code
 from ..errors import ConnectionClosed, LimitExceeded, LinkTimeout
-from ..handshake.wire import Code
 from ..native import mypyc_attr
 from ..session import Numbering
 from .bounds import Bounds

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from securelink import crypto
 from securelink.codec import Packet, encode_packet, encode_value
-from securelink.handshake.wire import Code
+from securelink.codes import Code
 from securelink.keys import Identity
 from transcripts import FOLDER, NAMES, Actor, Role
 
