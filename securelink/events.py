@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from .errors import LimitExceeded, LinkTimeout
+from .errors import LimitExceeded, LinkTimeout, Refused
 from .limits import MAX_LISTENERS
 from .options import seconds
 
@@ -52,13 +52,21 @@ class EventHook:
         @server.on_connect
         def hello(session): ...
 
-    Listeners run in the order in which they were added. One that raises is logged and stops nobody else.
+    Listeners run in the order in which they were added. One that raises is logged and stops nobody else. In
+    `on_connect` of a server one that raises `Refused` ends the session, and those after it are not called.
     """
 
-    __slots__ = ("_caught", "_failures", "_listeners", "name")
+    __slots__ = ("_caught", "_failures", "_listeners", "_may_refuse", "name")
 
-    def __init__(self, name: str, caught: Callable[[str, Exception], None] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        caught: Callable[[str, Exception], None] | None = None,
+        *,
+        may_refuse: bool = False,
+    ) -> None:
         self.name = name
+        self._may_refuse = may_refuse
         self._caught = caught
         self._failures = FailureLog()
         # A tuple that is replaced, never changed: firing needs no lock.
@@ -97,11 +105,18 @@ class EventHook:
         return self._listeners
 
     def fire(self, *arguments: Any) -> None:
-        """Call every listener."""
+        """
+        Call every listener.
+
+        Raises:
+            Refused: A listener raised it, and this event may refuse.
+        """
         for listener in self._listeners:
             try:
                 listener(*arguments)
             except Exception as error:
+                if self._may_refuse and isinstance(error, Refused):
+                    raise
                 self._failures.log(
                     error, "a listener of %s raised an error; the others go on", self.name
                 )

@@ -7,7 +7,9 @@ of a join token only the SHA-256 (it is 122 random bits: nothing to guess), of a
 scrypt. Another process, such as the command line tool, may change the file while a server uses it.
 """
 
-from .hello import Authenticate, Hello, ReadyMade, first_of
+from .combine import first_of
+from .hello import Authenticate, Hello, ReadyMade
+from .hook import NoAnswer, ask, checked_hook
 from .passwords import Passwords
 from .tokens import JoinToken, JoinTokens
 
@@ -16,7 +18,10 @@ __all__ = [
     "Hello",
     "JoinToken",
     "JoinTokens",
+    "NoAnswer",
     "Passwords",
     "ReadyMade",
+    "ask",
+    "checked_hook",
     "first_of",
 ]

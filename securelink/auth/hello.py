@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..errors import ConfigError, Refused
+from ..errors import ConfigError
 from ..limits import MAX_USER_NAME
 
 
@@ -42,7 +42,13 @@ class Hello:
 
 
 Authenticate = Callable[[Hello], Any]
-"""Returns the user of the session. None and False refuse; so does `Refused`, with a text."""
+"""
+Returns the user of the session; None and False refuse, and so does `Refused`, raised with a text.
+
+Every other value is a user, also 0, "", {} and True. Not among them is what nobody returns on purpose: an error, a
+class, a function, `NotImplemented`, `...`, a coroutine, future, generator or other iterator, a tuple that begins with
+one of these or with None or False. Such an answer refuses, and is an error in the log.
+"""
 
 
 class ReadyMade(Protocol):
@@ -60,35 +66,6 @@ class ReadyMade(Protocol):
 
     def __call__(self, hello: Hello) -> Any:
         """Return the user, or raise `Refused`."""
-
-
-def first_of(*hooks: ReadyMade) -> Authenticate:
-    """
-    Combine ready-made hooks: those for the kind of credentials that came are asked, in this order.
-
-    Args:
-        hooks: Such as `JoinTokens` and `Passwords`.
-
-    Returns:
-        A hook that gives the first user, or else the first refusal.
-
-    Raises:
-        ConfigError: There are no hooks.
-    """
-    if not hooks:
-        raise ConfigError("first_of() needs at least one hook")
-
-    def authenticate(hello: Hello) -> Any:
-        refusals = []
-        for hook in hooks:
-            if hook.accepts(hello.credentials):
-                try:
-                    return hook(hello)
-                except Refused as refusal:
-                    refusals.append(refusal.text)
-        raise Refused(refusals[0] if refusals else please(*hooks))
-
-    return authenticate
 
 
 def please(*hooks: ReadyMade) -> str:

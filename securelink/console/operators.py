@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..auth import Authenticate, Hello
+from ..auth import Authenticate, Hello, checked_hook
 from ..client import Client
 from ..errors import Refused, RequestFailed
 from ..received import Received
@@ -48,7 +48,13 @@ class Operators:
         self._lines = _LineSender(self._attached, self._name)
 
     def admit(self, otherwise: Authenticate) -> Authenticate:
-        """An `authenticate` hook: operators by their key, everybody else by `otherwise`."""
+        """
+        An `authenticate` hook: operators by their key, everybody else by `otherwise`.
+
+        Raises:
+            ConfigError: `otherwise` cannot be such a hook.
+        """
+        checked_hook(otherwise)
 
         def authenticate(hello: Hello) -> Any:
             name = self._name(hello.fingerprint)

@@ -6,7 +6,7 @@ import logging
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from ..auth import Authenticate, Hello
+from ..auth import Authenticate, Hello, NoAnswer, ask
 from ..codec import decode_value
 from ..codes import Code
 from ..dispatch import STATE
@@ -92,16 +92,23 @@ class Gate:
             encrypted=link.engine.encrypted,
         )
         try:
-            user = self._authenticate(hello)
-        except Refused:
-            raise  # the listener logs it, with the words
+            return ask(self._authenticate, hello)
+        except NoAnswer as error:
+            log.error("authenticate %s; %s is refused", error.mistake, link.address[0])
+            raise
+        except Refused as refusal:  # the listener logs it, with the words
+            code, text = _farewell(refusal)
+            raise Refused(text, code=code) from None
         except BaseException:  # also SystemExit, which would only end this thread
             log.exception("authenticate raised an error; %s is refused", link.address[0])
             raise Refused("the server could not check the credentials") from None
-        if user is None or user is False:
-            log.info("authenticate returned %r for %s", user, link.address[0])
-            raise Refused("the server did not accept the credentials")
-        return user
+
+
+def _farewell(refusal: Refused) -> tuple[int, str]:
+    """Code and text of a refusal in the application's words; whatever is in it, it can be sent."""
+    code = refusal.code
+    possible = isinstance(code, int) and Code.NORMAL < code < 256
+    return (code if possible else Code.REFUSED), str(refusal.text or "")
 
 
 def _program(application: str, version: str) -> str:
@@ -131,7 +138,16 @@ class Reception:
         if server._state is not None:
             session._post(server._state, timeout=None, latest=STATE, wait=False)
         log.info("%s connected from %s", session._name(), shown(*session.address))
-        session._note(lambda: server.on_connect.fire(session))
+        session._note(lambda: self._welcome(session))
+
+    def _welcome(self, session: Session) -> None:
+        """First of all in its inbox: the application greets it, or refuses it after all."""
+        try:
+            self._server.on_connect.fire(session)
+        except Refused as refusal:
+            code, text = _farewell(refusal)
+            log.info("on_connect refused %s: %s", session._name(), escaped(text))
+            session._end(code, text)
 
     def ended(self, channel: Channel) -> None:
         """By the leader: the session is over; its disconnect event comes after its last packet."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, overload
 
-from ..auth import Authenticate, JoinTokens
+from ..auth import Authenticate, JoinTokens, checked_hook
 from ..codec import Packet, encode_packet
 from ..collect import CaughtErrors
 from ..dispatch import STATE, Bound, Handlers
@@ -34,7 +34,7 @@ from ..limits import (
     WORKERS,
 )
 from ..modes import encryption_mode
-from ..options import function, number, path, secret, text, whole, word
+from ..options import number, path, secret, text, whole, word
 from ..received import Received
 from ..transport.admission import Admission
 from ..transport.batch import held_back
@@ -68,8 +68,11 @@ class Server(Lifecycle):
         keys: Folder of the server's key, made on first start; or an `Identity`.
         encryption: "required", "optional" or "off". A client that has a key or pin for this server never accepts
             less than encryption, whatever this says.
-        authenticate: Decides who enters: a function of `Hello` that returns the user or raises `Refused`, or
-            "tokens" for join tokens kept in the keys folder (`create_token`). None lets everybody in.
+        authenticate: Decides who enters: a plain function of `Hello` that returns the user or raises `Refused`, or
+            "tokens" for join tokens kept in the keys folder (`create_token`). None lets everybody in. An answer of
+            None or False refuses too; 0, "", {} and True are users; what is no answer (a coroutine, an error that is
+            returned, a class) refuses and is an error in the log. `raise Refused` in `on_connect` ends the session
+            with its text.
         client_keys: "welcome" (a client may show a key), "required", or "known" (in `authorized_clients`).
         max_connections: More are turned away.
         max_packet: Bytes of the largest packet, both ways.
@@ -152,7 +155,7 @@ class Server(Lifecycle):
         self._rooms = Rooms(self, room_capacity)
         self.before_send: Callable[[Session | None, str, Any], Any] | None = None
         caught = self._handlers.caught.add
-        self.on_connect = EventHook("on_connect", caught)
+        self.on_connect = EventHook("on_connect", caught, may_refuse=True)
         self.on_disconnect = EventHook("on_disconnect", caught)
         self.on_message = self._handlers.on_message
         self.on_state = EventHook("on_state", caught)
@@ -171,8 +174,7 @@ class Server(Lifecycle):
             authenticate = JoinTokens(tokens)
         if isinstance(authenticate, JoinTokens):
             self._tokens = authenticate
-        function("authenticate", authenticate)
-        return authenticate
+        return None if authenticate is None else checked_hook(authenticate)
 
     # --- what Lifecycle asks ------------------------------------------------------------------------------
 

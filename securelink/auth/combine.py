@@ -1,0 +1,43 @@
+"""Several ready-made hooks as one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import ConfigError, Refused
+from .hello import Authenticate, Hello, ReadyMade, please
+from .hook import NoAnswer, ask, checked_hook
+
+
+def first_of(*hooks: ReadyMade) -> Authenticate:
+    """
+    Combine ready-made hooks: those for the kind of credentials that came are asked, in this order.
+
+    Args:
+        hooks: Such as `JoinTokens` and `Passwords`.
+
+    Returns:
+        A hook that gives the first user, or else the first refusal.
+
+    Raises:
+        ConfigError: There are no hooks, or one of them cannot be one.
+    """
+    if not hooks:
+        raise ConfigError("first_of() needs at least one hook")
+    for hook in hooks:
+        checked_hook(hook, "a hook of first_of()")
+        checked_hook(getattr(hook, "accepts", None), "accepts() of a hook of first_of()")
+
+    def authenticate(hello: Hello) -> Any:
+        refusals = []
+        for hook in hooks:
+            if hook.accepts(hello.credentials):
+                try:
+                    return ask(hook, hello)
+                except NoAnswer:
+                    raise  # a mistake in the program: no other hook makes up for it
+                except Refused as refusal:
+                    refusals.append(refusal.text)
+        raise Refused(refusals[0] if refusals else please(*hooks))
+
+    return authenticate

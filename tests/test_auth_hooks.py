@@ -1,0 +1,314 @@
+"""What may be an `authenticate` hook, and what may be its answer: anything unclear keeps the client out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+from helpers import WAIT, failure, scene, until
+from logins import hello
+
+from securelink import (
+    Client,
+    Code,
+    ConfigError,
+    ConnectionClosed,
+    Hello,
+    Identity,
+    Refused,
+    Session,
+)
+from securelink.auth import JoinTokens, NoAnswer, Passwords, ask, checked_hook, first_of
+from securelink.console import Operators
+from securelink.server import Server
+
+pytestmark = pytest.mark.usefixtures("tidy")
+
+
+async def coroutine(hello: Hello) -> None:
+    """Would refuse everybody, if anybody awaited it."""
+    raise Refused("never")
+
+
+def generator(hello: Hello) -> Iterator[None]:
+    """The same, if anybody iterated over it."""
+    yield None
+    raise Refused("never")
+
+
+async def async_generator(hello: Hello) -> AsyncIterator[None]:
+    """The same."""
+    yield None
+    raise Refused("never")
+
+
+class Awaited:
+    """An object whose call gives a coroutine."""
+
+    async def __call__(self, hello: Hello) -> None:
+        raise Refused("never")
+
+    async def method(self, hello: Hello) -> None:
+        """The same as a method."""
+        raise Refused("never")
+
+
+class Generating:
+    """An object whose call gives a generator."""
+
+    def __call__(self, hello: Hello) -> Iterator[None]:
+        yield None
+
+
+class Account:
+    """Calling the class makes one, whatever it is called with."""
+
+    def __init__(self, hello: Hello) -> None:
+        self.hello = hello
+
+
+def with_option(hello: Hello, option: int) -> str:
+    """Needs to be told more than a server tells it."""
+    return f"{hello} {option}"
+
+
+NO_HOOKS: list[Any] = [
+    coroutine,
+    generator,
+    async_generator,
+    Awaited(),
+    Awaited().method,
+    Generating(),
+    functools.partial(coroutine),
+    functools.partial(functools.partial(Awaited())),
+    functools.partial(Account),
+    Account,
+    Refused,
+    Passwords,
+    bool,
+    with_option,
+    functools.partial(with_option, hello=hello(None)),
+    lambda: "ada",
+    "passwords",
+    b"tokens",
+    {"ada": "password"},
+    NotImplemented,
+    False,
+    0,
+]
+
+
+@pytest.mark.parametrize("hook", NO_HOOKS, ids=lambda hook: repr(hook)[:30])
+def test_what_cannot_decide_is_no_hook(hook: Any, identity: Identity) -> None:
+    """Asynchronous functions, generators, classes and what cannot be called are refused when the server is made."""
+    with pytest.raises(ConfigError) as caught:
+        Server("127.0.0.1", 0, keys=identity, authenticate=hook)
+    assert caught.value.hint
+    assert "password" not in str(caught.value) or hook == "passwords"
+
+
+def test_combinations_look_at_their_parts() -> None:
+    """first_of() and Operators.admit() refuse at once what a server would refuse."""
+
+    class Half(Passwords):
+        async def __call__(self, hello: Hello) -> str:  # type: ignore[override]  # that is the mistake
+            return "ada"
+
+    class Asking(Passwords):
+        async def accepts(self, credentials: object) -> bool:  # type: ignore[override]
+            return True
+
+    for part in (Half(cost=2), Asking(cost=2), Passwords, coroutine):
+        with pytest.raises(ConfigError):
+            first_of(JoinTokens(), part)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError):
+        Operators("operators").admit(coroutine)
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        lambda hello: "ada",
+        functools.partial(with_option, option=3),
+        Passwords(cost=2),
+        first_of(JoinTokens()),
+        Account(hello(None)).__eq__,
+        {"a": 1}.get,
+        functools.lru_cache(lambda hello: "ada"),
+    ],
+)
+def test_plain_functions_are_hooks(hook: Callable[..., Any]) -> None:
+    """Functions, methods, builtins, partials and objects that can be called are."""
+    assert checked_hook(hook) is hook
+
+
+@contextlib.contextmanager
+def block(hello: Hello) -> Iterator[str]:
+    """A function that cannot be told from a plain one before it is called."""
+    yield "ada"
+
+
+def answers() -> dict[str, Callable[[], Any]]:
+    """What a hook may return by mistake, made anew at each call."""
+    loop_free: Future[str] = Future()
+    return {
+        "coroutine": lambda: coroutine(hello(None)),
+        "generator": lambda: generator(hello(None)),
+        "async generator": lambda: async_generator(hello(None)),
+        "generator expression": lambda: (user for user in ("ada",)),
+        "map": lambda: map(str, ()),
+        "iterator": lambda: iter([]),
+        "context manager": lambda: block(hello(None)),
+        "future": lambda: loop_free,
+        "gathered": lambda: asyncio.Future(loop=LOOP),
+        "Refused": lambda: Refused("no"),
+        "error": lambda: ValueError("the secret is 42"),
+        "error of the system": KeyboardInterrupt,
+        "Refused class": lambda: Refused,
+        "class": lambda: Account,
+        "function": lambda: with_option,
+        "lambda": lambda: lambda: None,
+        "partial": lambda: functools.partial(coroutine),
+        "another hook": lambda: JoinTokens(),
+        "NotImplemented": lambda: NotImplemented,
+        "Ellipsis": lambda: ...,
+        "no, and why": lambda: (False, "wrong password"),
+        "none, and why": lambda: (None, "wrong password"),
+        "error in a tuple": lambda: (Refused("no"), 403),
+    }
+
+
+class _Loop:
+    """As much of an event loop as a future needs to exist."""
+
+    def get_debug(self) -> bool:
+        return False
+
+
+LOOP: Any = _Loop()
+
+
+@pytest.mark.parametrize("mistake", answers())
+def test_what_is_no_answer_refuses(
+    mistake: str, identity: Identity, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An answer that is no answer keeps the client out, and the server's log has an error that says what it was."""
+    make = answers()[mistake]
+
+    def authenticate(hello: Hello) -> Any:
+        return "the neighbour" if hello.credentials == "let me in" else make()
+
+    neighbour = {"credentials": "let me in"}
+    with scene(identity, neighbour=neighbour, authenticate=authenticate) as stage:
+        error = failure(
+            Refused, stage.client(credentials="please").connect, "could not check the credentials"
+        )
+        assert error.code == Code.REFUSED
+        until(stage.alone)
+    told = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert any("no user" in record.getMessage() for record in told), told
+    assert "the secret is" not in caplog.text
+    assert "wrong password" not in caplog.text
+
+
+@pytest.mark.parametrize("user", [0, "", {}, [], 0.0, b"", True, (), ("ada", None), {"id": 7}, 1])
+def test_every_other_value_is_a_user(user: Any) -> None:
+    """0, "", {} and True are users, and so is everything else that is a value."""
+    assert ask(lambda hello: user, hello(None)) is user
+
+
+@pytest.mark.parametrize("answer", [None, False])
+def test_none_and_false_refuse(answer: Any) -> None:
+    """They are answers, and both say no: no error is logged for them."""
+    with pytest.raises(Refused) as caught:
+        ask(lambda hello: answer, hello(None))
+    assert not isinstance(caught.value, NoAnswer)
+
+
+class Never(Passwords):
+    """A hook of the ready-made kind that gives what it was made with."""
+
+    def __init__(self, answer: Any) -> None:
+        super().__init__(cost=2)
+        self.answer = answer
+
+    def accepts(self, credentials: object) -> bool:
+        """It takes all."""
+        return True
+
+    def __call__(self, hello: Hello) -> Any:
+        return self.answer
+
+
+def test_combinations_judge_each_answer() -> None:
+    """In first_of(), None and False go on to the next hook, and what is no answer ends the search."""
+    asked = hello(None)
+    assert first_of(Never(None), Never("ada"))(asked) == "ada"
+    assert first_of(Never(False), Never(0))(asked) == 0
+    with pytest.raises(NoAnswer):
+        first_of(Never(Refused("no")), Never("ada"))(asked)
+
+
+# --- refusing afterwards ------------------------------------------------------------------------------------
+
+
+def test_on_connect_may_refuse(identity: Identity, caplog: pytest.LogCaptureFixture) -> None:
+    """`raise Refused` in on_connect ends the session with that text: nothing of it is handled any more."""
+    greeted: list[Session] = []
+    left: list[Session] = []
+    heard: list[Any] = []
+    with scene(identity) as stage:
+
+        @stage.server.on_connect
+        def full(session: Session) -> None:
+            raise Refused("the game has begun", code=77)
+
+        stage.server.on_connect(greeted.append)
+        stage.server.on_disconnect(left.append)
+        stage.server.on("say", lambda session, packet: heard.append(packet.data))
+        client = stage.client().connect()
+        with contextlib.suppress(ConnectionClosed):
+            client.send("say", "hello")
+        error = failure(ConnectionClosed, lambda: client.receive(WAIT), "the game has begun")
+        assert (error.text, error.code, error.clean) == ("the game has begun", 77, True)
+        until(stage.alone)
+        until(lambda: left)
+    assert not greeted
+    assert not heard
+    assert "on_connect refused" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def test_other_errors_in_on_connect_end_nothing(identity: Identity) -> None:
+    """Any other error is logged, the others are called, and the session goes on."""
+    greeted: list[Session] = []
+    with scene(identity) as stage:
+
+        @stage.server.on_connect
+        def broken(session: Session) -> None:
+            raise ValueError("a bug")
+
+        stage.server.on_connect(greeted.append)
+        with stage.client() as client:
+            until(lambda: greeted)
+            assert client.ping() >= 0
+
+
+@pytest.mark.parametrize("strange", [{"text": 404}, {"code": 0}, {"code": 999}, {"code": None}])
+def test_a_strange_refusal_refuses(strange: dict[str, Any], identity: Identity) -> None:
+    """Whatever is in it, a refusal reaches the client as one."""
+
+    def authenticate(hello: Hello) -> str:
+        raise Refused(**{"text": "no", **strange})
+
+    with Server("127.0.0.1", 0, keys=identity, authenticate=authenticate) as server:
+        client = Client("127.0.0.1", server.address[1], pin=server.fingerprint)
+        error = failure(Refused, client.connect, "")
+        assert error.code == Code.REFUSED
+        assert error.text == str(strange.get("text", "no"))
