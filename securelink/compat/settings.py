@@ -11,11 +11,14 @@ SECURELINK_KEYS: folder of the server's key and of the keys of servers met befor
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..client import Client
-from ..errors import ConfigError
+from ..errors import ConfigError, SecureLinkError
 from ..limits import MAX_FRAME_BODY
 from ..modes import encryption_mode
 from ..server import Server
@@ -42,6 +45,46 @@ def encryption() -> str:
 def keys_folder() -> Path:
     """The value of SECURELINK_KEYS, or "keys" in the current folder."""
     return Path(os.environ.get("SECURELINK_KEYS") or "keys")
+
+
+#: What the library's hints say of its options, and what an adapter's user can do instead; the first match counts.
+_OWN_WORDS = [
+    (re.compile(pattern), words)
+    for pattern, words in (
+        (r"encryption=", "set the environment variable SECURELINK_ENCRYPTION to the same on both sides"),
+        (r"max_packet|MAX_FRAME", "send it in several pieces"),
+        (r"timeout=", "is the other side reading? send less"),
+        (r"keys=|KeyStore|known_servers=", "set the environment variable SECURELINK_KEYS to another folder"),
+        (r"host=", "give an address of this machine, or one for all: 0.0.0.0"),
+        (r"\bserve\(|\bstart\(\)|\bupdate\(\)", "one program starts it once"),
+    )
+]  # fmt: skip
+
+
+def own_hint(hint: str) -> str:
+    """
+    A hint for somebody who has an adapter's calls and not the library's.
+
+    Args:
+        hint: The library's, which may name an option that adapters do not have.
+
+    Returns:
+        The same if it names none; otherwise what can be done here, or "" when that is nothing.
+    """
+    for pattern, words in _OWN_WORDS:
+        if pattern.search(hint):
+            return words
+    return "" if re.search(r"\b\w+=|\b[A-Z]\w+[.(]", hint) else hint
+
+
+@contextmanager
+def own_words() -> Iterator[None]:
+    """Errors that leave this block have hints in the words of the adapters."""
+    try:
+        yield
+    except SecureLinkError as error:
+        error.hint = own_hint(error.hint)
+        raise
 
 
 def make_server(host: str, port: int, **options: Any) -> Server:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
+import signal
 import socket
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from programs import Program
@@ -42,3 +48,24 @@ def free_port(folder: Path, identity: Identity, host: str) -> int:
         port = int(sock.getsockname()[1])
     KnownServers(folder / "keys" / "known_servers").remember(host, port, identity.fingerprint)
     return port
+
+
+@contextlib.contextmanager
+def stopped_client(port: int) -> Iterator[None]:
+    """A client of that port in a process that stands still: it is connected, and neither reads nor answers."""
+    source = (
+        "import sys, time\n"
+        "from securelink import Client\n"
+        f"client = Client('127.0.0.1', {port}, trust='first-use').connect()\n"
+        "if 'lakeserver' in sys.argv: client.request('lakeserver connect')\n"
+        "print('connected', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"connected\n"
+            os.kill(process.pid, signal.SIGSTOP)
+            yield
+        finally:
+            process.kill()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket as real_socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers import WAIT
 from programs import Program
 from sources import free_port, program, user_folder
 
@@ -61,6 +63,67 @@ def start_client():
 
 if __name__ == "__main__":
     start_client()
+"""
+
+#: A server of one's own, by the document's description of its four functions, as people wrote it with sockets.
+OWN_SERVER = """
+from securelink.compat.chat import socket
+import threading
+
+HOST = '0.0.0.0'
+PORT = 8000
+clients = []
+
+def broadcast(message, sender_socket=None):
+    for client in clients[:]:
+        if client != sender_socket:
+            try:
+                client.send(message)
+            except:
+                client.close()
+                clients.remove(client)
+
+def handle_client(client_socket, address):
+    print(f"New connection from {address}")
+    while True:
+        try:
+            message = client_socket.recv(1024)
+            if not message:
+                print(f"Connection closed by {address}")
+                break
+            print(f"{address}: {message.decode('utf-8')}")
+            broadcast(message, client_socket)
+        except:
+            print(f"Connection error with {address}")
+            break
+    client_socket.close()
+    if client_socket in clients:
+        clients.remove(client_socket)
+
+def server_send():
+    while True:
+        message = input("Server: ")
+        if message.lower() == 'exit':
+            print("Server shutting down...")
+            for client in clients:
+                client.close()
+            break
+        broadcast(f"Server: {message}".encode('utf-8'))
+
+def start_server():
+    server = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.bind((HOST, PORT))
+    server.listen(5)
+    print(f"Server listening on {HOST}:{PORT}")
+    threading.Thread(target=server_send).start()
+    while True:
+        client_socket, address = server.accept()
+        clients.append(client_socket)
+        threading.Thread(target=handle_client, args=(client_socket, address)).start()
+
+if __name__ == "__main__":
+    start_server()
 """
 
 BANNER = r"\AStarting client\.\.\.\nConnected to the server\.\nType your messages below:\nYou: \Z"
@@ -252,3 +315,73 @@ def test_both_spellings_of_the_sender() -> None:
     server2.broadcast(b"to nobody", sender_socket=None)
     server2.broadcast("to nobody", ender_socket=None)
     assert server2.clients == []
+
+
+def test_a_server_of_ones_own(folder: Path, port: str) -> None:
+    """A server2.py that somebody wrote with sockets runs after its import line was changed, as the document says."""
+    replaced = {"HOST = '0.0.0.0'": "HOST = '127.0.0.1'", "PORT = 8000": f"PORT = {port}"}
+    with program(OWN_SERVER, folder, replaced) as server:
+        server.prints("Server listening on")
+        with module_client(folder, port) as first, listed_client(folder, port) as second:
+            for client in (first, second):
+                client.prints(BANNER)
+            server.prints(r"(?s:New connection.*New connection)")
+            first.types("hello\n")
+            server.prints(rf"{ADDRESS}: hello\n")
+            second.prints("Message received: hello\n")
+            server.types("hi all\n")
+            for client in (first, second):
+                client.prints("Message received: Server: hi all\n")
+            first.types("exit\n")
+            assert first.ends() == 0
+            server.prints(rf"Connection closed by {ADDRESS}\n")
+            server.types("still there?\n")
+            second.prints("Message received: Server: still there\\?\n")
+            server.types("exit\n")
+            second.prints(r"Disconnected from the server\.\n")
+        assert "hello" not in first.output.partition("Closing")[2]
+        assert "Traceback" not in server.output
+
+
+def test_the_listening_socket(folder: Path, port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked in the wrong order, its port is taken, and closing it wakes who waits in `accept`."""
+    monkeypatch.chdir(folder)
+    with chat_socket.socket() as listening:
+        for call in (listening.listen, listening.accept):
+            with pytest.raises(OSError, match="before"):
+                call()
+        listening.bind(("127.0.0.1", int(port)))
+        listening.listen()
+        assert listening.getsockname() == ("127.0.0.1", int(port))
+        with chat_socket.socket() as second:
+            second.bind(("127.0.0.1", int(port)))
+            with pytest.raises(OSError, match="cannot listen"):
+                second.listen()
+        with chat_socket.socket() as client:
+            client.connect(("127.0.0.1", int(port)))
+            accepted, address = listening.accept()
+            assert accepted.getpeername() == address
+            assert client.sendall(b"one") == 3
+            assert accepted.recv() == b"one"
+            for sender in (client, accepted):
+                for wrong in (5, [1, 2], "text"):
+                    with pytest.raises(TypeError):
+                        sender.send(wrong)  # type: ignore[arg-type]
+            assert accepted.sendall(b"two") == 3
+            assert client.recv() == b"two"
+        assert accepted.recv() == accepted.recv() == b""
+        with pytest.raises(ConnectionError):
+            accepted.send(b"late")
+        ended: list[BaseException] = []
+
+        def accepts() -> None:
+            try:
+                listening.accept()
+            except OSError as error:
+                ended.append(error)
+
+        waiting = threading.Thread(target=accepts)
+        waiting.start()
+        listening.close()
+        waiting.join(WAIT)
+        assert str(ended) == "[OSError('this was closed')]"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from helpers import SOON, WAIT, until
-from sources import free_port, program, user_folder
+from sources import free_port, program, stopped_client, user_folder
 
 from securelink import Client as CoreClient
 from securelink import ConfigError, Identity
@@ -192,6 +192,15 @@ def test_shutdown_does_not_wait_for_the_quiet(
         stage.server.shutdown()
         until(lambda: not stage.server.active, SOON)
     assert "Status: Shutdown\n[Server INFO] New Connections: Deny" in capsys.readouterr().out
+
+
+def test_shutdown_waits_three_seconds_at_most(stage: Stage) -> None:
+    """A client whose process stands still answers nothing: its server waited 3 s, and then 5 s more."""
+    with stopped_client(stage.port):
+        began = time.monotonic()
+        stage.server.shutdown()
+        until(lambda: not stage.server.active)
+        assert 1.5 < time.monotonic() - began < 6
 
 
 def test_a_client_that_vanishes_is_noticed_once(

@@ -286,6 +286,45 @@ def test_stop_ends_server_and_console(
         until(lambda: not client.connected)
 
 
+@pytest.mark.parametrize("source", ["", "unfinished", "closed", "none", "unreadable", "no text"])
+def test_the_console_ends_with_its_input(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the end looks like: no input at all, a closed one, one that cannot be read. It prompted for ever."""
+    file = tmp_path / "typed"
+    file.write_bytes(b"\xff\xfe\n" if source == "no text" else b"help" * (source == "unfinished"))
+    mode = "w" if source == "unreadable" else "r"
+    with file.open(mode, encoding="utf-8") as typed:
+        monkeypatch.setattr("sys.stdin", None if source == "none" else typed)
+        if source == "closed":
+            typed.close()
+        coretools.CLI(
+            coreserver.Server(), "ends"
+        ).processCommand()  # a loop would be ended by its time-out only
+    out = capsys.readouterr().out
+    assert out.count("Choose a command: ") <= 2
+    assert ("broadcast TEXT" in out) is (source == "unfinished")
+    assert "check your typing" not in out
+
+
+def test_a_command_that_meets_the_end_of_a_file_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An EOFError of what a command runs is not the end of the console's own input."""
+
+    class Reads(Bind):
+        def run(self, *_: Any, **__: Any) -> None:
+            raise EOFError("the file that it reads")
+
+    server = coreserver.Server()
+    server.bindAction("READ", Reads("READ"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("trigger READ\ntoken\n"))
+    coretools.CLI(server, "reads").processCommand()
+    out = capsys.readouterr().out
+    assert "check your typing: EOFError" in out
+    assert str(server.token) in out
+
+
 def test_the_console_in_a_thread_and_of_a_client(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

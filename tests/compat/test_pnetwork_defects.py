@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, until
+from sources import stopped_client
 from test_pnetwork import Note, at_client, at_server, connected, keys, port_of, serving
 
 from securelink import Client as NativeClient
-from securelink import ConnectFailed, Identity, NotTrusted
+from securelink import CodecError, ConnectFailed, Identity, NotTrusted
 from securelink.compat.pnetwork import coreclient, coreserver
 from securelink.compat.pnetwork.core import Bind
 
@@ -207,3 +208,35 @@ def test_threads_and_sockets_are_given_back() -> None:
     with serving() as server, connected(server), connected(server):
         assert threading.active_count() > before
     until(lambda: threading.active_count() <= before)
+
+
+def test_sending_to_all_does_not_wait_for_a_client_that_does_not_read() -> None:
+    """One client stands still: `SendPacketForAll` and `disconnect` stopped for 30 s at a time."""
+    with serving() as server, stopped_client(port_of(server)):
+        until(lambda: len(server.clients) == 1)
+        (slow,) = server.clients.values()
+        with connected(server) as client:
+            heard = Note("NEWS")
+            client.bindAction("NEWS", heard)
+            began = time.monotonic()
+            for number in range(1, 101):
+                server.SendPacketForAll(server.createPacket("NEWS", "x" * 1_000_000))
+                until(lambda number=number: len(heard.seen) == number)  # type: ignore[misc]
+            slow.disconnect()
+            assert time.monotonic() - began < 30
+            until(lambda: list(server.clients) == [client.token])
+
+
+def test_a_suspended_client_gets_nothing_that_goes_to_all() -> None:
+    """`SendPacketForAll` passes over who is suspended, and refuses what is no packet."""
+    with serving() as server, connected(server) as client:
+        heard = Note("NEWS")
+        client.bindAction("NEWS", heard)
+        at_server(server, client).suspended = True
+        server.SendPacketForAll(server.createPacket("NEWS", 1))
+        at_server(server, client).suspended = False
+        server.SendPacketForAll(server.createPacket("NEWS", 2))
+        until(lambda: heard.seen)
+        assert [data for data, *_ in heard.seen] == [2]
+        with pytest.raises(CodecError, match="createPacket"):
+            server.SendPacketForAll({"no": "action"})

@@ -15,7 +15,7 @@ import pytest
 from helpers import SOON, WAIT, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sources import free_port, user_folder
+from sources import free_port, stopped_client, user_folder
 
 from securelink import Client as CoreClient
 from securelink import Identity
@@ -201,12 +201,26 @@ def test_bytes_and_text_become_bodies(stage: Stage) -> None:
 def test_what_cannot_be_sent_is_a_result(stage: Stage) -> None:
     """No exception: False and a text; the connection stays."""
     client = stage.client()
-    for wrong in (None, object(), message("\ud800"), message("x" * 17_000_000)):
+    for wrong in (
+        None,
+        object(),
+        5,
+        True,
+        2**40,
+        [1, 2],
+        1.5,
+        message("\ud800"),
+        message("x" * 17_000_000),
+    ):
         sent, text = client.send(wrong)  # type: ignore[arg-type]
         assert not sent
         assert text
     assert client.send(message("fits"))[0]
     until(lambda: stage.bodies == ["fits"])
+    sent, text = stage.server.broadcast(5)  # type: ignore[arg-type]
+    assert (sent, text) == (False, "a message is a NetworkMessage, bytes or text, not int")
+    with pytest.raises(TypeError):
+        NetworkMessage.decode(5)  # type: ignore[arg-type]
 
 
 # --- who comes and goes ----------------------------------------------------------------------------------
@@ -330,9 +344,50 @@ def test_listeners_come_and_go(stage: Stage) -> None:
     event.add_listener(second)
     until(lambda: called[:4] == ["1", "2", "1", "2"])
     event.remove_listener(first)
-    assert event.listeners == (second,)
+    assert event.listeners == [second]
     until(lambda: called[-3:] == ["2", "2", "2"])
     event.invoke()
+
+
+def test_events_are_as_they_were() -> None:
+    """Keywords reach listeners, one that was added twice is called twice, removing a stranger is a ValueError."""
+    called: list[object] = []
+    event = SimpleServer("localhost", 0).on_message
+
+    def listener(client: object, message: object = None) -> None:
+        called.append((client, message))
+
+    event.add_listener(listener)
+    event.add_listener(listener)
+    assert event.listeners == [listener, listener]
+    event.invoke("ada", message="hello")
+    assert called == [("ada", "hello")] * 2
+    event.remove_listener(listener)
+    event.invoke(client="bob")
+    assert called[2:] == [("bob", None)]
+    event.remove_listener(listener)
+    with pytest.raises(ValueError, match="not in list"):
+        event.remove_listener(listener)
+
+
+def test_broadcasts_do_not_wait_for_a_client_that_does_not_read(stage: Stage) -> None:
+    """One client stands still: broadcasts stopped for 30 s at a time, and those behind it missed packets."""
+    with stopped_client(stage.port):
+        until(lambda: len(stage.server.clients) == 1)
+        reader = stage.client()
+        until(lambda: len(stage.server.clients) == 2)
+        slow, quick = stage.server.clients
+        heard: list[int] = []
+        began = time.monotonic()
+        for number in range(100):  # far more than one that does not read may leave waiting
+            if number % 2:
+                stage.server.broadcast(message("x" * 1_000_000))
+            else:
+                stage.server.message_clients([slow, quick], message("x" * 1_000_000))
+            heard.append(len(read(reader).body))
+        assert heard == [1_000_000] * 100
+        assert time.monotonic() - began < 30  # one wait alone took so long
+        until(lambda: stage.server.clients == [quick])
 
 
 def test_ticks_are_steady_and_changeable(port: int) -> None:

@@ -4,9 +4,9 @@ The two chat programs over securelink: a server with an operator's console, and 
     python -m securelink.compat.chat.server2 [HOST [PORT]]
     python -m securelink.compat.chat.client [SERVER_IP [SERVER_PORT]]
 
-The document prints the client's program. It runs as printed after `import socket` became
-`from securelink.compat.chat import socket`, which has as much of a socket as that program uses. Where the document and
-the old code differ, or a defect had to go:
+The document prints the client's program and describes the server's. Either, and what somebody made of it, runs after
+`import socket` became `from securelink.compat.chat import socket`, which has as much of a socket as these programs use.
+Where the document and the old code differ, or a defect had to go:
 
 - The client's port is 8000 as in its code: with the document's 8080 it never meets the server. Both may be given.
 - `broadcast(message, sender_socket)` may be called with `ender_socket=` too.

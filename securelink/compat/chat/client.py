@@ -9,6 +9,7 @@ import threading
 
 from ...errors import SecureLinkError
 from ...status import show_status
+from ..lines import typed
 from . import sockets as socket
 
 SERVER_IP = "192.168.1.3"  # Replace with actual server IP
@@ -41,9 +42,9 @@ def start_client() -> None:
     print("Type your messages below:", flush=True)
     threading.Thread(target=receive_messages, args=(client_socket,)).start()
     try:
-        while (message := input("You: ")).lower() != "exit":
+        while (message := typed("You: ")) is not None and message.lower() != "exit":
             client_socket.send(message.encode())
-    except (EOFError, KeyboardInterrupt):
+    except KeyboardInterrupt:
         pass  # nobody types any more
     except ConnectionError:
         return  # the other thread has said so

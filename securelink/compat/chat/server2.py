@@ -10,7 +10,8 @@ from ...errors import SecureLinkError
 from ...received import Received
 from ...server import Server, Session
 from ...status import show_status
-from ..settings import make_server
+from ..lines import typed
+from ..settings import make_server, own_words
 from .sockets import SAID, shown
 
 HOST = "0.0.0.0"  # noqa: S104  # as documented: all interfaces
@@ -27,7 +28,7 @@ def broadcast(
     ender_socket: Session | None = None,
 ) -> None:
     """Send a message to all clients but its sender; who cannot be reached is no client any more."""
-    data = message.encode() if isinstance(message, str) else bytes(message)
+    data = message.encode() if isinstance(message, str) else bytes(memoryview(message))
     sender = sender_socket or ender_socket
     for server in _running:
         server.broadcast(SAID, data, to=tuple(clients), exclude=[sender] if sender else ())
@@ -54,11 +55,7 @@ def _gone(client: Session) -> None:
 
 def server_send() -> None:
     """Send what the operator types to all clients, until `exit`, which ends the server."""
-    while True:
-        try:
-            message = input("Server: ")
-        except EOFError:
-            return  # there is no operator; the server goes on
+    while (message := typed("Server: ")) is not None:  # without an operator the server goes on
         if message.lower() == "exit":
             print("Server shutting down...", flush=True)
             for server in _running:
@@ -76,7 +73,8 @@ def start_server() -> None:
     server.on_connect.add_listener(lambda session: handle_client(session, session.address))
     server.on_disconnect.add_listener(_gone)
     try:
-        server.start()
+        with own_words():
+            server.start()
     except SecureLinkError as error:
         print(f"Could not start server: {error}")
         return

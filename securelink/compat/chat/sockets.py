@@ -1,15 +1,28 @@
-"""As much of the module `socket` as the documented client uses, over securelink; nothing here is a real socket."""
+"""As much of the module `socket` as the two programs use, over securelink; nothing here is a real socket."""
 
 from __future__ import annotations
 
+import queue
+from typing import Any, Self
+
 from ...client import Client
 from ...errors import SecureLinkError
+from ...limits import MAX_WORKERS, SEND_SECONDS
+from ...received import Received
+from ...server import Server, Session
 from ...text import escaped
-from ..settings import make_client
+from ..settings import make_client, make_server, own_words
 
 AF_INET = "AF_INET"
 SOCK_STREAM = "SOCK_STREAM"
+SOL_SOCKET = "SOL_SOCKET"
+SO_REUSEADDR = "SO_REUSEADDR"
+SHUT_RD, SHUT_WR, SHUT_RDWR = 0, 1, 2
+error = OSError
 SAID = "chat said"  # the packets' name
+_MAX_WAITING = 16  # messages of one client that its program has not read
+
+Address = tuple[str, int]
 
 
 def shown(data: object) -> str:
@@ -17,24 +30,105 @@ def shown(data: object) -> str:
     return escaped(data.decode(errors="replace")) if isinstance(data, bytes) else ""
 
 
-class socket:  # noqa: N801  # its old name
-    """A connection to the chat."""
+class _Base:
+    """What all have that a program calls and that means nothing here."""
+
+    def setsockopt(self, level: object, option: object, value: object) -> None:
+        """Does nothing: a port can be used again at once anyway."""
+
+    def shutdown(self, how: object = SHUT_RDWR) -> None:
+        """End the connection, as `close`."""
+        self.close()
+
+    def close(self) -> None:
+        """End it."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Accepted(_Base):
+    """A client, as `accept` gives it to a server's program."""
+
+    def __init__(self, server: Server, session: Session) -> None:
+        self._server, self._session = server, session
+        self._waiting: queue.Queue[bytes] = queue.Queue(_MAX_WAITING)
+        self._over = False
+
+    def recv(self, bufsize: int = 0) -> bytes:
+        """Wait for one message; it is given whole, with control characters escaped. b"" is the end."""
+        return b"" if self._over and self._waiting.empty() else self._waiting.get()
+
+    def send(self, data: bytes) -> int:
+        """Send one message, without waiting for a client that does not read. Raises `ConnectionError`."""
+        message = bytes(memoryview(data))
+        try:
+            with own_words():
+                sent = not message or self._server.broadcast(SAID, message, to=[self._session])
+        except SecureLinkError as failure:
+            raise ConnectionError(str(failure)) from failure
+        if not sent:
+            raise ConnectionError("this client has gone")
+        return len(message)
+
+    sendall = send
+
+    def getpeername(self) -> Address:
+        """Its (ip, port)."""
+        return self._session.address
+
+    def close(self) -> None:
+        """End the connection; what was sent before still arrives. Who waits in `recv` gets b""."""
+        self._session.kick()
+
+    def put(self, packet: Received) -> None:
+        """A message has come. A program that reads none for long loses this client, and nobody else."""
+        try:
+            if text := shown(packet.data):
+                self._waiting.put(text.encode(), timeout=SEND_SECONDS)
+        except queue.Full:
+            self.close()
+
+    def end(self) -> None:
+        """The connection has ended."""
+        self._over = True
+        try:
+            self._waiting.put_nowait(b"")
+        except queue.Full:
+            pass  # then nobody waits in recv()
+
+
+class socket(_Base):  # noqa: N801  # its old name
+    """A connection to the chat, or with `bind`, `listen` and `accept` the place where clients come in."""
 
     def __init__(self, family: str = AF_INET, type: str = SOCK_STREAM) -> None:  # noqa: A002  # its old name
         self._core: Client | None = None
+        self._server: Server | None = None
+        self._where: Address | None = None
+        self._arrived: queue.SimpleQueue[Accepted | None] = queue.SimpleQueue()
 
-    def connect(self, address: tuple[str, int]) -> None:
+    # A client.
+
+    def connect(self, address: Address) -> None:
         """Connect. Raises what `Client.connect` raises, in words for the user."""
-        self._core = make_client(*address).connect()
+        with own_words():
+            self._core = make_client(*address).connect()
 
     def send(self, data: bytes) -> int:
         """Send one message; nothing when it is empty. Raises `ConnectionError`."""
+        message = bytes(memoryview(data))
         try:
-            if data:
-                self._connected().send(SAID, bytes(data))
-        except SecureLinkError as error:
-            raise ConnectionError(str(error)) from error
-        return len(data)
+            if message:
+                with own_words():
+                    self._connected().send(SAID, message)
+        except SecureLinkError as failure:
+            raise ConnectionError(str(failure)) from failure
+        return len(message)
+
+    sendall = send
 
     def recv(self, bufsize: int = 0) -> bytes:
         """
@@ -46,16 +140,64 @@ class socket:  # noqa: N801  # its old name
         try:
             while not ((packet := self._connected().receive()) and shown(packet.data)):
                 pass
-        except SecureLinkError as error:
-            raise ConnectionError(str(error)) from error
+        except SecureLinkError as failure:
+            raise ConnectionError(str(failure)) from failure
         return shown(packet.data).encode()
-
-    def close(self) -> None:
-        """Disconnect; what was sent goes out first."""
-        if self._core is not None:
-            self._core.close()
 
     def _connected(self) -> Client:
         if self._core is None:
             raise ConnectionError("not connected")
         return self._core
+
+    # A server.
+
+    def bind(self, address: Address) -> None:
+        """Say where to listen."""
+        self._where = address
+
+    def listen(self, backlog: int = 5) -> None:
+        """
+        Let clients come.
+
+        Raises:
+            ConnectFailed: It is an `OSError`: the port is in use, or the address is not of this machine.
+        """
+        if self._where is None:
+            raise OSError("call bind() before listen()")
+        # Many workers: a client whose program does not read must keep nobody else from being heard.
+        server = make_server(*self._where, workers=MAX_WORKERS)
+        server.on_connect(lambda session: self._enter(server, session))
+        server.on(SAID, lambda session, packet: session.data["socket"].put(packet))
+        server.on_disconnect(self._leave)
+        with own_words():
+            self._server = server.start()
+
+    def _enter(self, server: Server, session: Session) -> None:
+        accepted = session.data["socket"] = Accepted(server, session)
+        self._arrived.put(accepted)
+
+    def _leave(self, session: Session) -> None:
+        if (accepted := session.data.get("socket")) is not None:
+            accepted.end()
+
+    def accept(self) -> tuple[Accepted, Address]:
+        """Wait for a client; it, and its (ip, port). Raises `OSError` when this was closed."""
+        if self._server is None:
+            raise OSError("call listen() before accept()")
+        accepted = self._arrived.get()
+        if accepted is None:
+            self._arrived.put(None)  # for the next one who asks
+            raise OSError("this was closed")
+        return accepted, accepted.getpeername()
+
+    def getsockname(self) -> Any:
+        """(ip, port) that a server listens on, with the real port when 0 was asked for."""
+        return self._server.address if self._server is not None else self._where
+
+    def close(self) -> None:
+        """Disconnect, what was sent goes out first; or end the server, and `accept` with it."""
+        if self._core is not None:
+            self._core.close()
+        if self._server is not None:
+            self._server.stop()
+            self._arrived.put(None)

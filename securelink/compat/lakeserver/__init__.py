@@ -15,7 +15,8 @@ code differ, or a defect had to go:
 - A server value that is no Python literal, or a large one (64 KiB), reaches clients as text. A value may be as large as
   a packet, 16 MiB.
 - Hooks run when something is sent or read; a pre-send hook also at every round, so that it may set the data.
-- Clients that are quiet, vanish or send nonsense cost a warning each, not the server; `shutdown()` waits 3 s for them.
+- Clients that are quiet, vanish or send nonsense cost a warning each, not the server; after `shutdown()` it waits 3 s
+  at most for them.
 - `header` and `format` change nothing: the wire is securelink's. Why something failed is said in its words.
 - Gone: direct mode and what belonged to the old wire, `start(start=False)` with `accept_clients`, `eval_message`,
   `server_addr_avalible`, and attributes beside `active`. No document has them.

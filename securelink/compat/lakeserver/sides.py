@@ -14,11 +14,14 @@ from ...errors import ConfigError, ConnectFailed, SecureLinkError
 from ...server import Session
 from ...status import show_status
 from ...transport.sockets import local_address
-from ..settings import make_client, make_server
+from ..settings import make_client, make_server, own_words
 from .literals import read_literal
 
 ROUND_SECONDS = 0.02
-GOODBYE_SECONDS = 3.0
+GOODBYE_SECONDS = 2.0  # for clients to leave when they are asked to
+LEAVE_SECONDS = (
+    0.4  # then for the ends of their connections; with the library's own grace it is 3 s in all
+)
 
 Hook = Callable[..., Any] | None
 
@@ -40,7 +43,9 @@ class SockStreamConnection:
         format: str = "utf-8", pre_send_func: Hook = None, post_recieve_func: Hook = None,  # noqa: A002  # its name
     ) -> None:  # fmt: skip
         if direct:
-            raise ConfigError("there is no direct mode", hint="use securelink.Server and send()")
+            raise ConfigError(
+                "there is no direct mode", hint="use set_data(), or securelink.Server and send()"
+            )
         show_status(info=False)  # this module writes its own lines
         self.PORT = port
         self._shown = {"INFO": outputs_enabled, "WARNING": outputs_enabled}
@@ -98,7 +103,8 @@ class SockStreamConnection:
             if state != self._sent:
                 self._sent = state
                 try:
-                    self._core.set_state(state)
+                    with own_words():
+                        self._core.set_state(state)
                 except SecureLinkError as error:
                     self.warn(f"Error: Message send failed - {error}")
         self._finish()
@@ -214,7 +220,8 @@ class Server(SockStreamConnection):
         self._core.set_state(self._sent)
         self._core.pause()
         try:
-            self._core.start()
+            with own_words():
+                self._core.start()
         except ConnectFailed as error:
             self.warn(f"Error: {error}")
             return
@@ -236,7 +243,10 @@ class Server(SockStreamConnection):
 
     def _finish(self) -> None:
         self._core.broadcast(DISCONNECT)
-        self._core.drain(GOODBYE_SECONDS)
+        deadline = time.monotonic() + GOODBYE_SECONDS
+        while self._core.sessions and time.monotonic() < deadline:
+            time.sleep(ROUND_SECONDS)
+        self._core.stop(LEAVE_SECONDS)
         self.info("Status: Shutdown")
         self.info("New Connections: Deny")
 
@@ -296,7 +306,8 @@ class Client(SockStreamConnection):
             return
         self.server_data, self._asked = {}, False
         try:
-            self._core.connect()
+            with own_words():
+                self._core.connect()
             self.active = True
             self.info("Status: Connected")
             self._core.request(CONNECT)

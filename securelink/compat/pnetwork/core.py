@@ -14,7 +14,7 @@ from ... import client, server
 from ...dispatch import Handlers
 from ...errors import CodecError, ConnectFailed, ConnectionClosed, LinkTimeout, SecureLinkError
 from ...limits import CONNECT_SECONDS, MAX_WORKERS
-from ..settings import make_client, make_server
+from ..settings import make_client, make_server, own_words
 from .onlineUtilities import Utilities
 
 log = logging.getLogger("securelink")
@@ -50,13 +50,11 @@ class Connection:
 
     def sendPacket(self, packet: Any) -> bool:
         """Send a packet, bytes or dict; False when the connection is suspended or has ended."""
-        full = self._core.decodePacket(packet)
-        if not full:
-            raise CodecError("this is no packet", hint="use createPacket()")
-        headers = {CREATED: full.get(CREATED)}
+        action, data, headers = self._core._taken_apart(packet)
         try:
             if not self.suspended:
-                self.session.send(full["action"], full.get("data"), headers=headers)
+                with own_words():
+                    self.session.send(action, data, headers=headers)
         except ConnectionClosed:
             return False
         return not self.suspended
@@ -68,7 +66,7 @@ class Connection:
 
     def disconnect(self, reason: str = "disconnected") -> None:
         """Say why, and end the connection."""
-        self.sendPacket({"action": "disconnect", "data": {"reason": reason}})
+        self._core._spread({"action": "disconnect", "data": {"reason": reason}}, [self])
         if isinstance(self.session, server.Session):
             self.session.kick(reason)
         else:
@@ -94,9 +92,19 @@ class ComCore(Utilities):
         self.actions[name] = bind
 
     def SendPacketForAll(self, packet: Any) -> None:
-        """Send to all."""
-        for connection in self.clients.values():
+        """Send to all. A server waits for nobody: it ends the connection of a client that does not read."""
+        self._spread(packet, list(self.clients.values()))
+
+    def _spread(self, packet: Any, connections: list[Connection]) -> None:
+        for connection in connections:
             connection.sendPacket(packet)
+
+    def _taken_apart(self, packet: Any) -> tuple[str, Any, dict[str, Any]]:
+        """A packet's name, data and headers."""
+        full = self.decodePacket(packet)
+        if not full:
+            raise CodecError("this is no packet", hint="use createPacket()")
+        return full["action"], full.get("data"), {CREATED: full.get(CREATED)}
 
     def _store(self, session: Any, token: str) -> None:
         self._peers[session] = Connection(self, session, token)
@@ -137,12 +145,20 @@ class Server(ComCore):
         core.on_connect(self._shake_hands)
         core.on_message(lambda session, received: self._received(received))
         core.on_disconnect(lambda session: self._peers.pop(session, None))
-        core.start()
+        with own_words():
+            core.start()
         if useThreading:
             # No daemon: it keeps alive a program that ends with start(), as most do.
             threading.Thread(target=core.serve_forever, name="RegisterNewConnections").start()
         else:
             core.serve_forever()
+
+    def _spread(self, packet: Any, connections: list[Connection]) -> None:
+        action, data, headers = self._taken_apart(packet)
+        to = [connection.session for connection in connections if not connection.suspended]
+        if self.core is not None:
+            with own_words():
+                self.core.broadcast(action, data, to=to, headers=headers)
 
     def stop(self) -> None:
         """Disconnect everybody and stop."""
@@ -176,7 +192,8 @@ class Client(ComCore):
         self._ready = threading.Event()
         while self.core is core:
             try:
-                core.connect()
+                with own_words():
+                    core.connect()
                 break  # also when the server has ended it already: no attempt is repeated for that
             except (ConnectFailed, LinkTimeout) as error:
                 log.warning("Could not connect: %s", error)

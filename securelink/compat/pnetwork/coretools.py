@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ...text import escaped
+from ..lines import typed
 
 # By what `help` shows: each gives the lines to print.
 _COMMANDS: dict[str, Callable[[Any, str], Iterable[object] | None]] = {
@@ -43,17 +44,15 @@ class CLI:
 
     def processCommand(self) -> None:
         """Read commands until `stop`, or the end of the input."""
-        line = ""
-        while line != "stop":
+        while (line := typed("Choose a command: ")) is not None:
+            command, _, argument = line.strip().partition(" ")
             try:
-                line = input("Choose a command: ").strip()
-                command, _, argument = line.partition(" ")
                 run = _BY_NAME.get(command)
                 answers = run(self.core, argument) if run else ["unknown command"]
                 for answer in answers or ():
                     if isinstance(answer, str):
                         click.echo(escaped(answer))  # a peer chose some of it
-            except EOFError:
-                return
             except Exception as error:  # what is bound to a name may raise anything
                 click.echo(f"Error occured in command check your typing: {escaped(repr(error))}")
+            if command == "stop":
+                return

@@ -8,7 +8,7 @@ from collections import deque
 from ...client import Client
 from ...errors import SecureLinkError
 from ...status import show_status
-from ..settings import make_client
+from ..settings import make_client, own_words
 from .networking import NetworkMessage, Result, received, send
 
 BREATH_SECONDS = 0.01  # what a loop around read() waits between two looks at nothing
@@ -29,7 +29,8 @@ class SimpleClient:
             return False, "this client is connected; call close() first"
         self._messages.clear()
         try:
-            self._core = make_client(host, port).connect()
+            with own_words():
+                self._core = make_client(host, port).connect()
         except SecureLinkError as error:
             return False, str(error)
         return True, "Connection successful"

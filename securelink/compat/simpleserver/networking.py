@@ -14,6 +14,7 @@ from typing import Any
 
 from ...errors import SecureLinkError
 from ...received import Received
+from ..settings import own_words
 
 MESSAGE, RAW = "simpleserver message", "simpleserver bytes"  # the packets' names
 
@@ -81,9 +82,9 @@ class NetworkMessage:
 
     @staticmethod
     def decode(data: bytes) -> NetworkMessage:
-        """The message that was encoded so; other bytes become a message without headers. Never raises."""
+        """The message that was encoded so; other bytes become a message without headers. No bytes make it raise."""
         message = NetworkMessage()
-        text = bytes(data).decode(errors="replace")
+        text = bytes(memoryview(data)).decode(errors="replace")
         headers, end, body = text.removeprefix("$").partition("%")
         if not text.startswith("$") or not end or (headers and not headers.endswith("|")):
             message.body = text
@@ -95,13 +96,30 @@ class NetworkMessage:
         return message
 
 
+def encoded(message: NetworkMessage | bytes | str) -> tuple[str, bytes]:
+    """
+    The name and the data of the packet for a message, or for bytes or text that become the body of one.
+
+    Raises:
+        TypeError: It is nothing that can be sent. (`bytes(5)` would be five zeros.)
+        ValueError: It has text that cannot be encoded.
+    """
+    if isinstance(message, NetworkMessage):
+        return MESSAGE, message.encode()
+    if isinstance(message, str):
+        return RAW, message.encode()
+    try:
+        return RAW, bytes(memoryview(message))
+    except TypeError:
+        kind = type(message).__name__
+        raise TypeError(f"a message is a NetworkMessage, bytes or text, not {kind}") from None
+
+
 def send(peer: Any, message: NetworkMessage | bytes | str) -> Result:
     """Send a message, or bytes or text that become the body of one; whether it went, and what to say."""
     try:
-        if isinstance(message, NetworkMessage):
-            peer.send(MESSAGE, message.encode())
-        else:
-            peer.send(RAW, message.encode() if isinstance(message, str) else bytes(message))
+        with own_words():
+            peer.send(*encoded(message))
     except (SecureLinkError, TypeError, ValueError) as error:
         return False, str(error)
     return True, "Message sent"

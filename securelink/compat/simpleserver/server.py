@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from ...events import EventHook
+from ...errors import SecureLinkError
 from ...received import Received
 from ...server import Session
 from ...status import show_status
 from ...text import escaped
-from ..settings import make_server
-from .networking import NetworkMessage, Result, received, send
+from ..settings import make_server, own_words
+from .networking import NetworkMessage, Result, encoded, received, send
 
 
 class ClientConnection:
@@ -36,14 +36,37 @@ class ClientConnection:
         return str(self.address)
 
 
-class ServerCallback(EventHook):
-    """An event: `add_listener`, `remove_listener`, `listeners`, `invoke`."""
+class ServerCallback:
+    """
+    An event.
 
-    __slots__ = ()
+    Args:
+        name: What it is called in the log.
+        caught: Called with that name and what a listener raised.
 
-    def invoke(self, *args: Any) -> None:
-        """Call every listener."""
-        self.fire(*args)
+    Attributes:
+        listeners: They are called in this order; one that was added twice is called twice.
+    """
+
+    def __init__(self, name: str, caught: Callable[[str, Exception], None]) -> None:
+        self.listeners: list[Callable[..., Any]] = []
+        self._name, self._caught = name, caught
+
+    def add_listener(self, listener: Callable[..., Any]) -> None:
+        """Add a listener."""
+        self.listeners.append(listener)
+
+    def remove_listener(self, listener: Callable[..., Any]) -> None:
+        """Remove a listener, once. Raises `ValueError` when it is none."""
+        self.listeners.remove(listener)
+
+    def invoke(self, *args: Any, **kwargs: Any) -> None:
+        """Call every listener; one that raises is reported, and the others go on."""
+        for listener in tuple(self.listeners):
+            try:
+                listener(*args, **kwargs)
+            except Exception as error:
+                self._caught(self._name, error)
 
 
 class SimpleServer:
@@ -88,17 +111,19 @@ class SimpleServer:
 
     def start(self) -> None:
         """Run until `stop` or Ctrl-C; with `manual_update` only prepare, and return."""
-        if self.manual_update:
-            self._core.update()
-        else:
-            self._core.start()
+        with own_words():
+            if self.manual_update:
+                self._core.update()
+            else:
+                self._core.start()
         self._started()
         if not self.manual_update:
             self._core.serve_forever()
 
     def start_async(self) -> threading.Thread:
         """Run in the background; gives the thread that lasts as long as the server."""
-        self._core.start()
+        with own_words():
+            self._core.start()
         self._started()
         thread = threading.Thread(target=self._core.serve_forever, name="simpleserver")
         thread.start()
@@ -106,7 +131,7 @@ class SimpleServer:
 
     def _started(self) -> None:
         self._log(f"{self.host}:{self.port} is listening...")
-        self._core.on_tick.add_listener(self.on_update.fire)
+        self._core.on_tick.add_listener(self.on_update.invoke)
 
     def update(self) -> None:
         """One cycle, in this thread: with `manual_update`."""
@@ -144,12 +169,24 @@ class SimpleServer:
     def message_clients(
         self, clients: Iterable[ClientConnection], message: NetworkMessage | bytes | str
     ) -> Result:
-        """Send to some clients; whether it went to all, and what to say of those to whom it did not."""
-        with self._core.batch():
-            failures = [
-                text for client in clients for sent, text in [client.send(message)] if not sent
-            ]
-        return (False, "; ".join(failures)) if failures else (True, "Message sent")
+        """
+        Send to some clients, without waiting for one that does not read: too much of that ends its connection.
+
+        Returns:
+            Whether it went to all, and what to say of those to whom it did not.
+        """
+        sessions = [client._session for client in clients]
+        try:
+            with own_words():
+                sent = self._core.broadcast(*encoded(message), to=sessions)
+        except (SecureLinkError, TypeError, ValueError) as error:
+            return False, str(error)
+        if sent < len(sessions):
+            return (
+                False,
+                f"{len(sessions) - sent} of {len(sessions)} clients have gone: their sessions are over",
+            )
+        return True, "Message sent"
 
     messsage_clients = message_clients
 
@@ -163,7 +200,7 @@ class SimpleServer:
     def _connected(self, session: Session) -> None:
         client = self._clients[session] = ClientConnection(session)
         self._log(f"New connection from {client}")
-        self.on_connection.fire(client)
+        self.on_connection.invoke(client)
 
     def _received(self, session: Session, packet: Received) -> None:
         message = received(packet)
@@ -172,12 +209,12 @@ class SimpleServer:
             return
         client = self._clients[session]
         self._log(f"Message from {client}: {message.body}")
-        self.on_message.fire(client, message)
+        self.on_message.invoke(client, message)
 
     def _disconnected(self, session: Session) -> None:
         client = self._clients.pop(session)
         self._log(f"Client {client} disconnected")
-        self.on_disconnect.fire(client)
+        self.on_disconnect.invoke(client)
 
     def _caught(self, event: str, error: Exception) -> None:
         self._log(f"a listener of {event} raised {error!r}", "ERROR")

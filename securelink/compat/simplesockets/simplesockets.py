@@ -15,7 +15,7 @@ from ... import limits
 from ...errors import SecureLinkError
 from ...received import Received
 from ...server import Session
-from ..settings import make_client, make_server
+from ..settings import make_client, make_server, own_words
 
 log = logging.getLogger("securelink")
 
@@ -87,7 +87,8 @@ class _Endpoint:
     def _try(self, function: Callback, *arguments: Any) -> bool:
         try:
             if function is not None:
-                function(*arguments)
+                with own_words():
+                    function(*arguments)
         except Exception as error:
             if not isinstance(error, SecureLinkError):
                 log.exception("a callback raised an error; the connection goes on")
@@ -281,7 +282,8 @@ class TCPServer(_Endpoint):
         server.on(MESSAGE, lambda session, packet: session.data["socket"]._put(packet))
         server.on_disconnect(lambda session: session.data["socket"]._end())
         self._run, self.killed = False, _Killed(False)
-        self.socket = server.start()
+        with own_words():
+            self.socket = server.start()
 
     def _arrived(self, session: Session) -> None:
         client = session.data["socket"] = ClientSocket(self, session)
