@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from .errors import CodecError, ConfigError, ProtocolError, UnsealError
+from .limits import MAX_SCRYPT_MEMORY
 
 try:
     from cryptography.hazmat.primitives.asymmetric.mlkem import (
@@ -64,7 +65,6 @@ CLIENT_SHARE_SIZE = _MLKEM_PUBLIC_SIZE + _X25519_SIZE
 SERVER_SHARE_SIZE = _MLKEM_CIPHERTEXT_SIZE + _X25519_SIZE
 
 _SCRYPT_N = 2**15  # with r=8: 32 MiB and about 0.1 s a password, so a guess costs that as well
-_SCRYPT_MAX_MEMORY = 2**28  # bytes: parameters come from a file, a typo must not eat the machine
 
 _PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=PSS_SALT_SIZE)
 
@@ -396,7 +396,7 @@ def scrypt(password: bytes, salt: bytes, n: int = _SCRYPT_N, r: int = 8, p: int 
     Raises:
         ConfigError: The parameters are not possible, or need more than 256 MiB.
     """
-    if 128 * n * r > _SCRYPT_MAX_MEMORY:
+    if 128 * n * r > MAX_SCRYPT_MEMORY:
         raise ConfigError(f"scrypt with n={n}, r={r} needs more than 256 MiB")
     try:
         return Scrypt(salt=salt, length=32, n=n, r=r, p=p).derive(password)

@@ -238,7 +238,7 @@ def test_the_proof_of_another_session(identity: Identity) -> None:
     _, _, other_auth = begun(identity)
     client, _, auth = begun(identity)
     assert len(auth) == len(other_auth)
-    with pytest.raises(ProtocolError, match="signature is not valid"):
+    with pytest.raises(RecordError, match="Finished is wrong"):
         client.server_auth(other_auth)
     server, _, _ = proved(identity, None)
     _, other_record, _ = proved(identity, None)
@@ -335,6 +335,22 @@ def test_a_key_in_other_bytes(identity: Identity, other_identity: Identity) -> N
         server, record, _ = proved(other_identity, forged)
         with pytest.raises(ProtocolError, match="the peer's key"):
             server.client_auth(record)
+
+
+def test_finished_is_checked_before_the_key(identity: Identity, other_identity: Identity) -> None:
+    """Who cannot compute Finished makes neither role look at a key or a signature, however bad they are."""
+    for der in (b"no key at all", identity.public.spki):
+        forged = as_identity(Impostor(Shown(der), lambda _: b"no signature"))
+        client, _, auth = begun(forged)
+        with pytest.raises(ProtocolError, match=r"the peer's key|the signature"):
+            client.server_auth(auth)
+        with pytest.raises(RecordError, match="Finished is wrong"):
+            client.server_auth(flipped(auth, 8 * len(auth) - 1))
+        server, record, _ = proved(other_identity, forged)
+        with pytest.raises(ProtocolError, match=r"the peer's key|the signature"):
+            server.client_auth(record)
+        with pytest.raises(RecordError, match="Finished is wrong"):
+            server.client_auth(flipped(record, 8 * len(record) - 1))
 
 
 def test_the_largest_proofs_fit_a_frame() -> None:

@@ -366,7 +366,8 @@ def test_from_rsa_refuses_numbers_that_do_not_fit(identity: Identity) -> None:
     ("modulus", "exponent", "why"),
     [
         (odd_modulus(1024), 65537, "1024 bits"),
-        (odd_modulus(2048), 4, "not a valid key"),
+        (odd_modulus(2048), 4, "its exponent is not an odd number"),
+        (-odd_modulus(2048), 65537, "it has 0 bits"),
         (odd_modulus(2048) - 1, 65537, "its modulus is even"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key, lo
 
 from securelink.errors import ConfigError, KeyFileError, ProtocolError
 from securelink.keys import Identity, PublicKey, createEncryptKeys
-from securelink.keys import identity as identity_module
+from securelink.keys import private as private_module
 
 PASSPHRASE = "correct horse, dirección"
 
@@ -157,13 +158,13 @@ def test_key_encrypted_by_openssh(tmp_path: Path, identity: Identity) -> None:
     with pytest.raises(KeyFileError, match="is protected by a passphrase"):
         Identity.load(path)
 
-    def no_bcrypt(data: bytes, password: bytes | None) -> object:
+    def no_bcrypt(data: bytes, password: bytes | None, **more: Any) -> object:
         if password is not None:
             raise UnsupportedAlgorithm("Need bcrypt module")
-        return load_ssh_private_key(data, password)
+        return load_ssh_private_key(data, password, **more)
 
     with (
-        patch.object(identity_module, "load_ssh_private_key", no_bcrypt),
+        patch.object(private_module, "load_ssh_private_key", no_bcrypt),
         pytest.raises(KeyFileError) as caught,
     ):
         Identity.load(path, PASSPHRASE)

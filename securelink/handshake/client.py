@@ -82,25 +82,26 @@ class ClientHandshake:
 
     def server_auth(self, plaintext: bytes) -> VerifiedServer:
         """
-        Verify SERVER_AUTH: signature, then Finished. Whether to trust the key is the caller's next question.
+        Verify SERVER_AUTH: Finished, then key and signature. Whether to trust the key is the caller's next question.
 
         Raises:
-            ProtocolError: Malformed, or a key outside the policy.
-            RecordError: The signature or Finished is wrong: somebody else's exchange or a changed message.
+            ProtocolError: Malformed, a key outside the policy, or not its signature.
+            RecordError: Finished is wrong: somebody else's exchange or a changed message.
         """
         assert self.handshake_secrets is not None
         auth = ServerAuth.decode(plaintext)
+        proved = self._transcript.copy()
+        proved.update(auth.finished_over)
+        expected = schedule.finished(self.handshake_secrets.server, proved.digest())
+        # First: who cannot compute it is not listened to any further, and makes us look at no key.
+        if not crypto.equal(expected, auth.finished):
+            raise RecordError("the server's Finished is wrong: the handshake was tampered with")
         key = PublicKey.from_spki(auth.key)
         signed = self._transcript.copy()
         signed.update(auth.signed)
         key.verify(
             auth.signature, crypto.signature_input(schedule.SERVER_SIGNATURE, signed.digest())
         )
-        proved = self._transcript.copy()
-        proved.update(auth.finished_over)
-        expected = schedule.finished(self.handshake_secrets.server, proved.digest())
-        if not crypto.equal(expected, auth.finished):
-            raise RecordError("the server's Finished is wrong: the handshake was tampered with")
         self._transcript.update(plaintext)
         secrets = schedule.application_secrets(
             self.handshake_secrets.handshake, self._transcript.digest()

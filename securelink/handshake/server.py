@@ -122,30 +122,30 @@ class ServerHandshake:
 
     def client_auth(self, plaintext: bytes) -> VerifiedClient:
         """
-        Verify CLIENT_AUTH: signature if there is a key, then Finished.
+        Verify CLIENT_AUTH: Finished, then key and signature if there are any.
 
         Raises:
-            ProtocolError: Malformed, or a key outside the policy.
-            RecordError: The signature or Finished is wrong.
+            ProtocolError: Malformed, a key outside the policy, or not its signature.
+            RecordError: Finished is wrong.
         """
         auth = ClientAuth.decode(plaintext, encrypted=self.encrypted)
-        key = None
-        if auth.key is not None and auth.signature is not None:
-            key = PublicKey.from_spki(auth.key)
-            signed = self._transcript.copy()
-            signed.update(auth.signed)
-            message = crypto.signature_input(schedule.CLIENT_SIGNATURE, signed.digest())
-            key.verify(auth.signature, message)
-        binding = None
+        key = binding = None
         if self.encrypted:
             assert self.handshake_secrets is not None
             assert self.application_secrets is not None
             proved = self._transcript.copy()
             proved.update(auth.finished_over)
             expected = schedule.finished(self.handshake_secrets.client, proved.digest())
+            # First: who cannot compute it is not listened to any further, and makes us look at no key.
             if not crypto.equal(expected, auth.finished):
                 raise RecordError("the client's Finished is wrong: the handshake was tampered with")
             binding = self.application_secrets.binding
+        if auth.key is not None and auth.signature is not None:
+            key = PublicKey.from_spki(auth.key)
+            signed = self._transcript.copy()
+            signed.update(auth.signed)
+            message = crypto.signature_input(schedule.CLIENT_SIGNATURE, signed.digest())
+            key.verify(auth.signature, message)
         return VerifiedClient(
             key, auth.dialled, auth.application, auth.version, auth.credentials, binding
         )

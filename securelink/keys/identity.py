@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 from typing import NoReturn
 
 import rsa
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.rsa import (
-    RSAPrivateNumbers,
-    RSAPublicNumbers,
-    generate_private_key,
-)
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-    load_ssh_private_key,
-)
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from .. import crypto
 from ..errors import ConfigError, KeyFileError
@@ -37,13 +25,19 @@ from .files import (
     read_file,
 )
 from .pkcs8 import encrypted_pem
-from .public import PublicKey, key_fault, pss_fault
-
-Passphrase = str | bytes | None
+from .private import (
+    MAKE_ANOTHER,
+    Passphrase,
+    checked_key,
+    passphrase_bytes,
+    pem_bytes,
+    private_key,
+)
+from .public import PublicKey
+from .shapes import PrivateNumbers, PublicNumbers, UnfitKeyError
 
 _OTHERS = 0o077  # any permission of group and others
 _NAME = re.compile(r"\w[\w.@-]{0,99}")  # a name becomes a file name: no separators, no leading dot
-_MAKE_ANOTHER = "make another key with createEncryptKeys()"
 _MISSING = "check the path, or make a key with createEncryptKeys()"
 
 
@@ -89,14 +83,15 @@ class Identity:
         Raises:
             KeyFileError: It is missing, unreadable, readable by other users, damaged, encrypted
                 with another passphrase, or no key that can be used.
+            ConfigError: The path or the passphrase cannot be one.
         """
         path = absolute(path)
         data = read_file(path, MAX_KEY_FILE, forbidden=_OTHERS, missing=_MISSING)
-        return cls(_usable(data, passphrase, str(path)), path=path)
+        return cls(private_key(data, passphrase, str(path)), path=path)
 
     @classmethod
     def from_pem(
-        cls, data: bytes, passphrase: Passphrase = None, *, source: str = "the key"
+        cls, data: bytes | str, passphrase: Passphrase = None, *, source: str = "the key"
     ) -> Identity:
         """
         Read a private key as files hold it.
@@ -109,8 +104,9 @@ class Identity:
         Raises:
             KeyFileError: It is none of these, the passphrase is wrong or missing, or the key is
                 outside the key policy.
+            ConfigError: `data` is neither bytes nor text, or the passphrase cannot be one.
         """
-        return cls(_usable(data, passphrase, source))
+        return cls(private_key(pem_bytes(data, source), passphrase, source))
 
     @classmethod
     def from_rsa(cls, key: rsa.PrivateKey) -> Identity:
@@ -122,19 +118,15 @@ class Identity:
         """
         if not isinstance(key, rsa.PrivateKey):
             raise ConfigError(f"from_rsa() takes an rsa.PrivateKey, not {type(key).__name__}")
-        public = RSAPublicNumbers(key.e, key.n)
+        public = PublicNumbers(key.n, key.e)
         try:
-            private = RSAPrivateNumbers(
-                p=key.p,
-                q=key.q,
-                d=key.d,
-                dmp1=key.exp1,
-                dmq1=key.exp2,
-                iqmp=key.coef,
-                public_numbers=public,
-            ).private_key()
-        except ValueError:
-            raise ConfigError("the numbers of this rsa.PrivateKey do not fit together") from None
+            public.check()
+        except UnfitKeyError as error:
+            raise ConfigError(f"this key cannot be used: {error}", hint=MAKE_ANOTHER) from None
+        numbers = PrivateNumbers(public, key.d, key.p, key.q, key.exp1, key.exp2, key.coef)
+        private = checked_key(numbers)
+        if private is None:
+            raise ConfigError("the numbers of this rsa.PrivateKey do not fit together")
         return cls(private)
 
     @property
@@ -200,7 +192,7 @@ class Identity:
     def _to_pkcs8_pem(self, passphrase: Passphrase) -> bytes:
         if passphrase is None:
             return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        secret = _passphrase_bytes(passphrase)
+        secret = passphrase_bytes(passphrase)
         der = self._key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
         return encrypted_pem(der, secret)
 
@@ -290,55 +282,3 @@ def _refuse_existing(private_path: Path, public_path: Path) -> None:
             f"{public_path} exists already, but its private key {private_path.name} is missing",
             hint="put the private key back, or remove the public key to start with a new one",
         )
-
-
-def _passphrase_bytes(passphrase: str | bytes) -> bytes:
-    encoded = passphrase.encode() if isinstance(passphrase, str) else passphrase
-    if not encoded:
-        raise ConfigError("the passphrase is empty", hint="leave it out to store the key without")
-    return encoded
-
-
-def _usable(data: bytes, passphrase: Passphrase, source: str) -> crypto.RSAPrivateKey:
-    """The key in a private PEM, if the policy has nothing against it."""
-    key = _read_private(data, passphrase, source)
-    if not isinstance(key, crypto.RSAPrivateKey):
-        kind = type(key).__name__.removesuffix("PrivateKey")
-        raise KeyFileError(
-            f"{source} cannot be used: it is of type {kind}, not RSA", hint=_MAKE_ANOTHER
-        )
-    fault = key_fault(key.public_key()) or pss_fault(data)
-    if fault:
-        raise KeyFileError(f"{source} cannot be used: {fault}", hint=_MAKE_ANOTHER)
-    return key
-
-
-def _read_private(data: bytes, passphrase: Passphrase, source: str) -> object:
-    """The key object in a private PEM; the type of key is not checked yet."""
-    if b"PRIVATE KEY-----" not in data and (b"PUBLIC KEY-----" in data or b"ssh-rsa " in data[:16]):
-        raise KeyFileError(f"{source} is a public key", hint="give the private key")
-    load = load_ssh_private_key if b"BEGIN OPENSSH" in data else load_pem_private_key
-    try:
-        # First without: that tells a damaged file from a wrong passphrase.
-        return load(data, None)
-    except TypeError:
-        pass  # it is encrypted
-    except (ValueError, UnsupportedAlgorithm):
-        raise KeyFileError(
-            f"{source} is damaged, or not a private key in PEM form",
-            hint="restore it from a backup, or make a new key under another name",
-        ) from None
-    if passphrase is None:
-        raise KeyFileError(f"{source} is protected by a passphrase", hint="give its passphrase")
-    secret = _passphrase_bytes(passphrase)
-    try:
-        return load(data, secret)
-    except ValueError:
-        raise KeyFileError(
-            f"wrong passphrase for {source}", hint="try again; if it is right, the file is damaged"
-        ) from None
-    except UnsupportedAlgorithm:
-        raise KeyFileError(
-            f"{source} is encrypted in a way that cannot be read here",
-            hint=f"convert a copy of it with: ssh-keygen -p -m PKCS8 -f {shlex.quote(source)}",
-        ) from None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import os
-import textwrap
 
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
@@ -12,6 +10,8 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.padding import PKCS7
 
 from .. import crypto
+from .der import OBJECT, OCTETS, SEQUENCE, element, integer
+from .pem import write_block
 
 # The crypto library's own writer takes 2,048 rounds of PBKDF2: thousands of guesses a second. This
 # is 16 MiB and about 0.1 s a guess, and the openssl program refuses what needs 32 MiB or more.
@@ -22,7 +22,6 @@ SCRYPT_P = 5
 _SALT_SIZE = 16
 _BLOCK_SIZE = 16
 
-_INTEGER, _OCTETS, _OBJECT, _SEQUENCE = 0x02, 0x04, 0x06, 0x30
 _PBES2 = bytes.fromhex("2a864886f70d01050d")  # 1.2.840.113549.1.5.13
 _SCRYPT = bytes.fromhex("2b06010401da47040b")  # 1.3.6.1.4.1.11591.4.11
 _AES256_CBC = bytes.fromhex("60864801650304012a")  # 2.16.840.1.101.3.4.1.42
@@ -48,32 +47,15 @@ def encrypted_pem(pkcs8: bytes, passphrase: bytes) -> bytes:
     encryptor = Cipher(AES(key), CBC(iv)).encryptor()
     padded = padder.update(pkcs8) + padder.finalize()
     ciphertext = encryptor.update(padded) + encryptor.finalize()
-    costs = _integer(SCRYPT_N) + _integer(SCRYPT_R) + _integer(SCRYPT_P)
-    derivation = _algorithm(_SCRYPT, _der(_SEQUENCE, _der(_OCTETS, salt) + costs))
-    cipher = _algorithm(_AES256_CBC, _der(_OCTETS, iv))
-    scheme = _algorithm(_PBES2, _der(_SEQUENCE, derivation + cipher))
-    return _pem("ENCRYPTED PRIVATE KEY", _der(_SEQUENCE, scheme + _der(_OCTETS, ciphertext)))
+    costs = integer(SCRYPT_N) + integer(SCRYPT_R) + integer(SCRYPT_P)
+    derivation = _algorithm(_SCRYPT, element(SEQUENCE, element(OCTETS, salt) + costs))
+    cipher = _algorithm(_AES256_CBC, element(OCTETS, iv))
+    scheme = _algorithm(_PBES2, element(SEQUENCE, derivation + cipher))
+    return write_block(
+        "ENCRYPTED PRIVATE KEY", element(SEQUENCE, scheme + element(OCTETS, ciphertext))
+    )
 
 
 def _algorithm(name: bytes, parameters: bytes) -> bytes:
     """AlgorithmIdentifier: an object identifier and what belongs to it."""
-    return _der(_SEQUENCE, _der(_OBJECT, name) + parameters)
-
-
-def _integer(value: int) -> bytes:
-    # One bit more than the value has: DER integers are signed.
-    return _der(_INTEGER, value.to_bytes(value.bit_length() // 8 + 1))
-
-
-def _der(tag: int, body: bytes) -> bytes:
-    """One DER element: tag, length in the shortest form, body (X.690 8.1, 10.1)."""
-    size = len(body)
-    if size < 0x80:
-        return bytes((tag, size)) + body
-    length = size.to_bytes((size.bit_length() + 7) // 8)
-    return bytes((tag, 0x80 | len(length))) + length + body
-
-
-def _pem(label: str, der: bytes) -> bytes:
-    lines = textwrap.wrap(base64.b64encode(der).decode(), 64)
-    return "\n".join([f"-----BEGIN {label}-----", *lines, f"-----END {label}-----", ""]).encode()
+    return element(SEQUENCE, element(OBJECT, name) + parameters)

@@ -6,28 +6,28 @@ import base64
 import re
 
 import rsa
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
-    load_der_public_key,
-    load_pem_public_key,
-    load_ssh_public_key,
     ssh_key_fingerprint,
 )
 
 from .. import crypto
 from ..errors import ConfigError, KeyFileError, ProtocolError
-from ..limits import (
-    MAX_KEY_FILE,
-    MAX_RSA_BITS,
-    MAX_RSA_EXPONENT,
-    MIN_RSA_BITS,
-    MIN_RSA_EXPONENT,
-)
+from ..limits import MAX_KEY_FILE, MAX_RSA_BITS
+from .der import DerError
 from .files import AnyPath, absolute, read_file
+from .pem import find_block
+from .private import MAKE_ANOTHER, pem_bytes
+from .shapes import (
+    PublicNumbers,
+    UnfitKeyError,
+    openssh_numbers,
+    pkcs1_public_numbers,
+    spki_numbers,
+)
 
 # An SPKI is the modulus, at most 4 bytes of exponent and under 40 bytes of structure around them.
 MAX_SPKI_SIZE = MAX_RSA_BITS // 8 + 64
@@ -59,20 +59,6 @@ def fingerprint_digest(text: str) -> bytes:
     )
 
 
-def key_fault(key: object) -> str:
-    """What the key policy has against a key that the crypto library has read, or ""."""
-    if not isinstance(key, crypto.RSAPublicKey):
-        return f"it is of type {type(key).__name__.removesuffix('PublicKey')}, not RSA"
-    numbers = key.public_numbers()
-    if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
-        return f"it has {key.key_size} bits, not {MIN_RSA_BITS} to {MAX_RSA_BITS}"
-    if not MIN_RSA_EXPONENT <= numbers.e <= MAX_RSA_EXPONENT or numbers.e % 2 == 0:
-        return f"its exponent is not an odd number from {MIN_RSA_EXPONENT} to {MAX_RSA_EXPONENT}"
-    if numbers.n % 2 == 0:
-        return "its modulus is even"
-    return ""
-
-
 class PublicKey:
     """
     The public half of an identity. Immutable; equal when the keys are equal.
@@ -84,9 +70,11 @@ class PublicKey:
     __slots__ = ("_fingerprint", "_key", "_spki")
 
     def __init__(self, key: crypto.RSAPublicKey) -> None:
-        fault = key_fault(key)
-        if fault:
-            raise ConfigError(f"this key cannot be used: {fault}", hint=_MAKE_ANOTHER)
+        numbers = key.public_numbers()
+        try:
+            PublicNumbers(numbers.n, numbers.e).check()
+        except UnfitKeyError as error:
+            raise ConfigError(f"this key cannot be used: {error}", hint=MAKE_ANOTHER) from None
         self._key = key
         self._spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         self._fingerprint = fingerprint_text(ssh_key_fingerprint(key, hashes.SHA256()))
@@ -103,23 +91,22 @@ class PublicKey:
         Raises:
             ProtocolError: Not an RSA key, outside the policy, or not the one encoding of its key.
         """
+        if not isinstance(der, bytes):
+            raise ConfigError(f"from_spki() takes bytes, not a {type(der).__name__}")
         if len(der) > MAX_SPKI_SIZE:
             raise ProtocolError(f"the peer's key has {len(der)} bytes, at most {MAX_SPKI_SIZE}")
         try:
-            key = load_der_public_key(der)
-        except (ValueError, TypeError, UnsupportedAlgorithm):
+            public = cls._of(spki_numbers(der))
+        except UnfitKeyError as error:
+            raise ProtocolError(f"the peer's key cannot be used: {error}") from None
+        except DerError:
             raise ProtocolError("the peer's key is not a public key in DER") from None
-        fault = key_fault(key)
-        if fault:
-            raise ProtocolError(f"the peer's key cannot be used: {fault}")
-        assert isinstance(key, crypto.RSAPublicKey)
-        public = cls(key)
         if public.spki != der:
             raise ProtocolError("the peer's key is not in the one encoding that is allowed")
         return public
 
     @classmethod
-    def from_pem(cls, data: bytes, *, source: str = "the key") -> PublicKey:
+    def from_pem(cls, data: bytes | str, *, source: str = "the key") -> PublicKey:
         """
         Read a public key as files hold it.
 
@@ -129,24 +116,22 @@ class PublicKey:
 
         Raises:
             KeyFileError: It is none of these, or outside the key policy.
+            ConfigError: `data` is neither bytes nor text.
         """
+        data = pem_bytes(data, source)
         if b"PRIVATE KEY-----" in data:
             raise KeyFileError(
                 f"{source} is a private key", hint="give the public one, never hand out the other"
             )
-        ssh = data.lstrip()[:8] == b"ssh-rsa "
         try:
-            key = load_ssh_public_key(data.strip()) if ssh else load_pem_public_key(data)
-        except (ValueError, TypeError, UnsupportedAlgorithm):
+            return cls._of(_file_numbers(data))
+        except UnfitKeyError as error:
+            raise KeyFileError(f"{source} cannot be used: {error}", hint=MAKE_ANOTHER) from None
+        except ValueError:
             raise KeyFileError(
                 f"{source} is damaged, or not a public key in PEM or OpenSSH form",
                 hint="ask its owner for the file again",
             ) from None
-        fault = key_fault(key) or pss_fault(data)
-        if fault:
-            raise KeyFileError(f"{source} cannot be used: {fault}", hint=_MAKE_ANOTHER)
-        assert isinstance(key, crypto.RSAPublicKey)
-        return cls(key)
 
     @classmethod
     def load(cls, path: AnyPath) -> PublicKey:
@@ -170,11 +155,20 @@ class PublicKey:
         if not isinstance(key, rsa.PublicKey):
             raise ConfigError(f"from_rsa() takes an rsa.PublicKey, not {type(key).__name__}")
         try:
-            return cls(RSAPublicNumbers(key.e, key.n).public_key())
-        except ValueError as error:
-            if isinstance(error, ConfigError):
-                raise
-            raise ConfigError("this rsa.PublicKey is not a valid key") from None
+            return cls._of(PublicNumbers(key.n, key.e))
+        except UnfitKeyError as error:
+            raise ConfigError(f"this key cannot be used: {error}", hint=MAKE_ANOTHER) from None
+
+    @classmethod
+    def _of(cls, numbers: PublicNumbers) -> PublicKey:
+        """
+        The key of numbers from anywhere. The crypto library sees them only if the policy allows them.
+
+        Raises:
+            UnfitKeyError: It does not.
+        """
+        numbers.check()
+        return cls(RSAPublicNumbers(numbers.e, numbers.n).public_key())
 
     @property
     def spki(self) -> bytes:
@@ -241,16 +235,11 @@ class PublicKey:
         return f"<PublicKey {self._fingerprint}>"
 
 
-_MAKE_ANOTHER = "make another key with createEncryptKeys()"
-
-# 1.2.840.113549.1.1.10, id-RSASSA-PSS, as DER: the crypto library reads such a key as a plain one.
-_PSS_OID = bytes.fromhex("06092a864886f70d01010a")
-# The first 66 bytes of the DER, which hold the algorithm; 88 clean letters always decode.
-_PEM_START = re.compile(rb"-----BEGIN (?:PUBLIC|PRIVATE) KEY-----\s*((?:[A-Za-z0-9+/]\s*){88})")
-
-
-def pss_fault(pem: bytes) -> str:
-    """Say so if a PEM file declares its RSA key to be of the type that is bound to RSASSA-PSS."""
-    start = _PEM_START.search(pem)
-    declared = start is not None and _PSS_OID in base64.b64decode(start[1])
-    return "it is of type RSA-PSS, not plain RSA" if declared else ""
+def _file_numbers(data: bytes) -> PublicNumbers:
+    """The numbers in a public key file. Raises `ValueError`, of which `UnfitKeyError` is one."""
+    if data.lstrip()[:8] == b"ssh-rsa ":
+        return openssh_numbers(data.strip())
+    block = find_block(data, "PUBLIC KEY")
+    if block is None or block.label not in ("PUBLIC KEY", "RSA PUBLIC KEY"):
+        raise DerError("no block of this name is known")
+    return (spki_numbers if block.label == "PUBLIC KEY" else pkcs1_public_numbers)(block.der)

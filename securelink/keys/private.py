@@ -1,0 +1,224 @@
+"""Private keys out of their files: every form that is read, looked at before the crypto library computes with it."""
+
+from __future__ import annotations
+
+import shlex
+
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateNumbers, RSAPublicNumbers
+from cryptography.hazmat.primitives.serialization import (
+    load_der_private_key,
+    load_pem_private_key,
+    load_ssh_private_key,
+)
+
+from .. import crypto
+from ..errors import ConfigError, KeyFileError, ProtocolError
+from .der import DerError
+from .pem import Block, find_block
+from .shapes import (
+    PrivateNumbers,
+    PublicNumbers,
+    UnfitKeyError,
+    check_encryption,
+    check_openssh_private,
+    pkcs1_private_numbers,
+    pkcs8_numbers,
+)
+
+Passphrase = str | bytes | None
+
+MAKE_ANOTHER = "make another key with createEncryptKeys()"
+
+# What the crypto library says of a damaged file or a wrong passphrase; `InternalError` comes from OpenSSL itself.
+_LIBRARY = (ValueError, TypeError, OverflowError, InternalError)
+_OTHER_KINDS = {"EC PRIVATE KEY": "EC", "DSA PRIVATE KEY": "DSA"}
+
+
+def passphrase_bytes(passphrase: str | bytes) -> bytes:
+    """
+    A passphrase as bytes.
+
+    Raises:
+        ConfigError: It is empty, no text, or text that cannot be encoded.
+    """
+    if not isinstance(passphrase, str | bytes):
+        raise ConfigError(
+            f"a passphrase is a str or bytes, not a {type(passphrase).__name__}",
+            hint="leave it out to use a key without one",
+        )
+    try:
+        encoded = passphrase.encode() if isinstance(passphrase, str) else passphrase
+    except UnicodeEncodeError:
+        # Without the cause, which quotes the passphrase.
+        raise ConfigError(
+            "the passphrase has lone surrogates, which no encoding knows", hint="type it again"
+        ) from None
+    if not encoded:
+        raise ConfigError("the passphrase is empty", hint="leave it out to store the key without")
+    return encoded
+
+
+def pem_bytes(data: object, source: str) -> bytes:
+    """
+    PEM that came as bytes or as text.
+
+    Raises:
+        ConfigError: It is neither.
+        KeyFileError: Text with letters that no key has.
+    """
+    if isinstance(data, bytes):
+        return data
+    if isinstance(data, str):
+        # Anything may stand around the block, only inside of it other letters are damage.
+        return data.encode(errors="replace")
+    raise ConfigError(
+        f"{source} is a {type(data).__name__}, not bytes", hint="give what the file holds"
+    )
+
+
+def private_key(data: bytes, passphrase: Passphrase, source: str) -> crypto.RSAPrivateKey:
+    """
+    The key in a private PEM, if the policy has nothing against it and its numbers belong together.
+
+    Args:
+        data: PEM: PKCS#8, PKCS#1 or OpenSSH.
+        passphrase: Needed only if it is encrypted.
+        source: What to call it in an error.
+
+    Raises:
+        KeyFileError: It is damaged, encrypted with another passphrase, or no key that can be used.
+        ConfigError: The passphrase cannot be one.
+    """
+    try:
+        block = find_block(data, "PRIVATE KEY")
+        if block is None:
+            if b"PUBLIC KEY-----" in data or b"ssh-rsa " in data[:16]:
+                raise KeyFileError(f"{source} is a public key", hint="give the private key")
+            raise ValueError("no block")
+        if block.label in _OTHER_KINDS:
+            raise UnfitKeyError(f"it is of type {_OTHER_KINDS[block.label]}, not RSA")
+        numbers = _numbers(block, passphrase, source)
+        numbers.public.check()
+    except UnfitKeyError as error:
+        raise KeyFileError(f"{source} cannot be used: {error}", hint=MAKE_ANOTHER) from None
+    except ValueError as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise damaged(source) from None
+    key = checked_key(numbers)
+    if key is None:
+        raise wrong_passphrase(source) if _is_encrypted(block) else damaged(source)
+    return key
+
+
+def checked_key(numbers: PrivateNumbers) -> crypto.RSAPrivateKey | None:
+    """The key of these numbers, which have passed the policy; None when they do not belong together."""
+    if not numbers.fit():
+        return None
+    public = RSAPublicNumbers(numbers.public.e, numbers.public.n)
+    try:
+        key = RSAPrivateNumbers(
+            numbers.p, numbers.q, numbers.d, numbers.dmp1, numbers.dmq1, numbers.iqmp, public
+        ).private_key(unsafe_skip_rsa_key_validation=True)
+        # Pairwise consistency (FIPS 140): what was skipped would take seconds, this finds all that matters to us.
+        crypto.pss_verify(key.public_key(), crypto.pss_sign(key, b"consistent"), b"consistent")
+    except (*_LIBRARY, InvalidSignature, ProtocolError, ConfigError):
+        return None
+    return key
+
+
+def damaged(source: str) -> KeyFileError:
+    """The error for what is no private key."""
+    return KeyFileError(
+        f"{source} is damaged, or not a private key in PEM form",
+        hint="restore it from a backup, or make a new key under another name",
+    )
+
+
+def wrong_passphrase(source: str) -> KeyFileError:
+    """The error for what decrypts to no key: the two causes cannot be told apart."""
+    return KeyFileError(
+        f"wrong passphrase for {source}", hint="try again; if it is right, the file is damaged"
+    )
+
+
+def _is_encrypted(block: Block) -> bool:
+    return block.label == "ENCRYPTED PRIVATE KEY" or (
+        block.label == "RSA PRIVATE KEY" and block.headers
+    )
+
+
+def _numbers(block: Block, passphrase: Passphrase, source: str) -> PrivateNumbers:
+    """The numbers in a block. Raises `KeyFileError`, `UnfitKeyError`, and `ValueError` for damage."""
+    if block.label == "PRIVATE KEY":
+        return pkcs8_numbers(block.der)
+    if block.label == "OPENSSH PRIVATE KEY":
+        return _openssh_numbers(block, passphrase, source)
+    if not _is_encrypted(block):
+        if block.label != "RSA PRIVATE KEY":
+            raise DerError("no block of this name is known")
+        return pkcs1_private_numbers(block.der)
+    if block.label == "ENCRYPTED PRIVATE KEY":
+        check_encryption(block.der)
+    if passphrase is None:
+        raise _needs_passphrase(source)
+    secret = passphrase_bytes(passphrase)
+    try:
+        if block.headers:
+            key: object = load_pem_private_key(
+                block.text, secret, unsafe_skip_rsa_key_validation=True
+            )
+        else:
+            key = load_der_private_key(block.der, secret, unsafe_skip_rsa_key_validation=True)
+    except UnsupportedAlgorithm:
+        raise _unknown_encryption(source) from None
+    except _LIBRARY:
+        raise wrong_passphrase(source) from None
+    return _numbers_of(key)
+
+
+def _openssh_numbers(block: Block, passphrase: Passphrase, source: str) -> PrivateNumbers:
+    check_openssh_private(block.der)
+    text = block.text + b"\n"  # that loader wants the end of the last line
+    try:
+        try:
+            return _numbers_of(
+                load_ssh_private_key(text, None, unsafe_skip_rsa_key_validation=True)
+            )
+        except TypeError:
+            pass  # it is encrypted
+        if passphrase is None:
+            raise _needs_passphrase(source)
+        secret = passphrase_bytes(passphrase)
+        try:
+            key = load_ssh_private_key(text, secret, unsafe_skip_rsa_key_validation=True)
+        except _LIBRARY:
+            raise wrong_passphrase(source) from None
+        return _numbers_of(key)
+    except UnsupportedAlgorithm:
+        raise _unknown_encryption(source) from None
+    except InternalError:
+        raise damaged(source) from None
+
+
+def _numbers_of(key: object) -> PrivateNumbers:
+    if not isinstance(key, crypto.RSAPrivateKey):
+        kind = type(key).__name__.removesuffix("PrivateKey")
+        raise UnfitKeyError(f"it is of type {kind}, not RSA")
+    numbers = key.private_numbers()
+    public = PublicNumbers(numbers.public_numbers.n, numbers.public_numbers.e)
+    return PrivateNumbers(
+        public, numbers.d, numbers.p, numbers.q, numbers.dmp1, numbers.dmq1, numbers.iqmp
+    )
+
+
+def _needs_passphrase(source: str) -> KeyFileError:
+    return KeyFileError(f"{source} is protected by a passphrase", hint="give its passphrase")
+
+
+def _unknown_encryption(source: str) -> KeyFileError:
+    return KeyFileError(
+        f"{source} is encrypted in a way that cannot be read here",
+        hint=f"convert a copy of it with: ssh-keygen -p -m PKCS8 -f {shlex.quote(source)}",
+    )

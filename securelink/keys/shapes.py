@@ -1,0 +1,293 @@
+"""
+The numbers in a key, taken out of the forms in which keys travel and are stored.
+
+Nothing here computes: whatever the bytes, the time is in proportion to their number. The crypto library is given
+numbers that the key policy has looked at, never the bytes of somebody else.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass, field
+
+from ..limits import (
+    MAX_KDF_ROUNDS,
+    MAX_RSA_BITS,
+    MAX_RSA_EXPONENT,
+    MAX_SCRYPT_MEMORY,
+    MAX_SCRYPT_WORK,
+    MAX_SSH_KDF_ROUNDS,
+    MIN_RSA_BITS,
+    MIN_RSA_EXPONENT,
+)
+from .der import BITS, NULL, OBJECT, OCTETS, SEQUENCE, DerError, Reader
+
+_RSA = bytes.fromhex("2a864886f70d010101")
+_KINDS = {
+    bytes.fromhex("2a864886f70d01010a"): "RSA-PSS",
+    bytes.fromhex("2a864886f70d010107"): "RSA-OAEP",
+    bytes.fromhex("2a8648ce3d0201"): "EC",
+    bytes.fromhex("2a8648ce380401"): "DSA",
+    bytes.fromhex("2a864886f70d010301"): "DH",
+    bytes.fromhex("2a8648ce3e0201"): "DH",
+    bytes.fromhex("2b656e"): "X25519",
+    bytes.fromhex("2b656f"): "X448",
+    bytes.fromhex("2b6570"): "Ed25519",
+    bytes.fromhex("2b6571"): "Ed448",
+}
+_PBES2 = bytes.fromhex("2a864886f70d01050d")
+_PBKDF2 = bytes.fromhex("2a864886f70d01050c")
+_SCRYPT = bytes.fromhex("2b06010401da47040b")
+_SSH_MAGIC = b"openssh-key-v1\0"
+
+
+class UnfitKeyError(ValueError):
+    """The bytes are a key that cannot be used; the text says why: "it is of type EC, not RSA"."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublicNumbers:
+    """Modulus and exponent."""
+
+    n: int
+    e: int
+
+    def check(self) -> None:
+        """
+        Apply the key policy.
+
+        Raises:
+            UnfitKeyError: The key is outside of it.
+        """
+        bits = self.n.bit_length() if self.n > 0 else 0
+        if not MIN_RSA_BITS <= bits <= MAX_RSA_BITS:
+            raise UnfitKeyError(f"it has {bits} bits, not {MIN_RSA_BITS} to {MAX_RSA_BITS}")
+        if not MIN_RSA_EXPONENT <= self.e <= MAX_RSA_EXPONENT or self.e % 2 == 0:
+            raise UnfitKeyError(
+                f"its exponent is not an odd number from {MIN_RSA_EXPONENT} to {MAX_RSA_EXPONENT}"
+            )
+        if self.n % 2 == 0:
+            raise UnfitKeyError("its modulus is even")
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateNumbers:
+    """What PKCS#1 says of a private key."""
+
+    public: PublicNumbers
+    d: int = field(repr=False)
+    p: int = field(repr=False)
+    q: int = field(repr=False)
+    dmp1: int = field(repr=False)
+    dmq1: int = field(repr=False)
+    iqmp: int = field(repr=False)
+
+    def fit(self) -> bool:
+        """
+        Whether the numbers belong together (RFC 8017 3.2). Call `public.check()` before.
+
+        That p and q are prime is not tested: for 8192 bits that takes five seconds at each start, with the interpreter
+        locked. A key whose factors are not prime fails the signature that its loader makes.
+        """
+        p, q = self.p, self.q
+        # The first line bounds the size of every number that is computed with.
+        if not (1 < p < self.public.n and 1 < q < self.public.n and p & q & 1 and p != q):
+            return False
+        if p * q != self.public.n or not 1 < self.d < self.public.n:
+            return False
+        return (
+            self.dmp1 == self.d % (p - 1)
+            and self.dmq1 == self.d % (q - 1)
+            and self.dmp1 * self.public.e % (p - 1) == 1
+            and self.dmq1 * self.public.e % (q - 1) == 1
+            and 0 < self.iqmp < p
+            and self.iqmp * q % p == 1
+        )
+
+
+# --- public keys ----------------------------------------------------------------------------------
+
+
+def spki_numbers(der: bytes) -> PublicNumbers:
+    """
+    The numbers in a SubjectPublicKeyInfo (RFC 5280 4.1, RFC 3279 2.3.1).
+
+    Raises:
+        DerError: It is not one, or not in DER.
+        UnfitKeyError: It is one, of another type than rsaEncryption with NULL.
+    """
+    outer = Reader(der)
+    spki = outer.enter()
+    outer.end()
+    _demand_rsa(spki)
+    bits = spki.read(BITS)
+    spki.end()
+    if bits[:1] != b"\0":  # no unused bits
+        raise DerError("the key is not a whole number of bytes")
+    return pkcs1_public_numbers(bits[1:])
+
+
+def pkcs1_public_numbers(der: bytes) -> PublicNumbers:
+    """The numbers in an RSAPublicKey (RFC 8017 A.1.1). Raises `DerError`."""
+    outer = Reader(der)
+    numbers = outer.enter()
+    outer.end()
+    found = PublicNumbers(numbers.integer(), numbers.integer())
+    numbers.end()
+    return found
+
+
+def openssh_numbers(line: bytes) -> PublicNumbers:
+    """
+    The numbers in an OpenSSH line, `ssh-rsa <base64> <comment>` (RFC 4253 6.6). Raises `DerError`.
+    """
+    parts = line.split(None, 2)
+    try:
+        blob = _SshReader(base64.b64decode(parts[1], validate=True))
+    except (IndexError, binascii.Error):
+        raise DerError("no base64 follows the name of the type") from None
+    if parts[0] != b"ssh-rsa" or blob.string() != b"ssh-rsa":
+        raise DerError("it is of another type than ssh-rsa")
+    exponent, modulus = blob.integer(), blob.integer()
+    blob.end()
+    return PublicNumbers(modulus, exponent)
+
+
+# --- private keys ---------------------------------------------------------------------------------
+
+
+def pkcs8_numbers(der: bytes) -> PrivateNumbers:
+    """
+    The numbers in a PrivateKeyInfo or OneAsymmetricKey (RFC 5958); attributes are passed over.
+
+    Raises:
+        DerError: It is not one, or not in DER.
+        UnfitKeyError: It is one, of another type than rsaEncryption with NULL.
+    """
+    outer = Reader(der)
+    info = outer.enter()
+    outer.end()
+    if info.integer() > 1:
+        raise DerError("it is of another version of PKCS#8")
+    _demand_rsa(info)
+    return pkcs1_private_numbers(info.read(OCTETS))
+
+
+def pkcs1_private_numbers(der: bytes) -> PrivateNumbers:
+    """The numbers in an RSAPrivateKey of two primes (RFC 8017 A.1.2). Raises `DerError`."""
+    outer = Reader(der)
+    numbers = outer.enter()
+    outer.end()
+    if numbers.integer() != 0:
+        raise DerError("it has more than two primes")
+    n, e, d, p, q, dmp1, dmq1, iqmp = (numbers.integer() for _ in range(8))
+    numbers.end()
+    return PrivateNumbers(PublicNumbers(n, e), d, p, q, dmp1, dmq1, iqmp)
+
+
+def check_encryption(der: bytes) -> None:
+    """
+    Look at how an EncryptedPrivateKeyInfo (RFC 5958, 8018) wants its passphrase to be stretched.
+
+    Raises:
+        DerError: It is not one.
+        UnfitKeyError: That would take more time or memory than any file that is meant well.
+    """
+    outer = Reader(der)
+    info = outer.enter()
+    outer.end()
+    scheme = info.enter()
+    info.read(OCTETS)
+    info.end()
+    derivation = scheme
+    kind = scheme.read(OBJECT)
+    parameters = scheme.enter()
+    if kind == _PBES2:
+        derivation = parameters.enter()
+        kind, parameters = derivation.read(OBJECT), derivation.enter()
+    parameters.read(OCTETS)  # the salt
+    if kind != _SCRYPT:  # PBKDF2, and the older schemes: the rounds come next
+        if parameters.integer() > MAX_KDF_ROUNDS:
+            raise UnfitKeyError(f"its passphrase goes through more than {MAX_KDF_ROUNDS:,} rounds")
+        return
+    cost, block, parallel = parameters.integer(), parameters.integer(), parameters.integer()
+    if 128 * cost * block > MAX_SCRYPT_MEMORY or cost * block * parallel > MAX_SCRYPT_WORK:
+        raise UnfitKeyError("its passphrase goes through more scrypt than is allowed")
+
+
+def check_openssh_private(der: bytes) -> None:
+    """
+    Look at the unencrypted head of an OpenSSH private key (PROTOCOL.key of OpenSSH).
+
+    Raises:
+        DerError: It is not one.
+        UnfitKeyError: Another type than ssh-rsa, outside the policy, or too many rounds of bcrypt.
+    """
+    if not der.startswith(_SSH_MAGIC):
+        raise DerError("it does not begin as an OpenSSH key does")
+    outer = _SshReader(der[len(_SSH_MAGIC) :])
+    outer.string()  # the cipher
+    kdf, options = outer.string(), _SshReader(outer.string())
+    if outer.number() != 1:
+        raise DerError("it holds another number of keys than one")
+    public = _SshReader(outer.string())
+    kind = public.string()
+    if kind != b"ssh-rsa":
+        raise UnfitKeyError(f"it is of type {kind[:40].decode('ascii', 'replace')}, not ssh-rsa")
+    exponent = public.integer()
+    PublicNumbers(public.integer(), exponent).check()
+    if kdf == b"none":
+        return
+    options.string()  # the salt
+    if options.number() > MAX_SSH_KDF_ROUNDS:
+        raise UnfitKeyError(f"its passphrase goes through more than {MAX_SSH_KDF_ROUNDS:,} rounds")
+
+
+def _demand_rsa(info: Reader) -> None:
+    """Take an AlgorithmIdentifier, which must be rsaEncryption with NULL."""
+    algorithm = info.enter(SEQUENCE)
+    kind = algorithm.read(OBJECT)
+    if kind != _RSA:
+        raise UnfitKeyError(f"it is of type {_KINDS.get(kind, 'unknown')}, not RSA")
+    if algorithm.read(NULL):
+        raise DerError("NULL has a value")
+    algorithm.end()
+
+
+class _SshReader:
+    """Takes fields off the front of what OpenSSH wrote (RFC 4251 5). Raises `DerError`."""
+
+    __slots__ = ("_at", "_data")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def _take(self, size: int) -> bytes:
+        end = self._at + size
+        if end > len(self._data):
+            raise DerError("the data is cut short")
+        taken = self._data[self._at : end]
+        self._at = end
+        return taken
+
+    def number(self) -> int:
+        """A uint32."""
+        return int.from_bytes(self._take(4))
+
+    def string(self) -> bytes:
+        """A string: bytes behind their size."""
+        return self._take(self.number())
+
+    def integer(self) -> int:
+        """An mpint that is not negative."""
+        body = self.string()
+        if body[:1] >= b"\x80":
+            raise DerError("a number is negative")
+        return int.from_bytes(body)
+
+    def end(self) -> None:
+        """Nothing may follow."""
+        if self._at != len(self._data):
+            raise DerError("bytes follow where the data should end")
