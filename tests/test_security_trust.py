@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,88 @@ def test_off_is_the_users_word(identity: Identity, caplog: pytest.LogCaptureFixt
         connect(server, encryption="off")
     assert "has a known key, but encryption is off here" in caplog.text
     assert "PLAINTEXT session" in caplog.text
+
+
+def test_known_and_off_contradict() -> None:
+    """trust="known" with encryption="off" is an error, as a pin is: there is no key to look at."""
+    options: list[dict[str, Any]] = [{}, {"credentials": PASSWORD}, {"plaintext_credentials": True}]
+    for more in options:
+        failure(
+            ConfigError,
+            partial(Client, "host", 5050, trust="known", encryption="off", **more),
+            "cannot be checked without encryption",
+            "drop encryption='off'",
+        )
+
+
+@pytest.mark.usefixtures("far_away")
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("trust", [None, "first-use"])
+def test_credentials_in_clear_need_a_word_of_their_own(
+    trust: str | None, known: bool, identity: Identity
+) -> None:
+    """Without encryption no credentials go to another machine, known or not, unless plaintext_credentials says so."""
+    seen: list[object] = []
+
+    def authenticate(hello: Hello) -> str:
+        seen.append(hello.credentials)
+        return "ada"
+
+    with serving(identity, encryption="off", authenticate=authenticate) as server:
+        port = server.address[1]
+        if known:
+            KnownServers(KNOWN).remember("127.0.0.1", port, identity.fingerprint)
+        secrets: list[dict[str, Any]] = [
+            {"credentials": PASSWORD},
+            {"credentials": lambda binding, fingerprint: PASSWORD},
+            {"token": "4b2f6e4e-6f0c-4a53-9a5e-0d8f6f2f1c11"},
+        ]
+        for secret in secrets:
+            off = Client("127.0.0.1", port, trust=trust, encryption="off", **secret)
+            failure(ConfigError, off.connect, "could read the credentials", "plaintext_credentials")
+            # Whoever answers "I have no encryption" gets nothing either.
+            optional = Client("127.0.0.1", port, trust=trust, encryption="optional", **secret)
+            failure(PeerIncompatible, optional.connect, "switched off", "anyone on the path")
+        assert not seen
+        connect(server, encryption="off", trust=trust)  # nothing that could be read
+        options: dict[str, Any] = {
+            "encryption": "off",
+            "plaintext_credentials": True,
+            "trust": trust,
+        }
+        connect(server, credentials=PASSWORD, **options)
+        assert seen == [None, PASSWORD]
+
+
+@pytest.mark.usefixtures("far_away")
+def test_a_word_for_plaintext_credentials_is_none_for_unknown_keys(identity: Identity) -> None:
+    """plaintext_credentials allows "optional" to end in plaintext only where any key would have been accepted."""
+    seen: list[object] = []
+
+    def authenticate(hello: Hello) -> str:
+        seen.append(hello.credentials)
+        return "ada"
+
+    with serving(identity, encryption="off", authenticate=authenticate) as server:
+        options: dict[str, Any] = {
+            "credentials": PASSWORD,
+            "encryption": "optional",
+            "plaintext_credentials": True,
+        }
+        for trust in (None, "known"):
+            client = Client("127.0.0.1", server.address[1], trust=trust, **options)
+            failure(PeerIncompatible, client.connect, "switched off", "anyone on the path")
+        assert not seen
+        connect(server, trust="first-use", **options)
+        assert seen == [PASSWORD]
+
+
+def test_loopback_may_be_asked_for_its_key(identity: Identity) -> None:
+    """A port forward makes loopback another machine: with trust="known" an unknown one gets no credentials either."""
+    with serving(identity) as server:
+        client = Client("127.0.0.1", server.address[1], trust="known", credentials=PASSWORD)
+        failure(NotTrusted, client.connect, "not known here", "securelink keys trust")
+        assert not server.sessions
 
 
 @pytest.mark.parametrize("side", ["server", "client"])

@@ -117,7 +117,8 @@ def sessions(server: Server, session: Session) -> None:
 def clients(identity: Identity) -> None:
     """Making a client, and receiving in each of the four ways."""
     Client("securelink://game.example:5050/?key=SHA256:...")
-    Client("host", 5050, keys="keys", encryption="off", credentials={"user": "ada"}, trust="known")
+    Client("host", 5050, keys="keys", credentials={"user": "ada"}, trust="known")
+    Client("host", 5050, encryption="off", token="a uuid4", plaintext_credentials=True)
     Client(
         "host", 5050, keys=identity, token="a uuid4", pin="SHA256:...", known_servers=Path("known")
     )

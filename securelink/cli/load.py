@@ -172,7 +172,7 @@ def load(
         keys=None if plaintext else client_key(directory, with_passphrase),
         encryption="off" if plaintext else "required",
         token=token,
-        trust="known",
+        trust=None if plaintext else "known",
         known_servers=known.path,
         application=application,
         version=app_version,

@@ -6,7 +6,7 @@ import logging
 import shlex
 from pathlib import Path
 
-from ..errors import NotTrusted, SecureLinkError
+from ..errors import ConfigError, NotTrusted, SecureLinkError
 from ..handshake.wire import Mode
 from ..options import word
 from ..transport.sockets import shown
@@ -24,10 +24,18 @@ class Belief:
         pin: The fingerprint that it must have, or None.
         trust: "known", "first-use" or None, as in `Client`.
         known: The servers met before.
+        plaintext_credentials: Whether credentials may go to another machine in plaintext.
     """
 
     def __init__(
-        self, host: str, port: int, pin: str | None, trust: str | None, known: KnownServers
+        self,
+        host: str,
+        port: int,
+        pin: str | None,
+        trust: str | None,
+        known: KnownServers,
+        *,
+        plaintext_credentials: bool = False,
     ) -> None:
         if trust is not None:
             word("trust", trust, ("known", "first-use"))
@@ -36,6 +44,7 @@ class Belief:
         self._pin = pin
         self._trust = trust
         self._known_servers = known
+        self._plaintext_credentials = plaintext_credentials
         self._known: str | None = None
 
     @property
@@ -69,9 +78,20 @@ class Belief:
         return Mode.REQUIRED if mode == Mode.OPTIONAL else mode
 
     def mode(self, mode: Mode, *, credentials: bool, loopback: bool) -> Mode:
-        """The mode to offer: where `judge` would refuse an unknown key, no plaintext answer may come instead of it."""
-        refused = self._trust == "known" or (credentials and self._trust is None and not loopback)
-        return Mode.REQUIRED if refused and mode == Mode.OPTIONAL else mode
+        """
+        The mode to offer: where `judge` would refuse an unknown key, no plaintext answer may come instead of it.
+
+        Raises:
+            ConfigError: Encryption is off, and credentials would go to another machine.
+        """
+        exposed = credentials and not loopback and not self._plaintext_credentials
+        if exposed and mode == Mode.OFF:
+            raise ConfigError(
+                f"without encryption anyone on the path to {self._where} could read the credentials; nothing was sent",
+                hint="drop encryption='off', or say plaintext_credentials=True",
+            )
+        untrusted = self._trust == "known" or (credentials and self._trust is None and not loopback)
+        return Mode.REQUIRED if (untrusted or exposed) and mode == Mode.OPTIONAL else mode
 
     def _command(self, verb: str, *more: str) -> str:
         """The command that changes what is known of this server, ready to be pasted."""

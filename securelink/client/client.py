@@ -41,7 +41,7 @@ from ..limits import (
     SEND_SECONDS,
 )
 from ..modes import encryption_mode
-from ..options import path, place, secret, text, whole
+from ..options import flag, path, place, secret, text, whole
 from ..protocol import (
     ClientEngine,
     Item,
@@ -98,7 +98,10 @@ class Client:
         token: A join token, instead of credentials.
         pin: The fingerprint that the server's key must have.
         trust: "known": only servers met before (or pinned). "first-use": any server on first use. None: any server
-            on first use, unless credentials would go to one that is not on this machine.
+            on first use, unless credentials would go to one that is not on this machine. A loopback address counts as
+            this machine; if a tunnel or a port forward may listen there, say "known" or give a pin.
+        plaintext_credentials: True lets credentials or a token go to another machine without encryption: anyone on the
+            path can read and use them. Otherwise "off" refuses to send them there, and "optional" means "required".
         known_servers: File of the servers met before; None puts it into the keys folder.
         application: Name of the application; a server with another one refuses.
         version: Its version, compared likewise.
@@ -128,6 +131,7 @@ class Client:
         token: str | None = None,
         pin: str | None = None,
         trust: str | None = None,
+        plaintext_credentials: bool = False,
         known_servers: str | Path | None = None,
         application: str = "",
         version: str = "",
@@ -157,6 +161,11 @@ class Client:
                     hint="drop encryption='off', or the pin",
                 )
             self._mode = Mode.REQUIRED
+        if trust == "known" and self._mode == Mode.OFF:
+            raise ConfigError(
+                "trust='known' cannot be checked without encryption",
+                hint="drop encryption='off', or trust='known'",
+            )
         if token is not None and credentials is not None:
             raise ConfigError("give credentials= or token=, not both")
         self.host = host
@@ -172,7 +181,14 @@ class Client:
         if folder is not None and self._mode != Mode.OFF:
             self._identity, _ = load_or_create(folder, "client", passphrase)
         known = KnownServers(known_servers or (folder or Path("keys")) / "known_servers")
-        self._belief = Belief(host, port, pin, trust, known)
+        self._belief = Belief(
+            host,
+            port,
+            pin,
+            trust,
+            known,
+            plaintext_credentials=flag("plaintext_credentials", plaintext_credentials),
+        )
         self._handlers = Handlers()
         self._handlers.bind_reserved(STATE, self._take_state)
         self.before_send: Callable[[str, Any], Any] | None = None
@@ -199,6 +215,7 @@ class Client:
             retry: Try again, with growing pauses, while the server cannot be reached.
 
         Raises:
+            ConfigError: It is connected already, or credentials would go to another machine without encryption.
             ConnectFailed: Nothing listens there, or the name is unknown.
             NotTrusted: The server's key is unknown, changed or not the pinned one.
             PeerIncompatible: Version, application or encryption policy differ.
