@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
-from pathlib import Path
 
 import pytest
+from programs import ROOT
 
-from securelink import crypto, limits
+from securelink import ConfigError, Identity, Invite, crypto, limits
 from securelink.codes import Code
 from securelink.handshake import schedule
 from securelink.handshake.messages import ClientAuthField, ServerAuthField
 from securelink.handshake.wire import Content, Kind
 from securelink.protocol import CONTENTS, FRAMES, State
+from securelink.transport.link import MAX_CONTROLS
 
-DOCUMENT = (Path(__file__).parent.parent / "docs/PROTOCOL.md").read_text()
+DOCUMENT = (ROOT / "docs/PROTOCOL.md").read_text()
 
 
 def table(first: str) -> list[list[str]]:
@@ -87,7 +90,47 @@ def test_limits() -> None:
         "RSA bits": f"{limits.MIN_RSA_BITS:,} to {limits.MAX_RSA_BITS:,}",
         "levels of nesting in data": f"{limits.MAX_DEPTH}",
         f"elements in a record above {limits.MAX_WALK_FREE:,} bytes": f"{limits.MAX_ELEMENTS:,}",
+        "bytes of packets not acknowledged before `send` waits": f"{limits.MAX_UNACKED:,}",
+        "bytes of packets not acknowledged before TOO_SLOW": f"{limits.HARD_UNACKED:,}",
+        "PONGs that wait to be sent": f"{MAX_CONTROLS}",
+        "seconds from accept to WELCOME": f"{limits.HANDSHAKE_SECONDS:.0f}",
+        "seconds after one's own CLOSE": f"{limits.CLOSE_SECONDS:.0f}",
     }
+
+
+def test_the_library_has_no_other_actions() -> None:
+    """Every action of the library that the sources name is in the document, and no other."""
+    sources = "\n".join(file.read_text() for file in (ROOT / "securelink").rglob("*.py"))
+    named = set(re.findall(r"""["'](~[a-z][\w-]*)["']""", sources))
+    assert {row[0].strip("`") for row in table("library's action")} == named
+
+
+def test_the_encodings_that_people_pass_on() -> None:
+    """A fingerprint and an invite, made here as the document says, are those of the library."""
+    identity = Identity.generate()
+    numbers = identity.public.to_rsa()
+
+    def mpint(number: int) -> bytes:
+        return string(number.to_bytes(number.bit_length() // 8 + 1))
+
+    def string(data: bytes) -> bytes:
+        return len(data).to_bytes(4) + data
+
+    digest = hashlib.sha256(string(b"ssh-rsa") + mpint(numbers.e) + mpint(numbers.n)).digest()
+    fingerprint = "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+    assert fingerprint == identity.public.fingerprint
+    key = "SHA256:" + base64.urlsafe_b64encode(digest).decode().rstrip("=")
+    token = "01234567-89ab-4def-8123-456789abcdef"
+    for host in ("game.example", "192.168.1.40", "[fe80::1]"):
+        for query in (f"key={key}", f"key={key}&token={token}", f"token={token}&key={key}"):
+            link = f"securelink://{host}:5050/?{query}"
+            invite = Invite.parse(link)
+            assert (invite.host, invite.port) == (host.strip("[]"), 5050)
+            assert invite.fingerprint == fingerprint
+            assert invite.token == (token if "token" in query else None)
+    for wrong in ("/x?", "/?", "/?more=1&", "/#?"):
+        with pytest.raises(ConfigError):
+            Invite.parse(f"securelink://game.example:5050{wrong}key={key}&key={key}")
 
 
 @pytest.mark.parametrize(
