@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 import time
@@ -269,3 +270,22 @@ def test_so_many_checks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         thread.join(120)
     assert results == ["anna"] * 12
     assert most == limits.MAX_PASSWORD_CHECKS
+
+
+def test_hashes_are_compared_in_constant_time(
+    passwords: Passwords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hash of a password is compared by `crypto.equal` and by nothing else, for any name."""
+    compared: list[tuple[bytes, bytes]] = []
+
+    def differ(a: bytes, b: bytes) -> bool:
+        compared.append((a, b))
+        return False
+
+    passwords.add("anna", "correct horse")
+    monkeypatch.setattr(crypto, "equal", differ)
+    for user in ("anna", "nobody"):
+        assert refusal(functools.partial(login, passwords, user, "correct horse")) == WRONG
+    assert len(compared) == 2
+    assert compared[0][0] == compared[0][1]
+    assert compared[1][0] != compared[1][1]

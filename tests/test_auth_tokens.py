@@ -23,7 +23,7 @@ from logins import (
     refusal,
 )
 
-from securelink import limits
+from securelink import crypto, limits
 from securelink.auth import JoinTokens
 from securelink.errors import ConfigError, LimitExceeded
 
@@ -281,3 +281,21 @@ def test_ended_tokens_are_forgotten_after_a_while(tokens: JoinTokens, clock: Clo
     clock.time += 1
     tokens.create("newer")
     assert [entry.user for entry in tokens.entries()] == ["long", "new", "newer"]
+
+
+def test_hashes_are_compared_in_constant_time(
+    tokens: JoinTokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hash of a token that came is compared by `crypto.equal` and by nothing else, known or not."""
+    compared: list[tuple[bytes, bytes]] = []
+
+    def differ(a: bytes, b: bytes) -> bool:
+        compared.append((a, b))
+        return False
+
+    token, unknown = tokens.create("anna"), str(uuid.uuid4())
+    monkeypatch.setattr(crypto, "equal", differ)
+    assert refusal(lambda: enter(tokens, token)) == UNKNOWN
+    assert refusal(lambda: enter(tokens, unknown)) == UNKNOWN
+    digests = [crypto.sha256(text.encode()).hex().encode() for text in (token, unknown)]
+    assert compared == [(digests[0], digests[0]), (b"0" * 64, digests[1])]

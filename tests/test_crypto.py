@@ -256,3 +256,16 @@ def test_import_without_mlkem_names_the_wheel(
     assert spec.loader is not None
     with pytest.raises(ImportError, match=r"pip install 'cryptography>=48'"):
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
+def test_equal_takes_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one comparison of secrets is the constant-time one of the standard library."""
+    asked: list[tuple[object, object]] = []
+
+    def compare(a: object, b: object) -> bool:
+        asked.append((a, b))
+        return True
+
+    monkeypatch.setattr(crypto.hmac, "compare_digest", compare)
+    assert crypto.equal(b"abc", b"abd")
+    assert asked == [(b"abc", b"abd")]

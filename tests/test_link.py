@@ -11,7 +11,7 @@ from helpers import WAIT, until
 from linked import Bench, ProbeLink, bench
 from together import REPEATS, Crew
 
-from securelink.codec import decode_packets
+from securelink.codec import Packet, decode_packets, encode_packet
 from securelink.codes import Code
 from securelink.errors import ConnectionClosed
 from securelink.handshake.wire import Content
@@ -445,4 +445,51 @@ def test_half_a_shutdown() -> None:
         stage.sock.shutdown(socket.SHUT_WR)
         until(lambda: stage.turn() or stage.link.gone)  # type: ignore[func-returns-value]
         assert stage.channel.data == ["last"]
+        assert stage.channel._ended
+
+
+# --- after fork() ---------------------------------------------------------------------------------------------
+#
+# Hooks of fork() end every link of the child. Here none of them has run: each way to the keys has its own look.
+
+
+def fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count a fork, as the hook in the child does."""
+    monkeypatch.setattr(link_module, "_forks", [link_module._forks[0] + 1])
+
+
+@pytest.mark.pure
+def test_a_lone_packet_is_not_sealed_in_the_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The short way of a packet refuses: the counter of the key, which the parent has too, does not move."""
+    with bench() as stage:
+        fork(monkeypatch)
+        assert not stage.link.write_packet(encode_packet(Packet("x", 1)))
+        assert stage.quiet()
+        assert stage.channel._numbering.outgoing.sent == 0
+
+
+@pytest.mark.pure
+def test_what_is_queued_is_not_sealed_in_the_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The general way refuses as well, and the session of the child ends with the reason."""
+    with bench() as stage:
+        fork(monkeypatch)
+        stage.channel._put(encode_packet(Packet("x", 1)), 10, None)
+        stage.link.flush()
+        assert stage.quiet()
+        assert stage.channel._numbering.outgoing.sent == 0
+        assert stage.channel._ended
+        with pytest.raises(ConnectionClosed, match="fork"):
+            stage.post(2)
+
+
+@pytest.mark.pure
+def test_nothing_is_opened_in_the_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What arrives is the parent's: the child leaves it in the socket, and its session has ended."""
+    with bench() as stage:
+        stage.send("for the parent")
+        stage.arrive()
+        fork(monkeypatch)
+        stage.link.read()
+        assert stage.channel._numbering.incoming.accepted == 0
+        assert stage.channel.data == []
         assert stage.channel._ended

@@ -336,3 +336,20 @@ def test_what_is_shown(key_pool: list[Identity], blob: bytes) -> None:
     with pytest.raises(UnsealError) as caught:
         unseal(blob, bob, sender=eve.public)
     assert "noon" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_the_commitment_is_compared_in_constant_time(
+    key_pool: list[Identity], blob: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commitment is compared by `crypto.equal` and by nothing else."""
+    alice, bob, _ = key_pool
+    compared: list[tuple[bytes, bytes]] = []
+
+    def differ(a: bytes, b: bytes) -> bool:
+        compared.append((a, b))
+        return False
+
+    monkeypatch.setattr(crypto, "equal", differ)
+    refuse(blob, bob, alice.public)
+    start = REGIONS["commitment"]
+    assert compared == [(blob[start : start + 32], blob[start : start + 32])]

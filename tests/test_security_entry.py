@@ -23,7 +23,9 @@ from securelink import (
     Session,
 )
 from securelink.codec import Packet, encode_packet, join_packets
+from securelink.handshake.messages import Wanted
 from securelink.handshake.wire import Content
+from securelink.server import server as server_module
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -220,3 +222,37 @@ def test_after_fork_the_child_has_no_session(tmp_path: Path) -> None:
     """A forked child would use keys and counters again: it can neither send nor read, and its parent goes on."""
     output = finished("-c", FORK, folder=tmp_path)
     assert "child 0 ['parent', 'parent again'] for the parent\n" in output
+
+
+@pytest.mark.parametrize("encryption", ["required", "off"])
+def test_a_hook_is_told_whether_it_is_encrypted(encryption: str, identity: Identity) -> None:
+    """What a hook may believe depends on the mode: `hello.encrypted` says which one it is, and so does the binding."""
+    seen: list[tuple[bool, bool]] = []
+
+    def authenticate(hello: Hello) -> str:
+        seen.append((hello.encrypted, hello.binding is not None))
+        return "somebody"
+
+    server = Server("127.0.0.1", 0, keys=identity, encryption=encryption, authenticate=authenticate)
+    with server, Client("127.0.0.1", server.address[1], encryption=encryption) as client:
+        assert client.encrypted is (encryption == "required")
+    assert seen == [(encryption == "required", encryption == "required")]
+
+
+def test_a_client_key_is_shown_only_when_asked_for(
+    identity: Identity, other_identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that has a key keeps it to itself towards a server that does not ask for one."""
+    monkeypatch.setitem(server_module._CLIENT_KEYS, "welcome", Wanted.NO)
+    seen: list[str | None] = []
+
+    def authenticate(hello: Hello) -> str:
+        seen.append(hello.fingerprint)
+        return "somebody"
+
+    with (
+        Server("127.0.0.1", 0, keys=identity, authenticate=authenticate) as server,
+        Client("127.0.0.1", server.address[1], keys=other_identity) as client,
+    ):
+        assert client.connected
+    assert seen == [None]

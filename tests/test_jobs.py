@@ -1,0 +1,28 @@
+"""The queue of expensive work: bounded, and fair between addresses."""
+
+from __future__ import annotations
+
+from securelink.transport.jobs import JobQueue
+
+
+def test_addresses_take_turns() -> None:
+    """A flood of one address waits behind one job of each other address, not the other way round."""
+    queue, done = JobQueue(100), []
+    for number in range(10):
+        assert queue.put("flood", lambda number=number: done.append(f"flood {number}"))  # type: ignore[misc]
+    for name in ("ada", "bob"):
+        assert queue.put(name, lambda name=name: done.append(name))  # type: ignore[misc]
+    assert len(queue) == 12
+    while (job := queue.take()) is not None:
+        job()
+    assert done == ["flood 0", "ada", "bob", *(f"flood {number}" for number in range(1, 10))]
+    assert len(queue) == 0
+
+
+def test_a_full_queue_takes_no_more() -> None:
+    """The bound is on all addresses together; a job that was taken makes room for one."""
+    queue = JobQueue(2)
+    assert [queue.put(name, lambda: None) for name in ("ada", "bob", "eve")] == [True, True, False]
+    assert queue.take() is not None
+    assert queue.put("eve", lambda: None)
+    assert not queue.put("eve", lambda: None)
