@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import runpy
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from engines import Pair, Role, actions, opened, other, packets, sent, split_fra
 
 from securelink.codec import Packet, decode_packets, encode_packet
 from securelink.codes import Code
-from securelink.errors import ConnectionClosed
+from securelink.errors import ConfigError, ConnectionClosed
 from securelink.handshake.messages import Close
 from securelink.handshake.wire import Content, Mode
 from securelink.keys import Identity
@@ -23,7 +26,7 @@ from securelink.limits import (
     MIN_PACKET,
     RECORD_TARGET,
 )
-from securelink.protocol import Closed, Ended, Pinged, Ponged, State
+from securelink.protocol import AuthReceived, Closed, Ended, Pinged, Ponged, State
 
 OFF, REQUIRED = Mode.OFF, Mode.REQUIRED
 ROLES: tuple[Role, ...] = ("client", "server")
@@ -292,3 +295,82 @@ def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert any("hello" in line for line in lines)
     assert "closed" in lines[-1]
+
+
+# --- steps of a handshake that are ours to take --------------------------------------------------------------
+
+SAYS = {
+    "identity": None,
+    "dialled": "",
+    "application": "",
+    "version": "",
+    "credentials": b"\xa6secret",
+}
+
+
+@pytest.mark.parametrize("state", [State.HELLO_SENT, State.WAIT_AUTH, State.AUTH_SENT, State.OPEN])
+@pytest.mark.parametrize("mode", [REQUIRED, OFF])
+def test_credentials_wait_for_the_servers_proof(
+    mode: Mode, state: State, identity: Identity
+) -> None:
+    """`authenticate()` before the server has proved its key, or a second time, is an error and sends nothing."""
+    if mode is OFF and state is State.WAIT_AUTH:
+        state = State.FAILED
+    pair = Pair(identity, client_mode=mode, server_mode=mode)
+    if state is State.FAILED:
+        pair.client.give_up(Code.NORMAL)
+    else:
+        pair.until("client", state)
+    with pytest.raises(ConfigError, match=r"authenticate\(\) does not belong here") as caught:
+        pair.client.authenticate(**SAYS)  # type: ignore[arg-type]
+    assert caught.value.hint
+    assert pair.client.data_to_send() == b""
+    assert pair.client.state is state
+
+
+def test_nobody_is_welcome_unverified(identity: Identity) -> None:
+    """`welcome()` admits nobody before `verify_client()` has returned, nor after it has refused."""
+    pair = Pair(identity)
+    with pytest.raises(ConfigError, match=r"welcome\(\) does not belong here"):
+        pair.server.welcome(bytes(16), MIN_PACKET, 20.0)
+    with pytest.raises(ConfigError, match=r"verify_client\(\) does not belong here"):
+        pair.server.verify_client()
+    with pytest.raises(ConfigError, match=r"answer_hello\(\) does not belong here"):
+        pair.server.answer_hello(identity)
+    while not any(isinstance(item, AuthReceived) for item in pair.items["server"]):
+        assert pair.step()
+    with pytest.raises(ConfigError, match="has proved nothing"):
+        pair.server.welcome(bytes(16), MIN_PACKET, 20.0)
+    assert pair.server.sender is None
+    assert pair.run().is_open
+
+
+def test_the_order_does_not_depend_on_assertions() -> None:
+    """Under `python -O`, which removes every `assert`, an early `authenticate()` still sends nothing."""
+    program = """
+from securelink.errors import ConfigError
+from securelink.handshake.wire import Mode
+from securelink.protocol import ClientEngine
+engine = ClientEngine(Mode.REQUIRED, clock=lambda: 0.0, max_packet=4096)
+engine.data_to_send()
+try:
+    engine.authenticate(identity=None, dialled="", application="", version="", credentials=b"secret")
+except ConfigError:
+    print(engine.data_to_send())
+"""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-O", "-c", program], env=environment, capture_output=True, text=True,
+        timeout=120, check=False,
+    )  # fmt: skip
+    assert done.stdout == "b''\n", done.stderr
+
+
+def test_a_late_stranger_learns_nothing() -> None:
+    """When the handshake takes too long a client of ours is told, and whatever else it may be gets no byte."""
+    stranger = Pair(None, client_mode=OFF, server_mode=OFF).server
+    stranger.receive_data(b"\x01\x00")
+    assert stranger.overdue() == b""
+    client = Pair(None, client_mode=OFF, server_mode=OFF)
+    client.until("server", State.WAIT_CLIENT)
+    assert client.server.overdue() != b""

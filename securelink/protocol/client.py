@@ -79,8 +79,13 @@ class ClientEngine(Engine):
         version: str,
         credentials: bytes,
     ) -> None:
-        """Queue CLIENT_AUTH. Called once, after `ServerVerified` or `PlaintextChosen`."""
-        assert self.state is State.VERIFIED
+        """
+        Queue CLIENT_AUTH. Called once, after `ServerVerified` or `PlaintextChosen`.
+
+        Raises:
+            ConfigError: Called before, or a second time: the credentials would go to a server that has proved nothing.
+        """
+        self._demand(State.VERIFIED, "authenticate")
         record = self._handshake.client_auth(
             identity=identity,
             dialled=dialled,

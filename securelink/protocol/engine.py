@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..codes import Code
-from ..errors import HandshakeError, ProtocolError, SecureLinkError
+from ..errors import ConfigError, HandshakeError, ProtocolError, SecureLinkError
 from ..frames import FrameBuffer
 from ..handshake.messages import Close
 from ..handshake.wire import Content, Kind
@@ -171,6 +171,14 @@ class Engine:
         word = self._last_word(code, text)
         self.state = State.FAILED
         return word
+
+    def _demand(self, state: State, step: str) -> None:
+        """Steps come in the order of the handshake; a check with `assert` would be gone under `python -O`."""
+        if self.state is not state:
+            raise ConfigError(
+                f"{step}() does not belong here: the connection is {self.state.value}",
+                hint=f"call it once, when the connection is {state.value}",
+            )
 
     def _open(self, max_packet: int) -> None:
         assert self._send is not None

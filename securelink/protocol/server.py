@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from .. import crypto
 from ..codes import Code
-from ..errors import PeerIncompatible, ProtocolError, SecureLinkError
+from ..errors import ConfigError, PeerIncompatible, ProtocolError, SecureLinkError
 from ..handshake.messages import Wanted, Welcome
 from ..handshake.server import ServerHandshake, VerifiedClient
 from ..handshake.wire import Kind, Mode
@@ -70,6 +70,7 @@ class ServerEngine(Engine):
         self._handshake = ServerHandshake(policy, random=random)
         self._wanted = wanted
         self._auth = b""
+        self._verified = False
         self._first = b""
         self._recognised = False
         self.knock = ""
@@ -106,8 +107,9 @@ class ServerEngine(Engine):
 
         Raises:
             SecureLinkError: The client's key share is bad; `data_to_send` has the last word.
+            ConfigError: No hello waits for an answer.
         """
-        assert self.state is State.HELLO_RECEIVED
+        self._demand(State.HELLO_RECEIVED, "answer_hello")
         try:
             frame = self._handshake.answer()
         except SecureLinkError as error:
@@ -135,8 +137,9 @@ class ServerEngine(Engine):
 
         Raises:
             SecureLinkError: It does not hold; `data_to_send` has the last word.
+            ConfigError: No CLIENT_AUTH has come.
         """
-        assert self.state is State.AUTHORIZING
+        self._demand(State.AUTHORIZING, "verify_client")
         try:
             client = self._handshake.client_auth(self._auth)
             if self._wanted == Wanted.NO and client.key is not None:
@@ -150,11 +153,22 @@ class ServerEngine(Engine):
             self._out.append(self._fail(error).answer)
             raise
         self._auth = b""
+        self._verified = True
         return client
 
     def welcome(self, token: bytes, max_packet: int, heartbeat: float) -> None:
-        """Admit the client: queue WELCOME and open."""
-        assert self.state is State.AUTHORIZING
+        """
+        Admit the client: queue WELCOME and open.
+
+        Raises:
+            ConfigError: Nobody waits for it, or `verify_client()` has not returned: the client has proved nothing.
+        """
+        self._demand(State.AUTHORIZING, "welcome")
+        if not self._verified:
+            raise ConfigError(
+                "welcome() would admit a client that has proved nothing",
+                hint="call verify_client() first; it raises when the proof does not hold",
+            )
         assert self._send is not None
         self._out.append(self._send.seal(Welcome(token, max_packet, heartbeat).encode()))
         if isinstance(self._send, PlainSender) and isinstance(self._receive, PlainReceiver):
