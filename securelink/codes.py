@@ -32,7 +32,7 @@ class Code(IntEnum):
     UNREADABLE = 23
 
 
-#: Each code in words for the local user. A code from a newer peer is shown as its number.
+#: Each code in words for the local user, as the other side has said it. One of a newer peer is shown as its number.
 CODE_TEXT: dict[int, str] = {
     Code.NORMAL: "closed normally",
     Code.PROTOCOL: "the other side says that we broke the protocol",
@@ -49,15 +49,25 @@ CODE_TEXT: dict[int, str] = {
     Code.CLIENT_KEY_UNKNOWN: "the server does not know this client's key",
     Code.KICKED: "kicked",
     Code.SHUTDOWN: "the server is shutting down",
-    Code.TOO_SLOW: "too slow: more was waiting to be sent than is allowed",
+    Code.TOO_SLOW: "the other side says that we are too slow: more was waiting for us than is allowed",
+    Code.SILENT: "the other side heard nothing from us for too long",
+    Code.UNREADABLE: "the other side could not read a packet of ours",
+}
+#: The same where this side is the one that ends a session and says so.
+_OURS: dict[int, str] = {
+    Code.NORMAL: "closed by this side",
+    Code.PROTOCOL: "the other side broke the protocol",
+    Code.INTERNAL: "this side had an internal error",
+    Code.TOO_SLOW: "the other side is too slow: more was waiting for it than is allowed",
     Code.SILENT: "nothing was heard for too long",
-    Code.UNREADABLE: "a packet could not be read",
+    Code.UNREADABLE: "a packet of the other side could not be read",
 }
 
 
-def code_text(code: int) -> str:
-    """A code in words."""
-    return CODE_TEXT.get(code, f"code {code}")
+def code_text(code: int, *, ours: bool = False) -> str:
+    """A code in words; `ours`: this side ends the session for that reason, and was not told so."""
+    words = _OURS.get(code) if ours else None
+    return words or CODE_TEXT.get(code, f"code {code}")
 
 
 def known(code: int) -> int:

@@ -27,6 +27,8 @@ from .limits import (
     UPDATE_RECORDS,
 )
 
+INTERFERES = "connect again; if it happens again, something on the path interferes"
+
 _SEALED = Kind.SEALED << 24
 _PLAIN = Kind.PLAIN << 24
 _KEY_UPDATE = Content.KEY_UPDATE.to_bytes(1)
@@ -170,7 +172,7 @@ class Opener:
             self._dead = True
             raise RecordError(
                 "a record failed authentication: it was changed, replayed or injected on the way",
-                hint="connect again; if it happens again, something on the path interferes",
+                hint=INTERFERES,
             ) from None
         self._counter = counter + 1
         self._bytes += len(body)

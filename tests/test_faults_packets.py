@@ -141,7 +141,7 @@ def test_a_client_told_of_its_own_nonsense(identity: Identity) -> None:
         assert link is not None
         assert link.engine.sender is not None
         link.sock.sendall(link.engine.sender.packets([b"\xc1"]))
-        error = failure(ConnectionClosed, lambda: client.receive(WAIT), "could not be read")
+        error = failure(ConnectionClosed, lambda: client.receive(WAIT), "could not read a packet")
         assert error.code == Code.UNREADABLE
         client.close()
 

@@ -208,7 +208,7 @@ def test_a_busy_peer_is_ended_all_the_same() -> None:
         stage.turn(10)
         assert stage.channel.data == [0]
         assert stage.channel._ended
-        assert (stage.channel._close_code, stage.channel._clean) == (Code.NORMAL, True)
+        assert (stage.channel.code, stage.channel.clean) == (Code.KICKED, True)
         assert stage.events()[-2:] == [Closed(Code.KICKED, ""), Ended()]
 
 

@@ -259,7 +259,7 @@ def test_handlers_that_send_to_the_deaf(
     with serving(identity) as server, joined(server) as (other,):
         server._bounds = Bounds(unsent=MIB, hard_unsent=8 * MIB)
         reasons: list[int] = []
-        server.on_disconnect(lambda session: reasons.append(session._close_code))
+        server.on_disconnect(lambda session: reasons.append(session.code))
 
         @server.on("much")
         def much(session: Session, packet: Any) -> None:

@@ -49,7 +49,6 @@ from ..protocol import (
 )
 from ..received import Received
 from ..status import make_visible
-from ..text import escaped
 from ..transport.batch import held_back
 from ..transport.bounds import Bounds
 from ..transport.caretaker import caretaker
@@ -453,7 +452,7 @@ class Client:
                 if channel._inbox:
                     channel.run()
                 elif channel._ended:
-                    raise self._closed_error(channel)
+                    raise channel.over_error()
                 channel.wait(left, awaited.found.__len__)
             return awaited.found.pop()
         finally:
@@ -472,6 +471,7 @@ class Client:
 
         Raises:
             ConnectionClosed: The session is over and every packet was taken.
+            ProtocolError: The same, and it ended because the server, or somebody on the path, broke the protocol.
         """
         channel = self._channel or self._need_channel()
         if channel._runner:
@@ -488,7 +488,7 @@ class Client:
                 if channel._packets:
                     continue
             if channel._ended and not channel._inbox:
-                raise self._closed_error(channel)
+                raise channel.over_error()
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left < 0:
                 return None
@@ -500,6 +500,7 @@ class Client:
 
         Raises:
             ConnectionClosed: The session is over and every packet was taken.
+            ProtocolError: The same, and it ended because the server, or somebody on the path, broke the protocol.
         """
         channel = self._need_channel()
         channel.wait(0.0, lambda: False)
@@ -509,7 +510,7 @@ class Client:
         while channel._packets:
             packets.append(channel._packets.popleft())
         if not packets and channel._ended and not channel._inbox:
-            raise self._closed_error(channel)
+            raise channel.over_error()
         return packets
 
     def __iter__(self) -> Iterator[Received]:
@@ -524,7 +525,7 @@ class Client:
             try:
                 packet = self.receive()
             except SecureLinkError:
-                if channel._clean and channel._close_code == Code.NORMAL:
+                if channel.clean and channel.code == Code.NORMAL:
                     return
                 raise
             assert packet is not None
@@ -610,20 +611,32 @@ class Client:
             raise ConfigError("this client is not connected", hint="call connect() first")
         return channel
 
-    def _closed_error(self, channel: ClientChannel) -> SecureLinkError:
-        if channel._reason is not None:
-            return channel._reason
-        error = channel._closed_error()
-        error.text = escaped(error.text)
-        error.message = escaped(error.message)
-        return error
-
     # --- what is known about it ------------------------------------------------------------------------------------
 
     @property
     def connected(self) -> bool:
         """Whether packets can be sent."""
         return self._channel is not None and self._channel._link is not None
+
+    @property
+    def reason(self) -> str:
+        """Why the last session ended, in a sentence that names who ended it; "" while there is one, and before."""
+        return self._channel.reason if self._channel is not None else ""
+
+    @property
+    def code(self) -> int | None:
+        """The same as a `Code` (or the number that a newer server sent); None while there is a session, and before."""
+        return self._channel.code if self._channel is not None else None
+
+    @property
+    def text(self) -> str:
+        """The words with which the server's application ended the last session, escaped; "" without."""
+        return self._channel.text if self._channel is not None else ""
+
+    @property
+    def clean(self) -> bool:
+        """Whether one side announced the end of the last session. False when the connection broke, and before."""
+        return self._channel is not None and self._channel.clean
 
     @property
     def token(self) -> str:

@@ -189,7 +189,7 @@ class SimulatedClient:
             lost = len(self._unanswered)
             self._unanswered.clear()
         channel = self._client._need_channel()
-        self._tally.failed(kind_of(self._client._closed_error(channel)))
+        self._tally.failed(kind_of(channel.over_error()))
         self._tally.failed(LOST_WITH_SESSION, lost)
 
 

@@ -48,6 +48,7 @@ class Engine:
         self._send: RecordSender | None = None
         self._receive: RecordReceiver | None = None
         self._last_update = float("-inf")
+        self._proved = False  # whether what broke the protocol was authenticated as the peer's
 
     @property
     def pending(self) -> int:
@@ -113,9 +114,7 @@ class Engine:
             if self.state is _OPEN:
                 self._record(frame[0], frame[1], out)
             else:
-                plaintext = self._unprotect(frame[0], frame[1], out)
-                if plaintext:
-                    self._dispatch(plaintext, out)
+                self._take_unopened(frame[0], frame[1], out)
 
     def _record(self, header: bytes, body: bytes, out: list[Item]) -> None:
         """One frame of an open session. The usual contents need no look-up: it takes longer than decrypting them."""
@@ -126,12 +125,29 @@ class Engine:
             return
         plaintext = receive.open(header, body)
         content = plaintext[0]
-        if content == _DATA:
-            self._data(plaintext, out)
-        elif content == _DATA_ACK:
-            self._data_ack(plaintext, out)
-        else:
+        try:
+            if content == _DATA:
+                self._data(plaintext, out)
+            elif content == _DATA_ACK:
+                self._data_ack(plaintext, out)
+            else:
+                self._dispatch(plaintext, out)
+        except SecureLinkError:
+            self._proved = self.encrypted
+            raise
+
+    def _take_unopened(self, header: bytes, body: bytes, out: list[Item]) -> None:
+        """One frame of a session that is not open yet."""
+        state = self.state
+        plaintext = self._unprotect(header, body, out)
+        if not plaintext:
+            return
+        try:
             self._dispatch(plaintext, out)
+        except SecureLinkError:
+            # Before it has verified SERVER_AUTH a client may have agreed on keys with anybody.
+            self._proved = self.encrypted and state is State.AUTH_SENT
+            raise
 
     def _unprotect(self, header: bytes, body: bytes, out: list[Item]) -> bytes:
         """The plaintext of a protected frame; a clear one is dispatched here and gives b""."""
@@ -156,7 +172,7 @@ class Engine:
         code = error.code if isinstance(error, ProtocolError | HandshakeError) else Code.PROTOCOL
         answer = self._last_word(int(code))
         self.state = State.FAILED
-        return Failed(error, answer)
+        return Failed(error, answer, self._proved)
 
     def _last_word(self, code: int, text: str = "") -> bytes:
         """ALERT while this direction has sent nothing protected, else CLOSE."""

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import SecureLinkError
+from ..codes import Code
+from ..errors import ProtocolError, RecordError, SecureLinkError
 from ..handshake.client import VerifiedServer
 from ..handshake.messages import Welcome
+from ..records import INTERFERES
+
+FAULTY = "it is no fault of the network: use the same version of securelink on both sides"
 
 
 @dataclass(frozen=True)
@@ -74,10 +78,33 @@ class Ended:
 
 @dataclass(frozen=True)
 class Failed:
-    """The peer broke the protocol; `answer` is a last word for it, to be sent before the socket is closed."""
+    """
+    The peer broke the protocol; `answer` is a last word for it, to be sent before the socket is closed.
+
+    `proved`: what breaks it came authenticated from the peer, so nobody on the path can have done it.
+    """
 
     error: SecureLinkError
     answer: bytes
+    proved: bool = False
+
+    @property
+    def words(self) -> str:
+        """Who broke what, for the local user."""
+        if isinstance(self.error, RecordError):
+            return self.error.message  # says itself that it was changed on the way
+        who = "the other side" if self.proved else "the other side, or somebody on the path to it,"
+        return f"{who} broke the protocol: {self.error.message}"
+
+    @property
+    def hint(self) -> str:
+        """What to do next."""
+        return self.error.hint or (FAULTY if self.proved else INTERFERES)
+
+    def as_error(self) -> ProtocolError:
+        """The same as a new error, of the kind of the first."""
+        kind = RecordError if isinstance(self.error, RecordError) else ProtocolError
+        return kind(self.words, code=Code.PROTOCOL, hint=self.hint)
 
 
 Event = (

@@ -140,9 +140,11 @@ class Rooms:
             return True
 
     def leave_all(self, session: Session) -> None:
-        """The session has ended."""
+        """The session has ended; it remembers where it was, for `on_disconnect`."""
         with self._lock:
-            for room in self._by_session.pop(session.token, ()):
+            rooms = self._by_session.pop(session.token, ())
+            session._left = tuple(room.name for room in rooms)
+            for room in rooms:
                 self._remove(room, session)
 
     def _remove(self, room: Room, session: Session) -> None:

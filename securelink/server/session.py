@@ -37,10 +37,12 @@ class Session(Channel):
         data: A dict for the application.
         encrypted: False in plaintext mode.
         dialled: The name or address under which the client reached this server.
+        reason, code, text, clean: Why it ended; see there. In `on_disconnect` they are set.
     """
 
     __slots__ = (
-        "__weakref__", "_server",
+        "__weakref__", "_left",
+        "_server",
         "_state",
         "address",
         "connected_at",
@@ -57,6 +59,7 @@ class Session(Channel):
     ) -> None:
         super().__init__(loop, server._bounds)
         self._server = server
+        self._left: tuple[str, ...] = ()  # the rooms that it was in when it ended
         self.token = str(uuid.UUID(bytes=link.token))
         self.user = user
         self.address = link.address
@@ -178,8 +181,8 @@ class Session(Channel):
 
     @property
     def rooms(self) -> list[str]:
-        """Names of the rooms that it is in."""
-        return [room.name for room in self._server._rooms.of(self)]
+        """Names of the rooms that it is in, in the order of joining; after the end those that it was in then."""
+        return list(self._left) or [room.name for room in self._server._rooms.of(self)]
 
     def info(self) -> dict[str, Any]:
         """What is known of this client, as a dict of plain values."""
@@ -194,6 +197,7 @@ class Session(Channel):
             "connected_at": self.connected_at,
             "muted": self.muted,
             "rooms": self.rooms,
+            "reason": self.reason,
             "unsent": self._unsent,
         }
 

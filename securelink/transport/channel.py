@@ -10,7 +10,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from ..codec import Packet, decode_packets, encode_packet, join_packets
-from ..codes import Code, code_text
+from ..codes import Code, code_text, known
 from ..errors import ConfigError, ConnectionClosed, LimitExceeded, LinkTimeout, RequestFailed
 from ..handshake.wire import Content
 from ..limits import MAX_REQUESTS
@@ -21,6 +21,7 @@ from .loop import Loop
 from .outbox import Outbox, Slot
 
 if TYPE_CHECKING:
+    from ..protocol import Failed
     from .link import Link
 
 FORKED = "this process is a fork of the one that opened it"
@@ -44,7 +45,7 @@ _NOTHING: dict[int, Waiting] = {}
 class Channel(Outbox):
     """Base of the server's `Session` and of the client's session."""
 
-    __slots__ = ("_asked", "_clean", "_close_code", "_close_text", "_ended")
+    __slots__ = ("_asked", "_clean", "_close_code", "_close_text", "_ended", "_failed", "_ours")
     _expected: dict[int, Waiting]
 
     def __init__(self, loop: Loop, bounds: Bounds) -> None:
@@ -53,6 +54,8 @@ class Channel(Outbox):
         self._close_code = int(Code.NORMAL)
         self._close_text = ""
         self._clean = False
+        self._ours = False  # whether this side ended it
+        self._failed: Failed | None = None  # what broke the protocol
         self._asked = 0  # requests and pings so far; under _lock
         self._expected = _NOTHING  # replies and PONGs that are waited for; under _lock
 
@@ -189,26 +192,51 @@ class Channel(Outbox):
         records += [join_packets([encoded]) for encoded in waiting]
         return [packet for record in records for packet in decode_packets(record)]
 
+    @property
+    def reason(self) -> str:
+        """Why the session ended, in a sentence that names who ended it; "" until it has ended."""
+        if not self._ended:
+            return ""
+        if self._failed is not None:
+            return escaped(self._failed.words)
+        if not self._clean and self._close_code == Code.NORMAL:
+            return "the connection broke: the other side vanished or the network failed"
+        words = self._close_text or code_text(self._close_code, ours=self._ours)
+        return f"{words}: {escaped(self._detail)}" if self._ours and self._detail else words
+
+    @property
+    def code(self) -> int | None:
+        """Why the session ended, as a `Code` (or the number that a newer peer sent); None until it has ended."""
+        return known(self._close_code) if self._ended else None
+
+    @property
+    def text(self) -> str:
+        """The words with which an application ended the session (`kick`, a refusal), escaped; "" without."""
+        return self._close_text if self._ended else ""
+
+    @property
+    def clean(self) -> bool:
+        """Whether one side announced the end. False when the connection broke, and until it has ended."""
+        return self._ended and self._clean
+
     def _closed_error(self) -> ConnectionClosed:
-        words = self._close_text or code_text(self._close_code)
         link = self._link
         if link is not None and link.closing is not None:
             code, text = link.closing
             return ConnectionClosed(
-                f"the session is being ended: {text or code_text(code)}",
+                f"the session is being ended: {escaped(text) or code_text(code, ours=True)}",
                 code=code,
-                text=text,
+                text=escaped(text),
                 clean=True,
             )
         if not self._ended and not self._dropping:
             return ConnectionClosed("there is no connection", hint="call connect() first")
-        if not self._clean and self._close_code == Code.NORMAL:
-            words = "the connection broke: the other side vanished or the network failed"
         return ConnectionClosed(
-            f"the session is over: {words}",
+            f"the session is over: {self.reason}",
             code=self._close_code,
             text=self._close_text,
             clean=self._clean,
+            hint=self._failed.hint if self._failed is not None else "",
         )
 
     def _orphaned(self) -> None:
@@ -216,15 +244,18 @@ class Channel(Outbox):
         self._lock, self._run_lock = threading.Lock(), threading.Lock()
         self._inbox.clear()
         self._ended, self._clean, self._link = True, False, None
-        self._close_code, self._close_text = int(Code.INTERNAL), FORKED
+        self._close_code, self._close_text, self._failed = int(Code.INTERNAL), FORKED, None
 
-    def _finished(self, code: int, text: str, clean: bool) -> bool:
+    def _finished(
+        self, code: int, text: str, clean: bool, ours: bool = False, failed: Failed | None = None
+    ) -> bool:
         """The link is gone. False for all calls but the first: the reading thread and `close()` may race."""
         with self._lock:
             if self._ended:
                 return False
-            self._ended = True
             self._close_code, self._close_text, self._clean = code, escaped(text), clean
+            self._ours, self._failed = ours, failed
+            self._ended = True  # after what says why
             self._link = None
             expected = tuple(self._expected.values())
         for waiting in expected:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..codec import Packet
 from ..codes import Code
-from ..errors import ConfigError, ConnectionClosed, LinkTimeout, SecureLinkError
+from ..errors import ConfigError, ConnectionClosed, LinkTimeout, ProtocolError
 from ..limits import MAX_INBOX_RECORDS
 from ..received import Received
 from .bounds import Bounds
@@ -36,9 +36,8 @@ PATIENCE_SECONDS = (
 )
 
 _AGAIN = "call connect() for a new session"
-INTERFERES = "connect again; if it happens again, something on the path interferes"
 _WAYS_ON: dict[int, str] = {
-    Code.PROTOCOL: INTERFERES,
+    Code.PROTOCOL: "connect again; if it happens again, the log of the other side says which rule was broken",
     Code.INTERNAL: "the log of the other side says more",
     Code.SHUTDOWN: "connect(retry=True) waits until it is back",
     Code.TOO_SLOW: "receive more often",
@@ -51,7 +50,7 @@ class ClientChannel(Channel):
     """The session as the client holds it."""
 
     __slots__ = (
-        "_carrier", "_drive_lock", "_drivers", "_drives", "_on_end", "_on_packet", "_owner", "_packets", "_reason",
+        "_carrier", "_drive_lock", "_drivers", "_drives", "_on_end", "_on_packet", "_owner", "_packets",
         "_runner", "_waiting_bytes", "_want_handlers", "_warned", "_where",
     )  # fmt: skip
 
@@ -80,7 +79,6 @@ class ClientChannel(Channel):
         self._drive_lock = threading.Lock()
         self._drivers: deque[threading.Event] = deque()
         self._drives = 0
-        self._reason: SecureLinkError | None = None
         self._runner = 0  # the thread inside handlers of this client
         self._warned = False
 
@@ -283,8 +281,13 @@ class ClientChannel(Channel):
     def _closed_error(self) -> ConnectionClosed:
         error = super()._closed_error()
         if not error.hint:
-            error.hint = _WAYS_ON.get(error.code, "") if error.clean else _AGAIN
+            told = error.clean and not self._ours
+            error.hint = _WAYS_ON.get(error.code, "") if told else _AGAIN
         return error
+
+    def over_error(self) -> ConnectionClosed | ProtocolError:
+        """Why nothing more can be received: a broken protocol is an error of its own."""
+        return self._closed_error() if self._failed is None else self._failed.as_error()
 
     def _crowded_error(self, timeout: float | None) -> LinkTimeout:
         error = super()._crowded_error(timeout)

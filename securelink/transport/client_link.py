@@ -16,13 +16,12 @@ import time
 from typing import cast
 
 from ..codes import Code
-from ..errors import SecureLinkError
 from ..handshake.wire import Content
 from ..limits import MAX_HEARTBEAT, MIN_HEARTBEAT, SILENCE_FACTOR
-from ..protocol import ClientEngine, Event
+from ..protocol import ClientEngine, Event, Failed
 from .caretaker import TICK_SECONDS, caretaker
 from .channel import Channel
-from .client_channel import INTERFERES, PATIENCE_SECONDS, ClientChannel
+from .client_channel import PATIENCE_SECONDS, ClientChannel
 from .link import LEFT_LOCKED_SECONDS, Link
 from .loop import Loop
 from .poller import READ, WRITE
@@ -138,18 +137,18 @@ class ClientLink(Link):
             self.loop.call(super().lost)
 
     def _finish_channel(
-        self, code: int, text: str, *, clean: bool, reason: SecureLinkError | None = None
+        self,
+        code: int,
+        text: str,
+        *,
+        clean: bool,
+        ours: bool = False,
+        failed: Failed | None = None,
     ) -> bool:
         channel = cast(ClientChannel | None, self.channel)
         if channel is None or channel._ended:
             return False
-        if self._close is not None and not clean:
-            code, clean = self._close[0], self._close[0] == Code.NORMAL
-        if reason is not None:
-            if not reason.hint:
-                reason.hint = INTERFERES
-            channel._reason = reason
-        if not super()._finish_channel(code, text, clean=clean, reason=reason):
+        if not super()._finish_channel(code, text, clean=clean, ours=ours, failed=failed):
             return False
         channel._note(channel._ended_event)
         channel._wake_drivers()
@@ -255,7 +254,7 @@ class ClientLink(Link):
         if self.deadline is not None and now > self.deadline:
             self.give_up()
         elif now - self.seen_at > self.heartbeat * SILENCE_FACTOR and not channel._full:
-            self._finish_channel(Code.SILENT, "", clean=False)
+            self._finish_channel(Code.SILENT, "", clean=False, ours=True)
             self.give_up()
         elif now - self._last_ping >= self.heartbeat and self._close is None:
             self._last_ping = now

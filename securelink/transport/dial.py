@@ -23,7 +23,6 @@ from ..protocol import (
     refusal,
 )
 from ..text import escaped
-from .client_channel import INTERFERES
 from .client_link import wait_for
 
 Decide = Callable[[ClientEngine, VerifiedServer | None], None]
@@ -101,7 +100,7 @@ class Dialogue:
                 raise refusal(code, escaped(text))
             case Failed(error, answer):
                 self._last_word(answer)
-                error.hint = error.hint or INTERFERES
+                error.hint = item.hint
                 raise error
             case Ended():
                 raise HandshakeError(

@@ -47,14 +47,15 @@ class Inbox:
     """The receiving half of a `Channel`."""
 
     __slots__ = (
-        "_bounds", "_dropping", "_expected", "_full", "_handled", "_handled_before", "_in_bytes", "_inbox", "_link",
-        "_loop", "_out_bytes", "_run_lock", "_scheduled", "_share", "_throttled",
+        "_bounds", "_detail", "_dropping", "_expected", "_full", "_handled", "_handled_before", "_in_bytes", "_inbox",
+        "_link", "_loop", "_out_bytes", "_run_lock", "_scheduled", "_share", "_throttled",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, bounds: Bounds) -> None:
         self._loop = loop
         self._bounds = bounds
         self._link: Link | None = None
+        self._detail = ""  # what was wrong with what the peer sent
         self._inbox: deque[Record | Decoded | Event] = deque()
         self._in_bytes = 0  # written by the reading thread only
         self._out_bytes = 0  # written by the running thread only
@@ -185,6 +186,7 @@ class Inbox:
             return decode_packets(record)
         except CodecError as error:
             log.warning("%s sent a packet that cannot be read: %s", self._name(), error)
+            self._detail = error.message
             self._end(Code.UNREADABLE)
             return []
 

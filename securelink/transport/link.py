@@ -486,8 +486,8 @@ class Link:
                 self._peer_closed(code, text)
             case Ended():
                 self.lost()
-            case Failed(error, answer):
-                self._failed(error, answer)
+            case Failed():
+                self._failed(event)
             case _:
                 self._handshake_event(event)
 
@@ -500,36 +500,57 @@ class Link:
 
     def _peer_closed(self, code: int, text: str) -> None:
         """The peer's CLOSE: answer with ours, then the session is over."""
+        answered = self._close is not None and code == Code.NORMAL  # ours came first
         if self._close is None:
             self._close = (Code.NORMAL, "")
         self.flush()
-        self._finish_channel(code, text, clean=True)
+        self._finish_channel(code, text, clean=True, ours=answered)
         self._begin_closing()
 
-    def _failed(self, error: SecureLinkError, answer: bytes) -> None:
+    def _failed(self, failed: Failed) -> None:
         """The peer broke the protocol, or somebody on the path did."""
         channel = self.channel
         if channel is None:
-            self._handshake_failed(error, answer)
+            self._handshake_failed(failed.error, failed.answer)
             return
         if self._interrupted:
             # Not the peer's fault, nor a stranger's: Ctrl-C took a piece of the stream with it.
             self._finish_channel(Code.NORMAL, "", clean=False)
             self.end(Code.NORMAL)
             return
-        log.warning("%s: %s; the connection is closed", channel._name(), error)
-        self._finish_channel(Code.PROTOCOL, "", clean=False, reason=error)
+        # It is kept with the session; the frames that it passed through, with what they hold, are not.
+        failed.error.__traceback__ = failed.error.__context__ = failed.error.__cause__ = None
+        log.warning("%s: %s; the connection is closed", channel._name(), failed.as_error())
+        self._finish_channel(Code.PROTOCOL, "", clean=False, ours=True, failed=failed)
         self.end(Code.PROTOCOL)
 
     def _handshake_failed(self, error: SecureLinkError, answer: bytes) -> None:
         raise NotImplementedError
 
     def _finish_channel(
-        self, code: int, text: str, *, clean: bool, reason: SecureLinkError | None = None
+        self,
+        code: int,
+        text: str,
+        *,
+        clean: bool,
+        ours: bool = False,
+        failed: Failed | None = None,
     ) -> bool:
-        """End the session; False when it had ended, or there is none."""
+        """
+        End the session; False when it had ended, or there is none.
+
+        Args:
+            clean: Whether a CLOSE announced the end.
+            ours: Whether this side ends it, for this reason.
+            failed: What broke the protocol.
+        """
+        closing = self._close
+        if closing is not None and (closing[0] != Code.NORMAL or not clean):
+            # We ended it, for a reason or before the stream ended: ours is the reason.
+            code, text = closing
+            clean = ours = True
         channel = self.channel
-        return channel is not None and channel._finished(code, text, clean)
+        return channel is not None and channel._finished(code, text, clean, ours, failed)
 
     def _begin_closing(self) -> None:
         """From now on a deadline runs; the end of stream usually comes first."""

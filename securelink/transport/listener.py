@@ -26,7 +26,7 @@ from ..limits import (
     MAX_TURNED_AWAY,
     SILENCE_FACTOR,
 )
-from ..protocol import Alerted, AuthReceived, Event, HelloReceived, ServerEngine, State
+from ..protocol import Alerted, AuthReceived, Event, Failed, HelloReceived, ServerEngine, State
 from ..text import escaped
 from .admission import Admission, Host
 from .link import Link
@@ -183,7 +183,7 @@ class ServerLink(Link):
                 self._overdue()
         elif now - self.seen_at > silence and self.channel is not None:
             log.info("%s: nothing heard for %.0f s", self.channel._name(), now - self.seen_at)
-            self._finish_channel(Code.SILENT, "", clean=False)
+            self._finish_channel(Code.SILENT, "", clean=False, ours=True)
             self.end(Code.SILENT)
 
     def _overdue(self) -> None:
@@ -204,12 +204,15 @@ class ServerLink(Link):
             self.lost()
 
     def _finish_channel(
-        self, code: int, text: str, *, clean: bool, reason: SecureLinkError | None = None
+        self,
+        code: int,
+        text: str,
+        *,
+        clean: bool,
+        ours: bool = False,
+        failed: Failed | None = None,
     ) -> bool:
-        if self._close is not None and self._close[0] != Code.NORMAL:
-            code, text = self._close  # we ended it: our reason is the reason
-            clean = True
-        if not super()._finish_channel(code, text, clean=clean, reason=reason):
+        if not super()._finish_channel(code, text, clean=clean, ours=ours, failed=failed):
             return False
         assert self.channel is not None  # looked at only now: a worker may have set it meanwhile
         self._listener.host.ended(self.channel)

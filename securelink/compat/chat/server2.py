@@ -49,7 +49,7 @@ def _relay(client: Session, packet: Received) -> None:
 
 def _gone(client: Session) -> None:
     clients[:] = [other for other in clients if other is not client]
-    how = "Connection closed by" if client._clean else "Connection error with"
+    how = "Connection closed by" if client.clean else "Connection error with"
     print(f"{how} {client.address}", flush=True)
 
 

@@ -209,7 +209,7 @@ class Server(SockStreamConnection):
         core.on(CONNECT, lambda session, _: self._enter(session))
         core.on(DISCONNECT, lambda session, _: self._leave(session))
         core.on_state.add_listener(self._take)
-        core.on_disconnect.add_listener(lambda session: self._leave(session, asked=session._clean))
+        core.on_disconnect.add_listener(lambda session: self._leave(session, asked=session.clean))
         self.SERVER_IP = core.lan_address
         self.client_data: dict[tuple[str, int], Any] = {}
 
