@@ -35,7 +35,7 @@ from .errors import (
 from .events import EventHook
 from .invite import Invite
 from .keys import Identity, PublicKey, createEncryptKeys
-from .received import Received
+from .received import Received, Typed
 from .sealed import ANYONE, Unsealed, seal, unseal
 from .server import Room, Server, Session
 from .status import show_status
@@ -79,6 +79,7 @@ __all__ = [
     "SecureLinkError",
     "Server",
     "Session",
+    "Typed",
     "UnsealError",
     "Unsealed",
     "__version__",

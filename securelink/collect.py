@@ -31,7 +31,7 @@ class Collector:
         dropped: How many were lost because nobody took them in time.
     """
 
-    def __init__(self, hook: EventHook, limit: int = MAX_COLLECTED) -> None:
+    def __init__(self, hook: EventHook[...], limit: int = MAX_COLLECTED) -> None:
         self._hook = hook
         self._limit = whole("limit", limit, 1, unit="entries")
         self._changed = threading.Condition()

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from .codec import Packet
 from .collect import CaughtErrors
-from .errors import ConfigError, RequestFailed
-from .events import EventHook, FailureLog
-from .received import Received
+from .errors import CodecError, ConfigError, RequestFailed
+from .events import PLAIN, EventHook, FailureLog
+from .limits import MAX_ACTION
+from .payloads import converter, is_type
+from .received import Received, Typed
+from .signatures import checked, did_run
 from .text import escaped
 
 log = logging.getLogger("securelink")
 
-Handler = TypeVar("Handler", bound=Callable[..., Any])
-Bound = TypeVar("Bound")  # a function, or an object with a method run()
-
 RESERVED = "~"  # actions that begin so are ours
 STATE = "~state"
+MISSING: Any = object()  # an argument that was not given; None was
 _MAX_UNHANDLED = 64  # action names remembered for the warning about missing handlers
+
+
+class Misfit(Exception):  # never leaves this module
+    """The data of a packet is not of the type that its handler wants."""
 
 
 class Answering(Protocol):
@@ -37,39 +42,79 @@ class Handlers:
         on_message: Fires for every packet of the application.
         after_receive: None, or f(packet) that returns the data to use instead of `packet.data`.
         caught: What handlers raised.
+
+    Args:
+        owner: What it is called in examples: "server" or "client".
+        takes: Names of what a handler is called with; the last one is the packet.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, owner: str, takes: tuple[str, ...]) -> None:
         self.caught = CaughtErrors()
-        self.on_message = EventHook("on_message", self.caught.add)
+        self.on_message: EventHook[...] = EventHook("on_message", self.caught.add, takes)
         self.after_receive: Callable[[Received], Any] | None = None
+        self._owner = owner
+        self._takes = takes
         self._by_action: dict[str, Callable[..., Any]] = {}
         self._unhandled: set[str] = set()
         self._failures = FailureLog()
+        self._misfits = FailureLog()
 
-    def on(self, action: str, handler: Callable[..., Any] | None = None) -> Any:
+    def on(self, action: Any, kind: Any = MISSING, handler: Any = MISSING) -> Any:
         """
         Bind a handler to an action, as a decorator or at once. A later one replaces an earlier.
 
         An object with a method `run` may be bound too: its `run` is the handler.
 
+        Args:
+            action: The name of the packets.
+            kind: The type of their data; or the handler, if they have none.
+            handler: Called with what `takes` names.
+
         Raises:
-            ConfigError: The action's name is ours, or the handler cannot be called.
+            ConfigError: The action's name is ours or missing, the type cannot be checked, or the handler cannot be one.
         """
-        if not isinstance(action, str) or not action or action.startswith(RESERVED):
+        if not isinstance(action, str) or not 0 < len(action) <= MAX_ACTION:
+            raise self._bad_action(action)
+        check_action(action)
+        convert = None
+        if kind is not MISSING and is_type(kind):
+            convert = converter(action, kind)
+        elif kind is not MISSING and handler is MISSING:
+            handler = kind
+        elif kind is not MISSING:
             raise ConfigError(
-                f"{action!r} cannot be the name of an action",
-                hint=f"use a text that does not begin with {RESERVED!r}",
+                f"the data of {action!r} cannot be a {type(kind).__name__}",
+                hint=f"write {self._owner}.on({action!r}, a type, a handler)",
             )
 
-        def bind(handler: Handler) -> Handler:
-            function = handler if callable(handler) else getattr(handler, "run", None)
-            if not callable(function):
-                raise ConfigError(f"the handler of {action!r} is no function and has no run()")
-            self._by_action[action] = function
+        def bind(handler: Any) -> Any:
+            self._bind(action, convert, handler)
             return handler
 
-        return bind if handler is None else bind(handler)
+        return bind if handler is MISSING else bind(handler)
+
+    def _bind(self, action: str, convert: Callable[[Any], Any] | None, handler: Any) -> None:
+        function = handler if callable(handler) else getattr(handler, "run", handler)
+        function = checked(f"the handler of {action!r}", function, self._takes)
+        if convert is not None:
+            function = _typed(function, convert)
+        self._by_action[action] = function
+
+    def _bad_action(self, action: object) -> ConfigError:
+        example = f'write @{self._owner}.on("name")'
+        if action is MISSING:
+            return ConfigError("the name of the action is missing", hint=example)
+        if callable(action):
+            name = getattr(action, "__name__", type(action).__name__)
+            return ConfigError(
+                f"on() needs the name of an action before the handler {name}",
+                hint=f'write @{self._owner}.on("{name}")',
+            )
+        return ConfigError(
+            f"the name of an action is a text of 1 to {MAX_ACTION} characters, "
+            f"not {escaped(repr(action)[:60])}",
+            hint=example,
+        )
 
     def off(self, action: str) -> bool:
         """Remove the handler of an action; False when there was none."""
@@ -107,11 +152,23 @@ class Handlers:
             return answered or bool(listeners)
         try:
             result = handler(*arguments)
+            if result is not None and type(result) not in PLAIN:
+                did_run(result)
             if packet.id is not None and not received._answered:
                 session._answer(packet, result)  # fails for what cannot be encoded
+        except Misfit as error:
+            self._misfit(session, packet, received, error)
         except Exception as error:
             self._failed(session, packet, received, error)
         return True
+
+    def _misfit(
+        self, session: Answering, packet: Packet, received: Received, error: Misfit
+    ) -> None:
+        """The peer's fault, so no traceback; who asked is told what does not fit."""
+        self._misfits.note("%s; nobody saw the packet", error)
+        if packet.id is not None and not received._answered:
+            session._answer(packet, str(error), "invalid")
 
     def _rewrite(self, packet: Packet, received: Received) -> None:
         assert self.after_receive is not None
@@ -149,3 +206,35 @@ class Handlers:
         if action not in self._unhandled and len(self._unhandled) < _MAX_UNHANDLED:
             self._unhandled.add(action)
             log.warning("nobody handles packets named '%s'; add %s", escaped(action), where)
+
+
+def check_action(action: str) -> None:
+    """
+    Look at the name of an action that an application uses.
+
+    Raises:
+        ConfigError: It begins with "~": such names are ours.
+    """
+    if action.startswith(RESERVED):
+        raise ConfigError(
+            f"{escaped(repr(action))} cannot be the name of an action",
+            hint=f"use a text that does not begin with {RESERVED!r}",
+        )
+
+
+def _typed(handler: Callable[..., Any], convert: Callable[[Any], Any]) -> Callable[..., Any]:
+    """A handler that gets a packet with checked data."""
+
+    def typed(*arguments: Any) -> Any:
+        received: Received = arguments[-1]
+        try:
+            data = convert(received.data)
+        except CodecError as error:
+            raise Misfit(error.message) from None
+        packet = Typed(received, data)
+        try:
+            return handler(*arguments[:-1], packet)
+        finally:
+            received._answered = packet._answered
+
+    return typed

@@ -155,6 +155,7 @@ class ConnectionClosed(SecureLinkError):
 _FAILURES = {
     "refused": "the other side refused the request",
     "no handler": "the other side has no handler for this request",
+    "invalid": "the data is not of the type that the other side's handler wants",
     "error": "the other side's handler failed; its log says why",
 }
 
@@ -165,7 +166,8 @@ class RequestFailed(SecureLinkError):
 
     Attributes:
         text: The peer application's words, escaped, or "".
-        reason: "refused" (its handler said so), "no handler" or "error" (its handler failed).
+        reason: "refused" (its handler said so), "no handler", "invalid" (the data is not of the type that its handler
+            wants; `text` names the field) or "error" (its handler failed).
     """
 
     def __init__(self, text: str = "", *, reason: str = "refused", hint: str = "") -> None:

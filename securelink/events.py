@@ -6,16 +6,21 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from .errors import LimitExceeded, LinkTimeout, Refused
+from .answers import Answer
+from .errors import ConfigError, LimitExceeded, LinkTimeout, Refused
 from .limits import MAX_LISTENERS
 from .options import seconds
+from .signatures import checked, did_run
 
 log = logging.getLogger("securelink")
 
-Listener = TypeVar("Listener", bound=Callable[..., Any])
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result", bound=Answer)
 
+#: What a function may return that is certainly no coroutine: looked at first, because it is quick.
+PLAIN = frozenset((bool, int, float, str, bytes, list, dict, tuple))
 
 LOGGED_FAILURES = 10  # tracebacks a second of one hook, or of all handlers
 
@@ -34,18 +39,26 @@ class FailureLog:
         self._since = 0.0
 
     def log(self, error: Exception, text: str, *arguments: Any) -> None:
-        """Log one failure, or only count it."""
+        """Log one failure with its traceback, or only count it."""
+        if self._may():
+            log.error(text, *arguments, exc_info=error)
+
+    def note(self, text: str, *arguments: Any) -> None:
+        """Log that a peer did something wrong, or only count it."""
+        if self._may():
+            log.warning(text, *arguments)
+
+    def _may(self) -> bool:
         now = time.monotonic()
         if now - self._since >= 1.0:
             if self._count > LOGGED_FAILURES:
                 log.error("%d more such errors were not shown", self._count - LOGGED_FAILURES)
             self._since, self._count = now, 0
         self._count += 1
-        if self._count <= LOGGED_FAILURES:
-            log.error(text, *arguments, exc_info=error)
+        return self._count <= LOGGED_FAILURES
 
 
-class EventHook:
+class EventHook(Generic[Arguments]):
     """
     One event. Use it as a decorator, or call `add_listener`:
 
@@ -54,45 +67,70 @@ class EventHook:
 
     Listeners run in the order in which they were added. One that raises is logged and stops nobody else. In
     `on_connect` of a server one that raises `Refused` ends the session, and those after it are not called.
+
+    Args:
+        name: Of the event.
+        caught: Told what listeners raise.
+        takes: Names of what listeners are called with; None does not look at their arguments.
+        may_refuse: Whether `Refused` of a listener goes on to who fires the event.
     """
 
-    __slots__ = ("_caught", "_failures", "_listeners", "_may_refuse", "name")
+    __slots__ = ("_caught", "_failures", "_listeners", "_may_refuse", "_takes", "name")
 
     def __init__(
         self,
         name: str,
         caught: Callable[[str, Exception], None] | None = None,
+        takes: tuple[str, ...] | None = None,
         *,
         may_refuse: bool = False,
     ) -> None:
         self.name = name
+        self._takes = takes
         self._may_refuse = may_refuse
         self._caught = caught
         self._failures = FailureLog()
         # A tuple that is replaced, never changed: firing needs no lock.
-        self._listeners: tuple[Callable[..., Any], ...] = ()
+        self._listeners: tuple[Callable[..., object], ...] = ()
 
-    def __call__(self, listener: Listener) -> Listener:
-        """Add a listener, as a decorator."""
-        self.add_listener(listener)
-        return listener
+    if TYPE_CHECKING:
 
-    def add_listener(self, listener: Callable[..., Any]) -> None:
+        def __call__(self, listener: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+            """Add a listener, as a decorator."""
+
+    else:
+
+        def __call__(self, *listeners):
+            """Add a listener, as a decorator."""
+            if len(listeners) != 1:
+                raise ConfigError(
+                    f"{self.name} is called with one listener, not {len(listeners)}",
+                    hint=f"write @….{self.name} without parentheses",
+                )
+            self.add_listener(*listeners)
+            return listeners[0]
+
+    def add_listener(self, listener: Callable[Arguments, Answer]) -> None:
         """
         Add a listener; one that is there already is not added again.
 
         Raises:
+            ConfigError: It is no function that can run here: it takes other arguments, or is `async def`, or a
+                generator, or a class.
             LimitExceeded: MAX_LISTENERS are there already.
         """
         if listener in self._listeners:
             return
+        self._add(checked(f"the listener of {self.name}", listener, self._takes))
+
+    def _add(self, listener: Callable[..., object]) -> None:
         if len(self._listeners) >= MAX_LISTENERS:
             raise LimitExceeded(
                 f"{self.name} has {MAX_LISTENERS} listeners already", limit="MAX_LISTENERS"
             )
         self._listeners = (*self._listeners, listener)
 
-    def remove_listener(self, listener: Callable[..., Any]) -> bool:
+    def remove_listener(self, listener: Callable[..., object]) -> bool:
         """Remove a listener; False when it was not there."""
         kept = tuple(other for other in self._listeners if other != listener)
         removed = len(kept) != len(self._listeners)
@@ -100,7 +138,7 @@ class EventHook:
         return removed
 
     @property
-    def listeners(self) -> tuple[Callable[..., Any], ...]:
+    def listeners(self) -> tuple[Callable[..., object], ...]:
         """The listeners, in order."""
         return self._listeners
 
@@ -113,7 +151,9 @@ class EventHook:
         """
         for listener in self._listeners:
             try:
-                listener(*arguments)
+                result = listener(*arguments)
+                if result is not None and type(result) not in PLAIN:
+                    did_run(result)
             except Exception as error:
                 if self._may_refuse and isinstance(error, Refused):
                     raise
@@ -142,7 +182,7 @@ class EventHook:
             seen.append(arguments)
             fired.set()
 
-        self.add_listener(listener)
+        self._add(listener)
         try:
             if not fired.wait(timeout):
                 raise LinkTimeout(f"{self.name} did not happen within {timeout:g} s")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     from .codec import Packet
+
+
+Data = TypeVar("Data")
 
 
 class Received:
@@ -85,6 +88,27 @@ class Received:
 
     def __repr__(self) -> str:
         return f"<packet {self.action!r} from {self.token}>"
+
+
+class Typed(Received, Generic[Data]):
+    """
+    A packet whose data is of the type that its handler was bound with.
+
+    Attributes:
+        data: The checked value.
+    """
+
+    __slots__ = ("_checked",)
+
+    def __init__(self, received: Received, checked: Data) -> None:
+        super().__init__(received._packet, received.session)
+        self._answered = received._answered
+        self._checked = checked
+
+    @property
+    def data(self) -> Data:
+        """The payload, as a value of the declared type."""
+        return self._checked
 
 
 class Deferred:

@@ -6,6 +6,7 @@ import gc
 import threading
 import time
 import weakref
+from functools import partial
 from typing import Any
 
 import pytest
@@ -32,6 +33,7 @@ from securelink import (
     LinkTimeout,
     Received,
     Server,
+    Session,
 )
 from securelink.codes import Code
 from securelink.transport import caretaker as caretaker_module
@@ -49,7 +51,12 @@ again = pytest.mark.parametrize("attempt", range(REPEATS))
 def test_connect_comes_first_and_disconnect_last(attempt: int, identity: Identity) -> None:
     """However slow its listener: on_connect is through before the first packet, on_disconnect comes after the last."""
     with serving(identity) as server:
-        server.on_connect(lambda session: [session.send("x", n) for n in range(10)])
+
+        @server.on_connect
+        def greet(session: Session) -> None:
+            for number in range(10):
+                session.send("x", number)
+
         client = Client(*server.address, pin=identity.fingerprint)
         events: list[object] = []
 
@@ -174,7 +181,7 @@ def test_closing_inside_a_handler(identity: Identity) -> None:
                     events.append("closed")
 
                 client.on("late", lambda packet, events=events: events.append("late"))
-                client.on_disconnect(lambda events=events: events.append("gone"))
+                client.on_disconnect(partial(events.append, "gone"))
                 with server.batch():
                     session_of(server, client).send("bye")
                     session_of(server, client).send("late")

@@ -7,8 +7,19 @@ PACKAGE = Path(__file__).parent.parent / "securelink"
 
 # From the bottom up. A module imports from its own line or from lines above it in this list, never from below.
 LAYERS = [
-    {"codes", "errors", "limits", "text", "status", "stack", "native", "options"},
-    {"crypto", "walk", "frames", "events", "collect"},
+    {
+        "codes",
+        "errors",
+        "limits",
+        "text",
+        "status",
+        "stack",
+        "native",
+        "options",
+        "answers",
+        "signatures",
+    },
+    {"crypto", "walk", "frames", "events", "collect", "payloads"},
     {"keys"},
     {"codec", "trust"},
     {"handshake", "invite", "sealed"},
@@ -20,7 +31,7 @@ LAYERS = [
 ]
 SANS_IO = {
     "codes", "errors", "limits", "text", "crypto", "codec", "walk", "frames", "handshake", "records", "session",
-    "protocol", "received", "modes", "sealed", "stack", "options",
+    "protocol", "received", "modes", "sealed", "stack", "options", "answers", "signatures", "payloads",
 }  # fmt: skip
 NO_IO = {"socket", "threading", "queue", "selectors", "select", "logging", "asyncio", "subprocess"}
 ABOVE = {"cli", "demo", "compat", "chat", "console", "load", "bench", "__main__", "__init__"}

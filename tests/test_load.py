@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -62,7 +63,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(swarm, "CLOSE_SECONDS", 0.2)
 
 
-def echo(session: Session, packet: Received) -> object:
+def echo(session: Session, packet: Received) -> Any:
     """Send it back, or answer the request."""
     if packet.id is None:
         session.send("echo", packet.data)

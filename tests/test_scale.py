@@ -258,7 +258,7 @@ def test_handlers_that_send_to_the_deaf(
     monkeypatch.setattr(link_module, "CLOSE_SECONDS", 0.3)
     with serving(identity) as server, joined(server) as (other,):
         server._bounds = Bounds(unsent=MIB, hard_unsent=8 * MIB)
-        reasons: list[int] = []
+        reasons: list[int | None] = []
         server.on_disconnect(lambda session: reasons.append(session.code))
 
         @server.on("much")

@@ -367,7 +367,8 @@ def test_handlers_that_raise(error: type[BaseException], identity: Identity) -> 
 def test_an_answer_that_cannot_be_sent(identity: Identity) -> None:
     """A handler that returns what no packet can hold: who asked is told that it failed, and the session goes on."""
     with serving(identity) as server, joined(server) as (client,):
-        server.on("object", lambda session, packet: object())
+        unsendable: Any = object()
+        server.on("object", lambda session, packet: unsendable)
         server.on("reply", lambda session, packet: packet.reply(object()))
         for action in ("object", "reply"):
             with pytest.raises(RequestFailed) as caught:

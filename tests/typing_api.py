@@ -8,6 +8,7 @@ argument that is renamed, a result that becomes wider are found here before they
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, assert_type
 from uuid import UUID
@@ -36,6 +37,7 @@ from securelink import (
     SecureLinkError,
     Server,
     Session,
+    Typed,
     Unsealed,
     createEncryptKeys,
     first_of,
@@ -43,6 +45,21 @@ from securelink import (
     show_status,
     unseal,
 )
+
+
+@dataclass
+class Jump:
+    """Data of a declared type."""
+
+    height: int
+
+
+class Runner:
+    """An object whose `run` is a handler."""
+
+    def run(self, session: Session, packet: Received) -> int:
+        """Answer."""
+        return len(packet.action)
 
 
 def servers(identity: Identity, authenticate: Callable[[Hello], Any]) -> None:
@@ -85,6 +102,23 @@ def handlers(server: Server, session: Session, packet: Received) -> None:
     def enter(session: Session) -> None:
         session.data["score"] = 0
 
+    @server.on("jump", Jump)
+    def jump(session: Session, packet: Typed[Jump]) -> int:
+        assert_type(packet.data, Jump)
+        return packet.data.height
+
+    def plain(session: Session, packet: Received) -> None:
+        session.data["jumps"] = packet.data
+
+    server.on("jump", Jump, jump)
+    server.on("jump", Jump, plain)
+    server.on("jump", Jump)(plain)
+    server.on("numbers", list[int], lambda session, packet: sum(packet.data))
+    server.on("runs", Runner())
+    server.on("plain", handler=plain)
+    server.on("given", lambda session, packet: packet.data)
+    server.before_send = lambda session, action, data: data
+    server.after_receive = lambda packet: packet.data
     server.on_disconnect.add_listener(enter)
     server.on_message(lambda session, packet: None)
     server.on_tick(lambda: None)
@@ -137,6 +171,14 @@ def clients(identity: Identity) -> None:
     def said(packet: Received) -> None:
         packet.reply("thanks")
 
+    @client.on("jump", Jump)
+    def jumped(packet: Typed[Jump]) -> None:
+        assert_type(packet.data.height, int)
+
+    client.on("jump", Jump, jumped)
+    client.on_message(lambda packet: None)
+    client.on_connect(lambda: None)
+    client.before_send = lambda action, data: data
     assert_type(client.on("said", said)(packet), None)
     assert_type(client.token, str)
     assert_type(client.connected, bool)

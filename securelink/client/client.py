@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, overload
+from typing import Any, Protocol, Self, TypeVar, overload
 
+from ..answers import Answer
 from ..codec import Packet, encode_packet, encode_value
 from ..codes import Code
 from ..collect import CaughtErrors
-from ..dispatch import STATE, Bound, Handlers
+from ..dispatch import MISSING, STATE, Handlers
 from ..errors import (
     CodecError,
     ConfigError,
@@ -47,7 +48,8 @@ from ..protocol import (
     Item,
     refusal,
 )
-from ..received import Received
+from ..received import Received, Typed
+from ..signatures import checked, checked_or_none
 from ..status import make_visible
 from ..transport.batch import held_back
 from ..transport.bounds import Bounds
@@ -62,6 +64,30 @@ from .belief import Belief
 log = logging.getLogger("securelink.client")
 
 Credentials = Any  # a MessagePack value, or a function of (binding, fingerprint) that gives one
+BeforeSend = Callable[[str, Any], Any]
+
+
+class Runs(Protocol):
+    """An object whose `run` is a handler."""
+
+    def run(self, packet: Received, /) -> Answer:
+        """Handle one packet."""
+
+
+Bound = TypeVar("Bound", bound=Callable[[Received], Answer] | Runs)
+Result = TypeVar("Result", bound=Answer)
+Data = TypeVar("Data")
+
+
+class TypedBinder(Protocol[Data]):
+    """What `on(action, type)` gives: a decorator."""
+
+    def __call__(
+        self, handler: Callable[[Typed[Data]], Result], /
+    ) -> Callable[[Typed[Data]], Result]:
+        """Bind the handler."""
+
+
 _RETRY_FIRST = 0.05  # seconds; doubles up to _RETRY_MOST, with jitter
 _RETRY_MOST = 2.0
 _PASSING = (Code.BUSY, Code.SHUTDOWN)  # refusals that may be over when the server has started again
@@ -109,7 +135,6 @@ class Client:
 
     Attributes:
         server_state: The last value that the server gave to `set_state`; None before.
-        before_send: None, or f(action, data) that gives the data to send instead.
 
     Raises:
         ConfigError: An argument is not possible. Nothing is made to fit in silence.
@@ -169,6 +194,8 @@ class Client:
             raise ConfigError("give credentials= or token=, not both")
         self.host = host
         self.port = port
+        if callable(credentials):
+            checked("credentials", credentials, ("binding", "fingerprint"))
         self._credentials = {"token": token} if token is not None else credentials
         self._application = text("application", application)
         self._version = text("version", version)
@@ -188,9 +215,9 @@ class Client:
             known,
             plaintext_credentials=flag("plaintext_credentials", plaintext_credentials),
         )
-        self._handlers = Handlers()
+        self._handlers = Handlers("client", ("packet",))
         self._handlers.bind_reserved(STATE, self._take_state)
-        self.before_send: Callable[[str, Any], Any] | None = None
+        self._before_send: BeforeSend | None = None
         self.server_state: Any = None
         self._awaited: list[_Awaited] = []  # who waits for a packet of one name
         self._channel: ClientChannel | None = None
@@ -198,10 +225,10 @@ class Client:
         self._server_fingerprint: str | None = None
         self._encrypted = False
         caught = self._handlers.caught.add
-        self.on_connect = EventHook("on_connect", caught)
-        self.on_disconnect = EventHook("on_disconnect", caught)
-        self.on_message = self._handlers.on_message
-        self.on_state = EventHook("on_state", caught)
+        self.on_connect: EventHook[[]] = EventHook("on_connect", caught, ())
+        self.on_disconnect: EventHook[[]] = EventHook("on_disconnect", caught, ())
+        self.on_message: EventHook[[Received]] = self._handlers.on_message
+        self.on_state: EventHook[[Any]] = EventHook("on_state", caught, ("value",))
 
     # --- connecting ---------------------------------------------------------------------------------------
 
@@ -367,8 +394,8 @@ class Client:
             LimitExceeded: The packet is larger than the server's `max_packet`.
             LinkTimeout: The server takes nothing.
         """
-        if self.before_send is not None:
-            data = self.before_send(action, data)
+        if self._before_send is not None:
+            data = self._before_send(action, data)
         packet = Packet(action, data, headers, time.time())
         channel = self._channel or self._need_channel()
         channel._post(encode_packet(packet), timeout=timeout, latest=latest)
@@ -534,22 +561,43 @@ class Client:
     @overload
     def on(self, action: str) -> Callable[[Bound], Bound]: ...
 
-    @overload
-    def on(self, action: str, handler: Bound) -> Bound: ...
+    @overload  # a class can be called, too; the first that fits is meant
+    def on(self, action: str, data_type: type[Data]) -> TypedBinder[Data]: ...  # type: ignore[overload-overlap]
 
-    def on(self, action: str, handler: Any = None) -> Any:
+    @overload
+    def on(
+        self, action: str, data_type: type[Data], handler: Callable[[Typed[Data]], Result]
+    ) -> Callable[[Typed[Data]], Result]: ...
+
+    @overload
+    def on(self, action: str, handler: Bound, /) -> Bound: ...
+
+    @overload
+    def on(self, action: str, *, handler: Bound) -> Bound: ...
+
+    def on(self, action: Any = MISSING, data_type: Any = MISSING, handler: Any = MISSING) -> Any:
         """
         Bind a handler to the packets of one name: `f(packet)`. A later one replaces an earlier.
 
             @client.on("said")
             def said(packet): print(packet.data)
 
+            @client.on("moved", Moved)                      # a dataclass or msgspec.Struct
+            def moved(packet): print(packet.data.x)
+
         What it returns answers a `request()` of the server. An object with a method `run(packet)` may be bound too.
 
+        Args:
+            action: 1 to 255 characters that do not begin with "~".
+            data_type: What the data must be. Other packets never reach the handler: a request is answered with
+                `RequestFailed`, which names the field; the session goes on, and the log has a line.
+            handler: The handler, when this is no decorator.
+
         Raises:
-            ConfigError: The name begins with "~", or the handler cannot be called.
+            ConfigError: The name is not possible; or the handler cannot be called, takes other arguments, is
+                `async def`, a generator or a class; or the type has parts that cannot be made out of data.
         """
-        return self._handlers.on(action, handler)
+        return self._handlers.on(action, data_type, handler)
 
     def off(self, action: str) -> bool:
         """Remove the handler of an action; False when there was none."""
@@ -562,7 +610,16 @@ class Client:
 
     @after_receive.setter
     def after_receive(self, hook: Callable[[Received], Any] | None) -> None:
-        self._handlers.after_receive = hook
+        self._handlers.after_receive = checked_or_none("after_receive", hook, ("packet",))
+
+    @property
+    def before_send(self) -> BeforeSend | None:
+        """A hook: f(action, data) gives the data to send instead."""
+        return self._before_send
+
+    @before_send.setter
+    def before_send(self, hook: BeforeSend | None) -> None:
+        self._before_send = checked_or_none("before_send", hook, ("action", "data"))
 
     @property
     def caught(self) -> CaughtErrors:

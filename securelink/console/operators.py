@@ -67,6 +67,9 @@ class Operators:
     def _name(self, fingerprint: str | None) -> str | None:
         return self._authorized.allows(fingerprint) if fingerprint is not None else None
 
+    def _detach(self, session: Session) -> None:
+        self._attached.pop(session.token, None)
+
     def serve(self, server: Server, console: Console) -> None:
         """Answer the commands of attached operators."""
 
@@ -84,7 +87,7 @@ class Operators:
             return console.execute(packet.data)
 
         server._handlers.bind_reserved(COMMAND, run)
-        server.on_disconnect.add_listener(lambda session: self._attached.pop(session.token, None))
+        server.on_disconnect.add_listener(self._detach)
         root = logging.getLogger("securelink")
         root.addHandler(self._lines)
         if root.level == logging.NOTSET:

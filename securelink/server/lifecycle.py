@@ -101,9 +101,9 @@ class Lifecycle:
 
     # What `Server` adds.
 
-    on_tick: EventHook
-    on_start: EventHook
-    on_stop: EventHook
+    on_tick: EventHook[[]]
+    on_start: EventHook[[]]
+    on_stop: EventHook[[]]
 
     def _admission(self) -> Admission:
         """The settings of a start; loads the key."""

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, overload
+from typing import Any, Protocol, TypeVar, overload
 
+from ..answers import Answer
 from ..auth import Authenticate, JoinTokens, checked_hook
 from ..codec import Packet, encode_packet
 from ..collect import CaughtErrors
-from ..dispatch import STATE, Bound, Handlers
+from ..dispatch import MISSING, STATE, Handlers
 from ..errors import ConfigError, ConnectionClosed, LimitExceeded
 from ..events import EventHook
 from ..handshake.messages import Wanted
@@ -35,7 +36,8 @@ from ..limits import (
 )
 from ..modes import encryption_mode
 from ..options import number, path, secret, text, whole, word
-from ..received import Received
+from ..received import Received, Typed
+from ..signatures import checked_or_none
 from ..transport.admission import Admission
 from ..transport.batch import held_back
 from ..transport.bounds import Bounds
@@ -46,6 +48,30 @@ from .rooms import Room, Rooms
 from .session import Session
 
 log = logging.getLogger("securelink.server")
+
+BeforeSend = Callable[[Session | None, str, Any], Any]
+
+
+class Runs(Protocol):
+    """An object whose `run` is a handler."""
+
+    def run(self, session: Session, packet: Received, /) -> Answer:
+        """Handle one packet."""
+
+
+Bound = TypeVar("Bound", bound=Callable[[Session, Received], Answer] | Runs)
+Result = TypeVar("Result", bound=Answer)
+Data = TypeVar("Data")
+
+
+class TypedBinder(Protocol[Data]):
+    """What `on(action, type)` gives: a decorator."""
+
+    def __call__(
+        self, handler: Callable[[Session, Typed[Data]], Result], /
+    ) -> Callable[[Session, Typed[Data]], Result]:
+        """Bind the handler."""
+
 
 _CLIENT_KEYS = {"welcome": Wanted.WELCOME, "required": Wanted.REQUIRED, "known": Wanted.REQUIRED}
 
@@ -150,18 +176,22 @@ class Server(Lifecycle):
         self._session_count = 0
         self._started_at = 0.0
         self._state: bytes | None = None
-        self._handlers = Handlers()
+        self._handlers = Handlers("server", ("session", "packet"))
         self._handlers.bind_reserved(STATE, self._take_state)
         self._rooms = Rooms(self, room_capacity)
-        self.before_send: Callable[[Session | None, str, Any], Any] | None = None
+        self._before_send: BeforeSend | None = None
         caught = self._handlers.caught.add
-        self.on_connect = EventHook("on_connect", caught, may_refuse=True)
-        self.on_disconnect = EventHook("on_disconnect", caught)
-        self.on_message = self._handlers.on_message
-        self.on_state = EventHook("on_state", caught)
-        self.on_tick = EventHook("on_tick", caught)
-        self.on_start = EventHook("on_start", caught)
-        self.on_stop = EventHook("on_stop", caught)
+        self.on_connect: EventHook[[Session]] = EventHook(
+            "on_connect", caught, ("session",), may_refuse=True
+        )
+        self.on_disconnect: EventHook[[Session]] = EventHook("on_disconnect", caught, ("session",))
+        self.on_message: EventHook[[Session, Received]] = self._handlers.on_message
+        self.on_state: EventHook[[Session, Any]] = EventHook(
+            "on_state", caught, ("session", "value")
+        )
+        self.on_tick: EventHook[[]] = EventHook("on_tick", caught, ())
+        self.on_start: EventHook[[]] = EventHook("on_start", caught, ())
+        self.on_stop: EventHook[[]] = EventHook("on_stop", caught, ())
 
     def _authenticator(self, authenticate: Authenticate | str | None) -> Authenticate | None:
         if isinstance(authenticate, str):
@@ -361,22 +391,43 @@ class Server(Lifecycle):
     @overload
     def on(self, action: str) -> Callable[[Bound], Bound]: ...
 
-    @overload
-    def on(self, action: str, handler: Bound) -> Bound: ...
+    @overload  # a class can be called, too; the first that fits is meant
+    def on(self, action: str, data_type: type[Data]) -> TypedBinder[Data]: ...  # type: ignore[overload-overlap]
 
-    def on(self, action: str, handler: Any = None) -> Any:
+    @overload
+    def on(
+        self, action: str, data_type: type[Data], handler: Callable[[Session, Typed[Data]], Result]
+    ) -> Callable[[Session, Typed[Data]], Result]: ...
+
+    @overload
+    def on(self, action: str, handler: Bound, /) -> Bound: ...
+
+    @overload
+    def on(self, action: str, *, handler: Bound) -> Bound: ...
+
+    def on(self, action: Any = MISSING, data_type: Any = MISSING, handler: Any = MISSING) -> Any:
         """
         Bind a handler to the packets of one name: `f(session, packet)`. A later one replaces an earlier.
 
             @server.on("move")
             def move(session, packet): ...
 
+            @server.on("jump", Jump)                        # a dataclass or msgspec.Struct
+            def jump(session, packet): packet.data.height
+
         What it returns answers a `request()`. An object with a method `run(session, packet)` may be bound too.
 
+        Args:
+            action: 1 to 255 characters that do not begin with "~".
+            data_type: What the data must be. Other packets never reach the handler: a request is answered with
+                `RequestFailed`, which names the field; the session goes on, and the log has a line.
+            handler: The handler, when this is no decorator.
+
         Raises:
-            ConfigError: The name begins with "~", or the handler cannot be called.
+            ConfigError: The name is not possible; or the handler cannot be called, takes other arguments, is
+                `async def`, a generator or a class; or the type has parts that cannot be made out of data.
         """
-        return self._handlers.on(action, handler)
+        return self._handlers.on(action, data_type, handler)
 
     def off(self, action: str) -> bool:
         """Remove the handler of an action; False when there was none."""
@@ -389,7 +440,16 @@ class Server(Lifecycle):
 
     @after_receive.setter
     def after_receive(self, hook: Callable[[Received], Any] | None) -> None:
-        self._handlers.after_receive = hook
+        self._handlers.after_receive = checked_or_none("after_receive", hook, ("packet",))
+
+    @property
+    def before_send(self) -> BeforeSend | None:
+        """A hook: f(session or None, action, data) gives the data to send instead."""
+        return self._before_send
+
+    @before_send.setter
+    def before_send(self, hook: BeforeSend | None) -> None:
+        self._before_send = checked_or_none("before_send", hook, ("session", "action", "data"))
 
     def set_state(self, value: Any) -> None:
         """
@@ -401,8 +461,8 @@ class Server(Lifecycle):
             CodecError: The value cannot be encoded.
             LimitExceeded: It is larger than `max_packet`.
         """
-        if self.before_send is not None:
-            value = self.before_send(None, STATE, value)
+        if self._before_send is not None:
+            value = self._before_send(None, STATE, value)
         encoded = encode_packet(Packet(STATE, value, None, time.time()))
         if len(encoded) > self._max_packet - RECORD_ROOM:  # now, not when somebody connects
             raise LimitExceeded(
@@ -443,8 +503,8 @@ class Server(Lifecycle):
             CodecError: The data cannot be encoded.
             LimitExceeded: The packet is larger than `max_packet`.
         """
-        if self.before_send is not None:
-            data = self.before_send(None, action, data)
+        if self._before_send is not None:
+            data = self._before_send(None, action, data)
         encoded = encode_packet(Packet(action, data, headers, time.time()))
         if isinstance(to, Session | str):
             to = (to,)

@@ -103,7 +103,7 @@ class Session(Channel):
         """
         if timeout is not SEND_SECONDS:  # packets should not pay for a check of our own default
             timeout = seconds_or_none("timeout", timeout)
-        hook = self._server.before_send
+        hook = self._server._before_send
         if hook is not None:
             data = hook(self, action, data)
         packet = Packet(action, data, headers, time.time())

@@ -26,7 +26,7 @@ class Ticker:
     small delays do not add up. A tick whose listeners still run is skipped, not queued.
     """
 
-    def __init__(self, loop: Loop, on_tick: EventHook, rate: float | None) -> None:
+    def __init__(self, loop: Loop, on_tick: EventHook[[]], rate: float | None) -> None:
         self._loop = loop
         self._on_tick = on_tick
         self._due = 0.0

@@ -80,7 +80,7 @@ class ComCore(Utilities):
         self.host, self.port = host, port
         self.actions: dict[str, Any] = {}
         self._peers: dict[Any, Connection] = {}  # by securelink's Session or Client
-        self._handlers = Handlers()
+        self._handlers = Handlers("core", ("packet",))
 
     @property
     def clients(self) -> dict[str, Connection]:
@@ -144,7 +144,7 @@ class Server(ComCore):
         core = self.core = make_server(self.host, self.port, workers=MAX_WORKERS)
         core.on_connect(self._shake_hands)
         core.on_message(lambda session, received: self._received(received))
-        core.on_disconnect(lambda session: self._peers.pop(session, None))
+        core.on_disconnect(self._forget)
         with own_words():
             core.start()
         if useThreading:
@@ -164,6 +164,9 @@ class Server(ComCore):
         """Disconnect everybody and stop."""
         if self.core is not None:
             self.core.stop()
+
+    def _forget(self, session: server.Session) -> None:
+        self._peers.pop(session, None)
 
     def _shake_hands(self, session: server.Session) -> None:
         token = str(uuid.uuid4())  # not session.token, which is no secret and stands in the log

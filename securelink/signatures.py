@@ -1,0 +1,147 @@
+"""
+Whether a function that somebody gives us can be what it is given for: a handler, a listener, a hook.
+
+A coroutine function returns at once and has done nothing, a generator function as well, a class makes an object that
+nobody sees: each would be accepted, called, and never run. So they are refused when they are given, and what a call
+returns is looked at once more, because a decorator can hide what it wraps.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import Any, TypeVar
+
+from .errors import ConfigError
+from .text import escaped
+
+Hook = TypeVar("Hook")
+
+_SYNC = (
+    "write it with def, without await and yield; threads of the library run it, not an event loop"
+)
+
+
+def checked(name: str, function: Any, takes: tuple[str, ...] | None) -> Callable[..., Any]:
+    """
+    A function as it was given, after a look at it.
+
+    Args:
+        name: What it is, for the error: "the handler of 'move'".
+        function: What somebody gave.
+        takes: Names of what it is called with; None does not look at that.
+
+    Raises:
+        ConfigError: It cannot be called, would not run when it is called, or takes other arguments.
+    """
+    inner = _innermost(function)
+    if isinstance(inner, type):
+        raise ConfigError(
+            f"{name} is the class {inner.__name__}, and calling it would only make an object",
+            hint=f"give a function, or an object: {inner.__name__}()",
+        )
+    if not callable(function):
+        raise ConfigError(
+            f"{name} is {_shown(function)}, which cannot be called", hint=_example(takes)
+        )
+    if kind := lazy_kind(function):
+        raise ConfigError(f"{name} is {kind}: a call of it runs nothing", hint=_SYNC)
+    if takes is not None:
+        _check_arguments(name, function, takes)
+    checked_function: Callable[..., Any] = function
+    return checked_function
+
+
+def checked_or_none(name: str, hook: Hook, takes: tuple[str, ...]) -> Hook:
+    """
+    A hook as it was given, after a look at it; None for none.
+
+    Raises:
+        ConfigError: As `checked` does.
+    """
+    if hook is not None:
+        checked(name, hook, takes)
+    return hook
+
+
+def lazy_kind(function: Any) -> str:
+    """What kind of function this is whose call runs nothing; "" for the plain kind."""
+    function = _innermost(function)
+    # B004: this is not to see whether it can be called, but what its call is.
+    of_object = getattr(type(function), "__call__", None)  # noqa: B004
+    for tried in (function, _innermost(of_object)):
+        if inspect.iscoroutinefunction(tried):
+            return "a coroutine function (async def)"
+        if inspect.isasyncgenfunction(tried):
+            return "an asynchronous generator (async def with yield)"
+        if inspect.isgeneratorfunction(tried):
+            return "a generator function (it has a yield)"
+    return ""
+
+
+def never_run(result: object) -> str:
+    """What a call has returned that has not run yet, and is closed now; "" for a result."""
+    if isinstance(result, CoroutineType | GeneratorType):
+        result.close()  # never begun, so nothing of it runs; and nobody warns of it later
+        return "a coroutine" if isinstance(result, CoroutineType) else "a generator"
+    if isinstance(result, AsyncGeneratorType):
+        return "an asynchronous generator"
+    return "an awaitable" if hasattr(type(result), "__await__") else ""
+
+
+def did_run(result: object) -> None:
+    """
+    Look at what a function returned that is not None.
+
+    Raises:
+        ConfigError: It is a coroutine, a generator or the like: the function has done nothing.
+    """
+    if kind := never_run(result):
+        raise ConfigError(f"it returned {kind}, which nobody runs", hint=_SYNC)
+
+
+def _innermost(function: Any) -> Any:
+    """What is inside of partials, bound methods and static methods."""
+    while True:
+        if isinstance(function, functools.partial):
+            function = function.func
+        elif isinstance(function, staticmethod) or inspect.ismethod(function):
+            function = function.__func__
+        else:
+            return function
+
+
+def _check_arguments(name: str, function: Callable[..., Any], takes: tuple[str, ...]) -> None:
+    try:
+        # Not what a decorator wraps: it may well call that with other arguments than its own.
+        signature = inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return  # a function in C that does not tell; the first call will
+    try:
+        signature.bind(*takes)
+    except TypeError:
+        raise ConfigError(
+            f"{name} takes {escaped(str(_plain(signature)))}, but is called with ({', '.join(takes)})",
+            hint=_example(takes),
+        ) from None
+
+
+def _plain(signature: inspect.Signature) -> inspect.Signature:
+    """Without annotations and defaults, which may be long."""
+    plain = [
+        parameter.replace(annotation=parameter.empty)
+        if parameter.default is parameter.empty
+        else parameter.replace(annotation=parameter.empty, default=...)
+        for parameter in signature.parameters.values()
+    ]
+    return signature.replace(parameters=plain, return_annotation=signature.empty)
+
+
+def _example(takes: tuple[str, ...] | None) -> str:
+    return f"write def f({', '.join(takes)}): ..." if takes is not None else "give a function"
+
+
+def _shown(value: object) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"

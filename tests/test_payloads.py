@@ -1,0 +1,232 @@
+"""Data of a declared type: checked on arrival, and an error that names the field for what does not fit."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import decimal
+import enum
+import logging
+import uuid
+from typing import Any, NamedTuple, TypedDict
+
+import msgspec
+import pytest
+from helpers import WAIT, failure, until
+from together import joined, serving
+
+from securelink import ConfigError, Identity, Received, RequestFailed, Server, Session, Typed
+from securelink.events import LOGGED_FAILURES
+
+
+class Colour(enum.Enum):
+    """One of the types that travel as something else."""
+
+    RED = "red"
+
+
+@dataclasses.dataclass
+class Move:
+    """A dataclass with what MessagePack has no types for."""
+
+    x: int
+    y: int = 0
+    path: tuple[int, int] | None = None
+    seen: set[int] = dataclasses.field(default_factory=set)
+    price: decimal.Decimal = decimal.Decimal(0)
+    colour: Colour = Colour.RED
+    when: datetime.datetime | None = None
+    name: uuid.UUID | None = None
+    picture: bytes = b""
+
+
+class Jump(msgspec.Struct):
+    """A Struct inside of which is another type."""
+
+    height: int
+    then: Move | None = None
+
+
+class Place(NamedTuple):
+    """A named tuple."""
+
+    x: int
+    y: int
+
+
+class Person(TypedDict):
+    """A dict with known keys."""
+
+    name: str
+
+
+class Unknown:
+    """A class of which nothing is known."""
+
+
+@dataclasses.dataclass
+class Hidden:
+    """A dataclass with a part that nothing is known of."""
+
+    parts: list[dict[str, Unknown]]
+
+
+FULL = Move(
+    1,
+    2,
+    (3, 4),
+    {5},
+    decimal.Decimal("1.10"),
+    Colour.RED,
+    datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC),
+    uuid.UUID(int=6),
+    b"\x00\xff",
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (Move, FULL),
+        (Jump, Jump(3, Move(1))),
+        (Place, Place(1, 2)),
+        (Person, {"name": "ada"}),
+        (list[int], [1, 2]),
+        (int | None, None),
+        (int, 5),
+        (str, "text"),
+    ],
+)
+def test_data_arrives_as_what_it_was(kind: Any, value: Any, identity: Identity) -> None:
+    """A value of a declared type is the same value again in the handler of either side."""
+    seen: list[Any] = []
+    with serving(identity) as server, joined(server) as (client,):
+
+        def give(session: Session, packet: Received) -> bool:
+            seen.append(packet.data)
+            session.send("take", packet.data)
+            return True
+
+        server.on("give", kind, give)
+        client.on("take", kind, lambda packet: seen.append(packet.data))
+        assert client.request("give", value, timeout=WAIT) is True
+        until(lambda: len(seen) == 2)
+    assert seen == [value, value]
+    assert [type(one) for one in seen] == [type(value)] * 2
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ({"x": "1"}, r"int.*got.*str.*\$\.x"),
+        ({"y": 1}, "required field `x`"),
+        (None, "got `null`"),
+        ([1, 2], "got `array`"),
+        ({"x": True}, r"\$\.x"),
+        ({"x": 1.5}, r"\$\.x"),
+        ({"x": 2**63}, None),
+        ({"x": 1, "path": [1]}, r"\$\.path"),
+        ({"x": 1, "colour": "blue"}, r"blue.*\$\.colour"),
+        ({"x": 1, "colour": "\x1b[2J\n\u202e"}, r"\\x1b.*\$\.colour"),
+        ({"x": 1, "picture": "aGk="}, r"bytes.*\$\.picture"),
+        ({"x": 1, "price": "much"}, r"\$\.price"),
+    ],
+)
+def test_data_that_does_not_fit(
+    data: Any, says: str | None, identity: Identity, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The handler never sees it; who asked is told the field, the log has a line, and the session goes on."""
+    called: list[Any] = []
+
+    def handle(session: Session, packet: Received) -> bool:
+        called.append(packet.data)
+        return True
+
+    with serving(identity) as server, joined(server) as (client,):
+        server.on("move", Move, handle)
+        if says is None:
+            assert client.request("move", data, timeout=WAIT) is True
+            return
+        client.send("move", data)  # who does not ask is not answered
+        with pytest.raises(RequestFailed, match=says) as caught:
+            client.request("move", data, timeout=WAIT)
+        assert caught.value.reason == "invalid"
+        assert "data of 'move' does not fit" in caught.value.text
+        assert client.request("move", {"x": 1}, timeout=WAIT) is True
+        assert [move.x for move in called] == [1]
+        assert len(server.caught) == 0
+    lines = [record for record in caplog.records if "does not fit" in record.getMessage()]
+    assert len(lines) == 2
+    assert all(record.levelno == logging.WARNING and record.exc_info is None for record in lines)
+    assert all(record.getMessage().isprintable() for record in lines)
+
+
+def test_a_flood_of_misfits_is_a_few_lines(
+    identity: Identity, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who sends nothing but what does not fit cannot fill the log."""
+    with serving(identity) as server, joined(server) as (client,):
+        server.on("move", Move, lambda session, packet: None)
+        for _ in range(5):
+            for _ in range(200):
+                client.send("move", "no")
+            with pytest.raises(RequestFailed):
+                client.request("move", "no", timeout=WAIT)
+    seconds = 1 + int(caplog.records[-1].created - caplog.records[0].created)
+    assert caplog.text.count("does not fit") <= LOGGED_FAILURES * (seconds + 1) < 1000
+
+
+def test_listeners_see_the_data_as_it_came(identity: Identity) -> None:
+    """`on_message` gets the plain data; deferring and answering in a typed handler count as in any other."""
+    seen: list[Any] = []
+    with serving(identity) as server, joined(server) as (client,):
+        server.on_message(lambda session, packet: seen.append(packet.data))
+
+        @server.on("later", Move)
+        def later(session: Session, packet: Typed[Move]) -> str:
+            packet.defer().reply(packet.data.x)
+            return "not this"
+
+        @server.on("now", Move)
+        def now(session: Session, packet: Typed[Move]) -> str:
+            packet.reply(packet.data.x)
+            return "not this"
+
+        assert client.request("later", Move(7), timeout=WAIT) == 7
+        assert client.request("now", {"x": 8}, timeout=WAIT) == 8
+    assert [one["x"] for one in seen] == [7, 8]
+
+
+def test_a_handler_whose_own_check_fails_is_not_the_peers_fault(identity: Identity) -> None:
+    """A `ValidationError` that the handler itself raises is its failure, not a misfit of the packet."""
+    with serving(identity) as server, joined(server) as (client,):
+
+        @server.on("move", Move)
+        def move(session: Session, packet: Typed[Move]) -> None:
+            msgspec.convert("x", int)
+
+        with pytest.raises(RequestFailed) as caught:
+            client.request("move", {"x": 1}, timeout=WAIT)
+        assert caught.value.reason == "error"
+        assert len(server.caught.take()) == 1
+
+
+@pytest.mark.parametrize(
+    "kind", [Unknown, Hidden, list[Unknown], type, set[Hidden], dict[str, object]]
+)
+def test_types_that_cannot_be_checked(kind: Any) -> None:
+    """A type with a part that cannot be made out of data is refused when it is bound."""
+    server: Any = Server(encryption="off")
+    failure(
+        ConfigError, lambda: server.on("move", kind), "the data of 'move' cannot be", "dataclass"
+    )
+    assert server.actions == []
+
+
+def test_a_type_that_is_none() -> None:
+    """Something that is no type in the place of one is an error that shows the order."""
+    server: Any = Server(encryption="off")
+    failure(
+        ConfigError, lambda: server.on("move", 5, print), "cannot be a int", "a type, a handler"
+    )
+    failure(ConfigError, lambda: server.on("move", print, print), "", "a type, a handler")
