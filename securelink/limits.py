@@ -80,6 +80,12 @@ MAX_TOTAL_UNSENT = (
 MAX_RATE = 500_000  # packets a second of one session, then it is not read until the second is over; option max_rate
 MAX_INBOX_RECORDS = 1024  # records that wait for a handler before the connection is not read
 MAX_INBOX_BYTES = 8 * 1024 * 1024
+MAX_WAITING_DECODED = (
+    64 * 1024
+)  # wire bytes of a client's packets that wait for receive() as objects, not as bytes
+POLL_BYTES = (
+    1024 * 1024
+)  # of packets that waited as bytes: what one poll() makes objects of, up to 70 MiB
 RUN_PACKETS = 64  # a runner passes a session on after so many packets
 RUN_SECONDS = 0.010  # or so long, if others wait
 

@@ -8,6 +8,7 @@ import logging
 import socket
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from securelink.handshake.wire import Content, Kind
 from securelink.limits import MAX_FAILED_PER_ADDRESS
 from securelink.protocol import State
 from securelink.transport import link, listener
+from securelink.transport.client_channel import Folded
 from securelink.transport.sockets import network
 from securelink.trust import AuthorizedClients
 
@@ -144,13 +146,49 @@ def test_what_nobody_receives_is_bounded_by_bytes(identity: Identity) -> None:
                     session.send("blob", bytes(2**20), timeout=0.1)
                     sent += 1
             until(lambda: channel._full)
-            held = (
-                channel._in_bytes - channel._out_bytes + sum(len(p.data) for p in channel._packets)
+            kept = sum(
+                len(p.encoded if isinstance(p, Folded) else p.data) for p in channel._packets
             )
+            held = channel._in_bytes - channel._out_bytes + kept
             assert held < 20 * 2**20
             assert sent >= 16
             for _ in range(sent):
                 assert client.receive(WAIT) is not None
+
+
+def test_what_waits_for_receive_is_bytes(identity: Identity) -> None:
+    """While a client waited for a reply, a server made it hold 8 MiB of lists of empty maps as 590 MiB of objects."""
+    maps: dict[str, Any] = {"maps": [{}] * 60_000}  # a byte each on the wire, 64 in memory
+    with scene(identity) as stage:
+
+        @stage.server.on("ask")
+        def ask(session: Session, packet: Received) -> int:
+            for n in range(20):
+                session.send("flood", {**maps, "n": n})
+            return 7
+
+        with stage.client() as client:
+            tracemalloc.start()
+            try:
+                before = tracemalloc.get_traced_memory()[0]
+                assert client.request("ask", timeout=WAIT) == 7
+                client.ping(WAIT)
+                channel = client._channel
+                assert channel is not None
+                while channel._inbox:
+                    channel.run()
+                assert len(channel._packets) == 20
+                held = tracemalloc.get_traced_memory()[0] - before
+            finally:
+                tracemalloc.stop()
+            assert held < 20 * 2**20  # 76 MiB when all are objects
+            polled = client.poll()
+            assert 1 < len(polled) < 20  # of so much, the rest comes later
+            polled.append(client.wait_for("flood", WAIT))
+            while len(polled) < 20:
+                polled += [packet for packet in [client.receive(WAIT)] if packet is not None]
+            assert [packet.data for packet in polled] == [{**maps, "n": n} for n in range(20)]
+            assert all(packet.session is client for packet in polled)
 
 
 # --- fairness ------------------------------------------------------------------------------------------------------

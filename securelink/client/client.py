@@ -38,6 +38,7 @@ from ..limits import (
     MAX_CREDENTIALS_DEPTH,
     MAX_FRAME_BODY,
     MIN_PACKET,
+    POLL_BYTES,
     REQUEST_SECONDS,
     SEND_SECONDS,
 )
@@ -507,7 +508,7 @@ class Client:
         while True:
             if channel._packets:
                 try:
-                    return channel._packets.popleft()
+                    return channel.pop()
                 except IndexError:
                     pass  # another thread was faster
             if channel._inbox:
@@ -525,6 +526,8 @@ class Client:
         """
         What has arrived, without waiting: handlers are called, all other packets are returned.
 
+        Of more than 1 MiB the rest comes with the next call.
+
         Raises:
             ConnectionClosed: The session is over and every packet was taken.
             ProtocolError: The same, and it ended because the server, or somebody on the path, broke the protocol.
@@ -533,9 +536,7 @@ class Client:
         channel.wait(0.0, lambda: False)
         while channel._inbox and channel.run():
             pass
-        packets = []
-        while channel._packets:
-            packets.append(channel._packets.popleft())
+        packets = channel.pop_some(POLL_BYTES)
         if not packets and channel._ended and not channel._inbox:
             raise channel.over_error()
         return packets

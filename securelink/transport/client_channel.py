@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
-from ..codec import Packet
+from ..codec import Packet, decode_packets, encode_packet, join_packets
 from ..codes import Code
-from ..errors import ConfigError, ConnectionClosed, LinkTimeout, ProtocolError
-from ..limits import MAX_INBOX_RECORDS
+from ..errors import CodecError, ConfigError, ConnectionClosed, LinkTimeout, ProtocolError
+from ..limits import MAX_INBOX_RECORDS, MAX_WAITING_DECODED
 from ..received import Received
 from .bounds import Bounds
 from .channel import Channel, Waiting
@@ -44,6 +44,21 @@ _WAYS_ON: dict[int, str] = {
     Code.SILENT: _AGAIN,
     Code.UNREADABLE: "check that both sides run the same version of securelink",
 }
+
+
+class Folded:
+    """A packet that waits for `receive` as bytes: as objects it may be seventy times larger."""
+
+    __slots__ = ("action", "encoded")
+
+    def __init__(self, packet: Packet) -> None:
+        self.action = packet.action
+        self.encoded = encode_packet(packet)
+
+    def unfold(self) -> Packet:
+        """The packet again."""
+        (packet,) = decode_packets(join_packets([self.encoded]))
+        return packet
 
 
 class ClientChannel(Channel):
@@ -71,7 +86,7 @@ class ClientChannel(Channel):
         self._on_packet = on_packet
         self._want_handlers = want_handlers
         self._on_end = on_end
-        self._packets: deque[Received] = deque()
+        self._packets: deque[Received | Folded] = deque()
         self._waiting_bytes = (
             0  # what came into _packets since it was empty, as on the wire; by the running thread
         )
@@ -128,8 +143,41 @@ class ClientChannel(Channel):
                     self._packets.remove(packet)
                 except ValueError:
                     continue  # another thread took it
-                return packet
+                return self._unfolded(packet)
         return None
+
+    def pop(self) -> Received:
+        """The first packet that waits for `receive`. Raises `IndexError` when there is none."""
+        return self._unfolded(self._packets.popleft())
+
+    def pop_some(self, limit: int) -> list[Received]:
+        """The packets that wait for `receive`, in order, until `limit` bytes of them were unfolded."""
+        taken: list[Received] = []
+        while self._packets and limit > 0:
+            try:
+                packet = self._packets.popleft()
+            except IndexError:
+                break  # another thread was faster
+            if isinstance(packet, Folded):
+                limit -= len(packet.encoded)
+            taken.append(self._unfolded(packet))
+        return taken
+
+    def _unfolded(self, packet: Received | Folded) -> Received:
+        if isinstance(packet, Folded):
+            return Received(packet.unfold(), self._owner)
+        return packet
+
+    def _keep(self, received: Received, packet: Packet) -> None:
+        """Let a packet wait for `receive`: the first ones as they are, what piles up behind them as bytes."""
+        self._waiting_bytes = self._share + (self._waiting_bytes if self._packets else 0)
+        kept: Received | Folded = received
+        if self._waiting_bytes > MAX_WAITING_DECODED:
+            try:
+                kept = Folded(packet)
+            except CodecError:
+                pass  # a packet that we accept and would not send
+        self._packets.append(kept)
 
     def check_may_receive(self) -> None:
         """Raises `ConfigError` inside a handler: what it would wait for is handled only after it."""
@@ -151,8 +199,7 @@ class ClientChannel(Channel):
             return  # a reply that came too late
         received = Received(packet, self._owner)
         if not self._on_packet(packet, received):
-            self._waiting_bytes = self._share + (self._waiting_bytes if self._packets else 0)
-            self._packets.append(received)
+            self._keep(received, packet)
         if self._drivers:
             self._wake_drivers()
 
