@@ -136,6 +136,8 @@ MAX_LISTENERS = 64  # listeners of one event
 
 MAX_TRUST_FILE = 4 * 1024 * 1024  # known_servers, authorized_clients, join_tokens.json
 MAX_KEY_FILE = 64 * 1024
+MAX_LOADED_KEYS = 64  # private key files whose keys a process keeps ready
+LOOPBACK_KEY_SECONDS = 3600.0  # the key of a loopback server on a port that the system chose
 MAX_TOKENS = 10_000  # join tokens of one server
 MAX_SEALED = 16 * 1024 * 1024  # a sealed packet
 SEALED_SKEW = 120.0  # a sealed packet may come from a clock so far ahead, when its age is demanded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # How long an example takes says something about the machine, and nothing about what is tested.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
+
+_NUMBERS = itertools.count()
 
 COMPILED = not (records.__file__ or "").endswith(".py")
 
@@ -72,12 +75,22 @@ def failing() -> Callable[[int], Callable[..., NoReturn]]:
     return build
 
 
+@pytest.fixture(autouse=True)
+def _home_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """No test, and no program that it starts, reads or writes what belongs to the user who runs the tests."""
+    homes = tmp_path_factory.getbasetemp() / "homes"
+    monkeypatch.setenv("SECURELINK_HOME", str(homes / str(next(_NUMBERS))))
+
+
 @pytest.fixture
 def tidy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> Iterator[None]:
     """The test runs in a folder of its own; no thread, socket or open file is left, and no secret in the log."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SECURELINK_HOME", str(tmp_path / "home"))
     with nothing_left(monkeypatch, caplog):
         yield
 

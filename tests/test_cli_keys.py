@@ -222,3 +222,12 @@ def test_authorize_needs_a_public_key_and_a_name(folder: Path) -> None:
     assert "is a private key" in errors
     assert "missing option '--as'" in fails("keys", "authorize", "SHA256:x", code=2)
     assert "is not a key fingerprint" in fails("keys", "authorize", "SHA256:x", "--as", "a")
+
+
+def test_a_fingerprint_from_a_shared_folder_is_not_shown(folder: Path) -> None:
+    """Where others can put a key in the place of ours, neither `show` nor `list` tells its fingerprint."""
+    folder.chmod(0o1777)
+    for words in (("show", "server"), ("list",)):
+        errors = fails("keys", *words, "--keys", folder)
+        assert f"other users can write in the folder {folder}" in errors
+        assert "SHA256:" not in errors

@@ -50,7 +50,8 @@ def obey(hint: str) -> None:
 
 def files() -> list[str]:
     """Everything in the folder of the test."""
-    return sorted(str(path) for path in Path().rglob("*") if not path.name.endswith(".lock"))
+    beside = (".lock", ".gitignore")
+    return sorted(str(path) for path in Path().rglob("*") if not path.name.endswith(beside))
 
 
 # --- a full disk ----------------------------------------------------------------------------------------
@@ -92,12 +93,12 @@ def test_a_first_use_cannot_be_written_down(
             patch.setattr(WRITE, failing(errno.ENOSPC))
             with Client("127.0.0.1", stage.port) as client:
                 assert echo(client, 1)
-        assert "keys/known_servers" not in files()
+        assert "home/known_servers" not in files()
         assert f"the key of 127.0.0.1:{stage.port} could not be written down" in caplog.text
         assert f"the disk is full; {ROOM}" in caplog.text
         with Client("127.0.0.1", stage.port) as client:
             assert echo(client, 2)
-        assert KnownServers("keys/known_servers").entries()
+        assert KnownServers("home/known_servers").entries()
 
 
 def test_the_use_of_a_token_cannot_be_written_down(
@@ -228,7 +229,7 @@ def test_a_changed_key_is_an_alarm_until_its_command_is_run(
 ) -> None:
     """A server with another key than before is refused, by name of both; the command in the error lets it in."""
     with scene(identity) as stage:
-        KnownServers("keys/known_servers").remember(
+        KnownServers("home/known_servers").remember(
             "127.0.0.1", stage.port, other_identity.fingerprint
         )
         client = Client("127.0.0.1", stage.port, token="11111111-1111-4111-8111-111111111111")
@@ -287,7 +288,7 @@ def test_damaged_known_servers_are_never_a_first_use(
     line: bytes, says: str, identity: Identity
 ) -> None:
     """A line that cannot be read stops every connection, names itself, and stays; deleting it is enough."""
-    path = Path("keys/known_servers")
+    path = Path("home/known_servers")
     with scene(identity) as stage:
         KnownServers(path).remember("example.org", 5050, identity.fingerprint)
         good = path.read_bytes()
@@ -307,7 +308,7 @@ def test_damaged_known_servers_are_never_a_first_use(
 
 def test_known_servers_that_others_can_change_are_not_believed(identity: Identity) -> None:
     """A trust file that everybody may write is refused with the command that mends it."""
-    path = Path("keys/known_servers")
+    path = Path("home/known_servers")
     with scene(identity) as stage:
         KnownServers(path).remember("127.0.0.1", stage.port, identity.fingerprint)
         path.chmod(0o622)

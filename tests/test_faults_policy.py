@@ -227,7 +227,7 @@ def test_a_known_server_is_never_spoken_to_in_plaintext_by_accident(
 ) -> None:
     """For a server whose key is known "optional" means "required"; only an explicit "off" is the user's decision."""
     with scene(identity, encryption="off") as stage:
-        known = KnownServers(Path("keys") / "known_servers")
+        known = KnownServers(Path("home") / "known_servers")
         known.remember("127.0.0.1", stage.port, identity.fingerprint)
         client = Client("127.0.0.1", stage.port, encryption="optional")
         failure(PeerIncompatible, client.connect, "encryption switched off", "could then read")

@@ -39,7 +39,7 @@ def test_files_folder_and_modes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         os.umask(previous)
     folder = tmp_path / "keys"
     assert made.path == folder / "server_private.pem"
-    assert sorted(os.listdir(folder)) == ["server_private.pem", "server_public.pem"]
+    assert sorted(os.listdir(folder)) == [".gitignore", "server_private.pem", "server_public.pem"]
     assert mode_of(folder) == 0o700
     assert mode_of(folder / "server_private.pem") == 0o600
     assert mode_of(folder / "server_public.pem") == 0o644
@@ -105,7 +105,7 @@ def test_public_key_without_private_key(saved: Path) -> None:
     for create in (createEncryptKeys, load_or_create):
         with pytest.raises(KeyFileError, match=r"its private key server_private\.pem is missing"):
             create(saved.parent)
-    assert os.listdir(saved.parent) == ["server_public.pem"]
+    assert sorted(os.listdir(saved.parent)) == [".gitignore", "server_public.pem"]
 
 
 def test_late_arrival_is_not_overwritten(

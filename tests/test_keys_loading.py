@@ -70,7 +70,7 @@ def test_systems_without_permission_bits(
     monkeypatch.setattr(os, "link", failing(errno.ENOSYS))
     private, _ = identity.save(tmp_path / "other", "server")
     assert Identity.load(private).public == identity.public
-    assert len(os.listdir(tmp_path / "other")) == 2
+    assert len(os.listdir(tmp_path / "other")) == 3
 
 
 def test_missing_key(tmp_path: Path) -> None:
@@ -231,4 +231,5 @@ def test_programs_that_start_together_share_one_key(tmp_path: Path) -> None:
             process.wait()
     assert len({fingerprint for fingerprint, _ in answers}) == 1
     assert sorted(created for _, created in answers) == ["False", "False", "True"]
-    assert sorted(os.listdir(tmp_path / "keys")) == ["server_private.pem", "server_public.pem"]
+    names = [".gitignore", "server_private.pem", "server_public.pem"]
+    assert sorted(os.listdir(tmp_path / "keys")) == names

@@ -30,7 +30,7 @@ from securelink.codes import Code
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
-KNOWN = Path("keys/known_servers")  # where clients without keys keep it
+KNOWN = Path("home/known_servers")  # where clients without keys keep it
 PASSWORD = {"user": "ada", "password": "correct horse"}
 
 

@@ -50,7 +50,7 @@ def test_update_replaces_the_file(tmp_path: Path) -> None:
     assert read_trust_file(path) == b"one two"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert sorted(os.listdir(path.parent)) == ["file", "file.lock"]
+    assert sorted(os.listdir(path.parent)) == [".gitignore", "file", "file.lock"]
 
 
 def test_failed_update_changes_nothing(tmp_path: Path) -> None:
@@ -88,6 +88,7 @@ def test_full_disk(
 def test_symbolic_link_stays(tmp_path: Path) -> None:
     """A link to the file is followed, not replaced, and both names share one lock."""
     real, link = tmp_path / "real", tmp_path / "link"
+    real.touch(mode=0o600)
     link.symlink_to(real)
     KnownServers(link).remember("localhost", 5050, ONE)
     assert link.is_symlink()

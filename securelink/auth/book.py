@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -13,7 +13,8 @@ import msgspec
 from .. import limits
 from ..errors import KeyFileError, LimitExceeded
 from ..keys.files import AnyPath, absolute
-from ..trust import locked_update, read_trust_file
+from ..keys.remembered import Remembered
+from ..trust.locking import OTHERS_WRITE, is_missing, locked_update
 
 # How full a file may become by adding. The rest is for what entries gain later (when they were used
 # or revoked): nobody must be refused because their use cannot be written down.
@@ -26,8 +27,9 @@ class Book(Generic[Entry]):
     """
     A dictionary of entries that threads share, and processes too when it is in a file.
 
-    The file is JSON, an entry a line, and is read anew each time: what another process changes is
-    seen at once. One that cannot be read as a whole is an error, never an emptier book.
+    The file is JSON, an entry a line. It is looked at each time and parsed when it has changed: what
+    another process changes is seen at once. One that cannot be read as a whole is an error, never an
+    emptier book.
 
     Args:
         path: The file, which may not exist yet; None for memory.
@@ -41,20 +43,29 @@ class Book(Generic[Entry]):
         self.path: Path | None = None if path is None else absolute(path)
         self._key: Callable[[Entry], str] = key
         self._decoder = msgspec.json.Decoder(list[kind])  # type: ignore[valid-type]  # a variable type
-        self._lock = threading.Lock()  # guards _entries
-        self._entries: dict[str, Entry] = {}
+        self._lock = threading.Lock()  # held while _entries are exchanged
+        self._entries: Mapping[str, Entry] = {}
+        self._remembered: Remembered[Mapping[str, Entry]] | None = None
+        if self.path is not None:
+            self._remembered = Remembered(
+                self.path, self._decode, limit=limits.MAX_TRUST_FILE, forbidden=OTHERS_WRITE
+            )
 
-    def read(self) -> dict[str, Entry]:
+    def read(self) -> Mapping[str, Entry]:
         """
-        All entries; the caller may keep and change the dictionary.
+        All entries, as they are now: what is changed later is in another mapping.
 
         Raises:
-            KeyFileError: The file is damaged or cannot be read.
+            KeyFileError: The file is damaged or cannot be read, or other users could change it.
         """
-        if self.path is not None:
-            return self._decode(read_trust_file(self.path))
-        with self._lock:
-            return dict(self._entries)
+        if self._remembered is None:
+            return self._entries
+        try:
+            return self._remembered.get()
+        except KeyFileError as error:
+            if is_missing(error):
+                return {}
+            raise
 
     @contextlib.contextmanager
     def update(self) -> Iterator[dict[str, Entry]]:
@@ -67,15 +78,15 @@ class Book(Generic[Entry]):
             KeyFileError: The file is damaged or cannot be written.
             LimitExceeded: It would grow too large.
         """
-        if self.path is None:
+        if self._remembered is None:
             with self._lock:
                 entries = dict(self._entries)
                 yield entries
                 self._entries = entries
             return
-        with locked_update(self.path) as file:
-            entries = self._decode(file.data)
-            before = dict(entries)
+        with locked_update(self._remembered.path) as file:
+            before = self._remembered.of(file.data)
+            entries = dict(before)
             yield entries
             if entries != before:
                 lines = b",\n".join(msgspec.json.encode(entry) for entry in entries.values())
@@ -91,7 +102,7 @@ class Book(Generic[Entry]):
                 hint="use another file for more, or delete entries that have ended",
             )
 
-    def _decode(self, data: bytes) -> dict[str, Entry]:
+    def _decode(self, data: bytes) -> Mapping[str, Entry]:
         if not data:
             return {}
         try:

@@ -6,7 +6,7 @@ import math
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -210,7 +210,7 @@ class JoinTokens:
 
 
 def _judge(
-    entries: dict[str, JoinToken], token_hash: str, resumed: object, now: float
+    entries: Mapping[str, JoinToken], token_hash: str, resumed: object, now: float
 ) -> tuple[JoinToken, bool]:
     """The token that admits, and whether this use is to be written down. Raises `Refused`."""
     entry = entries.get(token_hash[:_ID_SIZE])

@@ -15,7 +15,7 @@ from ..errors import ConnectionClosed, RequestFailed
 from ..invite import Invite
 from ..server import Server
 from .operate import OPERATORS, run_console, wait_for_the_end
-from .program import Group, ask_passphrase, keys_option, passphrase_option, tell
+from .program import Group, ask_passphrase, keys_option, known_servers_file, passphrase_option, tell
 
 
 @click.group("chat", cls=Group)
@@ -104,7 +104,7 @@ def join_chat(invite: str, port: int | None, name: str | None, directory: str) -
     client = Client(
         invite,
         port,
-        known_servers=Path(directory) / "known_servers",
+        known_servers=known_servers_file(directory),
         application="securelink chat",
     )
     client.on_disconnect.add_listener(lambda: click.echo("* the chat has ended; Enter leaves"))

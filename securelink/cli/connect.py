@@ -17,13 +17,12 @@ from ..client import Client
 from ..errors import NotTrusted
 from ..invite import is_invite
 from ..keys import Identity
-from ..keys.files import absolute
 from ..keys.identity import key_paths
 from ..received import Received
 from ..text import escaped
 from ..transport.sockets import shown
 from ..trust import KnownServers
-from .program import PORT, ask_passphrase, keys_option, passphrase_option, tell
+from .program import PORT, ask_passphrase, keys_option, known_servers_file, passphrase_option, tell
 
 MAX_SHOWN = 2000  # characters of one packet; the server may be anybody
 _LOOK = 0.1  # seconds between two looks at what was typed
@@ -76,7 +75,7 @@ def connect(
             raise click.UsageError("an invite is for encrypted sessions; leave --plaintext out")
     elif port is None:
         raise click.UsageError("the port is missing: securelink connect HOST PORT")
-    known = KnownServers(absolute(directory) / "known_servers")
+    known = KnownServers(known_servers_file(directory))
     client = Client(
         host,
         port,

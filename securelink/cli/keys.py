@@ -10,7 +10,7 @@ import click
 
 from ..errors import KeyFileError, SecureLinkError
 from ..keys import Identity, PublicKey, createEncryptKeys
-from ..keys.files import absolute, read_file
+from ..keys.files import absolute, check_folder, read_file
 from ..keys.identity import key_paths
 from ..limits import DEFAULT_RSA_BITS, MAX_KEY_FILE, MAX_RSA_BITS, MIN_RSA_BITS
 from ..trust import AuthorizedClients, KnownServers
@@ -21,6 +21,7 @@ from .program import (
     Group,
     ask_passphrase,
     keys_option,
+    known_servers_file,
     passphrase_option,
     show_error,
     show_table,
@@ -162,7 +163,9 @@ def _find(key: str, directory: str, with_passphrase: bool) -> tuple[PublicKey, P
             if names
             else "make one with: securelink keys create",
         )
-    data = read_file(path, MAX_KEY_FILE, missing="give a file, or the name of a key in --keys")
+    missing = "give a file, or the name of a key in --keys"
+    # A key of the folder is ours: its fingerprint is told to others. A file that was named may be anybody's.
+    data = read_file(path, MAX_KEY_FILE, missing=missing, believed=key in names)
     if b"PRIVATE KEY-----" in data:
         return Identity.load(path, ask_passphrase(with_passphrase)).public, path
     return PublicKey.from_pem(data, source=str(path)), path
@@ -186,7 +189,9 @@ def list_keys(directory: str) -> None:
     """
     folder = absolute(directory)
     names = _names(folder)
-    known = KnownServers(folder / "known_servers")
+    if names:
+        check_folder(folder)
+    known = KnownServers(known_servers_file(directory))
     authorized = AuthorizedClients(folder / "authorized_clients")
     parts = (
         (
@@ -242,7 +247,7 @@ def trust(host: str, port: int, fingerprint: str, directory: str) -> None:
     \b
     securelink keys trust game.example 5050 SHA256:9Y0kXQ5f4nW1mB0Yw0cJ0oJ5s7m4oWZ2fZ1r0n6vT3s
     """
-    known = KnownServers(absolute(directory) / "known_servers")
+    known = KnownServers(known_servers_file(directory))
     known.remember(host, port, fingerprint)
     click.echo(f"{host} port {port} is trusted with {fingerprint}  ({known.path})")
 
@@ -258,7 +263,7 @@ def forget(host: str, port: int, directory: str) -> None:
     \b
     securelink keys forget game.example 5050
     """
-    known = KnownServers(absolute(directory) / "known_servers")
+    known = KnownServers(known_servers_file(directory))
     if not known.forget(host, port):
         raise KeyFileError(
             f"{host} port {port} is not in {known.path}", hint="see: securelink keys list"

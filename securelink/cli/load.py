@@ -17,7 +17,6 @@ from rich.text import Text
 
 from ..client import Client
 from ..invite import Invite, is_invite
-from ..keys.files import absolute
 from ..limits import CONNECT_SECONDS
 from ..load import MAX_CLIENTS, MAX_SECONDS, Histogram, Plan, SimulatedClient, Swarm, Tally
 from ..load.plan import FILLER, MAX_RATE, MAX_SIZE
@@ -25,7 +24,7 @@ from ..load.simulated import clock
 from ..load.swarm import allow_files
 from ..trust import KnownServers
 from .connect import client_key, enter
-from .program import PORT, duration, keys_option, passphrase_option, tell
+from .program import PORT, duration, keys_option, known_servers_file, passphrase_option, tell
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 BAR = 40  # characters of the longest bar of the histogram
@@ -164,7 +163,7 @@ def load(
     )
     host, port, pin, token = _target(host, port, token, plaintext)
     allow_files(clients)
-    known = KnownServers(absolute(directory) / "known_servers")
+    known = KnownServers(known_servers_file(directory))
     make = partial(
         Client,
         host,

@@ -17,7 +17,7 @@ from ..console.prompt import Prompt
 from ..errors import ConnectionClosed, LinkTimeout, RequestFailed
 from ..keys.files import absolute
 from ..server import Server
-from .program import keys_option, tell
+from .program import keys_option, known_servers_file, tell
 
 OPERATORS = "authorized_operators"  # file in the keys folder: whose keys may attach
 HISTORY = "console_history"
@@ -68,7 +68,9 @@ def attach_console(host: str, port: int | None, directory: str, passphrase: bool
     """
     folder = absolute(directory)
     secret = click.prompt("passphrase", hide_input=True, err=True) if passphrase else None
-    client = Client(host, port, keys=folder, passphrase=secret)
+    client = Client(
+        host, port, keys=folder, passphrase=secret, known_servers=known_servers_file(directory)
+    )
     attachment = attach(client)
     attachment.on_line(lambda text: click.echo(click.style(text, dim=True)))
     tell("attached; 'help' lists the commands, 'exit' detaches and leaves the server running")

@@ -11,14 +11,18 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ..errors import SecureLinkError
+from ..keys.files import absolute
+from ..trust.home import KNOWN_SERVERS, user_known_servers
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -130,8 +134,23 @@ def keys_option(command: Decorated) -> Decorated:
         default="keys",
         show_default=True,
         metavar="FOLDER",
-        help="Folder of keys, trust files and join tokens.",
+        help="Folder of keys, trust files and join tokens. Without it, known servers are those of the user.",
     )(command)
+
+
+def known_servers_file(directory: str) -> Path:
+    """
+    The file of known servers: in the folder that `--keys` names, without it the user's own.
+
+    Args:
+        directory: The value of `--keys`, said or not.
+    """
+    context = click.get_current_context(silent=True)
+    said = context is None or context.get_parameter_source("directory") not in (
+        ParameterSource.DEFAULT,
+        ParameterSource.DEFAULT_MAP,
+    )
+    return absolute(directory) / KNOWN_SERVERS if said else user_known_servers()
 
 
 def passphrase_option(command: Decorated) -> Decorated:

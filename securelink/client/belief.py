@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import shlex
-from pathlib import Path
 
 from ..errors import ConfigError, NotTrusted, SecureLinkError
 from ..handshake.wire import Mode
 from ..options import word
 from ..transport.sockets import shown
 from ..trust import KnownServers
+from ..trust.home import user_known_servers
 
 log = logging.getLogger("securelink.client")
 
@@ -46,6 +46,7 @@ class Belief:
         self._known_servers = known
         self._plaintext_credentials = plaintext_credentials
         self._known: str | None = None
+        self._met: str | None = None  # the key that it showed to this very client
 
     @property
     def _where(self) -> str:
@@ -59,7 +60,7 @@ class Belief:
             KeyFileError: `known_servers` is damaged. That is never taken for a first use.
             NotTrusted: The pin contradicts it.
         """
-        known = self._known = self._known_servers.get(self._host, self._port)
+        known = self._known = self._known_servers.get(self._host, self._port) or self._met
         if known is None:
             return mode
         if self._pin is not None and known != self._pin:
@@ -96,9 +97,8 @@ class Belief:
     def _command(self, verb: str, *more: str) -> str:
         """The command that changes what is known of this server, ready to be pasted."""
         words = ["securelink", "keys", verb, self._host, str(self._port), *more]
-        folder = self._known_servers.path.parent
-        if folder != Path("keys").absolute():
-            words += ["--keys", str(folder)]
+        if self._known_servers.path != user_known_servers():
+            words += ["--keys", str(self._known_servers.path.parent)]
         return shlex.join(words)
 
     def judge(self, fingerprint: str, *, credentials: bool, loopback: bool) -> None:
@@ -112,6 +112,9 @@ class Belief:
         Raises:
             NotTrusted: No; the hint says what to do.
         """
+        if self._pin is None and self._known is None:
+            # Again: another client of this user may have met the server meanwhile.
+            self._known = self._known_servers.get(self._host, self._port)
         expected = self._pin or self._known
         if expected is not None:
             if fingerprint != expected:
@@ -145,12 +148,25 @@ class Belief:
             )
         return NotTrusted(message, fingerprint=fingerprint, expected=expected, hint=hint)
 
-    def remember(self, fingerprint: str) -> None:
-        """After WELCOME: write a first use down. A session that works is not given up when that fails."""
+    def remember(self, fingerprint: str, *, lifetime: float | None = None) -> None:
+        """
+        After WELCOME: write a first use down. A session that works is not given up when the file cannot be written.
+
+        Args:
+            fingerprint: Of the server's key.
+            lifetime: Seconds until it is forgotten; None for never.
+
+        Raises:
+            NotTrusted: Another client has written another key down since we looked: one of the two met an impostor.
+        """
+        self._met = fingerprint
         if self._pin is not None or self._known is not None:
             return
         try:
-            self._known_servers.remember(self._host, self._port, fingerprint)
+            self._known_servers.remember(self._host, self._port, fingerprint, lifetime=lifetime)
+        except NotTrusted as error:
+            self._met = None
+            raise self._wrong_key(fingerprint, error.expected or "another") from None
         except SecureLinkError as error:
             log.warning("the key of %s could not be written down: %s", self._where, error)
         else:

@@ -34,6 +34,7 @@ from ..keys import Identity, fingerprint_digest, load_or_create
 from ..limits import (
     CLOSE_SECONDS,
     CONNECT_SECONDS,
+    LOOPBACK_KEY_SECONDS,
     MAX_CREDENTIALS,
     MAX_CREDENTIALS_DEPTH,
     MAX_FRAME_BODY,
@@ -58,8 +59,9 @@ from ..transport.caretaker import caretaker
 from ..transport.client_channel import ClientChannel
 from ..transport.client_link import ClientLink
 from ..transport.dial import Dialogue
-from ..transport.sockets import connect, is_loopback, shown
+from ..transport.sockets import connect, is_chosen_by_system, is_loopback, shown
 from ..trust import KnownServers
+from ..trust.home import KNOWN_SERVERS, user_known_servers
 from .belief import Belief
 
 log = logging.getLogger("securelink.client")
@@ -128,7 +130,8 @@ class Client:
             this machine; if a tunnel or a port forward may listen there, say "known" or give a pin.
         plaintext_credentials: True lets credentials or a token go to another machine without encryption: anyone on the
             path can read and use them. Otherwise "off" refuses to send them there, and "optional" means "required".
-        known_servers: File of the servers met before; None puts it into the keys folder.
+        known_servers: File of the servers met before. None: `known_servers` in the keys folder; without one, a
+            place of the user's, the same in whatever folder the program runs (docs/DESIGN.md, "Keys and files").
         application: Name of the application; a server with another one refuses.
         version: Its version, compared likewise.
         max_packet: The largest packet limit that a server may announce, in bytes.
@@ -207,7 +210,11 @@ class Client:
             known_servers = path("known_servers", known_servers)
         if folder is not None and self._mode != Mode.OFF:
             self._identity, _ = load_or_create(folder, "client", passphrase)
-        known = KnownServers(known_servers or (folder or Path("keys")) / "known_servers")
+        # Ports that the system chose belong to another server soon. Who names a file decides for himself.
+        self._forget_soon = known_servers is None and folder is None
+        if known_servers is None:
+            known_servers = user_known_servers() if folder is None else folder / KNOWN_SERVERS
+        known = KnownServers(known_servers)
         self._belief = Belief(
             host,
             port,
@@ -285,6 +292,7 @@ class Client:
                 engine,
                 where=self._where,
                 decide=lambda engine, server: self._decide(engine, server, loopback=loopback),
+                confirm=lambda: self._remember(loopback=loopback),
                 deadline=deadline,
                 timeout=timeout,
             )
@@ -295,8 +303,12 @@ class Client:
             raise
         self._encrypted = engine.encrypted
         self._begin(ClientLink(loop, sock, engine, self._welcome.heartbeat), engine, early)
+
+    def _remember(self, *, loopback: bool) -> None:
         if self._server_fingerprint is not None:
-            self._belief.remember(self._server_fingerprint)
+            soon = self._forget_soon and loopback and is_chosen_by_system(self.port)
+            lifetime = LOOPBACK_KEY_SECONDS if soon else None
+            self._belief.remember(self._server_fingerprint, lifetime=lifetime)
 
     @property
     def _where(self) -> str:

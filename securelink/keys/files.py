@@ -17,18 +17,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ConfigError, KeyFileError
+from . import strict
+from .strict import believed_path, check_owner
 
 AnyPath = str | os.PathLike[str]
-
-POSIX = os.name == "posix"  # elsewhere the mode bits of a file say nothing about who may read it
+POSIX = strict.POSIX  # whether there are hard links, and mode bits that mean something
 
 PRIVATE_MODE = 0o600
 PUBLIC_MODE = 0o644
 FOLDER_MODE = 0o700
 
+IGNORE_FILE = ".gitignore"
+# A repository of the user's that the folder lies in would publish keys with the next `git add .`.
+_IGNORE = b"# Keys, trust files and tokens belong to one machine and are never committed.\n*\n"
+
 # O_NONBLOCK: opening a named pipe must not wait for a writer. O_BINARY: no line end is changed.
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 _FAILURES = {
     errno.ENOENT: ("it does not exist", "check the path"),
@@ -42,6 +48,7 @@ _FAILURES = {
     errno.EPERM: ("permission denied", "run as the user who owns it, or correct its permissions"),
     errno.EROFS: ("the file system is read-only", "choose another folder"),
     errno.ENOSPC: ("the disk is full", "free some space and try again; nothing was changed"),
+    errno.ELOOP: ("its symbolic links lead in a circle", "correct the links"),
     errno.EDQUOT: (
         "the disk quota is used up",
         "free some space and try again; nothing was changed",
@@ -63,11 +70,15 @@ def absolute(path: AnyPath) -> Path:
     The full path, with `~` resolved, so that errors and log lines say where a file really is.
 
     Raises:
-        ConfigError: The path is empty or holds a zero character.
+        ConfigError: The path is empty, or holds a zero character or one that the system cannot encode.
     """
     text = os.fspath(path)
-    if not text or "\0" in text:
-        raise ConfigError(f"{text!r} is not the path of a file")
+    try:
+        possible = bool(os.fsencode(text)) and "\0" not in text
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise ConfigError(f"{text!a} is not the path of a file")
     return Path(os.path.abspath(os.path.expanduser(text)))
 
 
@@ -99,30 +110,94 @@ def mapped_errors(doing: str, path: Path, missing: str = "") -> Iterator[None]:
         raise file_error(error, doing, path) from error
 
 
-def read_file(path: Path, limit: int, *, forbidden: int = 0, missing: str = "") -> bytes:
+@dataclass(frozen=True, slots=True)
+class FileState:
     """
-    Read a whole file of at most `limit` bytes.
+    What tells one state of a file from another: a file that was replaced or written to has another one.
+
+    Attributes:
+        device, inode: Which file it is.
+        size: In bytes.
+        modified, changed: Nanoseconds since 1970: of the content, and of anything about it.
+    """
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+    changed: int
+
+
+class OpenFile:
+    """
+    A regular file that was opened and may be read.
+
+    Attributes:
+        state: As it was when it was opened.
+    """
+
+    def __init__(self, path: Path, descriptor: int, info: os.stat_result, limit: int) -> None:
+        self.state = FileState(
+            info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
+        )
+        self._path = path
+        self._descriptor = descriptor
+        self._limit = limit
+
+    def read(self) -> bytes:
+        """
+        All of it. To be called once.
+
+        Raises:
+            KeyFileError: It is too large.
+            OSError: It cannot be read.
+        """
+        data = _read_up_to(self._descriptor, self._limit + 1)
+        if len(data) > self._limit:
+            raise KeyFileError(
+                f"{self._path} is larger than {self._limit} bytes", hint="this is the wrong file"
+            )
+        return data
+
+
+@contextlib.contextmanager
+def opened(
+    path: Path, limit: int, *, forbidden: int = 0, missing: str = "", believed: bool = True
+) -> Iterator[OpenFile]:
+    """
+    Open a file of at most `limit` bytes.
 
     Args:
         path: Absolute.
         limit: In bytes.
         forbidden: Permission bits that must not be set; not asked where the system has none.
         missing: What to do when the file does not exist.
+        believed: Whether what it says will be believed: then nobody else may be able to change it, or a folder on the
+            way to it (see `strict.py`).
 
     Raises:
-        KeyFileError: It cannot be read, is no regular file, is too large, or its permissions are
-            too wide.
+        KeyFileError: It cannot be read, is no regular file, is too large, its permissions are too wide, or other users
+            could change it. Its cause is a `FileNotFoundError` when there is nothing of this name.
     """
     with mapped_errors("read", path, missing):
-        descriptor = os.open(path, _READ)
+        real = believed_path(path) if believed else path
+        descriptor = os.open(real, _READ | (NO_LINK if believed else 0))
         try:
-            _check_file(path, os.fstat(descriptor).st_mode, forbidden)
-            data = _read_up_to(descriptor, limit + 1)
+            info = os.fstat(descriptor)
+            _check_file(path, info.st_mode, forbidden)
+            if believed:
+                check_owner(path, info)
+            yield OpenFile(path, descriptor, info, limit)
         finally:
             os.close(descriptor)
-    if len(data) > limit:
-        raise KeyFileError(f"{path} is larger than {limit} bytes", hint="this is the wrong file")
-    return data
+
+
+def read_file(
+    path: Path, limit: int, *, forbidden: int = 0, missing: str = "", believed: bool = True
+) -> bytes:
+    """Read a whole file; see `opened()`."""
+    with opened(path, limit, forbidden=forbidden, missing=missing, believed=believed) as file:
+        return file.read()
 
 
 def create_files(files: Sequence[NewFile]) -> None:
@@ -170,17 +245,48 @@ def discard(path: Path) -> None:
 
 def make_folder(path: Path) -> None:
     """
-    Create a folder that only its owner can enter. One that exists is left as it is.
+    Create a folder that only its owner can enter, and folders before it. One that exists is left as it is.
+
+    A new folder gets a `.gitignore` that names everything in it.
 
     Raises:
-        KeyFileError: It cannot be created, or a file has its name.
+        KeyFileError: It cannot be created, a file has its name, or other users could put files of theirs in the place
+            of those in it.
     """
-    try:
-        path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise KeyFileError(f"{path} is a file, not a folder", hint="name a folder") from error
-    except OSError as error:
-        raise file_error(error, "create the folder", path) from error
+    with mapped_errors("create the folder", path):
+        real = believed_path(path)
+        missing = [folder for folder in (real, *real.parents) if not os.path.lexists(folder)]
+        try:
+            for folder in reversed(missing):
+                folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        except FileExistsError as error:
+            raise _no_folder(path) from error
+        if not os.path.isdir(real):
+            raise _no_folder(path)
+        if missing:
+            believed_path(path)  # again: somebody else may have been faster
+            _ignore_in_git(real)
+
+
+def check_folder(path: Path) -> None:
+    """
+    See that what lies in a folder can be believed.
+
+    Raises:
+        KeyFileError: Other users could change it, or the system does not let us look.
+    """
+    with mapped_errors("look at", path):
+        believed_path(path)
+
+
+def _no_folder(path: Path) -> KeyFileError:
+    return KeyFileError(f"{path} is a file, not a folder", hint="name a folder")
+
+
+def _ignore_in_git(folder: Path) -> None:
+    # Where this fails, what the folder was made for fails next, and says why.
+    with contextlib.suppress(OSError):
+        _write_exclusively(folder / IGNORE_FILE, _IGNORE, PRIVATE_MODE)
 
 
 def exists(path: Path) -> bool:

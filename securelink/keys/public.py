@@ -136,13 +136,13 @@ class PublicKey:
     @classmethod
     def load(cls, path: AnyPath) -> PublicKey:
         """
-        Read a public key file.
+        Read a public key file, whoever owns it: whose key it is, its fingerprint must tell you.
 
         Raises:
             KeyFileError: It is missing, unreadable, damaged, or no key that can be used.
         """
         path = absolute(path)
-        return cls.from_pem(read_file(path, MAX_KEY_FILE), source=str(path))
+        return cls.from_pem(read_file(path, MAX_KEY_FILE, believed=False), source=str(path))
 
     @classmethod
     def from_rsa(cls, key: rsa.PublicKey) -> PublicKey:

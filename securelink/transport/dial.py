@@ -36,6 +36,7 @@ class Dialogue:
         sock: Connected, non-blocking. It stays the caller's.
         where: `host:port`, for errors.
         decide: Called with the verified server (None in plaintext); calls `engine.authenticate`, or raises.
+        confirm: Called after WELCOME and before anything of the session is used. If it raises, the session is over.
         timeout: In seconds, for errors; `deadline` is what counts.
     """
 
@@ -46,6 +47,7 @@ class Dialogue:
         *,
         where: str,
         decide: Decide,
+        confirm: Callable[[], None],
         deadline: float,
         timeout: float,
     ) -> None:
@@ -53,6 +55,7 @@ class Dialogue:
         self._engine = engine
         self._where = where
         self._decide = decide
+        self._confirm = confirm
         self._deadline = deadline
         self._timeout = timeout
 
@@ -91,6 +94,7 @@ class Dialogue:
             case PlaintextChosen():
                 self._proceed(None)
             case Opened(welcome):
+                self._enter()
                 return welcome
             case Alerted(code):
                 alert = refusal(code, "")
@@ -116,6 +120,16 @@ class Dialogue:
         except Exception as error:
             code = error.code if isinstance(error, HandshakeError) else Code.INTERNAL
             self._last_word(self._engine.give_up(code))
+            raise
+
+    def _enter(self) -> None:
+        try:
+            self._confirm()
+        except Exception as error:
+            code = error.code if isinstance(error, HandshakeError) else Code.INTERNAL
+            sender = self._engine.sender
+            if sender is not None:
+                self._last_word(sender.close(code))
             raise
 
     def _last_word(self, data: bytes) -> None:

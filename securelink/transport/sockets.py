@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import functools
 import ipaddress
 import socket
 import time
+from pathlib import Path
 
 from ..errors import ConnectFailed, LinkTimeout
 
@@ -37,6 +39,21 @@ def is_loopback_host(host: str) -> bool:
         return ipaddress.ip_address(host.partition("%")[0]).is_loopback
     except ValueError:
         return False
+
+
+def is_chosen_by_system(port: int) -> bool:
+    """Whether a port is one of those that the system gives to a server that asks for port 0."""
+    low, high = _chosen_ports()
+    return low <= port <= high
+
+
+@functools.cache
+def _chosen_ports() -> tuple[int, int]:
+    try:
+        words = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+        return int(words[0]), int(words[1])
+    except (OSError, ValueError, IndexError):
+        return 49_152, 65_535  # RFC 6335, and what other systems do
 
 
 def network(host: str) -> str:

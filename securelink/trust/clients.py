@@ -72,19 +72,17 @@ class AuthorizedClients:
         Raises:
             KeyFileError: The file is damaged or cannot be read.
         """
-        return self._file.read()
+        return list(self._file.read().entries)
 
     def allows(self, fingerprint: str) -> str | None:
         """
-        The name of an authorized client, or None. Reads the file each time: revoking works at once.
+        The name of an authorized client, or None. Looks at the file each time: revoking works at once.
 
         Raises:
             KeyFileError: The file is damaged or cannot be read.
         """
-        for entry in self.entries():
-            if entry.fingerprint == fingerprint:
-                return entry.name
-        return None
+        entry = self._file.read().found.get(fingerprint)
+        return None if entry is None else entry.name
 
     def authorize(self, fingerprint: str, name: str, *, comment: str | None = None) -> None:
         """

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from ..errors import ConfigError, KeyFileError
 from ..keys.files import AnyPath, absolute
-from .locking import locked_update, read_trust_file
+from ..keys.remembered import Remembered
+from ..limits import MAX_TRUST_FILE
+from .locking import OTHERS_WRITE, is_missing, locked_update
 
 
 class Line(Protocol):
@@ -29,42 +32,99 @@ class Line(Protocol):
 Entry = TypeVar("Entry", bound=Line)
 
 
+@dataclass(frozen=True, slots=True)
+class Content(Generic[Entry]):
+    """
+    What a file of entries says.
+
+    Attributes:
+        lines: Every line with its entry; None for an empty line and for a comment.
+        entries: All entries, in the order of the file.
+        found: The first entry of each key.
+    """
+
+    lines: tuple[tuple[str, Entry | None], ...]
+    entries: tuple[Entry, ...]
+    found: Mapping[Hashable, Entry]
+
+
 class TextFile(Generic[Entry]):
     """
     A file of entries. Comments and the order of lines that people wrote are kept.
 
-    Holds nothing but the path: what one process changes, another sees at its next look.
+    It is parsed once for each state of the file: what one process changes, another sees at its next look.
     """
 
     def __init__(self, path: AnyPath, parse: Callable[[str, str], Entry], title: str) -> None:
         self.path = absolute(path)
         self._parse: Callable[[str, str], Entry] = parse
         self._title = title
+        self._remembered: Remembered[Content[Entry]] = Remembered(
+            self.path, self._content, limit=MAX_TRUST_FILE, forbidden=OTHERS_WRITE
+        )
 
-    def read(self) -> list[Entry]:
-        """All entries. Raises `KeyFileError`, naming the line, unless every line can be read."""
-        return [entry for _, entry in self._lines(read_trust_file(self.path)) if entry is not None]
+    def read(self) -> Content[Entry]:
+        """All that it says. Raises `KeyFileError`, naming the line, unless every line can be read."""
+        try:
+            return self._remembered.get()
+        except KeyFileError as error:
+            if is_missing(error):
+                return Content((), (), {})
+            raise
 
-    def add(self, new: Entry) -> Entry:
-        """Append an entry, unless there is one with its key. Returns the one that is there then."""
+    def change(
+        self,
+        new: Entry,
+        *,
+        known: Callable[[list[Entry]], Entry | None],
+        outdated: Callable[[Entry], bool],
+    ) -> Entry:
+        """
+        Append an entry, unless what it says is known. Entries that are outdated are taken out then.
+
+        Args:
+            new: The entry.
+            known: Finds the entry in whose place the new one would be, if there is one.
+            outdated: Tells entries that no longer hold.
+
+        Returns:
+            The entry that is there then: the one that was known, or the new one.
+        """
         with locked_update(self.path) as file:
-            lines = self._lines(file.data)
-            for _, entry in lines:
-                if entry is not None and entry.key == new.key:
-                    return entry
+            lines = [
+                (text, entry)
+                for text, entry in self._remembered.of(file.data).lines
+                if entry is None or not outdated(entry)
+            ]
+            found = known([entry for _, entry in lines if entry is not None])
+            if found is not None:
+                return found
             texts = [text for text, _ in lines] or [f"# {self._title}"]
             file.data = _join([*texts, new.line()])
             return new
 
+    def add(self, new: Entry) -> Entry:
+        """Append an entry, unless there is one with its key. Returns the one that is there then."""
+
+        def known(entries: list[Entry]) -> Entry | None:
+            return next((entry for entry in entries if entry.key == new.key), None)
+
+        return self.change(new, known=known, outdated=lambda entry: False)
+
     def remove(self, unwanted: Callable[[Entry], bool]) -> bool:
         """Take out every entry that `unwanted` says True of. Returns whether there was one."""
         with locked_update(self.path) as file:
-            lines = self._lines(file.data)
+            lines = self._remembered.of(file.data).lines
             kept = [text for text, entry in lines if entry is None or not unwanted(entry)]
             if len(kept) == len(lines):
                 return False
             file.data = _join(kept)
             return True
+
+    def _content(self, data: bytes) -> Content[Entry]:
+        lines = self._lines(data)
+        entries = tuple(entry for _, entry in lines if entry is not None)
+        return Content(tuple(lines), entries, {entry.key: entry for entry in reversed(entries)})
 
     def _lines(self, data: bytes) -> list[tuple[str, Entry | None]]:
         """Every line, and what it says; None for an empty line and for a comment."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from ..errors import KeyFileError, LimitExceeded
 from ..keys.files import (
+    NO_LINK,
     POSIX,
     PRIVATE_MODE,
     AnyPath,
@@ -24,6 +26,7 @@ from ..keys.files import (
     sync_folder,
     write_temporary,
 )
+from ..keys.strict import believed_path, check_owner
 from ..limits import MAX_TRUST_FILE
 
 if sys.platform == "win32":
@@ -33,7 +36,8 @@ else:
 
 LOCK_SECONDS = 10.0  # an update takes milliseconds: whoever holds a lock for so long is stuck
 _LOCK_PAUSE = 0.01
-_OTHERS_WRITE = 0o022
+_LOCK = os.O_RDWR | os.O_CREAT | NO_LINK | getattr(os, "O_NONBLOCK", 0)
+OTHERS_WRITE = 0o022
 _BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # what the systems call "somebody has it"
 
 
@@ -66,11 +70,13 @@ def locked_update(path: AnyPath, *, timeout: float = LOCK_SECONDS) -> Iterator[L
         timeout: How long to wait for the lock, in seconds.
 
     Raises:
-        KeyFileError: The file cannot be read or replaced, or its lock stayed taken.
+        KeyFileError: The file cannot be read or replaced, other users could change it, or its lock stayed taken.
         LimitExceeded: The new content is larger than `MAX_TRUST_FILE`.
     """
-    target = Path(os.path.realpath(absolute(path)))
-    make_folder(target.parent)
+    named = absolute(path)
+    make_folder(named.parent)
+    with mapped_errors("write", named):
+        target = believed_path(named)
     with _lock(target.with_name(target.name + ".lock"), timeout):
         before = read_trust_file(target)
         file = LockedFile(target, before)
@@ -87,13 +93,21 @@ def read_trust_file(path: AnyPath) -> bytes:
         KeyFileError: It exists and cannot be read, is too large, or other users can change it.
     """
     try:
-        return read_file(absolute(path), MAX_TRUST_FILE, forbidden=_OTHERS_WRITE)
+        return read_file(absolute(path), MAX_TRUST_FILE, forbidden=OTHERS_WRITE)
     except KeyFileError as error:
-        # Only this one failure means "nothing written yet"; asking `exists()` would also say so of
-        # a folder that must not be entered.
-        if isinstance(error.__cause__, FileNotFoundError):
+        if is_missing(error):
             return b""
         raise
+
+
+def is_missing(error: KeyFileError) -> bool:
+    """
+    Whether reading a file failed because there is nothing of its name.
+
+    Only this one failure means "nothing written yet". Asking `exists()` would also say so of a folder that must not be
+    entered, and of a link that leads nowhere.
+    """
+    return isinstance(error.__cause__, FileNotFoundError)
 
 
 @contextlib.contextmanager
@@ -101,8 +115,13 @@ def _lock(path: Path, timeout: float) -> Iterator[None]:
     # The lock is on a file of its own: the real one is replaced, and a lock on it with it. It is
     # never removed: who waits for it could then hold a lock that nobody else can see.
     with mapped_errors("lock", path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE_MODE)
+        # No link is followed: the file that it points to would be created, or kept locked.
+        descriptor = os.open(path, _LOCK, PRIVATE_MODE)
     try:
+        info = os.fstat(descriptor)
+        if not stat.S_ISREG(info.st_mode):
+            raise KeyFileError(f"{path} is not a regular file", hint="remove it; it is made anew")
+        check_owner(path, info)
         deadline = time.monotonic() + timeout
         while not _try_lock(descriptor, path):
             if time.monotonic() >= deadline:

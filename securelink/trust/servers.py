@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ..errors import ConfigError, NotTrusted
 from ..keys import fingerprint_digest
 from ..keys.files import AnyPath
-from ..limits import MAX_NAME
 from .entries import TextFile, checked_comment, entry_line
+from .places import same_server, spelled
+
+_UNTIL = "until="
 
 
 @dataclass(frozen=True, slots=True)
 class KnownServer:
-    """A line of `known_servers`."""
+    """
+    A line of `known_servers`.
+
+    Attributes:
+        host, port: As the line has them, the host in lower case.
+        fingerprint: Of the server's key.
+        comment: For people.
+        until: When the line ends, in seconds since 1970; None for never.
+        place: What all spellings of this server have in common.
+    """
 
     host: str
     port: int
     fingerprint: str
     comment: str = ""
+    until: float | None = None
+    place: tuple[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "place", server_key(self.host, self.port))
 
     @property
     def key(self) -> tuple[str, int]:
-        """Host and port."""
+        """Host and port as they are written; two lines may name one server under two spellings."""
         return self.host, self.port
 
     @property
@@ -31,9 +50,16 @@ class KnownServer:
         """The fingerprint."""
         return self.fingerprint
 
+    def holds(self, now: float) -> bool:
+        """Whether the line has not ended."""
+        return self.until is None or now < self.until
+
     def line(self) -> str:
         """The line as the file holds it."""
-        return entry_line(f"{self.host} {self.port} {self.fingerprint}", self.comment)
+        end = ""
+        if self.until is not None:
+            end = f" {_UNTIL}{datetime.fromtimestamp(self.until, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return entry_line(f"{self.host} {self.port} {self.fingerprint}{end}", self.comment)
 
     @classmethod
     def parse(cls, fields: str, comment: str) -> KnownServer:
@@ -44,6 +70,9 @@ class KnownServer:
             ConfigError: It is no entry of this file.
         """
         parts = fields.split()
+        until = None
+        if len(parts) == 4 and parts[3].startswith(_UNTIL):
+            until = _read_time(parts.pop())
         if len(parts) != 3:
             raise ConfigError(f"a line is 'host port SHA256:...', not {len(parts)} words")
         host, port, fingerprint = parts
@@ -51,12 +80,15 @@ class KnownServer:
         number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else -1
         server_key(host, number)
         fingerprint_digest(fingerprint)
-        return cls(host.lower(), number, fingerprint, comment)
+        return cls(host.lower(), number, fingerprint, comment, until)
 
 
 class KnownServers:
     """
-    The servers this user has met: host and port as typed, and the key each of them had.
+    The servers this user has met: where they are, and the key each of them had.
+
+    A server has one entry, however its place is spelled: `127.1`, `localhost` and `::1` are the same one (see
+    `places.py`). Lines that people wrote stay as they are.
 
     Args:
         path: The file; it may not exist yet.
@@ -77,7 +109,7 @@ class KnownServers:
         Raises:
             KeyFileError: The file is damaged or cannot be read.
         """
-        return self._file.read()
+        return list(self._file.read().entries)
 
     def get(self, host: str, port: int) -> str | None:
         """
@@ -87,23 +119,28 @@ class KnownServers:
             ConfigError: Host or port cannot be such.
             KeyFileError: The file is damaged or cannot be read.
         """
-        key = server_key(host, port)
-        for entry in self.entries():
-            if entry.key == key:
-                return entry.fingerprint
-        return None
+        server_key(host, port)
+        known = _find(self._file.read().entries, host, port)
+        return None if known is None else known.fingerprint
 
     def remember(
-        self, host: str, port: int, fingerprint: str, *, comment: str | None = None
+        self,
+        host: str,
+        port: int,
+        fingerprint: str,
+        *,
+        comment: str | None = None,
+        lifetime: float | None = None,
     ) -> None:
         """
         Write down the key of a server. Writing down the same key again changes nothing.
 
         Args:
-            host: As typed; upper and lower case are the same.
+            host: In any spelling; it is written down as an invite spells it.
             port: 1 to 65535.
             fingerprint: `SHA256:...`.
             comment: For people; by default the date of today.
+            lifetime: Seconds until it is forgotten; None for never.
 
         Raises:
             ConfigError: One of them cannot be such.
@@ -111,41 +148,90 @@ class KnownServers:
             KeyFileError: The file is damaged or cannot be written.
             LimitExceeded: The file is full.
         """
-        key = server_key(host, port)
+        new = self._new(host, port, fingerprint, comment, lifetime)
+        now = time.time()
+        known = self._file.change(
+            new,
+            known=lambda entries: _find(entries, host, port),
+            outdated=lambda entry: not entry.holds(now),
+        )
+        self._check(known, new)
+
+    def replace(self, host: str, port: int, old: str, new: str) -> None:
+        """
+        Write down the new key of a server whose old one is written down.
+
+        Args:
+            host, port: As for `remember()`.
+            old, new: Fingerprints of the two keys.
+
+        Raises:
+            ConfigError: One of them cannot be such.
+            NotTrusted: A third key is written down for this server by now. It stays.
+            KeyFileError: The file is damaged or cannot be written.
+            LimitExceeded: The file is full.
+        """
+        entry = self._new(host, port, new, time.strftime("replaced %Y-%m-%d"), None)
+        known = self._file.change(
+            entry,
+            known=lambda entries: _find(entries, host, port),
+            outdated=lambda other: other.place == entry.place and other.fingerprint == old,
+        )
+        self._check(known, entry)
+
+    def _new(
+        self, host: str, port: int, fingerprint: str, comment: str | None, lifetime: float | None
+    ) -> KnownServer:
+        server_key(host, port)
         fingerprint_digest(fingerprint)
-        text = checked_comment(comment)
-        known = self._file.add(KnownServer(*key, fingerprint, text))
-        if known.fingerprint != fingerprint:
+        until = None if lifetime is None else time.time() + lifetime
+        return KnownServer(spelled(host), port, fingerprint, checked_comment(comment), until)
+
+    def _check(self, known: KnownServer, new: KnownServer) -> None:
+        if known.fingerprint != new.fingerprint:
             raise NotTrusted(
-                f"{self.path} has another key for {host} port {port}",
-                fingerprint=fingerprint,
+                f"{self.path} has another key for {new.host} port {new.port}",
+                fingerprint=new.fingerprint,
                 expected=known.fingerprint,
                 hint="if the server really has a new key, forget the old one first",
             )
 
     def forget(self, host: str, port: int) -> bool:
         """
-        Remove a server. Returns whether it was there.
+        Remove a server, under all its spellings. Returns whether it was there.
 
         Raises:
             ConfigError: Host or port cannot be such.
             KeyFileError: The file is damaged or cannot be written.
         """
-        key = server_key(host, port)
-        return self._file.remove(lambda entry: entry.key == key)
+        place = server_key(host, port)
+        return self._file.remove(lambda entry: entry.place == place)
+
+
+def _find(entries: Iterable[KnownServer], host: str, port: int) -> KnownServer | None:
+    """The entry of a server: one with this very spelling before one with another."""
+    place, typed, now = server_key(host, port), host.lower(), time.time()
+    same = [entry for entry in entries if entry.place == place and entry.holds(now)]
+    return next((entry for entry in same if entry.host == typed), same[0] if same else None)
 
 
 def server_key(host: str, port: int) -> tuple[str, int]:
     """
-    What a known server is found by: the host as typed, in lower case, and the port.
+    What a known server is found by: one spelling of the host, and the port.
 
     Raises:
         ConfigError: The host cannot be written on a line, or the port is not from 1 to 65535.
     """
-    if len(host) > MAX_NAME:
-        raise ConfigError(f"the name of a host has at most {MAX_NAME} characters")
-    if not host or "#" in host or " " in host or not host.isprintable():
-        raise ConfigError(f"{host!r} is not the name or address of a host")
+    host = same_server(host)
     if not 1 <= port <= 65535:
         raise ConfigError("a port is a number from 1 to 65535")
-    return host.lower(), port
+    return host, port
+
+
+def _read_time(word: str) -> float:
+    try:
+        return datetime.fromisoformat(word.removeprefix(_UNTIL)).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise ConfigError(
+            f"{word[:40]!r} is no time, such as {_UNTIL}2026-01-31T12:00:00Z"
+        ) from None

@@ -1,0 +1,206 @@
+"""
+Whose files are believed: the rule for files of keys, trust, tokens, passwords and operators.
+
+It is that of sshd's StrictModes, without its end at the home folder. Everything on the way from the root of the file
+system to the file belongs to root or to the user of this process: each folder, each symbolic link, and the file. No
+folder on the way can be written by others: they could put another file under the name of ours, or take ours away and so
+turn a changed key into a first use. The sticky bit does not help: it keeps others from removing what is there, not from
+being first.
+
+Two exceptions:
+
+- A folder that the group may write passes if the group is the private one of the folder's owner: it bears his name, is
+  his primary group, and has no other member. Systems with umask 002 make such folders. Root has no private group.
+- The folders that the system has for temporary files (`/tmp`, `/var/tmp`, `/dev/shm`, `$TMPDIR`) pass if root owns them
+  and they are sticky, but only on the way to a folder in them that is not writable by others and belongs to root or to
+  us. Who was first there is seen by the owner of that folder; nobody else can rename it. A file directly in them is
+  not believed.
+
+Where the system has no owners and mode bits in this sense (Windows), only links are followed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shlex
+import stat
+from pathlib import Path
+
+from ..errors import KeyFileError
+
+if os.name == "posix":
+    import grp
+    import pwd
+
+POSIX = os.name == "posix"  # elsewhere the mode bits of a file say nothing about who may read it
+
+_MAX_LINKS = 40  # symbolic links on one way, as Linux has it
+_TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm", "/private/tmp", "/private/var/tmp")  # noqa: S108  # only looked at
+_ELSEWHERE = "or keep your keys and trust files in a folder of your own"
+
+
+def believed_path(path: Path) -> Path:
+    """
+    Where a file really is, after every folder and link on the way was checked.
+
+    Args:
+        path: Absolute. The file, and folders before it, need not exist.
+
+    Raises:
+        KeyFileError: Something on the way could be changed by another user, or is a link that leads nowhere.
+        OSError: The system does not let us look.
+    """
+    if not POSIX:
+        return _without_checks(path)
+    return _Walk(path).run()
+
+
+def check_owner(path: Path, info: os.stat_result) -> None:
+    """
+    Check who owns a file that was opened.
+
+    Raises:
+        KeyFileError: Neither root nor the user of this process.
+    """
+    if POSIX and not _ours(info):
+        raise KeyFileError(
+            f"{path} belongs to another user (uid {info.st_uid}), who could change it",
+            hint=f"if it is meant for you, run: sudo chown {os.geteuid()} {_quoted(path)}",
+        )
+
+
+def dangling(link: str | Path) -> KeyFileError:
+    """The error for a symbolic link whose target does not exist."""
+    return KeyFileError(
+        f"{link} is a link that leads nowhere",
+        hint="restore what it points to, or remove the link",
+    )
+
+
+class _Walk:
+    """One way from the root of the file system to a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._here = "/"
+        self._rest = _parts(str(path))
+        self._links: list[tuple[str, int]] = []  # each with how many parts followed it
+        self._temporary: str | None = (
+            None  # the folder for temporary files that we have just entered
+        )
+
+    def run(self) -> Path:
+        self._check_folder("/", os.lstat("/"))
+        while self._rest:
+            name = self._rest.pop()
+            if name == "..":
+                self._here = os.path.dirname(self._here)
+                self._check_folder(self._here, os.lstat(self._here))
+                continue
+            child = os.path.join(self._here, name)
+            try:
+                info = os.lstat(child)
+            except FileNotFoundError:
+                return self._missing(child)
+            if stat.S_ISLNK(info.st_mode):
+                self._follow(child, info)
+                continue
+            if self._temporary is not None and not stat.S_ISDIR(info.st_mode):
+                raise self._writable(self._temporary, os.lstat(self._temporary))
+            if stat.S_ISDIR(info.st_mode):
+                self._check_folder(child, info)
+            self._here = child
+        return Path(self._here)
+
+    def _missing(self, child: str) -> Path:
+        for link, after in self._links:
+            if len(self._rest) >= after:  # what is missing is a part of where the link points
+                raise dangling(link)
+        if self._temporary is not None and not self._rest:
+            raise self._writable(self._temporary, os.lstat(self._temporary))
+        return Path(child, *reversed(self._rest))
+
+    def _follow(self, link: str, info: os.stat_result) -> None:
+        if not _ours(info):
+            raise KeyFileError(
+                f"the link {link}, on the way to {self._path}, belongs to another user (uid {info.st_uid})",
+                hint=f"remove it, {_ELSEWHERE}",
+            )
+        if len(self._links) >= _MAX_LINKS:
+            raise OSError(errno.ELOOP, "too many symbolic links")
+        target = os.readlink(link)
+        self._links.append((link, len(self._rest)))
+        self._rest += _parts(target)
+        if target.startswith("/"):
+            self._here = "/"
+            self._temporary = None
+
+    def _check_folder(self, folder: str, info: os.stat_result) -> None:
+        self._temporary = None
+        if not _ours(info):
+            raise KeyFileError(
+                f"the folder {folder}, on the way to {self._path}, belongs to another user (uid {info.st_uid})",
+                hint=f"if it is meant for you, run: sudo chown {os.geteuid()} {_quoted(folder)}; {_ELSEWHERE}",
+            )
+        if not _others_write(info):
+            return
+        if not _is_temporary(folder, info):
+            raise self._writable(folder, info)
+        self._temporary = folder
+
+    def _writable(self, folder: str, info: os.stat_result) -> KeyFileError:
+        mode = stat.S_IMODE(info.st_mode)
+        sticky = ", and the sticky bit does not help" if mode & stat.S_ISVTX else ""
+        if _is_temporary(folder, info):
+            hint = f"make a folder of your own in it (mkdir -m 700), {_ELSEWHERE}"
+        else:
+            hint = f"run: chmod go-w {_quoted(folder)}; {_ELSEWHERE}"
+        return KeyFileError(
+            f"other users can write in the folder {folder} (mode {mode:04o}), on the way to {self._path}{sticky}",
+            hint=hint,
+        )
+
+
+def _parts(path: str) -> list[str]:
+    """The names in a path, the last one first."""
+    return [name for name in reversed(path.split("/")) if name not in ("", ".")]
+
+
+def _ours(info: os.stat_result) -> bool:
+    return info.st_uid in (0, os.geteuid())
+
+
+def _others_write(info: os.stat_result) -> bool:
+    if info.st_mode & stat.S_IWOTH:
+        return True
+    return bool(info.st_mode & stat.S_IWGRP) and not _private_group(info.st_uid, info.st_gid)
+
+
+def _private_group(uid: int, gid: int) -> bool:
+    """Whether a group has nobody in it but its owner (Debian's rule for sshd)."""
+    if uid == 0 or gid == 0:
+        return False
+    try:
+        user, group = pwd.getpwuid(uid), grp.getgrgid(gid)
+    except (KeyError, OSError):
+        return False
+    return (
+        user.pw_gid == gid and user.pw_name == group.gr_name and set(group.gr_mem) <= {user.pw_name}
+    )
+
+
+def _is_temporary(folder: str, info: os.stat_result) -> bool:
+    named = folder in _TEMPORARY or folder == os.path.normpath(os.environ.get("TMPDIR") or "/")
+    return named and folder != "/" and info.st_uid == 0 and bool(info.st_mode & stat.S_ISVTX)
+
+
+def _without_checks(path: Path) -> Path:
+    real = os.path.realpath(path)
+    if os.path.islink(path) and not os.path.lexists(real):
+        raise dangling(path)
+    return Path(real)
+
+
+def _quoted(path: str | Path) -> str:
+    return shlex.quote(str(path))

@@ -1,0 +1,285 @@
+"""One server has one entry, however its place is spelled; and where the file of a user lies."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from securelink import Client, ConfigError, Identity, NotTrusted, Server
+from securelink.errors import KeyFileError
+from securelink.invite import Invite
+from securelink.keys import fingerprint_text
+from securelink.limits import LOOPBACK_KEY_SECONDS
+from securelink.transport import sockets
+from securelink.trust import KnownServer, KnownServers
+from securelink.trust.home import user_folder, user_known_servers
+from securelink.trust.places import same_server, spelled
+
+ONE = fingerprint_text(bytes(32))
+TWO = fingerprint_text(bytes([1]) * 32)
+
+LOCAL = [
+    "127.0.0.1", "127.1", "127.0.1", "0x7f.1", "0x7f000001", "2130706433", "0177.0.0.1", "localhost", "LocalHost",
+    "localhost.", "::1", "0:0:0:0:0:0:0:1", "::0001", "[::1]", "::ffff:127.0.0.1", "::FFFF:7f00:1", "ip6-localhost",
+]  # fmt: skip
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> KnownServers:
+    """A file of known servers that does not exist yet."""
+    return KnownServers(tmp_path / "known_servers")
+
+
+@pytest.mark.parametrize("met", LOCAL)
+def test_this_machine_is_one_server(tmp_path: Path, met: str) -> None:
+    """Met under one spelling, it is known under all, and another key is refused under each."""
+    servers = KnownServers(tmp_path / "known_servers")
+    servers.remember(met, 5050, ONE)
+    for host in LOCAL:
+        assert servers.get(host, 5050) == ONE
+        with pytest.raises(NotTrusted):
+            servers.remember(host, 5050, TWO)
+    assert len(servers.entries()) == 1
+    assert servers.forget(LOCAL[-1], 5050)
+    assert servers.get(met, 5050) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "spelling"),
+    [
+        ("Game.Example.", "game.example"),
+        ("b\u00fccher.example", "xn--bcher-kva.example"),
+        ("B\u00dcCHER\u3002example", "xn--bcher-kva.example"),
+        ("192.168.040", "192.168.0.32"),
+        ("10.0x10.1", "10.16.0.1"),
+        ("2001:DB8:0:0::1", "2001:db8::1"),
+        ("fe80:0::1%eth0", "fe80::1%eth0"),
+        ("fe80::1%ETH0", "fe80::1%eth0"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("256.1.1.1", "256.1.1.1"),
+        ("1.2.3.4.5", "1.2.3.4.5"),
+        ("08.1", "08.1"),
+        ("0x", "0x"),
+        (".", "."),
+        ("1..2", "1..2"),
+    ],
+)
+def test_spellings(host: str, spelling: str) -> None:
+    """Names are in lower case without the last dot, addresses as `inet_aton` and RFC 5952 have them."""
+    assert spelled(host) == spelling
+    assert spelled(spelling) == spelling
+
+
+def test_two_zones_are_two_servers() -> None:
+    """The same link-local address in two networks is two machines, and so is one in none."""
+    assert len({same_server(host) for host in ("fe80::1%eth0", "fe80::1%eth1", "fe80::1")}) == 3
+
+
+def test_what_would_not_fit_on_a_line_stays(servers: KnownServers) -> None:
+    """No letter becomes a `#` or a space on its way to a spelling."""
+    for host in ("a\uff03b", "a\u2260b", "\ufe5f"):
+        servers.remember(host, 1, ONE)
+        assert servers.get(host, 1) == ONE
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "game.example", "2001:db8::1", "localhost"])
+def test_invites_spell_as_we_do(host: str) -> None:
+    """An invite's host is its own spelling."""
+    assert spelled(Invite(host, 5050, ONE).host) == host
+
+
+def test_lines_that_were_there_keep_working(servers: KnownServers) -> None:
+    """Old spellings are found under every other; where two lines differ, the one that was asked for counts."""
+    servers.path.write_text(f"127.1 5050 {ONE}\nlocalhost 5051 {ONE}\n127.0.0.1 5051 {TWO}\n")
+    servers.path.chmod(0o600)
+    assert servers.get("localhost", 5050) == servers.get("127.1", 5050) == ONE
+    assert servers.get("LOCALHOST", 5051) == ONE
+    assert servers.get("127.0.0.1", 5051) == TWO
+    assert servers.get("::1", 5051) == ONE
+    servers.remember("127.0.0.1", 5051, TWO)
+    servers.remember("127.0.0.1", 5050, ONE)
+    with pytest.raises(NotTrusted):
+        servers.remember("localhost", 5051, TWO)
+    assert len(servers.entries()) == 3
+
+
+def test_an_entry_that_ends(servers: KnownServers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry with a lifetime holds until then; afterwards it is passed over, and taken out with the next change."""
+    servers.remember("localhost", 40_000, ONE, lifetime=100.0)
+    servers.remember("game.example", 5050, ONE)
+    assert servers.get("localhost", 40_000) == ONE
+    (first, _) = servers.entries()
+    assert KnownServer.parse(*map(str.strip, first.line().split("#"))) == first
+    with pytest.raises(NotTrusted):
+        servers.remember("127.0.0.1", 40_000, TWO)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 101.0)
+    assert servers.get("localhost", 40_000) is None
+    servers.remember("127.0.0.1", 40_000, TWO)
+    assert [entry.host for entry in servers.entries()] == ["game.example", "127.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    "word", ["until=", "until=soon", "until=99999-01-01", "until=2026-13-01T00:00:00Z"]
+)
+def test_ends_that_are_none(servers: KnownServers, word: str) -> None:
+    """A time that cannot be read makes the line a damaged one."""
+    servers.path.write_text(f"localhost 5050 {ONE} {word}\n")
+    servers.path.chmod(0o600)
+    with pytest.raises(KeyFileError, match=r"known_servers:1: .* is no time"):
+        servers.get("other", 1)
+
+
+# --- one place for each user ---------------------------------------------------------------------------
+
+
+def test_where_the_users_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SECURELINK_HOME names the folder; without it the system's place for a user's data does."""
+    monkeypatch.setenv("SECURELINK_HOME", str(tmp_path / "mine"))
+    assert user_known_servers() == tmp_path / "mine" / "known_servers"
+    monkeypatch.delenv("SECURELINK_HOME")
+    if sys.platform.startswith("linux"):
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+        assert user_folder() == tmp_path / "data" / "securelink"
+        monkeypatch.delenv("XDG_DATA_HOME")
+        monkeypatch.setenv("HOME", str(tmp_path))
+        assert user_folder() == tmp_path / ".local" / "share" / "securelink"
+
+
+@pytest.mark.usefixtures("tidy")
+def test_a_changed_key_is_refused_from_every_folder(
+    identity: Identity, other_identity: Identity, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What a client without keys learnt in one folder, it knows in another."""
+    with Server("127.0.0.1", 0, keys=identity) as server:
+        port = server.address[1]
+        with Client("127.0.0.1", port):
+            pass
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with Server("127.0.0.1", port, keys=other_identity):
+        for host in ("127.0.0.1", "localhost", "127.1"):
+            with pytest.raises(NotTrusted, match="HAS CHANGED") as caught:
+                Client(host, port).connect()
+            assert "--keys" not in caught.value.hint
+    assert os.listdir() == []
+
+
+@pytest.mark.usefixtures("tidy")
+def test_ports_that_the_system_chose_are_forgotten(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loopback server on such a port is known for an hour, in the user's file; in a file that was named, for ever."""
+    with Server("127.0.0.1", 0, keys=identity) as server:
+        port = server.address[1]
+        assert sockets.is_chosen_by_system(port)
+        for named in (None, "named"):
+            with Client("127.0.0.1", port, known_servers=named):
+                pass
+        (entry,) = KnownServers(user_known_servers()).entries()
+        assert entry.until is not None
+        assert 0 < entry.until - time.time() <= LOOPBACK_KEY_SECONDS
+        assert KnownServers("named").entries()[0].until is None
+        for reason in ("is_chosen_by_system", "is_loopback"):
+            user_known_servers().unlink()
+            with monkeypatch.context() as patch:
+                patch.setattr(f"securelink.client.client.{reason}", lambda _: False)
+                with Client("127.0.0.1", port):
+                    pass
+            assert KnownServers(user_known_servers()).entries()[0].until is None
+
+
+def test_which_ports_the_system_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The port that an application has by default is not one of them, 65535 is where nobody says otherwise."""
+    sockets._chosen_ports.cache_clear()
+    monkeypatch.setattr(Path, "read_text", lambda path: "")
+    try:
+        assert sockets.is_chosen_by_system(65_535)
+        assert not sockets.is_chosen_by_system(5050)
+    finally:
+        sockets._chosen_ports.cache_clear()
+
+
+# --- two clients meet a server for the first time --------------------------------------------------------
+
+
+@pytest.mark.usefixtures("tidy")
+@pytest.mark.parametrize("moment", ["after the look", "after the key was seen"])
+def test_the_loser_of_a_race_does_not_go_on(
+    identity: Identity, other_identity: Identity, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that finds another key written down by then has met an impostor: its session ends unused."""
+    fired: list[str] = []
+    credentials: list[object] = []
+
+    def authenticate(hello: object) -> str:
+        credentials.append(hello)
+        if moment == "after the key was seen":
+            KnownServers("known").remember("127.0.0.1", port, other_identity.fingerprint)
+        return "ada"
+
+    with Server("127.0.0.1", 0, keys=identity, authenticate=authenticate) as server:
+        port = server.address[1]
+        client = Client("127.0.0.1", port, known_servers="known", credentials="secret")
+        client.on_connect.add_listener(lambda: fired.append("connected"))
+        if moment == "after the look":
+            consult = client._belief.consult
+
+            def overtaken(mode: object) -> object:
+                found = consult(mode)  # type: ignore[arg-type]
+                KnownServers("known").remember("127.0.0.1", port, other_identity.fingerprint)
+                return found
+
+            monkeypatch.setattr(client._belief, "consult", overtaken)
+        with pytest.raises(NotTrusted, match="HAS CHANGED") as caught:
+            client.connect()
+        assert caught.value.fingerprint == identity.fingerprint
+        assert caught.value.expected == other_identity.fingerprint
+        assert not client.connected
+        assert not fired
+        assert len(credentials) == (moment == "after the key was seen")
+        assert KnownServers("known").get("127.0.0.1", port) == other_identity.fingerprint
+
+
+@pytest.mark.usefixtures("tidy")
+def test_a_client_remembers_by_itself(
+    identity: Identity, other_identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the file cannot be written, a client still refuses another key at its next connection."""
+
+    def full(*_: object, **__: object) -> None:
+        raise KeyFileError("the disk is full")
+
+    monkeypatch.setattr(KnownServers, "remember", full)
+    client = Client("127.0.0.1", 1)
+    with Server("127.0.0.1", 0, keys=identity) as server:
+        port = server.address[1]
+        client = Client("127.0.0.1", port)
+        client.connect()
+        client.close()
+    with (
+        Server("127.0.0.1", port, keys=other_identity),
+        pytest.raises(NotTrusted, match="HAS CHANGED"),
+    ):
+        client.connect()
+
+
+def test_no_port_of_a_host_is_lost(servers: KnownServers) -> None:
+    """Two ports of one machine are two servers."""
+    servers.remember("localhost", 1, ONE)
+    servers.remember("127.1", 2, TWO)
+    assert [servers.get("::1", port) for port in (1, 2, 3)] == [ONE, TWO, None]
+
+
+def test_hosts_that_are_none() -> None:
+    """What is no host has no spelling."""
+    checks: list[Callable[[str], str]] = [spelled, same_server]
+    for check in checks:
+        for host in ("", "a b", "a#b", "a\n", "x" * 256):
+            with pytest.raises(ConfigError):
+                check(host)
