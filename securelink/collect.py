@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import traceback
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from .events import EventHook
 from .limits import MAX_COLLECTED
 from .options import seconds, whole
+from .tracebacks import traceback_text
 
 
 class Collector:
@@ -67,7 +67,14 @@ class Collector:
 
 @dataclass(frozen=True)
 class CaughtError:
-    """An exception that a handler raised: what it handled, the exception, and its traceback, as text only."""
+    """
+    An exception that a handler raised.
+
+    Attributes:
+        what: The name of what it handled.
+        error: The exception, without frames. What it says may be a peer's words: `escaped()` before it is shown.
+        traceback: How it came about, as text that is safe to show: every line is escaped.
+    """
 
     what: str
     error: Exception
@@ -82,7 +89,7 @@ class CaughtErrors:
 
     def add(self, what: str, error: Exception) -> None:
         """Keep one, as text where it came from: its frames would keep alive what they handled, megabytes each."""
-        self._entries.append(CaughtError(what, error, "".join(traceback.format_exception(error))))
+        self._entries.append(CaughtError(what, error, traceback_text(error)))
         link: BaseException | None = error
         while link is not None and link.__traceback__ is not None:
             link.__traceback__ = None

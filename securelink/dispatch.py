@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from .codec import Packet
 from .collect import CaughtErrors
-from .errors import CodecError, ConfigError, RequestFailed
+from .errors import CodecError, ConfigError, ConnectionClosed, RequestFailed
 from .events import PLAIN, EventHook, FailureLog
 from .limits import MAX_ACTION
 from .payloads import converter, is_type
@@ -32,6 +32,8 @@ class Answering(Protocol):
     """A session, as far as a reply needs it."""
 
     def _answer(self, packet: Packet, data: Any = None, error: str | None = None) -> None: ...
+
+    def _is_over(self) -> bool: ...
 
 
 class Handlers:
@@ -58,6 +60,7 @@ class Handlers:
         self._unhandled: set[str] = set()
         self._failures = FailureLog()
         self._misfits = FailureLog()
+        self._leavers = FailureLog()
 
     def on(self, action: Any, kind: Any = MISSING, handler: Any = MISSING) -> Any:
         """
@@ -166,7 +169,7 @@ class Handlers:
         self, session: Answering, packet: Packet, received: Received, error: Misfit
     ) -> None:
         """The peer's fault, so no traceback; who asked is told what does not fit."""
-        self._misfits.note("%s; nobody saw the packet", error)
+        self._misfits.note(logging.WARNING, "%s; nobody saw the packet", error)
         if packet.id is not None and not received._answered:
             session._answer(packet, str(error), "invalid")
 
@@ -181,6 +184,13 @@ class Handlers:
     def _failed(
         self, session: Answering, packet: Packet, received: Received, error: Exception
     ) -> None:
+        if isinstance(error, ConnectionClosed) and session._is_over():
+            self._leavers.note(
+                logging.DEBUG,
+                "the peer left while the handler of '%s' ran",
+                escaped(packet.action),
+            )
+            return
         waits = packet.id is not None and not received._answered
         if isinstance(error, RequestFailed) and waits:
             session._answer(packet, error.text, "refused")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from .answers import Answer
-from .errors import ConfigError, LimitExceeded, LinkTimeout, Refused
+from .errors import ConfigError, ConnectionClosed, LimitExceeded, LinkTimeout, Refused
 from .limits import MAX_LISTENERS
 from .options import seconds
 from .signatures import checked, did_run
@@ -40,19 +40,19 @@ class FailureLog:
 
     def log(self, error: Exception, text: str, *arguments: Any) -> None:
         """Log one failure with its traceback, or only count it."""
-        if self._may():
+        if self._may(logging.ERROR):
             log.error(text, *arguments, exc_info=error)
 
-    def note(self, text: str, *arguments: Any) -> None:
-        """Log that a peer did something wrong, or only count it."""
-        if self._may():
-            log.warning(text, *arguments)
+    def note(self, level: int, text: str, *arguments: Any) -> None:
+        """Log what a peer did, on one line, or only count it."""
+        if self._may(level):
+            log.log(level, text, *arguments)
 
-    def _may(self) -> bool:
+    def _may(self, level: int) -> bool:
         now = time.monotonic()
         if now - self._since >= 1.0:
             if self._count > LOGGED_FAILURES:
-                log.error("%d more such errors were not shown", self._count - LOGGED_FAILURES)
+                log.log(level, "%d more such lines were not shown", self._count - LOGGED_FAILURES)
             self._since, self._count = now, 0
         self._count += 1
         return self._count <= LOGGED_FAILURES
@@ -157,11 +157,25 @@ class EventHook(Generic[Arguments]):
             except Exception as error:
                 if self._may_refuse and isinstance(error, Refused):
                     raise
+                if self._peer_left(error, arguments):
+                    self._failures.note(
+                        logging.DEBUG, "the peer left while a listener of %s ran", self.name
+                    )
+                    continue
                 self._failures.log(
                     error, "a listener of %s raised an error; the others go on", self.name
                 )
                 if self._caught is not None:
                     self._caught(self.name, error)
+
+    def _peer_left(self, error: Exception, arguments: tuple[Any, ...]) -> bool:
+        """Whether it failed only because the session that the event is about has ended meanwhile."""
+        return (
+            isinstance(error, ConnectionClosed)
+            and self.name != "on_disconnect"  # it knows that the session is over
+            and bool(arguments)
+            and not getattr(arguments[0], "connected", True)
+        )
 
     def wait(self, timeout: float) -> tuple[Any, ...]:
         """

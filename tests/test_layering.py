@@ -8,16 +8,8 @@ PACKAGE = Path(__file__).parent.parent / "securelink"
 # From the bottom up. A module imports from its own line or from lines above it in this list, never from below.
 LAYERS = [
     {
-        "codes",
-        "errors",
-        "limits",
-        "text",
-        "status",
-        "stack",
-        "native",
-        "options",
-        "answers",
-        "signatures",
+        "codes", "errors", "limits", "text", "status", "stack", "native", "options", "answers", "signatures",
+        "tracebacks",
     },
     {"crypto", "walk", "frames", "events", "collect", "payloads"},
     {"keys"},
@@ -28,10 +20,11 @@ LAYERS = [
     {"dispatch"},
     {"transport"},
     {"server", "client"},
-]
+]  # fmt: skip
 SANS_IO = {
     "codes", "errors", "limits", "text", "crypto", "codec", "walk", "frames", "handshake", "records", "session",
     "protocol", "received", "modes", "sealed", "stack", "options", "answers", "signatures", "payloads",
+    "tracebacks",
 }  # fmt: skip
 NO_IO = {"socket", "threading", "queue", "selectors", "select", "logging", "asyncio", "subprocess"}
 ABOVE = {"cli", "demo", "compat", "chat", "console", "load", "bench", "__main__", "__init__"}

@@ -655,6 +655,10 @@ class Client:
         if channel is not None:
             channel._answer(packet, data, error)
 
+    def _is_over(self) -> bool:
+        channel = self._channel
+        return channel is None or channel._is_over()
+
     # --- the end -------------------------------------------------------------------------------------------------
 
     def close(self, timeout: float = CLOSE_SECONDS) -> list[Packet]:

@@ -174,6 +174,11 @@ class Channel(Outbox):
         except ConnectionClosed:
             pass
 
+    def _is_over(self) -> bool:
+        """Whether nothing can be sent any more: the session has ended, or is being ended."""
+        link = self._link
+        return link is None or link.closing is not None or self._dropping
+
     # --- the end ----------------------------------------------------------------------------------------------
 
     def _end(self, code: int, text: str = "") -> None:
