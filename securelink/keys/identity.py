@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from .. import crypto
 from ..errors import ConfigError, KeyFileError
-from ..limits import DEFAULT_RSA_BITS, MAX_KEY_FILE, MAX_RSA_BITS, MIN_RSA_BITS, MIN_RSA_EXPONENT
+from ..limits import DEFAULT_RSA_BITS, MAX_RSA_BITS, MIN_RSA_BITS, MIN_RSA_EXPONENT
 from ..options import whole
 from .files import (
     PUBLIC_MODE,
@@ -22,8 +22,8 @@ from .files import (
     create_files,
     exists,
     make_folder,
-    read_file,
 )
+from .loaded import load_private_key
 from .pkcs8 import encrypted_pem
 from .private import (
     MAKE_ANOTHER,
@@ -36,9 +36,7 @@ from .private import (
 from .public import PublicKey
 from .shapes import PrivateNumbers, PublicNumbers, UnfitKeyError
 
-_OTHERS = 0o077  # any permission of group and others
 _NAME = re.compile(r"\w[\w.@-]{0,99}")  # a name becomes a file name: no separators, no leading dot
-_MISSING = "check the path, or make a key with createEncryptKeys()"
 
 
 class Identity:
@@ -74,7 +72,7 @@ class Identity:
     @classmethod
     def load(cls, path: AnyPath, passphrase: Passphrase = None) -> Identity:
         """
-        Read a private key file.
+        Read a private key file. It is read again only when it has changed.
 
         Args:
             path: PKCS#8, PKCS#1 or OpenSSH.
@@ -86,8 +84,7 @@ class Identity:
             ConfigError: The path or the passphrase cannot be one.
         """
         path = absolute(path)
-        data = read_file(path, MAX_KEY_FILE, forbidden=_OTHERS, missing=_MISSING)
-        return cls(private_key(data, passphrase, str(path)), path=path)
+        return cls(load_private_key(path, passphrase), path=path)
 
     @classmethod
     def from_pem(

@@ -232,7 +232,11 @@ class Server(Lifecycle):
         assert self._keys is not None
         self._identity, created = load_or_create(self._keys, "server", self._passphrase)
         if created:
-            log.info("made a new server key in %s", self._identity.path)
+            log.warning(
+                "made a new server key in %s: clients that know another one refuse it; "
+                "if this server ran in another folder before, its key lies in the keys folder there",
+                self._identity.path,
+            )
 
     def _orphaned(self) -> None:
         super()._orphaned()
