@@ -87,7 +87,16 @@ POLL_BYTES = (
     1024 * 1024
 )  # of packets that waited as bytes: what one poll() makes objects of, up to 70 MiB
 RUN_PACKETS = 64  # a runner passes a session on after so many packets
-RUN_SECONDS = 0.010  # or so long, if others wait
+RUN_SECONDS = 0.010  # or so long
+READ_FRAMES = (
+    64  # frames of one connection that are opened in a row, whatever they hold: about 0.3 ms
+)
+MAX_CONTROL_RATE = (
+    50_000  # ACK, PING, PONG and KEY_UPDATE a second of one session, then as with MAX_RATE
+)
+HANGUP_FACTOR = (
+    8  # what a peer leaves when it hangs up is read until the inbox is so many times full
+)
 
 MAX_REQUESTS = 1024  # requests of one session that wait for their reply
 REQUEST_SECONDS = 10.0  # default of request()
@@ -123,7 +132,11 @@ MIN_HEARTBEAT = 1.0
 MAX_HEARTBEAT = 300.0
 SWEEP_SECONDS = 1.0  # how often a server looks for silent and overdue connections
 SWEEP_LINKS = 500  # connections that it looks at in a row: about 1 ms
-SILENCE_FACTOR = 2.5  # a peer silent for so many heartbeats is gone
+SILENCE_FACTOR = 2.5  # a peer silent for so many heartbeats, while it is read, is gone
+STALLED_SECONDS = 120.0  # a peer that is not read because it takes nothing is ended after so long
+MAX_SWEEP_STEP = (
+    2.0  # two looks farther apart than this: we stood still, which is not the peer's silence
+)
 WORKERS = 12  # threads of one loop, leader included; option workers
 MIN_WORKERS = 3  # one leads, one does handshakes, one runs handlers
 MAX_WORKERS = 64

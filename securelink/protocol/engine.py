@@ -35,6 +35,9 @@ class Engine:
         sender: The sending half; exists from OPEN on.
         numbering: The session's counters; given by the session that this connection carries.
         encrypted: Settled by the hellos.
+        at_once: Frames that one call opens at most; 0: all that have arrived.
+        more: Whether the last call stopped there: `reconsider` goes on.
+        controls: ACK, PING, PONG and KEY_UPDATE records so far.
     """
 
     def __init__(self, state: State, clock: Callable[[], float]) -> None:
@@ -42,6 +45,9 @@ class Engine:
         self.encrypted = False
         self.numbering = Numbering()
         self.sender: Sender | None = None
+        self.at_once = 0
+        self.more = False
+        self.controls = 0
         self._clock = clock
         self._frames = FrameBuffer(MAX_HANDSHAKE_BODY)
         self._out: list[bytes] = []
@@ -107,6 +113,8 @@ class Engine:
 
     def _process(self, out: list[Item]) -> None:
         next_frame = self._frames.next_frame
+        left = self.at_once
+        self.more = False
         while self.state is _OPEN or self.state not in READS_NOTHING:
             frame = next_frame()
             if frame is None:
@@ -115,6 +123,10 @@ class Engine:
                 self._record(frame[0], frame[1], out)
             else:
                 self._take_unopened(frame[0], frame[1], out)
+            left -= 1
+            if left == 0:
+                self.more = True
+                return
 
     def _record(self, header: bytes, body: bytes, out: list[Item]) -> None:
         """One frame of an open session. The usual contents need no look-up: it takes longer than decrypting them."""
@@ -131,6 +143,7 @@ class Engine:
             elif content == _DATA_ACK:
                 self._data_ack(plaintext, out)
             else:
+                self.controls += 1
                 self._dispatch(plaintext, out)
         except SecureLinkError:
             self._proved = self.encrypted
@@ -169,6 +182,7 @@ class Engine:
         getattr(self, name)(plaintext, out)
 
     def _fail(self, error: SecureLinkError) -> Failed:
+        self.more = False
         code = error.code if isinstance(error, ProtocolError | HandshakeError) else Code.PROTOCOL
         answer = self._last_word(int(code))
         self.state = State.FAILED

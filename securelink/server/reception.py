@@ -115,6 +115,18 @@ def _program(application: str, version: str) -> str:
     return f"{escaped(application) or 'an unnamed application'} {escaped(version)}".rstrip()
 
 
+class _Hangup:
+    """Says that a session is over, outside of its order: handlers may still be busy with what it sent before."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def run(self) -> bool:
+        """By the loop."""
+        self._session._server.on_hangup.fire(self._session)
+        return False
+
+
 class Reception:
     """What the listener tells and asks: the `Host` of transport/listener.py."""
 
@@ -158,5 +170,7 @@ class Reception:
         server._changes += 1
         server._all_sessions = (-1, ())  # it would keep this one until somebody asks again
         server._rooms.leave_all(session)
+        if server.on_hangup._listeners:
+            session._loop.schedule(_Hangup(session))
         log.info("%s disconnected: %s", session._name(), session._closed_error().message)
         session._note(lambda: server.on_disconnect.fire(session))

@@ -116,6 +116,9 @@ class Server(Lifecycle):
     Raises:
         ConfigError: An argument is not possible. Nothing is made to fit in silence.
 
+    `on_hangup` fires at once when a session's connection has ended, also while packets of it wait to be handled; it may
+    overlap with its handlers, and `session.kick()` in it drops these packets. `on_disconnect` comes after the last.
+
     Handlers of one session never overlap. Those of different sessions seldom do, but may whenever one takes longer
     than 5 ms: guard shared data, or use `overlap=False`, or drive the server with `update()`.
     """
@@ -184,6 +187,7 @@ class Server(Lifecycle):
         self.on_connect: EventHook[[Session]] = EventHook(
             "on_connect", caught, ("session",), may_refuse=True
         )
+        self.on_hangup: EventHook[[Session]] = EventHook("on_hangup", caught, ("session",))
         self.on_disconnect: EventHook[[Session]] = EventHook("on_disconnect", caught, ("session",))
         self.on_message: EventHook[[Session, Received]] = self._handlers.on_message
         self.on_state: EventHook[[Session, Any]] = EventHook(

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("securelink.client")
 
-FLOOD_FACTOR = 8  # a client blocked in send() reads on until its inbox is this many times full
 PATIENCE_SECONDS = (
     1  # a driver's recv() waits so long by itself: one system call where poll() and recv() are two
 )
@@ -103,10 +102,6 @@ class ClientChannel(Channel):
     def _has_handlers(self) -> bool:
         return self._want_handlers()
 
-    def _flooded(self) -> bool:
-        held = self._in_bytes - self._out_bytes
-        return held > self._bounds.inbox_bytes * FLOOD_FACTOR
-
     def _ended_event(self) -> None:
         self._on_end()
 
@@ -120,7 +115,6 @@ class ClientChannel(Channel):
             if more and link is not None and get_ident() not in worker_threads:
                 cast("ClientLink", link).left_over()
             return more
-        self._scheduled = False
         if not self._warned:
             self._warned = True
             log.warning(
@@ -322,7 +316,8 @@ class ClientChannel(Channel):
             carrier.loop.call(carrier.give_up)
         elif carrier.said_all:
             carrier.loop.call(carrier.give_up)  # nothing comes after the server's CLOSE
-        self.run()  # on_disconnect, unless another thread is at it
+        while self.run():  # on_disconnect, unless another thread is at it
+            pass
         return self._unconfirmed(carrier)
 
     def _closed_error(self) -> ConnectionClosed:

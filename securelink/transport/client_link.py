@@ -24,7 +24,7 @@ from .channel import Channel
 from .client_channel import PATIENCE_SECONDS, ClientChannel
 from .link import LEFT_LOCKED_SECONDS, Link
 from .loop import Loop
-from .poller import READ, WRITE
+from .poller import HANGUP, READ, WRITE
 
 log = logging.getLogger("securelink.client")
 
@@ -64,7 +64,6 @@ class ClientLink(Link):
         self._left_at = 0.0
         self.drives_seen = -1
         self._last_ping = time.monotonic()
-        self.seen_at = self._last_ping
         self.recv_flags = DONT_WAIT
         self._given_up = math.inf
         if DONT_WAIT:
@@ -90,7 +89,10 @@ class ClientLink(Link):
             self.background = False
             self.loop.call(self._leave_to_driver)
         writing = bool(self._tail)
-        reading = self._has_room() or (greedy and self._has_flood_room())
+        reading = self._has_room() or ((greedy or self._hung_up) and self._has_flood_room())
+        if reading and self.engine.more:
+            self.read()
+            return True
         if not reading and not writing:
             time.sleep(min(timeout or 0.01, 0.01))
             return False
@@ -113,10 +115,6 @@ class ClientLink(Link):
         # Ctrl-C may take what a recv() that sat waiting has just read. A lost piece of an encrypted stream is
         # noticed at the next record; plaintext waits with poll().
         return DONT_WAIT != 0 and self.engine.encrypted
-
-    def _has_flood_room(self) -> bool:
-        channel = cast(ClientChannel | None, self.channel)
-        return channel is not None and not channel._flooded()
 
     def _gone_already(self) -> bool:
         channel = cast(ClientChannel | None, self.channel)
@@ -166,14 +164,27 @@ class ClientLink(Link):
         elif self.background:
             super().update_interest()
         elif not self._closed:
-            self.loop.register(self.sock, self._write_mask(), self)
+            mask = self._write_mask()
+            if not self._listens():
+                self._deaf = True
+                mask |= 0 if self._hung_up else HANGUP
+            self.loop.register(self.sock, mask, self)
+
+    def go_on(self) -> None:
+        """As `Link.go_on`; a driver goes on by itself."""
+        self._unfinished = False
+        if self.background and not self._closed and self.engine.more and self._listens():
+            self.on_io(READ)
 
     def on_io(self, mask: int) -> None:
         """The selector reports this link: read it, unless somebody drives."""
         if mask & WRITE:
             self.flush()
             self.update_interest()
-        if not mask & READ or self._closed:
+        if mask & HANGUP and not self._closed:
+            self._hung_up = True
+            self.update_interest()
+        if not mask & READ or self._closed or self._unfinished:
             return
         channel = cast(ClientChannel | None, self.channel)
         if channel is None or not channel._drive_lock.acquire(False):
@@ -245,17 +256,17 @@ class ClientLink(Link):
         channel = cast(ClientChannel | None, self.channel)
         if channel is None or self._closed:
             return
-        if self.reads != self.reads_seen:
-            self.reads_seen, self.seen_at = self.reads, now
+        silence = self._silence(now)
         self._watch_key(now)
         self._release()
-        if channel._next_second():
-            self.update_interest()
+        self._next_second()
         if self.deadline is not None and now > self.deadline:
             self.give_up()
-        elif now - self.seen_at > self.heartbeat * SILENCE_FACTOR and not channel._full:
+        elif silence > self.heartbeat * SILENCE_FACTOR:
             self._finish_channel(Code.SILENT, "", clean=False, ours=True)
             self.give_up()
+        elif self._is_stalled():
+            channel._end(Code.TOO_SLOW)
         elif now - self._last_ping >= self.heartbeat and self._close is None:
             self._last_ping = now
             self.control(Content.PING, bytes(8))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..codec import Packet, decode_packets
 from ..codes import Code
 from ..errors import CodecError
-from ..limits import RUN_PACKETS, RUN_SECONDS
+from ..limits import HANGUP_FACTOR, RUN_PACKETS, RUN_SECONDS
 from ..native import mypyc_attr
 from .bounds import Bounds
 from .loop import Loop, worker_threads
@@ -32,14 +32,27 @@ Record = bytes | memoryview
 Event = Callable[[], None]
 
 
-class Decoded:
-    """Packets in the inbox that were decoded before their turn."""
+class Partly:
+    """A record of which some packets, replies, were given to who waited for them."""
 
-    __slots__ = ("packets", "size")
+    __slots__ = ("record", "taken")
 
-    def __init__(self, packets: list[Packet], size: int = 0) -> None:
+    def __init__(self, record: Record, taken: frozenset[int]) -> None:
+        self.record = record
+        self.taken = taken  # places of these packets in the record
+
+    def __len__(self) -> int:
+        return len(self.record)
+
+
+class Rest:
+    """A record whose first packets were handled: the others, until the session's next turn."""
+
+    __slots__ = ("at", "packets")
+
+    def __init__(self, packets: list[Packet]) -> None:
         self.packets = packets
-        self.size = size  # what is to be counted as taken when their turn comes, in bytes
+        self.at = 0  # the next one to handle
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -48,7 +61,7 @@ class Inbox:
 
     __slots__ = (
         "_bounds", "_detail", "_dropping", "_expected", "_full", "_handled", "_handled_before", "_in_bytes", "_inbox",
-        "_link", "_loop", "_out_bytes", "_run_lock", "_scheduled", "_share", "_throttled",
+        "_link", "_loop", "_out_bytes", "_run_lock", "_share", "_throttled",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, bounds: Bounds) -> None:
@@ -56,7 +69,7 @@ class Inbox:
         self._bounds = bounds
         self._link: Link | None = None
         self._detail = ""  # what was wrong with what the peer sent
-        self._inbox: deque[Record | Decoded | Event] = deque()
+        self._inbox: deque[Record | Partly | Rest | Event] = deque()
         self._in_bytes = 0  # written by the reading thread only
         self._out_bytes = 0  # written by the running thread only
         self._full = False
@@ -65,7 +78,6 @@ class Inbox:
         self._throttled = False
         self._share = 0  # bytes that each packet of the record being handled had on the wire
         self._run_lock = threading.Lock()
-        self._scheduled = False
         self._dropping = False  # ended from our side: what the peer still sends is not handled
         self._expected: dict[int, Any] = {}  # replies that are waited for
 
@@ -75,11 +87,13 @@ class Inbox:
         """Take an accepted record; the link stops reading while the inbox is full."""
         if self._dropping:
             return
-        item: Record | Decoded = record
+        item: Record | Partly = record
         if self._expected:
-            item = self._without_replies(record)
-            if not item:
+            taken, only = self._give_replies(record)
+            if only:
                 return
+            if taken:
+                item = Partly(record, taken)
         self._in_bytes += len(record)
         self._inbox.append(item)
         if (
@@ -90,96 +104,110 @@ class Inbox:
             if not self._inbox:
                 self._full = False  # it was emptied between the two lines; nobody else would notice
 
-    def _without_replies(self, record: Record) -> Record | Decoded:
-        """While a reply is waited for, records are decoded at once: it must not queue behind what its waiter blocks."""
+    def _give_replies(self, record: Record) -> tuple[frozenset[int], bool]:
+        """
+        While a reply is waited for, records are looked into at once: it must not queue behind what its waiter blocks.
+
+        The record is kept as bytes all the same, and decoded again when its turn comes: as objects it could be
+        seventy times larger.
+
+        Returns:
+            The places of the replies in it that somebody waited for, and whether there is nothing else.
+        """
         try:
             packets = decode_packets(record)
         except CodecError:
-            return record  # reported when its turn comes
-        rest = [packet for packet in packets if not self._resolve(packet)]
-        if len(rest) == len(packets):
-            return record
-        return Decoded(rest, len(record)) if rest else b""
+            return frozenset(), False  # reported when its turn comes
+        taken = frozenset(n for n, packet in enumerate(packets) if self._resolve(packet))
+        return taken, bool(taken) and len(taken) == len(packets)
 
     def _note(self, event: Event) -> None:
         """Put an event behind the packets that came before it. Any thread."""
         self._inbox.append(event)
-        self._scheduled = True
         self._loop.schedule(self)
 
     # --- the running thread -----------------------------------------------------------------------------------
 
     def run(self) -> bool:
-        """Handle what waits; True when the rest is for another turn."""
-        self._scheduled = False
-        while self._run_lock.acquire(False):
-            try:
-                if self._run():
-                    return True
-            except BaseException:
-                # SystemExit or Ctrl-C. In the program's own thread it ends what the program is doing;
-                # in one of ours it would only end the thread.
-                if get_ident() not in worker_threads:
-                    self._loop.schedule(self)
-                    raise
-                log.exception(
-                    "a handler of %s asked to exit; only the main thread can", self._name()
-                )
-            finally:
-                self._run_lock.release()
-            # Given up; look once more: who appended meanwhile found us running and went away.
-            if not self._inbox:
-                return False
-        return False
+        """
+        Handle what waits, for RUN_PACKETS or RUN_SECONDS.
+
+        Returns:
+            True when something is left, or came meanwhile: the caller sees that the inbox is run again.
+        """
+        if not self._run_lock.acquire(False):
+            return False  # who runs it looks once more when it is done
+        try:
+            more = self._run()
+        except BaseException:
+            # Ctrl-C, most likely. In the program's own thread it ends what the program is doing;
+            # in one of ours it would only end the thread.
+            if get_ident() not in worker_threads:
+                self._loop.schedule(self)
+                raise
+            log.exception("a handler of %s asked to exit; only the main thread can", self._name())
+            more = True
+        finally:
+            self._run_lock.release()
+        # Given up; look once more: who appended meanwhile found us running and went away.
+        return more or bool(self._inbox)
 
     def _run(self) -> bool:
-        left = RUN_PACKETS
         inbox = self._inbox
-        deadline = 0.0
+        left = RUN_PACKETS
+        deadline = 0.0  # unknown while there is a single thing to do: a lone packet costs no look at the clock
         while inbox:
-            if left <= 0:
-                return True
             item = inbox.popleft()
-            if isinstance(item, (bytes, memoryview)):
-                size = len(item)
-                packets = [] if self._dropping else self._decode(item)
-            elif isinstance(item, Decoded):
-                size = item.size
-                packets = [] if self._dropping else item.packets
-            else:
-                left -= 1
+            if isinstance(item, (bytes, memoryview, Partly)):
+                item = Rest(self._open(item))
+            elif not isinstance(item, Rest):
+                if inbox and not deadline:
+                    deadline = time.monotonic() + RUN_SECONDS
                 item()
-                continue
-            self._out_bytes += size
-            done = 0
-            if size:  # else it is the rest of a record, and was counted with it
-                count = len(packets) or 1  # an empty record is work as well
-                self._handled += count
-                self._share = size // count
-            if not packets:
                 left -= 1
-            if self._handled - self._handled_before > self._bounds.rate and not self._throttled:
-                self._throttle()
+                if inbox and (left <= 0 or time.monotonic() > deadline):
+                    return True
+                continue
+            packets = item.packets
+            count = len(packets)
+            if not count:
+                left -= 1  # an empty record is work as well
+            if not deadline and (inbox or count - item.at > 1):
+                deadline = time.monotonic() + RUN_SECONDS
             try:
-                for packet in packets:
-                    done += 1
+                while item.at < count:
+                    packet = packets[item.at]
+                    item.at += 1
                     self._handle(packet)
                     left -= 1
-                    if done == len(packets):
-                        break
-                    if self._dropping:  # this packet's handler has ended the session
-                        done = len(packets)
-                        break
-                    now = time.monotonic()
-                    deadline = deadline or now + RUN_SECONDS
-                    if left <= 0 or now > deadline:
+                    if self._dropping:
+                        item.at = count  # this packet's handler has ended the session
+                    elif item.at < count and (left <= 0 or time.monotonic() > deadline):
                         return True
             finally:
-                if done < len(packets):
-                    inbox.appendleft(Decoded(packets[done:]))
+                if item.at < count:
+                    inbox.appendleft(item)
                 if self._full:
                     self._maybe_room()
+            if inbox and (left <= 0 or time.monotonic() > deadline):
+                return True
         return False
+
+    def _open(self, record: Record | Partly) -> list[Packet]:
+        """Decode a record whose turn has come, and count it."""
+        size = len(record)
+        packets = []
+        if not self._dropping:
+            packets = self._decode(record.record if isinstance(record, Partly) else record)
+            if isinstance(record, Partly):
+                packets = [packet for n, packet in enumerate(packets) if n not in record.taken]
+        self._out_bytes += size
+        count = len(packets) or 1
+        self._handled += count
+        self._share = size // count
+        if self._handled - self._handled_before > self._bounds.rate and not self._throttled:
+            self._throttle()
+        return packets
 
     def _decode(self, record: Record) -> list[Packet]:
         try:
@@ -191,11 +219,11 @@ class Inbox:
             return []
 
     def _throttle(self) -> None:
-        """More packets than one session may send in a second: it is not read until the next one begins."""
+        """More packets or controls than one session may send in a second: it is not read until the next begins."""
         self._throttled = True
         link = self._link
         if link is not None:
-            log.info("%s sends more than %d packets a second", self._name(), self._bounds.rate)
+            log.info("%s sends too much: it is not read for the rest of this second", self._name())
             link.ask_interest()
 
     def _next_second(self) -> bool:
@@ -203,6 +231,10 @@ class Inbox:
         self._handled_before = self._handled
         was, self._throttled = self._throttled, False
         return was
+
+    def _flooded(self) -> bool:
+        """Whether so much waits that not even a peer that hung up, or lets us wait in `send`, is read."""
+        return self._in_bytes - self._out_bytes > self._bounds.inbox_bytes * HANGUP_FACTOR
 
     def _maybe_room(self) -> None:
         bounds = self._bounds

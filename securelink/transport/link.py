@@ -29,12 +29,16 @@ from ..limits import (
     ACK_RECORDS,
     ACK_SECONDS,
     CLOSE_SECONDS,
+    MAX_CONTROL_RATE,
+    MAX_SWEEP_STEP,
+    READ_FRAMES,
+    STALLED_SECONDS,
     UPDATE_SECONDS,
 )
 from ..native import mypyc_attr
 from ..protocol import Closed, Ended, Engine, Event, Failed, Item, Pinged, Ponged, State
 from .loop import Loop
-from .poller import READ, WRITE
+from .poller import HANGUP, READ, WRITE
 from .sockets import peer_address
 
 if TYPE_CHECKING:
@@ -77,10 +81,11 @@ class Link:
     """
 
     __slots__ = (
-        "_ack_bytes", "_ack_listed", "_ack_records", "_choked", "_close", "_closed", "_controls", "_fork",
-        "_interrupted", "_raw", "_reading", "_send_dead", "_send_lock", "_shut", "_tail", "_want_write",
-        "address", "channel", "deadline", "engine", "key_since", "listed", "loop", "max_packets", "reads",
-        "reads_seen", "recv_flags", "seen_at", "send_flags", "sock",
+        "_ack_bytes", "_ack_listed", "_ack_records", "_choked", "_close", "_closed", "_controls", "_controls_before",
+        "_deaf", "_fork", "_hung_up", "_interrupted", "_looked_at", "_quiet", "_raw", "_reading", "_send_dead",
+        "_send_lock", "_shut", "_stalled", "_tail", "_tail_seen", "_unfinished", "_want_write", "address", "channel",
+        "deadline", "engine", "key_since", "listed", "loop", "max_packets", "reads", "reads_seen", "recv_flags",
+        "send_flags", "sock",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, sock: socket.socket, engine: Engine) -> None:
@@ -90,12 +95,12 @@ class Link:
         self.recv_flags = 0
         self._interrupted = False
         self.engine = engine
+        engine.at_once = READ_FRAMES
         self.address = peer_address(sock)
         self.channel: Channel | None = None
         self.listed = False
         self.reads = 0
         self.reads_seen = 0
-        self.seen_at = loop.now
         self.key_since = loop.now
         self.deadline: float | None = None
         self.max_packets = 0
@@ -114,6 +119,15 @@ class Link:
         self._ack_records = ACK_RECORDS  # so many records are acknowledged at once
         self._ack_listed = False
         self._fork = _forks[0]
+        self._hung_up = False
+        self._unfinished = False  # the loop will call go_on()
+        self._controls_before = 0  # this second
+        # For the sweep: how long the peer was silent while we listened, and how long it took nothing while we did not.
+        self._deaf = False
+        self._looked_at = loop.now
+        self._quiet = 0.0
+        self._stalled = 0.0
+        self._tail_seen = self._tail
 
     # --- writing: any thread --------------------------------------------------------------------------------
 
@@ -352,9 +366,23 @@ class Link:
         if self._closed:
             return
         mask = self._write_mask()
-        if self._reading and not self._choked and self._has_room():
+        if self._listens():
             mask |= READ
+            if self.engine.more:
+                self._go_on_later()
+        else:
+            self._deaf = True
+            if not self._hung_up:
+                mask |= HANGUP
         self.loop.register(self.sock, mask, self)
+
+    def _listens(self) -> bool:
+        """Whether we read what the peer sends."""
+        if not self._reading:
+            return False
+        if self._hung_up:
+            return self._has_flood_room()
+        return not self._choked and self._has_room()
 
     def _write_mask(self) -> int:
         # The flag falls before the look at the tail: who leaves a tail after the look finds it down, and asks again.
@@ -369,16 +397,35 @@ class Link:
         channel = self.channel
         return channel is None or not (channel._full or channel._throttled) or channel._dropping
 
+    def _has_flood_room(self) -> bool:
+        channel = self.channel
+        return channel is None or not channel._flooded() or channel._dropping
+
     def on_io(self, mask: int) -> None:
         """The selector reports this link."""
         if mask == READ:
-            if not self._closed:
+            if not (self._closed or self._unfinished):
                 self.read()
             return
         if mask & WRITE and not self._closed:
             self.flush()
             self.update_interest()
-        if mask & READ and not self._closed:
+        if mask & HANGUP and not self._closed:
+            # What it left is finite. It is read at once, so that its end is known though handlers lag behind.
+            self._hung_up = True
+            self.update_interest()
+        if mask & READ and not (self._closed or self._unfinished):
+            self.read()
+
+    def _go_on_later(self) -> None:
+        if not self._unfinished and self.loop.leading:
+            self._unfinished = True
+            self.loop.make_unfinished(self)
+
+    def go_on(self) -> None:
+        """The next part of what arrived; the others had their turn."""
+        self._unfinished = False
+        if not self._closed and self.engine.more and self._listens():
             self.read()
 
     def on_error(self) -> None:
@@ -386,11 +433,21 @@ class Link:
         self.lost()
 
     def read(self) -> None:
-        """One read; what it gave goes to the inbox or to `_event`."""
+        """
+        One read, or the next part of the last one: READ_FRAMES at most, whatever they hold, so that nobody can keep
+        the leader. What it gave goes to the inbox or to `_event`.
+        """
         if self._fork != _forks[0]:
             if self.channel is not None:
                 self.channel._orphaned()
             return  # what arrives is the parent's
+        engine = self.engine
+        channel = self.channel
+        # While a reply is waited for each record is decoded here, which may take milliseconds.
+        engine.at_once = 1 if channel is not None and channel._expected else READ_FRAMES
+        if engine.more:
+            self._take_in(None)
+            return
         try:
             data = self.sock.recv(READ_SIZE, self.recv_flags)
         except (BlockingIOError, InterruptedError):
@@ -404,14 +461,24 @@ class Link:
                 self.break_off()
             raise
         self.reads += 1
-        try:
-            self._take_items(self.engine.receive_data(data))
-        except BaseException:
-            self.break_off()
-            raise
+        self._take_in(data)
         if not data:
             # An engine that had ended before reports nothing; the socket would stay readable for ever.
             self.lost()
+
+    def _take_in(self, data: bytes | None) -> None:
+        engine = self.engine
+        try:
+            self._take_items(engine.reconsider() if data is None else engine.receive_data(data))
+        except BaseException:
+            self.break_off()
+            raise
+        if engine.more:
+            self._go_on_later()
+        if engine.controls - self._controls_before > MAX_CONTROL_RATE:
+            channel = self.channel
+            if channel is not None and not channel._throttled:
+                channel._throttle()
 
     def _take_items(self, items: list[Item]) -> None:
         channel = self.channel
@@ -447,9 +514,7 @@ class Link:
             self.flush()  # an acknowledgement may have made room
 
     def _deliverable(self, channel: Channel) -> None:
-        if not channel._scheduled:
-            channel._scheduled = True
-            self.loop.make_ready(channel)
+        self.loop.make_ready(channel)
 
     def _ack_late(self) -> None:
         channel = self.channel
@@ -603,6 +668,39 @@ class Link:
         if self.channel is not None:
             self.channel._orphaned()
         self.sock.close()
+
+    def _silence(self, now: float) -> float:
+        """
+        By a sweep: how long the peer has been silent while we listened, in seconds.
+
+        Time in which we did not read is not its silence, nor is time in which this process stood still.
+        """
+        step = min(max(0.0, now - self._looked_at), MAX_SWEEP_STEP)
+        self._looked_at = now
+        listens = self._listens()
+        if self.reads != self.reads_seen or self._deaf or not listens:
+            self.reads_seen = self.reads
+            self._deaf = not listens
+            self._quiet = 0.0
+        else:
+            self._quiet += step
+        if self._choked and self._tail is self._tail_seen and not self._hung_up:
+            self._stalled += step
+        else:
+            self._stalled = 0.0
+        self._tail_seen = self._tail
+        return self._quiet
+
+    def _is_stalled(self) -> bool:
+        """By a sweep, after `_silence`: whether the peer is not read, and takes nothing that would change it."""
+        return self._stalled > STALLED_SECONDS
+
+    def _next_second(self) -> None:
+        """By a sweep: rates are counted anew."""
+        self._controls_before = self.engine.controls
+        channel = self.channel
+        if channel is not None and channel._next_second():
+            self.update_interest()
 
     def _release(self) -> None:
         """By a sweep: what the peer has acknowledged goes, though nothing is sent that would take it along."""

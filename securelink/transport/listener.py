@@ -17,7 +17,7 @@ from collections.abc import Callable
 from ..codes import Code, code_text
 from ..errors import HandshakeError, Refused, SecureLinkError
 from ..handshake.messages import Wanted
-from ..handshake.wire import Mode
+from ..handshake.wire import Content, Mode
 from ..limits import (
     FAILED_WINDOW,
     MAX_FAILED_ADDRESSES,
@@ -43,7 +43,7 @@ ACCEPTS_PER_TURN = 64  # a flood of connections must not keep the leader from th
 class ServerLink(Link):
     """A connection that a client opened."""
 
-    __slots__ = ("_listener", "half_open", "network", "token")
+    __slots__ = ("_listener", "_signed_at", "half_open", "network", "token")
 
     def __init__(self, listener: Listener, sock: socket.socket) -> None:
         admission = listener.admission
@@ -56,6 +56,7 @@ class ServerLink(Link):
         self._listener = listener
         self.network = network(self.address[0])
         self.half_open = True
+        self._signed_at = 0.0
         self.token = b""
         self.deadline = listener.loop.now + admission.handshake_seconds
 
@@ -138,7 +139,8 @@ class ServerLink(Link):
             return
         if self._close is None:
             self.deadline = None
-        self.seen_at = self.loop.now
+        self._looked_at = self.loop.now
+        self._deaf = True  # how long the handshake took is not its silence
         self._listener.host.opened(self.channel)
         self.flush()  # WELCOME: its client finds a session that is public already
         self._read_on()
@@ -147,7 +149,7 @@ class ServerLink(Link):
         if not self._closed:
             self._reading = True
             self.update_interest()
-            self._take_items(self.engine.reconsider())
+            self._take_in(None)
 
     def _handshake_failed(self, error: SecureLinkError, answer: bytes) -> None:
         knock = self.engine.knock if isinstance(self.engine, ServerEngine) else ""
@@ -171,20 +173,30 @@ class ServerLink(Link):
         """Once a second: close what is overdue or silent."""
         if self._closed:
             return
-        if self.reads != self.reads_seen:
-            self.reads_seen = self.reads
-            self.seen_at = now
+        quiet = self._silence(now)
         self._watch_key(now)
         self._release()
-        if self.channel is not None and self.channel._next_second():
-            self.update_interest()
+        listens = self._listens()
+        self._next_second()
+        channel = self.channel
         if self.deadline is not None:
             if now > self.deadline:
                 self._overdue()
-        elif now - self.seen_at > silence and self.channel is not None:
-            log.info("%s: nothing heard for %.0f s", self.channel._name(), now - self.seen_at)
+        elif channel is None:
+            pass
+        elif quiet > silence:
+            log.info("%s: nothing heard for %.0f s", channel._name(), quiet)
             self._finish_channel(Code.SILENT, "", clean=False, ours=True)
             self.end(Code.SILENT)
+        elif self._is_stalled():
+            log.warning("%s takes nothing, and is not read meanwhile: it is ended", channel._name())
+            channel._end(Code.TOO_SLOW)
+        elif listens or self._hung_up:
+            pass
+        elif now - self._signed_at >= silence / SILENCE_FACTOR / 2:
+            # Its pings wait unread, so it hears no answers; this tells it that we are alive.
+            self._signed_at = now
+            self.control(Content.PING, bytes(8))
 
     def _overdue(self) -> None:
         engine = self.engine

@@ -19,7 +19,7 @@ import math
 import socket
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from threading import get_ident
 from typing import Protocol, TypeVar
@@ -60,6 +60,16 @@ class Runnable(Protocol):
 
     def run(self) -> bool:
         """Handle what waits, within RUN_PACKETS and RUN_SECONDS; True when something is left."""
+
+
+class Unfinished(Protocol):
+    """A connection of which more arrived than one turn takes."""
+
+    def go_on(self) -> None:
+        """Take the next part."""
+
+    def on_error(self) -> None:
+        """Called after `go_on` raised."""
 
 
 class Flushable(Protocol):
@@ -107,7 +117,16 @@ class Loop:
         self.now = time.monotonic()
         self._poller = make_poller()
         self._commands: deque[Callable[[], None]] = deque()
-        self._ready: deque[Runnable] = deque()
+        # The ready list: each inbox is on it once at most. `_again` are those that gave way, until what the next poll
+        # brings has got its place before them. Both belong to the leader.
+        self._ready: OrderedDict[Runnable, None] = OrderedDict()
+        self._again: list[Runnable] = []
+        self._gave_way: set[Runnable] = set()  # those of them that are on the ready list again
+        self._slow_ones: set[Runnable] = (
+            set()
+        )  # those whose last run cost the lead: the pool runs them
+        self._handed: deque[Runnable] = deque()  # for the pool; under `_pool`
+        self._unfinished: deque[Unfinished] = deque()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_ids = itertools.count()
         self._sleeping = False
@@ -157,7 +176,8 @@ class Loop:
 
     def _call_worker(self) -> None:
         """Somebody must come for a job or the lead: wake one, or start one while there are places. Under `_pool`."""
-        wanted = self._lead_offered + min(len(self._jobs), self._job_places - self._busy_jobs)
+        jobs = min(len(self._jobs), self._job_places - self._busy_jobs)
+        wanted = self._lead_offered + len(self._handed) + jobs
         if self._idle >= wanted:
             self._pool.notify()
         elif self._started < self._workers:
@@ -248,9 +268,11 @@ class Loop:
                 self._wake()
 
     def schedule(self, runnable: Runnable) -> None:
-        """Put an inbox on the ready list. Any thread."""
-        self._ready.append(runnable)
-        self._wake()
+        """Put an inbox on the ready list, unless it is there. Any thread."""
+        if self.leading:
+            self._ready[runnable] = None
+        else:
+            self.call(lambda: self.make_ready(runnable))
 
     def submit(self, key: str, job: Job) -> bool:
         """Give expensive work to the pool; False when too much waits already."""
@@ -272,7 +294,7 @@ class Loop:
     @property
     def idle(self) -> bool:
         """Whether no handler runs or waits to run. For the leader, between handlers."""
-        return not self._ready and not self._busy_handlers
+        return not (self._ready or self._again or self._commands or self._busy_handlers)
 
     def thread_names(self) -> list[str]:
         """Names of the living threads of this loop."""
@@ -290,8 +312,12 @@ class Loop:
         self._poller.set(sock, mask, target)
 
     def make_ready(self, runnable: Runnable) -> None:
-        """Put an inbox on the ready list without a wake-up."""
-        self._ready.append(runnable)
+        """Put an inbox on the ready list, unless it is there."""
+        self._ready[runnable] = None
+
+    def make_unfinished(self, connection: Unfinished) -> None:
+        """Let a connection go on in the next turn."""
+        self._unfinished.append(connection)
 
     # --- leading ------------------------------------------------------------------------------------------
 
@@ -343,7 +369,7 @@ class Loop:
             except Exception:
                 self._went_wrong(target)
 
-    def _went_wrong(self, target: IOReady | Flushable) -> None:
+    def _went_wrong(self, target: IOReady | Flushable | Unfinished) -> None:
         """A bug of ours in one connection: it must not cost the others their leader."""
         log.exception("internal error on a connection; it is closed, others go on")
         try:
@@ -363,10 +389,16 @@ class Loop:
         deadline = time.monotonic() + TURN_SECONDS
         while ready and left and self._may_handle():
             left -= 1
-            runnable = ready.popleft()
-            if self.manual:
+            runnable, _ = ready.popitem(last=False)
+            if self._gave_way and runnable in self._gave_way:
+                self._gave_way.discard(runnable)
+                self._flush()  # it takes long: the answers of the others do not wait for it
+            if self._slow_ones and runnable in self._slow_ones:
+                self._slow_ones.discard(runnable)
+                self._hand_to_pool(runnable)
+            elif self.manual:
                 if runnable.run():
-                    ready.append(runnable)
+                    self._again.append(runnable)
             elif not self._run_unlocked(runnable):
                 return False
             if time.monotonic() > deadline:
@@ -393,22 +425,49 @@ class Loop:
                 if self.turn_thread == me:
                     self._in_handler = False
                     if more:
-                        self._ready.append(runnable)
+                        self._again.append(runnable)
                     return True
                 self._token.release()
         self._finish_inbox(runnable, more)
         return False
 
     def _finish_inbox(self, runnable: Runnable, more: bool) -> None:
-        while more and not self._ready:
+        while more and not (self._ready or self._again):
             more = _run_guarded(runnable)
         self._no_longer_slow(get_ident())
-        # In this order: between the two nobody may find the loop idle, and the leader runs handlers after both.
+        # In this order: between the two nobody may find the loop idle.
         if more:
-            self._ready.append(runnable)
+            self.call(lambda: self._again_slow(runnable))
+        self._free_place()
+
+    def _again_slow(self, runnable: Runnable) -> None:
+        self._slow_ones.add(runnable)
+        self.make_ready(runnable)
+
+    def _hand_to_pool(self, runnable: Runnable) -> None:
+        """Let a thread of the pool run an inbox whose last handler was slow: the lead need not be taken again."""
+        with self._pool:
+            self._busy_handlers += 1
+            self._handed.append(runnable)
+            self._call_worker()
+
+    def _run_handed(self, runnable: Runnable) -> None:
+        started = time.monotonic()
+        self._slow.add(get_ident())
+        short_turns.begin()
+        more = _run_guarded(runnable)
+        if time.monotonic() - started >= WATCHDOG_SECONDS:
+            self._finish_inbox(runnable, more)
+            return
+        self._no_longer_slow(get_ident())  # nor is its session any more: the leader runs it again
+        if more:
+            self.schedule(runnable)
+        self._free_place()
+
+    def _free_place(self) -> None:
         with self._pool:
             self._busy_handlers -= 1
-        if self._ready:
+        if self._ready or self._again:
             self._wake()
 
     def hand_over(self) -> None:
@@ -448,22 +507,42 @@ class Loop:
             self._stopping
             or self._commands
             or self.flush_list
-            or (self._ready and self._may_handle())
+            or self._unfinished
+            or ((self._ready or self._again) and self._may_handle())
         ):
             timeout = 0.0
         events = self._poller.poll(timeout)
         self._sleeping = False
         self.now = time.monotonic()
+        unfinished = len(self._unfinished)  # what this poll brings has had its turn by then
         for target, mask in events:
             try:
                 target.on_io(mask)
             except Exception:
                 self._went_wrong(target)
+        if unfinished:
+            self._go_on(unfinished)
         if self._commands:
             self._run_commands()
+        if self._again:
+            self._gave_way.update(self._again)
+            self._ready.update(dict.fromkeys(self._again))
+            self._again.clear()
         timers = self._timers
         if timers and timers[0][0] <= self.now:
             self._run_timers()
+
+    def _go_on(self, count: int) -> None:
+        """Connections that had more than one turn takes; in order, for TURN_SECONDS."""
+        deadline = time.monotonic() + TURN_SECONDS
+        for _ in range(count):
+            connection = self._unfinished.popleft()
+            try:
+                connection.go_on()
+            except Exception:
+                self._went_wrong(connection)
+            if time.monotonic() > deadline:
+                return
 
     def _next_timer(self) -> float | None:
         if not self._timers:
@@ -504,6 +583,9 @@ class Loop:
                 if self._lead_offered:
                     self._lead_offered = False
                     return self._lead
+                if self._handed:
+                    runnable = self._handed.popleft()
+                    return lambda: self._run_handed(runnable)
                 if self._stopped.is_set():
                     return None
                 if self._busy_jobs < self._job_places and (job := self._jobs.take()):

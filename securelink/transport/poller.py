@@ -15,6 +15,7 @@ from typing import Protocol
 
 READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
+HANGUP = 4  # the peer has sent its last byte; told only by epoll, and by others when they are read
 MAX_EVENTS = 256  # of one call; who is left is reported by the next
 
 
@@ -22,7 +23,7 @@ class IOReady(Protocol):
     """What is registered."""
 
     def on_io(self, mask: int) -> None:
-        """Called by the leader; `mask` is READ and/or WRITE."""
+        """Called by the leader; `mask` has READ, WRITE and HANGUP."""
 
     def on_error(self) -> None:
         """Called after `on_io` raised: a bug of ours that must not hurt others."""
@@ -32,7 +33,7 @@ class Poller(Protocol):
     """A set of sockets."""
 
     def set(self, sock: socket.socket, mask: int, target: IOReady) -> None:
-        """What to report for a socket; a mask of 0 removes it."""
+        """What to report for a socket (READ, WRITE, HANGUP); a mask of 0 removes it."""
 
     def poll(self, timeout: float | None) -> list[tuple[IOReady, int]]:
         """(target, mask) of those that are ready; waits up to `timeout` seconds, None for ever."""
@@ -48,7 +49,8 @@ class SelectorPoller:
         self._selector = selectors.DefaultSelector()
 
     def set(self, sock: socket.socket, mask: int, target: IOReady) -> None:
-        """As `Poller.set`."""
+        """As `Poller.set`; HANGUP is not told."""
+        mask &= READ | WRITE
         try:
             key = self._selector.get_key(sock)
         except (KeyError, ValueError):
@@ -82,9 +84,13 @@ if sys.platform == "linux":
             """As `Poller.set`."""
             number = sock.fileno()
             known = self._targets.get(number)
-            events = (select.EPOLLIN if mask & READ else 0) | (
-                select.EPOLLOUT if mask & WRITE else 0
-            )
+            events = 0
+            if mask & READ:
+                events = select.EPOLLIN
+            if mask & WRITE:
+                events |= select.EPOLLOUT
+            if mask & HANGUP:
+                events |= select.EPOLLRDHUP
             if known is None:
                 if mask:
                     self._epoll.register(number, events)
@@ -104,9 +110,9 @@ if sys.platform == "linux":
                 target, mask = targets[number]
                 if event != select.EPOLLIN:
                     if not event & ~select.EPOLLIN:
-                        mask &= ~WRITE
+                        mask &= READ
                     if not event & ~select.EPOLLOUT:
-                        mask &= ~READ
+                        mask &= WRITE
                 else:
                     mask = READ
                 ready.append((target, mask))

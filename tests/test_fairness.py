@@ -1,0 +1,300 @@
+"""Nobody is kept waiting: what one connection, session or record may take before the others have their turn."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from engines import Pair
+from helpers import WAIT, until
+from linked import Bench, bench
+from together import joined, session_of
+
+from securelink import Identity, Server
+from securelink.codec import Packet, encode_packet, join_packets
+from securelink.handshake.wire import Content, Mode
+from securelink.limits import READ_FRAMES, RUN_PACKETS
+from securelink.transport import inbox
+from securelink.transport.bounds import Bounds
+from securelink.transport.channel import Waiting
+from securelink.transport.loop import Loop
+
+EMPTY = join_packets([])
+TINY = join_packets([encode_packet(Packet("x"))] * 1000)
+FLOODS = {
+    "ACK": (Content.ACK, bytes(8)),
+    "PING": (Content.PING, bytes(8)),
+    "PONG": (Content.PONG, bytes(8)),
+    "empty DATA": (Content.DATA, EMPTY),
+    "empty DATA_ACK": (Content.DATA_ACK, bytes(8) + EMPTY),
+    "tiny packets": (Content.DATA, TINY),
+}
+
+
+def flood(stage: Bench, content: Content, payload: bytes, count: int) -> None:
+    """Records of one kind, as a peer with the keys can make them, all at once."""
+    assert stage.peer.sender is not None
+    seal = stage.peer.sender.records.seal
+    stage.sock.sendall(b"".join(seal(content.to_bytes(1) + payload) for _ in range(count)))
+    stage.arrive()
+
+
+# --- sessions --------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    """Time that passes only when a handler says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        return self.now
+
+
+@pytest.mark.pure  # it replaces the clock of a module
+@pytest.mark.parametrize("together", [True, False])
+def test_a_session_gives_way_after_each_slow_packet(
+    monkeypatch: pytest.MonkeyPatch, together: bool
+) -> None:
+    """The clock is looked at after every packet, whether it was alone in its record or not."""
+    clock = Clock()
+    monkeypatch.setattr(inbox, "time", clock)
+    with bench() as stage:
+
+        def slow(data: Any) -> None:
+            clock.now += 0.02
+
+        stage.channel.handle = slow  # type: ignore[method-assign]
+        if together:
+            stage.send(*range(5))
+        else:
+            for number in range(5):
+                stage.send(number)
+        stage.arrive()
+        for done in range(1, 6):
+            stage.loop.turn()
+            assert stage.channel.data == list(range(done))
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_a_session_gives_way_after_so_many_packets(size: int) -> None:
+    """A run ends after RUN_PACKETS, however they are spread over records, and goes on where it stopped."""
+    with bench() as stage:
+        stage.channel._run_lock.acquire()
+        for first in range(0, 1000, size):
+            stage.send(*range(first, min(first + size, 1000)))
+        until(lambda: stage.turn(1) or not stage.link.engine.more)  # type: ignore[func-returns-value]
+        stage.turn(20)
+        stage.channel._run_lock.release()
+        before = 0
+        while before < 1000:
+            stage.channel.run()
+            handled = len(stage.channel.data) - before
+            assert 0 < handled <= RUN_PACKETS
+            before += handled
+        assert stage.channel.data == list(range(1000))
+
+
+def test_empty_records_are_work() -> None:
+    """A record without packets counts as one: no run takes more than RUN_PACKETS of them."""
+    with bench() as stage:
+        for _ in range(3 * RUN_PACKETS):
+            stage.channel._deliver(EMPTY)
+        assert stage.channel.run()
+        assert len(stage.channel._inbox) == 2 * RUN_PACKETS
+
+
+class Noting:
+    """Something for the ready list that says when it ran."""
+
+    def __init__(self, name: str, ran: list[str], rounds: int = 1) -> None:
+        self.name = name
+        self.ran = ran
+        self.rounds = rounds
+
+    def run(self) -> bool:
+        """True while there are rounds left."""
+        self.ran.append(self.name)
+        self.rounds -= 1
+        return self.rounds > 0
+
+
+def test_on_the_ready_list_once() -> None:
+    """However often an inbox is scheduled before its turn, it has one turn."""
+    loop = Loop("test", manual=True)
+    loop.start()
+    ran: list[str] = []
+    twice, other = Noting("twice", ran), Noting("other", ran)
+    for noting in (twice, twice, other, twice):
+        loop.schedule(noting)
+    loop.turn()
+    loop.stop(lambda: None)
+    assert ran == ["twice", "other"]
+
+
+def test_who_gave_way_comes_after_those_who_waited() -> None:
+    """What arrived while a long inbox ran has its turn before that inbox goes on."""
+    loop = Loop("test", manual=True)
+    loop.start()
+    ran: list[str] = []
+    loop.schedule(Noting("busy", ran, rounds=3))
+    loop.turn()
+    for name in "ab":
+        loop.schedule(Noting(name, ran))
+    loop.turn()
+    loop.turn()
+    loop.stop(lambda: None)
+    assert ran == ["busy", "a", "b", "busy", "busy"]
+
+
+def test_a_record_of_many_packets_is_not_copied_for_each_turn() -> None:
+    """The rest of a record is the same object from turn to turn."""
+    with bench() as stage:
+        stage.channel._deliver(TINY)
+        stage.channel.run()
+        rest = stage.channel._inbox[0]
+        stage.channel.run()
+        assert stage.channel._inbox[0] is rest
+
+
+def echoes(server: Server, count: int, busy: int) -> float:
+    """The worst of the times that `count` clients, one after the other, wait for an echo beside busy clients."""
+    worst = 0.0
+    with joined(server, busy) as busy_ones, joined(server, count) as others:
+        for number in range(400):
+            for client in busy_ones:
+                client.send("slow", number)
+        until(lambda: all(session_of(server, client)._inbox for client in busy_ones))
+        for client in others:
+            start = time.monotonic()
+            assert client.request("echo", 1, timeout=WAIT) == 1
+            worst = max(worst, time.monotonic() - start)
+        for client in busy_ones:
+            session_of(server, client).kick()
+    return worst
+
+
+@pytest.mark.parametrize("options", [{}, {"overlap": False}, {"workers": 3}], ids=str)
+def test_one_busy_client_delays_nobody_for_long(identity: Identity, options: Any) -> None:
+    """Beside 400 packets of 20 ms each ten others wait for a handler or two, not for a heap of them."""
+    server = Server("127.0.0.1", 0, keys=identity, **options)
+    server.on("slow", lambda session, packet: time.sleep(0.02))
+    server.on("echo", lambda session, packet: packet.data)
+    with server:
+        # 60 ms on a quiet machine; the heap would take 8 s, and RUN_PACKETS of it 1.3 s.
+        assert echoes(server, 10, 1) < 0.6
+
+
+# --- records ---------------------------------------------------------------------------------------------------
+
+
+class CountingReceiver:
+    """The opening half of a connection, which counts."""
+
+    def __init__(self, receiver: Any) -> None:
+        self._receiver = receiver
+        self.kind = receiver.kind
+        self.opened = 0
+
+    def open(self, header: bytes, body: bytes) -> bytes:
+        """As it is."""
+        self.opened += 1
+        plaintext: bytes = self._receiver.open(header, body)
+        return plaintext
+
+
+@pytest.mark.pure  # it replaces a part of the engine
+@pytest.mark.parametrize("kind", FLOODS)
+def test_no_kind_of_record_escapes_the_bound_of_a_turn(kind: str) -> None:
+    """One turn opens READ_FRAMES records of one connection and handles RUN_PACKETS of its packets, then others come."""
+    content, payload = FLOODS[kind]
+    count = 12 if payload is TINY else 10 * READ_FRAMES
+    with bench(Bounds(inbox_records=10_000)) as stage:
+        counter = CountingReceiver(stage.link.engine._receive)
+        stage.link.engine._receive = counter  # type: ignore[assignment]
+        flood(stage, content, payload, count)
+        for _ in range(1000):
+            opened, handled = counter.opened, len(stage.channel.data)
+            stage.loop.turn()
+            assert counter.opened - opened <= READ_FRAMES
+            assert len(stage.channel.data) - handled <= RUN_PACKETS
+            if counter.opened == count and not stage.channel._inbox:
+                break
+        assert counter.opened == count
+        assert len(stage.channel.data) == (12_000 if payload is TINY else 0)
+
+
+@pytest.mark.pure  # it replaces a part of the engine
+def test_records_that_are_decoded_early_are_one_a_turn() -> None:
+    """While a reply is waited for each record is decoded as it is read: then a turn takes one of a flood."""
+    with bench(Bounds(inbox_records=10_000)) as stage:
+        stage.channel._expect(Waiting())
+        counter = CountingReceiver(stage.link.engine._receive)
+        stage.link.engine._receive = counter  # type: ignore[assignment]
+        flood(stage, Content.DATA, TINY, 12)
+        while counter.opened < 12:
+            before = counter.opened
+            stage.loop.turn()
+            assert counter.opened - before <= 1
+
+
+def test_what_waits_for_its_turn_is_not_lost_when_reading_stops() -> None:
+    """A connection that is not read for a while goes on with the frames that it had, though no byte follows them."""
+    with bench(Bounds(inbox_records=READ_FRAMES // 2)) as stage:
+        stage.channel._run_lock.acquire()
+        for number in range(3 * READ_FRAMES):
+            stage.send(number)
+        stage.turn()
+        assert stage.channel._full
+        assert stage.link.engine.more
+        stage.channel._run_lock.release()
+        stage.channel._loop.schedule(stage.channel)
+        until(lambda: stage.loop.turn() or len(stage.channel.data) == 3 * READ_FRAMES)  # type: ignore[func-returns-value]
+        assert stage.channel.data == list(range(3 * READ_FRAMES))
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_frames_that_come_in_crumbs(size: int) -> None:
+    """A stream of single bytes gives the same packets."""
+    with bench() as stage:
+        assert stage.peer.sender is not None
+        data = stage.peer.sender.packets([encode_packet(Packet("x", n)) for n in range(3)])
+        for at in range(0, len(data), size):
+            stage.sock.sendall(data[at : at + size])
+            stage.turn(1)
+        stage.turn()
+        assert stage.channel.data == [0, 1, 2]
+
+
+@pytest.mark.pure  # it lowers a bound of a module
+def test_controls_have_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who sends more controls in a second than a session may is not read until the second is over."""
+    monkeypatch.setattr("securelink.transport.link.MAX_CONTROL_RATE", 100)
+    with bench() as stage:
+        flood(stage, Content.PONG, bytes(8), 500)
+        stage.turn(20)
+        assert stage.channel._throttled
+        assert 100 < stage.link.engine.controls < 500
+        for _ in range(10):
+            stage.loop.call(stage.link._next_second)
+            stage.turn(5)
+        assert stage.link.engine.controls == 500
+        stage.loop.call(stage.link._next_second)
+        stage.send("read again")
+        stage.turn()
+        assert stage.channel.data == ["read again"]
+
+
+def test_an_engine_stops_and_goes_on() -> None:
+    """`at_once` frames a call, `more` says that there may be others, and in the end nothing is missing."""
+    pair = Pair(None, client_mode=Mode.OFF, server_mode=Mode.OFF).run()
+    assert pair.client.sender is not None
+    data = b"".join(pair.client.sender.packet(encode_packet(Packet("x", n))) for n in range(10))
+    pair.server.at_once = 4
+    parts = [pair.server.receive_data(data)]
+    while pair.server.more:
+        parts.append(pair.server.reconsider())
+    assert [len(part) for part in parts] == [4, 4, 2]

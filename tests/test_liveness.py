@@ -1,0 +1,241 @@
+"""Who is silent: a peer is judged only by time in which it was read, and only by its own silence."""
+
+from __future__ import annotations
+
+import select
+import threading
+from typing import Any
+
+import pytest
+from helpers import WAIT, until
+from linked import bench
+from together import channel_of, joined, link_of, serving, session_of, take
+
+from securelink import Client, ConnectionClosed, Identity, Server
+from securelink.codes import Code
+from securelink.handshake.wire import Content
+from securelink.limits import MAX_SWEEP_STEP, STALLED_SECONDS
+from securelink.protocol import Pinged
+from securelink.transport.bounds import Bounds
+from securelink.transport.client_link import ClientLink
+from securelink.transport.listener import ServerLink
+
+HEARTBEAT = 20.0
+SILENCE = 2.5 * HEARTBEAT
+
+
+def after(link: ServerLink | ClientLink, seconds: float) -> None:
+    """Let the leader sweep a link once a second for so many seconds that do not pass."""
+    done = threading.Event()
+
+    def sweeps() -> None:
+        start = (
+            link.loop.now + 1000
+        )  # the sweeps that the loop makes by itself are before that, and count nothing
+        for second in range(int(seconds) + 1):
+            if isinstance(link, ServerLink):
+                link.sweep(start + second, SILENCE)
+            else:
+                link.sweep(start + second)
+        done.set()
+
+    link.loop.call(sweeps)
+    assert done.wait(WAIT)
+
+
+# --- time in which we did not read -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reason", ["full", "throttled", "choked", "engine away"])
+def test_time_in_which_we_did_not_read_is_not_silence(reason: str) -> None:
+    """Whatever keeps us from reading: it counts nothing, and when reading goes on the peer has its whole time."""
+    with bench() as stage:
+        link, now = stage.link, stage.loop.now
+
+        def set_deaf(deaf: bool) -> None:
+            if reason == "full":
+                stage.channel._full = deaf
+            elif reason == "throttled":
+                stage.channel._throttled = deaf
+            elif reason == "choked":
+                link._choked = deaf
+            else:
+                link._reading = not deaf
+            link.update_interest()
+
+        assert link._silence(now + 1) == 1.0
+        set_deaf(True)
+        for second in range(2, 1000):
+            assert link._silence(now + second) == 0.0
+        set_deaf(False)
+        assert link._silence(now + 1000) == 0.0
+        assert link._silence(now + 1001) == 1.0
+        # A moment of it between two looks is enough: what the peer said then may still be on its way.
+        set_deaf(True)
+        set_deaf(False)
+        assert link._silence(now + 1002) == 0.0
+
+
+def test_time_in_which_we_stood_still_is_not_silence() -> None:
+    """A process that was suspended, or whose leader could not look, counts a moment of it."""
+    with bench() as stage:
+        now = stage.loop.now
+        assert stage.link._silence(now + 3600) == MAX_SWEEP_STEP
+        assert stage.link._silence(now + 3601) == MAX_SWEEP_STEP + 1
+        stage.control(Content.PONG, bytes(8))
+        stage.turn()
+        assert stage.link._silence(now + 3602) == 0.0
+
+
+def test_a_slow_handler_does_not_make_its_client_silent(identity: Identity) -> None:
+    """While the inbox is full for minutes the session stays, on both sides, and every packet is handled after it."""
+    seen: list[Any] = []
+    go_on = threading.Event()
+
+    def work(session: Any, packet: Any) -> None:
+        assert go_on.wait(WAIT)
+        seen.append(packet.data)
+
+    server = Server("127.0.0.1", 0, keys=identity)
+    server._bounds = Bounds(inbox_bytes=100)
+    server.on("work", work)
+    with server, joined(server) as [client]:
+        session = session_of(server, client)
+        for number in range(20):
+            client.send("work", number)
+        until(lambda: session._full)
+        assert isinstance(session._link, ServerLink)
+        reads = link_of(client).reads
+        after(session._link, 600)
+        # The client's pings wait unread: the server tells it by one of its own that somebody is there.
+        until(lambda: link_of(client).reads > reads)
+        assert session.connected
+        go_on.set()
+        until(lambda: len(seen) == 20)
+        assert client.connected
+        assert seen == list(range(20))
+
+
+def test_a_program_that_does_not_receive_keeps_its_server(identity: Identity) -> None:
+    """A client whose own inbox is full hears nothing for minutes, and does not blame the server."""
+    with serving(identity) as server, joined(server) as [client]:
+        session = session_of(server, client)
+        channel, link = channel_of(client), link_of(client)
+        channel._bounds = Bounds(inbox_bytes=100)
+        for number in range(20):
+            session.send("n", number)
+        until(lambda: channel._full)
+        after(link, 600)
+        assert client.connected
+        assert take(client, 20) == list(range(20))
+        after(link, HEARTBEAT)
+        assert client.connected
+
+
+def test_a_silent_server_is_noticed_by_its_client(identity: Identity) -> None:
+    """While the client reads, silence is silence."""
+    with serving(identity) as server:
+        client = Client("127.0.0.1", server.address[1], pin=server.fingerprint).connect()
+        after(link_of(client), SILENCE + 5)
+        with pytest.raises(ConnectionClosed) as caught:
+            client.receive(WAIT)
+        assert caught.value.code == Code.SILENT
+        client.close()
+
+
+# --- who takes nothing -----------------------------------------------------------------------------------------
+
+
+def test_who_takes_nothing_is_too_slow_not_silent() -> None:
+    """A peer that is not read because it takes nothing ends by TOO_SLOW, and only when nothing moves for long."""
+    with bench(Bounds(unsent=100_000), buffer=4096) as stage:
+        link, now = stage.link, stage.loop.now
+        for _ in range(100):
+            stage.post(bytes(20_000), wait=False)
+        assert link._choked
+        second = 0
+        while not link._is_stalled():
+            second += 1
+            assert link._silence(now + second) == 0.0
+        assert STALLED_SECONDS <= second <= STALLED_SECONDS + 2
+        stage.read(3)  # it takes something: it is slow, and there
+        link._silence(now + second + 1)
+        assert not link._is_stalled()
+
+
+@pytest.mark.pure  # it makes a time of the module shorter
+def test_a_server_ends_who_takes_nothing(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end is said and logged, and its reason is TOO_SLOW."""
+    monkeypatch.setattr("securelink.transport.link.STALLED_SECONDS", 5.0)
+    with serving(identity) as server, joined(server) as [client]:
+        session = session_of(server, client)
+        link = session._link
+        assert isinstance(link, ServerLink)
+        ends: list[int] = []
+        server.on_disconnect(lambda session: ends.append(session._close_code))
+        channel_of(client)._full = True  # its program is busy, and reads no more
+        server.on(
+            "much", lambda session, packet: [session.send("x", bytes(1_000_000)) for _ in range(30)]
+        )
+        client.send("much")
+        until(lambda: link._choked)
+        after(link, 7)
+        until(lambda: ends)
+        assert ends == [Code.TOO_SLOW]
+
+
+def test_sign_of_life_of_who_does_not_read(identity: Identity) -> None:
+    """A server that does not read a client pings it twice a heartbeat, and not more often."""
+    with bench() as stage:
+        stage.channel._full = True
+        stage.link.update_interest()
+        stage.link.control(Content.PING, bytes(8))
+        stage.sock.settimeout(WAIT)
+        assert [type(item) for item in stage.items()] == [Pinged]
+
+
+# --- who has hung up -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(
+    not hasattr(select, "epoll"), reason="only epoll tells it of a socket that is not read"
+)
+@pytest.mark.parametrize("clean", [True, False])
+def test_the_end_of_a_peer_is_known_before_its_backlog_is_handled(
+    identity: Identity, clean: bool
+) -> None:
+    """A client that is gone is not connected at once, though its inbox is full; what it sent is handled, in order."""
+    seen: list[Any] = []
+    go_on = threading.Event()
+
+    def work(session: Any, packet: Any) -> None:
+        assert go_on.wait(WAIT)
+        seen.append(packet.data)
+
+    server = Server("127.0.0.1", 0, keys=identity)
+    server._bounds = Bounds(inbox_bytes=2000)  # less than comes; eight times as much is more
+    server.on("work", work)
+    server.on_disconnect(lambda session: seen.append("over"))
+    server.on_hangup(lambda session: hung_up.append((session.connected, len(seen))))
+    hung_up: list[Any] = []
+    with server:
+        client = Client("127.0.0.1", server.address[1], pin=server.fingerprint).connect()
+        session = session_of(server, client)
+        for number in range(300):
+            client.send("work", number)
+        until(lambda: session._full)
+        if clean:
+            client.close(0.2)
+        else:
+            link_of(client).sock.shutdown(2)
+        until(lambda: not session.connected)
+        until(lambda: hung_up)
+        assert hung_up == [(False, 0)]
+        assert not server.sessions
+        assert seen == []
+        go_on.set()
+        until(lambda: "over" in seen)
+        assert seen == [*range(300), "over"]
+        client.close()
