@@ -2,11 +2,18 @@
 # make check  format, lint, types       make bench   the benchmarks
 # make compiled  C extensions in place, see docs/COMPILED.md    make pure  remove them
 # make test-compiled  build them in a copy and run the tests there
+# make test-versions  the tests on every CPython from 3.11 that is installed
+# make coverage       the tests, with the branches of the package that they reach; fails below the number held
+# make docs           the documentation site, in build/site       make sbom   what an installation contains
+# make dist           what goes to the package index, checked
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench format tools clean compiled pure test-compiled
+# One line installs what a target needs beside the package: $(call install,EXTRA)
+install = $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(1)]'
+
+.PHONY: demo test check bench format tools clean compiled pure test-compiled test-versions coverage docs sbom dist
 
 demo: $(VENV)/.run
 	$(BIN)/securelink demo
@@ -41,6 +48,32 @@ pure:
 test-compiled: $(VENV)/.test $(VENV)/.compile tools
 	bash .ci/test-compiled $(abspath $(BIN)/python)
 
+test-versions: tools
+	$(PYTHON) .ci/test-versions
+
+# Every process that a test starts is measured too; the parts are combined afterwards.
+coverage: $(VENV)/.coverage tools
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
+# Twice, and a warning is an error: with Zensical, and with Material for MkDocs, which it succeeds.
+docs: $(VENV)/.docs
+	$(BIN)/python .ci/site-source build/site-source
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict --site-dir build/site-mkdocs
+	@$(BIN)/zensical build --clean --strict >build/site.log 2>&1; code=$$?; cat build/site.log; \
+		if [ $$code != 0 ] || grep -qiE 'warning|griffe:' build/site.log; then exit 1; fi
+
+sbom: $(VENV)/.sbom
+	$(BIN)/python -m venv --clear --without-pip build/sbom
+	$(BIN)/python -m pip --python build/sbom/bin/python install --quiet --disable-pip-version-check '.[console]'
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file build/sbom.json build/sbom/bin/python
+	@echo "build/sbom.json"
+
+dist: $(VENV)/.dist
+	$(BIN)/python .ci/dist
+
 # The tests compare keys and fingerprints with these two programs.
 tools:
 	@command -v openssl >/dev/null && command -v ssh-keygen >/dev/null || bash .ci/tools
@@ -66,6 +99,22 @@ $(VENV)/.bench: pyproject.toml | $(BIN)/python
 
 $(VENV)/.compile: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[compile]'
+	touch $@ $(VENV)/.run
+
+$(VENV)/.coverage: pyproject.toml | $(BIN)/python
+	$(call install,coverage)
+	touch $@ $(VENV)/.run $(VENV)/.test
+
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	$(call install,docs)
+	touch $@ $(VENV)/.run
+
+$(VENV)/.sbom: pyproject.toml | $(BIN)/python
+	$(call install,sbom)
+	touch $@ $(VENV)/.run
+
+$(VENV)/.dist: pyproject.toml | $(BIN)/python
+	$(call install,dist)
 	touch $@ $(VENV)/.run
 
 clean: pure

@@ -1,5 +1,6 @@
 """
-Builds securelink; everything about the package is in pyproject.toml.
+Builds securelink; everything about the package is in pyproject.toml, but for two things that are computed here: the
+description (the README, with links that work outside of the repository) and, if wanted, extension modules.
 
 With SECURELINK_COMPILE=1 the hot modules become C extensions (see docs/COMPILED.md). Without it nothing is compiled,
 and nothing but setuptools is needed.
@@ -8,6 +9,9 @@ and nothing but setuptools is needed.
 from __future__ import annotations
 
 import os
+import re
+import tomllib
+from pathlib import Path
 from typing import Any
 
 from setuptools import setup
@@ -50,4 +54,18 @@ def extensions() -> list[Any]:
     return found
 
 
-setup(ext_modules=extensions())
+def description() -> str:
+    """The README. Its links are relative, as the repository needs them; on a package index they must say where."""
+    root = Path(__file__).resolve().parent
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    place, version = project["urls"]["Repository"], project["version"]
+    text = (root / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r"(!\[[^\]]*\])\((?![a-z]+:|#)", rf"\g<1>({place}/raw/v{version}/", text)
+    return re.sub(r"\]\((?![a-z]+:|#)", f"]({place}/blob/v{version}/", text)
+
+
+setup(
+    ext_modules=extensions(),
+    long_description=description(),
+    long_description_content_type="text/markdown",
+)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
+import sys
+import tarfile
 import tomllib
+import zipfile
 from collections.abc import Iterator
+from email import message_from_bytes
+from email.message import Message
 from pathlib import Path
 
 import pytest
+from helpers import WAIT
 from programs import ROOT
+
+import securelink
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 NAME = "securelink-sessions"
@@ -48,17 +58,25 @@ FORBIDDEN = {
 }  # fmt: skip
 
 
-def texts() -> Iterator[tuple[Path, str]]:
-    """Every text of the project: what git tracks, or without git what lies here and is no product."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+def files() -> list[Path]:
+    """Every file of the project: what git tracks or would, or without git what lies here and is no product."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
     if listed.returncode == 0 and listed.stdout:
         names = [Path(name) for name in listed.stdout.split("\0") if name]
     else:
         found = (path.relative_to(ROOT) for path in ROOT.rglob("*") if path.is_file())
         made = {"build", "dist", "site", "__pycache__", "node_modules"}
         names = [n for n in found if not any(p.startswith(".v") or p in made for p in n.parts)]
-    for name in names:
-        if name == THIS_FILE or not (ROOT / name).is_file() or ".egg-info" in str(name):
+    return [n for n in names if (ROOT / n).is_file() and ".egg-info" not in str(n)]
+
+
+def texts() -> Iterator[tuple[Path, str]]:
+    """Every text of the project but this one."""
+    for name in files():
+        if name == THIS_FILE:
             continue
         try:
             yield name, (ROOT / name).read_text(encoding="utf-8")
@@ -160,3 +178,127 @@ def test_the_name_of_the_distribution() -> None:
     assert named
     assert all(line.startswith(f"{NAME}[") for line in named)
     assert PROJECT["tool"]["setuptools"]["packages"]["find"]["include"] == [f"{STRANGER}*"]
+
+
+# --- what it depends on, and where it comes from ---------------------------------------------------------------
+
+
+def test_every_dependency_has_an_upper_bound() -> None:
+    """A new major version of somebody else is tried before users get it; docs/DESIGN.md has a line on each."""
+    project = PROJECT["project"]
+    wanted = [*project["dependencies"], *PROJECT["build-system"]["requires"]]
+    for extra in project["optional-dependencies"].values():
+        wanted += extra
+    design = (ROOT / "docs" / "DESIGN.md").read_text()
+    for requirement in wanted:
+        if requirement.startswith(f"{NAME}["):
+            continue
+        bare = requirement.split(";")[0]
+        assert re.search(r",<\d", bare), f"{requirement} has no upper bound"
+        assert re.search(r">=\d", bare), f"{requirement} has no lower bound"
+    bench = project["optional-dependencies"]["bench"]  # benchmarks/README.md has these
+    for requirement in set(wanted) - set(bench):
+        name = re.split(r"[\[<>=; ]", requirement)[0]
+        assert name == NAME or f"`{name}`" in design, f"docs/DESIGN.md says nothing about {name}"
+
+
+def test_where_to_report_is_in_the_package_and_in_the_document() -> None:
+    """SECURITY.md and the metadata name the same address; no page sends a reader to a place that may be anybody's."""
+    urls = PROJECT["project"]["urls"]
+    assert set(urls) == {"Repository", "Documentation", "Changelog", "Security"}
+    assert all(url.startswith(urls["Repository"]) for url in urls.values())
+    assert urls["Security"] in (ROOT / "SECURITY.md").read_text()
+
+
+def test_nothing_is_published_while_the_address_is_a_placeholder() -> None:
+    """Building for the package index is refused, and says what to do, until the repository has an address."""
+    if ".example/" not in PROJECT["project"]["urls"]["Repository"]:
+        assert "reserved for examples" not in (ROOT / "SECURITY.md").read_text()
+        return
+    ended = subprocess.run(
+        [sys.executable, ROOT / ".ci" / "dist"], capture_output=True, text=True, timeout=WAIT
+    )
+    assert ended.returncode == 1
+    assert "[project.urls]" in ended.stderr
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist and the wheel, built from a copy of what is in the repository."""
+    folder = tmp_path_factory.mktemp("built")
+    for name in files():
+        (folder / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / "copy" / name)
+    ended = subprocess.run(
+        [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, folder / "copy"],
+        capture_output=True, text=True, timeout=5 * WAIT,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return folder
+
+
+def metadata(built: Path) -> Message:
+    """What an index shows of the wheel."""
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
+        return message_from_bytes(archive.read(name))
+
+
+def test_links_of_the_description_work_outside_of_the_repository(built: Path) -> None:
+    """The README's links are relative; those of the description on an index say where the file is."""
+    found = metadata(built)
+    assert found["Name"] == NAME
+    description = found.get_payload()
+    assert isinstance(description, str)
+    targets = re.findall(r"\]\(([^)]+)\)", description)
+    assert len(targets) > 5
+    assert all(re.match(r"https://|#", target) for target in targets)
+    repository = PROJECT["project"]["urls"]["Repository"]
+    assert f"{repository}/raw/v{PROJECT['project']['version']}/docs/benchmarks.svg" in targets
+
+
+def test_the_wheel_has_the_package_and_nothing_else(built: Path) -> None:
+    """No test, no document, no key."""
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert all(re.match(r"securelink/|securelink_sessions-[\d.]+\.dist-info/", n) for n in names)
+    assert "securelink/py.typed" in names
+
+
+def test_the_tests_of_an_unpacked_sdist_start(built: Path, tmp_path: Path) -> None:
+    """It has all files of the repository; the tests are found, and some run, with its own package."""
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (folder,) = tmp_path.iterdir()
+    missing = [str(name) for name in files() if not (folder / name).is_file()]
+    assert not missing
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    some = ["tests/test_frames.py", "tests/test_layering.py", "tests/test_protocol_document.py"]
+    for arguments in (["--collect-only", "-q"], ["-q", *some]):
+        ended = subprocess.run(
+            [sys.executable, "-m", "pytest", *arguments],
+            cwd=folder, env=environment, capture_output=True, text=True, timeout=5 * WAIT,
+        )  # fmt: skip
+        assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr
+    shown = subprocess.run(
+        [sys.executable, "-c", "import securelink; print(securelink.__file__)"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=WAIT,
+    )  # fmt: skip
+    assert shown.stdout.startswith(str(folder))
+
+
+# --- the site ----------------------------------------------------------------------------------------------
+
+
+def test_every_page_and_every_public_name_is_on_the_site() -> None:
+    """The site's menu has all documents, and its reference all that can be imported from `securelink`."""
+    menu = re.findall(r"^ +- [^:]+: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    pages = {str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md")}
+    assert pages | {"README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md"} == set(menu)
+    reference = re.findall(
+        r"^::: securelink\.(\w+)$", (ROOT / "docs/API.md").read_text(), re.MULTILINE
+    )
+    assert sorted(reference) == sorted(set(securelink.__all__) - {"__version__"})

@@ -16,7 +16,10 @@ from securelink import Identity
 FILES = sorted(EXAMPLES.glob("*.py"))
 PARTS = {"arena_picture"}  # imported by another example
 #: These have tests of their own, the quickstart together with the README.
-TERMINALS = {"chat_client", "chat_server", "quickstart_client", "quickstart_server"}
+TERMINALS = {
+    "chat_client", "chat_server", "first_game", "first_game_server", "health_check", "quickstart_client",
+    "quickstart_server"
+}  # fmt: skip
 
 
 @pytest.fixture

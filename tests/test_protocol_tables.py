@@ -11,6 +11,7 @@ from programs import ROOT
 
 from securelink import ConfigError, Identity, Invite, crypto, limits
 from securelink.codes import Code
+from securelink.errors import _FAILURES
 from securelink.handshake import schedule
 from securelink.handshake.messages import ClientAuthField, ServerAuthField
 from securelink.handshake.wire import Content, Kind
@@ -103,6 +104,12 @@ def test_the_library_has_no_other_actions() -> None:
     sources = "\n".join(file.read_text() for file in (ROOT / "securelink").rglob("*.py"))
     named = set(re.findall(r"""["'](~[a-z][\w-]*)["']""", sources))
     assert {row[0].strip("`") for row in table("library's action")} == named
+
+
+def test_the_values_of_error() -> None:
+    """The reasons that a RequestFailed can have are those that the document lists."""
+    listed = {row[0].strip('`"') for row in table("error")}
+    assert listed == {"refused", *_FAILURES}
 
 
 def test_the_encodings_that_people_pass_on() -> None:

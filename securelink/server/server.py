@@ -376,7 +376,9 @@ class Server(Lifecycle):
 
         Args:
             host: The name or address under which clients reach this server; needed when it listens on all.
-            user, uses, lifetime: As for `create_token`.
+            user: As for `create_token`.
+            uses: As for `create_token`.
+            lifetime: As for `create_token`.
 
         Raises:
             ConfigError: The host is missing, or the server has no key (encryption="off").
