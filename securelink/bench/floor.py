@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from ..keys import Identity
 from ..limits import BACKLOG, CONNECT_SECONDS
-from ..transport.sockets import connect, listen, prepare
+from ..transport.reach import connect
+from ..transport.sockets import listen, prepare
 from .certificate import self_signed
 from .workloads import ACTION, CHUNK, DATA, HOST, Connection
 
@@ -51,7 +52,7 @@ class Floor:
         """Serve until the process ends. Returns the ports: plain, TLS."""
         ports = []
         for encrypted in (False, True):
-            listening = listen(HOST, 0, BACKLOG)
+            (listening,) = listen(HOST, 0, BACKLOG)
             listening.setblocking(True)
             ports.append(int(listening.getsockname()[1]))
             threading.Thread(target=self._accept, args=(listening, encrypted), daemon=True).start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from ..errors import (
     CodecError,
     ConfigError,
     ConnectFailed,
+    ConnectionClosed,
     HandshakeError,
     LinkTimeout,
     SecureLinkError,
@@ -59,7 +61,9 @@ from ..transport.caretaker import caretaker
 from ..transport.client_channel import ClientChannel
 from ..transport.client_link import ClientLink
 from ..transport.dial import Dialogue
-from ..transport.sockets import connect, is_chosen_by_system, is_loopback, shown
+from ..transport.driven import leads_to_own_thread
+from ..transport.reach import connect
+from ..transport.sockets import is_chosen_by_system, is_loopback, shown
 from ..trust import KnownServers
 from ..trust.home import KNOWN_SERVERS, user_known_servers
 from .belief import Belief
@@ -229,6 +233,8 @@ class Client:
         self.server_state: Any = None
         self._awaited: list[_Awaited] = []  # who waits for a packet of one name
         self._channel: ClientChannel | None = None
+        self._connecting = threading.Lock()  # only ever tried: one thread at a time connects
+        self._given_up = threading.Event()  # close() was called meanwhile
         self._welcome: Welcome | None = None
         self._server_fingerprint: str | None = None
         self._encrypted = False
@@ -242,31 +248,48 @@ class Client:
 
     def connect(self, timeout: float = CONNECT_SECONDS, *, retry: bool = False) -> Self:
         """
-        Open a session. May be called again when the last one has ended.
+        Open a session. May be called again when the last one has ended: what came in it and was not received yet is
+        kept, and comes first.
 
         Args:
             timeout: Seconds for all of it.
             retry: Try again, with growing pauses, while the server cannot be reached.
 
         Raises:
-            ConfigError: It is connected already, or credentials would go to another machine without encryption.
+            ConfigError: It is connected already, or another thread is connecting it, or this thread drives the server
+                by `update()`, or credentials would go to another machine without encryption.
             ConnectFailed: Nothing listens there, or the name is unknown.
             NotTrusted: The server's key is unknown, changed or not the pinned one.
             PeerIncompatible: Version, application or encryption policy differ.
             Refused: The server said no; `text` has its words.
             ProtocolError: The other side is no securelink server, or somebody tampers.
             KeyFileError: `known_servers` is damaged.
+            LimitExceeded: Too many packets of the last session were not received.
+            ConnectionClosed: Another thread called `close()` meanwhile.
             LinkTimeout: The deadline passed.
         """
-        if self.connected:
-            raise ConfigError("this client is connected", hint="call close() first")
+        if not self._connecting.acquire(False):
+            raise ConfigError(
+                "another thread is connecting this client", hint="let one of the two call connect()"
+            )
+        try:
+            if self.connected:
+                raise ConfigError("this client is connected", hint="call close() first")
+            self._connect_within(timeout, retry=retry)
+        finally:
+            self._connecting.release()
+        return self
+
+    def _connect_within(self, timeout: float, *, retry: bool) -> None:
         make_visible()
+        self._given_up.clear()
         deadline = time.monotonic() + timeout
+        self._finish_last(deadline)
         pause = _RETRY_FIRST
         while True:
             try:
                 self._connect(deadline, timeout)
-                return self
+                return
             except (ConnectFailed, LinkTimeout, HandshakeError) as error:
                 final = (
                     isinstance(error, HandshakeError) and error.final and error.code not in _PASSING
@@ -274,14 +297,30 @@ class Client:
                 wait = pause * random.uniform(0.5, 1.5)  # noqa: S311  # jitter, not a secret
                 if not retry or final or time.monotonic() + wait >= deadline:
                     raise
-            time.sleep(wait)
+            if self._given_up.wait(wait):
+                raise self._gave_up()
             pause = min(pause * 2, _RETRY_MOST)
+
+    def _gave_up(self) -> ConnectionClosed:
+        return ConnectionClosed(
+            "close() was called while this client was connecting", hint="call connect() again"
+        )
+
+    def _finish_last(self, deadline: float) -> None:
+        """Handle what came before the end of the last session: it is over when the next one begins."""
+        if self._channel is not None:
+            self._channel.finish(deadline)
 
     def _connect(self, deadline: float, timeout: float) -> None:
         mode = self._belief.consult(self._mode)
         sock = connect(self.host, self.port, max(0.001, deadline - time.monotonic()))
         loop = caretaker.loop()
         try:
+            if leads_to_own_thread(sock):
+                raise ConfigError(
+                    "this thread drives the server by update(), and cannot wait for it in connect()",
+                    hint="connect in another thread, or let the server run by itself: start()",
+                )
             loopback = is_loopback(sock)
             mode = self._belief.mode(
                 mode, credentials=self._credentials is not None, loopback=loopback
@@ -297,6 +336,8 @@ class Client:
                 timeout=timeout,
             )
             self._welcome, early = dialogue.run()
+            if self._given_up.is_set():
+                raise self._gave_up()
         except BaseException:
             sock.close()
             caretaker.leave()
@@ -370,12 +411,18 @@ class Client:
         assert engine.sender is not None
         link.max_packets = engine.sender.max_packets
         channel.attach(link)
+        if self._channel is not None:
+            channel.inherit(self._channel)
         self._channel = channel
         channel._inbox.append(self.on_connect.fire)  # first, whoever runs the inbox
         with channel._driving():
             caretaker.adopt(link)
             # What came together with WELCOME is not in the socket any more.
             link._take_items(early)
+        # close() says first that it was called, and then looks for the session: one of us two sees the other.
+        if self._given_up.is_set():
+            channel.close(CLOSE_SECONDS)
+            raise self._gave_up()
         channel.run()
 
     # --- packets ---------------------------------------------------------------------------------------------
@@ -665,12 +712,15 @@ class Client:
         """
         End the session: what was sent goes out first. May be called again, and without a session.
 
+        Packets that nobody has received yet are dropped. A `connect()` that another thread is in gives up.
+
         Args:
             timeout: Seconds to wait for the server's confirmation.
 
         Returns:
             The packets that the server has not confirmed; normally none.
         """
+        self._given_up.set()
         channel = self._channel
         if channel is None:
             return []

@@ -26,6 +26,7 @@ from ..limits import (
 )
 from ..options import flag, place, seconds, whole
 from ..status import make_visible
+from ..transport import driven
 from ..transport.admission import Admission
 from ..transport.bounds import Bounds
 from ..transport.listener import Listener
@@ -95,6 +96,7 @@ class Lifecycle:
         self._loop: Loop | None = None
         self._listener: Listener | None = None
         self._ticker: Ticker | None = None
+        self._driver = 0
         self._paused = False
         self._stopped = threading.Event()
         self._stopped.set()
@@ -142,18 +144,20 @@ class Lifecycle:
                     "the server is running", hint="call stop() before you start again"
                 )
             admission = self._admission()
-            sock = listen(self.host, self.port, self._backlog)
+            sockets = listen(self.host, self.port, self._backlog)
             loop = Loop(
-                f"server-{sock.getsockname()[1]}",
+                f"server-{sockets[0].getsockname()[1]}",
                 workers=self._workers,
                 overlap=self._overlap,
                 manual=manual,
             )
-            listener = Listener(loop, [sock], admission, self._reception())
+            listener = Listener(loop, sockets, admission, self._reception())
             ticker = Ticker(loop, self.on_tick, self._rate)
             self._loop, self._listener, self._ticker = loop, listener, ticker
             self._stopped.clear()
             _running.add(self)
+            if manual:
+                driven.add(self)
             loop.call(listener.start)
             if self._paused:
                 loop.call(lambda: listener.set_paused(True))
@@ -164,7 +168,8 @@ class Lifecycle:
         except BaseException:
             if not loop.thread_names():  # Ctrl-C, and nobody will ever lead
                 self._loop = self._listener = self._ticker = None
-                sock.close()
+                for sock in sockets:
+                    sock.close()
                 loop.abandon()
                 _running.discard(self)
                 self._stopped.set()
@@ -227,6 +232,7 @@ class Lifecycle:
                 "update() drives a server that start() has not started",
                 hint="use one of the two",
             )
+        self._driver = get_ident()
         loop.turn()
         self.on_tick.fire()
 
@@ -376,6 +382,17 @@ class Lifecycle:
         if listener is None or listener.closed:
             return (self.host, self.port)
         return (self.host, listener.addresses[0][1])
+
+    @property
+    def driver(self) -> int:
+        """Identity of the thread that called `update()` last; 0 when it does not run, or by itself."""
+        return self._driver if self._loop is not None and self._loop.manual else 0
+
+    @property
+    def places(self) -> list[tuple[str, int]]:
+        """(address, port) of each listening socket; none when it does not run."""
+        listener = self._listener
+        return [] if listener is None or listener.closed else list(listener.addresses)
 
     @property
     def lan_address(self) -> str:

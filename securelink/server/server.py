@@ -89,7 +89,7 @@ class Server(Lifecycle):
         server.serve_forever()
 
     Args:
-        host: Address to listen on; "" for all, IPv4 and IPv6.
+        host: Address to listen on, or a name: each of its addresses; "" for all, IPv4 and IPv6.
         port: 0 lets the system choose; see `address`.
         keys: Folder of the server's key, made on first start; or an `Identity`.
         encryption: "required", "optional" or "off". A client that has a key or pin for this server never accepts

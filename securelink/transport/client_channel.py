@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..codec import Packet, decode_packets, encode_packet, join_packets
 from ..codes import Code
-from ..errors import CodecError, ConfigError, ConnectionClosed, LinkTimeout, ProtocolError
+from ..errors import (
+    CodecError,
+    ConfigError,
+    ConnectionClosed,
+    LimitExceeded,
+    LinkTimeout,
+    ProtocolError,
+)
 from ..limits import MAX_INBOX_RECORDS, MAX_WAITING_DECODED
 from ..received import Received
 from .bounds import Bounds
@@ -297,6 +304,41 @@ class ClientChannel(Channel):
         """The connection that carries this session."""
         self._link = self._carrier = link
         link.channel = self
+
+    def finish(self, deadline: float) -> None:
+        """
+        The session is over: handle what came in it, `on_disconnect` last.
+
+        Raises:
+            LimitExceeded: It cannot be handled, for too much was handled before and not received.
+            LinkTimeout: A handler still runs at the deadline.
+        """
+        if self._runner == get_ident():
+            return  # a handler of its own connects again; what is left comes after it
+        while self._inbox or self._run_lock.locked():
+            if not self._may_run() and not self._run_lock.locked():
+                raise LimitExceeded(
+                    f"{len(self._packets)} packets of the last session wait for receive()",
+                    limit="MAX_INBOX_RECORDS",
+                    hint="receive() them, or call close() to drop them, before you connect again",
+                )
+            self.run()
+            if self._run_lock.locked():
+                if time.monotonic() > deadline:
+                    raise LinkTimeout(
+                        "a handler of the last session still runs",
+                        hint="connect again when it has returned",
+                    )
+                time.sleep(0.002)
+
+    def inherit(self, last: ClientChannel) -> None:
+        """Take over what the last session, which is over, leaves for `receive`."""
+        self._waiting_bytes = last._waiting_bytes
+        while last._packets:
+            try:
+                self._packets.append(last._packets.popleft())
+            except IndexError:
+                return  # another thread receives
 
     def close(self, timeout: float) -> list[Packet]:
         """See `Client.close`."""

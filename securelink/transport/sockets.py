@@ -1,17 +1,22 @@
-"""Opening sockets: IPv4, IPv6 and names; system errors become sentences."""
+"""Addresses, and listening sockets: IPv4, IPv6 and names; system errors become sentences."""
 
 from __future__ import annotations
 
 import errno
 import functools
 import ipaddress
+import os
 import socket
-import time
 from pathlib import Path
 
-from ..errors import ConnectFailed, LinkTimeout
+from ..errors import ConnectFailed, SecureLinkError
+from ..limits import CONNECT_SECONDS
+from .names import Place, resolve
 
 Address = tuple[str, int]
+
+_PORT_TRIES = 16  # for a port that is free on all addresses of a name
+_NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
 
 
 def peer_address(sock: socket.socket) -> Address:
@@ -81,91 +86,121 @@ def prepare(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def connect(host: str, port: int, timeout: float) -> socket.socket:
-    """
-    Connect to the first address of `host` that answers.
-
-    Raises:
-        ConnectFailed: With a sentence for each common cause.
-        LinkTimeout: Nothing answered in `timeout` seconds.
-    """
-    deadline = time.monotonic() + timeout
-    where = shown(host, port)
-    try:
-        candidates = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (socket.gaierror, UnicodeError):
-        raise ConnectFailed(
-            f"the name {host!r} is not known here", hint="check the spelling, or use the IP address"
-        ) from None
-    except OverflowError:
-        raise ConnectFailed(f"{port} is no TCP port", hint="use 1 to 65535") from None
-    failure: OSError | None = None
-    for family, kind, protocol, _, address in candidates:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            break
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.settimeout(left)
-            sock.connect(address)
-            prepare(sock)
-        except OSError as error:
-            sock.close()
-            failure = error
-        else:
-            return sock
-    if failure is None or isinstance(failure, TimeoutError):
-        raise LinkTimeout(
-            f"{where} did not answer within {timeout:.3g} s",
-            hint="check host and port, and that no firewall is between",
-        ) from failure
-    raise ConnectFailed(
-        f"cannot connect to {where}: {_reason(failure)}", hint=_hint(failure)
-    ) from (failure)
-
-
-def _reason(error: OSError) -> str:
+def reason(error: OSError | None) -> str:
+    """What the system says went wrong."""
+    if error is None:
+        return "no address"
     # create_server() adds the address in its own words; ours are in front already.
     return (error.strerror or str(error)).partition(" (while ")[0].lower()
 
 
-def _hint(error: OSError) -> str:
-    if error.errno == errno.ECONNREFUSED:
-        return "nothing listens there: is the server started, and the port right?"
-    if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
-        return "there is no route to that network: check the address and your connection"
-    return ""
-
-
-def listen(host: str, port: int, backlog: int) -> socket.socket:
+def listen(host: str, port: int, backlog: int) -> list[socket.socket]:
     """
-    A listening socket, restartable at once on the same port. "" listens on all addresses, IPv6 and IPv4.
+    Listening sockets, restartable at once on the same port: one for each address of `host`.
+
+    "" listens on all addresses, IPv6 and IPv4. Of a name with several addresses those that this machine cannot listen
+    on are left out, unless that leaves none.
 
     Raises:
         ConnectFailed: Port in use, address not of this machine, no permission.
+        LinkTimeout: The name was not found in CONNECT_SECONDS.
     """
     where = shown(host or "*", port)
     if not 0 <= port <= 65535:
         raise ConnectFailed(f"{port} is no TCP port", hint="use 0 to 65535")
     try:
-        if not host and socket.has_dualstack_ipv6():
-            sock = socket.create_server(
-                ("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=backlog
-            )
+        if not host:
+            found = [_listen_everywhere(port, backlog)]
         else:
-            family = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM)[0][0]  # noqa: S104
-            sock = socket.create_server((host, port), family=family, backlog=backlog)
-    except (socket.gaierror, UnicodeError):
+            found = _listen_on(resolve(host, port, CONNECT_SECONDS), port, backlog)
+    except ConnectFailed as error:
         raise ConnectFailed(
-            f"cannot listen on {where}: the name is not known here",
+            f"cannot listen on {where}: {error.message}",
             hint="give an address of this machine, or leave host= out to listen on all",
         ) from None
+    except SecureLinkError:
+        raise
     except OSError as error:
         hint = {
-            errno.EADDRINUSE: "another program has this port; stop it, or choose another port",
             errno.EACCES: "ports below 1024 need privileges; choose a higher one",
             errno.EADDRNOTAVAIL: "that is no address of this machine; leave host= out to listen on all",
         }.get(error.errno or 0, "")
-        raise ConnectFailed(f"cannot listen on {where}: {_reason(error)}", hint=hint) from error
-    sock.setblocking(False)
-    return sock
+        if error.errno == errno.EADDRINUSE:
+            hint = _who_has(port)
+        raise ConnectFailed(f"cannot listen on {where}: {reason(error)}", hint=hint) from error
+    for sock in found:
+        sock.setblocking(False)
+    return found
+
+
+def _listen_everywhere(port: int, backlog: int) -> socket.socket:
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(
+            ("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=backlog
+        )
+    return socket.create_server(("", port), family=socket.AF_INET, backlog=backlog)
+
+
+def _listen_on(places: list[Place], port: int, backlog: int) -> list[socket.socket]:
+    """A socket for each place, all on the same port, though the system chooses it."""
+    for _ in range(_PORT_TRIES if port == 0 else 1):
+        found: list[socket.socket] = []
+        failure: OSError | None = None
+        for family, address in places:
+            chosen = found[0].getsockname()[1] if found else port
+            address = (address[0], chosen, *address[2:])
+            try:
+                found.append(socket.create_server(address, family=family, backlog=backlog))
+            except OSError as error:
+                failure = error
+                if error.errno not in _NOT_HERE:
+                    break  # what the user asked for is not to be had
+        if found and (failure is None or failure.errno in _NOT_HERE):
+            return found
+        for sock in found:
+            sock.close()
+    assert failure is not None
+    raise failure
+
+
+def _who_has(port: int) -> str:
+    """What to do about a port that is in use: it makes a difference who uses it."""
+    if _is_ours(port):
+        return (
+            "this very program has the port: a server that was not stopped, or one of its own; "
+            "call stop() first, or choose another port"
+        )
+    return "another program has this port; stop it, or choose another port"
+
+
+def _is_ours(port: int) -> bool:
+    """Whether a socket of this process has the port. Looks at all its descriptors, whoever opened them."""
+    for folder in ("/proc/self/fd", "/dev/fd"):
+        try:
+            descriptors = [int(name) for name in os.listdir(folder)]
+        except (OSError, ValueError):
+            continue
+        return any(_is_bound_to(descriptor, port) for descriptor in descriptors)
+    return False
+
+
+def _is_bound_to(descriptor: int, port: int) -> bool:
+    """Whether it is a TCP socket that listens, or could, on the port. Connections that came in have it too."""
+    try:
+        copy = os.dup(descriptor)
+    except OSError:
+        return False  # it was that of the list itself
+    try:
+        sock = socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)
+        return False
+    with sock:
+        try:
+            name = sock.getsockname()
+            if sock.type != socket.SOCK_STREAM or not isinstance(name, tuple) or name[1] != port:
+                return False
+            sock.getpeername()
+        except OSError as error:
+            return error.errno == errno.ENOTCONN
+    return False

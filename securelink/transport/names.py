@@ -1,0 +1,137 @@
+"""
+From a name to addresses, in bounded time.
+
+The system's look-up takes as long as it likes and cannot be interrupted, so it runs in a thread of its own, and who
+waits for it gives up in time. A look-up that is under way is shared by all who ask for the same name meanwhile.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import threading
+from typing import Any
+
+from ..errors import ConnectFailed, LimitExceeded, LinkTimeout
+from ..limits import MAX_LOOKUPS
+
+#: (family, socket address) of one place to connect to or to listen on.
+Place = tuple[int, Any]
+
+
+class _Lookup:
+    """One look-up under way."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.found: list[Place] = []
+        self.failure: Exception | None = None
+
+    def run(self, host: str, port: int) -> None:
+        """In a thread of its own."""
+        try:
+            self.found = _ask(host, port)
+        except Exception as error:
+            self.failure = error.with_traceback(None)
+        finally:
+            with _names.lock:
+                _names.asked.pop((host, port), None)
+            self.done.set()
+
+
+class _Names:
+    """The look-ups under way."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()  # guards the dict
+        self.asked: dict[tuple[str, int], _Lookup] = {}
+
+    def forget(self) -> None:
+        """In a child of fork(): their threads are the parent's."""
+        self.lock = threading.Lock()
+        self.asked = {}
+
+
+_names = _Names()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_names.forget)
+
+
+def resolve(host: str, port: int, timeout: float) -> list[Place]:
+    """
+    The addresses of a host, in the order in which the system prefers them (RFC 6724).
+
+    Args:
+        timeout: In seconds.
+
+    Raises:
+        ConnectFailed: The name is not known, or is none.
+        LimitExceeded: MAX_LOOKUPS names are being looked up, and none is answered.
+        LinkTimeout: No answer in time.
+    """
+    try:
+        if _is_address(host):
+            return _ask(host, port)
+        lookup = _begin(host, port)
+        if not lookup.done.wait(max(0.0, timeout)):
+            raise LinkTimeout(
+                f"the name {host!r} was not found within {timeout:.3g} s",
+                hint="the name server does not answer: check the network, or use the IP address",
+            )
+        if lookup.failure is not None:
+            raise lookup.failure
+        return lookup.found
+    except (socket.gaierror, ValueError):  # UnicodeError too: what cannot be a name at all
+        raise ConnectFailed(f"the name {host!r} is not known here", hint=_advice(host)) from None
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _ask(host: str, port: int) -> list[Place]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+
+
+def _begin(host: str, port: int) -> _Lookup:
+    """The look-up of this name: the one under way, or a new one."""
+    with _names.lock:
+        lookup = _names.asked.get((host, port))
+        if lookup is not None:
+            return lookup
+        if len(_names.asked) >= MAX_LOOKUPS:
+            raise LimitExceeded(
+                f"{MAX_LOOKUPS} names are being looked up, and the name server does not answer",
+                limit="MAX_LOOKUPS",
+                hint="check the network, or use IP addresses",
+            )
+        lookup = _names.asked[host, port] = _Lookup()
+    thread = threading.Thread(
+        target=lookup.run, args=(host, port), name="securelink-lookup", daemon=True
+    )
+    try:
+        thread.start()
+    except RuntimeError:
+        with _names.lock:
+            _names.asked.pop((host, port), None)
+        raise ConnectFailed(
+            f"the name {host!r} cannot be looked up: the system gives no more threads",
+            hint="end some of them, or use the IP address",
+        ) from None
+    return lookup
+
+
+def _advice(host: str) -> str:
+    if "://" in host or "/" in host:
+        return "write the name or address alone, without scheme and path"
+    if host.startswith("["):
+        return "write an IPv6 address without brackets"
+    if host != host.strip():
+        return "take the white space away"
+    return "check the spelling, or use the IP address"
