@@ -139,7 +139,12 @@ STALLED_SECONDS = 120.0  # a peer that is not read because it takes nothing is e
 MAX_SWEEP_STEP = (
     2.0  # two looks farther apart than this: we stood still, which is not the peer's silence
 )
-WORKERS = 12  # threads of one loop, leader included; option workers
+WORKERS = 32  # threads of one loop at most, leader included, started when needed; option workers
+MAX_WAITING_HANDLERS = (
+    32  # handlers that wait for a reply, beside the workers; then the oldest wait ends early
+)
+PLACES_TAKEN_SECONDS = 0.2  # all places for handlers taken so long while others wait: it is logged,
+PLACES_LOG_SECONDS = 60.0  # once in so long
 MIN_WORKERS = 3  # one leads, one does handshakes, one runs handlers
 MAX_WORKERS = 64
 WATCHDOG_SECONDS = 0.005  # a batch of handlers that runs so long loses the leader token

@@ -16,6 +16,7 @@ from together import REPEATS, Crew, joined, serving, take
 
 from securelink import Client, Identity, LinkTimeout, RequestFailed, Server, Session
 from securelink.codec import Packet, decode_packets, encode_packet
+from securelink.limits import WORKERS
 from securelink.protocol import Event
 from securelink.transport import loop as loop_module
 from securelink.transport.loop import Loop, hand_over
@@ -97,7 +98,7 @@ def test_the_lead_passes_on_in_every_handler(
 
         with joined(server, CLIENTS) as clients:
             exchange(clients, "work")
-        assert len(server.threads) <= 13
+        assert len(server.threads) <= WORKERS + 1  # and the watchdog
 
 
 @again

@@ -314,7 +314,11 @@ class Client:
     def _connect(self, deadline: float, timeout: float) -> None:
         mode = self._belief.consult(self._mode)
         sock = connect(self.host, self.port, max(0.001, deadline - time.monotonic()))
-        loop = caretaker.loop()
+        try:
+            loop = caretaker.loop()
+        except BaseException:
+            sock.close()
+            raise
         try:
             if leads_to_own_thread(sock):
                 raise ConfigError(

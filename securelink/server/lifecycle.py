@@ -166,11 +166,13 @@ class Lifecycle:
             self._announce()
             loop.start()
         except BaseException:
-            if not loop.thread_names():  # Ctrl-C, and nobody will ever lead
+            # Ctrl-C, or no threads: nobody will ever lead.
+            if loop.stopped or not loop.thread_names():
                 self._loop = self._listener = self._ticker = None
                 for sock in sockets:
                     sock.close()
-                loop.abandon()
+                if not loop.stopped:
+                    loop.abandon()
                 _running.discard(self)
                 self._stopped.set()
             raise

@@ -36,14 +36,21 @@ class _Caretaker:
         self._users = 0
 
     def loop(self) -> Loop:
-        """The running loop, for one connection attempt or link; pair with `leave`."""
+        """
+        The running loop, for one connection attempt or link; pair with `leave`.
+
+        Raises:
+            LimitExceeded: The system starts no more threads. The next call tries again.
+        """
         with self._lock:
+            loop = self._loop
+            if loop is None:
+                loop = Loop("clients", workers=CARETAKER_WORKERS)
+                loop.start()
+                self._schedule(loop)
+                self._loop = loop
             self._users += 1
-            if self._loop is None:
-                self._loop = Loop("clients", workers=CARETAKER_WORKERS)
-                self._loop.start()
-                self._schedule(self._loop)
-            return self._loop
+            return loop
 
     def leave(self) -> None:
         """One attempt or link fewer."""

@@ -13,11 +13,12 @@ from ..codec import Packet, decode_packets, encode_packet, join_packets
 from ..codes import Code, code_text, known
 from ..errors import ConfigError, ConnectionClosed, LimitExceeded, LinkTimeout, RequestFailed
 from ..handshake.wire import Content
-from ..limits import MAX_REQUESTS
+from ..limits import MAX_REQUESTS, MAX_WAITING_HANDLERS
 from ..native import mypyc_attr
 from ..text import escaped
 from .bounds import Bounds
 from .loop import Loop
+from .loop import waiting as taking_a_place
 from .outbox import Outbox, Slot
 
 if TYPE_CHECKING:
@@ -157,13 +158,25 @@ class Channel(Outbox):
     def _await(self, waiting: Waiting, deadline: float) -> None:
         """Wait until `waiting` is filled, the session ends or the deadline passes."""
         loop = self._loop
-        # Whoever waits must not lead: the reply has to be read.
-        loop.hand_over()
         if not loop.manual:
-            waiting.event.wait(max(0.0, deadline - time.monotonic()))
+            # Whoever waits must not lead: the reply has to be read.
+            with taking_a_place(waiting.event.set) as place:
+                waiting.event.wait(max(0.0, deadline - time.monotonic()))
+            if place is not None and place.ended_early:
+                self._ended_early(waiting)
             return
         while not waiting.event.wait(0.001) and time.monotonic() < deadline:
             loop.turn()
+
+    def _ended_early(self, waiting: Waiting) -> None:
+        if waiting.packet is None and not self._ended:
+            raise self._crowded_out()
+
+    def _crowded_out(self) -> LinkTimeout:
+        return LinkTimeout(
+            f"{self._name()} did not answer yet, and {MAX_WAITING_HANDLERS} other handlers wait for replies",
+            hint="a handler need not wait: send(), and handle the answer as a packet",
+        )
 
     def _answer(self, packet: Packet, data: Any = None, error: str | None = None) -> None:
         """Send the reply to a request; a session that has ended meanwhile needs none."""

@@ -30,7 +30,8 @@ from ..limits import MAX_INBOX_RECORDS, MAX_WAITING_DECODED
 from ..received import Received
 from .bounds import Bounds
 from .channel import Channel, Waiting
-from .loop import Loop, hand_over, worker_threads
+from .loop import Loop, worker_threads
+from .loop import waiting as taking_a_place
 
 if TYPE_CHECKING:
     from .client_link import ClientLink
@@ -213,9 +214,19 @@ class ClientChannel(Channel):
         Args:
             timeout: Seconds; None for ever.
             ready: Whether the caller has what it waits for; asked again once nobody else can bring it unseen.
+
+        Raises:
+            LinkTimeout: In a handler: too many others wait as well.
         """
-        if get_ident() in worker_threads:
-            hand_over()
+        if get_ident() not in worker_threads or timeout == 0:
+            self._wait(timeout, ready)
+            return
+        with taking_a_place(self._wake_drivers) as place:
+            self._wait(timeout, ready)
+        if place is not None and place.ended_early and not ready():
+            raise self._crowded_out()
+
+    def _wait(self, timeout: float | None, ready: Callable[[], object]) -> None:
         if timeout is None or timeout > PATIENCE_SECONDS:
             timeout = PATIENCE_SECONDS
         if self._drive_lock.acquire(False):
@@ -351,7 +362,7 @@ class ClientChannel(Channel):
         self._end(Code.NORMAL)
         self._packets.clear()
         while not self._ended and (left := deadline - time.monotonic()) > 0:
-            self.wait(left, lambda: self._ended)
+            self._wait(left, lambda: self._ended)
             self.run()  # drops what is not wanted any more
         if not self._ended:
             carrier._finish_channel(Code.NORMAL, "", clean=False)

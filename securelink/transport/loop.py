@@ -20,14 +20,19 @@ import socket
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from threading import get_ident
 from typing import Protocol, TypeVar
 
+from ..errors import LimitExceeded
 from ..limits import (
     MAX_PENDING_SIGNATURES,
+    MAX_WAITING_HANDLERS,
     MAX_WORKERS,
     MIN_WORKERS,
+    PLACES_LOG_SECONDS,
+    PLACES_TAKEN_SECONDS,
     TURN_CONNECTIONS,
     TURN_SECONDS,
     WATCHDOG_SECONDS,
@@ -38,6 +43,7 @@ from ..options import whole
 from .jobs import Job, JobQueue
 from .poller import READ, IOReady, make_poller
 from .switching import short_turns
+from .waits import Wait, WaitPlaces
 
 log = logging.getLogger("securelink")
 
@@ -50,6 +56,30 @@ def hand_over() -> None:
     loop = worker_threads.get(get_ident())
     if loop is not None:
         loop.hand_over()
+
+
+@contextmanager
+def waiting(wake: Callable[[], object]) -> Iterator[Wait | None]:
+    """
+    Around a wait for another side: the others go on, and a handler that waits takes no handler's place.
+
+    Args:
+        wake: Called by another thread to end the wait early, when too many handlers wait; see `Wait.ended_early`.
+
+    Returns:
+        The place; None outside of handlers.
+    """
+    loop = worker_threads.get(get_ident())
+    if loop is None or loop.manual:
+        yield None
+        return
+    loop.hand_over()
+    wait = loop.begin_wait(wake)
+    try:
+        yield wait
+    finally:
+        if wait is not None:
+            loop.end_wait(wait)
 
 
 Target = TypeVar("Target", bound=IOReady)
@@ -142,6 +172,12 @@ class Loop:
         self._busy_jobs = 0
         self._busy_handlers = 0
         self._lead_offered = False
+        self._waits = WaitPlaces(MAX_WAITING_HANDLERS)
+        self._at_jobs: set[int] = set()  # threads that do one
+        self._crowded = False  # packets wait for a handler's place,
+        self._crowds = 0  # for the so many-th time
+        self._crowd_logged_at = -math.inf
+        self._threads_logged_at = -math.inf
         self._threads: list[threading.Thread] = []
         # Watchdog: `_batch` counts batches, `_in_handler` says that one runs without the token.
         self._batch = 0
@@ -158,38 +194,69 @@ class Loop:
     # --- starting and stopping ------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the threads. A stopped loop is not started again: make a new one."""
+        """
+        Start the threads. A stopped loop is not started again: make a new one.
+
+        Raises:
+            LimitExceeded: The system starts no more threads. The loop is stopped then.
+        """
         self._poller.set(self._wake_receiver, READ, _Waker(self._wake_receiver))
         if self.manual:
             return
         self._token.acquire()
-        self._start_thread("watchdog", self._watch)
-        with self._pool:
-            self._lead_offered = True
-            self._call_worker()
+        try:
+            self._start_thread("watchdog", self._watch)
+            with self._pool:
+                self._lead_offered = True
+                error = self._call_worker()
+            if error is not None:
+                raise error
+        except RuntimeError as error:
+            self.abandon()
+            raise LimitExceeded(
+                f"the system starts no more threads: {error}",
+                limit="threads",
+                hint="end others, or raise the limit (ulimit -u, the container's number of processes)",
+            ) from error
 
     def _start_thread(self, role: str, target: Callable[[], None]) -> None:
         # Listed before it starts: stop() must never miss one.
         thread = threading.Thread(target=target, name=f"securelink-{self.name}-{role}", daemon=True)
         self._threads.append(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            self._threads.remove(thread)
+            raise
 
-    def _call_worker(self) -> None:
-        """Somebody must come for a job or the lead: wake one, or start one while there are places. Under `_pool`."""
+    def _call_worker(self) -> RuntimeError | None:
+        """
+        Somebody must come for a job or the lead: wake one, or start one while there are places. Under `_pool`.
+
+        Returns:
+            Why no thread could be started; for `_no_thread`, after `_pool`. The next that has nothing to do comes.
+        """
         jobs = min(len(self._jobs), self._job_places - self._busy_jobs)
         wanted = self._lead_offered + len(self._handed) + jobs
         if self._idle >= wanted:
             self._pool.notify()
-        elif self._started < self._workers:
+        elif self._started < self._workers + len(self._waits):
             try:
                 self._start_thread(str(self._started + 1), self._work)
-            except RuntimeError:
-                # The system gives no more threads: the next that has nothing to do takes the offer.
-                self._threads.pop()
-                if not self._started:
-                    raise
-            else:
-                self._started += 1
+            except RuntimeError as error:
+                return error
+            self._started += 1
+        return None
+
+    def _no_thread(self, error: RuntimeError | None) -> None:
+        if error is None or time.monotonic() - self._threads_logged_at < PLACES_LOG_SECONDS:
+            return
+        self._threads_logged_at = time.monotonic()
+        log.error(
+            "cannot start a thread: %s; handshakes and packets wait for the %d that there are",
+            error,
+            self._started,
+        )
 
     def stop(self, on_stopped: Callable[[], None]) -> None:
         """Ask the loop to end; `on_stopped` is called by the last leader. Any thread, also a handler."""
@@ -279,7 +346,8 @@ class Loop:
         with self._pool:
             if self._stopping or not self._jobs.put(key, job):
                 return False
-            self._call_worker()
+            error = self._call_worker()
+        self._no_thread(error)
         return True
 
     def _wake(self) -> None:
@@ -294,7 +362,8 @@ class Loop:
     @property
     def idle(self) -> bool:
         """Whether no handler runs or waits to run. For the leader, between handlers."""
-        return not (self._ready or self._again or self._commands or self._busy_handlers)
+        waits = len(self._waits)
+        return not (self._ready or self._again or self._commands or self._busy_handlers or waits)
 
     def thread_names(self) -> list[str]:
         """Names of the living threads of this loop."""
@@ -449,7 +518,8 @@ class Loop:
         with self._pool:
             self._busy_handlers += 1
             self._handed.append(runnable)
-            self._call_worker()
+            error = self._call_worker()
+        self._no_thread(error)
 
     def _run_handed(self, runnable: Runnable) -> None:
         started = time.monotonic()
@@ -480,6 +550,25 @@ class Loop:
         if self.turn_thread == me:
             self._take_from(me, self._batch)
 
+    def begin_wait(self, wake: Callable[[], object]) -> Wait | None:
+        """By a handler of this loop, see `waiting`; None in a job, which has a place of another kind."""
+        if get_ident() in self._at_jobs:
+            return None
+        wait = Wait(wake)
+        with self._pool:
+            oldest = self._waits.enter(wait)
+            self._busy_handlers -= 1
+        if oldest is not None:
+            oldest.end()
+        self._wake()
+        return wait
+
+    def end_wait(self, wait: Wait) -> None:
+        """Its handler goes on."""
+        with self._pool:
+            self._waits.leave(wait)
+            self._busy_handlers += 1
+
     def _take_from(self, leader: int, batch: int) -> bool:
         """Take leadership from a thread that is inside a batch of handlers, and offer it to the pool."""
         if not self._token.acquire(False):
@@ -492,12 +581,16 @@ class Loop:
         with self._pool:
             self._busy_handlers += 1
             self._lead_offered = True
-            self._call_worker()
+            error = self._call_worker()
+        self._no_thread(error)
         # The token stays locked: it belongs to the thread that takes the offer.
         return True
 
     def _poll(self, limit: float | None) -> None:
         timeout = limit
+        crowded = bool(self._ready or self._again) and not self._may_handle()
+        if crowded != self._crowded:
+            self._crowds_change(crowded)
         if timeout is None:
             timeout = self._next_timer()
             if timeout != 0.0:
@@ -531,6 +624,32 @@ class Loop:
         timers = self._timers
         if timers and timers[0][0] <= self.now:
             self._run_timers()
+
+    def _crowds_change(self, crowded: bool) -> None:
+        """Packets begin to wait for a place, or do not any more."""
+        self._crowded = crowded
+        self._crowds += 1
+        if not crowded:
+            return
+        crowd = self._crowds
+        when = time.monotonic() + PLACES_TAKEN_SECONDS
+        heapq.heappush(
+            self._timers, (when, next(self._timer_ids), lambda: self._still_crowded(crowd))
+        )
+
+    def _still_crowded(self, crowd: int) -> None:
+        """Say that packets wait because all places for handlers are taken; not for each short moment of it."""
+        if not self._crowded or crowd != self._crowds or self._may_handle():
+            return
+        now = time.monotonic()
+        if now - self._crowd_logged_at < PLACES_LOG_SECONDS:
+            return
+        self._crowd_logged_at = now
+        log.warning(
+            "%s: all %d places for handlers are taken (workers=%d), and packets of other sessions wait. Let handlers "
+            "be shorter, do long work in threads of your own and answer by packet.defer(), or raise workers=",
+            self.name, self._handler_places, self._workers,
+        )  # fmt: skip
 
     def _go_on(self, count: int) -> None:
         """Connections that had more than one turn takes; in order, for TURN_SECONDS."""
@@ -596,11 +715,13 @@ class Loop:
                 self._idle -= 1
 
     def _do(self, job: Job) -> None:
+        self._at_jobs.add(get_ident())
         try:
             job()
         except BaseException:  # also SystemExit, from an authenticate hook
             log.exception("internal error in a worker thread")
         finally:
+            self._at_jobs.discard(get_ident())
             with self._pool:
                 self._busy_jobs -= 1
 

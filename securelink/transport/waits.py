@@ -1,0 +1,56 @@
+"""
+Places for handlers that wait for a reply.
+
+Such a handler computes nothing, so it does not take one of the places of handlers that do: clients that never answer
+could stop all others. When these places are taken too, who has waited longest is told to give up.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+
+class Wait:
+    """
+    A handler that waits.
+
+    Args:
+        wake: Ends its waiting.
+
+    Attributes:
+        ended_early: It was woken because others need its place.
+    """
+
+    __slots__ = ("_wake", "ended_early")
+
+    def __init__(self, wake: Callable[[], object]) -> None:
+        self._wake = wake
+        self.ended_early = False
+
+    def end(self) -> None:
+        """Tell it to give up."""
+        self.ended_early = True
+        self._wake()
+
+
+class WaitPlaces:
+    """The handlers of one loop that wait, oldest first. Not locked: the pool's lock guards it."""
+
+    __slots__ = ("_limit", "_waits")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._waits: OrderedDict[Wait, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._waits)
+
+    def enter(self, wait: Wait) -> Wait | None:
+        """Take a place; returns the one that has to give up its own for it, if any."""
+        self._waits[wait] = None
+        return self._waits.popitem(last=False)[0] if len(self._waits) > self._limit else None
+
+    def leave(self, wait: Wait) -> None:
+        """The wait is over; it may have lost its place before."""
+        self._waits.pop(wait, None)
