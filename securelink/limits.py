@@ -161,6 +161,7 @@ LOOPBACK_KEY_SECONDS = 3600.0  # the key of a loopback server on a port that the
 MAX_TOKENS = 10_000  # join tokens of one server
 MAX_SEALED = 16 * 1024 * 1024  # a sealed packet
 SEALED_SKEW = 120.0  # a sealed packet may come from a clock so far ahead, when its age is demanded
+SIGN_SECONDS = 3.0  # a client that was let in shows it after a round trip; later it may have lost its connection
 MAX_TOKEN_NOTE = 200  # characters of the note on a join token
 KEEP_DEAD_TOKENS = 7 * 86_400.0  # a used-up, expired or revoked token is listed so long
 MAX_USERS = 10_000  # names with a password on one server

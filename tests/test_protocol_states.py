@@ -40,6 +40,7 @@ PROTECTED: dict[State, set[int]] = {
     State.WAIT_AUTH: {Content.SERVER_AUTH, Content.CLOSE},
     State.AUTH_SENT: {Content.WELCOME, Content.CLOSE},
     State.WAIT_CLIENT: {Content.CLIENT_AUTH, Content.CLOSE},
+    State.WELCOMED: {4, 5, 6, 7, 8, 9, 10},
     State.OPEN: {4, 5, 6, 7, 8, 9, 10},
 }
 PLACES: list[Place] = [
@@ -53,6 +54,8 @@ PLACES: list[Place] = [
     ("server", State.START, REQUIRED),
     ("server", State.WAIT_CLIENT, REQUIRED),
     ("server", State.WAIT_CLIENT, OFF),
+    ("server", State.WELCOMED, REQUIRED),
+    ("server", State.WELCOMED, OFF),
     ("server", State.OPEN, REQUIRED),
     ("server", State.OPEN, OFF),
 ]
@@ -93,6 +96,9 @@ def at(place: Place, identity: Identity) -> Pair:
     """A pair whose engine in that role is in that state, and in that mode."""
     role, state, mode = place
     pair = Pair(identity, client_mode=mode, server_mode=mode)
+    if state is State.WELCOMED:
+        pair.run().server.state = state
+        return pair
     return pair.run() if state is State.OPEN else pair.until(role, state)
 
 

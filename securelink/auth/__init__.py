@@ -9,6 +9,7 @@ scrypt. Another process, such as the command line tool, may change the file whil
 
 from .combine import first_of
 from .hello import Authenticate, Hello, ReadyMade
+from .hold import Hold
 from .hook import NoAnswer, ask, checked_hook
 from .passwords import Passwords
 from .tokens import JoinToken, JoinTokens
@@ -16,6 +17,7 @@ from .tokens import JoinToken, JoinTokens
 __all__ = [
     "Authenticate",
     "Hello",
+    "Hold",
     "JoinToken",
     "JoinTokens",
     "NoAnswer",

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from ..errors import ConfigError
 from ..limits import MAX_USER_NAME
+from .hold import Hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,30 @@ class Hello:
     resumed: Any | None = field(repr=False)
     binding: bytes | None = field(repr=False)
     encrypted: bool
+    _holds: list[Hold] | None = field(default=None, repr=False, compare=False)
+
+    def hold(self, give_back: Callable[[], None]) -> Hold:
+        """
+        Say how to undo what a hook has taken from this client, such as one of its tries or uses.
+
+        It is called when the hook refuses after all, and when the connection ends before the client has shown that it
+        is in. With a hold the session is public, and `on_connect` fires, at that sign: the first record of the client,
+        which this library's clients send at once. Outside of a server nothing is given back.
+
+        Args:
+            give_back: Called at most once, in any thread.
+        """
+        hold = Hold(give_back)
+        if self._holds is None:
+            hold.confirm()
+        else:
+            self._holds.append(hold)
+        return hold
+
+    @property
+    def holds(self) -> tuple[Hold, ...]:
+        """What is undone if the client does not get in."""
+        return tuple(self._holds or ())
 
 
 Authenticate = Callable[[Hello], Any]

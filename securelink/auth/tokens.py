@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -17,6 +18,7 @@ from ..errors import ConfigError, LimitExceeded, Refused
 from ..keys.files import AnyPath
 from .book import Book
 from .hello import Hello, please, text_fields, user_name
+from .hold import Hold
 
 _ID_SIZE = 8  # hex digits of the hash; create() sees to it that no two tokens share them
 _UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -96,6 +98,10 @@ class JoinTokens:
     ) -> None:
         self._book: Book[JoinToken] = Book(path, JoinToken, lambda entry: entry.id)
         self._now = now
+        self._held_lock = threading.Lock()  # guards _held
+        self._held: dict[
+            str, list[_Held]
+        ] = {}  # by id: logins whose client has not shown itself yet
 
     @property
     def path(self) -> Path | None:
@@ -181,7 +187,11 @@ class JoinTokens:
 
     def __call__(self, hello: Hello) -> str:
         """
-        Admit a client, and count the use.
+        Admit a client, and count the use. It is given back if the client does not get in after all.
+
+        A client whose connection was cut may come again before the server has noticed: from the same address with the
+        same key, or none, it takes over the use of its own login that has waited for its client for 3 seconds. That one
+        does not get in then.
 
         Returns:
             The user that the token was made for, or `guest-<id>`.
@@ -196,7 +206,18 @@ class JoinTokens:
         (token,) = fields
         if not _UUID4.fullmatch(token):
             raise Refused("this is not a whole join token; paste the invite again")
-        wanted, now = _hash(token), self._now()
+        wanted = _hash(token)
+        try:
+            entry = self._admit(wanted, hello)
+        except Refused:
+            if not self._take_over(wanted[:_ID_SIZE], _who(hello)):
+                raise
+            entry = self._admit(wanted, hello)
+        return entry.admits
+
+    def _admit(self, wanted: str, hello: Hello) -> JoinToken:
+        """The token that admits, its use counted and held. Raises `Refused`."""
+        now = self._now()
         # Without the lock first: wrong tokens, however many, hold nobody up.
         entry, counts = _judge(self._book.read(), wanted, hello.resumed, now)
         if counts:
@@ -206,7 +227,61 @@ class JoinTokens:
                 if counts:
                     left = None if entry.uses is None else entry.uses - 1
                     entries[entry.id] = msgspec.structs.replace(entry, uses=left, used=now)
-        return entry.admits
+            if counts:
+                self._hold(hello, entry, now)
+        return entry
+
+    def _hold(self, hello: Hello, before: JoinToken, used: float) -> None:
+        def give_back() -> None:
+            self._forget(before.id, held)
+            with self._book.update() as entries:
+                entry = entries.get(before.id)
+                if entry is not None:
+                    uses = None if entry.uses is None else entry.uses + 1
+                    last = before.used if entry.used == used else entry.used
+                    entries[entry.id] = msgspec.structs.replace(entry, uses=uses, used=last)
+
+        held = _Held(_who(hello), time.monotonic(), hello.hold(give_back))
+        with self._held_lock:
+            waiting = self._held.setdefault(before.id, [])
+            waiting[:] = [other for other in waiting if other.hold.open]
+            waiting.append(held)
+            if len(self._held) > limits.MAX_TOKENS:
+                self._held = {
+                    key: left
+                    for key, those in self._held.items()
+                    if (left := [other for other in those if other.hold.open])
+                }
+
+    def _forget(self, key: str, held: _Held) -> None:
+        with self._held_lock:
+            waiting = self._held.get(key, [])
+            if held in waiting:
+                waiting.remove(held)
+            if not waiting:
+                self._held.pop(key, None)
+
+    def _take_over(self, key: str, who: tuple[str, str | None]) -> bool:
+        """Give back the use of a login of the same client that waits for its sign; False when there is none."""
+        late = time.monotonic() - limits.SIGN_SECONDS
+        with self._held_lock:
+            waiting = [
+                held for held in self._held.get(key, ()) if held.who == who and held.since < late
+            ]
+        return any(held.hold.release() for held in waiting)
+
+
+class _Held(NamedTuple):
+    """A login that has its use, and whose client has not shown yet that it is in."""
+
+    who: tuple[str, str | None]
+    since: float
+    hold: Hold
+
+
+def _who(hello: Hello) -> tuple[str, str | None]:
+    """What tells one client from another: its address without the port, and its key."""
+    return (hello.address[0], hello.fingerprint)
 
 
 def _judge(

@@ -348,6 +348,23 @@ class Client:
             raise
         self._encrypted = engine.encrypted
         self._begin(ClientLink(loop, sock, engine, self._welcome.heartbeat), engine, early)
+        if self._credentials is not None:
+            self._show_that_we_are_in(max(0.0, deadline - time.monotonic()))
+
+    def _show_that_we_are_in(self, timeout: float) -> None:
+        """
+        WELCOME has come, and the server shall know: until then it may hold the session back.
+
+        When the answer is here the session is public there, as it is without credentials.
+        """
+        channel = self._need_channel()
+        try:
+            channel._probe(timeout)
+        except ConnectionClosed:
+            pass  # the session has been, and was ended: whoever uses it hears why
+        except LinkTimeout:
+            channel.close(0.0)
+            raise
 
     def _remember(self, *, loopback: bool) -> None:
         if self._server_fingerprint is not None:

@@ -43,6 +43,11 @@ class Opened:
 
 
 @dataclass(frozen=True)
+class Confirmed:
+    """Server: the first record after WELCOME has come, so the client has got it. Only where that was asked for."""
+
+
+@dataclass(frozen=True)
 class Pinged:
     """Answer with `sender.control(Content.PONG, payload)`."""
 
@@ -113,6 +118,7 @@ Event = (
     | ServerVerified
     | PlaintextChosen
     | Opened
+    | Confirmed
     | Pinged
     | Ponged
     | Alerted

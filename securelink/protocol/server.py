@@ -10,12 +10,12 @@ from ..codes import Code
 from ..errors import ConfigError, PeerIncompatible, ProtocolError, SecureLinkError
 from ..handshake.messages import Wanted, Welcome
 from ..handshake.server import ServerHandshake, VerifiedClient
-from ..handshake.wire import Kind, Mode
+from ..handshake.wire import Content, Kind, Mode
 from ..keys import Identity
 from ..limits import HEADER_SIZE, MAGIC
 from ..records import Opener, PlainReceiver, PlainSender, Sealer
 from .engine import Engine
-from .events import AuthReceived, Failed, HelloReceived, Item
+from .events import AuthReceived, Confirmed, Failed, HelloReceived, Item
 from .states import State
 
 _KNOCKS = {
@@ -156,9 +156,17 @@ class ServerEngine(Engine):
         self._verified = True
         return client
 
-    def welcome(self, token: bytes, max_packet: int, heartbeat: float) -> None:
+    def welcome(
+        self, token: bytes, max_packet: int, heartbeat: float, *, wait_for_sign: bool = False
+    ) -> None:
         """
         Admit the client: queue WELCOME and open.
+
+        Args:
+            token: Of the session.
+            max_packet: The longest frame body from now on.
+            heartbeat: Proposed seconds between pings.
+            wait_for_sign: Give `Confirmed` in front of the first record of the client.
 
         Raises:
             ConfigError: Nobody waits for it, or `verify_client()` has not returned: the client has proved nothing.
@@ -178,6 +186,8 @@ class ServerEngine(Engine):
             self._receive = Opener(self._handshake.application_secrets.client)
         del self._handshake
         self._open(max_packet)
+        if wait_for_sign:
+            self.state = State.WELCOMED
 
     def refuse(self, code: int, text: str = "") -> None:
         """Turn the client away: queue CLOSE with the application's words."""
@@ -198,6 +208,13 @@ class ServerEngine(Engine):
             )
         self.state = State.HELLO_RECEIVED
         out.append(HelloReceived())
+
+    def _first_record(self, plaintext: bytes, out: list[Item]) -> None:
+        self.state = State.OPEN
+        # CLOSE is no sign: a client that has given up may have sent it before WELCOME came.
+        if plaintext[0] != Content.CLOSE:
+            out.append(Confirmed())
+        self._dispatch(plaintext, out)
 
     def _client_auth(self, plaintext: bytes, out: list[Item]) -> None:
         self._auth = bytes(plaintext)

@@ -13,6 +13,7 @@ class State(Enum):
 
     The client's VERIFIED and the server's HELLO_RECEIVED and AUTHORIZING read nothing. That we have said CLOSE is
     known to the sending half alone (`Sender.closed`): what may be read until the peer's CLOSE stays the same.
+    A server is WELCOMED instead of OPEN where it was asked to tell when the first record has come.
     """
 
     HELLO_SENT = "client: hello sent"
@@ -23,6 +24,7 @@ class State(Enum):
     HELLO_RECEIVED = "server: computing its answer"
     WAIT_CLIENT = "server: waiting for the client's proof"
     AUTHORIZING = "server: deciding"
+    WELCOMED = "server: waiting for a sign that WELCOME has arrived"
     OPEN = "open"
     CLOSED = "closed"
     FAILED = "failed"
@@ -56,6 +58,7 @@ CONTENTS: dict[tuple[State, Content], str] = {
     (State.AUTH_SENT, Content.CLOSE): "_close",
     (State.WAIT_CLIENT, Content.CLIENT_AUTH): "_client_auth",
     (State.WAIT_CLIENT, Content.CLOSE): "_close",
+    **{(State.WELCOMED, content): "_first_record" for content in _OPEN_CONTENTS},
     **{(State.OPEN, content): f"_{content.name.lower()}" for content in _OPEN_CONTENTS},
 }
 

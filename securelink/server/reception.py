@@ -6,7 +6,7 @@ import logging
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from ..auth import Authenticate, Hello, NoAnswer, ask
+from ..auth import Authenticate, Hello, Hold, NoAnswer, ask
 from ..codec import decode_value
 from ..codes import Code
 from ..dispatch import STATE
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .server import Server
 
 log = logging.getLogger("securelink.server")
+
+Holds = tuple[Hold, ...]
 
 
 class Gate:
@@ -47,8 +49,8 @@ class Gate:
         self._known_clients = known_clients
         self._authenticate = authenticate
 
-    def admit(self, link: ServerLink, client: VerifiedClient) -> Any:
-        """The user of the new session. Raises `HandshakeError` to refuse."""
+    def admit(self, link: ServerLink, client: VerifiedClient) -> tuple[Any, Holds]:
+        """The user of the new session, and what is given back if it does not come about. Raises `HandshakeError`."""
         self._check_application(client)
         fingerprint = client.key.fingerprint if client.key is not None else None
         if self._known_clients is not None and (
@@ -73,9 +75,9 @@ class Gate:
 
     def _ask_authenticate(
         self, link: ServerLink, client: VerifiedClient, fingerprint: str | None
-    ) -> Any:
+    ) -> tuple[Any, Holds]:
         if self._authenticate is None:
-            return None
+            return None, ()
         try:
             credentials = decode_value(client.credentials)
         except CodecError as error:
@@ -90,18 +92,40 @@ class Gate:
             resumed=None,
             binding=client.binding,
             encrypted=link.engine.encrypted,
+            _holds=[],
         )
         try:
-            return ask(self._authenticate, hello)
-        except NoAnswer as error:
+            user = ask(self._authenticate, hello)
+        except BaseException as error:
+            _release(hello.holds)
+            raise self._refusal(error, link) from None
+        return user, hello.holds
+
+    def _refusal(self, error: BaseException, link: ServerLink) -> Refused:
+        """What the client is told when the hook gave no user; the log is told why."""
+        if isinstance(error, NoAnswer):
             log.error("authenticate %s; %s is refused", error.mistake, link.address[0])
-            raise
-        except Refused as refusal:  # the listener logs it, with the words
-            code, text = _farewell(refusal)
-            raise Refused(text, code=code) from None
-        except BaseException:  # also SystemExit, which would only end this thread
-            log.exception("authenticate raised an error; %s is refused", link.address[0])
-            raise Refused("the server could not check the credentials") from None
+            return error
+        if isinstance(error, Refused):
+            code, text = _farewell(error)  # the listener logs it, with the words
+            return Refused(text, code=code)
+        # Also SystemExit, which would only end this thread.
+        log.error("authenticate raised an error; %s is refused", link.address[0], exc_info=error)
+        return Refused("the server could not check the credentials")
+
+
+def _release(holds: Holds) -> None:
+    for hold in holds:
+        try:
+            hold.release()
+        except Exception:
+            log.exception("what a client did not use could not be given back")
+
+
+def _holds(link: ServerLink) -> Holds:
+    session = link.channel
+    assert isinstance(session, Session)
+    return session._holds
 
 
 def _farewell(refusal: Refused) -> tuple[int, str]:
@@ -136,9 +160,22 @@ class Reception:
 
     def authorize(self, link: ServerLink, client: VerifiedClient) -> Session:
         """In the pool: a session for this client, not yet public. Raises `HandshakeError` to refuse."""
-        user = self._gate.admit(link, client)
+        user, holds = self._gate.admit(link, client)
         link.token = uuid.uuid4().bytes
-        return Session(self._server, link.loop, link, client, user)
+        session = Session(self._server, link.loop, link, client, user)
+        session._holds = holds
+        link.provisional = bool(holds)
+        return session
+
+    def confirmed(self, link: ServerLink) -> bool:
+        """By the leader: the client has WELCOME, so what was held for it is used now."""
+        return all(hold.confirm() for hold in _holds(link))
+
+    def not_entered(self, link: ServerLink, *, at_once: bool) -> None:
+        """By the leader: nobody got in. It may take a file, so the pool does it, unless the server is stopping."""
+        holds = _holds(link)
+        if at_once or not link.loop.submit(link.network, lambda: _release(holds)):
+            _release(holds)
 
     def opened(self, channel: Channel) -> None:
         """By the leader: the session is public from now on."""

@@ -6,6 +6,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from ..auth import Hold
 from ..codec import Packet, decode_packets, encode_packet, join_packets
 from ..codes import Code
 from ..dispatch import STATE
@@ -41,7 +42,7 @@ class Session(Channel):
     """
 
     __slots__ = (
-        "__weakref__", "_left",
+        "__weakref__", "_holds", "_left",
         "_server",
         "_state",
         "address",
@@ -60,6 +61,7 @@ class Session(Channel):
         super().__init__(loop, server._bounds)
         self._server = server
         self._left: tuple[str, ...] = ()  # the rooms that it was in when it ended
+        self._holds: tuple[Hold, ...] = ()  # what is given back unless the client gets in
         self.token = str(uuid.UUID(bytes=link.token))
         self.user = user
         self.address = link.address

@@ -24,6 +24,12 @@ class Host(Protocol):
     def opened(self, channel: Channel) -> None:
         """By the leader: make the session public; then its WELCOME is sent."""
 
+    def confirmed(self, link: ServerLink) -> bool:
+        """By the leader: whether the client of a provisional link may have its session, now that it has WELCOME."""
+
+    def not_entered(self, link: ServerLink, *, at_once: bool) -> None:
+        """By the leader: the client of a provisional link did not get in; the pool may not come to it any more."""
+
     def ended(self, channel: Channel) -> None:
         """By the leader: the session is over."""
 

@@ -26,7 +26,16 @@ from ..limits import (
     MAX_TURNED_AWAY,
     SILENCE_FACTOR,
 )
-from ..protocol import Alerted, AuthReceived, Event, Failed, HelloReceived, ServerEngine, State
+from ..protocol import (
+    Alerted,
+    AuthReceived,
+    Confirmed,
+    Event,
+    Failed,
+    HelloReceived,
+    ServerEngine,
+    State,
+)
 from ..text import escaped
 from .admission import Admission, Host
 from .link import Link
@@ -43,7 +52,7 @@ ACCEPTS_PER_TURN = 64  # a flood of connections must not keep the leader from th
 class ServerLink(Link):
     """A connection that a client opened."""
 
-    __slots__ = ("_listener", "_signed_at", "half_open", "network", "token")
+    __slots__ = ("_listener", "_signed_at", "half_open", "network", "provisional", "token")
 
     def __init__(self, listener: Listener, sock: socket.socket) -> None:
         admission = listener.admission
@@ -57,6 +66,9 @@ class ServerLink(Link):
         self.network = network(self.address[0])
         self.half_open = True
         self._signed_at = 0.0
+        self.provisional = (
+            False  # something is given back unless the client shows that it has WELCOME
+        )
         self.token = b""
         self.deadline = listener.loop.now + admission.handshake_seconds
 
@@ -66,6 +78,8 @@ class ServerLink(Link):
                 self._work(self._answer)
             case AuthReceived():
                 self._work(self._authorize)
+            case Confirmed():
+                self._confirmed()
             case Alerted(code):
                 log.info("%s gave up the handshake: %s", self.address[0], code_text(code))
                 self.lost()
@@ -115,7 +129,12 @@ class ServerLink(Link):
             return
         admission = self._listener.admission
         engine.numbering = channel._numbering
-        engine.welcome(self.token, admission.max_packet, admission.heartbeat)
+        engine.welcome(
+            self.token,
+            admission.max_packet,
+            admission.heartbeat,
+            wait_for_sign=self.provisional,
+        )
         assert engine.sender is not None
         self.max_packets = engine.sender.max_packets
         # Before anybody can send through the channel: WELCOME is the first under the application key.
@@ -136,14 +155,32 @@ class ServerLink(Link):
         self._listener.no_longer_half_open(self)
         if self._closed:
             self.channel._finished(Code.NORMAL, "", clean=False)
+            self._not_entered()
             return
         if self._close is None:
             self.deadline = None
         self._looked_at = self.loop.now
         self._deaf = True  # how long the handshake took is not its silence
-        self._listener.host.opened(self.channel)
+        if not self.provisional:
+            self._listener.host.opened(self.channel)
         self.flush()  # WELCOME: its client finds a session that is public already
         self._read_on()
+
+    def _confirmed(self) -> None:
+        """WELCOME has arrived: what was taken for it, such as a use of a join token, is not given back."""
+        assert self.channel is not None
+        host = self._listener.host
+        if host.confirmed(self):
+            self.provisional = False
+            host.opened(self.channel)
+        else:
+            log.info("%s came in twice with what admits once; the later one stays", self.address[0])
+            self.channel._end(Code.REFUSED)
+
+    def _not_entered(self) -> None:
+        if self.provisional:
+            self.provisional = False
+            self._listener.host.not_entered(self, at_once=self._listener.closed)
 
     def _read_on(self) -> None:
         if not self._closed:
@@ -227,7 +264,10 @@ class ServerLink(Link):
         if not super()._finish_channel(code, text, clean=clean, ours=ours, failed=failed):
             return False
         assert self.channel is not None  # looked at only now: a worker may have set it meanwhile
-        self._listener.host.ended(self.channel)
+        if self.provisional:
+            self._not_entered()
+        else:
+            self._listener.host.ended(self.channel)
         return True
 
     def _gone(self) -> None:
