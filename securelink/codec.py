@@ -6,14 +6,16 @@ data, headers, created, id, reply_to. A packet is encoded once, however many ses
 record is decoded by one call.
 
 Nothing a peer sends does worse than raise `CodecError`. msgspec refuses almost all of it by itself;
-what it leaves to us is found by `walk()`. Small packets, by far the most, are too short to do harm
-and are not walked.
+what it leaves to us is found by `walk()`, which takes several times as long as decoding. So a record
+is first decoded by a type that cannot do harm: text, numbers, and lists and maps of them, with text
+as keys, nested a few levels. Almost all are like that. Only what this type refuses is walked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, NoReturn
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Generic, NoReturn, TypeVar
 
 import msgspec
 
@@ -28,8 +30,16 @@ from .limits import (
     MAX_WALK_FREE,
     PACKET_WALK_FREE,
 )
-from .stack import allowed_levels, safe_levels
 from .walk import walk
+
+if TYPE_CHECKING:
+    Data = Any
+
+    class _OfData:
+        """Nothing: only at run time the type of the data is a parameter, see `_usual()`."""
+else:
+    Data = TypeVar("Data")
+    _OfData = Generic[Data]
 
 __all__ = [
     "FrameBuffer",
@@ -47,9 +57,10 @@ _MAX_ID = 2**63 - 1
 _PACKET_DEPTH = MAX_DEPTH + 1  # of the data, and the packet is an array itself
 _RECORD_DEPTH = MAX_DEPTH + 2  # so is the record
 _ID = Annotated[int, msgspec.Meta(ge=0, le=_MAX_ID)]
+_USUAL_DEPTH = 4  # levels of the types below, whose size doubles with each
 
 
-class Packet(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+class Packet(msgspec.Struct, _OfData, array_like=True, forbid_unknown_fields=True):
     """
     One message between applications.
 
@@ -59,7 +70,8 @@ class Packet(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     Attributes:
         action: What the packet is about, 1 to 255 characters; handlers are chosen by it.
         data: None, bool, int (64 bits), float, str, bytes, datetime with a time zone, and lists and
-            dicts of these, nested at most 64 levels. Tuples arrive as lists.
+            dicts of these, nested at most 64 levels. Tuples arrive as lists, and are no keys of a
+            dict. A dict of more than 512 entries has keys of str or bytes only.
         headers: Further fields, by name, beside the data.
         created: When it was made, in seconds since 1970; 0.0 when nobody said.
         id: Number of a request, unique in its session and direction.
@@ -68,8 +80,8 @@ class Packet(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
 
     # Garbage collection stays on (gc=False would be faster): data may refer back to its packet.
     action: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ACTION)]
-    data: Any = None
-    headers: dict[str, Any] | None = None
+    data: Data = None
+    headers: dict[str, Data] | None = None
     created: float = 0.0
     id: _ID | None = None
     reply_to: _ID | None = None
@@ -79,11 +91,32 @@ def _refuse_extension(code: int, _data: memoryview) -> NoReturn:
     raise CodecError(f"MessagePack extension type {code} is not allowed in a packet")
 
 
+def _usual(leaf: Any) -> Any:
+    """
+    The type of data that is decoded without being walked: lists and maps of scalars, a few levels deep.
+
+    It has no arrays as map keys, and no nesting that could end a small stack. It cannot have str and
+    bytes both: msgspec knows no type for that.
+    """
+    scalar = leaf | float | int | bool | None
+    value = scalar
+    for _ in range(_USUAL_DEPTH):
+        value = scalar | list[value] | dict[str, value]  # type: ignore[valid-type]
+    return value
+
+
 # One of each for all threads: they keep nothing between calls, every call has its own buffer.
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Packet], ext_hook=_refuse_extension).decode
 _decode_any = msgspec.msgpack.Decoder(Any, ext_hook=_refuse_extension).decode
-_split = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+_TextPacket: Any = Packet[_usual(str)]  # type: ignore[misc]  # made at run time
+_BytesPacket: Any = Packet[_usual(bytes)]  # type: ignore[misc]
+_decode_text = msgspec.msgpack.Decoder(list[_TextPacket], ext_hook=_refuse_extension).decode
+_decode_bytes = msgspec.msgpack.Decoder(list[_BytesPacket], ext_hook=_refuse_extension).decode
+_check_text = msgspec.msgpack.Decoder(_TextPacket, ext_hook=_refuse_extension).decode
+
+_MALFORMED = (ValueError, TypeError, OverflowError, RecursionError)
+_PLAIN = frozenset((str, bytes, int, float, bool, type(None), datetime))
 
 
 # --- packets --------------------------------------------------------------------------------------
@@ -109,12 +142,22 @@ def encode_packet(packet: Packet) -> bytes:
         _check_fields(packet)
     try:
         encoded = _encode(packet)
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+    except _MALFORMED as error:
         raise _cannot_encode(error) from error
-    if len(encoded) > PACKET_WALK_FREE:
-        # What a receiver would refuse ends the connection there; here it is an error one can read.
-        walk(encoded, MAX_ELEMENTS - 1, _PACKET_DEPTH)
+    if type(packet.data) not in _PLAIN or packet.headers is not None:
+        _check_encoded(encoded)
     return encoded
+
+
+def _check_encoded(encoded: bytes) -> None:
+    """Refuse here what a receiver would refuse: there it ends the session, here it is an error one can read."""
+    if len(encoded) <= PACKET_WALK_FREE:
+        try:
+            _check_text(encoded)
+            return
+        except _MALFORMED:
+            pass
+    walk(encoded, MAX_ELEMENTS - 1, _PACKET_DEPTH)
 
 
 def join_packets(packets: Sequence[bytes]) -> bytes:
@@ -144,34 +187,27 @@ def decode_packets(data: bytes | memoryview) -> list[Packet]:
     Raises:
         CodecError: The record breaks a rule; nothing of it is used.
     """
-    size = len(data)
-    if size > PACKET_WALK_FREE or size > safe_levels():  # n bytes nest no deeper than n levels
-        _inspect(data, size)
+    if len(data) <= MAX_WALK_FREE:
+        try:
+            return _decode_bytes(data) if _begins_with_bytes(data) else _decode_text(data)
+        except _MALFORMED:
+            pass  # of another type, or malformed
+    walk(data, max_depth=_RECORD_DEPTH)
     try:
         return _decode(data)
     except CodecError:
         raise
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+    except _MALFORMED as error:
         raise _cannot_decode("record", error) from None
 
 
-def _inspect(data: bytes | memoryview, size: int) -> None:
-    """Walk those parts of a record that could do harm when they are decoded."""
-    if size > MAX_WALK_FREE or min(size, allowed_levels()) > safe_levels():
-        walk(data, max_depth=_RECORD_DEPTH)
-    elif size > PACKET_WALK_FREE:
-        # Many small packets in one record are the usual bulk. msgspec finds their ends far faster
-        # than the walk does, so only those large enough to hold a flood of keys are walked.
-        try:
-            packets = _split(data)
-        except (ValueError, RecursionError) as error:
-            raise _cannot_decode("record", error) from None
-        if len(packets) == 1:
-            walk(data, max_depth=_RECORD_DEPTH)
-            return
-        for packet in packets:
-            if len(memoryview(packet)) > PACKET_WALK_FREE:
-                walk(bytes(packet), max_depth=_PACKET_DEPTH)  # a memoryview takes longer
+def _begins_with_bytes(data: bytes | memoryview) -> bool:
+    """Whether the data of the first packet is bytes. A guess that is wrong costs time only."""
+    try:
+        action = 2 if data[0] < 0xA0 else 4  # [ | n packets | [ n fields | action
+        return 0xC4 <= data[action + 1 + (data[action] & 0x1F)] <= 0xC6
+    except IndexError:
+        return False
 
 
 def _check_fields(packet: Packet) -> None:
@@ -237,7 +273,7 @@ def encode_value(
     """
     try:
         encoded = _encode(value)
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+    except _MALFORMED as error:
         raise _cannot_encode(error) from None  # the cause might quote a secret
     _check_value(encoded, max_size, max_depth)
     return encoded
@@ -262,7 +298,7 @@ def decode_value(
     _check_value(data, max_size, max_depth)
     try:
         return _decode_any(data)
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+    except _MALFORMED as error:
         raise _cannot_decode("value", error) from None
 
 

@@ -53,12 +53,13 @@ UPDATE_FLOOD_RECORDS = (
 MAX_PACKET = 2 * 1024 * 1024  # default limit of a frame body after WELCOME; option max_packet
 MIN_PACKET = 2 * 1024  # the least that it may be: a CLOSE with the longest text must fit
 MAX_ACTION = 255  # characters of an action name
-MAX_WALK_FREE = 64 * 1024  # a record up to this size is decoded without walking it first
+MAX_WALK_FREE = 64 * 1024  # a larger record is walked before it is decoded, whatever it holds
 MAX_ELEMENTS = 65_536  # elements in a larger record: 64 Ki objects are about 5 MB
-MAX_DEPTH = 64  # nesting of data; small packets on an ample stack are not checked
-STACK_PER_LEVEL = 512  # bytes; msgspec takes 300 to 320. 512 KiB suffice for 1,000 levels
-PACKET_WALK_FREE = 4 * 1024  # a packet up to this size is decoded without walking it first
-MAX_ARRAY_KEYS = 256  # arrays as map keys in a larger packet: tuple hashes can be made to collide
+MAX_DEPTH = 64  # nesting of data
+PACKET_WALK_FREE = 4 * 1024  # a packet up to this size is checked by decoding it before it is sent
+MAX_NUMBER_KEYS = (
+    512  # entries of a map with keys other than text and bytes: their hashes are known to all
+)
 RECORD_TARGET = (
     60 * 1024
 )  # packets are joined into one record up to about this, below MAX_WALK_FREE

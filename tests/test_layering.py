@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).parent.parent / "securelink"
 # From the bottom up. A module imports from its own line or from lines above it in this list, never from below.
 LAYERS = [
     {
-        "codes", "errors", "limits", "text", "status", "stack", "native", "options", "answers", "signatures",
+        "codes", "errors", "limits", "text", "status", "native", "options", "answers", "signatures",
         "tracebacks",
     },
     {"crypto", "walk", "frames", "events", "collect", "payloads"},
@@ -23,7 +23,7 @@ LAYERS = [
 ]  # fmt: skip
 SANS_IO = {
     "codes", "errors", "limits", "text", "crypto", "codec", "walk", "frames", "handshake", "records", "session",
-    "protocol", "received", "modes", "sealed", "stack", "options", "answers", "signatures", "payloads",
+    "protocol", "received", "modes", "sealed", "options", "answers", "signatures", "payloads",
     "tracebacks",
 }  # fmt: skip
 NO_IO = {"socket", "threading", "queue", "selectors", "select", "logging", "asyncio", "subprocess"}

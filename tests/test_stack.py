@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from securelink import stack
-
 ROOT = Path(__file__).parents[1]
 
 # Decodes deep records on threads with stacks as given; a crash shows in the exit code.
@@ -87,40 +85,3 @@ def test_a_small_stack_of_the_whole_process_is_noticed() -> None:
     """`ulimit -s` is the stack of the main thread and of all threads started without a size."""
     small = ("sh", "-c", 'ulimit -s 256; exec "$@"', "sh")
     assert decode_deep(0, 1000, "main", *small) == "['packets', 'refused']"
-
-
-def test_the_stack_is_measured_once_for_each_thread() -> None:
-    """The size is that of the calling thread, and asking again costs no system call."""
-    first = stack.safe_levels()
-    assert first >= 512 * 1024 // 512  # the test runner has an ordinary stack
-    assert stack.safe_levels() == first
-
-
-def test_a_platform_that_does_not_tell_counts_as_no_stack(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without ctypes, without the function or on its failure the stack is unknown: 0 bytes."""
-    measure = stack._stack_size
-    assert measure() > 0
-
-    class NoSuchFunction:
-        def __init__(self, _name: None) -> None:
-            pass
-
-    with monkeypatch.context() as patch:
-        patch.setattr("ctypes.CDLL", NoSuchFunction)
-        assert measure() == 0
-    with monkeypatch.context() as patch:
-        patch.setattr(stack, "ctypes", None)
-        assert measure() == 0
-
-
-def test_a_raised_recursion_limit_is_no_bound() -> None:
-    """Up to 3.11 the default limit bounds the levels and a raised one counts as none."""
-    before, usual = sys.getrecursionlimit(), stack.allowed_levels()
-    later = sys.version_info >= (3, 12)  # these versions have a bound of their own for C code
-    try:
-        sys.setrecursionlimit(900)
-        assert stack.allowed_levels() == (usual if later else 900)
-        sys.setrecursionlimit(1001)
-        assert stack.allowed_levels() == (usual if later else sys.maxsize)
-    finally:
-        sys.setrecursionlimit(before)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import struct
 import sys
+from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from securelink.errors import CodecError
-from securelink.limits import MAX_ARRAY_KEYS
+from securelink.limits import MAX_NUMBER_KEYS
 from securelink.walk import walk
 
 pack = msgspec.msgpack.encode
@@ -103,18 +104,38 @@ def test_the_byte_without_a_meaning_is_refused() -> None:
         walk(b"\x91\xc1")
 
 
-@pytest.mark.parametrize("length", [1, 20, 70_000])
-def test_arrays_as_keys_are_bounded(length: int) -> None:
-    """So many map keys may be arrays of any length, not one more; as values they are free."""
-    key, header = pack([0] * length), b"\xde" + struct.pack(">H", MAX_ARRAY_KEYS + 1)
-    if length < 1000:
-        walk(b"\xde" + struct.pack(">H", MAX_ARRAY_KEYS) + (key + b"\x00") * MAX_ARRAY_KEYS)
-        walk(header + (b"\x00" + key) * (MAX_ARRAY_KEYS + 1))
-        with pytest.raises(CodecError, match="more than 256 map keys are arrays"):
-            walk(header + (key + b"\x00") * (MAX_ARRAY_KEYS + 1))
-    else:
-        with pytest.raises(CodecError, match="more than 65,536 elements"):
-            walk(header + key)
+@pytest.mark.parametrize("key", [[], [0], [[]], [0] * 20, [0] * 70, {}, {"a": 1}, {1: []}])
+def test_arrays_and_maps_are_no_keys(key: Any) -> None:
+    """No map key is an array or a map, at any place; as values they are free."""
+    packed = pack(key)
+    walk(b"\x81\x00" + packed)
+    walk(b"\xde\x01\x00" + (b"\x00" + packed) * 256)
+    for before in (
+        b"\x81",
+        b"\x82\x00\x00",
+        b"\x92\x80\x81",
+        b"\x81\x00\x81",
+        b"\x82\x00" + packed,
+    ):
+        with pytest.raises(CodecError, match="a map key is an array or a map"):
+            walk(before + packed + b"\x00" * 9)
+
+
+NUMBERS = [0, -1, 2**40, -(2**40), 1.5, None, True, datetime(2026, 1, 1, tzinfo=UTC)]
+
+
+@pytest.mark.parametrize("key", [pack(number) for number in NUMBERS], ids=bytes.hex)
+@pytest.mark.parametrize("place", [0, 1, MAX_NUMBER_KEYS])
+def test_a_large_map_has_keys_of_text_and_bytes(key: bytes, place: int) -> None:
+    """In a map of more than 512 entries every key is str or bytes, also the last one, behind containers."""
+    header = b"\xde" + struct.pack(">H", MAX_NUMBER_KEYS + 1)
+    entries = [b"\xa1k\x81\xa1k\x91\x00"] * (MAX_NUMBER_KEYS + 1)
+    walk(header + b"".join(entries))
+    walk(header + b"".join([b"\xc4\x01k" + key] * len(entries)))
+    entries[place] = key + b"\x90"
+    with pytest.raises(CodecError, match="keys other than text and bytes"):
+        walk(header + b"".join(entries))
+    walk(b"\xde" + struct.pack(">H", MAX_NUMBER_KEYS) + (key + b"\x90") * MAX_NUMBER_KEYS)
 
 
 @pytest.mark.pure  # it counts lines of Python
