@@ -158,6 +158,16 @@ MAX_LISTENERS = 64  # listeners of one event
 MAX_TRUST_FILE = 4 * 1024 * 1024  # known_servers, authorized_clients, join_tokens.json
 MAX_KEY_FILE = 64 * 1024
 MAX_LOADED_KEYS = 64  # private key files whose keys a process keeps ready
+MAX_ROTATIONS = 4  # keys that a server may have had before, as far as a client follows
+MAX_SUCCESSION = (
+    4096  # bytes of what they said: four of 4,096 bits, one of 8,192; fits beside the proof
+)
+ROTATION_SECONDS = 90 * 86_400.0  # how long clients may follow, by default
+MAX_ROTATION_SECONDS = 366 * 86_400.0  # and at most
+KEY_AGE_SECONDS = (
+    730 * 86_400.0
+)  # a server's key that is older is warned of (NIST SP 800-57 part 1, 5.3.6: 1-2 years)
+EXPIRY_WARNING_SECONDS = 14 * 86_400.0  # what ends sooner is warned of
 LOOPBACK_KEY_SECONDS = 3600.0  # the key of a loopback server on a port that the system chose
 MAX_TOKENS = 10_000  # join tokens of one server
 MAX_SEALED = 16 * 1024 * 1024  # a sealed packet

@@ -65,7 +65,7 @@ def test_fields() -> None:
     server, client = ServerAuthField, ClientAuthField
     assert fields_of("8. SERVER_AUTH") == {
         "key": server.KEY, "signature": server.SIGNATURE, "client key wanted": server.WANTED,
-        "padding": server.PADDING, "Finished": server.FINISHED,
+        "padding": server.PADDING, "Finished": server.FINISHED, "succession": server.SUCCESSION,
     }  # fmt: skip
     assert fields_of("9. CLIENT_AUTH") == {
         "key": client.KEY, "signature": client.SIGNATURE, "dialled": client.DIALLED,
@@ -89,6 +89,8 @@ def test_limits() -> None:
         "text of CLOSE": f"{limits.MAX_CLOSE_TEXT:,}",
         "padding": f"{limits.AUTH_PADDING:,}",
         "RSA bits": f"{limits.MIN_RSA_BITS:,} to {limits.MAX_RSA_BITS:,}",
+        "succession": f"{limits.MAX_SUCCESSION:,}",
+        "statements in a succession": f"{limits.MAX_ROTATIONS}",
         "levels of nesting in data": f"{limits.MAX_DEPTH}",
         f"elements in a record above {limits.MAX_WALK_FREE:,} bytes": f"{limits.MAX_ELEMENTS:,}",
         "bytes of packets not acknowledged before `send` waits": f"{limits.MAX_UNACKED:,}",

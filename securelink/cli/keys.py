@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ from ..keys.files import absolute, check_folder, read_file
 from ..keys.identity import key_paths
 from ..limits import DEFAULT_RSA_BITS, MAX_KEY_FILE, MAX_RSA_BITS, MIN_RSA_BITS
 from ..trust import AuthorizedClients, KnownServers
+from ..trust.rotation import rotate
 from .operate import OPERATORS
 from .program import (
     PORT,
     Command,
     Group,
     ask_passphrase,
+    duration,
     keys_option,
     known_servers_file,
     passphrase_option,
@@ -179,6 +182,52 @@ def _names(folder: Path) -> list[str]:
         return []
     ends = (_PUBLIC, _PRIVATE)
     return sorted({name.removesuffix(end) for name in files for end in ends if name.endswith(end)})
+
+
+@keys.command("rotate")
+@click.option("--name", default="server", show_default=True, help="What its file names begin with.")
+@keys_option
+@click.option(
+    "--bits",
+    type=click.IntRange(MIN_RSA_BITS, MAX_RSA_BITS),
+    default=DEFAULT_RSA_BITS,
+    show_default=True,
+    help="Size of the new key.",
+)
+@click.option(
+    "--follow",
+    "lifetime",
+    default="90d",
+    show_default=True,
+    callback=duration,
+    metavar="TIME",
+    help="How long clients that know the old key may follow; at most a year.",
+)
+@passphrase_option
+def rotate_key(
+    name: str, directory: str, bits: int, lifetime: float, with_passphrase: bool
+) -> None:
+    """
+    Put a new key in the place of a server's key, which signs it.
+
+    Restart the server then. Clients that know the old key follow to the new one by themselves, once, with a line in
+    their log; who uses a pin or an invite needs the new fingerprint or a new invite. The old key stays in the folder
+    under another name.
+
+    Not for a key that was stolen: its thief could sign a key of his own. Make a new one then, and tell the clients.
+
+    \b
+    $ securelink keys rotate
+    old key      SHA256:9Y0kXQ5f4nW1mB0Yw0cJ0oJ5s7m4oWZ2fZ1r0n6vT3s  (keys/server-old-f58d2441_private.pem)
+    new key      SHA256:2J1q2o0b3h0mC5sT4u8vW6xY7zA9bC1dE3fG5hI7jK8
+    clients follow until 2026-05-01 12:00; restart the server to use the new key
+    """
+    passphrase = ask_passphrase(with_passphrase)
+    done = rotate(directory, name, bits=bits, passphrase=passphrase, lifetime=lifetime)
+    click.echo(f"old key      {done.old.fingerprint}  ({done.kept})")
+    click.echo(f"new key      {done.new.fingerprint}")
+    until = time.strftime("%Y-%m-%d %H:%M", time.localtime(done.expires))
+    click.echo(f"clients follow until {until}; restart the server to use the new key")
 
 
 @keys.command("list")

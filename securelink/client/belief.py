@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import shlex
+import time
 
 from ..errors import ConfigError, NotTrusted, SecureLinkError
+from ..handshake.client import VerifiedServer
 from ..handshake.wire import Mode
+from ..keys.succession import follows
 from ..options import word
 from ..transport.sockets import shown
 from ..trust import KnownServers
@@ -46,7 +49,8 @@ class Belief:
         self._known_servers = known
         self._plaintext_credentials = plaintext_credentials
         self._known: str | None = None
-        self._met: str | None = None  # the key that it showed to this very client
+        self._followed: str | None = None  # the known key that has signed the one it shows now
+        self._met: str | None = None  # its key, where that could not be written down
 
     @property
     def _where(self) -> str:
@@ -101,24 +105,30 @@ class Belief:
             words += ["--keys", str(self._known_servers.path.parent)]
         return shlex.join(words)
 
-    def judge(self, fingerprint: str, *, credentials: bool, loopback: bool) -> None:
+    def judge(self, server: VerifiedServer, *, credentials: bool, loopback: bool) -> None:
         """
         The key is proved; is it one that we want to talk to?
 
         Args:
+            server: What it proved.
             credentials: Whether a password or token would go to the server.
             loopback: Whether the server is on this machine.
 
         Raises:
             NotTrusted: No; the hint says what to do.
         """
+        fingerprint = server.key.fingerprint
+        self._followed = None
         if self._pin is None and self._known is None:
             # Again: another client of this user may have met the server meanwhile.
             self._known = self._known_servers.get(self._host, self._port)
         expected = self._pin or self._known
         if expected is not None:
             if fingerprint != expected:
-                raise self._wrong_key(fingerprint, expected)
+                named = follows(server.succession, server.key, expected, time.time())
+                if self._pin is not None or not named:
+                    raise self._wrong_key(fingerprint, expected, named=named)
+                self._followed = expected
             return
         if self._trust == "known":
             raise NotTrusted(
@@ -136,10 +146,12 @@ class Belief:
                 "trust='first-use'",
             )
 
-    def _wrong_key(self, fingerprint: str, expected: str) -> NotTrusted:
+    def _wrong_key(self, fingerprint: str, expected: str, *, named: bool = False) -> NotTrusted:
         if self._pin is not None:
             message = f"{self._where} showed the key {fingerprint}, not the pinned {expected}"
             hint = "somebody may be in between; or the invite is old: ask for a new one"
+            if named:  # a pin is exact: whoever wrote it down decides
+                hint = "the pinned key has signed this one: pin it instead, or ask for a new invite"
         else:
             message = f"THE KEY OF {self._where} HAS CHANGED: it showed {fingerprint}, known is {expected}"
             hint = (
@@ -150,7 +162,9 @@ class Belief:
 
     def remember(self, fingerprint: str, *, lifetime: float | None = None) -> None:
         """
-        After WELCOME: write a first use down. A session that works is not given up when the file cannot be written.
+        After WELCOME: write a first use down, or the new key of a server that has rotated its own.
+
+        A session that works is not given up when the file cannot be written.
 
         Args:
             fingerprint: Of the server's key.
@@ -159,20 +173,40 @@ class Belief:
         Raises:
             NotTrusted: Another client has written another key down since we looked: one of the two met an impostor.
         """
-        self._met = fingerprint
+        self._met = None
+        if self._followed is not None:
+            self._follow(self._followed, fingerprint)
+            return
         if self._pin is not None or self._known is not None:
             return
         try:
             self._known_servers.remember(self._host, self._port, fingerprint, lifetime=lifetime)
         except NotTrusted as error:
-            self._met = None
             raise self._wrong_key(fingerprint, error.expected or "another") from None
         except SecureLinkError as error:
+            self._met = fingerprint
             log.warning("the key of %s could not be written down: %s", self._where, error)
         else:
             log.warning(
                 "first connection to %s: its key is %s, remembered in %s",
                 self._where,
                 fingerprint,
+                self._known_servers.path,
+            )
+
+    def _follow(self, old: str, new: str) -> None:
+        """The known key has signed another one, which the server has proved: that is the known one from now on."""
+        try:
+            self._known_servers.replace(self._host, self._port, old, new)
+        except NotTrusted as error:
+            raise self._wrong_key(new, error.expected or "another") from None
+        except SecureLinkError as error:
+            log.warning("the new key of %s could not be written down: %s", self._where, error)
+        else:
+            log.warning(
+                "%s has a new key, signed by the one that was known: %s instead of %s, remembered in %s",
+                self._where,
+                new,
+                old,
                 self._known_servers.path,
             )

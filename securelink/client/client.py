@@ -388,10 +388,8 @@ class Client:
                 self._where,
             )
         else:
-            fingerprint = self._server_fingerprint = server.key.fingerprint
-            self._belief.judge(
-                fingerprint, credentials=self._credentials is not None, loopback=loopback
-            )
+            self._server_fingerprint = server.key.fingerprint
+            self._belief.judge(server, credentials=self._credentials is not None, loopback=loopback)
             if server.wanted != Wanted.NO:
                 identity = self._identity
             if server.wanted == Wanted.REQUIRED and identity is None:

@@ -9,6 +9,7 @@ from .. import crypto
 from ..codes import Code
 from ..errors import PeerIncompatible, ProtocolError, RecordError
 from ..keys import Identity, PublicKey
+from ..keys.succession import Statement, decode_succession
 from ..limits import HEADER_SIZE, RANDOM_SIZE
 from . import schedule
 from .messages import ClientAuthField, ClientHello, ServerAuth, ServerHello, pad
@@ -22,6 +23,9 @@ class VerifiedServer:
     key: PublicKey
     wanted: int
     binding: bytes = field(repr=False)
+    succession: tuple[
+        Statement, ...
+    ] = ()  # what earlier keys are said to have said: nothing of it is verified
 
 
 class ClientHandshake:
@@ -107,7 +111,8 @@ class ClientHandshake:
             self.handshake_secrets.handshake, self._transcript.digest()
         )
         self.application_secrets = secrets
-        return VerifiedServer(key, auth.wanted, secrets.binding)
+        statements = decode_succession(auth.succession)
+        return VerifiedServer(key, auth.wanted, secrets.binding, statements)
 
     def client_auth(
         self,

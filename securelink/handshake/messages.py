@@ -28,7 +28,7 @@ from .wire import Content, Fields, Mode, encode_field, encode_fields
 CLIENT_SHARE_SIZE = 1184 + 32  # ML-KEM-768 encapsulation key, X25519 public key
 SERVER_SHARE_SIZE = 1088 + 32  # ML-KEM-768 ciphertext, X25519 public key
 FINISHED_SIZE = 32  # HMAC-SHA-256
-FINISHED_FIELD_SIZE = 3 + FINISHED_SIZE  # the Finished field is always last
+FINISHED_FIELD_SIZE = 3 + FINISHED_SIZE
 
 _NONE: frozenset[int] = frozenset()
 
@@ -115,7 +115,7 @@ class ServerHello:
 class ServerAuthField:
     """Field numbers of SERVER_AUTH."""
 
-    KEY, SIGNATURE, WANTED, PADDING, FINISHED = 1, 2, 3, 4, 5
+    KEY, SIGNATURE, WANTED, PADDING, FINISHED, SUCCESSION = 1, 2, 3, 4, 5, 7
 
 
 class ClientAuthField:
@@ -126,13 +126,13 @@ class ClientAuthField:
     )  # fmt: skip
 
 
-def pad(body: bytes, number: int) -> bytes:
+def pad(body: bytes, number: int, after: int = 0) -> bytes:
     """
-    The padding field that makes `body`, it and a Finished field a multiple of AUTH_PADDING bytes.
+    The padding field that makes `body`, it, a Finished field and `after` more bytes a multiple of AUTH_PADDING.
 
     Sizes would otherwise tell the size of the key and so the class of the peer (RFC 9846 F.1).
     """
-    size = len(body) + 3 + FINISHED_FIELD_SIZE
+    size = len(body) + 3 + FINISHED_FIELD_SIZE + after
     return encode_field(number, bytes(-size % AUTH_PADDING))
 
 
@@ -157,6 +157,7 @@ class ServerAuth:
     finished: bytes = field(repr=False)
     signed: bytes = field(repr=False)
     finished_over: bytes = field(repr=False)
+    succession: bytes = field(repr=False)
 
     @classmethod
     def decode(cls, plaintext: bytes) -> ServerAuth:
@@ -164,18 +165,23 @@ class ServerAuth:
         body = plaintext[1:]
         f = ServerAuthField
         numbers = frozenset((f.KEY, f.SIGNATURE, f.WANTED, f.PADDING, f.FINISHED))
-        fields = Fields(body, "ServerAuth", required=numbers, optional=_NONE)
+        optional = frozenset((f.SUCCESSION,))
+        fields = Fields(body, "ServerAuth", required=numbers, optional=optional)
         _check_padding(body, fields, f.PADDING)
         wanted = fields.integer(f.WANTED, 1)
         if wanted > Wanted.REQUIRED:
             raise ProtocolError(f"ServerAuth wants an unknown kind {wanted} of client key")
+        succession = fields.get(f.SUCCESSION)
+        if succession == b"":
+            raise ProtocolError("ServerAuth has an empty succession")
         return cls(
             key=fields[f.KEY],
             signature=fields[f.SIGNATURE],
             wanted=wanted,
             finished=fields.sized(f.FINISHED, FINISHED_SIZE),
             signed=plaintext[: 1 + fields.offset(f.SIGNATURE)],
-            finished_over=plaintext[:-FINISHED_FIELD_SIZE],
+            finished_over=plaintext[: 1 + fields.offset(f.FINISHED)],
+            succession=succession or b"",
         )
 
 

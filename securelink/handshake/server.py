@@ -93,13 +93,14 @@ class ServerHandshake:
     def _frame(body: bytes) -> bytes:
         return Kind.SERVER_HELLO.to_bytes(1) + len(body).to_bytes(HEADER_SIZE - 1) + body
 
-    def server_auth(self, identity: Identity, wanted: int) -> bytes:
+    def server_auth(self, identity: Identity, wanted: int, succession: bytes = b"") -> bytes:
         """
         The SERVER_AUTH record (`content u8 | fields`).
 
         Args:
             identity: The server's key.
             wanted: A `Wanted` number: whether a client key is wanted.
+            succession: What earlier keys of this server said of it (keys/succession.py).
         """
         assert self.handshake_secrets is not None
         f = ServerAuthField
@@ -109,11 +110,12 @@ class ServerHandshake:
         message = crypto.signature_input(schedule.SERVER_SIGNATURE, signed.digest())
         record += encode_field(f.SIGNATURE, identity.sign(message))
         record += encode_field(f.WANTED, wanted.to_bytes(1))
-        record += pad(record[1:], f.PADDING)
+        after = encode_field(f.SUCCESSION, succession) if succession else b""
+        record += pad(record[1:], f.PADDING, len(after))
         proved = self._transcript.copy()
         proved.update(record)
         verify_data = schedule.finished(self.handshake_secrets.server, proved.digest())
-        record += encode_field(f.FINISHED, verify_data)
+        record += encode_field(f.FINISHED, verify_data) + after
         self._transcript.update(record)
         self.application_secrets = schedule.application_secrets(
             self.handshake_secrets.handshake, self._transcript.digest()

@@ -154,7 +154,7 @@ class Identity:
         """
         private_path, public_path = key_paths(directory, name)
         _refuse_existing(private_path, public_path)
-        pem = self._to_pkcs8_pem(passphrase)
+        pem = self.to_pkcs8_pem(passphrase)
         make_folder(private_path.parent)
         create_files(
             [NewFile(private_path, pem), NewFile(public_path, self.public.to_pem(), PUBLIC_MODE)]
@@ -186,7 +186,13 @@ class Identity:
         public = numbers.public_numbers
         return rsa.PrivateKey(public.n, public.e, numbers.d, numbers.p, numbers.q)
 
-    def _to_pkcs8_pem(self, passphrase: Passphrase) -> bytes:
+    def to_pkcs8_pem(self, passphrase: Passphrase = None) -> bytes:
+        """
+        PEM, PKCS#8: the form of our own files, encrypted if there is a passphrase.
+
+        Raises:
+            ConfigError: The passphrase cannot be one.
+        """
         if passphrase is None:
             return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         secret = passphrase_bytes(passphrase)

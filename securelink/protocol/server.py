@@ -51,6 +51,7 @@ class ServerEngine(Engine):
         wanted: A `Wanted` number: what it says about client keys.
         clock: Seconds, monotonic.
         random: Source of random bytes; tests give recorded ones.
+        succession: What earlier keys of the server said of its key.
 
     Attributes:
         knock: Before a hello was recognised: "HTTP", "TLS" or "noise" when something else knocked.
@@ -65,8 +66,10 @@ class ServerEngine(Engine):
         *,
         clock: Callable[[], float],
         random: crypto.Random = os.urandom,
+        succession: bytes = b"",
     ) -> None:
         super().__init__(State.START, clock)
+        self._succession = succession
         self._handshake = ServerHandshake(policy, random=random)
         self._wanted = wanted
         self._auth = b""
@@ -123,7 +126,7 @@ class ServerEngine(Engine):
             self._send, self._receive = PlainSender(), PlainReceiver()
         else:
             assert identity is not None
-            auth = self._handshake.server_auth(identity, self._wanted)
+            auth = self._handshake.server_auth(identity, self._wanted, self._succession)
             assert self._handshake.handshake_secrets
             assert self._handshake.application_secrets
             self._out.append(Sealer(self._handshake.handshake_secrets.server).seal(auth))

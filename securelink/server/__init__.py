@@ -5,6 +5,7 @@ The server's public API.
     lifecycle.py  starting, driving, stopping
     session.py    one client on the server
     reception.py  who may enter; from a verified client to a session and to its end
+    own_key.py    its key, and what earlier keys said of it
     rooms.py      named groups of sessions
     ticker.py     the tick
 """

@@ -20,7 +20,7 @@ from ..events import EventHook
 from ..handshake.messages import Wanted
 from ..handshake.wire import Mode
 from ..invite import Invite
-from ..keys import Identity, load_or_create
+from ..keys import Identity
 from ..limits import (
     BACKLOG,
     HEARTBEAT_SECONDS,
@@ -43,6 +43,7 @@ from ..transport.batch import held_back
 from ..transport.bounds import Bounds
 from ..trust import AuthorizedClients
 from .lifecycle import Lifecycle
+from .own_key import load_own_key, load_succession
 from .reception import Gate, Reception
 from .rooms import Room, Rooms
 from .session import Session
@@ -213,6 +214,8 @@ class Server(Lifecycle):
     # --- what Lifecycle asks ------------------------------------------------------------------------------
 
     def _admission(self) -> Admission:
+        if self._keys is not None:
+            self._identity = None  # it may have been rotated since the last start
         self._load_identity()
         self._sessions = {}
         self._changes += 1
@@ -225,6 +228,7 @@ class Server(Lifecycle):
             max_connections=self._max_connections,
             max_packet=self._max_packet,
             heartbeat=self._heartbeat,
+            succession=self._succession(),
         )
 
     def _reception(self) -> Reception:
@@ -234,13 +238,13 @@ class Server(Lifecycle):
         if self._mode == Mode.OFF or self._identity is not None:
             return
         assert self._keys is not None
-        self._identity, created = load_or_create(self._keys, "server", self._passphrase)
-        if created:
-            log.warning(
-                "made a new server key in %s: clients that know another one refuse it; "
-                "if this server ran in another folder before, its key lies in the keys folder there",
-                self._identity.path,
-            )
+        self._identity = load_own_key(self._keys, self._passphrase)
+
+    def _succession(self) -> bytes:
+        """What earlier keys of this server said of the one that it has."""
+        if self._keys is None or self._identity is None:
+            return b""
+        return load_succession(self._keys, self._identity)
 
     def _orphaned(self) -> None:
         super()._orphaned()

@@ -44,5 +44,6 @@ class Admission:
     max_connections: int
     max_packet: int
     heartbeat: float
+    succession: bytes = b""  # what earlier keys of the server said of this one
     max_half_open: int = MAX_HALF_OPEN
     handshake_seconds: float = HANDSHAKE_SECONDS

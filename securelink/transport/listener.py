@@ -60,6 +60,7 @@ class ServerLink(Link):
             admission.policy,
             admission.wanted if admission.policy != Mode.OFF else Wanted.NO,
             clock=lambda: listener.loop.now,
+            succession=admission.succession,
         )
         super().__init__(listener.loop, sock, engine)
         self._listener = listener

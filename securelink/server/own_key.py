@@ -1,0 +1,64 @@
+"""The server's own key: loaded or made when it starts, with what its earlier keys said of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from pathlib import Path
+
+from ..keys import Identity, load_or_create
+from ..keys.private import Passphrase
+from ..keys.succession import Statement, encode_succession
+from ..limits import EXPIRY_WARNING_SECONDS, KEY_AGE_SECONDS
+from ..trust.rotation import load_statements
+
+log = logging.getLogger("securelink.server")
+
+NAME = "server"
+
+
+def load_own_key(folder: Path, passphrase: Passphrase) -> Identity:
+    """
+    The key in a folder, made if there is none; the log says so, and warns of a key that is old.
+
+    Raises:
+        KeyFileError: It can neither be loaded nor made.
+    """
+    identity, created = load_or_create(folder, NAME, passphrase)
+    if created:
+        log.warning(
+            "made a new server key in %s: clients that know another one refuse it; "
+            "if this server ran in another folder before, its key lies in the keys folder there",
+            identity.path,
+        )
+    elif identity.path is not None:
+        age = time.time() - os.stat(identity.path).st_mtime
+        if age > KEY_AGE_SECONDS:
+            log.warning(
+                "the server's key is %d days old; 'securelink keys rotate' replaces it, and clients follow",
+                age // 86_400,
+            )
+    return identity
+
+
+def load_succession(folder: Path, identity: Identity) -> bytes:
+    """
+    What earlier keys said of this one, as it goes over the wire; the log warns when it soon holds no longer.
+
+    Raises:
+        KeyFileError: The file with it is damaged, or could be changed by others.
+    """
+    statements = load_statements(folder, NAME, identity.public)
+    if statements:
+        _warn_of_end(statements[0])
+    return encode_succession(statements)
+
+
+def _warn_of_end(last: Statement) -> None:
+    if last.expires - time.time() < EXPIRY_WARNING_SECONDS:
+        log.warning(
+            "clients that know only the server's former key can follow to the new one until %s; "
+            "those that come later must be told its fingerprint",
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(last.expires)),
+        )

@@ -1,0 +1,179 @@
+"""Rotation of a server's key on disk: a new key in the place of the old one, and what the old one said of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from ..errors import ConfigError, KeyFileError, ProtocolError
+from ..keys import Identity, PublicKey, fingerprint_digest
+from ..keys.files import (
+    PUBLIC_MODE,
+    AnyPath,
+    NewFile,
+    create_files,
+    discard,
+    exists,
+    mapped_errors,
+    read_file,
+    sync_folder,
+    write_temporary,
+)
+from ..keys.identity import key_paths
+from ..keys.private import Passphrase
+from ..keys.succession import Statement
+from ..limits import (
+    DEFAULT_RSA_BITS,
+    MAX_KEY_FILE,
+    MAX_ROTATION_SECONDS,
+    MAX_ROTATIONS,
+    ROTATION_SECONDS,
+)
+from .locking import locked_update, read_trust_file
+
+_Stored = msgspec.json.Decoder(list[Statement])
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """
+    What a rotation did.
+
+    Attributes:
+        old, new: The keys.
+        kept: Where the old private key is now.
+        expires: Until when clients may follow, in seconds since 1970.
+    """
+
+    old: PublicKey
+    new: PublicKey
+    kept: Path
+    expires: int
+
+
+def rotate(
+    directory: AnyPath = "keys",
+    name: str = "server",
+    *,
+    bits: int = DEFAULT_RSA_BITS,
+    passphrase: Passphrase = None,
+    lifetime: float = ROTATION_SECONDS,
+) -> Rotated:
+    """
+    Put a new key in the place of a server's old one, which signs it.
+
+    The server shows the new key and the statement of the old one from its next start on. Clients that have the old key
+    in `known_servers` follow once; pins and invites do not. The old key pair stays in the folder under another name. A
+    key that was stolen must not be rotated: its thief could sign another one.
+
+    Args:
+        directory: The folder of the key.
+        name: What its file names begin with.
+        bits: Size of the new key.
+        passphrase: Of the old private key; protects the new one, too.
+        lifetime: Seconds in which clients may follow, at most a year.
+
+    Raises:
+        ConfigError: One of the arguments is not possible.
+        KeyFileError: The key cannot be loaded or replaced. The old one stays in force then.
+    """
+    if not 1 <= lifetime <= MAX_ROTATION_SECONDS:
+        raise ConfigError(
+            f"clients may follow for 1 to {MAX_ROTATION_SECONDS:.0f} seconds, not {lifetime!r}"
+        )
+    private_path, public_path = key_paths(directory, name)
+    old = Identity.load(private_path, passphrase)
+    new = Identity.generate(bits)
+    now = time.time()
+    expires = int(now + lifetime)
+    kept = f"{name}-old-{fingerprint_digest(old.fingerprint)[:4].hex()}"
+    with locked_update(statements_path(directory, name)) as file:
+        if Identity.load(private_path, passphrase).public != old.public:
+            raise KeyFileError(f"{private_path} was replaced meanwhile", hint="try again")
+        statements = [Statement.sign(old, new.public, expires)]
+        statements += [one for one in _decode(file.data, file.path) if now < one.expires]
+        file.data = msgspec.json.encode(statements[: 2 * MAX_ROTATIONS])
+    # From here on the statement is on disk. It is about a key that nobody shows yet: a crash does no harm.
+    kept_private, kept_public = key_paths(directory, kept)
+    if not exists(kept_private):  # it is there if the last try failed after this step
+        content = read_file(private_path, MAX_KEY_FILE)
+        create_files(
+            [
+                NewFile(kept_private, content),
+                NewFile(kept_public, old.public.to_pem(), PUBLIC_MODE),
+            ]
+        )
+    _replace(
+        [
+            NewFile(private_path, new.to_pkcs8_pem(passphrase)),
+            NewFile(public_path, new.public.to_pem(), PUBLIC_MODE),
+        ]
+    )
+    return Rotated(old.public, new.public, kept_private, expires)
+
+
+def _replace(files: list[NewFile]) -> None:
+    """Put files in the place of others, when all of them are complete on disk."""
+    written: list[Path] = []
+    try:
+        for file in files:
+            with mapped_errors("replace", file.path):
+                written.append(write_temporary(file))
+        for file, source in zip(files, written, strict=True):
+            with mapped_errors("replace", file.path):
+                os.replace(source, file.path)
+    finally:
+        for source in written:
+            discard(source)
+    sync_folder(files[0].path.parent)
+
+
+def statements_path(directory: AnyPath, name: str) -> Path:
+    """Where the statements about the keys of that name are. They are no secret."""
+    private_path, _ = key_paths(directory, name)
+    return private_path.with_name(f"{name}_rotation.json")
+
+
+def load_statements(directory: AnyPath, name: str, key: PublicKey) -> tuple[Statement, ...]:
+    """
+    What earlier keys have said, from the one before `key` back; those that hold, and no more than may be shown.
+
+    Raises:
+        KeyFileError: The file is damaged, cannot be read, or could be changed by others.
+    """
+    path = statements_path(directory, name)
+    return tuple(_chain(_decode(read_trust_file(path), path), key, time.time()))
+
+
+def _chain(statements: Iterable[Statement], key: PublicKey, now: float) -> Iterator[Statement]:
+    left = list(statements)
+    for _ in range(MAX_ROTATIONS):
+        for statement in left:
+            try:
+                signer = statement.signer(key)
+            except ProtocolError:
+                continue  # about another key: a rotation that was not finished, or a backup that was restored
+            if now < statement.expires:
+                yield statement
+                left.remove(statement)
+                key = signer
+                break
+        else:
+            return
+
+
+def _decode(data: bytes, path: Path) -> list[Statement]:
+    if not data:
+        return []
+    try:
+        return _Stored.decode(data)
+    except msgspec.DecodeError as error:
+        raise KeyFileError(
+            f"{path} is damaged: {error}",
+            hint="restore a copy, or remove it: clients that know an older key must then forget it",
+        ) from None
