@@ -82,10 +82,9 @@ def walk(
                 left -= 1
                 first = data[pos]
                 step = _STEPS[first]
-                if (
-                    kind == _LARGE_MAP and left & 1 and first not in _KEYED
-                ):  # its value is still to come: a key
-                    raise _too_many_keys()
+                # Where an odd number is still to come, a value is, and this is its key.
+                if kind == _LARGE_MAP and left & 1 and first not in _KEYED:
+                    raise _container_as_key() if step == _CONTAINER else _too_many_keys()
                 if step > 0:
                     pos += step
                     continue
