@@ -1,12 +1,15 @@
 """
 Invites: one line of text that says where a server is, how to know its key, and how to enter.
 
-    securelink://game.example:5050/?key=SHA256:<43 characters>[&token=<uuid4>]
+    securelink://game.example:5050/SHA256:<43 characters>[/<uuid4>]
 
 Whoever uses an invite trusts no first answer: the key is pinned and encryption is required. A link
 cannot ask for less, so nothing in it could be edited to weaken a check; what this module does not
 know, it refuses. The key is the fingerprint that `ssh-keygen -lf` prints, in the alphabet of links
-(base64url: `-` and `_` instead of `+` and `/`, no padding).
+(base64url: `-` and `_` instead of `+` and `/`, no padding). The token is a join token.
+
+No character of it means anything to a shell, so it needs no quotes. The form of 0.1.0,
+`securelink://host:port/?key=SHA256:...[&token=...]`, is still read.
 """
 
 from __future__ import annotations
@@ -24,6 +27,15 @@ SCHEME = "securelink"
 
 _ASK = "ask for the invite again and paste all of it"
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
+# What mail, chat programs and word processors put into a link or around it. No invite holds any of them.
+_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f"
+_QUOTES = (
+    "\"'`\u00b4\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u2039\u203a\u00ab\u00bb"
+    "\u2032\u2033\uff02\uff07\u300c\u300d"
+)
+_REMOVED = dict.fromkeys(map(ord, _INVISIBLE + _QUOTES))
+_BEFORE = "<([{\u2329\u3008\u27e8\uff1c\uff08*"
+_AFTER = ">)]}\u232a\u3009\u27e9\uff1e\uff09*.,;:!?\u2026\u3002"
 # Letters that a name server knows; underscores exist in names of home networks.
 _NAME = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -67,8 +79,8 @@ class Invite:
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         key = self.fingerprint.translate(str.maketrans("+/", "-_"))
-        token = f"&token={self.token}" if self.token is not None else ""
-        return f"{SCHEME}://{host}:{self.port}/?key={key}{token}"
+        token = f"/{self.token}" if self.token is not None else ""
+        return f"{SCHEME}://{host}:{self.port}/{key}{token}"
 
     def __repr__(self) -> str:
         token = None if self.token is None else "hidden"
@@ -83,16 +95,14 @@ class Invite:
         Read a link.
 
         Args:
-            text: As somebody pasted it; white space around it is ignored, inside it is an error.
+            text: As somebody pasted it. White space, line breaks, quotes and invisible characters are taken
+                out, brackets and punctuation around it as well.
 
         Raises:
             ConfigError: It is no invite, or not a whole one. The message never quotes a token.
         """
-        host, port, query = _split_link(text.strip())
-        parameters = _split_query(query)
-        if "key" not in parameters:
-            raise ConfigError("the invite has no key", hint=_ASK)
-        return cls(host, port, _read_key(parameters["key"]), parameters.get("token"))
+        host, port, key, token = _split_link(_cleaned(text))
+        return cls(host, port, _read_key(key), token)
 
 
 def is_invite(text: str) -> bool:
@@ -102,25 +112,41 @@ def is_invite(text: str) -> bool:
     True for anything written as a link, so that a link of another kind meets the errors of
     `Invite.parse()` and is not looked up as a name.
     """
-    return "://" in text
+    return "://" in _cleaned(text)
 
 
-def _split_link(link: str) -> tuple[str, int, str]:
-    """Take scheme, host and port off a link; returns host, port and query."""
+def _cleaned(text: str) -> str:
+    """A link without what was pasted with it. Letters that look alike stay, and are refused."""
+    if len(text) > 4 * MAX_INVITE:
+        return text  # it is refused for its length, whatever else is in it
+    return "".join(text.split()).translate(_REMOVED).lstrip(_BEFORE).rstrip(_AFTER)
+
+
+def _split_link(link: str) -> tuple[str, int, str, str | None]:
+    """Take a link apart: host, port, key and token."""
     if len(link) > MAX_INVITE:
         raise ConfigError(f"an invite has at most {MAX_INVITE} characters", hint=_ASK)
-    if not link.isascii() or not link.isprintable() or " " in link:
-        raise ConfigError("the invite holds a space, a line break or a foreign letter", hint=_ASK)
+    if not link.isascii() or not link.isprintable():
+        raise ConfigError("the invite holds a foreign letter or a control character", hint=_ASK)
     scheme, separator, rest = link.partition("://")
     if not separator or scheme.lower() != SCHEME:
         raise ConfigError(f"an invite begins with {SCHEME}://", hint=_ASK)
     if "#" in rest or "%" in rest:
         raise ConfigError("an invite holds no '#' and no '%'", hint=_ASK)
     place, separator, query = rest.partition("?")
-    if not separator:
+    if separator:
+        parameters = _split_query(query)
+        host, port = _split_place(place.removesuffix("/"))
+        if "key" not in parameters:
+            raise ConfigError("the invite has no key", hint=_ASK)
+        return host, port, parameters["key"], parameters.get("token")
+    place, *parts = rest.split("/")
+    host, port = _split_place(place)
+    if not parts or not parts[0]:
         raise ConfigError("the invite has no key", hint=_ASK)
-    host, port = _split_place(place.removesuffix("/"))
-    return host, port, query
+    if len(parts) > 2:
+        raise ConfigError("an invite holds nothing after its token", hint=_ASK)
+    return host, port, parts[0], parts[1] if len(parts) == 2 else None
 
 
 def _split_place(place: str) -> tuple[str, int]:

@@ -180,4 +180,5 @@ MAX_USER_NAME = 64  # characters
 MIN_PASSWORD = 8  # characters (NIST SP 800-63B, 5.1.1.1)
 MAX_PASSWORD = 1024  # characters
 MAX_PASSWORD_CHECKS = 4  # at the same time in one process: each takes 32 MiB for about 0.3 s
+INVITE_SECONDS = 7 * 86_400.0  # default lifetime of an invite that a command prints
 MAX_INVITE = 1024  # characters of a link; the longest host makes 400

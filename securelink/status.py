@@ -9,6 +9,8 @@ error. A program that configures logging, also later, gets nothing extra.
 from __future__ import annotations
 
 import logging
+import sys
+from typing import TextIO
 
 from .text import escaped
 from .tracebacks import summary, traceback_text
@@ -61,6 +63,15 @@ class _StatusLines(logging.StreamHandler):  # type: ignore[type-arg]
         super().__init__()
         self.info = True
         self.warnings = True
+
+    @property
+    def stream(self) -> TextIO:
+        """Standard error of now: while somebody types, it is one that writes above the line."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, stream: TextIO) -> None:
+        pass  # the base class sets what it found at its start
 
     def filter(self, record: logging.LogRecord) -> bool:
         if _program_shows():  # it was configured after we began

@@ -16,7 +16,17 @@ import pytest
 from commands import fails, run, securelink, succeeds
 from programs import ROOT, WAIT, Program
 
-from securelink import Client, Hello, Identity, KnownServers, Packet, PublicKey, Received, Server
+from securelink import (
+    Client,
+    Hello,
+    Identity,
+    Invite,
+    KnownServers,
+    Packet,
+    PublicKey,
+    Received,
+    Server,
+)
 from securelink.cli.connect import MAX_SHOWN, described
 
 # The name of the module in its package is that of the command.
@@ -105,7 +115,7 @@ def test_an_invite_made_on_the_command_line_lets_in(folder: Path) -> None:
             assert client.ends() == 0
         errors = fails("connect", link, "--keys", folder / "c")
         assert "this join token is used up" in errors
-        assert link.partition("token=")[2] not in errors
+        assert str(Invite.parse(link).token) not in errors
 
 
 def test_a_person_at_a_terminal_is_asked_once(folder: Path, server: Server) -> None:
@@ -226,6 +236,7 @@ def test_an_encrypted_client_key_is_asked_for(tmp_path: Path, identity: Identity
         (["localhost", "99999"], "99999 is not in the range"),
         (["securelink://a:1/?key=SHA256:x", "1"], "an invite already says the port"),
         (["securelink://a:1/?key=SHA256:x", "--plaintext"], "an invite is for encrypted sessions"),
+        (["securelink://a:1/SHA256:x", "--plaintext"], "an invite is for encrypted sessions"),
         (["localhost", "1", "--timeout", "0"], "0.0 is not in the range"),
     ],
 )
@@ -246,6 +257,139 @@ def test_connect_explains_misuse(arguments: list[str], words: str) -> None:
 def test_connect_explains_what_fails(tmp_path: Path, arguments: list[str], words: str) -> None:
     """A closed port, an unknown name, a torn invite: a sentence each, and exit code 1."""
     assert words in fails("connect", *arguments, "--keys", tmp_path)
+
+
+@pytest.fixture
+def credentials(identity: Identity) -> Iterator[tuple[Server, list[Any]]]:
+    """A server that takes plaintext and encrypted sessions, and what it was shown."""
+    shown: list[Any] = []
+
+    def authenticate(hello: Hello) -> str:
+        shown.append(hello.credentials)
+        return "ann"
+
+    with Server(
+        "127.0.0.1", 0, keys=identity, authenticate=authenticate, encryption="optional"
+    ) as server:
+        server.on("echo", lambda session, packet: session.send("echo", packet.data))
+        yield server, shown
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["connect"], ["load", "--clients", "1", "--duration", "1s", "--ramp", "0"]],
+    ids=["connect", "load"],
+)
+def test_plaintext_ignores_the_token_of_the_environment(
+    tmp_path: Path,
+    credentials: tuple[Server, list[Any]],
+    command: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody said for this call that the token may be read on the way; the command says that it left it out."""
+    server, shown = credentials
+    monkeypatch.setenv("SECURELINK_TOKEN", "a secret")
+    to = (command[0], "127.0.0.1", server.address[1], *command[1:], "--keys", tmp_path)
+    result = run(*to, "--plaintext", typed="exit\n")
+    assert result.exit_code == 0, result.output
+    assert shown == [None]
+    assert "SECURELINK_TOKEN is ignored: --plaintext would send it in clear" in result.stderr
+    KnownServers(tmp_path / "known_servers").remember(*server.address, str(server.fingerprint))
+    result = run(*to, typed="exit\n")
+    assert shown[1:] == [{"token": "a secret"}]
+    assert "using the join token in SECURELINK_TOKEN" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["connect", "load"])
+@pytest.mark.parametrize("token", ["a secret", "-"])
+def test_a_token_is_not_sent_in_clear_to_another_machine(command: str, token: str) -> None:
+    """Not even when it is given on the command line; to this machine it may go."""
+    errors = fails(command, "192.0.2.7", 5050, "--plaintext", "--token", token, code=2)
+    assert "--plaintext would send the token in clear" in errors
+    assert "a secret" not in errors
+
+
+def test_an_invite_goes_before_the_environment(
+    tmp_path: Path, credentials: tuple[Server, list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token that lies around for one server is not sent to another."""
+    server, shown = credentials
+    monkeypatch.setenv("SECURELINK_TOKEN", "of another server")
+    token = "3d6f4f9e-8f5c-4f0e-9d39-0c8f6f2f7a11"
+    link = str(Invite(*server.address, str(server.fingerprint), token))
+    succeeds("connect", link, "--keys", tmp_path, typed="exit\n")
+    assert shown == [{"token": token}]
+
+
+def test_a_token_can_be_asked_for(tmp_path: Path, credentials: tuple[Server, list[Any]]) -> None:
+    """`--token -` keeps it out of the list of processes."""
+    server, shown = credentials
+    KnownServers(tmp_path / "known_servers").remember(*server.address, str(server.fingerprint))
+    to = ("connect", *server.address, "--keys", tmp_path, "--token", "-")
+    assert run(*to, typed="a secret\nexit\n").exit_code == 0
+    assert shown == [{"token": "a secret"}]
+
+
+def invited(server: Server, *, token: bool = True) -> str:
+    """An invite to a server of the fixture above."""
+    made = "3d6f4f9e-8f5c-4f0e-9d39-0c8f6f2f7a11" if token else None
+    return str(Invite(*server.address, str(server.fingerprint), made))
+
+
+@pytest.mark.parametrize(
+    "pasted", ["{}", "<{}>.", "securelink connect '{}'", "{0:.40}\n{1}", "$ securelink connect {}"]
+)
+def test_without_arguments_the_invite_is_asked_for(
+    tmp_path: Path, credentials: tuple[Server, list[Any]], pasted: str
+) -> None:
+    """It is the first line of the input, or several when it was broken; the next one is for the server."""
+    server, _ = credentials
+    link = invited(server)
+    text = pasted.format(link, link[40:])
+    result = run("connect", "--keys", tmp_path, typed=f"{text}\n/echo hello\nexit\n")
+    assert result.exit_code == 0, result.output
+    assert "connected to 127.0.0.1" in result.stderr
+
+
+def test_an_invite_from_a_file(tmp_path: Path, credentials: tuple[Server, list[Any]]) -> None:
+    """It need not be on the command line; a file that is none, or too large, is an error in words."""
+    server, shown = credentials
+    (tmp_path / "invite.txt").write_text(f"\ufeff{invited(server)}\r\n")
+    to = ("connect", "--keys", tmp_path, "--invite-file", tmp_path / "invite.txt")
+    succeeds(*to, typed="exit\n")
+    assert len(shown) == 1
+    assert "says where the server is" in fails(*to, "localhost", code=2)
+    (tmp_path / "invite.txt").write_bytes(b"\xff" * 100_000)
+    assert "is larger than" in fails(*to)
+    assert "does not exist" in fails("connect", "--invite-file", tmp_path / "x", code=2)
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("", "no invite was given"),
+        ("\n", "no invite was given"),
+        ("host abc\n", "'abc' is no port"),
+    ],
+)
+def test_what_is_asked_for_and_not_given(typed: str, words: str) -> None:
+    """The end of the input, an empty line and nonsense are errors in words."""
+    assert words in fails("connect", typed=typed)
+
+
+def test_an_invite_that_lost_its_token_says_so(folder: Path) -> None:
+    """What a shell cut off at `&` is asked back."""
+    with Server("127.0.0.1", 0, keys=folder / "keys", authenticate="tokens") as server:
+        link = server.invite()
+        base, key, _ = link.rsplit("/", 2)
+        for torn in (f"{base}/?key={key}", f"{base}/{key}"):
+            errors = fails("connect", torn, "--keys", folder / "c")
+            assert "hint: the invite has a key and no token: was it in quotes?" in errors
+        # One that is whole and refused is not asked about quotes.
+        wrong = str(
+            Invite(*server.address, str(server.fingerprint), "3d6f4f9e-8f5c-4f0e-9d39-0c8f6f2f7a11")
+        )
+        assert "quotes" not in fails("connect", wrong, "--keys", folder / "c")
 
 
 def test_serve_explains_misuse(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ DIGEST = bytes(range(200, 232))  # its base64 holds letters that base64url spell
 FINGERPRINT = fingerprint_text(DIGEST)
 KEY = "SHA256:" + base64.urlsafe_b64encode(DIGEST).decode().rstrip("=")
 TOKEN = "3d6f4f9e-8f5c-4f0e-9d39-0c8f6f2f7a11"
-LINK = f"securelink://game.example:5050/?key={KEY}"
+LINK = f"securelink://game.example:5050/?key={KEY}"  # as 0.1.0 wrote them; still read
+PLAIN = f"securelink://game.example:5050/{KEY}"  # as they are written
 
 FEW = settings(max_examples=150, deadline=None)
 
@@ -52,7 +53,8 @@ def test_round_trip(invite: Invite) -> None:
 @given(st.text(st.characters(codec="utf-8"), max_size=80) | st.text(LINK + "&=%#@[]", max_size=80))
 def test_any_text_is_an_invite_or_one_error(text: str) -> None:
     """Whatever is pasted gives an invite that stands for that text, or the documented error."""
-    for candidate in (text, LINK + text, "securelink://" + text, LINK[: len(text)] + text):
+    candidates = (text, LINK + text, "securelink://" + text, LINK[: len(text)] + text)
+    for candidate in (*candidates, PLAIN + text, f"{PLAIN}/{text}"):
         try:
             invite = Invite.parse(candidate)
         except ConfigError:
@@ -63,26 +65,81 @@ def test_any_text_is_an_invite_or_one_error(text: str) -> None:
 
 def test_the_link_as_documented() -> None:
     """The spelling is the documented one: this is what people hand around."""
-    assert str(Invite("game.example", 5050, FINGERPRINT)) == LINK
-    assert str(Invite("::1", 5050, FINGERPRINT, TOKEN)) == (
-        f"securelink://[::1]:5050/?key={KEY}&token={TOKEN}"
-    )
+    assert str(Invite("game.example", 5050, FINGERPRINT)) == PLAIN
+    assert str(Invite("::1", 5050, FINGERPRINT, TOKEN)) == f"securelink://[::1]:5050/{KEY}/{TOKEN}"
     assert KEY != FINGERPRINT
     assert not set("+/=") & set(KEY)
+
+
+@FEW
+@given(invites)
+def test_no_shell_reads_anything_into_an_invite(invite: Invite) -> None:
+    """Without quotes it is one word of sh, cmd.exe and PowerShell; only the brackets of IPv6 have a meaning at all."""
+    assert not set(str(invite)) & set("?&;|<>()$`\"' *#!%^={}~,@\\\t\n")
+
+
+@FEW
+@given(invites.filter(lambda invite: invite.token is not None))
+def test_the_form_of_the_first_version_is_read(invite: Invite) -> None:
+    """What people have in their mail goes on working."""
+    base, key, token = str(invite).rsplit("/", 2)
+    assert Invite.parse(f"{base}/?key={key}&token={token}") == invite
+
+
+@pytest.mark.parametrize("link", [LINK, PLAIN], ids=["first version", "plain"])
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        "  {}\n",
+        "\t{}\r\n",
+        "<{}>",
+        "({})",
+        "[{}]",
+        "'{}'",
+        '"{}"',
+        "`{}`",
+        "\u201c{}\u201d",
+        "\u201e{}\u201c",
+        "\u2018{}\u2019",
+        "\u00ab{}\u00bb",
+        "{}.",
+        "{},",
+        "\u201c{}.\u201d",
+        "(<{}>).",
+        "**{}**",
+        "\ufeff{}\u200b",
+        "\u2060{}\u00ad",
+        "\u00a0{}\u3000",
+    ],
+)
+def test_what_was_pasted_with_it_is_taken_out(link: str, pasted: str) -> None:
+    """White space, quotes, brackets, a full stop and invisible characters around an invite change nothing."""
+    assert Invite.parse(pasted.format(link)) == Invite("game.example", 5050, FINGERPRINT)
+    assert is_invite(pasted.format(link))
+
+
+@pytest.mark.parametrize("link", [f"{LINK}&token={TOKEN}", f"{PLAIN}/{TOKEN}"])
+@pytest.mark.parametrize(
+    "torn", ["\n", "\r\n", "\r", "\t", " ", "\u00a0", "\u2028", "\u200b", "\u00ad", "\n   "]
+)
+def test_a_line_break_inside_is_taken_out(link: str, torn: str) -> None:
+    """Mail breaks long lines, wherever it likes."""
+    whole = Invite("game.example", 5050, FINGERPRINT, TOKEN)
+    for place in range(1, len(link)):
+        assert Invite.parse(link[:place] + torn + link[place:]) == whole
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        f"  {LINK}\n",
-        f"\t{LINK}\r\n",
         LINK.replace("/?", "?"),
         LINK.replace("securelink:", "SecureLink:"),
-        LINK.replace("game.example", "Game.EXAMPLE"),
+        PLAIN.replace("securelink:", "SecureLink:"),
+        PLAIN.replace("game.example", "Game.EXAMPLE"),
     ],
 )
 def test_harmless_differences(text: str) -> None:
-    """White space around the link, a missing slash and capital letters do not change it."""
+    """A missing slash and capital letters do not change it."""
     assert Invite.parse(text) == Invite("game.example", 5050, FINGERPRINT)
 
 
@@ -105,11 +162,28 @@ BROKEN = {
     "another scheme": LINK.replace("securelink:", "https:"),
     "scheme with one slash": LINK.replace("://", ":/"),
     "no scheme": LINK.removeprefix("securelink://"),
-    "line break inside": LINK[:30] + "\n" + LINK[30:],
-    "carriage return inside": LINK[:30] + "\r" + LINK[30:],
-    "tab inside": LINK[:14] + "\t" + LINK[14:],
-    "space inside": LINK[:30] + " " + LINK[30:],
     "zero character": LINK + "\0",
+    "escape character inside": LINK[:30] + "\x1b" + LINK[30:],
+    "plain: nothing after the host": "securelink://game.example:5050",
+    "plain: no key": "securelink://game.example:5050/",
+    "plain: no key, a token": f"securelink://game.example:5050//{TOKEN}",
+    "plain: token for a key": f"securelink://game.example:5050/{TOKEN}",
+    "plain: key for a token": f"{PLAIN}/{KEY}",
+    "plain: empty token": PLAIN + "/",
+    "plain: token torn off": f"{PLAIN}/{TOKEN}"[:-1],
+    "plain: token in capital letters": f"{PLAIN}/{TOKEN.upper()}",
+    "plain: two tokens": f"{PLAIN}/{TOKEN}/{TOKEN}",
+    "plain: slash at the end": f"{PLAIN}/{TOKEN}/",
+    "plain: parameter behind it": f"{PLAIN}?token={TOKEN}",
+    "plain: encryption off": f"{PLAIN}/{TOKEN}?encryption=off",
+    "plain: another part": f"{PLAIN}/{TOKEN}/encryption:off",
+    "plain: key with a name": f"securelink://game.example:5050/key={KEY}",
+    "plain: key of another hash": PLAIN.replace("SHA256:", "MD5:"),
+    "plain: key too short": PLAIN[:-1],
+    "plain: key too long": PLAIN + "A",
+    "plain: no port": PLAIN.replace(":5050", ""),
+    "plain: user name": PLAIN.replace("game.", "anna@game."),
+    "plain: letters that look alike": PLAIN.replace("game", "g\u0430me"),
     "letters that look alike": LINK.replace("game", "g\u0430me"),
     "full-width digits in the port": LINK.replace("5050", "\uff15050"),
     "fragment": LINK + "#top",
@@ -184,9 +258,11 @@ def test_what_is_no_invite(case: str) -> None:
     ("case", "words"),
     [
         ("another scheme", "begins with securelink://"),
-        ("line break inside", "a space, a line break or a foreign letter"),
-        ("zero character", "a space, a line break or a foreign letter"),
-        ("letters that look alike", "a space, a line break or a foreign letter"),
+        ("zero character", "a foreign letter or a control character"),
+        ("letters that look alike", "a foreign letter or a control character"),
+        ("plain: no key", "has no key"),
+        ("plain: empty token", "not a uuid4"),
+        ("plain: two tokens", "nothing after its token"),
         ("fragment", "no '#' and no '%'"),
         ("percent escape", "no '#' and no '%'"),
         ("user name", "no path and no user name"),
@@ -214,6 +290,10 @@ def test_every_torn_link_is_refused(end: int) -> None:
     """No beginning of a link is a link: a client never goes on with half a key."""
     with pytest.raises(ConfigError):
         Invite.parse(LINK[:end])
+    torn = f"{PLAIN}/{TOKEN}"[:end]
+    if torn != PLAIN:
+        with pytest.raises(ConfigError):
+            Invite.parse(torn)
 
 
 @pytest.mark.parametrize(
@@ -258,6 +338,9 @@ def test_the_token_stays_out_of_repr_and_errors() -> None:
         f"{LINK}&token={TOKEN}x",
         f"{LINK}&token={TOKEN}&token={TOKEN}",
         f"{LINK}&token={TOKEN}#",
+        f"{PLAIN}/{TOKEN}x",
+        f"{PLAIN}/{TOKEN}/{TOKEN}",
+        f"{PLAIN}?{TOKEN}",
     ):
         with pytest.raises(ConfigError) as caught:
             Invite.parse(broken)

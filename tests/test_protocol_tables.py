@@ -137,6 +137,11 @@ def test_the_encodings_that_people_pass_on() -> None:
             assert (invite.host, invite.port) == (host.strip("[]"), 5050)
             assert invite.fingerprint == fingerprint
             assert invite.token == (token if "token" in query else None)
+        for path in (key, f"{key}/{token}"):
+            invite = Invite.parse(f"securelink://{host}:5050/{path}")
+            assert str(invite) == f"securelink://{host}:5050/{path}"
+            assert invite.fingerprint == fingerprint
+            assert invite.token == (token if "/" in path else None)
     for wrong in ("/x?", "/?", "/?more=1&", "/#?"):
         with pytest.raises(ConfigError):
             Invite.parse(f"securelink://game.example:5050{wrong}key={key}&key={key}")

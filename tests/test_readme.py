@@ -161,7 +161,7 @@ def test_claims_of_comments_hold(folder: Path, monkeypatch: pytest.MonkeyPatch) 
     with names["server"] as server, names["client"]:
         (session,) = server.sessions.values()
         assert session.user == "ada"
-    assert re.match(r"securelink://127\.0\.0\.1:\d+/\?key=SHA256:.+&token=.+", names["invite"])
+    assert re.fullmatch(r"securelink://127\.0\.0\.1:\d+/SHA256:[^/]{43}/[^/]{36}", names["invite"])
 
 
 def test_the_log_lines(folder: Path) -> None:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,7 +17,6 @@ from rich.live import Live
 from rich.text import Text
 
 from ..client import Client
-from ..invite import Invite, is_invite
 from ..limits import CONNECT_SECONDS
 from ..load import MAX_CLIENTS, MAX_SECONDS, Histogram, Plan, SimulatedClient, Swarm, Tally
 from ..load.plan import FILLER, MAX_RATE, MAX_SIZE
@@ -24,7 +24,8 @@ from ..load.simulated import clock
 from ..load.swarm import allow_files
 from ..trust import KnownServers
 from .connect import client_key, enter
-from .program import PORT, duration, keys_option, known_servers_file, passphrase_option, tell
+from .program import duration, keys_option, known_servers_file, passphrase_option, tell
+from .target import application_options, target, token_option, where_arguments
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 BAR = 40  # characters of the longest bar of the histogram
@@ -53,8 +54,7 @@ def _json(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
 
 
 @click.command("load")
-@click.argument("host", metavar="HOST PORT | INVITE")
-@click.argument("port", type=PORT, required=False, metavar="")
+@where_arguments
 @click.option(
     "--clients",
     type=click.IntRange(1, MAX_CLIENTS),
@@ -100,21 +100,17 @@ def _json(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
 @click.option(
     "--request", "requests", is_flag=True, help="Send requests; any handler's return is the answer."
 )
-@click.option(
-    "--token",
-    envvar="SECURELINK_TOKEN",
-    help="A join token.  [also: the variable SECURELINK_TOKEN]",
-)
+@token_option
 @click.option("--plaintext", is_flag=True, help="Without encryption.")
-@click.option("--application", default="", help="The application that the server asks for.")
-@click.option("--app-version", default="", help="The version of it.")
+@application_options
 @keys_option
 @passphrase_option
 @click.pass_context
 def load(
     ctx: click.Context,
-    host: str,
+    host: str | None,
     port: int | None,
+    invite_file: Path | None,
     clients: int,
     rate: float,
     seconds: float,
@@ -143,7 +139,7 @@ def load(
     with `securelink token create --uses any`.
 
     \b
-    securelink load 'securelink://127.0.0.1:5050/?key=SHA256:...'
+    securelink load --invite-file invite.txt
     securelink load localhost 5050 --clients 500 --rate 20 --duration 1m
     securelink load localhost 5050 --action move --data '{"x": 1}' --request
     """
@@ -161,25 +157,25 @@ def load(
         fixed=fixed,
         requests=requests,
     )
-    host, port, pin, token = _target(host, port, token, plaintext)
+    where = target(host, port, invite_file, token, plaintext=plaintext)
     allow_files(clients)
     known = KnownServers(known_servers_file(directory))
     make = partial(
         Client,
-        host,
-        port,
+        where.host,
+        where.port,
         keys=None if plaintext else client_key(directory, with_passphrase),
         encryption="off" if plaintext else "required",
-        token=token,
+        token=where.token,
         trust=None if plaintext else "known",
         known_servers=known.path,
         application=application,
         version=app_version,
     )
     tally = Tally()
-    first = SimulatedClient(0, make(pin=pin), plan, tally)
+    first = SimulatedClient(0, make(pin=where.pin), plan, tally)
     # Alone and in words: when this one cannot enter, none can.
-    enter(first.client, known, CONNECT_SECONDS)
+    enter(first.client, known, CONNECT_SECONDS, where)
     tally.came()
     swarm = Swarm(plan, first, partial(make, pin=first.client.server_fingerprint), tally)
     with progress(swarm) as show:
@@ -187,22 +183,6 @@ def load(
     for line in summary(swarm):
         click.echo(line)
     ctx.exit(1 if tally.failures else 0)
-
-
-def _target(
-    host: str, port: int | None, token: str | None, plaintext: bool
-) -> tuple[str, int, str | None, str | None]:
-    """Host, port, fingerprint and token."""
-    if is_invite(host):
-        if port is not None:
-            raise click.UsageError("an invite already says the port")
-        if plaintext:
-            raise click.UsageError("an invite is for encrypted sessions; leave --plaintext out")
-        invite = Invite.parse(host)
-        return invite.host, invite.port, invite.fingerprint, token or invite.token
-    if port is None:
-        raise click.UsageError("the port is missing: securelink load HOST PORT")
-    return host, port, None, token
 
 
 # --- while it runs ---------------------------------------------------------------------------------------------

@@ -2,103 +2,170 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from ..client import Client
-from ..console import Console, attach
+from ..console import Attachment, Console, attach
 from ..console.prompt import Prompt
 from ..errors import ConnectionClosed, LinkTimeout, RequestFailed
+from ..keys import load_or_create
 from ..keys.files import absolute
 from ..server import Server
-from .program import keys_option, known_servers_file, tell
+from ..text import escaped_lines
+from ..trust import KnownServers
+from .connect import enter
+from .program import (
+    ask_passphrase,
+    dimmed,
+    keys_option,
+    known_servers_file,
+    passphrase_option,
+    tell,
+)
+from .target import application_options, target, where_arguments
 
 OPERATORS = "authorized_operators"  # file in the keys folder: whose keys may attach
 HISTORY = "console_history"
+MAX_ANSWER = 100_000  # characters of one answer that are shown; the server may be anybody
+_LOOK = 0.2  # seconds; a wait without end keeps Ctrl-C from being seen on some platforms
+_ENDING = ("SIGTERM", "SIGHUP")  # by which systems end services, and terminals what runs in them
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Within it SIGTERM and SIGHUP end the program as Ctrl-C does: what stands in `finally` is done."""
+
+    def ended(number: int, frame: FrameType | None) -> NoReturn:
+        sys.exit(128 + number)
+
+    before: dict[int, Any] = {}
+    # Signals reach the main thread only; elsewhere (in a test) the caller ends us.
+    if threading.current_thread() is threading.main_thread():
+        for name in _ENDING:
+            number = getattr(signal, name, None)
+            # nohup ignores SIGHUP on purpose.
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, ended)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def wait_for_the_end(server: Server) -> None:
-    """Until the server stops, Ctrl-C, or the signal by which systems stop services."""
-
-    def terminated(number: int, frame: FrameType | None) -> NoReturn:
-        sys.exit(128 + number)
-
-    # Signals reach the main thread only; elsewhere (in a test) the caller ends us.
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, terminated)
-    while server.running:
-        # Slices: a wait without end would keep Ctrl-C from being seen on some platforms.
-        threading.Event().wait(0.2)
+    """Until the server stops, Ctrl-C, or a signal that ends programs."""
+    with ended_by_signals():
+        while server.running:
+            threading.Event().wait(_LOOK)
 
 
 def run_console(server: Server, console: Console) -> None:
     """Take commands from the terminal until the server stops or the input ends."""
     tell("type 'help' for the commands; Ctrl-D stops the server")
-    for line in Prompt("> ", complete=console.complete).lines():
-        answer = console.execute(line)
-        if answer:
-            click.echo(answer)
-        if not server.running or line.split()[:1] == ["stop"]:
-            return
+    prompt = Prompt("> ", complete=console.complete)
+    server.on_stop.add_listener(prompt.end)
+    with ended_by_signals():
+        for line in prompt.lines():
+            answer = console.execute(line)
+            if answer:
+                click.echo(answer)
+            if not server.running or line.split()[:1] == ["stop"]:
+                return
 
 
 @click.command("attach")
-@click.argument("host")
-@click.argument("port", type=click.IntRange(1, 65535), required=False)
-@keys_option
+@where_arguments
+@application_options
 @click.option(
-    "--passphrase", "passphrase", is_flag=True, help="Ask for the passphrase of your key."
+    "--timeout",
+    type=click.FloatRange(0.1, 3600),
+    default=10.0,
+    metavar="SECONDS",
+    show_default=True,
+    help="How long to try.",
 )
-def attach_console(host: str, port: int | None, directory: str, passphrase: bool) -> None:
+@keys_option
+@passphrase_option
+def attach_console(
+    host: str | None,
+    port: int | None,
+    invite_file: Path | None,
+    application: str,
+    app_version: str,
+    timeout: float,
+    directory: str,
+    with_passphrase: bool,
+) -> None:
     """
-    Operate a running server from afar: HOST and PORT, or an invite.
+    Operate a running server from afar: HOST and PORT, or an invite; without arguments it asks for it.
 
-    Your key (client_private.pem in --keys, made when it is missing) must be authorised there:
+    Your key (client_private.pem in --keys, made when it is missing) must be authorized there; it needs no token and
+    no application. A server that is not known yet is not trusted before you have compared its fingerprint.
 
     \b
-    securelink keys show client                                    on your machine
-    securelink keys authorize --operator SHA256:... --as ann       at the server
-    securelink attach game.example 5050
+    securelink keys create --name client                           on your machine: prints the fingerprint
+    securelink keys authorize --operator SHA256:... --as ann       at the server, in the folder where it runs
+    securelink attach game.example 5050                            on your machine
     """
+    where = target(host, port, invite_file)
     folder = absolute(directory)
-    secret = click.prompt("passphrase", hide_input=True, err=True) if passphrase else None
+    identity, _ = load_or_create(folder, "client", ask_passphrase(with_passphrase))
+    known = KnownServers(known_servers_file(directory))
     client = Client(
-        host, port, keys=folder, passphrase=secret, known_servers=known_servers_file(directory)
+        where.host,
+        where.port,
+        keys=identity,
+        pin=where.pin,
+        trust="known",
+        known_servers=known.path,
+        application=application,
+        version=app_version,
     )
-    attachment = attach(client)
-    attachment.on_line(lambda text: click.echo(click.style(text, dim=True)))
-    tell("attached; 'help' lists the commands, 'exit' detaches and leaves the server running")
-    client.on_disconnect.add_listener(lambda: tell("the session is over; press Enter"))
-    history = folder / HISTORY if sys.stdin.isatty() else None
     try:
-        for line in Prompt("> ", history=_private(history)).lines():
-            if line.strip().lower() in ("exit", "quit") or not client.connected:
-                break
-            _run(attachment.execute, line)
-    except ConnectionClosed as error:
-        tell(f"detached: {error.message}")
+        # No hint about a missing token: operators need none.
+        enter(client, known, timeout)
+        _operate(attach(client, timeout), client, folder)
     finally:
-        attachment.close()
+        client.close()
 
 
-def _run(execute: object, line: str) -> None:
-    assert callable(execute)
-    try:
-        answer = execute(line)
-    except (RequestFailed, LinkTimeout) as error:
-        answer = f"error: {error.message}"
-    if answer:
-        click.echo(answer)
+def _operate(attachment: Attachment, client: Client, folder: Path) -> None:
+    history = folder / HISTORY if sys.stdin.isatty() else None
+    prompt = Prompt("> ", history=history)
+    attachment.on_line(lambda text: click.echo(dimmed(text)))
+    # What the application sends to everybody is not for the console, and must not pile up unread.
+    client.on_message.add_listener(lambda packet: None)
+    client.on_disconnect.add_listener(prompt.end)
+    tell("attached; 'help' lists the commands, 'exit' detaches and leaves the server running")
+    for line in prompt.lines():
+        if line.strip().lower() in ("exit", "quit"):
+            return
+        try:
+            answer = attachment.execute(line)
+        except (RequestFailed, LinkTimeout) as error:
+            answer = f"error: {error.message}"
+        except ConnectionClosed:
+            break
+        if answer:
+            click.echo(shortened(answer))
+    if not client.connected:
+        try:
+            client.poll()
+        except ConnectionClosed as error:
+            tell(f"detached: {error.message}")
 
 
-def _private(history: Path | None) -> Path | None:
-    """What an operator typed may be nobody else's business."""
-    if history is not None:
-        history.touch(mode=0o600, exist_ok=True)
-    return history
+def shortened(answer: str) -> str:
+    """An answer of a server, harmless in a terminal and not endless."""
+    shown = escaped_lines(answer[:MAX_ANSWER])
+    return shown if len(answer) <= MAX_ANSWER else f"{shown}..."

@@ -8,7 +8,10 @@ Results go to standard output, so that they can be piped; everything else goes t
 
 from __future__ import annotations
 
+import math
+import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,9 +19,6 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 from click.core import ParameterSource
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from ..errors import SecureLinkError
 from ..keys.files import absolute
@@ -37,9 +37,20 @@ _IN_COMMANDS = {
 }
 
 
+def coloured() -> bool:
+    """Whether colours are wanted: not with NO_COLOR (no-color.org), nor on a terminal that has none."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def dimmed(text: str) -> str:
+    """Text that steps back, where there are colours."""
+    return click.style(text, dim=True) if coloured() else text
+
+
 def show_error(message: str, hint: str = "") -> None:
     """Print an error, and what to do about it, to standard error."""
-    click.echo(f"securelink: {click.style('error:', fg='red')} {message}", err=True)
+    word = click.style("error:", fg="red") if coloured() else "error:"
+    click.echo(f"securelink: {word} {message}", err=True)
     if hint:
         for ours, theirs in _IN_COMMANDS.items():
             hint = hint.replace(ours, theirs)
@@ -113,6 +124,19 @@ def duration(ctx: click.Context, param: click.Parameter, value: str | None) -> f
     return float(found[1]) * _UNITS[found[2]]
 
 
+def lifetime(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Option callback: as `duration`; `ever` is infinity."""
+    return math.inf if value == "ever" else duration(ctx, param, value)
+
+
+def span(seconds: float) -> str:
+    """A duration for people, in its largest unit."""
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{max(seconds, 0):.3g} s"
+
+
 def number_of_uses(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
     """Option callback: a number from 1, or `any`, which is None."""
     if value == "any":
@@ -173,17 +197,23 @@ def ask_passphrase(wanted: bool, *, new: bool = False) -> str | None:
 
 
 def show_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print columns: fitted to a terminal, otherwise one row a line and nothing cut off."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
-        for row in (headers, *rows):
-            line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            click.echo(line.rstrip())
+    """
+    Print columns, one row a line and nothing cut off or folded: a fingerprint must stay one word.
+
+    Where a terminal is too narrow for that, each cell has a line of its own.
+    """
+    terminal = sys.stdout.isatty()
+    bold = terminal and coloured()
+    widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
+    if terminal and sum(widths) + 2 * (len(widths) - 1) > shutil.get_terminal_size().columns:
+        left = max(map(len, headers))
+        for number, row in enumerate(rows):
+            if number:
+                click.echo()
+            for header, cell in zip(headers, row, strict=True):
+                name = header.ljust(left)
+                click.echo(f"{click.style(name, bold=True) if bold else name}  {cell}".rstrip())
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in headers:
-        table.add_column(header, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    console.print(table)
+    for number, row in enumerate((headers, *rows)):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo(click.style(line.rstrip(), bold=True) if bold and not number else line.rstrip())

@@ -14,6 +14,7 @@ from ..received import Received
 from ..server import Server, Session
 from .operate import OPERATORS, run_console, wait_for_the_end
 from .program import ask_passphrase, keys_option, passphrase_option, tell
+from .target import application_options
 
 MAX_TEXT = 2000  # characters of a line of chat
 
@@ -43,6 +44,7 @@ MAX_TEXT = 2000  # characters of a line of chat
     show_default=True,
     help="Whether clients need keys; 'known' wants authorized ones.",
 )
+@application_options
 @click.option("--console", "with_console", is_flag=True, help="Take the operator's commands here.")
 @keys_option
 @passphrase_option
@@ -53,6 +55,8 @@ def serve(
     plaintext: bool,
     tokens: bool,
     client_keys: str,
+    application: str,
+    app_version: str,
     directory: str,
     with_passphrase: bool,
     with_console: bool,
@@ -84,13 +88,15 @@ def serve(
         encryption=encryption,
         authenticate=operators.admit(JoinTokens(folder / "join_tokens.json")) if tokens else None,
         client_keys=client_keys,
+        application=application,
+        version=app_version,
         passphrase=ask_passphrase(with_passphrase),
     )
     add_chat(server)
     console = Console(server, say=lambda text, to: server.broadcast("notice", text, to=to))
     operators.serve(server, console)
     with server:
-        _explain(server, directory, tokens)
+        _explain(server, directory, tokens, application, app_version)
         if with_console:
             run_console(server, console)
         else:
@@ -98,14 +104,17 @@ def serve(
             wait_for_the_end(server)
 
 
-def _explain(server: Server, directory: str, tokens: bool) -> None:
+def _explain(server: Server, directory: str, tokens: bool, application: str, version: str) -> None:
     host, port = server.host or server.lan_address, server.address[1]
     if tokens:
         command = f"securelink token create --keys {shlex.quote(directory)}"
         tell(f"invite somebody with: {command} --host {host} --port {port}")
     else:
-        plain = " --plaintext" if server.fingerprint is None else ""
-        tell(f"connect with: securelink connect {host} {port}{plain}")
+        words = ["securelink", "connect", host, str(port)]
+        words += ["--plaintext"] * (server.fingerprint is None)
+        words += ["--application", application] * bool(application)
+        words += ["--app-version", version] * bool(version)
+        tell(f"connect with: {shlex.join(words)}")
 
 
 def add_chat(server: Server) -> None:

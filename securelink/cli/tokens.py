@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import click
@@ -12,7 +13,17 @@ from ..invite import Invite
 from ..keys import PublicKey
 from ..keys.files import absolute
 from ..keys.identity import key_paths
-from .program import PORT, Group, duration, keys_option, number_of_uses, show_table, tell
+from ..limits import INVITE_SECONDS
+from .program import (
+    PORT,
+    Group,
+    keys_option,
+    lifetime,
+    number_of_uses,
+    show_table,
+    span,
+    tell,
+)
 
 
 @click.group("token", cls=Group)
@@ -45,9 +56,10 @@ def _join_tokens(directory: str) -> JoinTokens:
 )
 @click.option(
     "--lifetime",
-    callback=duration,
+    "wished",
+    callback=lifetime,
     metavar="TIME",
-    help="How long: 90s, 30m, 2h, 7d.  [default: for ever]",
+    help="How long: 90s, 30m, 2h, 7d, ever.  [default: 7d for an invite, ever for a token alone]",
 )
 @click.option("--note", default="", help="What it is for; seen in the list.")
 @click.option("--host", help="Print an invite to the server at this name or address.")
@@ -56,27 +68,30 @@ def _join_tokens(directory: str) -> JoinTokens:
 def create(
     user: str | None,
     uses: int | None,
-    lifetime: float | None,
+    wished: float | None,
     note: str,
     host: str | None,
     port: int | None,
     directory: str,
 ) -> None:
     """
-    Make a join token, or an invite that holds one, and print it. It is never shown again.
+    Make a join token, or an invite that holds one, and print it. It is never shown again. An invite needs no quotes.
 
     \b
     $ securelink token create --user ann --host game.example --port 5050
-    securelink://game.example:5050/?key=SHA256:9Y0kX...&token=6e0d5a6c-...
-    $ securelink connect 'securelink://game.example:5050/?key=...'
+    securelink://game.example:5050/SHA256:9Y0kX.../6e0d5a6c-...
+    $ securelink connect                                            asks for it
     """
     if host is None and port is not None:
         raise click.UsageError("--port goes with --host")
     tokens = _join_tokens(directory)
     # Checked before the token exists: one that could not be printed would be lost.
     invite = _invite(host, port or 5050, directory) if host is not None else None
-    made = tokens.create(user, uses=uses, lifetime=lifetime, note=note)
-    tell(f"for {_terms(user, uses, lifetime)}; it is shown only now")
+    default = INVITE_SECONDS if host is not None else math.inf
+    seconds = default if wished is None else wished
+    ends = None if seconds == math.inf else seconds
+    made = tokens.create(user, uses=uses, lifetime=ends, note=note)
+    tell(f"for {_terms(user, uses, ends)}; it is shown only now")
     if invite is None:
         click.echo(made)
     else:
@@ -95,15 +110,8 @@ def _invite(host: str, port: int, directory: str) -> Invite:
 
 def _terms(user: str | None, uses: int | None, lifetime: float | None) -> str:
     often = {None: "any number of uses", 1: "one use"}.get(uses, f"{uses} uses")
-    until = f", for {_span(lifetime)}" if lifetime is not None else ""
+    until = f", for {span(lifetime)}" if lifetime is not None else ""
     return f"{user or 'a guest'}, {often}{until}"
-
-
-def _span(seconds: float) -> str:
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{max(seconds, 0):.3g} s"
 
 
 @token.command("list")
@@ -132,7 +140,7 @@ def list_tokens(directory: str) -> None:
 
 
 def _ends(seconds: float) -> str:
-    return f"in {_span(seconds)}" if seconds > 0 else "ended"
+    return f"in {span(seconds)}" if seconds > 0 else "ended"
 
 
 @token.command("revoke")

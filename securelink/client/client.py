@@ -792,6 +792,11 @@ class Client:
         return self._encrypted
 
     @property
+    def fingerprint(self) -> str | None:
+        """Of this client's key, `SHA256:...`; None for a client that has none."""
+        return self._identity.fingerprint if self._identity is not None else None
+
+    @property
     def server_fingerprint(self) -> str | None:
         """Of the server's key, `SHA256:...`; None before the first connection and in plaintext."""
         return self._server_fingerprint

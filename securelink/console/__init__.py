@@ -4,9 +4,10 @@ The operator console: commands for whoever runs a server, at its own terminal or
     commands.py   the commands, text in, text out
     operators.py  attaching to a running server with an authorised key
     prompt.py     lines from a person, with completion and history where there is a terminal
+    toolkit.py    editing them by prompt_toolkit; above.py  the same by readline
 """
 
 from .commands import Console
-from .operators import Operators, attach
+from .operators import Attachment, Operators, attach
 
-__all__ = ["Console", "Operators", "attach"]
+__all__ = ["Attachment", "Console", "Operators", "attach"]

@@ -1,8 +1,8 @@
 """
 Attaching to a running server, over securelink itself: the operator's client key must be in `authorized_operators`.
 
-The right is checked at each command, so revoking a key ends it at once. An operator's key also passes the server's
-`authenticate` hook: whoever may command the server needs no join token to enter it.
+The right is checked at each command, so revoking a key ends it at once. Whoever may command a server enters it by that
+key alone: without a join token, and whatever the application is.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from .commands import Console
 COMMAND = "~console"
 LINE = "~console-line"
 COMMAND_SECONDS = 30.0
+_WARNED = "~console warned"  # in the data of a session
 
 log = logging.getLogger("securelink.server")
 
@@ -77,7 +78,13 @@ class Operators:
             name = self._name(session.fingerprint)
             if name is None:
                 self._attached.pop(session.token, None)
-                log.warning("%s is no operator and tried a command", session._name())
+                if not session.data.get(_WARNED):  # once, however often it tries
+                    session.data[_WARNED] = True
+                    log.warning(
+                        "%s is no operator and tried a command; its key is %s",
+                        session._name(),
+                        session.fingerprint,
+                    )
                 raise RequestFailed("this key is not authorised to operate the server")
             if not isinstance(packet.data, str):
                 raise RequestFailed("a command is a text")
@@ -86,6 +93,7 @@ class Operators:
                 log.info("operator %s attached", escaped(name))
             return console.execute(packet.data)
 
+        server.admit_operators(self._name)
         server._handlers.bind_reserved(COMMAND, run)
         server.on_disconnect.add_listener(self._detach)
         root = logging.getLogger("securelink")
@@ -142,6 +150,9 @@ class Attachment:
         """
         Run one command on the server.
 
+        Returns:
+            Its words, as they came: they are to be escaped before a terminal sees them.
+
         Raises:
             RequestFailed: This key is not authorised.
             ConnectionClosed: The server is gone.
@@ -159,20 +170,23 @@ class Attachment:
 
 def attach(client: Client, timeout: float = 10.0) -> Attachment:
     """
-    Connect a client that was given a key, and see that the server takes its commands.
+    Connect a client that was given a key, unless it is, and see that the server takes its commands.
 
     Raises:
         Refused: The server does not let this key in, or it is no operator's.
         SecureLinkError: What `Client.connect` raises.
     """
-    client.connect(timeout)
+    if not client.connected:
+        client.connect(timeout)
     attachment = Attachment(client)
     try:
         attachment.execute("")
     except RequestFailed as error:
         client.close()
+        key = client.fingerprint or "FINGERPRINT"
         raise Refused(
             error.text or "this server has no console",
-            hint="its operator can run: securelink keys authorize --operator FINGERPRINT --as NAME",
+            hint="at the server, in the folder where it runs, somebody must run: "
+            f"securelink keys authorize --operator {key} --as NAME",
         ) from None
     return attachment

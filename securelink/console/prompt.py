@@ -1,87 +1,158 @@
-"""Lines from a person: with completion, history and lines arriving meanwhile on a terminal, plain elsewhere."""
+"""Lines from a person: edited on a terminal, with lines of others arriving above meanwhile; plain elsewhere."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
+import queue
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from .above import PlainEditor
+from .files import private_file
 
 Complete = Callable[[str], list[str]]
+_LOOK = 0.5  # seconds; a wait without end hides Ctrl-C on some platforms
+_LEAVE_SECONDS = (
+    5.0  # for the terminal to be put right at the end; prompt_toolkit may ask it for a second
+)
+
+
+class Editor(Protocol):
+    """Where lines come from."""
+
+    def read(self) -> str:
+        """The next line, without its end. Raises EOFError or KeyboardInterrupt when there are no more."""
+
+    def showing(self) -> contextlib.AbstractContextManager[Any]:
+        """While it lasts, what is printed appears above the line that is being typed."""
+
+    def leave(self) -> bool:
+        """From another thread: put the terminal right. Returns whether `read` is over, or will be at once."""
 
 
 class Prompt:
     """
-    Asks for lines until the end of input (Ctrl-D, Ctrl-C).
+    Asks for lines until the end of the input (Ctrl-D, Ctrl-C), or until somebody calls `end`.
 
-    On a terminal prompt_toolkit edits the line, and what other threads print appears above it; without it, or when
-    input is a pipe, lines are read as they come.
+    On a terminal the line can be edited, and what other threads print appears above it: by prompt_toolkit where it is
+    installed, otherwise by readline, which comes with Python except on Windows. When the input is a pipe, lines are
+    read as they come.
 
     Args:
         text: What stands before the line.
         complete: Gives candidates for the last word of a line, or None.
-        history: File to keep the lines in, or None.
+        history: File to keep the lines in, or None. It is made with mode 0600.
     """
 
     def __init__(
         self, text: str, *, complete: Complete | None = None, history: Path | None = None
     ) -> None:
-        self._text = text
-        self._session: Any = None
-        if sys.stdin.isatty() and sys.stdout.isatty():
-            self._session = _terminal_session(complete, history)
+        self._editor = _editor(text, complete, history)
+        # A line, or None: no more will come.
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._wanted = threading.Semaphore(0)
+        self._reader: threading.Thread | None = None
+        self._ended = False
 
     @property
     def comfortable(self) -> bool:
         """Whether there is a terminal with editing."""
-        return self._session is not None
+        return not isinstance(self._editor, _Stream)
+
+    def end(self) -> None:
+        """No more lines: `lines` returns at once, also while somebody types. From any thread."""
+        self._ended = True
+        self._lines.put(None)
 
     def lines(self) -> Iterator[str]:
         """The lines, without their ends."""
-        with self._patched():
-            while True:
-                try:
-                    if self._session is not None:
-                        yield str(self._session.prompt(self._text))
-                    else:
-                        line = sys.stdin.readline()
-                        if not line:
-                            return
-                        yield line.rstrip("\n")
-                except (EOFError, KeyboardInterrupt):
-                    return
-
-    def _patched(self) -> AbstractContextManager[Any]:
-        if self._session is None:
-            return nullcontext()
-        from prompt_toolkit.patch_stdout import patch_stdout
-
-        return patch_stdout()
-
-
-def _terminal_session(complete: Complete | None, history: Path | None) -> Any:
-    try:
-        from prompt_toolkit import PromptSession
-        from prompt_toolkit.completion import CompleteEvent, Completer, Completion
-        from prompt_toolkit.document import Document
-        from prompt_toolkit.history import FileHistory, InMemoryHistory
-    except ImportError:
-        return None  # plain lines; `pip install 'securelink-sessions[console]'` gives editing
-
-    class Words(Completer):
-        def get_completions(
-            self, document: Document, complete_event: CompleteEvent
-        ) -> Iterable[Completion]:
-            if complete is None:
+        if self._reader is None:
+            # A daemon: nothing wakes a thread that reads a terminal, and nobody waits for it at the end.
+            self._reader = threading.Thread(target=self._read, name="typed lines", daemon=True)
+            self._reader.start()
+        with self._editor.showing():
+            try:
+                while not self._ended:
+                    self._wanted.release()
+                    line = self._next()
+                    if line is None:
+                        return
+                    yield line
+            except KeyboardInterrupt:
                 return
-            line = document.text_before_cursor
-            word = line.split(" ")[-1]
-            for candidate in complete(line):
-                yield Completion(candidate, start_position=-len(word))
+            finally:
+                self._ended = True
+                self._wanted.release()
+                if self._editor.leave():
+                    self._reader.join(_LEAVE_SECONDS)
 
-    return PromptSession(
-        completer=Words(),
-        history=FileHistory(str(history)) if history is not None else InMemoryHistory(),
-        complete_while_typing=False,
-    )
+    def _next(self) -> str | None:
+        while True:
+            with contextlib.suppress(queue.Empty):
+                return self._lines.get(timeout=_LOOK)
+
+    def _read(self) -> None:
+        # Only when asked: the next prompt comes after the answer to the last line.
+        while self._wanted.acquire() and not self._ended:
+            try:
+                line = self._editor.read()
+            except (EOFError, KeyboardInterrupt):
+                self._lines.put(None)
+                return
+            self._lines.put(line)
+
+
+def _editor(text: str, complete: Complete | None, history: Path | None) -> Editor:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return _Stream()
+    if history is not None:
+        private_file(history)
+    try:
+        from .toolkit import ToolkitEditor
+    except ImportError:  # prompt_toolkit is an extra
+        return PlainEditor(text, complete, history)
+    return ToolkitEditor(text, complete, history)
+
+
+class _Stream:
+    """Standard input that is no terminal."""
+
+    def __init__(self) -> None:
+        try:
+            # Not through sys.stdin: a thread that waits there holds a lock that Python wants when it exits.
+            self._lines = _lines_of(sys.stdin.fileno())
+        except (OSError, io.UnsupportedOperation, ValueError):
+            self._lines = iter(sys.stdin)
+
+    def read(self) -> str:
+        line = next(self._lines, None)
+        if line is None:
+            raise EOFError
+        return line.rstrip("\r\n")
+
+    def showing(self) -> contextlib.AbstractContextManager[Any]:
+        return contextlib.nullcontext()
+
+    def leave(self) -> bool:
+        return False  # it may wait for its pipe
+
+
+def _lines_of(descriptor: int) -> Iterator[str]:
+    rest = b""
+    while True:
+        try:
+            data = os.read(descriptor, 4096)
+        except OSError:
+            data = b""
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            yield line.decode(errors="replace")
+        if not data:
+            if rest:
+                yield rest.decode(errors="replace")
+            return

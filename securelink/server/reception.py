@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..auth import Authenticate, Hello, Hold, NoAnswer, ask
 from ..codec import decode_value
 from ..codes import Code
 from ..dispatch import STATE
-from ..errors import CodecError, PeerIncompatible, Refused
+from ..errors import CodecError, PeerIncompatible, Refused, SecureLinkError
 from ..handshake.server import VerifiedClient
 from ..text import escaped
 from ..transport.channel import Channel
@@ -35,6 +36,9 @@ class Gate:
         application, version: What a client must say too, unless "".
         known_clients: Client keys that may enter; None lets every key, and none, in.
         authenticate: The application's hook, or None.
+
+    Attributes:
+        operator_name: None, or f(fingerprint) that gives the name of an operator, or None for all others.
     """
 
     def __init__(
@@ -48,11 +52,15 @@ class Gate:
         self._version = version
         self._known_clients = known_clients
         self._authenticate = authenticate
+        self.operator_name: Callable[[str], str | None] | None = None
 
     def admit(self, link: ServerLink, client: VerifiedClient) -> tuple[Any, Holds]:
         """The user of the new session, and what is given back if it does not come about. Raises `HandshakeError`."""
-        self._check_application(client)
         fingerprint = client.key.fingerprint if client.key is not None else None
+        operator = self._operator(fingerprint)
+        if operator is not None:
+            return f"operator:{operator}", ()
+        self._check_application(client)
         if self._known_clients is not None and (
             fingerprint is None or self._known_clients.allows(fingerprint) is None
         ):
@@ -61,6 +69,17 @@ class Gate:
                 "the server does not know this client's key", code=Code.CLIENT_KEY_UNKNOWN
             )
         return self._ask_authenticate(link, client, fingerprint)
+
+    def _operator(self, fingerprint: str | None) -> str | None:
+        """The name of the operator who has this key, or None."""
+        if self.operator_name is None or fingerprint is None:
+            return None
+        try:
+            return self.operator_name(fingerprint)
+        except SecureLinkError as error:
+            # Then there are no operators; everybody else may enter as always.
+            log.error("nobody is let in as an operator: %s", error)
+            return None
 
     def _check_application(self, client: VerifiedClient) -> None:
         ours = (self._application, self._version)

@@ -400,6 +400,17 @@ class Server(Lifecycle):
             token = self.create_token(user, uses=uses, lifetime=lifetime)
         return str(Invite(host, self.address[1], self.fingerprint, token))
 
+    def admit_operators(self, name_of: Callable[[str], str | None]) -> None:
+        """
+        Let operators in by their key alone: whatever application they run, and without asking `authenticate` or
+        `client_keys`. Their user is "operator:NAME".
+
+        Args:
+            name_of: f(fingerprint) gives the name of an operator, or None for everybody else's key. It is called in
+                the pool, and may be slow.
+        """
+        self._gate.operator_name = name_of
+
     # --- handlers and sending -----------------------------------------------------------------------------------
 
     @overload

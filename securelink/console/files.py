@@ -1,0 +1,12 @@
+"""Files of a person's own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def private_file(path: Path) -> None:
+    """Make a file that only its owner reads, if it is missing: what an operator typed is nobody else's business."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600))
