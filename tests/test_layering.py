@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "securelink"
 LAYERS = [
     {
         "codes", "errors", "limits", "text", "status", "native", "options", "answers", "signatures",
-        "tracebacks",
+        "tracebacks", "signals",
     },
     {"crypto", "walk", "frames", "events", "collect", "payloads"},
     {"keys"},

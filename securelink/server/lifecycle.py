@@ -25,6 +25,7 @@ from ..limits import (
     STOP_GRACE_SECONDS,
 )
 from ..options import flag, place, seconds, whole
+from ..signals import ends_like_interrupts
 from ..status import make_visible
 from ..transport import driven
 from ..transport.admission import Admission
@@ -195,8 +196,27 @@ class Lifecycle:
             loop.orphaned()
             listener.orphaned()
 
-    def serve_forever(self) -> None:
-        """`start()`, unless it was, and wait until the server is stopped or Ctrl-C is pressed."""
+    def serve_forever(self, *, drain: float = 0.0) -> None:
+        """
+        `start()`, unless it was, and wait for `stop()`, Ctrl-C or the system's wish to end the program.
+
+        In the main thread SIGTERM and SIGHUP do what Ctrl-C does, unless the program has handlers of its own for them:
+        clients are told, hooks run, and this returns. The old handlers are back then.
+
+        Args:
+            drain: Seconds that sessions may go on after that, while nobody new gets in. A second Ctrl-C or signal ends
+                them at once.
+
+        Raises:
+            ConfigError: `update()` drives this server, or `drain` is no number.
+            ConnectFailed: As for `start()`.
+            KeyFileError: As for `start()`.
+        """
+        drain = seconds("drain", drain)
+        with ends_like_interrupts():
+            self._serve(drain)
+
+    def _serve(self, drain: float) -> None:
         if self._loop is not None and self._loop.manual:
             raise ConfigError(
                 "serve_forever() would wait for a server that update() drives",
@@ -210,14 +230,24 @@ class Lifecycle:
             # Slices: a wait without end would keep Ctrl-C from being seen on some platforms.
             while not self._stopped.wait(0.5):
                 pass
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             ours = True  # also inside start(): it may serve clients before it comes back
-            log.info("interrupted; shutting down")
+            log.info("%s; shutting down", interrupt or "interrupted")
+            self._drain_once(drain)
         finally:
             if ours:
                 self.stop()
             if loop is not None:
                 loop.join(STOP_GRACE_SECONDS)  # another thread's stop() may not be through yet
+
+    def _drain_once(self, timeout: float) -> None:
+        """Let sessions come to their end, unless there is no time for it, or somebody loses patience."""
+        if timeout <= 0 or not self.running:
+            return
+        try:
+            self.drain(timeout)
+        except KeyboardInterrupt:
+            log.info("interrupted again; sessions are ended now")
 
     def update(self) -> None:
         """

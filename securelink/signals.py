@@ -1,0 +1,50 @@
+"""SIGTERM and SIGHUP end a program that serves as Ctrl-C does: `docker stop`, systemd, a terminal that is closed."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+#: SIGHUP is missing on Windows.
+_ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+class Terminated(KeyboardInterrupt):
+    """
+    The system asked this program to end; whoever handles Ctrl-C handles it too.
+
+    Attributes:
+        number: Of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def _terminate(number: int, _frame: FrameType | None) -> None:
+    raise Terminated(number)
+
+
+@contextlib.contextmanager
+def ends_like_interrupts() -> Iterator[None]:
+    """
+    Raise `Terminated` in the main thread when the system asks it to end, until the block is left.
+
+    A signal that the program handles or ignores itself stays as it is. In other threads nothing happens: Python takes
+    signals in the main thread only. Afterwards the old handlers are back. As process 1 of a container this is needed
+    to end at all: the kernel drops signals that process 1 has no handler for.
+    """
+    replaced = []
+    if threading.current_thread() is threading.main_thread():
+        replaced = [one for one in _ENDINGS if signal.getsignal(one) is signal.SIG_DFL]
+    try:
+        for one in replaced:
+            signal.signal(one, _terminate)
+        yield
+    finally:
+        for one in replaced:
+            signal.signal(one, signal.SIG_DFL)
