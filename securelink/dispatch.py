@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from .codec import Packet
 from .collect import CaughtErrors
 from .errors import CodecError, ConfigError, ConnectionClosed, RequestFailed
-from .events import PLAIN, EventHook, FailureLog
+from .events import PLAIN, EventHook, FailureLog, unheard
 from .limits import MAX_ACTION
 from .payloads import converter, is_type
 from .received import Received, Typed
@@ -48,11 +48,17 @@ class Handlers:
     Args:
         owner: What it is called in examples: "server" or "client".
         takes: Names of what a handler is called with; the last one is the packet.
+        changed: Called after a handler or listener has come or gone.
     """
 
-    def __init__(self, owner: str, takes: tuple[str, ...]) -> None:
+    def __init__(
+        self, owner: str, takes: tuple[str, ...], changed: Callable[[], None] = unheard
+    ) -> None:
         self.caught = CaughtErrors()
-        self.on_message: EventHook[...] = EventHook("on_message", self.caught.add, takes)
+        self.on_message: EventHook[...] = EventHook(
+            "on_message", self.caught.add, takes, changed=changed
+        )
+        self._changed = changed
         self.after_receive: Callable[[Received], Any] | None = None
         self._owner = owner
         self._takes = takes
@@ -102,6 +108,7 @@ class Handlers:
         if convert is not None:
             function = _typed(function, convert)
         self._by_action[action] = function
+        self._changed()
 
     def _bad_action(self, action: object) -> ConfigError:
         example = f'write @{self._owner}.on("name")'
@@ -121,7 +128,9 @@ class Handlers:
 
     def off(self, action: str) -> bool:
         """Remove the handler of an action; False when there was none."""
-        return self._by_action.pop(action, None) is not None
+        found = self._by_action.pop(action, None) is not None
+        self._changed()
+        return found
 
     def bind_reserved(self, action: str, handler: Callable[..., Any]) -> None:
         """Bind one of our own actions."""

@@ -25,6 +25,10 @@ PLAIN = frozenset((bool, int, float, str, bytes, list, dict, tuple))
 LOGGED_FAILURES = 10  # tracebacks a second of one hook, or of all handlers
 
 
+def unheard() -> None:
+    """Nobody wants to know."""
+
+
 class FailureLog:
     """
     Logs what user code raises, with its traceback, but only so many a second.
@@ -73,9 +77,10 @@ class EventHook(Generic[Arguments]):
         caught: Told what listeners raise.
         takes: Names of what listeners are called with; None does not look at their arguments.
         may_refuse: Whether `Refused` of a listener goes on to who fires the event.
+        changed: Called after a listener has come or gone.
     """
 
-    __slots__ = ("_caught", "_failures", "_listeners", "_may_refuse", "_takes", "name")
+    __slots__ = ("_caught", "_changed", "_failures", "_listeners", "_may_refuse", "_takes", "name")
 
     def __init__(
         self,
@@ -84,8 +89,10 @@ class EventHook(Generic[Arguments]):
         takes: tuple[str, ...] | None = None,
         *,
         may_refuse: bool = False,
+        changed: Callable[[], None] = unheard,
     ) -> None:
         self.name = name
+        self._changed = changed
         self._takes = takes
         self._may_refuse = may_refuse
         self._caught = caught
@@ -129,12 +136,14 @@ class EventHook(Generic[Arguments]):
                 f"{self.name} has {MAX_LISTENERS} listeners already", limit="MAX_LISTENERS"
             )
         self._listeners = (*self._listeners, listener)
+        self._changed()
 
     def remove_listener(self, listener: Callable[..., object]) -> bool:
         """Remove a listener; False when it was not there."""
         kept = tuple(other for other in self._listeners if other != listener)
         removed = len(kept) != len(self._listeners)
         self._listeners = kept
+        self._changed()
         return removed
 
     @property

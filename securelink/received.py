@@ -16,17 +16,20 @@ class Received:
     A packet that arrived, and the session that carried it.
 
     `session` and `token` come from the session, never from the wire: a peer cannot claim to be somebody else.
-
-    Attributes:
-        session: The server's `Session`, or the `Client` on the client's side.
     """
 
-    __slots__ = ("_answered", "_packet", "session")
+    __slots__ = ("_answered", "_origin", "_packet")
 
-    def __init__(self, packet: Packet, session: Any) -> None:
+    def __init__(self, packet: Packet, origin: Any) -> None:
         self._packet = packet
         self._answered = False
-        self.session = session
+        # The very session: a client that connects again gets another one, and answers belong to the first.
+        self._origin = origin
+
+    @property
+    def session(self) -> Any:
+        """The server's `Session`, or the `Client` on the client's side."""
+        return self._origin._owner
 
     @property
     def action(self) -> str:
@@ -61,7 +64,7 @@ class Received:
     @property
     def token(self) -> str:
         """The uuid4 that names the session."""
-        token: str = self.session.token
+        token: str = self._origin.token
         return token
 
     def reply(self, data: Any = None) -> None:
@@ -72,19 +75,19 @@ class Received:
             CodecError: The data cannot be encoded.
         """
         if self._packet.id is not None and not self._answered:
-            self.session._answer(self._packet, data)
+            self._origin._answer(self._packet, data)
             self._answered = True
 
     def fail(self, text: str) -> None:
         """Answer a request with a refusal: `request()` raises `RequestFailed` with this text."""
         if self._packet.id is not None and not self._answered:
             self._answered = True
-            self.session._answer(self._packet, text, "refused")
+            self._origin._answer(self._packet, text, "refused")
 
     def defer(self) -> Deferred:
         """The handler's return value is no answer; call `reply` or `fail` of what this returns later."""
         self._answered = True
-        return Deferred(self._packet, self.session)
+        return Deferred(self._packet, self._origin)
 
     def __repr__(self) -> str:
         return f"<packet {self.action!r} from {self.token}>"
@@ -101,7 +104,7 @@ class Typed(Received, Generic[Data]):
     __slots__ = ("_checked",)
 
     def __init__(self, received: Received, checked: Data) -> None:
-        super().__init__(received._packet, received.session)
+        super().__init__(received._packet, received._origin)
         self._answered = received._answered
         self._checked = checked
 

@@ -406,7 +406,7 @@ def test_serve_explains_a_port_in_use(folder: Path, server: Server) -> None:
     command = ("serve", "--host", "127.0.0.1", "--port", port, "--keys", folder / "keys")
     errors = fails(*command)
     assert f"error: cannot listen on 127.0.0.1:{port}: address already in use\n" in errors
-    assert "hint: another program has this port" in errors
+    assert "hint: this very program has the port" in errors  # the server of this test
     errors = fails("serve", "--host", "192.0.2.77", "--port", 0, "--keys", folder / "keys")
     assert "hint: that is no address of this machine; leave --host out" in errors
 

@@ -256,7 +256,7 @@ def test_an_address_in_use(identity: Identity) -> None:
     """Starting there fails at once, and says what is the matter."""
     with (
         serving(identity) as server,
-        pytest.raises(ConnectFailed, match="another program has this port"),
+        pytest.raises(ConnectFailed, match="this very program has the port"),
     ):
         Server("127.0.0.1", server.address[1], keys=identity).start()
 

@@ -7,6 +7,8 @@ import random
 import threading
 import time
 import uuid
+import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -57,7 +59,7 @@ from ..signatures import checked, checked_or_none
 from ..status import make_visible
 from ..transport.batch import held_back
 from ..transport.bounds import Bounds
-from ..transport.caretaker import caretaker
+from ..transport.caretaker import SETTLE_SECONDS, caretaker
 from ..transport.client_channel import ClientChannel
 from ..transport.client_link import ClientLink
 from ..transport.dial import Dialogue
@@ -98,6 +100,18 @@ class TypedBinder(Protocol[Data]):
 _RETRY_FIRST = 0.05  # seconds; doubles up to _RETRY_MOST, with jitter
 _RETRY_MOST = 2.0
 _PASSING = (Code.BUSY, Code.SHUTDOWN)  # refusals that may be over when the server has started again
+
+
+def _weakly(method: Callable[..., None]) -> Callable[..., None]:
+    """The same call, which does nothing once the object of the method is gone."""
+    weak = weakref.WeakMethod(method)
+
+    def call(*arguments: Any) -> None:
+        strong = weak()
+        if strong is not None:
+            strong(*arguments)
+
+    return call
 
 
 class _Awaited:
@@ -150,6 +164,9 @@ class Client:
 
     Packets whose name has a handler (`on`) go to it, all others to `receive`, `poll` and iteration. Handlers run in
     the thread that waits in one of these, else in a background thread. All methods may be called from any thread.
+
+    A client that the program keeps no reference to is closed with a `ResourceWarning`; one with handlers or listeners
+    works on until its session ends.
     """
 
     def __init__(
@@ -227,8 +244,10 @@ class Client:
             known,
             plaintext_credentials=flag("plaintext_credentials", plaintext_credentials),
         )
-        self._handlers = Handlers("client", ("packet",))
-        self._handlers.bind_reserved(STATE, self._take_state)
+        # Weak: what a client holds must not hold the client.
+        changed = _weakly(self._keep_alive)
+        self._handlers = Handlers("client", ("packet",), changed)
+        self._handlers.bind_reserved(STATE, _weakly(self._take_state))
         self._before_send: BeforeSend | None = None
         self.server_state: Any = None
         self._awaited: list[_Awaited] = []  # who waits for a packet of one name
@@ -240,9 +259,9 @@ class Client:
         self._encrypted = False
         caught = self._handlers.caught.add
         self.on_connect: EventHook[[]] = EventHook("on_connect", caught, ())
-        self.on_disconnect: EventHook[[]] = EventHook("on_disconnect", caught, ())
+        self.on_disconnect: EventHook[[]] = EventHook("on_disconnect", caught, (), changed=changed)
         self.on_message: EventHook[[Received]] = self._handlers.on_message
-        self.on_state: EventHook[[Any]] = EventHook("on_state", caught, ("value",))
+        self.on_state: EventHook[[Any]] = EventHook("on_state", caught, ("value",), changed=changed)
 
     # --- connecting ---------------------------------------------------------------------------------------
 
@@ -421,10 +440,8 @@ class Client:
             link.loop,
             Bounds(),
             owner=self,
+            token=self.token,
             where=self._where,
-            on_packet=self._on_packet,
-            want_handlers=self._wants_background,
-            on_end=self._ended,
         )
         channel._numbering = engine.numbering
         assert engine.sender is not None
@@ -433,6 +450,7 @@ class Client:
         if self._channel is not None:
             channel.inherit(self._channel)
         self._channel = channel
+        self._keep_alive()
         channel._inbox.append(self.on_connect.fire)  # first, whoever runs the inbox
         with channel._driving():
             caretaker.adopt(link)
@@ -714,16 +732,12 @@ class Client:
                 if awaited.action == packet.action and not awaited.found:
                     awaited.found.append(received)
                     return True
-        return self._handlers.run(self, packet, received, received)
+        return self._handlers.run(received._origin, packet, received, received)
 
-    def _answer(self, packet: Packet, data: Any = None, error: str | None = None) -> None:
-        channel = self._channel
-        if channel is not None:
-            channel._answer(packet, data, error)
-
-    def _is_over(self) -> bool:
-        channel = self._channel
-        return channel is None or channel._is_over()
+    def _keep_alive(self) -> None:
+        """A client that has handlers works in the background, whether or not the program keeps a reference."""
+        if self._channel is not None:
+            self._channel.keep_owner(self._wants_background() or bool(self.on_disconnect.listeners))
 
     # --- the end -------------------------------------------------------------------------------------------------
 
@@ -743,7 +757,9 @@ class Client:
         channel = self._channel
         if channel is None:
             return []
-        return channel.close(timeout)
+        left = channel.close(timeout)
+        caretaker.settle(SETTLE_SECONDS)
+        return left
 
     def _ended(self) -> None:
         self.on_disconnect.fire()
@@ -811,6 +827,16 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
+        channel: ClientChannel | None = getattr(self, "_channel", None)
+        if channel is not None and channel._link is not None and not channel._dropping:
+            warn(
+                f"{self!r} was forgotten while it was connected: call close(), or use it with 'with'",
+                ResourceWarning,
+                source=self,
+            )
+            channel.abandon()
 
     def __repr__(self) -> str:
         state = "connected" if self.connected else "not connected"

@@ -5,17 +5,20 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import time
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 from ..codes import Code
-from .loop import Loop
+from .loop import Loop, worker_threads
 from .sweeper import Sweeper
 
 if TYPE_CHECKING:
     from .client_link import ClientLink
 
 TICK_SECONDS = 0.05  # how long a client must be left alone before the caretaker reads it
-LINGER_SECONDS = 1.0  # the caretaker stays so long after the last client
+LINGER_SECONDS = 0.0  # the caretaker stays so long after the last client
+SETTLE_SECONDS = 0.25  # close() of the last client waits so long for its threads
 CARETAKER_WORKERS = 8
 
 
@@ -28,6 +31,7 @@ class _Caretaker:
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._loop: Loop | None = None
+        self._ending: Loop | None = None  # the last one that was not needed any more
         self._links: set[ClientLink] = set()  # the leader's
         self._driven: set[ClientLink] = (
             set()
@@ -57,8 +61,30 @@ class _Caretaker:
         with self._lock:
             self._users -= 1
             if self._users == 0 and self._loop is not None:
-                loop = self._loop
+                loop = self._ending = self._loop
                 loop.call_later(LINGER_SECONDS, lambda: self._stop_if_unused(loop))
+
+    def settle(self, timeout: float) -> None:
+        """
+        By who has closed a client: if it was the last one, wait until the threads have ended.
+
+        Args:
+            timeout: In seconds; also for the sockets of clients that are being closed.
+        """
+        if LINGER_SECONDS or get_ident() in worker_threads:
+            return
+        deadline = time.monotonic() + timeout
+        while self._is_emptying() and time.monotonic() < deadline:
+            time.sleep(0.0005)
+        ending = self._ending
+        if ending is not None and ending.stopping:
+            ending.join(max(0.0, deadline - time.monotonic()))
+
+    def _is_emptying(self) -> bool:
+        """Whether the loop will end as soon as the sockets of sessions that are over are closed."""
+        with self._lock:
+            over = all(link.leaving for link in self._everyone)
+            return self._loop is not None and over and self._users <= len(self._everyone)
 
     def _stop_if_unused(self, loop: Loop) -> None:
         with self._lock:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import nullcontext
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -201,14 +202,19 @@ class Channel(Outbox):
         if link is not None:
             link.end(code, text)
 
-    def _unconfirmed(self, link: Link) -> list[Packet]:
+    def _unconfirmed(self, link: Link | None) -> list[Packet]:
         """What the peer has not acknowledged, and what was never sent, in order. After the end."""
-        with link.sending_stopped():
+        with link.sending_stopped() if link is not None else nullcontext():
             records = self._numbering.outgoing.unconfirmed
         with self._lock:
             waiting = [e.encoded if isinstance(e, Slot) else e for e in self._outbox]
         records += [join_packets([encoded]) for encoded in waiting]
         return [packet for record in records for packet in decode_packets(record)]
+
+    @property
+    def _owner(self) -> Any:
+        """What the application knows this session as."""
+        return self
 
     @property
     def reason(self) -> str:

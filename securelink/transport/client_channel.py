@@ -10,11 +10,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ..codec import Packet, decode_packets, encode_packet, join_packets
 from ..codes import Code
@@ -53,6 +54,19 @@ _WAYS_ON: dict[int, str] = {
 }
 
 
+class Owner(Protocol):
+    """The client, as its session needs it."""
+
+    def _wants_background(self) -> bool:
+        """Whether packets go to handlers by themselves."""
+
+    def _on_packet(self, packet: Packet, received: Received) -> bool:
+        """Take a packet; False when nobody wants it."""
+
+    def _ended(self) -> None:
+        """The session is over, and everything that came in it is handled."""
+
+
 class Folded:
     """A packet that waits for `receive` as bytes: as objects it may be seventy times larger."""
 
@@ -72,8 +86,8 @@ class ClientChannel(Channel):
     """The session as the client holds it."""
 
     __slots__ = (
-        "_carrier", "_drive_lock", "_drivers", "_drives", "_on_end", "_on_packet", "_owner", "_packets",
-        "_runner", "_waiting_bytes", "_want_handlers", "_warned", "_where",
+        "_carrier", "_drive_lock", "_drivers", "_drives", "_kept", "_owner_ref", "_packets", "_runner",
+        "_waiting_bytes", "_warned", "_where", "token",
     )  # fmt: skip
 
     def __init__(
@@ -81,18 +95,16 @@ class ClientChannel(Channel):
         loop: Loop,
         bounds: Bounds,
         *,
-        owner: Any,
+        owner: Owner,
+        token: str,
         where: str,
-        on_packet: Callable[[Packet, Received], bool],
-        want_handlers: Callable[[], bool],
-        on_end: Callable[[], None],
     ) -> None:
         super().__init__(loop, bounds)
-        self._owner = owner
+        # Weak: a client that is forgotten while it is connected would otherwise be connected for ever.
+        self._owner_ref = weakref.ref(owner)
+        self._kept: Owner | None = None
+        self.token = token
         self._where = where
-        self._on_packet = on_packet
-        self._want_handlers = want_handlers
-        self._on_end = on_end
         self._packets: deque[Received | Folded] = deque()
         self._waiting_bytes = (
             0  # what came into _packets since it was empty, as on the wire; by the running thread
@@ -107,11 +119,35 @@ class ClientChannel(Channel):
     def _name(self) -> str:
         return f"the server {self._where}"
 
+    @property
+    def _owner(self) -> Any:
+        return self._owner_ref()
+
+    def keep_owner(self, wanted: bool) -> None:
+        """Keep the client alive although the program forgets it, as long as the session lasts: it has work to do."""
+        owner = self._owner_ref()
+        self._kept = owner if wanted and not self._ended else None
+
+    def abandon(self) -> None:
+        """The client was forgotten: say goodbye. In a finalizer, so it takes no lock and leaves it to the loop."""
+        self._loop.call(self._leave)
+
+    def _leave(self) -> None:
+        self._end(Code.NORMAL)
+
     def _has_handlers(self) -> bool:
-        return self._want_handlers()
+        owner: Owner | None = self._owner_ref()
+        return owner is not None and owner._wants_background()
 
     def _ended_event(self) -> None:
-        self._on_end()
+        owner: Owner | None = self._owner_ref()
+        self._kept = None
+        if owner is not None:
+            owner._ended()
+
+    def _released(self) -> None:
+        """By the connection, whose socket is closed: a session that is over holds nothing that holds it."""
+        self._carrier = None
 
     # The inbox: run by whoever drives, or by the caretaker.
 
@@ -167,7 +203,7 @@ class ClientChannel(Channel):
 
     def _unfolded(self, packet: Received | Folded) -> Received:
         if isinstance(packet, Folded):
-            return Received(packet.unfold(), self._owner)
+            return Received(packet.unfold(), self)
         return packet
 
     def _keep(self, received: Received, packet: Packet) -> None:
@@ -199,8 +235,9 @@ class ClientChannel(Channel):
     def _handle(self, packet: Packet) -> None:
         if packet.reply_to is not None:
             return  # a reply that came too late
-        received = Received(packet, self._owner)
-        if not self._on_packet(packet, received):
+        received = Received(packet, self)
+        owner: Owner | None = self._owner_ref()
+        if owner is None or not owner._on_packet(packet, received):
             self._keep(received, packet)
         if self._drivers:
             self._wake_drivers()
@@ -355,7 +392,11 @@ class ClientChannel(Channel):
         """See `Client.close`."""
         deadline = time.monotonic() + timeout
         carrier = self._carrier
-        assert carrier is not None
+        if carrier is None:
+            self._end(Code.NORMAL)
+            self._packets.clear()
+            self.run()
+            return self._unconfirmed(None)
         with carrier.sending_stopped() as can_send:
             if not can_send:
                 carrier.break_off()

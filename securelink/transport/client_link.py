@@ -290,5 +290,14 @@ class ClientLink(Link):
             except OSError:
                 pass
 
+    @property
+    def leaving(self) -> bool:
+        """Whether its session is over, and only the socket is left to be closed."""
+        channel = cast(ClientChannel | None, self.channel)
+        return channel is None or channel._ended
+
     def _gone(self) -> None:
+        channel = cast(ClientChannel | None, self.channel)
+        if channel is not None:
+            channel._released()
         caretaker.release(self)
