@@ -77,7 +77,7 @@ class CaughtError:
     """
 
     what: str
-    error: Exception
+    error: BaseException
     traceback: str
 
 
@@ -87,7 +87,7 @@ class CaughtErrors:
     def __init__(self, limit: int = 100) -> None:
         self._entries: deque[CaughtError] = deque(maxlen=limit)
 
-    def add(self, what: str, error: Exception) -> None:
+    def add(self, what: str, error: BaseException) -> None:
         """Keep one, as text where it came from: its frames would keep alive what they handled, megabytes each."""
         self._entries.append(CaughtError(what, error, traceback_text(error)))
         link: BaseException | None = error

@@ -152,16 +152,38 @@ class Handlers:
 
         Returns:
             False when nobody wanted it.
+
+        Raises:
+            BaseException: One that is no `Exception`, such as SystemExit, after the packet was answered and everybody
+                had it. Whether it ends the program is for who runs the handler to say.
         """
         if self.after_receive is not None:
             self._rewrite(packet, received)
         handler = self._by_action.get(packet.action)
         listeners = self.on_message._listeners
         if listeners and not packet.action.startswith(RESERVED):
-            self.on_message.fire(*arguments)
+            try:
+                self.on_message.fire(*arguments)
+            except BaseException as error:
+                if handler is None and packet.id is not None and not received._answered:
+                    session._answer(packet, None, "error")
+                if handler is not None and not isinstance(error, KeyboardInterrupt):
+                    self._handle(handler, session, packet, received, *arguments)
+                raise
         if handler is None:
             answered = packet.id is not None and self._unanswered(session, packet, received)
             return answered or bool(listeners)
+        self._handle(handler, session, packet, received, *arguments)
+        return True
+
+    def _handle(
+        self,
+        handler: Callable[..., Any],
+        session: Answering,
+        packet: Packet,
+        received: Received,
+        *arguments: Any,
+    ) -> None:
         try:
             result = handler(*arguments)
             if result is not None and type(result) not in PLAIN:
@@ -172,7 +194,15 @@ class Handlers:
             self._misfit(session, packet, received, error)
         except Exception as error:
             self._failed(session, packet, received, error)
-        return True
+        except KeyboardInterrupt:
+            if packet.id is not None and not received._answered:
+                session._answer(packet, None, "error")
+            raise
+        except (
+            BaseException
+        ) as error:  # SystemExit, CancelledError, the outcome of a test framework
+            self._failed(session, packet, received, error)
+            raise
 
     def _misfit(
         self, session: Answering, packet: Packet, received: Received, error: Misfit
@@ -191,7 +221,7 @@ class Handlers:
             self.caught.add("after_receive", error)
 
     def _failed(
-        self, session: Answering, packet: Packet, received: Received, error: Exception
+        self, session: Answering, packet: Packet, received: Received, error: BaseException
     ) -> None:
         if isinstance(error, ConnectionClosed) and session._is_over():
             self._leavers.note(

@@ -42,7 +42,7 @@ class FailureLog:
         self._count = 0
         self._since = 0.0
 
-    def log(self, error: Exception, text: str, *arguments: Any) -> None:
+    def log(self, error: BaseException, text: str, *arguments: Any) -> None:
         """Log one failure with its traceback, or only count it."""
         if self._may(logging.ERROR):
             log.error(text, *arguments, exc_info=error)
@@ -85,7 +85,7 @@ class EventHook(Generic[Arguments]):
     def __init__(
         self,
         name: str,
-        caught: Callable[[str, Exception], None] | None = None,
+        caught: Callable[[str, BaseException], None] | None = None,
         takes: tuple[str, ...] | None = None,
         *,
         may_refuse: bool = False,
@@ -157,7 +157,10 @@ class EventHook(Generic[Arguments]):
 
         Raises:
             Refused: A listener raised it, and this event may refuse.
+            BaseException: One that is no `Exception`, such as SystemExit, after the others were called;
+                KeyboardInterrupt at once.
         """
+        last_word: BaseException | None = None
         for listener in self._listeners:
             try:
                 result = listener(*arguments)
@@ -176,6 +179,17 @@ class EventHook(Generic[Arguments]):
                 )
                 if self._caught is not None:
                     self._caught(self.name, error)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                self._failures.log(
+                    error, "a listener of %s raised an error; the others go on", self.name
+                )
+                if self._caught is not None:
+                    self._caught(self.name, error)
+                last_word = last_word or error
+        if last_word is not None:
+            raise last_word
 
     def _peer_left(self, error: Exception, arguments: tuple[Any, ...]) -> bool:
         """Whether it failed only because the session that the event is about has ended meanwhile."""

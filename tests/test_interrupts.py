@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,9 @@ def test_interrupted_while_reading(
         with pytest.raises(KeyboardInterrupt):
             client.receive(WAIT)
         link.sock = sock
-        session.send("two")
+        # In plaintext the connection ends at once, and the server may know it already.
+        with contextlib.suppress(ConnectionClosed):
+            session.send("two")
         with caplog.at_level(logging.WARNING, "securelink"):
             with pytest.raises(ConnectionClosed, match="broke"):
                 client.receive(WAIT)

@@ -48,7 +48,7 @@ from ..limits import (
     SEND_SECONDS,
 )
 from ..modes import encryption_mode
-from ..options import flag, path, place, secret, text, whole
+from ..options import flag, path, place, seconds, seconds_or_none, secret, text, whole
 from ..protocol import (
     ClientEngine,
     Item,
@@ -287,6 +287,7 @@ class Client:
             ConnectionClosed: Another thread called `close()` meanwhile.
             LinkTimeout: The deadline passed.
         """
+        timeout = seconds("timeout", timeout)
         if not self._connecting.acquire(False):
             raise ConfigError(
                 "another thread is connecting this client", hint="let one of the two call connect()"
@@ -491,6 +492,8 @@ class Client:
             LimitExceeded: The packet is larger than the server's `max_packet`.
             LinkTimeout: The server takes nothing.
         """
+        if timeout is not SEND_SECONDS:
+            timeout = seconds_or_none("timeout", timeout)
         if self._before_send is not None:
             data = self._before_send(action, data)
         packet = Packet(action, data, headers, time.time())
@@ -530,6 +533,7 @@ class Client:
             ConnectionClosed: The session ended before the answer came.
             LinkTimeout: No answer in time.
         """
+        timeout = seconds("timeout", timeout)
         packet = Packet(action, data, headers, time.time())
         return self._need_channel()._ask(packet, timeout).data
 
@@ -549,7 +553,7 @@ class Client:
             LinkTimeout: No answer in time.
             ConnectionClosed: The session has ended.
         """
-        return self._need_channel()._probe(timeout)
+        return self._need_channel()._probe(seconds("timeout", timeout))
 
     def wait_for(self, action: str, timeout: float) -> Received:
         """
@@ -559,6 +563,7 @@ class Client:
             LinkTimeout: None came in `timeout` seconds.
             ConnectionClosed: The session ended before.
         """
+        timeout = seconds("timeout", timeout)
         channel = self._need_channel()
         channel.check_may_receive()
         deadline = time.monotonic() + timeout
@@ -600,7 +605,9 @@ class Client:
         channel = self._channel or self._need_channel()
         if channel._runner:
             channel.check_may_receive()
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None
+        if timeout is not None:
+            deadline = time.monotonic() + seconds("timeout", timeout)
         while True:
             if channel._packets:
                 try:
@@ -753,6 +760,7 @@ class Client:
         Returns:
             The packets that the server has not confirmed; normally none.
         """
+        timeout = seconds("timeout", timeout)
         self._given_up.set()
         channel = self._channel
         if channel is None:

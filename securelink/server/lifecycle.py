@@ -337,8 +337,10 @@ class Lifecycle:
             if self._loop is loop:
                 self._loop = self._listener = self._ticker = None
         log.info("Status: Shutdown")
-        self.on_stop.fire()
-        self._stopped.set()
+        try:
+            self.on_stop.fire()
+        finally:
+            self._stopped.set()
 
     def pause(self) -> None:
         """Accept no new connections; they wait in the system's backlog. Sessions go on. Also before `start`."""

@@ -49,7 +49,8 @@ class ClientLink(Link):
     """The connection of a client."""
 
     __slots__ = (
-        "_given_up", "_last_ping", "_left_at", "_quiet_ticks", "_ticks", "background", "drives_seen", "heartbeat",
+        "_given_up", "_last_ping", "_left_at", "_quiet_ticks", "_sat_since", "_sits", "_ticks", "_woken", "background",
+        "drives_seen", "heartbeat",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +67,9 @@ class ClientLink(Link):
         self._last_ping = time.monotonic()
         self.recv_flags = DONT_WAIT
         self._given_up = math.inf
+        self._sits = -1  # the drive in which somebody sat in recv() at the last tick, since
+        self._sat_since = 0.0
+        self._woken = False
         if DONT_WAIT:
             sock.settimeout(None)
             patience = struct.pack("@ll", PATIENCE_SECONDS, 0)
@@ -114,7 +118,7 @@ class ClientLink(Link):
     def _may_sit(self) -> bool:
         # Ctrl-C may take what a recv() that sat waiting has just read. A lost piece of an encrypted stream is
         # noticed at the next record; plaintext waits with poll().
-        return DONT_WAIT != 0 and self.engine.encrypted
+        return DONT_WAIT != 0 and self.engine.encrypted and not self._woken
 
     def _gone_already(self) -> bool:
         channel = cast(ClientChannel | None, self.channel)
@@ -224,6 +228,8 @@ class ClientLink(Link):
         if channel is None or self._closed:
             return False
         drives = channel._drives
+        if self.recv_flags != DONT_WAIT:
+            self._look_after_sitter(drives)
         if drives != self.drives_seen or channel._drive_lock.locked():
             self.drives_seen = drives
             self._ticks = 0
@@ -241,6 +247,19 @@ class ClientLink(Link):
             self.update_interest()
         self._hand_to_handlers(channel)
         return not channel._inbox
+
+    def _look_after_sitter(self, drives: int) -> None:
+        """
+        Somebody waits in recv(). If the kernel's time-out does not wake it, signals do: after each of them Python calls
+        recv() anew, with all of its time. The next of these calls finds no time left, and from then on this link waits
+        with poll(), which knows its deadline.
+        """
+        now = self.loop.now
+        if drives != self._sits:
+            self._sits, self._sat_since = drives, now
+        elif now - self._sat_since > PATIENCE_SECONDS and not self._woken:
+            self._woken = True
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", 0, 1))
 
     def left_over(self) -> None:
         """By who ran the inbox and leaves something in it: the caretaker looks again."""

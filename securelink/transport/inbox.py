@@ -139,13 +139,16 @@ class Inbox:
             return False  # who runs it looks once more when it is done
         try:
             more = self._run()
-        except BaseException:
+        except BaseException as error:
             # Ctrl-C, most likely. In the program's own thread it ends what the program is doing;
             # in one of ours it would only end the thread.
             if get_ident() not in worker_threads:
                 self._loop.schedule(self)
                 raise
-            log.exception("a handler of %s asked to exit; only the main thread can", self._name())
+            log.warning(
+                "a handler of %s raised %s, which ends nothing in a thread of ours; the session goes on",
+                self._name(), type(error).__name__,
+            )  # fmt: skip
             more = True
         finally:
             self._run_lock.release()

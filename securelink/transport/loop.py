@@ -290,11 +290,14 @@ class Loop:
 
     def _finish(self) -> None:
         """The last act of the last leader."""
+        asked: BaseException | None = None
         for callback in self._on_stopped:
             try:
                 callback()
             except Exception:
                 log.exception("internal error while stopping")
+            except BaseException as error:  # of a listener of on_stop: everything is closed first
+                asked = error
         self._poller.close()
         self._wake_receiver.close()
         self._wake_sender.close()
@@ -302,6 +305,8 @@ class Loop:
             self._stopped.set()
             self._pool.notify_all()
         self._watch_wanted.set()
+        if asked is not None and self.manual:
+            raise asked
 
     @property
     def stopped(self) -> bool:

@@ -216,7 +216,7 @@ class SimpleServer:
         self._log(f"Client {client} disconnected")
         self.on_disconnect.invoke(client)
 
-    def _caught(self, event: str, error: Exception) -> None:
+    def _caught(self, event: str, error: BaseException) -> None:
         self._log(f"a listener of {event} raised {error!r}", "ERROR")
 
     def _log(self, text: str, level: str = "DEBUG") -> None:
