@@ -24,6 +24,8 @@ An error has a sentence (what went wrong, with the offending value) and, where t
 
 from __future__ import annotations
 
+from typing import Any
+
 from .codes import Code, known
 
 
@@ -43,6 +45,21 @@ class SecureLinkError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By default the class is called with `args` alone, which is the message: no keyword would survive, and a
+        # class that demands one could not be made at all. Workers of process pools raise our errors.
+        return _remade, (type(self), self.args, self.__dict__.copy())
+
+
+def _remade(
+    kind: type[SecureLinkError], args: tuple[Any, ...], fields: dict[str, Any]
+) -> SecureLinkError:
+    """The same error again, in another process or as a copy."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(fields)
+    return error
 
 
 class ConfigError(SecureLinkError, ValueError):

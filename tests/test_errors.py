@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import importlib
 import inspect
+import multiprocessing
+import pickle
+import pkgutil
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
+import securelink
 from securelink import errors
 from securelink.errors import SecureLinkError
 
@@ -113,3 +120,57 @@ def test_a_refusal_without_words() -> None:
         "",
     )
     assert (errors.Refused("closed today").text, errors.Refused().code) == ("closed today", 16)
+
+
+def our_errors() -> list[type[SecureLinkError]]:
+    """Every class of the library that is one of its errors, wherever it is defined."""
+    for module in pkgutil.walk_packages(securelink.__path__, "securelink."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    found, more = [], [SecureLinkError]
+    while more:
+        found.append(kind := more.pop())
+        more += kind.__subclasses__()
+    return [kind for kind in found if kind.__module__.startswith("securelink")]
+
+
+def example(kind: type[SecureLinkError]) -> SecureLinkError:
+    """One of these, with every argument given a value of its own."""
+    values: dict[str, object] = {"clean": True, "code": 19, "version": 7, "expected": None}
+    arguments: dict[str, object] = {}
+    for name, parameter in inspect.signature(kind).parameters.items():
+        value = values.get(name, f"the {name}")
+        arguments[name] = value
+        assert parameter.kind is not parameter.VAR_KEYWORD
+    return kind(**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", our_errors(), ids=lambda kind: kind.__name__)
+def test_errors_survive_the_way_to_another_process(kind: type[SecureLinkError]) -> None:
+    """Pickled, copied and deeply copied, an error is the same: class, text, hint and all of its fields, notes too."""
+    error = example(kind)
+    error.add_note("a note")
+    ways: list[Callable[[SecureLinkError], SecureLinkError]] = [copy.copy, copy.deepcopy]
+    ways += [
+        lambda error, version=version: pickle.loads(pickle.dumps(error, version))  # type: ignore[misc]
+        for version in range(pickle.HIGHEST_PROTOCOL + 1)
+    ]
+    for way in ways:
+        again = way(error)
+        assert type(again) is type(error)
+        assert (str(again), repr(again), again.args) == (str(error), repr(error), error.args)
+        assert vars(again) == vars(error)
+        assert type(getattr(again, "code", None)) is type(getattr(error, "code", None))
+
+
+def test_errors_come_out_of_a_pool_of_processes() -> None:
+    """What a worker of a process pool raises arrives as it was."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        raised = pool.submit(_raise_in_a_worker)
+        with pytest.raises(errors.LimitExceeded) as caught:
+            raised.result(120)
+    assert (caught.value.limit, caught.value.hint) == ("MAX_SEALED", "split it")
+
+
+def _raise_in_a_worker() -> None:
+    raise errors.LimitExceeded("too much", limit="MAX_SEALED", hint="split it")

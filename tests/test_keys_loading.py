@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from helpers import pem_label
 
+from securelink import JoinTokens, KnownServers, Passwords
 from securelink.errors import ConfigError, KeyFileError
-from securelink.keys import Identity, PublicKey, files, load_or_create
+from securelink.keys import Identity, PublicKey, createEncryptKeys, files, load_or_create
+from securelink.keys.pem import write_block
 from securelink.limits import MAX_KEY_FILE
 
 Failing = Callable[[int], Callable[..., NoReturn]]
@@ -233,3 +243,109 @@ def test_programs_that_start_together_share_one_key(tmp_path: Path) -> None:
     assert sorted(created for _, created in answers) == ["False", "False", "True"]
     names = [".gitignore", "server_private.pem", "server_public.pem"]
     assert sorted(os.listdir(tmp_path / "keys")) == names
+
+
+# --- what no caller may see: exceptions that are not ours -----------------------------------------
+
+
+@pytest.mark.parametrize("passphrase", [None, "right"])
+def test_every_kind_of_damage_gives_the_documented_error(
+    tmp_path: Path, identity: Identity, passphrase: str | None
+) -> None:
+    """Private key files with changed bytes are read, or refused with `KeyFileError`: encrypted ones too."""
+    private, _ = identity.save(tmp_path, "key")
+    if passphrase is not None:  # with few rounds, which our own files have not
+        key = load_pem_private_key(private.read_bytes(), None)
+        private.write_bytes(
+            key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"right"))
+        )
+    good = private.read_bytes()
+    source = random.Random(5)
+    files_ = [good[:cut] for cut in range(0, len(good), 97)]
+    for _ in range(25):
+        changed = bytearray(good)
+        changed[source.randrange(len(good))] = source.choice(b"A+/=\n0-:\xff")
+        files_.append(bytes(changed))
+    label, der = pem_label(private), base64.b64decode(b"".join(good.splitlines()[1:-1]))
+    for _ in range(25 if passphrase else 200):
+        damaged = bytearray(der)
+        damaged[source.randrange(len(der))] ^= 1 << source.randrange(8)
+        files_.append(write_block(label, bytes(damaged)))
+    refused = 0
+    for data in files_:
+        try:
+            read = Identity.from_pem(data, passphrase)
+        except KeyFileError as error:
+            refused += bool(error.hint) and error.__cause__ is None
+        else:
+            refused += read.public == identity.public
+    assert refused == len(files_)
+
+
+@pytest.mark.parametrize("load", [Identity.from_pem, PublicKey.from_pem])
+def test_keys_are_bytes_or_text(
+    load: Callable[[Any], Identity | PublicKey], identity: Identity
+) -> None:
+    """Text is as good as bytes; anything else is named, and so is text in another encoding."""
+    pem = identity.to_pkcs1_pem() if load == Identity.from_pem else identity.public.to_pem()
+    assert load(pem.decode()).fingerprint == identity.fingerprint
+    assert load("\N{BYTE ORDER MARK}Größe\n" + pem.decode()).fingerprint == identity.fingerprint
+    for wrong in (None, 5, bytearray(pem), ["x"], Path("x")):
+        with pytest.raises(ConfigError, match="not bytes"):
+            load(wrong)
+    for damaged in (
+        "",
+        "text",
+        "\ud800",
+        pem.decode().replace("M", "\ud800"),
+        pem.decode().encode("utf-16"),
+    ):
+        with pytest.raises(KeyFileError):
+            load(damaged)
+
+
+@pytest.mark.parametrize("passphrase", ["\ud800", 5, object(), ["word"], ""])
+def test_what_is_no_passphrase(passphrase: Any, tmp_path: Path, identity: Identity) -> None:
+    """A passphrase that is no text, or text that cannot be encoded, is an error that does not quote it."""
+    locked, _ = identity.save(tmp_path, "locked", passphrase="right")
+    for use in (
+        lambda: Identity.load(locked, passphrase),
+        lambda: identity.save(tmp_path, "other", passphrase),
+    ):
+        with pytest.raises(ConfigError, match=r"the passphrase|a passphrase") as caught:
+            use()
+        assert caught.value.__cause__ is None
+        assert "d800" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["\ud800", "a\ud800/b", "", "\0", b"bytes", 5, None, ["x"]])
+def test_what_is_no_path(path: Any) -> None:
+    """A path that the system cannot have is a ConfigError, wherever it is given."""
+    given: Any = 5 if path is None else path  # there None means memory
+    for use in (
+        lambda: Identity.load(path),
+        lambda: PublicKey.load(path),
+        lambda: createEncryptKeys(path, bits=2048),
+        lambda: load_or_create(path),
+        lambda: KnownServers(path).entries(),
+        lambda: JoinTokens(given).create(),
+        lambda: Passwords(given).add("ada", "correct horse"),
+    ):
+        with pytest.raises(ConfigError):
+            use()
+
+
+@pytest.mark.parametrize(
+    "data", [b'[{"id": "\xff"}]', b"\xff\xfe", b"[" * 100_000, b'{"a": 1}', b"[5]"]
+)
+def test_books_that_are_not_text(tmp_path: Path, data: bytes) -> None:
+    """Files of tokens and passwords that are not UTF-8, or not ours, are damaged, and say so."""
+    path = tmp_path / "book.json"
+    path.write_bytes(data)
+    path.chmod(0o600)
+    for use in (
+        lambda: JoinTokens(path).create(),
+        lambda: Passwords(path).add("ada", "correct horse"),
+    ):
+        with pytest.raises(KeyFileError, match="is damaged"):
+            use()

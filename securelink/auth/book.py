@@ -107,7 +107,7 @@ class Book(Generic[Entry]):
             return {}
         try:
             found: list[Entry] = self._decoder.decode(data)
-        except msgspec.DecodeError as error:
+        except (ValueError, RecursionError) as error:  # text that is not UTF-8 is no DecodeError
             raise self._damaged(str(error)) from None
         entries = {self._key(entry): entry for entry in found}
         if len(entries) != len(found):

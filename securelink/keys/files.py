@@ -72,11 +72,11 @@ def absolute(path: AnyPath) -> Path:
     Raises:
         ConfigError: The path is empty, or holds a zero character or one that the system cannot encode.
     """
-    text = os.fspath(path)
     try:
-        possible = bool(os.fsencode(text)) and "\0" not in text
-    except UnicodeEncodeError:
-        possible = False
+        text = os.fspath(path)
+        possible = isinstance(text, str) and bool(os.fsencode(text)) and "\0" not in text
+    except (TypeError, UnicodeEncodeError):
+        text, possible = str(path)[:200], False
     if not possible:
         raise ConfigError(f"{text!a} is not the path of a file")
     return Path(os.path.abspath(os.path.expanduser(text)))
