@@ -349,7 +349,8 @@ def revoke(client: str, operator: bool, directory: str) -> None:
     """
     Let a client's key in no more: that FINGERPRINT, or all keys of that NAME.
 
-    It holds from the next connection on; a session that is open goes on until it is kicked.
+    A server that runs with `--client-keys known`, or an operator's session, ends what that key has open within about
+    two seconds.
     """
     authorized = _authorized(directory, operator)
     if not authorized.revoke(client):

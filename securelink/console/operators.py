@@ -1,8 +1,8 @@
 """
 Attaching to a running server, over securelink itself: the operator's client key must be in `authorized_operators`.
 
-The right is checked at each command, so revoking a key ends it at once. Whoever may command a server enters it by that
-key alone: without a join token, and whatever the application is.
+The right is checked at each command, so revoking a key ends it at once; its session ends within about two seconds.
+Whoever may command a server enters it by that key alone: without a join token, and whatever the application is.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from .commands import Console
 
 COMMAND = "~console"
 LINE = "~console-line"
+_USER = "operator:"  # the user of a session that an operator's key opened begins so
 COMMAND_SECONDS = 30.0
 _WARNED = "~console warned"  # in the data of a session
 
@@ -46,6 +47,7 @@ class Operators:
             else AuthorizedClients(authorized)
         )
         self._attached: dict[str, Session] = {}
+        self._admitted: set[str] = set()  # keys that `admit` let in; no more than the file has
         self._lines = _LineSender(self._attached, self._name)
 
     def admit(self, otherwise: Authenticate) -> Authenticate:
@@ -58,15 +60,20 @@ class Operators:
         checked_hook(otherwise)
 
         def authenticate(hello: Hello) -> Any:
-            name = self._name(hello.fingerprint)
-            if name is not None:
-                return f"operator:{name}"
+            name, fingerprint = self._name(hello.fingerprint), hello.fingerprint
+            if name is not None and fingerprint is not None:
+                self._admitted.add(fingerprint)
+                return f"{_USER}{name}"
             return otherwise(hello)
 
         return authenticate
 
     def _name(self, fingerprint: str | None) -> str | None:
         return self._authorized.allows(fingerprint) if fingerprint is not None else None
+
+    def _is_here_as_operator(self, session: Session) -> bool:
+        admitted = session.fingerprint in self._admitted and str(session.user).startswith(_USER)
+        return session.operator or admitted or session.token in self._attached
 
     def _detach(self, session: Session) -> None:
         self._attached.pop(session.token, None)
@@ -96,6 +103,9 @@ class Operators:
         server.admit_operators(self._name)
         server._handlers.bind_reserved(COMMAND, run)
         server.on_disconnect.add_listener(self._detach)
+        server.end_when_revoked(
+            self._authorized, self._is_here_as_operator, "this operator's key was revoked"
+        )
         root = logging.getLogger("securelink")
         root.addHandler(self._lines)
         if root.level == logging.NOTSET:

@@ -128,6 +128,19 @@ class FileState:
     changed: int
 
 
+def state_of(info: os.stat_result) -> FileState:
+    """The state that the system's answer tells of."""
+    return FileState(info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+
+
+def file_state(path: Path) -> FileState | None:
+    """The state of a file that need not be believed for that; None when it cannot be looked at."""
+    try:
+        return state_of(os.stat(path))
+    except OSError:
+        return None
+
+
 class OpenFile:
     """
     A regular file that was opened and may be read.
@@ -137,9 +150,7 @@ class OpenFile:
     """
 
     def __init__(self, path: Path, descriptor: int, info: os.stat_result, limit: int) -> None:
-        self.state = FileState(
-            info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
-        )
+        self.state = state_of(info)
         self._path = path
         self._descriptor = descriptor
         self._limit = limit

@@ -6,6 +6,7 @@ The server's public API.
     session.py    one client on the server
     reception.py  who may enter; from a verified client to a session and to its end
     own_key.py    its key, and what earlier keys said of it
+    revocation.py whose key is revoked does not stay
     rooms.py      named groups of sessions
     ticker.py     the tick
 """

@@ -115,6 +115,9 @@ class Lifecycle:
     def _reception(self) -> Reception:
         raise NotImplementedError
 
+    def _started(self, loop: Loop) -> None:
+        """By the leader, at every start."""
+
     def _is_empty(self) -> bool:
         """Whether there is no session."""
         raise NotImplementedError
@@ -163,6 +166,7 @@ class Lifecycle:
             if self._paused:
                 loop.call(lambda: listener.set_paused(True))
             loop.call(ticker.start)
+            loop.call(lambda: self._started(loop))
         try:
             self._announce()
             loop.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..auth import Authenticate, Hello, Hold, NoAnswer, ask
@@ -26,6 +27,22 @@ if TYPE_CHECKING:
 log = logging.getLogger("securelink.server")
 
 Holds = tuple[Hold, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """
+    Why somebody may enter.
+
+    Attributes:
+        user: Of the new session.
+        holds: What is given back if it does not come about.
+        operator: Whether the key alone was enough, as an operator's.
+    """
+
+    user: Any
+    holds: Holds = ()
+    operator: bool = False
 
 
 class Gate:
@@ -54,12 +71,12 @@ class Gate:
         self._authenticate = authenticate
         self.operator_name: Callable[[str], str | None] | None = None
 
-    def admit(self, link: ServerLink, client: VerifiedClient) -> tuple[Any, Holds]:
-        """The user of the new session, and what is given back if it does not come about. Raises `HandshakeError`."""
+    def admit(self, link: ServerLink, client: VerifiedClient) -> Entry:
+        """Why this client may enter. Raises `HandshakeError` if it may not."""
         fingerprint = client.key.fingerprint if client.key is not None else None
         operator = self._operator(fingerprint)
         if operator is not None:
-            return f"operator:{operator}", ()
+            return Entry(f"operator:{operator}", operator=True)
         self._check_application(client)
         if self._known_clients is not None and (
             fingerprint is None or self._known_clients.allows(fingerprint) is None
@@ -94,9 +111,9 @@ class Gate:
 
     def _ask_authenticate(
         self, link: ServerLink, client: VerifiedClient, fingerprint: str | None
-    ) -> tuple[Any, Holds]:
+    ) -> Entry:
         if self._authenticate is None:
-            return None, ()
+            return Entry(None)
         try:
             credentials = decode_value(client.credentials)
         except CodecError as error:
@@ -118,7 +135,7 @@ class Gate:
         except BaseException as error:
             _release(hello.holds)
             raise self._refusal(error, link) from None
-        return user, hello.holds
+        return Entry(user, hello.holds)
 
     def _refusal(self, error: BaseException, link: ServerLink) -> Refused:
         """What the client is told when the hook gave no user; the log is told why."""
@@ -179,11 +196,12 @@ class Reception:
 
     def authorize(self, link: ServerLink, client: VerifiedClient) -> Session:
         """In the pool: a session for this client, not yet public. Raises `HandshakeError` to refuse."""
-        user, holds = self._gate.admit(link, client)
+        entry = self._gate.admit(link, client)
         link.token = uuid.uuid4().bytes
-        session = Session(self._server, link.loop, link, client, user)
-        session._holds = holds
-        link.provisional = bool(holds)
+        session = Session(self._server, link.loop, link, client, entry.user)
+        session.operator = entry.operator
+        session._holds = entry.holds
+        link.provisional = bool(entry.holds)
         return session
 
     def confirmed(self, link: ServerLink) -> bool:

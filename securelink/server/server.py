@@ -41,10 +41,12 @@ from ..signatures import checked_or_none
 from ..transport.admission import Admission
 from ..transport.batch import held_back
 from ..transport.bounds import Bounds
+from ..transport.loop import Loop
 from ..trust import AuthorizedClients
 from .lifecycle import Lifecycle
 from .own_key import load_own_key, load_succession
 from .reception import Gate, Reception
+from .revocation import Revocations
 from .rooms import Room, Rooms
 from .session import Session
 
@@ -100,7 +102,8 @@ class Server(Lifecycle):
             None or False refuses too; 0, "", {} and True are users; what is no answer (a coroutine, an error that is
             returned, a class) refuses and is an error in the log. `raise Refused` in `on_connect` ends the session
             with its text.
-        client_keys: "welcome" (a client may show a key), "required", or "known" (in `authorized_clients`).
+        client_keys: "welcome" (a client may show a key), "required", or "known" (in `authorized_clients`; a key that
+            is taken out of it loses its sessions, too).
         max_connections: More are turned away.
         max_packet: Bytes of the largest packet, both ways.
         heartbeat: Seconds between pings that clients are asked for, 1 to 300.
@@ -167,7 +170,12 @@ class Server(Lifecycle):
         self._identity = keys if isinstance(keys, Identity) else None
         self._keys = None if isinstance(keys, Identity) else path("keys", keys)
         self._tokens: JoinTokens | None = None
+        self._revocations = Revocations(self._everybody)
         known = AuthorizedClients((self._keys or Path("keys")) / "authorized_clients")
+        if client_keys == "known":
+            self.end_when_revoked(
+                known, lambda session: not session.operator, "this client's key was revoked"
+            )
         self._gate = Gate(
             text("application", application),
             text("version", version),
@@ -245,6 +253,9 @@ class Server(Lifecycle):
         if self._keys is None or self._identity is None:
             return b""
         return load_succession(self._keys, self._identity)
+
+    def _started(self, loop: Loop) -> None:
+        self._revocations.start(loop)
 
     def _orphaned(self) -> None:
         super()._orphaned()
@@ -339,6 +350,21 @@ class Server(Lifecycle):
     def caught(self) -> CaughtErrors:
         """What handlers and listeners raised, until it is taken."""
         return self._handlers.caught
+
+    def end_when_revoked(
+        self, authorized: AuthorizedClients, concerns: Callable[[Session], bool], reason: str
+    ) -> None:
+        """
+        End sessions within about two seconds when their key is taken out of a file.
+
+        With `client_keys="known"` that is done for `authorized_clients`. While the file is damaged, sessions stay.
+
+        Args:
+            authorized: The file.
+            concerns: Whether a session is there because its key was in the file.
+            reason: What the client is told.
+        """
+        self._revocations.watch(authorized, concerns, reason)
 
     # --- tokens and invites ----------------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ class Session(Channel):
         user: What the `authenticate` hook returned; None when there is no hook.
         address: (host, port) of the client.
         fingerprint: Of the client's key, `SHA256:...`; None for a client without one.
+        operator: Whether it entered by the key of an operator of this server.
         connected_at: Seconds since 1970.
         data: A dict for the application.
         encrypted: False in plaintext mode.
@@ -51,6 +52,7 @@ class Session(Channel):
         "dialled",
         "encrypted",
         "fingerprint",
+        "operator",
         "token",
         "user",
     )  # fmt: skip
@@ -64,6 +66,7 @@ class Session(Channel):
         self._holds: tuple[Hold, ...] = ()  # what is given back unless the client gets in
         self.token = str(uuid.UUID(bytes=link.token))
         self.user = user
+        self.operator = False
         self.address = link.address
         self.fingerprint = client.key.fingerprint if client.key is not None else None
         self.connected_at = time.time()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ConfigError
 from ..keys import fingerprint_digest
-from ..keys.files import AnyPath
+from ..keys.files import AnyPath, FileState, file_state
 from ..limits import MAX_NAME
 from .entries import TextFile, checked_comment, entry_line
 
@@ -73,6 +74,19 @@ class AuthorizedClients:
             KeyFileError: The file is damaged or cannot be read.
         """
         return list(self._file.read().entries)
+
+    def names(self) -> Mapping[str, str]:
+        """
+        What all authorized clients are called, by fingerprint, as it is now.
+
+        Raises:
+            KeyFileError: The file is damaged or cannot be read.
+        """
+        return {entry.fingerprint: entry.name for entry in self._file.read().entries}
+
+    def state(self) -> FileState | None:
+        """What differs when the file was changed: one system call, nothing is read. None when there is no file."""
+        return file_state(self.path)
 
     def allows(self, fingerprint: str) -> str | None:
         """
