@@ -11,5 +11,6 @@ from securelink import Client
 client = Client("127.0.0.1", 5050)
 client.connect()
 client.send("say", "hello")
-print(client.receive(timeout=5).data)
+packet = client.receive(timeout=5)
+print(packet.data if packet else "nothing came")
 client.close()
