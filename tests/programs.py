@@ -72,6 +72,10 @@ class Program:
         """Press Ctrl-C."""
         self._process.send_signal(2)
 
+    def signals(self, number: int) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
     def ends(self) -> int:
         """Wait for its end; its exit code. `output` is complete then."""
         code = self._process.wait(WAIT)

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 import re
-import subprocess
-import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from helpers import WAIT, failure, until
 
-from securelink import Client, Identity, RequestFailed, Server
+from securelink import Client, ConnectionClosed, Identity, RequestFailed, Server
 from securelink.chat import ChatClient, ChatServer
+from securelink.chat.client import free_name
+from securelink.chat.history import History
+from securelink.chat.names import checked_name
 from securelink.chat.server import MAX_TEXT
+from securelink.console import Console
+from securelink.limits import MAX_CHAT_BYTES, MAX_CHAT_ROOM_BYTES
 
 
 @pytest.fixture
 def server(identity: Identity) -> Iterator[Server]:
     """A running chat."""
-    server = Server("127.0.0.1", 0, keys=identity)
-    ChatServer(server)
-    with server:
+    with Server("127.0.0.1", 0, keys=identity) as server:
         yield server
+
+
+@pytest.fixture
+def people(server: Server) -> ChatServer:
+    """The chat of that server."""
+    return ChatServer(server)
 
 
 class Person:
@@ -31,7 +40,8 @@ class Person:
     def __init__(self, client: Client, name: str | None) -> None:
         self.screen: list[str] = []
         self.client = client
-        self.chat = ChatClient(client, self.screen.append, name)
+        self.over: list[str] = []
+        self.chat = ChatClient(client, self.screen.append, name, self.over.append)
 
     def sees(self, text: str) -> None:
         """Wait for a line with this text."""
@@ -42,7 +52,9 @@ class Person:
 
 
 @pytest.fixture
-def enter(server: Server, tmp_path: Path) -> Iterator[Callable[[str | None], Person]]:
+def enter(
+    server: Server, people: ChatServer, tmp_path: Path
+) -> Iterator[Callable[[str | None], Person]]:
     clients: list[Client] = []
 
     def enter(name: str | None = None) -> Person:
@@ -52,7 +64,7 @@ def enter(server: Server, tmp_path: Path) -> Iterator[Callable[[str | None], Per
 
     yield enter
     for client in clients:
-        client.close()
+        client.close()  # first: nobody comes back to a server that is gone
 
 
 def test_people_hear_each_other(enter: Callable[[str | None], Person]) -> None:
@@ -107,6 +119,10 @@ def test_names(enter: Callable[[str | None], Person]) -> None:
     ("line", "says"),
     [
         ("/name", "! a name has 1 to 24"),
+        ("/name *ann", "! a name begins with a letter"),
+        ("/name operator", "! nobody can be called that"),
+        ("/whisper", "! say something"),
+        ("/whisper bob hello", "! nobody is called that"),
         ("/name \x07bell", "! a name has 1 to 24 printable"),
         ("/join", "! a room's name"),
         ("/join lobby", "! you are in that room"),
@@ -139,7 +155,7 @@ def test_peer_text_cannot_draw_on_a_terminal(enter: Callable[[str | None], Perso
     assert not any("\x1b" in line or "\x07" in line for line in bob.screen)
 
 
-def test_without_a_name_nothing_is_said(server: Server, tmp_path: Path) -> None:
+def test_without_a_name_nothing_is_said(server: Server, people: ChatServer, tmp_path: Path) -> None:
     """A client that speaks the packets by itself must enter first, and cannot crash the chat with odd data."""
     with Client("127.0.0.1", server.address[1], known_servers=tmp_path / "known") as client:
         for action in (
@@ -157,46 +173,6 @@ def test_without_a_name_nothing_is_said(server: Server, tmp_path: Path) -> None:
         failure(RequestFailed, lambda: client.request("chat.enter", "ann"), "in already")
 
 
-def test_serve_and_join_as_two_commands(tmp_path: Path) -> None:
-    """`chat serve` prints a command that lets a friend in; `exit` leaves; without the invite nobody enters."""
-    run = [sys.executable, "-m", "securelink", "chat"]
-    server = subprocess.Popen(
-        [*run, "serve", "--host", "127.0.0.1", "--port", "0"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        assert server.stdout is not None
-        link = re.search(r"'(securelink://[^']+)'", server.stdout.readline())
-        assert link is not None
-
-        def join(invite: str, typed: str) -> subprocess.CompletedProcess[str]:
-            return subprocess.run(
-                [*run, "join", invite, "--name", "ann", "--keys", "mine"],
-                cwd=tmp_path,
-                input=typed,
-                capture_output=True,
-                text=True,
-                timeout=120,
-                check=False,
-            )
-
-        entered = join(link[1], "hello\n/who\nexit\n")
-        assert entered.returncode == 0, entered.stderr
-        assert "you are ann, in the room lobby" in entered.stdout
-        assert "  ann\n" in entered.stdout
-        stranger = join(link[1].partition("&token=")[0], "")
-        assert stranger.returncode == 1
-        assert "join token" in stranger.stderr
-    finally:
-        server.terminate()
-        server.wait(120)
-        if server.stdout is not None:
-            server.stdout.close()
-
-
 def test_one_invite_serves_many(enter: Callable[[str | None], Person], server: Server) -> None:
     """Who wishes no name gets one that is free, also when all come with the same join token."""
     for session in server.sessions.values():
@@ -204,3 +180,269 @@ def test_one_invite_serves_many(enter: Callable[[str | None], Person], server: S
     server.on_connect.add_listener(lambda session: setattr(session, "user", "guest-x"))
     first, second = enter(None), enter(None)
     assert first.chat.name != second.chat.name
+
+
+#: Neither the operator, in whatever letters, nor what a line of the chat itself begins with.
+FORBIDDEN = [
+    "operator", "Operator", "OPERATOR", "operators", "Operator 2", "o.p.e.r.a.t.o.r", "0perator",
+    "oper4t0r", "\uff4f\uff50\uff45\uff52\uff41\uff54\uff4f\uff52",
+    "\U0001d5c8\U0001d5c9\U0001d5be\U0001d5cb\U0001d5ba\U0001d5cd\U0001d5c8\U0001d5cb",
+    "\u043eperator", "op\u0435rator", "\u03bfperator",
+    "\u043e\u0440\u0435\u0433\u0430\u0442\u043e\u0433", "\u00f3p\u00e9rator", "o\u0301perator",
+    "operator\u200b", "o\u00adperator", "* ann", "*", "! ann", "\uff0aann", "\u2217 ann",
+    "\u2731ann", "/who", "> ann", "\u203cann", ":ann", "ann: hi", "ann\uff1a hi", "12:30 ann", "",
+    "   ", "x" * 25, "\x1b[2J", "a\u202eb", "\u0430nn", "@ann", "\U0001f600",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORBIDDEN)
+def test_what_nobody_is_called(name: str) -> None:
+    """Neither the operator, in any letters that look so, nor what a line of the chat itself begins with."""
+    with pytest.raises(RequestFailed):
+        checked_name(name)
+
+
+@pytest.mark.parametrize(
+    ("wished", "name"),
+    [
+        ("ann", "ann"),
+        (" Ann  Lee ", "Ann Lee"),
+        ("\u4e2d\u6587", "\u4e2d\u6587"),
+        ("\u0430\u043d\u043d\u0430", "\u0430\u043d\u043d\u0430"),
+        ("7of9", "7of9"),
+        ("frog \U0001f438", "frog \U0001f438"),
+        ("\uff21nn", "Ann"),
+        ("cooperator", "cooperator"),
+        ("opera", "opera"),
+        ("Zo\u00eb", "Zo\u00eb"),
+    ],
+)
+def test_what_people_are_called(wished: str, name: str) -> None:
+    """Names of all alphabets, one at a time."""
+    assert checked_name(wished) == name
+
+
+def test_a_taken_name_suggests_another(enter: Callable[[str | None], Person]) -> None:
+    """The suggestion is free, also when the first one is not, and fits."""
+    ann, _ = enter("ann"), enter("Ann2")
+    error = failure(RequestFailed, lambda: enter("\uff21NN"), "ANN3 is free")
+    assert free_name(error.text) == "ANN3"
+    assert enter("ANN3").chat.name == "ANN3"
+    enter("x" * 24)
+    assert free_name(failure(RequestFailed, lambda: enter("x" * 24), "").text) == "x" * 23 + "2"
+    assert ann.chat.name == "ann"
+    assert free_name("you are in already") is None
+
+
+def test_the_hosts_log_has_the_names(
+    enter: Callable[[str | None], Person], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who came, who is called what now, who left; a flood of new names does not fill it."""
+    caplog.set_level(logging.INFO, "securelink")
+    ann = enter("ann")
+    assert f"session {ann.client.token} is ann in the chat" in caplog.text
+    for number in range(40):
+        ann.says(f"/name ann{number}")
+    assert "ann is now called ann0 in the chat" in caplog.text
+    assert caplog.text.count("is now called") < 20
+    ann.client.close()
+    until(lambda: "ann39 has left the chat" in caplog.text)
+
+
+def test_emoji_of_several_parts_arrive_whole(enter: Callable[[str | None], Person]) -> None:
+    """A family stays a family."""
+    ann, bob = enter("ann"), enter("bob")
+    family = "\U0001f469\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466"
+    ann.says(f"look: {family}")
+    bob.sees(f"look: {family}")
+
+
+def test_whispers(enter: Callable[[str | None], Person]) -> None:
+    """Only the one who is meant sees them; names may have spaces."""
+    ann, bob, carl = enter("ann"), enter("Bob Lee"), enter("carl")
+    ann.says('/whisper "bob lee" it\'s me')
+    bob.sees("ann whispers: it's me")
+    ann.sees("* you whisper to Bob Lee: it's me")
+    ann.says("/w carl \x1b[2J")
+    carl.sees("ann whispers: \\x1b[2J")
+    assert not any("it's me" in line for line in carl.screen)
+    bob.says("/history")
+    assert not any("ann: " in line for line in bob.screen)
+
+
+@pytest.fixture
+def console(server: Server, people: ChatServer) -> Console:
+    """The host's console, as the command makes it."""
+    console = Console(server, people.announce, people.silence)
+    people.banned = console.banned
+    return console
+
+
+def test_mute_means_that_nobody_hears(
+    enter: Callable[[str | None], Person], console: Console
+) -> None:
+    """Who is muted is told so, hears the others, and cannot whisper, shout by a new name or come back louder."""
+    ann, bob = enter("ann"), enter("bob")
+    assert console.execute("mute bob").startswith("muted ")
+    bob.sees("* you are muted")
+    for line in ("hello", "/whisper ann hello", "/name loud"):
+        bob.says(line)
+    assert sum("! you are muted" in line for line in bob.screen) == 3
+    assert "muted" in console.execute("list")
+    ann.says("still here")
+    bob.sees("ann: still here")
+    bob.client.close()
+    ann.sees("bob left")
+    again = enter("bob")
+    again.says("hello again")
+    again.sees("! you are muted")
+    assert not any("hello" in line or "loud" in line for line in ann.screen)
+    console.execute("unmute bob")
+    again.sees("* you can be heard again")
+    again.says("thanks")
+    ann.sees("bob: thanks")
+
+
+def test_who_is_banned_does_not_come_back(
+    enter: Callable[[str | None], Person], console: Console, server: Server
+) -> None:
+    """Neither under the name, in any spelling, nor before somebody unbans them; others come as before."""
+    enter("ann")
+    bob = enter("bob")
+    assert "banned bob by name" in console.execute("ban bob that's enough")
+    failure(ConnectionClosed, lambda: bob.client.request("chat.who"), "that's enough")
+    until(lambda: len(server.sessions) == 1)
+    failure(RequestFailed, lambda: enter("BOB"), "the name BOB is banned here")
+    enter("carl")
+    assert console.execute("bans") == "bob"
+    assert "may come again" in console.execute("unban Bob")
+    assert enter("bob").chat.name == "bob"
+    assert console.execute("bans") == "nobody is banned"
+
+
+def test_a_whisper_of_the_operator(enter: Callable[[str | None], Person], console: Console) -> None:
+    """What follows the name is sent as it was typed."""
+    ann, bob = enter("ann"), enter("bob lee")
+    assert console.execute('send "bob lee" it\'s me') == "sent"
+    bob.sees("* operator, to you alone: it's me")
+    assert console.execute('whisper Ann "quoted"') == "sent"
+    ann.sees('* operator, to you alone: "quoted"')
+    console.execute("broadcast don't  panic")
+    ann.sees("* operator: don't  panic")
+
+
+def test_who_comes_back_gets_the_name_back(
+    enter: Callable[[str | None], Person], server: Server
+) -> None:
+    """A connection that broke unseen does not keep the name; only its own person can take it back."""
+    ann, bob = enter("ann"), enter("bob")
+    bob.says("/join den")
+    ann.sees("bob went to another room")
+    ghost = server.sessions[bob.client.token]
+    thief = Client("127.0.0.1", server.address[1]).connect(WAIT)
+    for again in (None, "", "x" * 32, 7):
+        wish = {"name": "bob", "again": again}
+        failure(RequestFailed, lambda: thief.request("chat.enter", wish), "is taken")  # noqa: B023
+    thief.close()
+    heir = Client("127.0.0.1", server.address[1]).connect(WAIT)
+    wish = {"name": "bob", "room": "den", "again": bob.chat._again}
+    answer = heir.request("chat.enter", wish)
+    assert (answer["name"], answer["room"]) == ("bob", "den")
+    until(lambda: not ghost.connected)
+    ann.says("/whisper bob welcome")
+    assert heir.wait_for("chat.whispered", WAIT).data["text"] == "welcome"
+    assert not any("bob left" in line for line in ann.screen)
+    heir.close()
+
+
+def test_a_broken_connection_is_made_anew(
+    enter: Callable[[str | None], Person], server: Server
+) -> None:
+    """Whoever types is not thrown out: the client comes back under the same name and in the same room."""
+    ann, bob = enter("ann"), enter("bob")
+    bob.says("/join den")
+    old = bob.client.token
+    link = server.sessions[old]._link
+    assert link is not None
+    link.sock.shutdown(2)
+    bob.sees("* the connection is lost; trying to come back")
+    until(lambda: bob.client.token != old and bob.chat.room == "den" and len(server.sessions) == 2)
+    until(lambda: sum("you are bob, in the room den" in line for line in bob.screen) == 2)
+    bob.says("/join lobby")
+    bob.says("here again")
+    ann.sees("bob: here again")
+    assert bob.over == []
+
+
+@pytest.mark.parametrize("end", ["kick", "stop"])
+def test_an_end_that_is_meant_is_the_end(
+    enter: Callable[[str | None], Person], server: Server, end: str
+) -> None:
+    """The reason of a kick or of a stop is there at once, and nobody comes back."""
+    ann = enter("ann")
+    if end == "kick":
+        server.sessions[ann.client.token].kick("enough")
+    else:
+        server.stop()
+    until(lambda: ann.over)
+    assert ("enough" if end == "kick" else "shutting down") in ann.over[0]
+    assert not any("come back" in line for line in ann.screen)
+
+
+def test_a_server_that_stands_still_throws_nobody_out(
+    server: Server, people: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line that gets no answer in time is reported, and the chat goes on."""
+    with Client("127.0.0.1", server.address[1], known_servers=tmp_path / "known") as client:
+        person = Person(client, "ann")
+        go_on = threading.Event()
+        server.on("chat.say", lambda session, packet: go_on.wait(WAIT))
+        request = client.request
+        monkeypatch.setattr(client, "request", lambda *given: request(*given, timeout=0.2))
+        assert person.says("are you there?")
+        go_on.set()
+        person.sees("! the server does not answer just now")
+        monkeypatch.undo()
+        assert person.says("/who")
+        person.sees("  ann")
+        person.chat.leave()
+
+
+def test_a_guest_cannot_fill_the_memory(
+    server: Server, people: ChatServer, enter: Callable[[str | None], Person]
+) -> None:
+    """Whatever is said in however many rooms, what is kept is bounded in bytes, and the lobby is not forgotten."""
+    ann, flood = enter("ann"), enter("flood")
+    ann.says("the first word")
+    with flood.client.batch():
+        for number in range(60):
+            flood.client.send("chat.join", f"room {number}")
+            for _ in range(60):
+                flood.client.send("chat.say", "\U0001f438" * MAX_TEXT)
+    flood.client.request("chat.who", timeout=WAIT)
+    assert MAX_CHAT_BYTES // 2 < people._history.size <= MAX_CHAT_BYTES
+    ann.says("/history")
+    ann.sees("ann: the first word")
+    ann.says("/rooms")
+    ann.sees("room 59")
+    flood.says("/history")
+    assert flood.screen
+
+
+def test_the_history_keeps_to_its_bounds() -> None:
+    """A room keeps 100 messages and `MAX_CHAT_ROOM_BYTES`; where nobody is is forgotten first."""
+    history = History(lambda room: room == "lobby")
+    for number in range(150):
+        history.add("lobby", {"text": str(number)})
+    assert [said["text"] for said in history.of("lobby")] == [str(n) for n in range(50, 150)]
+    kept = history.size
+    for number in range(400):
+        history.add(f"room {number}", {"text": "x" * 20_000})
+    assert history.size <= MAX_CHAT_BYTES
+    assert len(history.of("lobby")) == 100
+    assert not history.of("room 0")
+    assert history.of("room 399")
+    for _ in range(40):
+        history.add("big", {"text": "x" * 20_000})
+    assert 20_000 * len(history.of("big")) <= MAX_CHAT_ROOM_BYTES
+    assert kept < history.size

@@ -12,6 +12,7 @@ from ..auth import JoinTokens
 from ..console import Console, Operators
 from ..received import Received
 from ..server import Server, Session
+from .inviting import add_invites
 from .operate import OPERATORS, run_console, wait_for_the_end
 from .program import ask_passphrase, keys_option, passphrase_option, tell
 from .target import application_options
@@ -93,9 +94,14 @@ def serve(
         passphrase=ask_passphrase(with_passphrase),
     )
     add_chat(server)
-    console = Console(server, say=lambda text, to: server.broadcast("notice", text, to=to))
+    console = Console(
+        server, say=lambda text, to: server.broadcast("notice", text, to=to), silence=silence
+    )
     operators.serve(server, console)
     with server:
+        if tokens:
+            host_shown = server.host or server.lan_address
+            add_invites(console, server, JoinTokens(folder / "join_tokens.json"), host_shown)
         _explain(server, directory, tokens, application, app_version)
         if with_console:
             run_console(server, console)
@@ -131,7 +137,9 @@ def add_chat(server: Server) -> None:
         server.broadcast("left", name(session), exclude=[session])
 
     def say(session: Session, packet: Received) -> None:
-        if _is_line(packet.data):
+        if "silent" in session.data:
+            session.send("error", "you are muted: nobody hears what you say")
+        elif _is_line(packet.data):
             said = {"from": name(session), "text": packet.data}
             server.broadcast("said", said, exclude=[session])
         else:
@@ -142,6 +150,14 @@ def add_chat(server: Server) -> None:
 
     server.on("say", say)
     server.on("echo", echo)
+
+
+def silence(session: Session, silent: bool) -> None:
+    """What `mute` and `unmute` of the console mean here. It ends with the session: nobody has a name of their own."""
+    if silent:
+        session.data["silent"] = True
+    else:
+        session.data.pop("silent", None)
 
 
 def name(session: Session) -> str:
