@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -302,3 +303,25 @@ def test_every_page_and_every_public_name_is_on_the_site() -> None:
         r"^::: securelink\.(\w+)$", (ROOT / "docs/API.md").read_text(), re.MULTILINE
     )
     assert sorted(reference) == sorted(set(securelink.__all__) - {"__version__"})
+
+
+def test_docstrings_name_one_argument_a_line() -> None:
+    """The reference shows each argument with its type, which it finds only if a line has one that the function has."""
+    wrong = []
+    for file in sorted((ROOT / "securelink").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            found = re.search(
+                r"\n *Args:\n(.*?)(?:\n\n|\Z)", ast.get_docstring(node) or "", re.DOTALL
+            )
+            documented = re.findall(r"^    (\S[^:\n]*):", found[1], re.MULTILINE) if found else []
+            given = node.args
+            names = {arg.arg for arg in (*given.posonlyargs, *given.args, *given.kwonlyargs)}
+            names |= {arg.arg for arg in (given.vararg, given.kwarg) if arg is not None}
+            wrong += [
+                f"{file.relative_to(ROOT)}, {node.name}: {name}"
+                for name in documented
+                if name.lstrip("*") not in names
+            ]
+    assert not wrong

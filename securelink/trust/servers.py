@@ -162,8 +162,10 @@ class KnownServers:
         Write down the new key of a server whose old one is written down.
 
         Args:
-            host, port: As for `remember()`.
-            old, new: Fingerprints of the two keys.
+            host: As for `remember()`.
+            port: As for `remember()`.
+            old: Fingerprint of the key that is written down.
+            new: Fingerprint of the one that takes its place.
 
         Raises:
             ConfigError: One of them cannot be such.
