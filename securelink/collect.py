@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
 from dataclasses import dataclass
@@ -82,13 +83,21 @@ class CaughtError:
 
 
 class CaughtErrors:
-    """The exceptions that handlers raised, oldest first; a bounded number is kept until taken."""
+    """
+    The exceptions that handlers raised, oldest first; a bounded number is kept until taken.
+
+    Attributes:
+        total: How many there were, also those that were taken or are forgotten.
+    """
 
     def __init__(self, limit: int = 100) -> None:
         self._entries: deque[CaughtError] = deque(maxlen=limit)
+        self._numbers = itertools.count()
+        self.total = 0
 
     def add(self, what: str, error: BaseException) -> None:
         """Keep one, as text where it came from: its frames would keep alive what they handled, megabytes each."""
+        self.total = next(self._numbers) + 1
         self._entries.append(CaughtError(what, error, traceback_text(error)))
         link: BaseException | None = error
         while link is not None and link.__traceback__ is not None:

@@ -21,13 +21,15 @@ class Outgoing:
     Attributes:
         sent: How many records have a number, in the whole session.
         acknowledged: How many of them the peer has accepted. Written by the receiving half.
+        bytes: Of all records so far.
         unacked: Bytes kept because they are not acknowledged; up to date after `release()`.
     """
 
-    __slots__ = ("_kept", "acknowledged", "sent", "unacked")
+    __slots__ = ("_kept", "acknowledged", "bytes", "sent", "unacked")
 
     def __init__(self) -> None:
         self.sent = 0
+        self.bytes = 0
         self.acknowledged = 0
         self.unacked = 0
         self._kept: deque[bytes] = deque()
@@ -42,7 +44,9 @@ class Outgoing:
             1  # first: were it last, Ctrl-C before it would make one too many count as acknowledged
         )
         kept.append(packets)
-        self.unacked += len(packets)
+        size = len(packets)
+        self.unacked += size
+        self.bytes += size
 
     def release(self) -> None:
         """Drop what the peer has acknowledged. Only the sending half calls this."""

@@ -483,7 +483,7 @@ def test_two_threads_connect_one_client(attempt: int, identity: Identity) -> Non
         until(lambda: len(server.sessions) == 1)
         client.close()
         until(lambda: not server.sessions)
-        assert server.stats()["sessions so far"] == 1
+        assert server.stats()["sessions_total"] == 1
 
 
 def test_closing_while_another_thread_connects(identity: Identity) -> None:

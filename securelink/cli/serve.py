@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,11 @@ MAX_TEXT = 2000  # characters of a line of chat
     help="Whether clients need keys; 'known' wants authorized ones.",
 )
 @application_options
+@click.option(
+    "--metrics",
+    metavar="HOST:PORT",
+    help="Serve /metrics (for Prometheus) and /healthz there, without a login.",
+)
 @click.option("--console", "with_console", is_flag=True, help="Take the operator's commands here.")
 @keys_option
 @passphrase_option
@@ -58,6 +65,7 @@ def serve(
     client_keys: str,
     application: str,
     app_version: str,
+    metrics: str | None,
     directory: str,
     with_passphrase: bool,
     with_console: bool,
@@ -98,7 +106,10 @@ def serve(
         server, say=lambda text, to: server.broadcast("notice", text, to=to), silence=silence
     )
     operators.serve(server, console)
-    with server:
+    with contextlib.ExitStack() as stack:
+        if metrics is not None:
+            stack.enter_context(_metrics(server, metrics))
+        stack.enter_context(server)
         if tokens:
             host_shown = server.host or server.lan_address
             add_invites(console, server, JoinTokens(folder / "join_tokens.json"), host_shown)
@@ -108,6 +119,15 @@ def serve(
         else:
             tell("Ctrl-C stops it")
             wait_for_the_end(server)
+
+
+def _metrics(server: Server, where: str) -> AbstractContextManager[object]:
+    host, _, port = where.rpartition(":")
+    if not port.isdecimal():
+        raise click.UsageError(f"--metrics {where}: write HOST:PORT, such as 127.0.0.1:9100")
+    from ..metrics import serve_metrics  # an extra; who wants no metrics need not have it
+
+    return serve_metrics(server, host.strip("[]"), int(port))
 
 
 def _explain(server: Server, directory: str, tokens: bool, application: str, version: str) -> None:

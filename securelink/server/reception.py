@@ -12,7 +12,7 @@ from ..auth import Authenticate, Hello, Hold, NoAnswer, ask
 from ..codec import decode_value
 from ..codes import Code
 from ..dispatch import STATE
-from ..errors import CodecError, PeerIncompatible, Refused, SecureLinkError
+from ..errors import CodecError, HandshakeError, PeerIncompatible, Refused, SecureLinkError
 from ..handshake.server import VerifiedClient
 from ..text import escaped
 from ..transport.channel import Channel
@@ -196,7 +196,11 @@ class Reception:
 
     def authorize(self, link: ServerLink, client: VerifiedClient) -> Session:
         """In the pool: a session for this client, not yet public. Raises `HandshakeError` to refuse."""
-        entry = self._gate.admit(link, client)
+        try:
+            entry = self._gate.admit(link, client)
+        except HandshakeError:
+            self.note("logins_refused")
+            raise
         link.token = uuid.uuid4().bytes
         session = Session(self._server, link.loop, link, client, entry.user)
         session.operator = entry.operator
@@ -220,7 +224,7 @@ class Reception:
         session, server = channel, self._server
         server._sessions[session.token] = session
         server._changes += 1
-        server._session_count += 1
+        server._counts.note("sessions")
         if server._state is not None:
             session._post(server._state, timeout=None, latest=STATE, wait=False)
         log.info("%s connected from %s", session._name(), shown(*session.address))
@@ -232,6 +236,7 @@ class Reception:
             self._server.on_connect.fire(session)
         except Refused as refusal:
             code, text = _farewell(refusal)
+            self.note("logins_refused")
             log.info("on_connect refused %s: %s", session._name(), escaped(text))
             session._end(code, text)
 
@@ -239,7 +244,7 @@ class Reception:
         """By the leader: the session is over; its disconnect event comes after its last packet."""
         assert isinstance(channel, Session)
         session, server = channel, self._server
-        if server._sessions.pop(session.token, None) is None:
+        if not server._counts.leave(server._sessions, session):
             return
         server._changes += 1
         server._all_sessions = (-1, ())  # it would keep this one until somebody asks again
@@ -247,4 +252,15 @@ class Reception:
         if server.on_hangup._listeners:
             session._loop.schedule(_Hangup(session))
         log.info("%s disconnected: %s", session._name(), session._closed_error().message)
-        session._note(lambda: server.on_disconnect.fire(session))
+        session._note(lambda: self._goodbye(session))
+
+    def _goodbye(self, session: Session) -> None:
+        """Last of all in its inbox."""
+        try:
+            self._server.on_disconnect.fire(session)
+        finally:
+            self._server._counts.left(session)
+
+    def note(self, event: str) -> None:
+        """Something happened that is counted."""
+        self._server._counts.note(event)

@@ -43,6 +43,7 @@ from ..transport.batch import held_back
 from ..transport.bounds import Bounds
 from ..transport.loop import Loop
 from ..trust import AuthorizedClients
+from .counts import Counts
 from .lifecycle import Lifecycle
 from .own_key import load_own_key, load_succession
 from .reception import Gate, Reception
@@ -185,7 +186,7 @@ class Server(Lifecycle):
         self._sessions: dict[str, Session] = {}
         self._changes = 0  # of _sessions; by the leader
         self._all_sessions: tuple[int, tuple[Session, ...]] = (0, ())
-        self._session_count = 0
+        self._counts = Counts()
         self._started_at = 0.0
         self._state: bytes | None = None
         self._handlers = Handlers("server", ("session", "packet"))
@@ -227,7 +228,6 @@ class Server(Lifecycle):
         self._load_identity()
         self._sessions = {}
         self._changes += 1
-        self._session_count = 0
         self._started_at = time.time()
         return Admission(
             policy=self._mode,
@@ -328,22 +328,39 @@ class Server(Lifecycle):
         return self._handlers.actions
 
     def stats(self) -> dict[str, Any]:
-        """Numbers of this run of the server, as a dict of plain values; seconds and counts."""
-        listener = self._listener
-        sessions = self._everybody()
-        numbers = [session._numbering for session in sessions]
+        """
+        What the server does and has done, as a dict of plain values.
+
+        Returns:
+            What is now: `running`, `uptime_seconds`, `sessions`, `connections_half_open`, `rooms`, `threads`,
+            `unsent_bytes`. And what only grows, over all runs and all sessions that there were:
+            `sessions_total`, `handshakes_failed_total`, `logins_refused_total`, `handler_errors_total`,
+            `records_received_total`, `records_sent_total`, `packets_received_total`, `received_bytes_total`,
+            `sent_bytes_total`, `sessions_ended_total` (a dict: how often for which reason) and
+            `limits_reached_total` (a dict: how often which limit).
+        """
+        counts, listener = self._counts, self._listener
+        totals, events = counts.totals(self._sessions), counts.events
+        limits = ("connections", "failures", "half_open", "handshakes", "rate", "total_unsent")
         return {
             "running": self.running,
-            "uptime": time.time() - self._started_at if self.running else 0.0,
-            "sessions": len(sessions),
-            "sessions so far": self._session_count,
-            "half-open connections": listener.half_open if listener is not None else 0,
-            "failed handshakes": listener.failed if listener is not None else 0,
+            "uptime_seconds": time.time() - self._started_at if self.running else 0.0,
+            "sessions": len(self._everybody()),
+            "connections_half_open": listener.half_open if listener is not None else 0,
             "rooms": len(self.rooms),
-            "records received": sum(n.incoming.accepted for n in numbers),
-            "records sent": sum(n.outgoing.sent for n in numbers),
-            "bytes unsent": sum(session._unsent for session in sessions),
             "threads": len(self.threads),
+            "unsent_bytes": sum(session._unsent for session in self._everybody()),
+            "sessions_total": events["sessions"],
+            "handshakes_failed_total": events["handshakes_failed"],
+            "logins_refused_total": events["logins_refused"],
+            "handler_errors_total": self.caught.total,
+            "records_received_total": totals["records_received"],
+            "records_sent_total": totals["records_sent"],
+            "packets_received_total": totals["packets_received"],
+            "received_bytes_total": totals["bytes_received"],
+            "sent_bytes_total": totals["bytes_sent"],
+            "sessions_ended_total": counts.ended(),
+            "limits_reached_total": {name: events[f"limit_{name}"] for name in limits},
         }
 
     @property

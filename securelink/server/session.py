@@ -215,6 +215,10 @@ class Session(Channel):
         """Whether packets can be sent."""
         return self._link is not None
 
+    def _throttle(self) -> None:
+        super()._throttle()
+        self._server._counts.note("limit_rate")
+
     def _handle(self, packet: Packet) -> None:
         if packet.reply_to is not None:
             return  # a reply that came too late

@@ -33,6 +33,9 @@ class Host(Protocol):
     def ended(self, channel: Channel) -> None:
         """By the leader: the session is over."""
 
+    def note(self, event: str) -> None:
+        """Any thread: something happened that is counted."""
+
 
 @dataclass(frozen=True)
 class Admission:

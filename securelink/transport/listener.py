@@ -91,6 +91,7 @@ class ServerLink(Link):
         self.update_interest()
         if not self.loop.submit(self.network, job):
             log.warning("too many handshakes at once; %s is turned away", self.address[0])
+            self._listener.host.note("limit_handshakes")
             assert isinstance(self.engine, ServerEngine)
             self.finish_raw(self.engine.give_up(Code.BUSY))
 
@@ -386,11 +387,13 @@ class Listener:
         host = link.address[0]
         if len(self.links) - len(self._turned_away) > self.admission.max_connections:
             log.warning("too many connections (max_connections): %s is turned away", host)
+            self.host.note("limit_connections")
             self._refuse(link)
             return
         if self._failures.get(link.network, 0) >= MAX_FAILED_PER_ADDRESS and not is_loopback_host(
             host
         ):
+            self.host.note("limit_failures")
             self._refuse(link)
             return
         self._half_open.setdefault(link.network, {})[link] = None
@@ -413,6 +416,7 @@ class Listener:
         if link is None:
             return
         log.info("too many half-open connections: the oldest of %s is dropped", link.address[0])
+        self.host.note("limit_half_open")
         link.lost()
 
     def no_longer_half_open(self, link: ServerLink) -> None:
@@ -432,6 +436,7 @@ class Listener:
         if link.half_open:
             self.no_longer_half_open(link)
             self.failed += 1
+            self.host.note("handshakes_failed")
             self._count_failure(link.address[0], link.network)
 
     def _count_failure(self, host: str, network: str) -> None:
@@ -471,4 +476,5 @@ class Listener:
                 return
             excess -= held[channel]
             log.warning("%s is ended: too much waits for all sessions together", channel._name())
+            self.host.note("limit_total_unsent")
             channel._end(Code.TOO_SLOW)

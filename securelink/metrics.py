@@ -1,0 +1,205 @@
+"""
+Numbers of a server for Prometheus, and a page that says whether it is well.
+
+    from securelink.metrics import serve_metrics
+    with serve_metrics(server, "127.0.0.1", 9100):
+        server.serve_forever()
+
+Needs the extra `metrics` (prometheus-client). The pages are plain HTTP without a login: the address is the operator's
+choice, and should be one that only the monitoring reaches. They say how much, never who.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+from .errors import ConfigError, ConnectFailed
+from .options import place
+from .server import Server
+from .status import make_visible
+
+try:
+    from prometheus_client import CollectorRegistry, generate_latest
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+except ImportError:
+    raise ConfigError(
+        "securelink.metrics needs the package prometheus-client",
+        hint="install the extra 'metrics' of this library",
+    ) from None
+
+log = logging.getLogger("securelink.server")
+
+_PREFIX = "securelink_"
+_REQUEST_SECONDS = 10.0  # a request that takes longer to arrive is dropped
+_GAUGES = {
+    "uptime_seconds": "Seconds since the server was started.",
+    "sessions": "Sessions that are open.",
+    "connections_half_open": "Connections that have no session yet.",
+    "rooms": "Rooms with members.",
+    "threads": "Threads of the server.",
+    "unsent_bytes": "Bytes that wait to be sent, of all sessions.",
+}
+_COUNTERS = {
+    "sessions_total": "Sessions that were opened.",
+    "handshakes_failed_total": "Handshakes that failed.",
+    "logins_refused_total": "Clients that authenticate, on_connect or the list of keys refused.",
+    "handler_errors_total": "Exceptions of handlers, listeners and hooks.",
+    "records_received_total": "Records with packets that were received.",
+    "records_sent_total": "Records with packets that were sent.",
+    "packets_received_total": "Packets that were received and handled.",
+    "received_bytes_total": "Bytes of packets that were received.",
+    "sent_bytes_total": "Bytes of packets that were sent.",
+}
+_BY_LABEL = {
+    "sessions_ended_total": ("reason", "Sessions that have ended, by reason."),
+    "limits_reached_total": (
+        "limit",
+        "How often a limit turned somebody away or held somebody up.",
+    ),
+}
+
+
+class MetricsCollector:
+    """
+    Gives a server's numbers to a registry of prometheus-client: `registry.register(MetricsCollector(server))`.
+
+    Args:
+        server: Whose numbers.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def collect(self) -> Iterator[Any]:
+        """The metrics of this moment."""
+        stats = self._server.stats()
+        up = GaugeMetricFamily(f"{_PREFIX}up", "1 while the server listens.")
+        up.add_metric([], float(stats["running"]))
+        yield up
+        for name, text in _GAUGES.items():
+            yield GaugeMetricFamily(_PREFIX + name, text, value=stats[name])
+        for name, text in _COUNTERS.items():
+            yield CounterMetricFamily(_PREFIX + name, text, value=stats[name])
+        for name, (label, text) in _BY_LABEL.items():
+            family = CounterMetricFamily(_PREFIX + name, text, labels=[label])
+            for value, count in sorted(stats[name].items()):
+                family.add_metric([value], count)
+            yield family
+
+
+class MetricsPages:
+    """
+    Serves `/metrics` and `/healthz` over HTTP until it is closed; also as a context manager.
+
+    Attributes:
+        address: (host, port) that it listens on.
+    """
+
+    def __init__(self, pages: ThreadingHTTPServer) -> None:
+        self._pages = pages
+        self.address: tuple[str, int] = (str(pages.server_address[0]), int(pages.server_address[1]))
+        self._thread = threading.Thread(
+            target=pages.serve_forever, args=(0.2,), name="securelink-metrics", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop; may be called again."""
+        self._pages.shutdown()
+        self._pages.server_close()
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def serve_metrics(server: Server, host: str, port: int) -> MetricsPages:
+    """
+    Serve the numbers of a server, in threads of its own.
+
+    `/metrics` has them for Prometheus. `/healthz` answers 200 while the server listens and takes connections, and 503
+    when it is stopped or paused.
+
+    Args:
+        server: Whose numbers; it need not be running.
+        host: The address to listen on; only who reaches it can read the pages.
+        port: 0 lets the system choose.
+
+    Raises:
+        ConfigError: Host or port cannot be such.
+        ConnectFailed: The port is in use, or the address is not of this machine.
+    """
+    make_visible()
+    host, port = place(host, port, low=0, example="serve_metrics(server, '127.0.0.1', 9100)")
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(MetricsCollector(server))
+
+    class Pages(_Pages):
+        def page(self) -> tuple[HTTPStatus, str, bytes]:
+            if self.path == "/metrics":
+                return HTTPStatus.OK, "text/plain; version=0.0.4", generate_latest(registry)
+            if self.path == "/healthz":
+                well = server.running and not server.paused
+                status = HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE
+                return status, "text/plain", b"ok\n" if well else b"not serving\n"
+            return HTTPStatus.NOT_FOUND, "text/plain", b"see /metrics and /healthz\n"
+
+    try:
+        pages = (_PagesServer6 if ":" in host else _PagesServer)((host, port), Pages)
+    except OSError as error:
+        raise ConnectFailed(
+            f"cannot serve metrics on {host}:{port}: {error.strerror or error}",
+            hint="choose another port, or an address of this machine",
+        ) from error
+    opened = MetricsPages(pages)
+    log.info("metrics: http://%s:%d/metrics", *opened.address)
+    return opened
+
+
+class _PagesServer(ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+    block_on_close = False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A reader that goes away is nobody's concern."""
+
+
+class _PagesServer6(_PagesServer):
+    address_family = socket.AF_INET6
+
+
+class _Pages(BaseHTTPRequestHandler):
+    timeout = _REQUEST_SECONDS
+    server_version = "securelink"
+    sys_version = ""
+
+    def page(self) -> tuple[HTTPStatus, str, bytes]:
+        """Status, type and content of the page that `path` names."""
+        raise NotImplementedError
+
+    def do_GET(self) -> None:  # the name that http.server calls
+        status, kind, content = self.page()
+        self.send_response(status)
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002  # the name of the base class
+        """Nothing: a request every few seconds is no news."""
