@@ -113,7 +113,12 @@ def test_the_two_terminals(folder: Path) -> None:
 
 #: What the programs of a section print, in order, as regular expressions; servers end when the next one starts.
 PRINTED = {
-    "Packets and handlers": ["Ready", r"6\nthanks None\n", "Ready"],
+    "Packets and handlers": [
+        "Ready",
+        r"6\nthanks None\n",
+        "Ready",
+        r"(?s)moved: {'ada': 3}\n.*over: the server is shutting down",
+    ],
     "Who is who: keys": ["Ready", "connected, and it is the right server"],
     "Who may enter: tokens, passwords, your own rule": ["Ready", "Ready", r"in\n", "Ready"],
     "For somebody who is not there: sealed packets": [r"see you at eight\n"],

@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from threading import get_ident
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, overload
 
@@ -48,7 +49,7 @@ from ..limits import (
     SEND_SECONDS,
 )
 from ..modes import encryption_mode
-from ..options import flag, path, place, seconds, seconds_or_none, secret, text, whole
+from ..options import flag, path, place, seconds, seconds_or_none, secret, text, whole, word
 from ..protocol import (
     ClientEngine,
     Item,
@@ -154,6 +155,8 @@ class Client:
         version: Its version, compared likewise.
         max_packet: The largest packet limit that a server may announce, in bytes.
         passphrase: Of the client's private key.
+        handlers: Where handlers, listeners and hooks run. "background": in the thread that waits for packets, or in
+            one of the library's when none does. "update": only in the program's own thread, in `update()`; see there.
 
     Attributes:
         server_state: The last value that the server gave to `set_state`; None before.
@@ -186,6 +189,7 @@ class Client:
         version: str = "",
         max_packet: int = MAX_FRAME_BODY,
         passphrase: str | None = None,
+        handlers: str = "background",
     ) -> None:
         self._mode = encryption_mode(encryption)
         for name, value in (("passphrase", passphrase), ("token", token)):
@@ -244,6 +248,7 @@ class Client:
             known,
             plaintext_credentials=flag("plaintext_credentials", plaintext_credentials),
         )
+        self._in_update = word("handlers", handlers, ("background", "update")) == "update"
         # Weak: what a client holds must not hold the client.
         changed = _weakly(self._keep_alive)
         self._handlers = Handlers("client", ("packet",), changed)
@@ -443,6 +448,7 @@ class Client:
             owner=self,
             token=self.token,
             where=self._where,
+            own_thread=get_ident() if self._in_update else 0,
         )
         channel._numbering = engine.numbering
         assert engine.sender is not None
@@ -644,6 +650,33 @@ class Client:
             raise channel.over_error()
         return packets
 
+    def update(self) -> bool:
+        """
+        One turn in the caller's thread, for game loops, once a frame: read, call handlers, write; never waits.
+
+            client = Client("127.0.0.1", 5050, handlers="update").connect()
+            while client.update():
+                draw()
+
+        Handlers, listeners and hooks run only in the thread that called `update()` last, before that in the one that
+        called `connect()`: in `update()`, in `connect()` (on_connect), and in what else this thread calls that waits
+        for packets (`request`, `receive`, `poll`, `wait_for`, `close`). However long a frame takes, no other thread
+        ever runs them; meanwhile packets are read, up to the bound of the inbox, acknowledgements and heartbeats go
+        out in the background. What comes while it runs is for the next frame.
+
+        Returns:
+            False when the session is over and everything that came in it was handled.
+
+        Raises:
+            ConfigError: The client was not made with handlers="update", or has never been connected.
+        """
+        if not self._in_update:
+            raise ConfigError(
+                "handlers of this client may run in other threads than that of update()",
+                hint='make it with Client(..., handlers="update")',
+            )
+        return self._need_channel().update()
+
     def __iter__(self) -> Iterator[Received]:
         """
         Packets until the session ends cleanly.
@@ -731,7 +764,7 @@ class Client:
         return self._handlers.caught
 
     def _wants_background(self) -> bool:
-        return self._handlers.any or bool(self.on_state.listeners)
+        return not self._in_update and (self._handlers.any or bool(self.on_state.listeners))
 
     def _on_packet(self, packet: Packet, received: Received) -> bool:
         if self._awaited:
@@ -744,7 +777,8 @@ class Client:
     def _keep_alive(self) -> None:
         """A client that has handlers works in the background, whether or not the program keeps a reference."""
         if self._channel is not None:
-            self._channel.keep_owner(self._wants_background() or bool(self.on_disconnect.listeners))
+            listens = bool(self.on_disconnect.listeners) and not self._in_update
+            self._channel.keep_owner(self._wants_background() or listens)
 
     # --- the end -------------------------------------------------------------------------------------------------
 

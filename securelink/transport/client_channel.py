@@ -54,6 +54,9 @@ _WAYS_ON: dict[int, str] = {
 }
 
 
+UPDATE_READS = 16  # reads of one update(): 1 MiB, so that a frame does not wait for a fast server
+
+
 class Owner(Protocol):
     """The client, as its session needs it."""
 
@@ -86,7 +89,7 @@ class ClientChannel(Channel):
     """The session as the client holds it."""
 
     __slots__ = (
-        "_carrier", "_drive_lock", "_drivers", "_drives", "_kept", "_owner_ref", "_packets", "_runner",
+        "_carrier", "_drive_lock", "_drivers", "_drives", "_kept", "_own_thread", "_owner_ref", "_packets", "_runner",
         "_waiting_bytes", "_warned", "_where", "token",
     )  # fmt: skip
 
@@ -98,8 +101,10 @@ class ClientChannel(Channel):
         owner: Owner,
         token: str,
         where: str,
+        own_thread: int = 0,
     ) -> None:
         super().__init__(loop, bounds)
+        self._own_thread = own_thread  # the only one that runs the inbox; 0: any
         # Weak: a client that is forgotten while it is connected would otherwise be connected for ever.
         self._owner_ref = weakref.ref(owner)
         self._kept: Owner | None = None
@@ -153,6 +158,8 @@ class ClientChannel(Channel):
 
     def run(self) -> bool:
         """As `Channel.run`; what no handler takes is kept for `receive`, up to a bound."""
+        if self._is_foreign():
+            return False  # its own thread runs it, in update()
         if not self._packets or self._may_run():
             more = super().run()
             link = self._link
@@ -168,7 +175,13 @@ class ClientChannel(Channel):
             )
         return False
 
+    def _is_foreign(self) -> bool:
+        """Whether the caller must not run handlers: they belong to another thread."""
+        return bool(self._own_thread) and self._own_thread != get_ident()
+
     def _may_run(self) -> bool:
+        if self._is_foreign():
+            return False
         waiting = self._packets
         room = self._waiting_bytes <= self._bounds.inbox_bytes and len(waiting) < MAX_INBOX_RECORDS
         return room or not waiting or self._dropping
@@ -296,8 +309,27 @@ class ClientChannel(Channel):
         link = self._link
         if link is not None:
             cast("ClientLink", link).drive(timeout)
-        elif running:
-            time.sleep(timeout)
+        elif running or self._inbox:
+            time.sleep(min(timeout, 0.02))
+
+    def update(self) -> bool:
+        """See `Client.update`."""
+        if self._runner == get_ident():
+            raise ConfigError(
+                "update() cannot be called in a handler: it is what runs the handler",
+                hint="return, and call it once a frame",
+            )
+        self._own_thread = get_ident()
+        with self._driving() as driving:
+            link = self._link
+            for _ in range(UPDATE_READS if driving and link is not None else 0):
+                if not cast("ClientLink", link).drive(0.0):
+                    break
+        # What comes while it is being handled is for the next frame.
+        until = self._in_bytes
+        while self._inbox and self.run() and self._out_bytes < until:
+            pass
+        return not self._ended or bool(self._inbox)
 
     @contextmanager
     def _driving(self) -> Iterator[bool]:
@@ -363,6 +395,8 @@ class ClientChannel(Channel):
         """
         if self._runner == get_ident():
             return  # a handler of its own connects again; what is left comes after it
+        if self._own_thread:
+            self._own_thread = get_ident()
         while self._inbox or self._run_lock.locked():
             if not self._may_run() and not self._run_lock.locked():
                 raise LimitExceeded(
