@@ -462,3 +462,34 @@ def until(client: Client, action: str) -> Any:
 def test_what_others_send_is_harmless_in_a_terminal(action: str, data: Any, line: str) -> None:
     """Whatever a server sends becomes one line without control characters."""
     assert described(Received(Packet(action, data), None)) == line
+
+
+def test_a_client_that_is_not_known_is_told_the_command(
+    tmp_path: Path, identity: Identity, other_identity: Identity
+) -> None:
+    """With its fingerprint, so that it can be sent to the operator as it is."""
+    identity.save(tmp_path / "server", "server")
+    other_identity.save(tmp_path / "mine", "client")
+    with Server("127.0.0.1", 0, keys=tmp_path / "server", client_keys="known") as server:
+        KnownServers(tmp_path / "mine/known_servers").remember(
+            *server.address, identity.fingerprint
+        )
+        errors = fails("connect", *server.address, "--keys", tmp_path / "mine")
+    assert f"securelink keys authorize {other_identity.fingerprint} --as NAME" in errors
+
+
+def test_another_application_is_told_the_options(tmp_path: Path, identity: Identity) -> None:
+    """And where a chat is entered."""
+    with Server("127.0.0.1", 0, keys=identity, application="securelink chat") as server:
+        KnownServers(tmp_path / "known_servers").remember(*server.address, identity.fingerprint)
+        errors = fails("connect", *server.address, "--keys", tmp_path)
+    assert "hint: say --application and --app-version as the server does" in errors
+    assert "securelink chat join" in errors
+
+
+def test_host_and_port_in_one_word(tmp_path: Path) -> None:
+    """As people write them: with a colon, IPv6 in brackets."""
+    for place in ("127.0.0.1:9", "[::1]:9", "localhost:9"):
+        assert f"cannot connect to {place}" in fails("connect", place, "--keys", tmp_path)
+    for wrong in ("::1:9", "127.0.0.1:", ":9", "127.0.0.1:99999", "a:b:9"):
+        assert "the port is missing" in fails("connect", wrong, code=2)

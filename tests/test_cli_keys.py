@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from commands import fails, succeeds
+from terminal import Terminal
 
 from securelink import AuthorizedClients, Identity, KnownServers, PublicKey
 
@@ -231,3 +232,44 @@ def test_a_fingerprint_from_a_shared_folder_is_not_shown(folder: Path) -> None:
         errors = fails("keys", *words, "--keys", folder)
         assert f"other users can write in the folder {folder}" in errors
         assert "SHA256:" not in errors
+
+
+@pytest.mark.parametrize("columns", [80, 140])
+@pytest.mark.parametrize("no_color", [True, False])
+def test_tables_never_fold_a_fingerprint(tmp_path: Path, columns: int, no_color: bool) -> None:
+    """At a terminal of any width each fingerprint is one word on one line, in colour only if that is wanted."""
+    fingerprint = "SHA256:" + "A" * 43
+    for host in ("short", "a-very-long-name-of-a-host.of-some-department.example.org"):
+        succeeds("keys", "trust", host, 5050, fingerprint, "--keys", tmp_path)
+    succeeds("keys", "authorize", fingerprint, "--operator", "--as", "ann", "--keys", tmp_path)
+    command = ("-m", "securelink", "keys", "list", "--keys", tmp_path)
+    environment = {"NO_COLOR": "1"} if no_color else {}
+    with Terminal(*command, folder=tmp_path, columns=columns, environment=environment) as person:
+        assert person.ends() == 0
+        assert person.output.count(fingerprint) == 3
+        assert all(len(line) <= columns for line in person.output.splitlines())
+        assert ("\x1b" in person.raw) is not no_color
+
+
+@pytest.mark.parametrize("key", ["client", "nonsense", "no/such/file.pem"])
+def test_authorize_says_what_a_fingerprint_is(tmp_path: Path, key: str) -> None:
+    """Who gives something else is told where the fingerprint is printed; a name of the folder's own works."""
+    errors = fails("keys", "authorize", key, "--as", "ann", "--keys", tmp_path)
+    assert "give the fingerprint, SHA256:..., that 'securelink keys show client' prints" in errors
+
+
+def test_authorize_takes_a_name_of_the_folder(tmp_path: Path, identity: Identity) -> None:
+    """On one machine there is nothing to copy."""
+    identity.save(tmp_path, "client")
+    shown = succeeds("keys", "authorize", "client", "--as", "ann", "--keys", tmp_path)
+    assert identity.fingerprint in shown
+
+
+def test_errors_are_in_colour_only_where_it_is_wanted(tmp_path: Path) -> None:
+    """NO_COLOR and a dumb terminal are honoured."""
+    command = ("-m", "securelink", "keys", "show", "--keys", tmp_path)
+    for environment, colour in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
+        with Terminal(*command, folder=tmp_path, environment=environment) as person:
+            assert person.ends() == 1
+            assert "error: there is no key named 'server'" in person.output
+            assert ("\x1b" in person.raw) is colour

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ..client import Client
+from ..codes import Code
 from ..console.prompt import Prompt
 from ..errors import NotTrusted, Refused
 from ..keys import Identity
@@ -105,7 +106,12 @@ def enter(client: Client, known: KnownServers, timeout: float, where: Target | N
     try:
         _meet(client, known, timeout)
     except Refused as error:
-        if where is not None and where.pin is not None and where.token is None:
+        if error.code == Code.CLIENT_KEY_UNKNOWN and client.fingerprint is not None:
+            error.hint = (
+                "at the server, in the folder where it runs, somebody must run: "
+                f"securelink keys authorize {client.fingerprint} --as NAME"
+            )
+        elif where is not None and where.pin is not None and where.token is None:
             error.hint = (
                 "the invite has a key and no token: was it in quotes? Paste the whole invite when "
                 "you are asked for it"

@@ -331,14 +331,33 @@ def authorize(key: str, name: str, operator: bool, directory: str) -> None:
     """
     Let a client's key in, on a server that runs with `--client-keys known`; or, with --operator, to its console.
 
+    The fingerprint is what `securelink keys create --name client` and `securelink keys show client` print where the
+    client runs; who is refused is told it too.
+
     \b
     securelink keys authorize client_public.pem --as ann
     securelink keys authorize SHA256:9Y0kXQ5f4nW1mB0Yw0cJ0oJ5s7m4oWZ2fZ1r0n6vT3s --as ann
     """
-    fingerprint = key if key.startswith("SHA256:") else PublicKey.load(key).fingerprint
+    fingerprint = key if key.startswith("SHA256:") else _offered(key, directory)
     authorized = _authorized(directory, operator)
     authorized.authorize(fingerprint, name)
     click.echo(f"{name} is authorized with {fingerprint}  ({authorized.path})")
+    if operator:
+        tell("from the machine with that key: securelink attach HOST PORT")
+
+
+def _offered(key: str, directory: str) -> str:
+    """The fingerprint of a key that was given as a file, or by its name in the folder."""
+    try:
+        if key in _names(absolute(directory)):
+            return _find(key, directory, with_passphrase=False)[0].fingerprint
+        return PublicKey.load(key).fingerprint
+    except KeyFileError as error:
+        error.hint = (
+            "give the fingerprint, SHA256:..., that 'securelink keys show client' prints where the "
+            "key is; or the file of its public key"
+        )
+        raise
 
 
 @keys.command("revoke")

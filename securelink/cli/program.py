@@ -32,6 +32,8 @@ INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
 _IN_COMMANDS = {
     "load it with Identity.load(), or choose another name": "choose another name with --name",
     "createEncryptKeys()": "'securelink keys create'",
+    "use the same application and version on both sides": "say --application and --app-version as the "
+    "server does; a chat is entered with: securelink chat join",
     "leave host= out": "leave --host out",
     "give its passphrase": "add --passphrase to be asked for it",
 }

@@ -125,9 +125,20 @@ def target(
         chosen = _token(token, invite.token, invite.host, plaintext=False)
         return Target(invite.host, invite.port, invite.fingerprint, chosen)
     if port is None:
+        host, port = _split(host)
+    if port is None:
         path = click.get_current_context().command_path
         raise click.UsageError(f"the port is missing: {path} HOST PORT")
     return Target(host, port, None, _token(token, None, host, plaintext=plaintext), plaintext)
+
+
+def _split(host: str) -> tuple[str, int | None]:
+    """`host:port`, as people write it too. An IPv6 address has colons of its own, so it stands in brackets then."""
+    name, colon, port = host.rpartition(":")
+    bare = ":" not in name or (name.startswith("[") and name.endswith("]"))
+    if name and colon and bare and port.isascii() and port.isdecimal() and 1 <= int(port) <= 65535:
+        return name.strip("[]"), int(port)
+    return host, None
 
 
 def _token(given: str | None, invited: str | None, host: str, *, plaintext: bool) -> str | None:
