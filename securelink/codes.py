@@ -22,6 +22,7 @@ class Code(IntEnum):
     TIMEOUT = 7
     INTERNAL = 8
     APPLICATION = 9
+    BLOCKED = 10
     REFUSED = 16
     CLIENT_KEY_REQUIRED = 17
     CLIENT_KEY_UNKNOWN = 18
@@ -44,6 +45,7 @@ CODE_TEXT: dict[int, str] = {
     Code.TIMEOUT: "the handshake took too long",
     Code.INTERNAL: "the other side had an internal error",
     Code.APPLICATION: "the other side is another application, or another version of it",
+    Code.BLOCKED: "the server has blocked this address for up to a minute: too many handshakes from it failed",
     Code.REFUSED: "the server refused this client",
     Code.CLIENT_KEY_REQUIRED: "the server wants a client key",
     Code.CLIENT_KEY_UNKNOWN: "the server does not know this client's key",

@@ -112,10 +112,15 @@ MAX_CONNECTIONS = 10_000  # option max_connections
 BACKLOG = 1024  # connections that wait in the kernel to be accepted; option backlog
 MAX_BACKLOG = 65_535  # systems keep 16 bits of it
 MAX_HALF_OPEN = 256  # connections without a session; then the busiest address loses its oldest
-MAX_FAILED_PER_ADDRESS = (
-    64  # unfinished and failed handshakes of one address in FAILED_WINDOW; not loopback
+MAX_FAILED_PER_ADDRESS = 64  # unfinished and failed handshakes of one address; option max_failures
+FAILED_WINDOW = 60.0  # from an address's first failure until all of them are forgotten
+LATE_FAILURES = 3  # an address that failed so often waits behind those that have not
+MAX_PER_ADDRESS = (
+    1000  # connections of one address, at most 3/4 of max_connections; option max_per_address
 )
-FAILED_WINDOW = 60.0
+MIN_PER_ADDRESS = 16  # of a small server: friends at one router are one address
+MAX_PROXY_HEADER = 2048  # a PROXY header; without further fields it has 52 at most
+MAX_PROXIES = 1000  # entries of trusted_proxies
 MAX_FAILED_ADDRESSES = 100_000  # addresses whose failures are counted: about 15 MB
 MAX_TURNED_AWAY = 64  # connections that are told that there is no room; then the oldest is closed
 MAX_PENDING_SIGNATURES = 256  # hellos that wait for the pool

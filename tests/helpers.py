@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import math
 import os
 import re
 import socket
@@ -21,7 +20,7 @@ import pytest
 from securelink import Client, Identity, SecureLinkError, Server, Session, crypto
 from securelink.handshake.client import VerifiedServer
 from securelink.handshake.wire import Content, Kind, Mode
-from securelink.limits import MAX_FRAME_BODY
+from securelink.limits import FAILED_WINDOW, MAX_FRAME_BODY
 from securelink.protocol import (
     Alerted,
     ClientEngine,
@@ -208,7 +207,10 @@ class Scene:
 
     def hold_window(self, held: bool = True) -> None:
         """Failures of an address are counted until this is undone: no sweep in between begins a new window."""
-        self.listener._failures_until = math.inf if held else 0.0
+        budget = self.listener.budget
+        budget.window = 86_400.0 if held else FAILED_WINDOW
+        if not held:
+            budget.clear()
 
 
 def echo(client: Client, data: Any) -> bool:

@@ -216,11 +216,12 @@ def test_who_has_a_network_of_ipv6_is_one_address(
         stage.hold_window()
         monkeypatch.setattr(link, "peer_address", lambda sock: (next(hosts), 1))
         for _ in range(MAX_FAILED_PER_ADDRESS):
-            socket.create_connection(("127.0.0.1", stage.port)).close()
+            with socket.create_connection(("127.0.0.1", stage.port)) as sock:
+                sock.sendall(b"x")
         at = stage.listener
         until(lambda: at.failed == MAX_FAILED_PER_ADDRESS)
         with Hostile(stage.port) as turned_away:
-            assert turned_away.ending() == (Code.BUSY, "")
+            assert turned_away.ending() == (Code.BLOCKED, "")
     assert network("192.0.2.1") == "192.0.2.1"
     assert network("2001:db8::1%eth0") == network("2001:db8::ffff") != network("2001:db8:0:1::1")
 

@@ -219,9 +219,8 @@ def test_an_address_has_a_budget_of_failures(
 ) -> None:
     """Too many failed handshakes of one address: it waits, others and its sessions do not; successes are free."""
     monkeypatch.setattr("securelink.transport.listener.is_loopback_host", lambda host: False)
-    monkeypatch.setattr("securelink.transport.listener.MAX_FAILED_PER_ADDRESS", 3)
     monkeypatch.setattr("securelink.transport.sweeper.SWEEP_SECONDS", 0.1)
-    with scene(identity) as stage:
+    with scene(identity, max_failures=3) as stage:
         stage.hold_window()
         for _ in range(6):
             with stage.client() as client:
@@ -231,8 +230,8 @@ def test_an_address_has_a_budget_of_failures(
                 assert end_of_stream(sock) == b""
         until(stage.alone)
         client = stage.client()
-        error = failure(HandshakeError, client.connect, "no room", "try again later")
-        assert error.code == Code.BUSY
+        error = failure(HandshakeError, client.connect, r"blocked this address for \d+ s", "wait")
+        assert error.code == Code.BLOCKED
         with Hostile(stage.port) as elsewhere:
             elsewhere.sock.close()
             elsewhere.sock = knock(stage.port, b"", "127.0.0.2")
@@ -244,10 +243,9 @@ def test_an_address_has_a_budget_of_failures(
     assert caplog.text.count("127.0.0.1 failed 3 handshakes") == 1
 
 
-def test_this_machine_has_no_budget(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_this_machine_has_no_budget(identity: Identity) -> None:
     """On the loopback everybody is one address: failures are not counted there."""
-    monkeypatch.setattr("securelink.transport.listener.MAX_FAILED_PER_ADDRESS", 3)
-    with scene(identity) as stage:
+    with scene(identity, max_failures=3) as stage:
         for _ in range(6):
             with knock(stage.port, b"x" * 20) as sock:
                 assert end_of_stream(sock) == b""

@@ -122,7 +122,7 @@ def test_half_open_connections_are_counted_right(identity: Identity) -> None:
             until(lambda: listener.half_open == 0)
             assert not listener._half_open
             assert len(listener.links) == 3
-            assert listener.failed == 5
+            assert listener.failed == 1  # the others said nothing, as a probe does
 
 
 def test_too_many_handshakes_at_once(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:

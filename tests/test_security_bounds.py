@@ -87,9 +87,8 @@ def test_failed_handshakes_have_a_budget(
     loopback: bool, identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An address that failed too often is turned away for a while; successes cost nothing, and loopback is exempt."""
-    monkeypatch.setattr("securelink.transport.listener.MAX_FAILED_PER_ADDRESS", 3)
     monkeypatch.setattr("securelink.transport.listener.is_loopback_host", lambda host: loopback)
-    with scene(identity) as stage:
+    with scene(identity, max_failures=3) as stage:
         stage.hold_window()
         for _ in range(5):
             with stage.client():
@@ -104,8 +103,8 @@ def test_failed_handshakes_have_a_budget(
             client.connect()
             client.close()
         else:
-            error = failure(HandshakeError, client.connect, "no room", "try again later")
-            assert error.code == Code.BUSY
+            error = failure(HandshakeError, client.connect, "blocked this address", "wait")
+            assert error.code == Code.BLOCKED
 
 
 def test_more_connections_than_allowed_are_turned_away(identity: Identity) -> None:

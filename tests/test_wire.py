@@ -36,7 +36,8 @@ def test_numbers_are_pinned() -> None:
 
 def test_codes_are_pinned() -> None:
     """So do the codes; every one has words, and one from a newer peer is shown as its number."""
-    names = "NORMAL PROTOCOL VERSION ENCRYPTION_REQUIRED ENCRYPTION_OFF NOT_TRUSTED BUSY TIMEOUT INTERNAL APPLICATION"
+    names = "NORMAL PROTOCOL VERSION ENCRYPTION_REQUIRED ENCRYPTION_OFF NOT_TRUSTED BUSY TIMEOUT INTERNAL APPLICATION "
+    names += "BLOCKED"
     final = (
         "REFUSED CLIENT_KEY_REQUIRED CLIENT_KEY_UNKNOWN KICKED SHUTDOWN TOO_SLOW SILENT UNREADABLE"
     )

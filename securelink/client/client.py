@@ -100,7 +100,11 @@ class TypedBinder(Protocol[Data]):
 
 _RETRY_FIRST = 0.05  # seconds; doubles up to _RETRY_MOST, with jitter
 _RETRY_MOST = 2.0
-_PASSING = (Code.BUSY, Code.SHUTDOWN)  # refusals that may be over when the server has started again
+_PASSING = (
+    Code.BUSY,
+    Code.BLOCKED,
+    Code.SHUTDOWN,
+)  # refusals that may be over when the server has started again
 
 
 def _weakly(method: Callable[..., None]) -> Callable[..., None]:

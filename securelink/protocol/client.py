@@ -18,8 +18,10 @@ from .events import Item, Opened, PlaintextChosen, ServerVerified
 from .states import State
 
 
-def refusal(code: int, text: str) -> HandshakeError:
+def refusal(code: int, text: str, seconds: int = 0) -> HandshakeError:
     """The error for a CLOSE or ALERT that ended the handshake; `text` is escaped peer text."""
+    if code == Code.BLOCKED and seconds:
+        text = f"the server has blocked this address for {seconds} s: too many handshakes from it failed"
     known = code in CODE_TEXT
     hint = _REFUSAL_HINTS.get(code, "") if known else "this side may be older: update securelink"
     text = text or code_text(code)
@@ -36,6 +38,7 @@ _REFUSAL_HINTS: dict[int, str] = {
     Code.ENCRYPTION_REQUIRED: "connect with encryption='required' (the default)",
     Code.ENCRYPTION_OFF: "only encryption='off' or 'optional' can reach it; anyone on the path could then read",
     Code.BUSY: "try again later",
+    Code.BLOCKED: "wait until then; others behind the same router count with you",
     Code.TIMEOUT: "try again; if it happens again, the server or the network is overloaded",
     Code.INTERNAL: "the log of the other side says more",
     Code.APPLICATION: "use the same application and version on both sides",

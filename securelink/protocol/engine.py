@@ -219,10 +219,10 @@ class Engine:
     # Frames and contents that both roles take.
 
     def _alert(self, header: bytes, body: bytes, out: list[Item]) -> None:
-        if len(body) != 1:
+        if len(body) != 1 and not (len(body) == 2 and body[0] == Code.BLOCKED):
             raise ProtocolError("an ALERT of the wrong size")
         self.state = State.FAILED
-        out.append(Alerted(body[0]))
+        out.append(Alerted(body[0], body[1] if len(body) == 2 else 0))
 
     def _close(self, plaintext: bytes, out: list[Item]) -> None:
         close = Close.decode(plaintext)

@@ -66,6 +66,7 @@ class Alerted:
     """The peer gave up before it had proved who it is. It can end this attempt, nothing more."""
 
     code: int
+    seconds: int = 0  # BLOCKED: for how long
 
 
 @dataclass(frozen=True)

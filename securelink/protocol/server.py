@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 
@@ -21,6 +22,7 @@ from .states import State
 _KNOCKS = {
     "HTTP": "an HTTP client or web browser knocked",
     "TLS": "a TLS client knocked",
+    "PROXY": "a PROXY header came from an address that is not in trusted_proxies",
     "noise": "its first 12 bytes are no hello",
 }
 _STRANGERS: tuple[tuple[str, tuple[bytes, ...]], ...] = (
@@ -32,12 +34,14 @@ _STRANGERS: tuple[tuple[str, tuple[bytes, ...]], ...] = (
         ),
     ),
     ("TLS", (b"\x16\x03",)),
+    ("PROXY", (b"\r\n\r\n\x00\r\nQUIT\n", b"PROXY TCP", b"PROXY UNKN")),
 )  # fmt: skip
 _HTTP_TEXT = b"This port speaks securelink, not HTTP.\n"
 _ANSWERS = {
     "HTTP": b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n"
     b"Content-Length: %d\r\n\r\n%s" % (len(_HTTP_TEXT), _HTTP_TEXT),
     "TLS": bytes((21, 3, 3, 0, 2, 2, 40)),  # fatal alert handshake_failure, RFC 9846 section 6
+    "PROXY": b"",
     "noise": b"",
 }
 
@@ -54,7 +58,8 @@ class ServerEngine(Engine):
         succession: What earlier keys of the server said of its key.
 
     Attributes:
-        knock: Before a hello was recognised: "HTTP", "TLS" or "noise" when something else knocked.
+        heard: Whether the client has sent anything.
+        knock: Before a hello was recognised: "HTTP", "TLS", "PROXY" or "noise" when something else knocked.
     """
 
     __deletable__ = ("_handshake",)  # for mypyc: its secrets are forgotten once the session is open
@@ -77,9 +82,11 @@ class ServerEngine(Engine):
         self._first = b""
         self._recognised = False
         self.knock = ""
+        self.heard = False
 
     def _receive_unopened(self, data: bytes) -> list[Item]:
         """As `Engine._receive_unopened`; the first 12 bytes decide whether this is securelink at all."""
+        self.heard = self.heard or bool(data)
         if not self._recognised and self.state is State.START:
             self._first += data
             if data and len(self._first) < HEADER_SIZE + len(MAGIC):
@@ -195,6 +202,12 @@ class ServerEngine(Engine):
     def refuse(self, code: int, text: str = "") -> None:
         """Turn the client away: queue CLOSE with the application's words."""
         self._out.append(self.give_up(code, text))
+
+    def blocked(self, seconds: float) -> bytes:
+        """End a handshake before it has begun, for its address is blocked; the last word says for how long."""
+        self.state = State.FAILED
+        body = bytes((Code.BLOCKED, min(255, max(1, math.ceil(seconds)))))
+        return Kind.ALERT.to_bytes(1) + len(body).to_bytes(HEADER_SIZE - 1) + body
 
     def overdue(self) -> bytes:
         """End a handshake that takes too long: a last word for a client of ours, none for whatever else it may be."""

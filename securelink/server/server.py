@@ -25,12 +25,15 @@ from ..limits import (
     BACKLOG,
     HEARTBEAT_SECONDS,
     MAX_CONNECTIONS,
+    MAX_FAILED_PER_ADDRESS,
     MAX_FRAME_BODY,
     MAX_HEARTBEAT,
     MAX_PACKET,
+    MAX_PER_ADDRESS,
     MAX_RATE,
     MIN_HEARTBEAT,
     MIN_PACKET,
+    MIN_PER_ADDRESS,
     RECORD_ROOM,
     WORKERS,
 )
@@ -42,6 +45,7 @@ from ..transport.admission import Admission
 from ..transport.batch import held_back
 from ..transport.bounds import Bounds
 from ..transport.loop import Loop
+from ..transport.proxy import proxy_networks
 from ..trust import AuthorizedClients
 from .counts import Counts
 from .lifecycle import Lifecycle
@@ -106,6 +110,12 @@ class Server(Lifecycle):
         client_keys: "welcome" (a client may show a key), "required", or "known" (in `authorized_clients`; a key that
             is taken out of it loses its sessions, too).
         max_connections: More are turned away.
+        max_per_address: Connections of one address, or /64 of IPv6; more are turned away. None: 1,000, but at most
+            three quarters of `max_connections`. This machine's own address has no such bound.
+        max_failures: Handshakes of one address that may fail in a minute; then it is turned away until that is over.
+            This machine's own address has no such bound.
+        trusted_proxies: Addresses or networks of load balancers that say by the PROXY protocol, version 2, who their
+            clients are. A connection from there without such a header is closed; from elsewhere none is believed.
         max_packet: Bytes of the largest packet, both ways.
         heartbeat: Seconds between pings that clients are asked for, 1 to 300.
         application: Name of the application; a client with another one is refused. "" does not compare.
@@ -138,6 +148,9 @@ class Server(Lifecycle):
         authenticate: Authenticate | str | None = None,
         client_keys: str = "welcome",
         max_connections: int = MAX_CONNECTIONS,
+        max_per_address: int | None = None,
+        max_failures: int = MAX_FAILED_PER_ADDRESS,
+        trusted_proxies: Iterable[str] = (),
         max_packet: int = MAX_PACKET,
         heartbeat: float = HEARTBEAT_SECONDS,
         application: str = "",
@@ -161,6 +174,13 @@ class Server(Lifecycle):
                 hint="drop encryption='off'",
             )
         self._max_connections = whole("max_connections", max_connections, 1)
+        if max_per_address is None:
+            most = max(MIN_PER_ADDRESS, self._max_connections * 3 // 4)
+            self._max_per_address = min(MAX_PER_ADDRESS, most)
+        else:
+            self._max_per_address = whole("max_per_address", max_per_address, 1)
+        self._max_failures = whole("max_failures", max_failures, 1)
+        self._proxies = proxy_networks(trusted_proxies)
         self._max_packet = whole("max_packet", max_packet, MIN_PACKET, MAX_FRAME_BODY, unit="bytes")
         self._heartbeat = number(
             "heartbeat", heartbeat, MIN_HEARTBEAT, MAX_HEARTBEAT, unit="seconds"
@@ -234,6 +254,9 @@ class Server(Lifecycle):
             identity=self._identity,
             wanted=_CLIENT_KEYS[self._client_keys],
             max_connections=self._max_connections,
+            max_per_address=self._max_per_address,
+            max_failures=self._max_failures,
+            proxies=self._proxies,
             max_packet=self._max_packet,
             heartbeat=self._heartbeat,
             succession=self._succession(),
@@ -341,7 +364,15 @@ class Server(Lifecycle):
         """
         counts, listener = self._counts, self._listener
         totals, events = counts.totals(self._sessions), counts.events
-        limits = ("connections", "failures", "half_open", "handshakes", "rate", "total_unsent")
+        limits = (
+            "connections",
+            "failures",
+            "per_address",
+            "half_open",
+            "handshakes",
+            "rate",
+            "total_unsent",
+        )
         return {
             "running": self.running,
             "uptime_seconds": time.time() - self._started_at if self.running else 0.0,

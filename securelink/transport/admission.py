@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Protocol
 from ..handshake.server import VerifiedClient
 from ..handshake.wire import Mode
 from ..keys import Identity
-from ..limits import HANDSHAKE_SECONDS, MAX_HALF_OPEN
+from ..limits import (
+    HANDSHAKE_SECONDS,
+    MAX_FAILED_PER_ADDRESS,
+    MAX_HALF_OPEN,
+    MAX_PER_ADDRESS,
+)
 from .channel import Channel
+from .proxy import Network
 
 if TYPE_CHECKING:
     from .listener import ServerLink
@@ -49,4 +55,7 @@ class Admission:
     heartbeat: float
     succession: bytes = b""  # what earlier keys of the server said of this one
     max_half_open: int = MAX_HALF_OPEN
+    max_per_address: int = MAX_PER_ADDRESS
+    max_failures: int = MAX_FAILED_PER_ADDRESS
+    proxies: tuple[Network, ...] = ()
     handshake_seconds: float = HANDSHAKE_SECONDS

@@ -96,8 +96,8 @@ class Dialogue:
             case Opened(welcome):
                 self._enter()
                 return welcome
-            case Alerted(code):
-                alert = refusal(code, "")
+            case Alerted(code, seconds):
+                alert = refusal(code, "", seconds)
                 alert.final = False
                 raise alert
             case Closed(code, text):

@@ -6,40 +6,56 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 
 Job = Callable[[], None]
+_Turns = OrderedDict[str, deque[Job]]
 
 
 class JobQueue:
     """
     Jobs that wait for a pool thread. Addresses take turns, so a flood from one delays only that one.
 
+    Jobs of addresses that have failed often are late: they wait until no other job does, and give way when the queue
+    is full. So not even many such addresses can keep out one that has not failed.
+
     Not locked: the pool's lock guards it.
     """
 
-    __slots__ = ("_by_key", "_limit", "_size")
+    __slots__ = ("_late", "_limit", "_size", "_soon")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._size = 0
-        self._by_key: OrderedDict[str, deque[Job]] = OrderedDict()
+        self._soon: _Turns = OrderedDict()
+        self._late: _Turns = OrderedDict()
 
     def __len__(self) -> int:
         return self._size
 
-    def put(self, key: str, job: Job) -> bool:
-        """Queue a job of an address; False when the queue is full."""
+    def put(self, key: str, job: Job, *, late: bool = False) -> bool:
+        """Queue a job of an address; False when the queue is full. One that gives way is dropped."""
         if self._size >= self._limit:
-            return False
+            if late or not self._late:
+                return False
+            self._drop_late()
         self._size += 1
-        self._by_key.setdefault(key, deque()).append(job)
+        (self._late if late else self._soon).setdefault(key, deque()).append(job)
         return True
 
     def take(self) -> Job | None:
         """The next job, of the address that has waited longest for its turn."""
-        if not self._by_key:
+        turns = self._soon or self._late
+        if not turns:
             return None
-        key, jobs = self._by_key.popitem(last=False)
+        key, jobs = turns.popitem(last=False)
         job = jobs.popleft()
         self._size -= 1
         if jobs:
-            self._by_key[key] = jobs
+            turns[key] = jobs
         return job
+
+    def _drop_late(self) -> None:
+        """The newest job of the address that has most. Its connection ends at its deadline."""
+        key = max(self._late, key=lambda key: len(self._late[key]))
+        self._late[key].pop()
+        if not self._late[key]:
+            del self._late[key]
+        self._size -= 1

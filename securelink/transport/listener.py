@@ -11,17 +11,16 @@ RSA, key exchange and `authenticate` run in the pool. While a worker has the eng
 from __future__ import annotations
 
 import logging
+import math
 import socket
 from collections.abc import Callable
 
 from ..codes import Code, code_text
-from ..errors import HandshakeError, Refused, SecureLinkError
+from ..errors import HandshakeError, ProtocolError, Refused, SecureLinkError
 from ..handshake.messages import Wanted
 from ..handshake.wire import Content, Mode
 from ..limits import (
-    FAILED_WINDOW,
-    MAX_FAILED_ADDRESSES,
-    MAX_FAILED_PER_ADDRESS,
+    LATE_FAILURES,
     MAX_TOTAL_UNSENT,
     MAX_TURNED_AWAY,
     SILENCE_FACTOR,
@@ -38,10 +37,12 @@ from ..protocol import (
 )
 from ..text import escaped
 from .admission import Admission, Host
+from .budget import SHARES, FailureBudget
 from .link import Link
 from .loop import Loop
 from .poller import READ
-from .sockets import is_loopback_host, network, prepare
+from .proxy import Preamble, is_trusted
+from .sockets import Address, is_loopback_host, networks, peer_address, prepare
 from .sweeper import Sweeper
 
 log = logging.getLogger("securelink.server")
@@ -52,9 +53,19 @@ ACCEPTS_PER_TURN = 64  # a flood of connections must not keep the leader from th
 class ServerLink(Link):
     """A connection that a client opened."""
 
-    __slots__ = ("_listener", "_signed_at", "half_open", "network", "provisional", "token")
+    __slots__ = (
+        "_charged",
+        "_listener",
+        "_signed_at",
+        "counted",
+        "failed",
+        "half_open",
+        "network",
+        "provisional",
+        "token",
+    )  # fmt: skip
 
-    def __init__(self, listener: Listener, sock: socket.socket) -> None:
+    def __init__(self, listener: Listener, sock: socket.socket, address: Address | None) -> None:
         admission = listener.admission
         engine = ServerEngine(
             admission.policy,
@@ -64,8 +75,13 @@ class ServerLink(Link):
         )
         super().__init__(listener.loop, sock, engine)
         self._listener = listener
-        self.network = network(self.address[0])
+        if address is not None:
+            self.address = address  # as a trusted proxy says; the socket's is that of the proxy
+        self.network = networks(self.address[0])[-1]
         self.half_open = True
+        self.counted = False  # as one of its address
+        self.failed = False  # its handshake has failed, and is counted
+        self._charged = False  # to its address, for what has failed or may fail
         self._signed_at = 0.0
         self.provisional = (
             False  # something is given back unless the client shows that it has WELCOME
@@ -83,13 +99,15 @@ class ServerLink(Link):
                 self._confirmed()
             case Alerted(code):
                 log.info("%s gave up the handshake: %s", self.address[0], code_text(code))
+                self.count_failure()
                 self.lost()
 
     def _work(self, job: Callable[[], None]) -> None:
         """Give the engine to a worker; nothing is read until it comes back."""
         self._reading = False
         self.update_interest()
-        if not self.loop.submit(self.network, job):
+        late = self._listener.budget.failures(self.address[0]) >= LATE_FAILURES
+        if not self.loop.submit(self.network, job, late=late):
             log.warning("too many handshakes at once; %s is turned away", self.address[0])
             self._listener.host.note("limit_handshakes")
             assert isinstance(self.engine, ServerEngine)
@@ -115,6 +133,14 @@ class ServerLink(Link):
             return  # it waited for too long: nobody would learn of a use of a join token
         engine = self.engine
         assert isinstance(engine, ServerEngine)
+        budget, host = self._listener.budget, self.address[0]
+        # Before anybody looks: guesses that wait here together would all be made before the first has failed.
+        left = budget.charge(host)
+        if left:
+            engine.refuse(Code.BLOCKED, f"this address is blocked for {math.ceil(left)} s")
+            self._turn_away(HandshakeError("its address is blocked", code=Code.BLOCKED))
+            return
+        self._charged = True
         try:
             client = engine.verify_client()
             channel = self._listener.host.authorize(self, client)
@@ -127,8 +153,10 @@ class ServerLink(Link):
         except SecureLinkError as error:
             if engine.state is State.AUTHORIZING:
                 engine.refuse(Code.INTERNAL)  # our own trouble, such as a damaged file
+                budget.refund(host)
             self._turn_away(error)
             return
+        budget.refund(host)
         admission = self._listener.admission
         engine.numbering = channel._numbering
         engine.welcome(
@@ -190,7 +218,14 @@ class ServerLink(Link):
             self.update_interest()
             self._take_in(None)
 
+    def count_failure(self) -> None:
+        """Its handshake has failed: counted now, not when its socket is closed, which may take as long as it likes."""
+        if not self.failed:
+            self.failed = True
+            self._listener.failed_at(self.address[0], charge=not self._charged)
+
     def _handshake_failed(self, error: SecureLinkError, answer: bytes) -> None:
+        self.count_failure()
         knock = self.engine.knock if isinstance(self.engine, ServerEngine) else ""
         log.log(
             logging.INFO if knock or isinstance(error, HandshakeError) else logging.WARNING,
@@ -248,6 +283,7 @@ class ServerLink(Link):
             self.address[0],
             engine.state.value,
         )
+        self.count_failure()  # also one that has said nothing: it took the place of somebody else
         word = engine.overdue() if self._reading else b""  # else a worker has the engine
         if word:
             self.finish_raw(word)  # the next sweep closes what is still there
@@ -305,8 +341,14 @@ class Listener:
         self._half_open: dict[str, dict[ServerLink, None]] = {}  # network -> links, oldest first
         self._half_open_count = 0
         self._turned_away: dict[ServerLink, None] = {}  # oldest first
-        self._failures: dict[str, int] = {}
-        self._failures_until = 0.0
+        self._preambles: dict[
+            Preamble, None
+        ] = {}  # trusted proxies that have not said for whom they speak
+        self._of_address: dict[str, int] = {}  # connections
+        # Loopback has no budget: all users of the machine, and whatever tunnel ends here, are that one address.
+        self.budget = FailureBudget(
+            admission.max_failures, lambda: loop.now, lambda host: is_loopback_host(host)
+        )
         self._held = 0  # bytes of the connections that this round of the sweep has visited
         self.failed = 0
         self._paused = False
@@ -326,7 +368,6 @@ class Listener:
 
     def start(self) -> None:
         """Begin to accept and to sweep."""
-        self._failures_until = self.loop.now + FAILED_WINDOW
         self._register()
         Sweeper(self.loop, self.links, self._visit, self._round_ended)
 
@@ -347,12 +388,16 @@ class Listener:
             self._register()
             for sock in self._sockets:
                 sock.close()
+            for preamble in tuple(self._preambles):
+                self._drop_preamble(preamble)
 
     def orphaned(self) -> None:
         """In a child of fork(): the sockets are the parent's, and it alone decides when the port is free again."""
         self._closed = True
         for sock in self._sockets:
             sock.close()
+        for preamble in self._preambles:
+            preamble.sock.close()
         for link in self.links:
             link.orphaned()
 
@@ -382,19 +427,61 @@ class Listener:
         except OSError:
             sock.close()  # it was reset while it waited
             return
-        link = ServerLink(self, sock)
+        if self.admission.proxies:
+            peer = peer_address(sock)
+            if is_trusted(peer[0], self.admission.proxies):
+                self._await_header(sock, peer)
+                return
+        self._admit(sock, None)
+
+    def _await_header(self, sock: socket.socket, peer: Address) -> None:
+        preamble = Preamble(sock, peer, self._header_done)
+        self._preambles[preamble] = None
+        if len(self._preambles) > self.admission.max_half_open:
+            self._drop_preamble(next(iter(self._preambles)))
+        self.loop.register(sock, READ, preamble)
+        self.loop.call_later(self.admission.handshake_seconds, lambda: self._header_late(preamble))
+
+    def _header_late(self, preamble: Preamble) -> None:
+        if preamble in self._preambles:
+            log.warning("%s is a trusted proxy and sent no PROXY header in time", preamble.peer[0])
+            self._drop_preamble(preamble)
+
+    def _header_done(self, preamble: Preamble, found: Address | ProtocolError | None) -> None:
+        if isinstance(found, ProtocolError):
+            log.warning("%s is turned away: %s", preamble.peer[0], found)
+        if not isinstance(found, tuple):
+            self._drop_preamble(preamble)
+            return
+        del self._preambles[preamble]
+        self.loop.register(preamble.sock, 0, preamble)
+        self._admit(preamble.sock, found)
+
+    def _drop_preamble(self, preamble: Preamble) -> None:
+        if self._preambles.pop(preamble, 0) is None:
+            self.loop.register(preamble.sock, 0, preamble)
+            preamble.sock.close()
+
+    def _admit(self, sock: socket.socket, address: Address | None) -> None:
+        link = ServerLink(self, sock, address)
         self.links.add(link)
         host = link.address[0]
         if len(self.links) - len(self._turned_away) > self.admission.max_connections:
             log.warning("too many connections (max_connections): %s is turned away", host)
             self.host.note("limit_connections")
-            self._refuse(link)
+            self._refuse(link, link.engine.give_up(Code.BUSY))
             return
-        if self._failures.get(link.network, 0) >= MAX_FAILED_PER_ADDRESS and not is_loopback_host(
-            host
-        ):
+        left = self.budget.blocked_for(host)
+        if left:
             self.host.note("limit_failures")
-            self._refuse(link)
+            log.info("%s is turned away: it is blocked for %d s", host, math.ceil(left))
+            assert isinstance(link.engine, ServerEngine)
+            self._refuse(link, link.engine.blocked(left))
+            return
+        if not is_loopback_host(host) and not self._count(link, host):
+            log.warning("too many connections of one address (max_per_address): %s", host)
+            self.host.note("limit_per_address")
+            self._refuse(link, link.engine.give_up(Code.BUSY))
             return
         self._half_open.setdefault(link.network, {})[link] = None
         self._half_open_count += 1
@@ -402,12 +489,35 @@ class Listener:
             self._drop_oldest()
         link.update_interest()
 
-    def _refuse(self, link: ServerLink) -> None:
+    def _count(self, link: ServerLink, host: str) -> bool:
+        """Whether its address, or /64, and the networks around it have room for one more connection."""
+        mine = networks(host)
+        limits = (self.admission.max_per_address * share for share in SHARES)
+        if any(
+            self._of_address.get(net, 0) >= most for net, most in zip(mine, limits, strict=False)
+        ):
+            return False
+        link.counted = True
+        for net in mine:
+            self._of_address[net] = self._of_address.get(net, 0) + 1
+        return True
+
+    def _uncount(self, link: ServerLink) -> None:
+        if link.counted:
+            link.counted = False
+            for net in networks(link.address[0]):
+                left = self._of_address[net] - 1
+                if left:
+                    self._of_address[net] = left
+                else:
+                    del self._of_address[net]
+
+    def _refuse(self, link: ServerLink, word: bytes) -> None:
         link.half_open = False
         self._turned_away[link] = None
         if len(self._turned_away) > MAX_TURNED_AWAY:
             next(iter(self._turned_away)).lost()
-        link.finish_raw(link.engine.give_up(Code.BUSY))
+        link.finish_raw(word)
 
     def _drop_oldest(self) -> None:
         busiest = max(self._half_open.values(), key=len)
@@ -433,22 +543,26 @@ class Listener:
         """The socket of this link is closed."""
         self.links.discard(link)
         self._turned_away.pop(link, None)
+        self._uncount(link)
         if link.half_open:
             self.no_longer_half_open(link)
-            self.failed += 1
-            self.host.note("handshakes_failed")
-            self._count_failure(link.address[0], link.network)
+            # One that closes without a byte was a probe: a balancer's, or somebody looked whether the port is open.
+            if link.failed or (isinstance(link.engine, ServerEngine) and link.engine.heard):
+                link.count_failure()
+                self.failed += 1
+                self.host.note("handshakes_failed")
 
-    def _count_failure(self, host: str, network: str) -> None:
-        if len(self._failures) >= MAX_FAILED_ADDRESSES:
-            return
-        count = self._failures[network] = self._failures.get(network, 0) + 1
-        if count == MAX_FAILED_PER_ADDRESS and not is_loopback_host(host):
+    def failed_at(self, host: str, *, charge: bool) -> None:
+        """A handshake of this address has failed."""
+        if charge:
+            self.budget.charge(host)
+        left = self.budget.blocked_for(host)
+        if left and self.budget.failures(host) == self.admission.max_failures:
             log.warning(
-                "%s failed %d handshakes; it is turned away for up to %g s",
+                "%s failed %d handshakes; it is turned away for %d s",
                 host,
-                count,
-                FAILED_WINDOW,
+                self.admission.max_failures,
+                math.ceil(left),
             )
 
     def on_error(self) -> None:
@@ -462,10 +576,6 @@ class Listener:
         if self._held > MAX_TOTAL_UNSENT:
             self._bound_memory()
         self._held = 0
-        now = self.loop.now
-        if now > self._failures_until:
-            self._failures_until = now + FAILED_WINDOW
-            self._failures.clear()
 
     def _bound_memory(self) -> None:
         """What all sessions together keep, for and of their peers, is bounded too: the greediest are ended."""

@@ -346,10 +346,10 @@ class Loop:
         else:
             self.call(lambda: self.make_ready(runnable))
 
-    def submit(self, key: str, job: Job) -> bool:
-        """Give expensive work to the pool; False when too much waits already."""
+    def submit(self, key: str, job: Job, *, late: bool = False) -> bool:
+        """Give expensive work to the pool; False when too much waits already. `late`: after all that is not."""
         with self._pool:
-            if self._stopping or not self._jobs.put(key, job):
+            if self._stopping or not self._jobs.put(key, job, late=late):
                 return False
             error = self._call_worker()
         self._no_thread(error)

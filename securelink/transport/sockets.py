@@ -68,6 +68,14 @@ def network(host: str) -> str:
     return str(ipaddress.ip_network((host.partition("%")[0], 64), strict=False))
 
 
+def networks(host: str) -> tuple[str, ...]:
+    """The address; of IPv6 its /64, and the /56 and the /48 around it, one of which a customer usually gets."""
+    if ":" not in host:
+        return (host,)
+    plain = host.partition("%")[0]
+    return tuple(str(ipaddress.ip_network((plain, size), strict=False)) for size in (64, 56, 48))
+
+
 def local_address() -> str:
     """This machine's address as others in its network see it; 127.0.0.1 without a network. Sends nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:

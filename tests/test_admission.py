@@ -1,0 +1,379 @@
+"""Who may knock how often: failures, connections of one address, and addresses that a load balancer passes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+from helpers import WAIT, Hostile, echo, end_of_stream, failure, scene, until
+
+from securelink import ConfigError, HandshakeError, Hello, Identity, Refused, Server
+from securelink.codes import Code
+from securelink.transport.budget import FailureBudget
+from securelink.transport.jobs import JobQueue
+from securelink.transport.proxy import SIGNATURE, HeaderReader, proxy_networks
+
+pytestmark = pytest.mark.usefixtures("tidy")
+
+
+@pytest.fixture
+def far_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No address counts as this machine."""
+    monkeypatch.setattr("securelink.transport.listener.is_loopback_host", lambda host: False)
+
+
+# --- failures -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("far_away")
+def test_guesses_at_once_are_bounded_too(identity: Identity) -> None:
+    """Of guesses that wait together, no more are looked at than one address may fail, and none after these."""
+    guesses: list[object] = []
+
+    def authenticate(hello: Hello) -> str:
+        if hello.credentials == "neighbour":
+            return "neighbour"
+        guesses.append(hello.credentials)
+        raise Refused("wrong")
+
+    neighbour = {"credentials": "neighbour"}
+    with (
+        scene(identity, authenticate=authenticate, neighbour=neighbour, max_failures=5) as stage,
+        ExitStack() as stack,
+    ):
+        stage.hold_window()
+        clients = [stack.enter_context(Hostile(stage.port)) for _ in range(12)]
+        for client in clients:
+            client.hello()
+        for client in clients:
+            client.engine.authenticate(**client._auth)
+            client.flush()
+        codes = [client.ending()[0] for client in clients]
+        # They keep their sockets open: their refusals count all the same.
+        assert codes.count(Code.REFUSED) == len(guesses) == 5
+        assert codes.count(Code.BLOCKED) == 7
+        error = failure(HandshakeError, stage.client().connect, "blocked this address for", "wait")
+        assert error.code == Code.BLOCKED
+        assert len(guesses) == 5
+
+
+@pytest.mark.usefixtures("far_away")
+def test_a_probe_is_no_failure(identity: Identity) -> None:
+    """A connection that closes without a byte, as a balancer's probe does, costs its address nothing."""
+    with scene(identity, max_failures=2) as stage:
+        stage.hold_window()
+        for _ in range(10):
+            socket.create_connection(("127.0.0.1", stage.port), timeout=WAIT).close()
+        until(stage.alone)
+        assert stage.listener.failed == 0
+        with stage.client() as client:
+            assert echo(client, "welcome")
+
+
+class Clock:
+    """Seconds that a test sets."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def budget(limit: int = 4) -> tuple[FailureBudget, Clock]:
+    """A budget, and its clock; nobody is exempt."""
+    clock = Clock()
+    return FailureBudget(limit, clock, lambda host: False), clock
+
+
+def test_a_budget_of_failures() -> None:
+    """An address may fail so often in a minute from its first failure; then it may again."""
+    counted, clock = budget()
+    for _ in range(4):
+        assert counted.charge("192.0.2.1") == 0
+        clock.now += 10
+    assert counted.charge("192.0.2.1") == pytest.approx(20)
+    assert counted.charge("192.0.2.2") == 0
+    clock.now += 20
+    assert counted.blocked_for("192.0.2.1") == 0
+    counted.charge("192.0.2.1")
+    counted.refund("192.0.2.1")
+    assert counted.failures("192.0.2.1") == 0
+
+
+@pytest.mark.parametrize(("size", "share"), [(64, 1), (56, 4), (48, 16)])
+def test_networks_of_ipv6_have_budgets(size: int, share: int) -> None:
+    """Who has a whole /56 or /48 of IPv6 may fail 4 and 16 times as often as one /64, not 256 and 65,536 times."""
+    counted, _ = budget()
+    inside = [0x20010DB8 << 96 | number << (128 - size - 4) for number in range(16)]
+    if size == 64:
+        inside = [0x20010DB8 << 96 | number for number in range(16)]
+    hosts = [str(ipaddress.IPv6Address(number)) for number in inside]
+    tries = 0
+    while not counted.charge(hosts[tries % len(hosts)]):
+        tries += 1
+    assert tries <= 4 * share
+    assert not counted.charge("2001:db9::1")
+
+
+def test_the_table_of_failures_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many addresses fail, what is kept of them has a bound; the newest are kept."""
+    monkeypatch.setattr("securelink.transport.budget.MAX_FAILED_ADDRESSES", 50)
+    counted, _ = budget(1)
+    for number in range(400):
+        counted.charge(f"10.0.{number // 256}.{number % 256}")
+    assert len(counted) == 50
+    assert counted.blocked_for("10.0.1.143") > 0
+
+
+def test_who_has_failed_waits_behind_others() -> None:
+    """Many addresses that have failed cannot keep one waiting that has not, nor fill the queue against it."""
+    queue, done = JobQueue(6), list[str]()
+
+    def job(name: str) -> Callable[[], None]:
+        return lambda: done.append(name)
+
+    for number in range(6):
+        assert queue.put(f"bad {number}", job("bad"), late=True)
+    assert not queue.put("bad 7", job("bad"), late=True)
+    assert queue.put("good", job("good"))
+    assert len(queue) == 6
+    while (next_job := queue.take()) is not None:
+        next_job()
+    assert done == ["good", *["bad"] * 5]
+
+
+@pytest.mark.usefixtures("far_away")
+def test_one_address_does_not_hold_every_place(
+    identity: Identity, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Connections of one address are bounded; another address enters, and a place that is free again is given."""
+    with scene(identity, max_per_address=3) as stage, ExitStack() as stack:
+        first = stack.enter_context(stage.client())
+        stack.enter_context(stage.client())
+        error = failure(HandshakeError, stage.client().connect, "no room", "try again later")
+        assert error.code == Code.BUSY
+        with Hostile(stage.port) as elsewhere:
+            elsewhere.sock.close()
+            elsewhere.sock = socket.create_connection(
+                ("127.0.0.1", stage.port), WAIT, source_address=("127.0.0.2", 0)
+            )
+            elsewhere.open()
+        first.close()
+        with stage.client().connect(WAIT, retry=True) as client:
+            assert echo(client, 1)
+    assert "too many connections of one address (max_per_address): 127.0.0.1" in caplog.text
+
+
+@pytest.mark.parametrize(("connections", "most"), [(1, 16), (100, 75), (10_000, 1000)])
+def test_the_default_leaves_room_for_others(
+    connections: int, most: int, identity: Identity
+) -> None:
+    """Without a word one address has 1,000 places, and of a smaller server three quarters, but never below 16."""
+    with Server("127.0.0.1", 0, keys=identity, max_connections=connections) as server:
+        assert server._listener is not None
+        assert server._listener.admission.max_per_address == most
+
+
+def test_this_machine_may_hold_every_place(identity: Identity) -> None:
+    """Loopback is many, as everybody behind a local proxy is: it has no such bound."""
+    with scene(identity, max_per_address=1) as stage, stage.client() as client:
+        assert echo(client, 1)
+
+
+# --- the PROXY protocol -----------------------------------------------------------------------------------------
+
+
+def header(
+    source: str = "203.0.113.9", port: int = 4711, *, command: int = 0x21, more: bytes = b""
+) -> bytes:
+    """A header of version 2, with further fields."""
+    family = socket.AF_INET6 if ":" in source else socket.AF_INET
+    ours = "::1" if ":" in source else "127.0.0.1"
+    body = socket.inet_pton(family, source) + socket.inet_pton(family, ours)
+    body += struct.pack("!HH", port, 5050) + more
+    kind = 0x21 if ":" in source else 0x11
+    return SIGNATURE + bytes((command, kind)) + struct.pack("!H", len(body)) + body
+
+
+@contextmanager
+def behind(identity: Identity, **options: Any) -> Iterator[tuple[Server, list[Any]]]:
+    """A server that believes this machine's headers, and the sessions that it has had."""
+    came: list[Any] = []
+    options = {"trusted_proxies": ["127.0.0.0/8"], **options}
+    with Server("127.0.0.1", 0, keys=identity, **options) as server:
+        server.on_connect(came.append)
+        yield server, came
+
+
+def through(server: Server, *pieces: bytes) -> Hostile:
+    """A client whose connection begins with these bytes."""
+    client = Hostile(server.address[1])
+    for piece in pieces:
+        client.sock.sendall(piece)
+    return client
+
+
+@pytest.mark.parametrize("source", ["203.0.113.9", "2001:db8::7", "::ffff:203.0.113.9"])
+@pytest.mark.parametrize("more", [b"", b"\x04\x00\x03abc" + b"\xea\x00\x10" + bytes(16)])
+def test_the_address_is_the_clients(source: str, more: bytes, identity: Identity) -> None:
+    """Sessions, hooks and counts see the address in the header; further fields are skipped."""
+    seen: list[Hello] = []
+
+    def authenticate(hello: Hello) -> str:
+        seen.append(hello)
+        return "ada"
+
+    with (
+        behind(identity, authenticate=authenticate) as (server, came),
+        through(server, header(source, more=more)) as client,
+    ):
+        client.open()
+        until(lambda: came)
+        expected = (source.removeprefix("::ffff:"), 4711)
+        assert came[0].address == seen[0].address == expected
+
+
+def test_a_header_may_come_in_pieces(identity: Identity) -> None:
+    """However header and hello are divided, or joined, each byte goes where it belongs."""
+    with behind(identity) as (server, came):
+        data = header(more=bytes(40))
+        with Hostile(server.address[1]) as client:
+            hello = client.engine.data_to_send()
+            for byte in data[:-1]:
+                client.sock.sendall(bytes((byte,)))
+            client.sock.sendall(data[-1:] + hello)
+            client.open()
+            until(lambda: came)
+            assert came[0].address == ("203.0.113.9", 4711)
+
+
+@pytest.mark.parametrize(
+    "local",
+    [
+        header(command=0x20),
+        SIGNATURE + b"\x20\x00\x00\x00",
+        SIGNATURE + b"\x21\x00\x00\x00",
+        SIGNATURE + b"\x20\x00\x00\x05\x04\x00\x02xy",
+    ],
+)
+def test_a_proxy_may_speak_for_itself(local: bytes, identity: Identity) -> None:
+    """LOCAL, as health checks say it, and an unknown family keep the proxy's own address."""
+    with behind(identity) as (server, came), through(server, local) as client:
+        client.open()
+        until(lambda: came)
+        assert came[0].address[0] == "127.0.0.1"
+
+
+WRONG = {
+    "no header": b"\x01\x00\x05\x00SECLINK\x1a" + bytes(100),
+    "version 1": b"PROXY TCP4 203.0.113.9 127.0.0.1 4711 5050\r\n",
+    "another version": SIGNATURE + b"\x31\x11\x00\x0c" + bytes(12),
+    "another command": SIGNATURE + b"\x22\x11\x00\x0c" + bytes(12),
+    "UDP": SIGNATURE + b"\x21\x12\x00\x0c" + bytes(12),
+    "a socket of Unix": SIGNATURE + b"\x21\x31\x00\xd8" + bytes(216),
+    "too short": SIGNATURE + b"\x21\x21\x00\x0c" + bytes(12),
+    "too long": SIGNATURE + b"\x21\x11\xff\xff",
+    "a wrong byte": SIGNATURE[:11] + b"\x0b",
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_is_no_header_is_closed(
+    wrong: str, identity: Identity, caplog: pytest.LogCaptureFixture
+) -> None:
+    """From a trusted proxy a header must come, and be in order: otherwise its connection is closed, with a line."""
+    with behind(identity) as (server, came):
+        with through(server, WRONG[wrong]) as client:
+            client.sock.settimeout(WAIT)
+            assert end_of_stream(client.sock) == b""
+        with through(server, header()) as client:
+            client.open()
+            until(lambda: came)
+    assert "PROXY header" in caplog.text
+
+
+def test_a_header_of_a_stranger_is_not_believed(
+    identity: Identity, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who is not in trusted_proxies cannot choose its address; without the option nobody can."""
+    for trusted in (["192.0.2.1", "2001:db8::/32"], []):
+        with behind(identity, trusted_proxies=trusted) as (server, came):
+            with through(server, header()) as client:
+                assert end_of_stream(client.sock) == b""
+            with through(server) as client:
+                client.open()
+                until(lambda: came)
+                assert came[0].address[0] == "127.0.0.1"
+    assert "not in trusted_proxies" in caplog.text
+
+
+def test_a_proxy_that_is_silent_has_a_deadline(
+    identity: Identity, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A header that does not come in the time of a handshake ends its connection; of many the oldest goes first."""
+    with behind(identity) as (server, _):
+        listener = server._listener
+        assert listener is not None
+
+        listener.admission = dataclasses.replace(
+            listener.admission, handshake_seconds=0.2, max_half_open=3
+        )
+        socks = [socket.create_connection(server.address, WAIT) for _ in range(4)]
+        for sock in socks:
+            with sock:
+                assert end_of_stream(sock) == b""
+    assert "sent no PROXY header in time" in caplog.text
+
+
+def test_failures_are_those_of_the_client(identity: Identity) -> None:
+    """Behind a proxy one client that fails too often is turned away, not the proxy and everybody behind it."""
+    with behind(identity, max_failures=2) as (server, came):
+        for _ in range(2):
+            with through(server, header(), b"x" * 20) as client:
+                end_of_stream(client.sock)
+        with through(server, header()) as client:
+            assert client.ending()[0] == Code.BLOCKED
+        with through(server, header("203.0.113.10")) as client:
+            client.open()
+            until(lambda: came)
+
+
+def test_a_stop_closes_what_waits_for_its_header(identity: Identity) -> None:
+    """A server that stops forgets no connection whose header is still to come."""
+    with behind(identity) as (server, _):
+        sock = socket.create_connection(server.address, WAIT)
+        listener = server._listener
+        assert listener is not None
+        until(lambda: listener._preambles)
+        server.stop()
+        with sock:
+            assert end_of_stream(sock) == b""
+
+
+@pytest.mark.parametrize(
+    "wrong", ["127.0.0.1", 7, [7], ["nonsense"], ["10.0.0.1/8"], ["10.0.0.0/40"], [b"10.0.0.1"]]
+)
+def test_what_is_no_list_of_proxies(wrong: Any, identity: Identity) -> None:
+    """A text alone, a name, or bits behind the prefix are refused when the server is made."""
+    with pytest.raises(ConfigError) as caught:
+        Server("127.0.0.1", 0, keys=identity, trusted_proxies=wrong)
+    assert caught.value.hint
+    assert len(proxy_networks(("10.0.0.0/8", "::1"))) == 2
+
+
+def test_every_truncation_of_a_header_waits() -> None:
+    """No part of a header is taken for the whole, and never more is read than belongs to it."""
+    data = header("2001:db8::7", more=b"\x04\x00\x01x")
+    for size in range(len(data)):
+        reader = HeaderReader()
+        rest = data[:size]
+        while rest and reader.wanted:
+            rest, piece = rest[reader.wanted :], rest[: reader.wanted]
+            reader.feed(piece)
+        assert reader.wanted > 0
