@@ -122,9 +122,13 @@ _PLAIN = frozenset((str, bytes, int, float, bool, type(None), datetime))
 # --- packets --------------------------------------------------------------------------------------
 
 
-def encode_packet(packet: Packet) -> bytes:
+def encode_packet(packet: Packet, max_elements: int = MAX_ELEMENTS) -> bytes:
     """
     Encode one packet, as an item of a record. The result can be sent to any number of sessions.
+
+    Args:
+        packet: What to send.
+        max_elements: Values of every kind in a record above `MAX_WALK_FREE` bytes.
 
     Raises:
         CodecError: The packet cannot travel: a field of the wrong type, data that MessagePack
@@ -145,11 +149,11 @@ def encode_packet(packet: Packet) -> bytes:
     except _MALFORMED as error:
         raise _cannot_encode(error) from error
     if type(packet.data) not in _PLAIN or packet.headers is not None:
-        _check_encoded(encoded)
+        _check_encoded(encoded, max_elements)
     return encoded
 
 
-def _check_encoded(encoded: bytes) -> None:
+def _check_encoded(encoded: bytes, max_elements: int) -> None:
     """Refuse here what a receiver would refuse: there it ends the session, here it is an error one can read."""
     if len(encoded) <= PACKET_WALK_FREE:
         try:
@@ -157,7 +161,7 @@ def _check_encoded(encoded: bytes) -> None:
             return
         except _MALFORMED:
             pass
-    walk(encoded, MAX_ELEMENTS - 1, _PACKET_DEPTH)
+    walk(encoded, max_elements - 1, _PACKET_DEPTH)
 
 
 def join_packets(packets: Sequence[bytes]) -> bytes:
@@ -178,11 +182,15 @@ def join_packets(packets: Sequence[bytes]) -> bytes:
 _FIXARRAY = [bytes([0x90 + count]) for count in range(16)]
 
 
-def decode_packets(data: bytes | memoryview) -> list[Packet]:
+def decode_packets(data: bytes | memoryview, max_elements: int = MAX_ELEMENTS) -> list[Packet]:
     """
     Decode a record.
 
     Duplicate map keys (the last wins) and NaN are accepted.
+
+    Args:
+        data: The record.
+        max_elements: Values of every kind in a record above `MAX_WALK_FREE` bytes.
 
     Raises:
         CodecError: The record breaks a rule; nothing of it is used.
@@ -192,7 +200,7 @@ def decode_packets(data: bytes | memoryview) -> list[Packet]:
             return _decode_bytes(data) if _begins_with_bytes(data) else _decode_text(data)
         except _MALFORMED:
             pass  # of another type, or malformed
-    walk(data, max_depth=_RECORD_DEPTH)
+    walk(data, max_elements, _RECORD_DEPTH)
     try:
         return _decode(data)
     except CodecError:

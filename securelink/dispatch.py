@@ -257,14 +257,14 @@ class Handlers:
             log.warning("nobody handles packets named '%s'; add %s", escaped(action), where)
 
 
-def check_action(action: str) -> None:
+def check_action(action: object) -> None:
     """
     Look at the name of an action that an application uses.
 
     Raises:
         ConfigError: It begins with "~": such names are ours.
     """
-    if action.startswith(RESERVED):
+    if isinstance(action, str) and action.startswith(RESERVED):  # the codec refuses what is no text
         raise ConfigError(
             f"{escaped(repr(action))} cannot be the name of an action",
             hint=f"use a text that does not begin with {RESERVED!r}",

@@ -54,6 +54,7 @@ MAX_PACKET = 2 * 1024 * 1024  # default limit of a frame body after WELCOME; opt
 MIN_PACKET = 2 * 1024  # the least that it may be: a CLOSE with the longest text must fit
 MAX_ACTION = 255  # characters of an action name
 MAX_WALK_FREE = 64 * 1024  # a larger record is walked before it is decoded, whatever it holds
+MIN_ELEMENTS = 1024  # the least that the option max_elements may be
 MAX_ELEMENTS = 65_536  # elements in a larger record: 64 Ki objects are about 5 MB
 MAX_DEPTH = 64  # nesting of data
 PACKET_WALK_FREE = 4 * 1024  # a packet up to this size is checked by decoding it before it is sent

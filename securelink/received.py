@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 if TYPE_CHECKING:
     from .codec import Packet
@@ -88,6 +88,12 @@ class Received:
         """The handler's return value is no answer; call `reply` or `fail` of what this returns later."""
         self._answered = True
         return Deferred(self._packet, self._origin)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a received packet belongs to its session and cannot be pickled: "
+            "give packet.data (and packet.action) to the other process"
+        )
 
     def __repr__(self) -> str:
         return f"<packet {self.action!r} from {self.token}>"

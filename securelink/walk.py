@@ -151,7 +151,7 @@ def _length(data: bytes | memoryview, pos: int, header: int) -> int:
 def _too_many_elements(limit: int) -> CodecError:
     return CodecError(
         f"more than {limit:,} elements in one packet or record",
-        hint="send bytes, or several packets",
+        hint="send bytes, or several packets, or raise max_elements= on both sides",
     )
 
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from helpers import WAIT, failure, until
+from together import serving
 
-from securelink import Client, ConfigError, ConnectionClosed, Identity, Server
+from securelink import Client, CodecError, ConfigError, ConnectionClosed, Identity, Packet, Server
+from securelink.codec import decode_packets, encode_packet, join_packets
 from securelink.codes import Code
+from securelink.limits import MAX_DEPTH
 from securelink.transport import listener
 
 
@@ -78,3 +84,82 @@ def test_the_greediest_session_is_ended(
         error = failure(ConnectionClosed, lambda: [slow.receive(WAIT) for _ in range(99)], "slow")
         assert error.code == Code.TOO_SLOW
         slow.close()
+
+
+# --- what a packet may hold ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["~", "~state", "~console", "~mine"])
+def test_names_of_ours_are_not_sent(name: str, identity: Identity, tmp_path: Path) -> None:
+    """What `on()` refuses no way of sending takes: both sides, one and many, rooms and requests."""
+    with (
+        serving(identity) as server,
+        Client("127.0.0.1", server.address[1], pin=identity.fingerprint) as client,
+    ):
+        until(lambda: len(server.sessions) == 1)
+        (session,) = server.sessions.values()
+        room = session.join("lobby")
+        for call in (
+            lambda: session.send(name),
+            lambda: session.send(name, latest="x"),
+            lambda: session.request(name),
+            lambda: server.broadcast(name),
+            lambda: room.broadcast(name),
+            lambda: client.send(name),
+            lambda: client.request(name),
+        ):
+            failure(ConfigError, call, "cannot be the name of an action", "does not begin with")
+        client.set_state(1)
+        server.set_state(2)
+        until(lambda: session.state == 1)
+
+
+def nested(levels: int, kind: type) -> Any:
+    """Data of so many levels: a list or dict in a list or dict."""
+    data: Any = 1
+    for _ in range(levels):
+        data = [data] if kind is list else {"a": data}
+    return data
+
+
+@pytest.mark.parametrize("kind", [list, dict])
+@pytest.mark.parametrize("size", [0, 5_000, 70_000])
+def test_levels_are_counted_the_same_on_both_sides(kind: type, size: int) -> None:
+    """64 levels of lists and dicts go through in packets of any size; 65 are refused by who sends and who receives."""
+    for levels, fits in ((MAX_DEPTH, True), (MAX_DEPTH + 1, False), (MAX_DEPTH + 40, False)):
+        data = nested(levels - bool(size), kind)
+        data = [data, "x" * size] if size else data
+        packet = Packet("deep", data)
+        raw = msgspec.msgpack.encode([packet])
+        if fits:
+            assert decode_packets(join_packets([encode_packet(packet)]))[0].data == data
+            assert decode_packets(raw)[0].data == data
+        else:
+            failure(CodecError, partial(encode_packet, packet), "nested deeper")
+            failure(CodecError, partial(decode_packets, raw), "nested deeper")
+
+
+def test_how_many_elements_is_an_option_of_both_sides(identity: Identity, tmp_path: Path) -> None:
+    """`max_elements` lets longer lists through; who has less refuses to send more, and says which option it is."""
+    many = list(range(200_000))
+    pin = identity.fingerprint
+    with serving(identity, max_elements=300_000) as server:
+        server.on("echo", lambda session, packet: packet.data)
+        with Client("127.0.0.1", server.address[1], pin=pin, max_elements=300_000) as client:
+            assert client.request("echo", many, timeout=WAIT) == many
+            client.set_state(many)
+            until(lambda: len(server.sessions) == 1)
+            (session,) = server.sessions.values()
+            until(lambda: session.state == many)
+            server.set_state(many)
+            server.broadcast("many", many)
+            packet = client.receive(WAIT)
+            assert packet is not None
+            assert packet.data == many
+            failure(CodecError, lambda: client.send("x", many * 2), "more than", "max_elements")
+        with Client("127.0.0.1", server.address[1], pin=pin) as client:
+            failure(CodecError, lambda: client.send("x", many), "more than 65,53", "max_elements")
+    for wrong in (0, 1023, 2**24, True, 5000.0, "9999", None):
+        options: dict[str, Any] = {"max_elements": wrong}
+        failure(ConfigError, partial(Server, keys=identity, **options), "max_elements")
+        failure(ConfigError, partial(Client, "h", 1, **options), "max_elements")

@@ -20,7 +20,7 @@ from ..answers import Answer
 from ..codec import Packet, encode_packet, encode_value
 from ..codes import Code
 from ..collect import CaughtErrors
-from ..dispatch import MISSING, STATE, Handlers
+from ..dispatch import MISSING, STATE, Handlers, check_action
 from ..errors import (
     CodecError,
     ConfigError,
@@ -42,7 +42,9 @@ from ..limits import (
     LOOPBACK_KEY_SECONDS,
     MAX_CREDENTIALS,
     MAX_CREDENTIALS_DEPTH,
+    MAX_ELEMENTS,
     MAX_FRAME_BODY,
+    MIN_ELEMENTS,
     MIN_PACKET,
     POLL_BYTES,
     REQUEST_SECONDS,
@@ -65,6 +67,7 @@ from ..transport.client_channel import ClientChannel
 from ..transport.client_link import ClientLink
 from ..transport.dial import Dialogue
 from ..transport.driven import leads_to_own_thread
+from ..transport.patched import check_not_patched
 from ..transport.reach import connect
 from ..transport.sockets import is_chosen_by_system, is_loopback, shown
 from ..trust import KnownServers
@@ -158,6 +161,7 @@ class Client:
         application: Name of the application; a server with another one refuses.
         version: Its version, compared likewise.
         max_packet: The largest packet limit that a server may announce, in bytes.
+        max_elements: Values of every kind in one packet above 64 KiB, both ways; the server should have the same.
         passphrase: Of the client's private key.
         handlers: Where handlers, listeners and hooks run. "background": in the thread that waits for packets, or in
             one of the library's when none does. "update": only in the program's own thread, in `update()`; see there.
@@ -192,6 +196,7 @@ class Client:
         application: str = "",
         version: str = "",
         max_packet: int = MAX_FRAME_BODY,
+        max_elements: int = MAX_ELEMENTS,
         passphrase: str | None = None,
         handlers: str = "background",
     ) -> None:
@@ -232,6 +237,7 @@ class Client:
         self._credentials = {"token": token} if token is not None else credentials
         self._application = text("application", application)
         self._version = text("version", version)
+        self._max_elements = whole("max_elements", max_elements, MIN_ELEMENTS, MAX_FRAME_BODY)
         self._max_packet = whole("max_packet", max_packet, MIN_PACKET, MAX_FRAME_BODY, unit="bytes")
         self._identity = keys if isinstance(keys, Identity) else None
         folder = None if keys is None or isinstance(keys, Identity) else path("keys", keys)
@@ -311,6 +317,7 @@ class Client:
 
     def _connect_within(self, timeout: float, *, retry: bool) -> None:
         make_visible()
+        check_not_patched()
         self._given_up.clear()
         deadline = time.monotonic() + timeout
         self._finish_last(deadline)
@@ -448,7 +455,7 @@ class Client:
     def _begin(self, link: ClientLink, engine: ClientEngine, early: list[Item]) -> None:
         channel = ClientChannel(
             link.loop,
-            Bounds(),
+            Bounds(elements=self._max_elements),
             owner=self,
             token=self.token,
             where=self._where,
@@ -498,17 +505,31 @@ class Client:
 
         Raises:
             CodecError: The data cannot be encoded.
+            ConfigError: The name begins with "~", or `timeout` is no number.
             ConnectionClosed: There is no session.
             LimitExceeded: The packet is larger than the server's `max_packet`.
             LinkTimeout: The server takes nothing.
         """
         if timeout is not SEND_SECONDS:
             timeout = seconds_or_none("timeout", timeout)
+        check_action(action)
+        self._send(action, data, headers, latest, timeout)
+
+    def _send(
+        self,
+        action: str,
+        data: Any = None,
+        headers: dict[str, Any] | None = None,
+        latest: str | None = None,
+        timeout: float | None = SEND_SECONDS,
+    ) -> None:
+        """Send a packet whose name may be one of our own."""
         if self._before_send is not None:
             data = self._before_send(action, data)
         packet = Packet(action, data, headers, time.time())
         channel = self._channel or self._need_channel()
-        channel._post(encode_packet(packet), timeout=timeout, latest=latest)
+        encoded = encode_packet(packet, self._max_elements)
+        channel._post(encoded, timeout=timeout, latest=latest)
 
     def batch(self) -> AbstractContextManager[None]:
         """
@@ -544,12 +565,19 @@ class Client:
             LinkTimeout: No answer in time.
         """
         timeout = seconds("timeout", timeout)
+        check_action(action)
+        return self._request(action, data, headers, timeout)
+
+    def _request(
+        self, action: str, data: Any, headers: dict[str, Any] | None, timeout: float
+    ) -> Any:
+        """Ask for something whose name may be one of our own."""
         packet = Packet(action, data, headers, time.time())
         return self._need_channel()._ask(packet, timeout).data
 
     def set_state(self, value: Any) -> None:
         """Give the server a new value of this client's state; one that is still waiting is replaced."""
-        self.send(STATE, value, latest=STATE)
+        self._send(STATE, value, latest=STATE)
 
     def _take_state(self, packet: Received) -> None:
         self.server_state = packet.data

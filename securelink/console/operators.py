@@ -141,7 +141,7 @@ class _LineSender(Forwarder):
                         self._operator(session.fingerprint) is not None
                     )  # its key may be revoked by now
                     if allowed:
-                        session.send(LINE, text, timeout=0.0)
+                        session._send(LINE, text, timeout=0.0)
                 except Exception:  # also from a before_send hook: who logs must not hear of it
                     allowed = False
                 if not allowed:
@@ -167,7 +167,7 @@ class Attachment:
             RequestFailed: This key is not authorised.
             ConnectionClosed: The server is gone.
         """
-        return str(self._client.request(COMMAND, line, timeout=COMMAND_SECONDS))
+        return str(self._client._request(COMMAND, line, None, COMMAND_SECONDS))
 
     def on_line(self, show: Any) -> None:
         """Call show(text) for each log line of the server."""

@@ -32,6 +32,7 @@ from ..transport.admission import Admission
 from ..transport.bounds import Bounds
 from ..transport.listener import Listener
 from ..transport.loop import Loop, hand_over, worker_threads
+from ..transport.patched import check_not_patched
 from ..transport.sockets import listen, local_address
 from .reception import Reception
 from .ticker import Ticker, checked_rate
@@ -142,6 +143,7 @@ class Lifecycle:
 
     def _start(self, *, manual: bool) -> Self:
         make_visible()
+        check_not_patched()
         with self._state_lock:
             if self._loop is not None:
                 raise ConfigError(

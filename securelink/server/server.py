@@ -14,7 +14,7 @@ from ..answers import Answer
 from ..auth import Authenticate, JoinTokens, checked_hook
 from ..codec import Packet, encode_packet
 from ..collect import CaughtErrors
-from ..dispatch import MISSING, STATE, Handlers
+from ..dispatch import MISSING, STATE, Handlers, check_action
 from ..errors import ConfigError, ConnectionClosed, LimitExceeded
 from ..events import EventHook
 from ..handshake.messages import Wanted
@@ -25,12 +25,14 @@ from ..limits import (
     BACKLOG,
     HEARTBEAT_SECONDS,
     MAX_CONNECTIONS,
+    MAX_ELEMENTS,
     MAX_FAILED_PER_ADDRESS,
     MAX_FRAME_BODY,
     MAX_HEARTBEAT,
     MAX_PACKET,
     MAX_PER_ADDRESS,
     MAX_RATE,
+    MIN_ELEMENTS,
     MIN_HEARTBEAT,
     MIN_PACKET,
     MIN_PER_ADDRESS,
@@ -117,6 +119,8 @@ class Server(Lifecycle):
         trusted_proxies: Addresses or networks of load balancers that say by the PROXY protocol, version 2, who their
             clients are. A connection from there without such a header is closed; from elsewhere none is believed.
         max_packet: Bytes of the largest packet, both ways.
+        max_elements: Values of every kind in one packet above 64 KiB, both ways. A client makes the server hold up to
+            about 70 bytes for each; clients should have the same.
         heartbeat: Seconds between pings that clients are asked for, 1 to 300.
         application: Name of the application; a client with another one is refused. "" does not compare.
         version: Its version, compared likewise.
@@ -152,6 +156,7 @@ class Server(Lifecycle):
         max_failures: int = MAX_FAILED_PER_ADDRESS,
         trusted_proxies: Iterable[str] = (),
         max_packet: int = MAX_PACKET,
+        max_elements: int = MAX_ELEMENTS,
         heartbeat: float = HEARTBEAT_SECONDS,
         application: str = "",
         version: str = "",
@@ -185,7 +190,10 @@ class Server(Lifecycle):
         self._heartbeat = number(
             "heartbeat", heartbeat, MIN_HEARTBEAT, MAX_HEARTBEAT, unit="seconds"
         )
-        self._bounds = Bounds(rate=whole("max_rate", max_rate, 1, unit="packets a second"))
+        self._bounds = Bounds(
+            rate=whole("max_rate", max_rate, 1, unit="packets a second"),
+            elements=whole("max_elements", max_elements, MIN_ELEMENTS, MAX_FRAME_BODY),
+        )
         secret("passphrase", passphrase)
         self._passphrase = passphrase
         self._identity = keys if isinstance(keys, Identity) else None
@@ -562,7 +570,7 @@ class Server(Lifecycle):
         """
         if self._before_send is not None:
             value = self._before_send(None, STATE, value)
-        encoded = encode_packet(Packet(STATE, value, None, time.time()))
+        encoded = encode_packet(Packet(STATE, value, None, time.time()), self._bounds.elements)
         if len(encoded) > self._max_packet - RECORD_ROOM:  # now, not when somebody connects
             raise LimitExceeded(
                 f"a state of {len(encoded)} bytes is larger than max_packet allows",
@@ -600,11 +608,13 @@ class Server(Lifecycle):
 
         Raises:
             CodecError: The data cannot be encoded.
+            ConfigError: The name begins with "~".
             LimitExceeded: The packet is larger than `max_packet`.
         """
+        check_action(action)
         if self._before_send is not None:
             data = self._before_send(None, action, data)
-        encoded = encode_packet(Packet(action, data, headers, time.time()))
+        encoded = encode_packet(Packet(action, data, headers, time.time()), self._bounds.elements)
         if isinstance(to, Session | str):
             to = (to,)
         if isinstance(exclude, Session | str):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..auth import Hold
 from ..codec import Packet, decode_packets, encode_packet, join_packets
 from ..codes import Code
-from ..dispatch import STATE
+from ..dispatch import STATE, check_action
 from ..handshake.server import VerifiedClient
 from ..limits import REQUEST_SECONDS, SEND_SECONDS
 from ..options import seconds, seconds_or_none
@@ -101,18 +101,31 @@ class Session(Channel):
 
         Raises:
             CodecError: The data cannot be encoded.
-            ConfigError: `timeout` is no number.
+            ConfigError: The name begins with "~", or `timeout` is no number.
             ConnectionClosed: The session has ended.
             LimitExceeded: The packet is larger than `max_packet`.
             LinkTimeout: The client takes nothing.
         """
         if timeout is not SEND_SECONDS:  # packets should not pay for a check of our own default
             timeout = seconds_or_none("timeout", timeout)
+        check_action(action)
+        self._send(action, data, headers, latest, timeout)
+
+    def _send(
+        self,
+        action: str,
+        data: Any = None,
+        headers: dict[str, Any] | None = None,
+        latest: str | None = None,
+        timeout: float | None = SEND_SECONDS,
+    ) -> None:
+        """Send a packet whose name may be one of our own."""
         hook = self._server._before_send
         if hook is not None:
             data = hook(self, action, data)
         packet = Packet(action, data, headers, time.time())
-        self._post(encode_packet(packet), timeout=timeout, latest=latest)
+        encoded = encode_packet(packet, self._bounds.elements)
+        self._post(encoded, timeout=timeout, latest=latest)
 
     def request(
         self,
@@ -132,25 +145,32 @@ class Session(Channel):
             What the client's handler returned.
 
         Raises:
-            ConfigError: `timeout` is no number.
+            ConfigError: The name begins with "~", or `timeout` is no number.
             RequestFailed: The client has no handler for it, or its handler failed or refused.
             ConnectionClosed: The session ended before the answer came.
             LinkTimeout: No answer in time.
         """
         timeout = seconds("timeout", timeout)
+        check_action(action)
         return self._ask(Packet(action, data, headers, time.time()), timeout).data
 
     def set_state(self, value: Any) -> None:
         """Give this client a new value of the server's state; one that is still waiting is replaced."""
-        self.send(STATE, value, latest=STATE)
+        self._send(STATE, value, latest=STATE)
 
     @property
     def state(self) -> Any:
         """The last value that the client gave to `set_state`; None before. Decoded at each look."""
-        return None if self._state is None else decode_packets(self._state)[0].data
+        return (
+            None
+            if self._state is None
+            else decode_packets(self._state, self._bounds.elements)[0].data
+        )
 
     def _take_state(self, packet: Packet) -> None:
-        self._state = join_packets([encode_packet(Packet(STATE, packet.data))])
+        self._state = join_packets(
+            [encode_packet(Packet(STATE, packet.data), self._bounds.elements)]
+        )
 
     def ping(self, timeout: float = REQUEST_SECONDS) -> float:
         """

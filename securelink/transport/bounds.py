@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ..limits import (
     HARD_UNACKED,
     HARD_UNSENT,
+    MAX_ELEMENTS,
     MAX_INBOX_BYTES,
     MAX_INBOX_RECORDS,
     MAX_RATE,
@@ -26,3 +27,4 @@ class Bounds:
     hard_unacked: int = HARD_UNACKED
     inbox_bytes: int = MAX_INBOX_BYTES
     rate: int = MAX_RATE
+    elements: int = MAX_ELEMENTS

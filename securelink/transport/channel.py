@@ -112,7 +112,7 @@ class Channel(Outbox):
         waiting = Waiting()
         number = packet.id = self._expect(waiting)
         try:
-            self._post(encode_packet(packet), timeout=timeout)
+            self._post(encode_packet(packet, self._bounds.elements), timeout=timeout)
             self._await(waiting, deadline)
         finally:
             self._forget(number)
@@ -184,7 +184,7 @@ class Channel(Outbox):
         headers = {"error": error} if error is not None else None
         reply = Packet(packet.action, data, headers, time.time(), None, packet.id)
         try:
-            self._post(encode_packet(reply), timeout=None, wait=False)
+            self._post(encode_packet(reply, self._bounds.elements), timeout=None, wait=False)
         except ConnectionClosed:
             pass
 
@@ -209,7 +209,9 @@ class Channel(Outbox):
         with self._lock:
             waiting = [e.encoded if isinstance(e, Slot) else e for e in self._outbox]
         records += [join_packets([encoded]) for encoded in waiting]
-        return [packet for record in records for packet in decode_packets(record)]
+        return [
+            packet for record in records for packet in decode_packets(record, self._bounds.elements)
+        ]
 
     @property
     def _owner(self) -> Any:

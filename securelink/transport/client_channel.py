@@ -73,15 +73,16 @@ class Owner(Protocol):
 class Folded:
     """A packet that waits for `receive` as bytes: as objects it may be seventy times larger."""
 
-    __slots__ = ("action", "encoded")
+    __slots__ = ("_elements", "action", "encoded")
 
-    def __init__(self, packet: Packet) -> None:
+    def __init__(self, packet: Packet, elements: int) -> None:
         self.action = packet.action
-        self.encoded = encode_packet(packet)
+        self._elements = elements
+        self.encoded = encode_packet(packet, elements)
 
     def unfold(self) -> Packet:
         """The packet again."""
-        (packet,) = decode_packets(join_packets([self.encoded]))
+        (packet,) = decode_packets(join_packets([self.encoded]), self._elements)
         return packet
 
 
@@ -225,7 +226,7 @@ class ClientChannel(Channel):
         kept: Received | Folded = received
         if self._waiting_bytes > MAX_WAITING_DECODED:
             try:
-                kept = Folded(packet)
+                kept = Folded(packet, self._bounds.elements)
             except CodecError:
                 pass  # a packet that we accept and would not send
         self._packets.append(kept)

@@ -115,7 +115,7 @@ class Inbox:
             The places of the replies in it that somebody waited for, and whether there is nothing else.
         """
         try:
-            packets = decode_packets(record)
+            packets = decode_packets(record, self._bounds.elements)
         except CodecError:
             return frozenset(), False  # reported when its turn comes
         taken = frozenset(n for n, packet in enumerate(packets) if self._resolve(packet))
@@ -214,7 +214,7 @@ class Inbox:
 
     def _decode(self, record: Record) -> list[Packet]:
         try:
-            return decode_packets(record)
+            return decode_packets(record, self._bounds.elements)
         except CodecError as error:
             log.warning("%s sent a packet that cannot be read: %s", self._name(), error)
             self._detail = error.message
