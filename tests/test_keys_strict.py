@@ -186,7 +186,7 @@ def test_links_lead_through_checked_folders(keys: Path, tmp_path: Path) -> None:
     """Where a link leads is checked like the rest, also over `..` and absolute targets."""
     open_folder = tmp_path / "open"
     open_folder.mkdir()
-    (open_folder / "mine").mkdir()
+    (open_folder / "mine").mkdir(mode=0o755)
     for target in (keys, Path("open/mine/../../shared/keys"), Path("shared/../shared/keys")):
         link = tmp_path / "link"
         link.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -25,6 +26,7 @@ from securelink.handshake.messages import (
 )
 from securelink.handshake.server import ServerHandshake
 from securelink.handshake.wire import Fields, Mode
+from securelink.keys import PublicKey
 from securelink.keys.succession import (
     CONTEXT,
     Statement,
@@ -232,3 +234,26 @@ def test_a_damaged_one_ends_the_attempt(identity: Identity, statement: Statement
     client, _, auth = shake(identity, encode_succession([statement])[:-1])
     with pytest.raises(ProtocolError, match="cut short"):
         client.server_auth(auth)
+
+
+def test_the_longest_chain_costs_little(
+    key_pool: list[Identity], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who made many keys can make a client verify four signatures, and no more; who forged one, a single one."""
+    verified = []
+    verify = PublicKey.verify
+
+    def counting(key: PublicKey, signature: bytes, message: bytes) -> None:
+        verified.append(key)
+        verify(key, signature, message)
+
+    monkeypatch.setattr(PublicKey, "verify", counting)
+    keys = [key_pool[number % 3] for number in range(2 * MAX_ROTATIONS)]
+    chain = [Statement.sign(old, new.public, LATER) for new, old in itertools.pairwise(keys)]
+    shown = decode_succession(encode_succession(chain))
+    nobody = "SHA256:" + "A" * 43
+    assert not follows(shown, keys[0].public, nobody, NOW)
+    assert len(verified) == MAX_ROTATIONS
+    verified.clear()
+    assert not follows(shown, keys[1].public, nobody, NOW)
+    assert len(verified) == 1

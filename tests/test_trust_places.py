@@ -80,6 +80,16 @@ def test_two_zones_are_two_servers() -> None:
     assert len({same_server(host) for host in ("fe80::1%eth0", "fe80::1%eth1", "fe80::1")}) == 3
 
 
+def test_the_number_of_a_zone_is_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client knows a link-local server by the name of the network card, however it was typed."""
+    monkeypatch.setattr("socket.if_indextoname", lambda number: {2: "eth0"}[number])
+    assert sockets.with_zone_name("fe80::1%2") == "fe80::1%eth0"
+    for host in ("fe80::1%eth0", "fe80::1", "game.example", "a%2"):
+        assert sockets.with_zone_name(host) == host
+    monkeypatch.undo()
+    assert sockets.with_zone_name("fe80::1%4000000000") == "fe80::1%4000000000"
+
+
 def test_what_would_not_fit_on_a_line_stays(servers: KnownServers) -> None:
     """No letter becomes a `#` or a space on its way to a spelling."""
     for host in ("a\uff03b", "a\u2260b", "\ufe5f"):

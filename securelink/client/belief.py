@@ -11,7 +11,7 @@ from ..handshake.client import VerifiedServer
 from ..handshake.wire import Mode
 from ..keys.succession import follows
 from ..options import word
-from ..transport.sockets import shown
+from ..transport.sockets import shown, with_zone_name
 from ..trust import KnownServers
 from ..trust.home import user_known_servers
 
@@ -42,7 +42,7 @@ class Belief:
     ) -> None:
         if trust is not None:
             word("trust", trust, ("known", "first-use"))
-        self._host = host
+        self._host = with_zone_name(host)
         self._port = port
         self._pin = pin
         self._trust = trust
@@ -175,7 +175,7 @@ class Belief:
         """
         self._met = None
         if self._followed is not None:
-            self._follow(self._followed, fingerprint)
+            self._follow(self._followed, fingerprint, lifetime)
             return
         if self._pin is not None or self._known is not None:
             return
@@ -194,10 +194,10 @@ class Belief:
                 self._known_servers.path,
             )
 
-    def _follow(self, old: str, new: str) -> None:
+    def _follow(self, old: str, new: str, lifetime: float | None) -> None:
         """The known key has signed another one, which the server has proved: that is the known one from now on."""
         try:
-            self._known_servers.replace(self._host, self._port, old, new)
+            self._known_servers.replace(self._host, self._port, old, new, lifetime=lifetime)
         except NotTrusted as error:
             raise self._wrong_key(new, error.expected or "another") from None
         except SecureLinkError as error:

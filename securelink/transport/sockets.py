@@ -46,6 +46,17 @@ def is_loopback_host(host: str) -> bool:
         return False
 
 
+def with_zone_name(host: str) -> str:
+    """`fe80::1%2` as `fe80::1%eth0`: the number of a network card may change at each start, its name does not."""
+    address, percent, zone = host.rpartition("%")
+    if not percent or ":" not in address or not (zone.isascii() and zone.isdigit()):
+        return host
+    try:
+        return f"{address}%{socket.if_indextoname(int(zone))}"
+    except (OSError, OverflowError):
+        return host
+
+
 def is_chosen_by_system(port: int) -> bool:
     """Whether a port is one of those that the system gives to a server that asks for port 0."""
     low, high = _chosen_ports()

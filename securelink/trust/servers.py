@@ -157,7 +157,9 @@ class KnownServers:
         )
         self._check(known, new)
 
-    def replace(self, host: str, port: int, old: str, new: str) -> None:
+    def replace(
+        self, host: str, port: int, old: str, new: str, *, lifetime: float | None = None
+    ) -> None:
         """
         Write down the new key of a server whose old one is written down.
 
@@ -166,6 +168,7 @@ class KnownServers:
             port: As for `remember()`.
             old: Fingerprint of the key that is written down.
             new: Fingerprint of the one that takes its place.
+            lifetime: As for `remember()`.
 
         Raises:
             ConfigError: One of them cannot be such.
@@ -173,7 +176,7 @@ class KnownServers:
             KeyFileError: The file is damaged or cannot be written.
             LimitExceeded: The file is full.
         """
-        entry = self._new(host, port, new, time.strftime("replaced %Y-%m-%d"), None)
+        entry = self._new(host, port, new, time.strftime("replaced %Y-%m-%d"), lifetime)
         known = self._file.change(
             entry,
             known=lambda entries: _find(entries, host, port),
