@@ -57,6 +57,7 @@ def test_failed_update_changes_nothing(tmp_path: Path) -> None:
     """An exception in the block leaves the file as it was and frees the lock."""
     path = tmp_path / "file"
     path.write_bytes(b"before")
+    path.chmod(0o600)
 
     def fail() -> None:
         with locked_update(path) as file:
