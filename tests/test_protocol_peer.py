@@ -21,15 +21,16 @@ from helpers import WAIT, until
 
 from securelink import Client, Identity, Passwords, RequestFailed, SecureLinkError, Server, Session
 from securelink.auth import JoinTokens
-from securelink.protocol import State
+from securelink.protocol import Alerted, State
 from securelink.received import Received
+from securelink.records import Sealer
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
 MAGIC = bytes.fromhex("5345434c494e4b1a")
 CLIENT_HELLO, SERVER_HELLO, PLAIN, ALERT = 1, 2, 4, 5
 CLIENT_AUTH, WELCOME, DATA, DATA_ACK, ACK, CLOSE = 2, 3, 4, 5, 6, 10
-PROTOCOL, VERSION, APPLICATION, REFUSED, TOO_SLOW, UNREADABLE = 1, 2, 9, 16, 21, 23
+PROTOCOL, VERSION, INTERNAL, APPLICATION, REFUSED, TOO_SLOW, UNREADABLE = 1, 2, 8, 9, 16, 21, 23
 NIL = b"\xc0"
 TOKEN = "01234567-89ab-4def-8123-456789abcdef"
 
@@ -535,3 +536,18 @@ def test_any_code_may_come_as_alert(code: int) -> None:
         assert getattr(caught.value, "code", None) == code
         assert time.monotonic() - began < WAIT / 2  # nothing was tried again
         client.close()
+
+
+def test_the_key_of_a_servers_early_close(identity: Identity) -> None:
+    """A CLOSE in place of SERVER_AUTH is sealed under the server's handshake secret, and ends the attempt."""
+    pair = Pair(identity)
+    pair.until("server", State.HELLO_RECEIVED)
+    hello = pair.server._handshake.answer()
+    secrets = pair.server._handshake.handshake_secrets
+    assert secrets is not None
+    assert [type(item) for item in pair.client.receive_data(hello)] == []
+    assert pair.client.state is State.WAIT_AUTH
+    early = Sealer(secrets.server).seal(bytes([CLOSE, INTERNAL]) + bytes(8))
+    (ended,) = pair.client.receive_data(early)
+    assert isinstance(ended, Alerted)
+    assert ended.code == INTERNAL
