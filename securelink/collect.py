@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
 from .events import EventHook
-from .limits import MAX_COLLECTED
+from .limits import MAX_CAUGHT_TEXT, MAX_COLLECTED
 from .options import seconds, whole
 from .tracebacks import traceback_text
 
@@ -82,6 +81,14 @@ class CaughtError:
     traceback: str
 
 
+def _words(error: BaseException) -> int:
+    """How many characters an error says."""
+    try:
+        return len(str(error))
+    except Exception:  # of an application's own class
+        return 0
+
+
 class CaughtErrors:
     """
     The exceptions that handlers raised, oldest first; a bounded number is kept until taken.
@@ -91,14 +98,25 @@ class CaughtErrors:
     """
 
     def __init__(self, limit: int = 100) -> None:
-        self._entries: deque[CaughtError] = deque(maxlen=limit)
-        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        self._limit = limit
+        self._entries: deque[tuple[CaughtError, int]] = deque()  # with the characters of each
+        self._size = 0  # of all of them
         self.total = 0
 
     def add(self, what: str, error: BaseException) -> None:
         """Keep one, as text where it came from: its frames would keep alive what they handled, megabytes each."""
-        self.total = next(self._numbers) + 1
-        self._entries.append(CaughtError(what, error, traceback_text(error)))
+        text = traceback_text(error)
+        # An error holds what it is about, which may be what a peer sent. The newest is kept however much that is.
+        size = len(text) + _words(error)
+        with self._lock:
+            self.total += 1
+            self._size += size
+            self._entries.append((CaughtError(what, error, text), size))
+            while len(self._entries) > 1 and (
+                self._size > MAX_CAUGHT_TEXT or len(self._entries) > self._limit
+            ):
+                self._size -= self._entries.popleft()[1]
         link: BaseException | None = error
         while link is not None and link.__traceback__ is not None:
             link.__traceback__ = None
@@ -106,9 +124,10 @@ class CaughtErrors:
 
     def take(self) -> list[CaughtError]:
         """All that are kept; they are then forgotten."""
-        taken = []
-        while self._entries:
-            taken.append(self._entries.popleft())
+        with self._lock:
+            taken = [entry for entry, _ in self._entries]
+            self._entries.clear()
+            self._size = 0
         return taken
 
     def __len__(self) -> int:

@@ -79,6 +79,12 @@ HARD_UNSENT = 64 * 1024 * 1024  # bytes; beyond it the session is ended
 MAX_TOTAL_UNSENT = (
     1024 * 1024 * 1024
 )  # bytes unsent, unacknowledged and not handled yet of all sessions; beyond it the worst are ended
+OBJECT_BYTES = 64  # counted for each record or packet that is kept, beside its bytes
+OPENED_FACTOR = 16  # counted for each byte of a record that is decoded and not handled yet,
+OPENED_PACKET_BYTES = 200  # and for each of its packets
+MAX_UNUSED_STATE = (
+    64 * 1024
+)  # a client's state that nothing looks at: kept for a later look up to this size
 MAX_RATE = 500_000  # packets a second of one session, then it is not read until the second is over; option max_rate
 MAX_INBOX_RECORDS = 1024  # records that wait for a handler before the connection is not read
 MAX_INBOX_BYTES = 8 * 1024 * 1024
@@ -105,6 +111,9 @@ REQUEST_SECONDS = 10.0  # default of request()
 MAX_ROOMS = 10_000  # rooms of one server
 MAX_ROOMS_PER_SESSION = 100
 MAX_TICK_RATE = 1000.0  # ticks per second
+MAX_CAUGHT_TEXT = (
+    1024 * 1024
+)  # characters of all tracebacks that are kept: errors quote what peers send
 MAX_COLLECTED = 1000  # default of a Collector: what is stored until it is taken
 
 # --- connections and threads --------------------------------------------------------------------------

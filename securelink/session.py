@@ -55,6 +55,11 @@ class Outgoing:
             self.unacked -= len(self._kept.popleft())
 
     @property
+    def kept(self) -> int:
+        """How many records are kept."""
+        return len(self._kept)
+
+    @property
     def releasable(self) -> bool:
         """Whether the peer has acknowledged something that is still kept."""
         return len(self._kept) > self.sent - self.acknowledged

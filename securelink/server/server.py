@@ -217,6 +217,7 @@ class Server(Lifecycle):
         self._counts = Counts()
         self._started_at = 0.0
         self._state: bytes | None = None
+        self._states_used = False  # somebody has looked at a client's state
         self._handlers = Handlers("server", ("session", "packet"))
         self._handlers.bind_reserved(STATE, self._take_state)
         self._rooms = Rooms(self, room_capacity)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from ..codec import Packet, decode_packets, encode_packet, join_packets
 from ..codes import Code
 from ..dispatch import STATE, check_action
 from ..handshake.server import VerifiedClient
-from ..limits import REQUEST_SECONDS, SEND_SECONDS
+from ..limits import MAX_UNUSED_STATE, REQUEST_SECONDS, SEND_SECONDS
 from ..options import seconds, seconds_or_none
 from ..received import Received
 from ..text import escaped
@@ -23,6 +24,9 @@ from ..transport.sockets import shown
 if TYPE_CHECKING:
     from .rooms import Room
     from .server import Server
+
+
+log = logging.getLogger("securelink.server")
 
 
 class Session(Channel):
@@ -160,7 +164,12 @@ class Session(Channel):
 
     @property
     def state(self) -> Any:
-        """The last value that the client gave to `set_state`; None before. Decoded at each look."""
+        """
+        The last value that the client gave to `set_state`; None before. Decoded at each look.
+
+        While nobody has looked at a state, and `on_state` has no listener, only states up to 64 KiB are kept.
+        """
+        self._server._states_used = True
         return (
             None
             if self._state is None
@@ -168,9 +177,20 @@ class Session(Channel):
         )
 
     def _take_state(self, packet: Packet) -> None:
-        self._state = join_packets(
-            [encode_packet(Packet(STATE, packet.data), self._bounds.elements)]
-        )
+        encoded = join_packets([encode_packet(Packet(STATE, packet.data), self._bounds.elements)])
+        server = self._server
+        if not (
+            len(encoded) <= MAX_UNUSED_STATE or server._states_used or server.on_state.listeners
+        ):
+            self._state = None  # the one before is not the latest any more
+            log.info("%s: a state of %d bytes is dropped, nobody looks", self._name(), len(encoded))
+            return
+        self._state = encoded
+
+    @property
+    def _held(self) -> int:
+        state = self._state
+        return super()._held + (len(state) if state is not None else 0)
 
     def ping(self, timeout: float = REQUEST_SECONDS) -> float:
         """

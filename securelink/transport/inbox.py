@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Any
 from ..codec import Packet, decode_packets
 from ..codes import Code
 from ..errors import CodecError
-from ..limits import HANGUP_FACTOR, RUN_PACKETS, RUN_SECONDS
+from ..limits import (
+    HANGUP_FACTOR,
+    OPENED_FACTOR,
+    OPENED_PACKET_BYTES,
+    RUN_PACKETS,
+    RUN_SECONDS,
+)
 from ..native import mypyc_attr
 from .bounds import Bounds
 from .loop import Loop, worker_threads
@@ -46,13 +52,20 @@ class Partly:
 
 
 class Rest:
-    """A record whose first packets were handled: the others, until the session's next turn."""
+    """A record whose turn has come: the packets that are not handled yet, perhaps until the session's next turn."""
 
-    __slots__ = ("at", "packets")
+    __slots__ = ("at", "packets", "share")
 
-    def __init__(self, packets: list[Packet]) -> None:
+    def __init__(self, packets: list[Packet], share: int) -> None:
         self.packets = packets
+        self.share = share  # bytes that each of them had on the wire
         self.at = 0  # the next one to handle
+
+    @property
+    def held(self) -> int:
+        """What is kept of it in memory, in bytes; about, for only the packets themselves know."""
+        left = len(self.packets) - self.at
+        return left * (OPENED_PACKET_BYTES + OPENED_FACTOR * self.share)
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -61,7 +74,7 @@ class Inbox:
 
     __slots__ = (
         "_bounds", "_detail", "_dropping", "_expected", "_full", "_handled", "_handled_before", "_in_bytes", "_inbox",
-        "_link", "_loop", "_out_bytes", "_run_lock", "_share", "_throttled",
+        "_link", "_loop", "_opened", "_out_bytes", "_run_lock", "_share", "_throttled",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, bounds: Bounds) -> None:
@@ -77,6 +90,7 @@ class Inbox:
         self._handled_before = 0  # this second, for the rate limit; written by the sweep only
         self._throttled = False
         self._share = 0  # bytes that each packet of the record being handled had on the wire
+        self._opened: Rest | None = None  # the record that is being handled
         self._run_lock = threading.Lock()
         self._dropping = False  # ended from our side: what the peer still sends is not handled
         self._expected: dict[int, Any] = {}  # replies that are waited for
@@ -162,7 +176,7 @@ class Inbox:
         while inbox:
             item = inbox.popleft()
             if isinstance(item, (bytes, memoryview, Partly)):
-                item = Rest(self._open(item))
+                item = Rest(self._open(item), self._share)
             elif not isinstance(item, Rest):
                 if inbox and not deadline:
                     deadline = time.monotonic() + RUN_SECONDS
@@ -171,6 +185,7 @@ class Inbox:
                 if inbox and (left <= 0 or time.monotonic() > deadline):
                     return True
                 continue
+            self._opened = item  # counted, until all of it is handled
             packets = item.packets
             count = len(packets)
             if not count:
@@ -190,6 +205,8 @@ class Inbox:
             finally:
                 if item.at < count:
                     inbox.appendleft(item)
+                else:
+                    self._opened = None
                 if self._full:
                     self._maybe_room()
             if inbox and (left <= 0 or time.monotonic() > deadline):

@@ -446,7 +446,11 @@ class Link:
         # While a reply is waited for each record is decoded here, which may take milliseconds.
         engine.at_once = 1 if channel is not None and channel._expected else READ_FRAMES
         if engine.more:
-            self._take_in(None)
+            try:
+                self._take_in(None)
+            except BaseException:
+                self.break_off()
+                raise
             return
         try:
             data = self.sock.recv(READ_SIZE, self.recv_flags)
@@ -460,19 +464,20 @@ class Link:
             if not self.engine.encrypted:
                 self.break_off()
             raise
-        self.reads += 1
-        self._take_in(data)
+        # Ctrl-C is noticed when a function begins: from here on it would lose what was read.
+        try:
+            self.reads += 1
+            self._take_in(data)
+        except BaseException:
+            self.break_off()
+            raise
         if not data:
             # An engine that had ended before reports nothing; the socket would stay readable for ever.
             self.lost()
 
     def _take_in(self, data: bytes | None) -> None:
         engine = self.engine
-        try:
-            self._take_items(engine.reconsider() if data is None else engine.receive_data(data))
-        except BaseException:
-            self.break_off()
-            raise
+        self._take_items(engine.reconsider() if data is None else engine.receive_data(data))
         if engine.more:
             self._go_on_later()
         if engine.controls - self._controls_before > MAX_CONTROL_RATE:

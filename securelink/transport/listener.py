@@ -38,6 +38,7 @@ from ..protocol import (
 from ..text import escaped
 from .admission import Admission, Host
 from .budget import SHARES, FailureBudget
+from .channel import Channel
 from .link import Link
 from .loop import Loop
 from .poller import READ
@@ -306,6 +307,8 @@ class ServerLink(Link):
             self._not_entered()
         else:
             self._listener.host.ended(self.channel)
+        if self.channel._inbox:
+            self._listener.leaving.add(self.channel)
         return True
 
     def _gone(self) -> None:
@@ -349,6 +352,7 @@ class Listener:
         self.budget = FailureBudget(
             admission.max_failures, lambda: loop.now, lambda host: is_loopback_host(host)
         )
+        self.leaving: set[Channel] = set()  # sessions that have ended, and whose packets still wait
         self._held = 0  # bytes of the connections that this round of the sweep has visited
         self.failed = 0
         self._paused = False
@@ -573,6 +577,11 @@ class Listener:
         self._held += link.held
 
     def _round_ended(self) -> None:
+        for channel in tuple(self.leaving):
+            if channel._inbox or channel._opened is not None:
+                self._held += channel._held
+            else:
+                self.leaving.discard(channel)
         if self._held > MAX_TOTAL_UNSENT:
             self._bound_memory()
         self._held = 0
@@ -580,6 +589,7 @@ class Listener:
     def _bound_memory(self) -> None:
         """What all sessions together keep, for and of their peers, is bounded too: the greediest are ended."""
         held = {link.channel: link.held for link in self.links if link.channel is not None}
+        held.update((channel, channel._held) for channel in self.leaving if not channel._dropping)
         excess = sum(held.values()) - MAX_TOTAL_UNSENT
         for channel in sorted(held, key=lambda channel: held[channel], reverse=True):
             if excess <= 0:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ..codes import Code
 from ..errors import ConnectionClosed, LimitExceeded, LinkTimeout
+from ..limits import OBJECT_BYTES
 from ..native import mypyc_attr
 from ..session import Numbering
 from .bounds import Bounds
@@ -154,9 +155,18 @@ class Outbox(Inbox):
 
     @property
     def _held(self) -> int:
-        """Bytes that this session keeps in memory, in both directions."""
+        """
+        Bytes that this session keeps in memory, for and of its peer: both directions, with what each piece costs beside
+        its bytes, and what is decoded of the record that is being handled. By a sweep.
+        """
+        outgoing = self._numbering.outgoing
+        pieces = len(self._inbox) + len(self._outbox) + outgoing.kept
         waiting = self._in_bytes - self._out_bytes
-        return self._unsent + self._numbering.outgoing.unacked + waiting
+        held = self._unsent + outgoing.unacked + waiting + OBJECT_BYTES * pieces
+        opened = self._opened
+        if opened is not None:
+            held += opened.held
+        return held
 
     def _is_crowded(self, size: int) -> bool:
         # Hot: reads without the lock. Who sends at the same time may overshoot by a packet each.

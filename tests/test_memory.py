@@ -1,0 +1,178 @@
+"""What peers can make a server keep: counted, bounded, and gone when it is not needed any more."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import sys
+import threading
+from typing import Any
+
+import pytest
+from helpers import WAIT, until
+from linked import bench
+from together import joined, serving, session_of
+
+from securelink import Identity, Server
+from securelink.codec import Packet, encode_packet, join_packets
+from securelink.collect import CaughtErrors
+from securelink.limits import MAX_CAUGHT_TEXT, MAX_UNUSED_STATE, OBJECT_BYTES
+from securelink.transport import listener as listener_module
+
+pytestmark = pytest.mark.usefixtures("tidy")
+
+
+# --- states ----------------------------------------------------------------------------------------------------
+
+
+def test_a_state_that_nobody_looks_at_is_small(identity: Identity) -> None:
+    """Without a listener and before the first look a large state is not kept, nor the one that it replaces."""
+    with serving(identity) as server, joined(server) as [client]:
+        session = session_of(server, client)
+        client.set_state(b"small")
+        client.ping(WAIT)
+        until(lambda: session._state is not None)
+        client.set_state(bytes(MAX_UNUSED_STATE))
+        until(lambda: session._state is None)
+        assert session.state is None  # the first look
+        client.set_state(bytes(MAX_UNUSED_STATE))
+        until(lambda: session.state == bytes(MAX_UNUSED_STATE))
+
+
+def test_a_state_with_a_listener_is_kept(identity: Identity) -> None:
+    """Whoever listens gets and keeps every state that fits into a packet."""
+    seen: list[int] = []
+    with serving(identity) as server, joined(server) as [client]:
+        server.on_state(lambda session, value: seen.append(len(value)))
+        client.set_state(bytes(1_000_000))
+        until(lambda: seen)
+        assert session_of(server, client)._state is not None
+
+
+def test_states_count(identity: Identity) -> None:
+    """What a state takes belongs to what all sessions keep together."""
+    with serving(identity) as server, joined(server) as [client]:
+        server.on_state(lambda session, value: None)
+        session = session_of(server, client)
+        before = session._held
+        client.set_state(bytes(1_000_000))
+        until(lambda: session._held - before > 990_000)  # less what was under way before
+
+
+@pytest.mark.pure  # it lowers a bound of a module
+def test_states_of_all_sessions_are_bounded_together(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many states of legal size: those that hold most are ended, the others stay."""
+    monkeypatch.setattr(listener_module, "MAX_TOTAL_UNSENT", 3_500_000)
+    monkeypatch.setattr("securelink.transport.sweeper.SWEEP_SECONDS", 0.05)
+    with serving(identity) as server, joined(server, 6) as clients:
+        server.on_state(lambda session, value: None)
+        clients[0].set_state(bytes(1000))
+        for client in clients[1:]:
+            client.set_state(bytes(1_000_000))
+        until(lambda: len(server.sessions) <= 4)
+        assert clients[0].token in server.sessions
+        assert clients[0].ping(WAIT) > 0
+
+
+# --- what waits ------------------------------------------------------------------------------------------------
+
+
+def test_small_pieces_count_for_what_they_take() -> None:
+    """A record of a few bytes is counted with the object around it, in both directions."""
+    with bench() as stage:
+        empty = stage.channel._held
+        for _ in range(100):
+            stage.channel._deliver(join_packets([]))
+        assert stage.channel._held - empty == 100 * (1 + OBJECT_BYTES)
+        stage.channel.run()
+        stage.channel.run()
+        assert stage.channel._held == empty
+        stage.post("small")
+        assert stage.channel._held - empty > OBJECT_BYTES
+
+
+def test_packets_that_are_decoded_count_until_they_are_handled() -> None:
+    """The objects of a record whose packets are being handled are counted; afterwards nothing of them is kept."""
+    many = join_packets([encode_packet(Packet("x"))] * 1000)
+    with bench() as stage:
+        empty = stage.channel._held
+        stage.channel._deliver(many)
+        stage.channel.run()
+        assert stage.channel._held - empty > 900 * 200
+        while stage.channel.run():
+            pass
+        assert stage.channel._held == empty
+        assert stage.channel._opened is None
+
+
+@pytest.mark.pure  # it lowers a bound of a module
+def test_what_clients_leave_behind_is_bounded(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packets of sessions that have ended, and wait for a slow handler, count; beyond the bound they are dropped."""
+    monkeypatch.setattr(listener_module, "MAX_TOTAL_UNSENT", 3_000_000)
+    monkeypatch.setattr("securelink.transport.sweeper.SWEEP_SECONDS", 0.05)
+    gate = threading.Event()
+    handled: list[int] = []
+    ended: list[Any] = []
+
+    def work(session: Any, packet: Any) -> None:
+        assert gate.wait(WAIT)
+        handled.append(len(packet.data))
+
+    server = Server("127.0.0.1", 0, keys=identity, overlap=False)
+    server.on("work", work)
+    server.on_disconnect(ended.append)
+    with server:
+        for _ in range(8):
+            with joined(server) as [client]:
+                for _ in range(2):
+                    client.send("work", bytes(500_000))
+        listener = server._listener
+        assert listener is not None
+        until(lambda: sum(c._held for c in tuple(listener.leaving) if not c._dropping) < 3_000_000)
+        gate.set()
+        until(lambda: len(ended) == 8)
+        until(lambda: not listener.leaving)
+    assert len(handled) < 16
+
+
+def test_sessions_leave_nothing(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of sessions that were there take no memory when they are gone."""
+    monkeypatch.setattr(
+        logging.root.manager, "disable", logging.CRITICAL
+    )  # the test keeps log lines
+    with serving(identity, encryption="off") as server:
+
+        def visits(count: int) -> int:
+            for _ in range(count):
+                with joined(server, encryption="off") as [client]:
+                    client.ping(WAIT)
+            until(lambda: not server.sessions)
+            gc.collect()
+            return sys.getallocatedblocks()
+
+        visits(100)
+        before = visits(100)
+        assert visits(500) - before < 500  # less than one object each
+
+
+# --- errors ---------------------------------------------------------------------------------------------------
+
+
+def test_errors_that_quote_peers_are_bounded() -> None:
+    """A hundred errors with a megabyte of a peer's words each: the newest stay, up to the bound."""
+    caught = CaughtErrors()
+    for number in range(100):
+        try:
+            raise KeyError(str(number) + "x" * 300_000)
+        except KeyError as error:
+            caught.add("handler", error)
+    kept = caught.take()
+    assert 1 <= len(kept) <= 4
+    assert sum(len(str(entry.error)) for entry in kept) <= MAX_CAUGHT_TEXT
+    assert str(kept[-1].error).startswith("'99x")
+    caught.add("handler", KeyError("x" * 2 * MAX_CAUGHT_TEXT))
+    assert len(caught) == 1
