@@ -8,6 +8,7 @@ argument that is renamed, a result that becomes wider are found here before they
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, assert_type
@@ -131,6 +132,7 @@ def sessions(server: Server, session: Session) -> None:
     """What can be done with one client, and with many."""
     session.send("said", {"text": "hello"}, headers={"lang": "en"}, latest="said", timeout=None)
     session.request("ask", timeout=1.0)
+    assert_type(session.request_later("ask", [1], headers={"lang": "en"}, timeout=1.0), Future[Any])
     session.kick("no cheating")
     session.mute()
     assert_type(session.token, str)
@@ -159,6 +161,7 @@ def clients(identity: Identity) -> None:
     Client("host", 5050, credentials=lambda binding, fingerprint: b"proof", application="chess")
     assert_type(Client("host", 5050, handlers="update").update(), bool)
     client = Client("host", 5050).connect(timeout=5.0, retry=True)
+    assert_type(client.request_later("ask", timeout=1.0), Future[Any])
     assert_type(client.reason, str)
     assert_type(client.code, int | None)
     assert_type(client.clean, bool)

@@ -10,6 +10,7 @@ import uuid
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import get_ident
@@ -67,6 +68,7 @@ from ..transport.client_channel import ClientChannel
 from ..transport.client_link import ClientLink
 from ..transport.dial import Dialogue
 from ..transport.driven import leads_to_own_thread
+from ..transport.later import ask_later
 from ..transport.patched import check_not_patched
 from ..transport.reach import connect
 from ..transport.sockets import is_chosen_by_system, is_loopback, shown
@@ -574,6 +576,41 @@ class Client:
         """Ask for something whose name may be one of our own."""
         packet = Packet(action, data, headers, time.time())
         return self._need_channel()._ask(packet, timeout).data
+
+    def request_later(
+        self,
+        action: str,
+        data: Any = None,
+        *,
+        headers: dict[str, Any] | None = None,
+        timeout: float = REQUEST_SECONDS,
+    ) -> Future[Any]:
+        """
+        Ask the server and go on; the answer comes into the future that this returns. Never waits.
+
+            client.request_later("path", [3, 4]).add_done_callback(found)
+
+        `result()` waits for it, also in a handler. Callbacks run as handlers of this session do: one at a time, in
+        order with its packets, in the same threads. `cancel()` makes nobody wait any more; the other side does not
+        learn of it. In an asyncio program `asyncio.wrap_future()` makes it awaitable.
+
+        Args:
+            timeout: Seconds from now; then the future has a `LinkTimeout`.
+
+        Returns:
+            A future of what the other side's handler returns. Its exception is what `request()` would raise.
+
+        Raises:
+            ConfigError: The name begins with "~", or `timeout` is no number, or there was never a session.
+            CodecError: The data cannot be encoded.
+            ConnectionClosed: The session has ended.
+            LimitExceeded: The packet is larger than `max_packet`, or MAX_REQUESTS wait for their answer.
+            LinkTimeout: The other side takes nothing, and there is no room.
+        """
+        timeout = seconds("timeout", timeout)
+        check_action(action)
+        packet = Packet(action, data, headers, time.time())
+        return ask_later(self._need_channel(), packet, timeout)
 
     def set_state(self, value: Any) -> None:
         """Give the server a new value of this client's state; one that is still waiting is replaced."""

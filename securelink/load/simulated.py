@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 from ..client import Client
-from ..codec import Packet, encode_packet
-from ..errors import ConnectionClosed, RequestFailed, SecureLinkError
+from ..errors import ConnectionClosed, SecureLinkError
 from ..received import Received
-from ..text import escaped
-from ..transport.channel import Waiting
 from .plan import Plan
 from .tally import Tally, kind_of
 
@@ -41,8 +38,9 @@ class SimulatedClient:
         self._client = client
         self._plan = plan
         self._tally = tally
-        self._lock = threading.Lock()  # guards the next two
+        self._lock = threading.Lock()  # guards the next three
         self._unanswered: dict[int, float] = {}  # packet -> when it was due; oldest first
+        self._futures: dict[int, Future[Any]] = {}  # the requests among them
         self._closing = False
         self._sent = 0
         client.on_message.add_listener(self._took)
@@ -102,23 +100,20 @@ class SimulatedClient:
             raise
 
     def _request(self, due: float) -> None:
-        # As Client.request(), but nobody waits: a slow answer must not hold up the next request.
-        self._sent += 1
-        data = self._plan.payload(self.number, self._sent)
-        packet = Packet(self._plan.action, data, None, time.time())
-        channel = self._client._need_channel()
-        waiting = Waiting()
-        reply = waiting.event = _Reply(lambda number: self._replied(number, waiting.packet))
-        number = packet.id = reply.number = channel._expect(waiting)
+        number = self._sent = self._sent + 1
+        data = self._plan.payload(self.number, number)
         with self._lock:
             self._unanswered[number] = due
         try:
-            channel._post(encode_packet(packet), timeout=0)
+            future = self._client.request_later(self._plan.action, data, timeout=2 * ANSWER_SECONDS)
         except SecureLinkError:
-            channel._forget(number)
             with self._lock:
                 self._unanswered.pop(number, None)
             raise
+        with self._lock:
+            if number in self._unanswered:
+                self._futures[number] = future
+        future.add_done_callback(lambda future: self._replied(number, future))
 
     def expire(self, before: float) -> None:
         """Give up the answers to packets that were due before a moment of `clock`."""
@@ -130,9 +125,9 @@ class SimulatedClient:
                 given_up.append(number)
             for number in given_up:
                 del self._unanswered[number]
-        if self._plan.requests:
-            for number in given_up:
-                self._client._need_channel()._forget(number)
+            futures = [self._futures.pop(n) for n in given_up if n in self._futures]
+        for future in futures:
+            future.cancel()
         self._tally.failed(NO_ANSWER, len(given_up))
 
     def close(self, timeout: float) -> None:
@@ -165,19 +160,18 @@ class SimulatedClient:
             number = _number_in(packet.data, self.number)
             return unanswered.pop(number, None) if number is not None else None
 
-    def _replied(self, number: int, reply: Packet | None) -> None:
+    def _replied(self, number: int, future: Future[Any]) -> None:
         now = clock()
-        if reply is None:
-            return  # the session has ended: _lost() counts
         with self._lock:
+            self._futures.pop(number, None)
+            failure = None if future.cancelled() else future.exception()
+            if isinstance(failure, ConnectionClosed):
+                return  # the session has ended: _lost() counts
             due = self._unanswered.pop(number, None)
         if due is None:
             return  # given up before
         self._tally.answer(due, now)
-        if reply.headers and "error" in reply.headers:
-            failure = RequestFailed(
-                escaped(str(reply.data or "")), reason=escaped(str(reply.headers["error"]))
-            )
+        if isinstance(failure, SecureLinkError):
             self._tally.failed(f"request failed: {failure.message}")
 
     def _lost(self) -> None:
@@ -199,15 +193,3 @@ def _number_in(data: Any, client: int) -> int | None:
         number = data.get("number")
         return number if isinstance(number, int) else None
     return None
-
-
-class _Reply(threading.Event):
-    """In the place of the event that a thread would wait for: calls, because nobody waits."""
-
-    def __init__(self, took: Callable[[int], None]) -> None:  # no lock is needed
-        self._took = took
-        self.number = 0
-
-    def set(self) -> None:
-        """The reply is there, or the session has ended."""
-        self._took(self.number)

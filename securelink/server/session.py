@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from ..auth import Hold
@@ -17,6 +18,7 @@ from ..options import seconds, seconds_or_none
 from ..received import Received
 from ..text import escaped
 from ..transport.channel import Channel
+from ..transport.later import ask_later
 from ..transport.listener import ServerLink
 from ..transport.loop import Loop
 from ..transport.sockets import shown
@@ -157,6 +159,41 @@ class Session(Channel):
         timeout = seconds("timeout", timeout)
         check_action(action)
         return self._ask(Packet(action, data, headers, time.time()), timeout).data
+
+    def request_later(
+        self,
+        action: str,
+        data: Any = None,
+        *,
+        headers: dict[str, Any] | None = None,
+        timeout: float = REQUEST_SECONDS,
+    ) -> Future[Any]:
+        """
+        Ask this client and go on; the answer comes into the future that this returns. Never waits.
+
+            votes = [session.request_later("vote") for session in server.sessions.values()]
+
+        `result()` waits for it, also in a handler. Callbacks run as handlers of this session do: one at a time, in
+        order with its packets, in the same threads. `cancel()` makes nobody wait any more; the other side does not
+        learn of it. In an asyncio program `asyncio.wrap_future()` makes it awaitable.
+
+        Args:
+            timeout: Seconds from now; then the future has a `LinkTimeout`.
+
+        Returns:
+            A future of what the other side's handler returns. Its exception is what `request()` would raise.
+
+        Raises:
+            ConfigError: The name begins with "~", or `timeout` is no number.
+            CodecError: The data cannot be encoded.
+            ConnectionClosed: The session has ended.
+            LimitExceeded: The packet is larger than `max_packet`, or MAX_REQUESTS wait for their answer.
+            LinkTimeout: The other side takes nothing, and there is no room.
+        """
+        timeout = seconds("timeout", timeout)
+        check_action(action)
+        packet = Packet(action, data, headers, time.time())
+        return ask_later(self, packet, timeout)
 
     def set_state(self, value: Any) -> None:
         """Give this client a new value of the server's state; one that is still waiting is replaced."""

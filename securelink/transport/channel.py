@@ -4,6 +4,7 @@ The durable side of a session: an inbox, an outbox, who waits for an answer, and
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from contextlib import nullcontext
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 FORKED = "this process is a fork of the one that opened it"
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Waiting:
     """Somebody waits for a reply or a PONG. The reading thread fills it in."""
 
@@ -37,6 +39,24 @@ class Waiting:
     def __init__(self) -> None:
         self.event = threading.Event()
         self.packet: Packet | None = None
+
+    def answered(self, packet: Packet) -> None:
+        """The reply is there."""
+        self.packet = packet
+        self.event.set()
+
+    def over(self) -> None:
+        """The session has ended: there will be no reply."""
+        self.event.set()
+
+
+def failure_of(reply: Packet) -> RequestFailed | None:
+    """The error that a reply stands for, or None."""
+    if not reply.headers or "error" not in reply.headers:
+        return None
+    return RequestFailed(
+        escaped(str(reply.data or "")), reason=escaped(str(reply.headers["error"]))
+    )
 
 
 #: Shared by all channels that wait for nothing: an empty dict each would cost 64 bytes.
@@ -47,7 +67,16 @@ _NOTHING: dict[int, Waiting] = {}
 class Channel(Outbox):
     """Base of the server's `Session` and of the client's session."""
 
-    __slots__ = ("_asked", "_clean", "_close_code", "_close_text", "_ended", "_failed", "_ours")
+    __slots__ = (
+        "_asked",
+        "_clean",
+        "_close_code",
+        "_close_text",
+        "_ended",
+        "_expires_at",
+        "_failed",
+        "_ours",
+    )
     _expected: dict[int, Waiting]
 
     def __init__(self, loop: Loop, bounds: Bounds) -> None:
@@ -58,6 +87,7 @@ class Channel(Outbox):
         self._clean = False
         self._ours = False  # whether this side ended it
         self._failed: Failed | None = None  # what broke the protocol
+        self._expires_at = math.inf  # when a timer looks for answers that did not come; under _lock
         self._asked = 0  # requests and pings so far; under _lock
         self._expected = _NOTHING  # replies and PONGs that are waited for; under _lock
 
@@ -85,8 +115,7 @@ class Channel(Outbox):
             waiting = self._expected.pop(packet.reply_to, None)
         if waiting is None:
             return False
-        waiting.packet = packet
-        waiting.event.set()
+        waiting.answered(packet)
         return True
 
     def _ponged(self, number: int) -> None:
@@ -94,9 +123,10 @@ class Channel(Outbox):
         if waiting is not None:
             waiting.event.set()
 
-    def _forget(self, number: int) -> None:
+    def _forget(self, number: int) -> bool:
+        """Wait no more; False when nobody did."""
         with self._lock:
-            self._expected.pop(number, None)
+            return self._expected.pop(number, None) is not None
 
     def _ask(self, packet: Packet, timeout: float) -> Packet:
         """
@@ -123,10 +153,9 @@ class Channel(Outbox):
             raise LinkTimeout(
                 f"{self._name()} did not answer the request {packet.action!r} within {timeout:g} s"
             )
-        if reply.headers and "error" in reply.headers:
-            raise RequestFailed(
-                escaped(str(reply.data or "")), reason=escaped(str(reply.headers["error"]))
-            )
+        failure = failure_of(reply)
+        if failure is not None:
+            raise failure
         return reply
 
     def _probe(self, timeout: float) -> float:
@@ -283,8 +312,8 @@ class Channel(Outbox):
             self._ours, self._failed = ours, failed
             self._ended = True  # after what says why
             self._link = None
-            expected = tuple(self._expected.values())
-        for waiting in expected:
-            waiting.event.set()
+            expected, self._expected = self._expected, _NOTHING
+        for waiting in expected.values():
+            waiting.over()
         self._wake_waiters()
         return True

@@ -8,6 +8,7 @@ the caller. Who waits while another one drives is woken by it, and looks again.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 import weakref
@@ -140,6 +141,10 @@ class ClientChannel(Channel):
 
     def _leave(self) -> None:
         self._end(Code.NORMAL)
+
+    def _is_wanted(self) -> bool:
+        """Whether what comes must not wait until somebody drives: handlers, or answers to `request_later`."""
+        return self._expires_at < math.inf or self._has_handlers()
 
     def _has_handlers(self) -> bool:
         owner: Owner | None = self._owner_ref()

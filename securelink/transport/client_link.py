@@ -235,7 +235,7 @@ class ClientLink(Link):
             self._ticks = 0
             return False
         self._ticks += 1
-        if self._ticks < self._quiet_ticks and not channel._has_handlers():
+        if self._ticks < self._quiet_ticks and not channel._is_wanted():
             return False
         if not self.background:
             self._left_at = self.loop.now
