@@ -191,6 +191,10 @@ SIGN_SECONDS = 3.0  # a client that was let in shows it after a round trip; late
 MAX_TOKEN_NOTE = 200  # characters of the note on a join token
 KEEP_DEAD_TOKENS = 7 * 86_400.0  # a used-up, expired or revoked token is listed so long
 MAX_USERS = 10_000  # names with a password on one server
+MAX_NAME_FAILURES = (
+    20  # wrong passwords for one user name in FAILED_WINDOW, from places where it never was right
+)
+MAX_NAMES_COUNTED = 10_000  # user names, and places, whose logins are remembered: about 2 MB
 MAX_USER_NAME = 64  # characters
 MIN_PASSWORD = 8  # characters (NIST SP 800-63B, 5.1.1.1)
 MAX_PASSWORD = 1024  # characters
@@ -200,3 +204,9 @@ MAX_CHAT_ROOM_BYTES = 256 * 1024  # and of one: it goes to everybody who enters,
 MAX_MARKS = 10_000  # people that an operator has banned or silenced
 INVITE_SECONDS = 7 * 86_400.0  # default lifetime of an invite that a command prints
 MAX_INVITE = 1024  # characters of a link; the longest host makes 400
+
+# --- the log -------------------------------------------------------------------------------------------
+
+LOG_BURST = 100  # lines of one kind that are shown at once; a peer may cause any number
+LOG_RATE = 1.0  # lines of one kind a second afterwards: 86,400 a day, about 10 MB
+LOG_KINDS = 1000  # kinds that are counted; the library has about a hundred

@@ -12,6 +12,7 @@ import logging
 import sys
 from typing import TextIO
 
+from .floods import FloodFilter
 from .text import escaped
 from .tracebacks import summary, traceback_text
 
@@ -49,6 +50,7 @@ class _SafeText(logging.Filter):
 
 _safe_text = _SafeText()
 for _logger in (log, *map(logging.getLogger, _NAMES)):
+    _logger.addFilter(FloodFilter())
     _logger.addFilter(_safe_text)
 
 

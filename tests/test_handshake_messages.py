@@ -140,6 +140,15 @@ def test_padding_fills_to_1024(size: int) -> None:
     assert padding == encode_field(4, bytes(len(padding) - 3))
 
 
+def test_which_key_sizes_show() -> None:
+    """Proofs of keys of up to 3072 bits are all of one size; a larger key shows by its second KiB."""
+    shown = {}
+    for bits, public in ((2048, 294), (3072, 422), (4096, 550), (8192, 1062)):  # bytes of SPKI
+        body = encode_field(1, bytes(public)) + encode_field(2, bytes(bits // 8)) + bytes(4)
+        shown[bits] = len(body + pad(body, 4)) + 35
+    assert shown == {2048: 1024, 3072: 1024, 4096: 2048, 8192: 3072}
+
+
 def test_server_auth_is_taken_apart() -> None:
     """The signature covers the content byte and the key, Finished all but itself."""
     record = server_auth()

@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).parent.parent / "securelink"
 # From the bottom up. A module imports from its own line or from lines above it in this list, never from below.
 LAYERS = [
     {
-        "codes", "errors", "limits", "text", "status", "native", "options", "answers", "signatures",
+        "codes", "errors", "limits", "floods", "text", "status", "native", "options", "answers", "signatures",
         "tracebacks", "signals",
     },
     {"crypto", "walk", "frames", "events", "collect", "payloads"},

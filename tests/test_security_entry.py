@@ -78,6 +78,24 @@ def test_who_is_not_let_in_is_out(
     assert ("the secret is 42" in caplog.text) == isinstance(answer, ZeroDivisionError)
 
 
+def test_what_a_stranger_reads(identity: Identity) -> None:
+    """Before login a client reads code and text of a refusal; the server's name only where it is compared."""
+
+    def texts(client: dict[str, Any], **options: Any) -> str:
+        with Server("127.0.0.1", 0, keys=identity, **options) as server:
+            port, pin = server.address[1], server.fingerprint
+            with pytest.raises((PeerIncompatible, Refused)) as caught:
+                Client("127.0.0.1", port, pin=pin, **client).connect()
+            return caught.value.message
+
+    named = {"application": "chess", "version": "2", "authenticate": "tokens"}
+    assert "chess 2" in texts({"application": "go"}, **named)
+    assert texts({}, authenticate="tokens") == "this server asks for a join token"
+    assert "chess" not in texts({}, authenticate="tokens", version="")
+    unknown = {"client_keys": "known", "application": "chess"}
+    assert "chess" not in texts({"application": "chess", "keys": "keys"}, **unknown)
+
+
 def test_nothing_is_handled_before_welcome(identity: Identity) -> None:
     """Packets of a client that has not been let in reach no handler: they end its connection."""
     heard: list[object] = []

@@ -15,6 +15,7 @@ from ..errors import ConfigError, LimitExceeded, Refused
 from ..keys.files import AnyPath
 from .book import Book
 from .hello import Hello, please, text_fields, user_name
+from .throttle import NameThrottle
 
 # 32 MiB and about 0.2 s a guess: of the settings that OWASP's password storage cheat sheet calls
 # equally strong, one whose memory a small server can spare for several logins at once.
@@ -26,6 +27,8 @@ _SALT_SIZE = 16
 _HASH_SIZE = 32
 
 _WRONG = "wrong user name or password"  # one text: else it would tell which names exist
+
+_TOO_OFTEN = "too many wrong passwords for this user name; try again in a minute"
 
 # Each check takes 32 MiB: without a bound, logins that come together could take all memory.
 _CHECKS = threading.BoundedSemaphore(limits.MAX_PASSWORD_CHECKS)
@@ -81,6 +84,7 @@ class Passwords:
         if type(cost) is not int or not 2 <= cost <= _MAX_COST or cost & (cost - 1):
             raise ConfigError(f"the cost is a power of two from 2 to {_MAX_COST}, not {cost!r}")
         self._cost = cost
+        self._throttle = NameThrottle()
         # What a name that does not exist is checked against; nobody knows a password for it.
         self._nobody = self._account("", os.urandom(_HASH_SIZE), os.urandom(_SALT_SIZE))
 
@@ -164,16 +168,21 @@ class Passwords:
             The user's name.
 
         Raises:
-            Refused: No name and password, or one of them is wrong; never says which.
+            Refused: No name and password, or one of them is wrong, never says which; or over 20 wrong passwords came
+                for this name within a minute, and it was never let in from this address.
             KeyFileError: The file is damaged or cannot be read.
         """
         fields = text_fields(hello.credentials, "user", "password")
         if fields is None:
             raise Refused(please(self))
         user, password = fields
-        account = self._book.read().get(unicodedata.normalize("NFC", user))
+        name, host = unicodedata.normalize("NFC", user), hello.address[0]
+        if not self._throttle.charge(name, host):
+            raise Refused(_TOO_OFTEN)
+        account = self._book.read().get(name)
         if not (account or self._nobody).matches(_password_bytes(password)) or account is None:
             raise Refused(_WRONG)
+        self._throttle.right(name, host)
         return account.user
 
     def _account(self, user: str, computed: bytes, salt: bytes) -> _Account:

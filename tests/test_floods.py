@@ -1,0 +1,138 @@
+"""Log lines that a peer can cause are bounded, and counted where they are not shown."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from types import SimpleNamespace
+
+import pytest
+from helpers import failure, scene, until
+
+from securelink import Client, Identity, Refused, RequestFailed, Server
+from securelink.auth import Passwords
+from securelink.auth.throttle import NameThrottle
+from securelink.console import Console, Operators
+from securelink.floods import FloodFilter
+from securelink.limits import LOG_BURST, LOG_KINDS, MAX_NAME_FAILURES
+
+pytestmark = pytest.mark.usefixtures("tidy")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time that the filters see; a test may set it."""
+    now = [1000.0]
+    monkeypatch.setattr("securelink.floods.time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+def shown(flood: FloodFilter, text: str, times: int, level: int = logging.WARNING) -> int:
+    """How many of these lines the filter lets through."""
+    record = logging.LogRecord("securelink.server", level, "", 0, text, ("x",), None)
+    return sum(flood.filter(record) for _ in range(times))
+
+
+def test_a_kind_of_lines_is_bounded(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
+    """So many lines of a kind at once, then one a second, with the number of the others; another kind is not hidden."""
+    flood = FloodFilter()
+    assert shown(flood, "from %s", 5000) == LOG_BURST
+    assert shown(flood, "another from %s", 1) == 1
+    clock[0] += 1.0
+    assert shown(flood, "from %s", 5000) == 1
+    assert "4900 more lines like the next one were not shown" in caplog.text
+    clock[0] += 3600.0
+    assert shown(flood, "from %s", 5000) == LOG_BURST
+    assert "4999 more lines" in caplog.text
+
+
+def test_kinds_are_bounded_too(clock: list[float]) -> None:
+    """Lines that all differ cost no more memory than so many kinds."""
+    flood = FloodFilter()
+    for number in range(3 * LOG_KINDS):
+        shown(flood, f"line {number}", 1)
+    assert len(flood._kinds) == LOG_KINDS
+
+
+def test_each_of_our_loggers_has_it() -> None:
+    """Every logger of the library counts, so no line that a peer can cause is left out."""
+    for name in ("securelink", "securelink.server", "securelink.client"):
+        assert any(isinstance(f, FloodFilter) for f in logging.getLogger(name).filters)
+
+
+def test_a_guest_cannot_flood_by_commands(
+    identity: Identity, clock: list[float], caplog: pytest.LogCaptureFixture, tmp_path: object
+) -> None:
+    """A client that is no operator and sends commands without end writes a bounded number of lines."""
+    with scene(identity) as stage:
+        Operators(f"{tmp_path}/authorized_operators").serve(stage.server, Console(stage.server))
+        with stage.client() as client:
+            for _ in range(LOG_BURST + 50):
+                with pytest.raises(RequestFailed):
+                    client.request("~console", "kick everybody")
+    assert 1 <= caplog.text.count("is no operator") <= LOG_BURST
+
+
+def test_turning_away_writes_bounded_lines(
+    identity: Identity, clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor does who knocks at a full server."""
+
+    with scene(identity, max_connections=1) as stage:
+        for _ in range(LOG_BURST + 50):
+            socket.create_connection(("127.0.0.1", stage.port)).close()
+        until(stage.alone)
+    assert caplog.text.count("too many connections (max_connections)") == LOG_BURST
+
+
+# --- wrong passwords for one name ----------------------------------------------------------------------------
+
+
+def test_a_name_is_not_guessed_from_everywhere() -> None:
+    """Passwords for one name are bounded over all addresses; where it was right before its owner still gets in."""
+    now = [0.0]
+    throttle = NameThrottle(lambda: now[0])
+    assert throttle.charge("ada", "192.0.2.1")
+    throttle.right("ada", "192.0.2.1")
+    tried = [throttle.charge("ada", f"10.0.0.{number}") for number in range(40)]
+    assert tried == [True] * MAX_NAME_FAILURES + [False] * (40 - MAX_NAME_FAILURES)
+    assert throttle.charge("ada", "192.0.2.1")
+    assert throttle.charge("bert", "10.0.0.1")
+    now[0] += 60.0
+    assert throttle.charge("ada", "10.0.0.1")
+
+
+def test_the_tables_of_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many names are made up, and however long they are, what is kept has a bound."""
+    monkeypatch.setattr("securelink.auth.throttle.MAX_NAMES_COUNTED", 50)
+    throttle = NameThrottle()
+    for number in range(500):
+        throttle.charge(f"{number:03}" + "x" * 4000, "2001:db8::1")
+        throttle.right(f"{number:03}", f"2001:db8:{number:x}::1")
+    assert len(throttle._tries) == len(throttle._places) == 50
+    assert max(map(len, throttle._tries)) <= 65
+
+
+def test_a_throttled_name_costs_no_check(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After too many wrong passwords no more are computed, for a name that exists as for one that does not."""
+    monkeypatch.setattr("securelink.auth.throttle.MAX_NAME_FAILURES", 3)
+    passwords = Passwords(cost=2)
+    passwords.add("ada", "correct horse")
+    with Server("127.0.0.1", 0, keys=identity, authenticate=passwords) as server:
+        for name in ("ada", "nobody"):
+            texts = []
+            for _ in range(5):
+                client = Client(
+                    "127.0.0.1",
+                    server.address[1],
+                    pin=server.fingerprint,
+                    credentials={"user": name, "password": "wrong"},
+                )
+                texts.append(failure(Refused, client.connect, "").text)
+            assert (
+                texts
+                == ["wrong user name or password"] * 3
+                + ["too many wrong passwords for this user name; try again in a minute"] * 2
+            )
