@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import WAIT, failure, until
@@ -446,3 +447,46 @@ def test_the_history_keeps_to_its_bounds() -> None:
         history.add("big", {"text": "x" * 20_000})
     assert 20_000 * len(history.of("big")) <= MAX_CHAT_ROOM_BYTES
     assert kept < history.size
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [None, 7, "x", [], {}, {"name": "x"}, {"name": "x", "room": "y"}, [1], [[1]], {"history": 1}]
+    + [{"name": "x", "room": "y", "history": [nonsense]} for nonsense in (1, {}, {"time": 1e300})],
+)
+def test_a_server_that_is_no_chat_is_an_error_in_words(
+    server: Server, tmp_path: Path, answer: object
+) -> None:
+    """Whatever it answers: no traceback, when entering and later."""
+
+    def nonsense(session: object, packet: object) -> Any:
+        return answer
+
+    def enter(session: object, packet: object) -> Any:
+        return {"name": "x" * 10_000, "room": "\x1b[2J", "history": [], "again": 7}
+
+    server.on("chat.enter", nonsense)
+    with Client("127.0.0.1", server.address[1], known_servers=tmp_path / "known") as client:
+        failure(RequestFailed, lambda: Person(client, "ann"), "no chat answers")
+    server.on("chat.enter", enter)
+    for action in (
+        "chat.who",
+        "chat.rooms",
+        "chat.history",
+        "chat.join",
+        "chat.whisper",
+        "chat.name",
+    ):
+        server.on(action, nonsense)
+    with Client("127.0.0.1", server.address[1], known_servers=tmp_path / "known") as client:
+        person = Person(client, "ann")
+        for line in ("/who", "/rooms", "/history", "/join x", "/whisper x y", "/name z", "hello"):
+            assert person.says(line)
+        for data in (answer, {"from": "a"}, {"from": "\x1b", "text": "\x1b" * 2000, "time": 0}):
+            server.broadcast("chat.said", data)
+            server.broadcast("chat.whispered", data)
+        server.broadcast("chat.note", "the end")
+        person.sees("* the end")
+        assert not client.caught
+        assert not any("\x1b" in line or len(line) > 17_000 for line in person.screen)
+        person.chat.leave()

@@ -24,6 +24,9 @@ HELP = """\
 /help              this list
 exit               leave"""
 RETURN_SECONDS = 120.0  # how long it tries to come back after the connection broke
+MAX_SHOWN = 4000  # characters of one line; the server may be anybody
+# What comes of an answer that has not the shape of one.
+_NONSENSE = (TypeError, ValueError, KeyError, AttributeError, OverflowError, OSError)
 # The server says with these that it does not want us, or that it stops.
 _FINAL = (Code.NORMAL, Code.KICKED, Code.SHUTDOWN, Code.REFUSED)
 
@@ -61,7 +64,7 @@ class ChatClient:
         self.room = ""
         client.on("chat.said", self._said)
         client.on("chat.whispered", self._whispered)
-        client.on("chat.note", lambda packet: show(f"* {escaped(str(packet.data))}"))
+        client.on("chat.note", lambda packet: show(f"* {_text(packet.data)}"))
         self._enter(name)
         client.on_disconnect.add_listener(self._lost)
 
@@ -85,6 +88,8 @@ class ChatClient:
             self._show("! the connection is lost; this was not said. Trying to come back")
         except SecureLinkError as error:
             self._show(f"! {error.message}")
+        except _NONSENSE:
+            self._show("! the server answered what no chat answers")
         return True
 
     def leave(self) -> None:
@@ -102,9 +107,12 @@ class ChatClient:
         if self._again:
             wish = {"name": name, "room": self.room, "again": self._again}
         answer = self._ask("chat.enter", wish)
-        self.name = str(answer["name"])
-        self._again = str(answer.get("again", ""))
-        self._arrived(answer, history=not self.room)
+        try:
+            self.name = str(answer["name"])
+            self._again = str(answer.get("again", ""))
+            self._arrived(answer, history=not self.room)
+        except _NONSENSE:
+            raise RequestFailed("the server answered what no chat answers") from None
 
     def _lost(self) -> None:
         client = self._client
@@ -158,18 +166,18 @@ class ChatClient:
                 self._show(HELP)
             case "/name":
                 self.name = str(self._ask("chat.name", argument))
-                self._show(f"* you are now called {escaped(self.name)}")
+                self._show(f"* you are now called {_text(self.name)}")
             case "/whisper" | "/w" | "/msg":
                 to, said = _addressed(argument)
                 name = self._ask("chat.whisper", {"to": to, "text": said})
-                self._show(f"* you whisper to {escaped(str(name))}: {escaped(said)}")
+                self._show(f"* you whisper to {_text(name)}: {escaped(said)}")
             case "/join":
                 self._arrived(self._ask("chat.join", argument))
             case "/rooms":
                 for room, count in self._ask("chat.rooms"):
-                    self._show(f"  {escaped(str(room))} ({int(count)})")
+                    self._show(f"  {_text(room)} ({int(count)})")
             case "/who":
-                self._show("  " + ", ".join(escaped(str(n)) for n in self._ask("chat.who")))
+                self._show("  " + ", ".join(_text(n) for n in self._ask("chat.who")))
             case "/history":
                 self._show_history(self._ask("chat.history"))
             case _:
@@ -178,7 +186,7 @@ class ChatClient:
     def _arrived(self, answer: dict[str, Any], *, history: bool = True) -> None:
         self.room = str(answer["room"])
         self._show(
-            f"* you are {escaped(self.name)}, in the room {escaped(self.room)}; /help lists what you can do"
+            f"* you are {_text(self.name)}, in the room {_text(self.room)}; /help lists what you can do"
         )
         if history:
             self._show_history(answer["history"])
@@ -188,12 +196,17 @@ class ChatClient:
             self._show(_formatted(said))
 
     def _said(self, packet: Received) -> None:
-        self._show(_formatted(packet.data))
+        self._show_said(packet, ":")
 
     def _whispered(self, packet: Received) -> None:
-        said = packet.data
-        text = f"{escaped(str(said['from']))} whispers: {escaped(str(said['text']))}"
-        self._show(f"{_clock(said)} {text}")
+        self._show_said(packet, " whispers:")
+
+    def _show_said(self, packet: Received, how: str) -> None:
+        try:
+            line = _formatted(packet.data, how)
+        except _NONSENSE:
+            return  # as good as not said
+        self._show(line)
 
 
 def free_name(refusal: str) -> str | None:
@@ -212,9 +225,15 @@ def _addressed(text: str) -> tuple[str, str]:
     return name, rest.strip()
 
 
+def _text(value: object) -> str:
+    """Words of others, harmless in a terminal and not endless."""
+    text = str(value)
+    return escaped(text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}...")
+
+
 def _clock(said: dict[str, Any]) -> str:
     return time.strftime("%H:%M", time.localtime(float(said["time"])))
 
 
-def _formatted(said: dict[str, Any]) -> str:
-    return f"{_clock(said)} {escaped(str(said['from']))}: {escaped(str(said['text']))}"
+def _formatted(said: dict[str, Any], how: str = ":") -> str:
+    return f"{_clock(said)} {_text(said['from'])}{how} {_text(said['text'])}"

@@ -182,9 +182,10 @@ def join_chat(
     try:
         enter(client, known, CONNECT_SECONDS, where)
         person = _entered(client, name, ended)
-        for line in prompt.lines():
-            if not person.line(line):
-                break
+        with contextlib.closing(prompt.lines()) as lines:
+            for line in lines:
+                if not person.line(line):
+                    break
     except (RequestFailed, ConnectionClosed) as error:
         raise click.ClickException(error.message) from None
     finally:

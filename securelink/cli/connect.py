@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -150,13 +151,14 @@ def _talk(client: Client) -> None:
     client.on_disconnect.add_listener(prompt.end)
     for packet in client.poll():  # what came before there was a listener
         click.echo(described(packet))
-    for line in prompt.lines():
-        if line.strip() == "exit":
-            return
-        if line.startswith("/echo "):
-            client.send("echo", line.removeprefix("/echo "))
-        elif line.strip():
-            client.send("say", line)
+    with contextlib.closing(prompt.lines()) as lines:
+        for line in lines:
+            if line.strip() == "exit":
+                return
+            if line.startswith("/echo "):
+                client.send("echo", line.removeprefix("/echo "))
+            elif line.strip():
+                client.send("say", line)
     if not client.connected:
         client.poll()  # raises the reason
 

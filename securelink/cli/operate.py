@@ -74,8 +74,8 @@ def run_console(server: Server, console: Console) -> None:
     tell("type 'help' for the commands; Ctrl-D stops the server")
     prompt = Prompt("> ", complete=console.complete)
     server.on_stop.add_listener(prompt.end)
-    with ended_by_signals():
-        for line in prompt.lines():
+    with ended_by_signals(), contextlib.closing(prompt.lines()) as lines:
+        for line in lines:
             answer = console.execute(line)
             if answer:
                 click.echo(answer)
@@ -147,17 +147,18 @@ def _operate(attachment: Attachment, client: Client, folder: Path) -> None:
     client.on_message.add_listener(lambda packet: None)
     client.on_disconnect.add_listener(prompt.end)
     tell("attached; 'help' lists the commands, 'exit' detaches and leaves the server running")
-    for line in prompt.lines():
-        if line.strip().lower() in ("exit", "quit"):
-            return
-        try:
-            answer = attachment.execute(line)
-        except (RequestFailed, LinkTimeout) as error:
-            answer = f"error: {error.message}"
-        except ConnectionClosed:
-            break
-        if answer:
-            click.echo(shortened(answer))
+    with contextlib.closing(prompt.lines()) as lines:
+        for line in lines:
+            if line.strip().lower() in ("exit", "quit"):
+                return
+            try:
+                answer = attachment.execute(line)
+            except (RequestFailed, LinkTimeout) as error:
+                answer = f"error: {error.message}"
+            except ConnectionClosed:
+                break
+            if answer:
+                click.echo(shortened(answer))
     if not client.connected:
         try:
             client.poll()

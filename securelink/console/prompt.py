@@ -8,7 +8,7 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -69,8 +69,8 @@ class Prompt:
         self._ended = True
         self._lines.put(None)
 
-    def lines(self) -> Iterator[str]:
-        """The lines, without their ends."""
+    def lines(self) -> Generator[str, None, None]:
+        """The lines, without their ends. To be closed, which puts the terminal right."""
         if self._reader is None:
             # A daemon: nothing wakes a thread that reads a terminal, and nobody waits for it at the end.
             self._reader = threading.Thread(target=self._read, name="typed lines", daemon=True)
