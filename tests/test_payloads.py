@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import datetime
 import decimal
 import enum
 import logging
 import uuid
+from functools import partial
 from typing import Any, NamedTuple, TypedDict
 
 import msgspec
@@ -15,7 +17,17 @@ import pytest
 from helpers import WAIT, failure, until
 from together import joined, serving
 
-from securelink import ConfigError, Identity, Received, RequestFailed, Server, Session, Typed
+from securelink import (
+    Client,
+    CodecError,
+    ConfigError,
+    Identity,
+    Received,
+    RequestFailed,
+    Server,
+    Session,
+    Typed,
+)
 from securelink.events import LOGGED_FAILURES
 
 
@@ -23,6 +35,12 @@ class Colour(enum.Enum):
     """One of the types that travel as something else."""
 
     RED = "red"
+
+
+class One(enum.IntEnum):
+    """A number with a name."""
+
+    ONE = 1
 
 
 @dataclasses.dataclass
@@ -230,3 +248,55 @@ def test_a_type_that_is_none() -> None:
         ConfigError, lambda: server.on("move", 5, print), "cannot be a int", "a type, a handler"
     )
     failure(ConfigError, lambda: server.on("move", print, print), "", "a type, a handler")
+
+
+# --- strict types ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        (1, 2), {1}, frozenset({1}), decimal.Decimal("1.1"), Colour.RED, Move(1), Jump(1), Place(1, 2),
+        datetime.date(2024, 1, 1), datetime.time(1), datetime.datetime(2024, 1, 1), datetime.timedelta(1),
+        uuid.UUID(int=1), bytearray(b"x"),
+        datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone(datetime.timedelta(hours=2))), memoryview(b"x"),
+        One.ONE, collections.OrderedDict(a=1),
+    ],
+)  # fmt: skip
+def test_strict_types_refuse_what_would_change(value: Any, identity: Identity) -> None:
+    """With `strict_types=True` each way of sending refuses it, at any depth, and says where it is."""
+    with serving(identity, strict_types=True) as server:
+        server.on("give", lambda session, packet: value)
+        client = Client("127.0.0.1", server.address[1], pin=identity.fingerprint, strict_types=True)
+        with client:
+            until(lambda: len(server.sessions) == 1)
+            (session,) = server.sessions.values()
+            for data, where in ((value, r"\$ "), ([1, {"a": [value]}], r"\$\[1\]\['a'\]\[0\]")):
+                for call in (
+                    partial(client.send, "x", data),
+                    partial(client.request, "x", data),
+                    partial(client.set_state, data),
+                    partial(client.send, "x", headers={"h": data}),
+                    partial(session.send, "x", data),
+                    partial(session.request, "x", data),
+                    partial(server.broadcast, "x", data),
+                    partial(server.set_state, data),
+                ):
+                    failure(CodecError, call, "would arrive as another type", "strict_types")
+                failure(CodecError, partial(client.send, "x", data), where)
+            with pytest.raises(RequestFailed):
+                client.request("give", timeout=WAIT)
+
+
+def test_strict_types_change_nothing_else(identity: Identity) -> None:
+    """What they take arrives as it is."""
+    now = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
+    value: Any = {"a": [None, True, 1, 1.5, "x", b"y", now, {}], 5: [], b"k": {"n": -(2**63)}}
+    with serving(identity, strict_types=True) as server:
+        server.on("echo", lambda session, packet: packet.data)
+        client = Client("127.0.0.1", server.address[1], pin=identity.fingerprint, strict_types=True)
+        with client:
+            assert client.request("echo", value, timeout=WAIT) == value
+            circle: list[Any] = []
+            circle.append(circle)
+            failure(CodecError, lambda: client.send("echo", circle), "contains itself")

@@ -184,7 +184,7 @@ def newcomer(stage: Scene) -> Session:
     return session
 
 
-def small(server: Server, **bounds: int) -> None:
+def small(server: Server, **bounds: Any) -> None:
     """Sessions from now on have other bounds."""
     server._bounds = Bounds(**bounds)
 

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, overload
 
 from ..answers import Answer
-from ..codec import Packet, encode_packet, encode_value
+from ..codec import Packet, encode_value
 from ..codes import Code
 from ..collect import CaughtErrors
 from ..dispatch import MISSING, STATE, Handlers, check_action
@@ -62,7 +62,7 @@ from ..received import Received, Typed
 from ..signatures import checked, checked_or_none
 from ..status import make_visible
 from ..transport.batch import held_back
-from ..transport.bounds import Bounds
+from ..transport.bounds import Bounds, encode_for
 from ..transport.caretaker import SETTLE_SECONDS, caretaker
 from ..transport.client_channel import ClientChannel
 from ..transport.client_link import ClientLink
@@ -164,6 +164,7 @@ class Client:
         version: Its version, compared likewise.
         max_packet: The largest packet limit that a server may announce, in bytes.
         max_elements: Values of every kind in one packet above 64 KiB, both ways; the server should have the same.
+        strict_types: Refuse to send what would arrive as another type: tuples, sets, dataclasses, `Decimal` and others.
         passphrase: Of the client's private key.
         handlers: Where handlers, listeners and hooks run. "background": in the thread that waits for packets, or in
             one of the library's when none does. "update": only in the program's own thread, in `update()`; see there.
@@ -199,6 +200,7 @@ class Client:
         version: str = "",
         max_packet: int = MAX_FRAME_BODY,
         max_elements: int = MAX_ELEMENTS,
+        strict_types: bool = False,
         passphrase: str | None = None,
         handlers: str = "background",
     ) -> None:
@@ -239,6 +241,7 @@ class Client:
         self._credentials = {"token": token} if token is not None else credentials
         self._application = text("application", application)
         self._version = text("version", version)
+        self._strict_types = flag("strict_types", strict_types)
         self._max_elements = whole("max_elements", max_elements, MIN_ELEMENTS, MAX_FRAME_BODY)
         self._max_packet = whole("max_packet", max_packet, MIN_PACKET, MAX_FRAME_BODY, unit="bytes")
         self._identity = keys if isinstance(keys, Identity) else None
@@ -457,7 +460,7 @@ class Client:
     def _begin(self, link: ClientLink, engine: ClientEngine, early: list[Item]) -> None:
         channel = ClientChannel(
             link.loop,
-            Bounds(elements=self._max_elements),
+            Bounds(strict=self._strict_types, elements=self._max_elements),
             owner=self,
             token=self.token,
             where=self._where,
@@ -530,7 +533,7 @@ class Client:
             data = self._before_send(action, data)
         packet = Packet(action, data, headers, time.time())
         channel = self._channel or self._need_channel()
-        encoded = encode_packet(packet, self._max_elements)
+        encoded = encode_for(channel._bounds, packet)
         channel._post(encoded, timeout=timeout, latest=latest)
 
     def batch(self) -> AbstractContextManager[None]:

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar, overload
 
 from ..answers import Answer
 from ..auth import Authenticate, JoinTokens, checked_hook
-from ..codec import Packet, encode_packet
+from ..codec import Packet
 from ..collect import CaughtErrors
 from ..dispatch import MISSING, STATE, Handlers, check_action
 from ..errors import ConfigError, ConnectionClosed, LimitExceeded
@@ -40,12 +40,12 @@ from ..limits import (
     WORKERS,
 )
 from ..modes import encryption_mode
-from ..options import number, path, secret, text, whole, word
+from ..options import flag, number, path, secret, text, whole, word
 from ..received import Received, Typed
 from ..signatures import checked_or_none
 from ..transport.admission import Admission
 from ..transport.batch import held_back
-from ..transport.bounds import Bounds
+from ..transport.bounds import Bounds, encode_for
 from ..transport.loop import Loop
 from ..transport.proxy import proxy_networks
 from ..trust import AuthorizedClients
@@ -121,6 +121,7 @@ class Server(Lifecycle):
         max_packet: Bytes of the largest packet, both ways.
         max_elements: Values of every kind in one packet above 64 KiB, both ways. A client makes the server hold up to
             about 70 bytes for each; clients should have the same.
+        strict_types: Refuse to send what would arrive as another type: tuples, sets, dataclasses, `Decimal` and others.
         heartbeat: Seconds between pings that clients are asked for, 1 to 300.
         application: Name of the application; a client with another one is refused. "" does not compare.
         version: Its version, compared likewise.
@@ -157,6 +158,7 @@ class Server(Lifecycle):
         trusted_proxies: Iterable[str] = (),
         max_packet: int = MAX_PACKET,
         max_elements: int = MAX_ELEMENTS,
+        strict_types: bool = False,
         heartbeat: float = HEARTBEAT_SECONDS,
         application: str = "",
         version: str = "",
@@ -192,6 +194,7 @@ class Server(Lifecycle):
         )
         self._bounds = Bounds(
             rate=whole("max_rate", max_rate, 1, unit="packets a second"),
+            strict=flag("strict_types", strict_types),
             elements=whole("max_elements", max_elements, MIN_ELEMENTS, MAX_FRAME_BODY),
         )
         secret("passphrase", passphrase)
@@ -571,7 +574,7 @@ class Server(Lifecycle):
         """
         if self._before_send is not None:
             value = self._before_send(None, STATE, value)
-        encoded = encode_packet(Packet(STATE, value, None, time.time()), self._bounds.elements)
+        encoded = encode_for(self._bounds, Packet(STATE, value, None, time.time()))
         if len(encoded) > self._max_packet - RECORD_ROOM:  # now, not when somebody connects
             raise LimitExceeded(
                 f"a state of {len(encoded)} bytes is larger than max_packet allows",
@@ -615,7 +618,7 @@ class Server(Lifecycle):
         check_action(action)
         if self._before_send is not None:
             data = self._before_send(None, action, data)
-        encoded = encode_packet(Packet(action, data, headers, time.time()), self._bounds.elements)
+        encoded = encode_for(self._bounds, Packet(action, data, headers, time.time()))
         if isinstance(to, Session | str):
             to = (to,)
         if isinstance(exclude, Session | str):

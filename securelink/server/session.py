@@ -17,6 +17,7 @@ from ..limits import MAX_UNUSED_STATE, REQUEST_SECONDS, SEND_SECONDS
 from ..options import seconds, seconds_or_none
 from ..received import Received
 from ..text import escaped
+from ..transport.bounds import encode_for
 from ..transport.channel import Channel
 from ..transport.later import ask_later
 from ..transport.listener import ServerLink
@@ -130,7 +131,7 @@ class Session(Channel):
         if hook is not None:
             data = hook(self, action, data)
         packet = Packet(action, data, headers, time.time())
-        encoded = encode_packet(packet, self._bounds.elements)
+        encoded = encode_for(self._bounds, packet)
         self._post(encoded, timeout=timeout, latest=latest)
 
     def request(

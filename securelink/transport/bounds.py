@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..codec import Packet, encode_packet
 from ..limits import (
     HARD_UNACKED,
     HARD_UNSENT,
@@ -14,6 +15,7 @@ from ..limits import (
     MAX_UNACKED,
     MAX_UNSENT,
 )
+from ..payloads import check_unchanged
 
 
 @dataclass(frozen=True)
@@ -28,3 +30,17 @@ class Bounds:
     inbox_bytes: int = MAX_INBOX_BYTES
     rate: int = MAX_RATE
     elements: int = MAX_ELEMENTS
+    strict: bool = False  # data that would arrive as another type is not sent
+
+
+def encode_for(bounds: Bounds, packet: Packet) -> bytes:
+    """
+    A packet as it is sent in a session with these bounds.
+
+    Raises:
+        CodecError: It cannot be encoded, or not without a change.
+    """
+    if bounds.strict:
+        check_unchanged(packet.data)
+        check_unchanged(packet.headers)
+    return encode_packet(packet, bounds.elements)

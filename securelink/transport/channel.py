@@ -11,14 +11,14 @@ from contextlib import nullcontext
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
-from ..codec import Packet, decode_packets, encode_packet, join_packets
+from ..codec import Packet, decode_packets, join_packets
 from ..codes import Code, code_text, known
 from ..errors import ConfigError, ConnectionClosed, LimitExceeded, LinkTimeout, RequestFailed
 from ..handshake.wire import Content
 from ..limits import MAX_REQUESTS, MAX_WAITING_HANDLERS
 from ..native import mypyc_attr
 from ..text import escaped
-from .bounds import Bounds
+from .bounds import Bounds, encode_for
 from .loop import Loop
 from .loop import waiting as taking_a_place
 from .outbox import Outbox, Slot
@@ -142,7 +142,7 @@ class Channel(Outbox):
         waiting = Waiting()
         number = packet.id = self._expect(waiting)
         try:
-            self._post(encode_packet(packet, self._bounds.elements), timeout=timeout)
+            self._post(encode_for(self._bounds, packet), timeout=timeout)
             self._await(waiting, deadline)
         finally:
             self._forget(number)
@@ -213,7 +213,7 @@ class Channel(Outbox):
         headers = {"error": error} if error is not None else None
         reply = Packet(packet.action, data, headers, time.time(), None, packet.id)
         try:
-            self._post(encode_packet(reply, self._bounds.elements), timeout=None, wait=False)
+            self._post(encode_for(self._bounds, reply), timeout=None, wait=False)
         except ConnectionClosed:
             pass
 
