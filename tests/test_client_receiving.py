@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -265,9 +266,14 @@ def test_receiving_inside_a_handler(identity: Identity) -> None:
         server.on("three", lambda session, packet: 3)
         said: list[object] = []
 
+        calls: list[Callable[[], object]] = [
+            client.receive,
+            lambda: client.wait_for("x", WAIT),
+        ]
+
         @client.on("go")
         def go(packet: Received) -> None:
-            for call in (client.receive, lambda: client.wait_for("x", WAIT)):
+            for call in calls:
                 try:
                     call()
                 except ConfigError as error:

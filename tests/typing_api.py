@@ -169,6 +169,7 @@ def clients(identity: Identity) -> None:
     client.send("say", [1, 2.5, "three", b"four", None, {"five": True}], timeout=1.0)
     client.request("ask")
     assert_type(client.receive(timeout=1.0), Received | None)
+    assert_type(client.receive(), Received)
     assert_type(client.poll(), list[Received])
     assert_type(client.wait_for("said", timeout=1.0), Received)
     for packet in client:

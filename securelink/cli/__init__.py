@@ -1,4 +1,4 @@
-"""The command line: `securelink keys | token | serve | connect | attach | chat | load | bench | demo`."""
+"""The command line: `securelink keys | token | passwords | serve | connect | attach | chat | load | bench | demo`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from .connect import connect
 from .keys import keys
 from .load import load
 from .operate import attach_console
+from .passwords import passwords
 from .program import Group
 from .serve import serve
 from .tokens import token
@@ -51,6 +52,7 @@ def demo(plain: bool, seed: int) -> None:
 
 main.add_command(keys)
 main.add_command(token)
+main.add_command(passwords)
 main.add_command(serve)
 main.add_command(connect)
 main.add_command(attach_console)

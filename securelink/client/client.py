@@ -141,7 +141,8 @@ class Client:
         client = Client("192.168.1.40", 5050)
         client.connect()
         client.send("say", "hello")
-        print(client.receive(timeout=5).data)
+        if packet := client.receive(timeout=5):
+            print(packet.data)
 
     Args:
         host: A name or address; or an invite (`securelink://...`), which says all the rest.
@@ -666,6 +667,12 @@ class Client:
             self._awaited.remove(awaited)
             channel._packets.extend(awaited.found)  # two came, we take one
 
+    @overload
+    def receive(self, timeout: None = None) -> Received: ...
+
+    @overload
+    def receive(self, timeout: float | None) -> Received | None: ...
+
     def receive(self, timeout: float | None = None) -> Received | None:
         """
         The next packet that no handler takes.
@@ -674,7 +681,7 @@ class Client:
             timeout: Seconds; None waits for ever.
 
         Returns:
-            The packet, or None when none came in time.
+            The packet, or None when none came in time, which cannot be without a timeout. `wait_for` raises instead.
 
         Raises:
             ConnectionClosed: The session is over and every packet was taken.
