@@ -14,7 +14,7 @@ import pytest
 from helpers import WAIT, Hostile, until
 from together import REPEATS, Crew, joined, serving, take
 
-from securelink import Client, Identity, LinkTimeout, RequestFailed, Server, Session
+from securelink import Client, Identity, RequestFailed, Server, Session
 from securelink.codec import Packet, decode_packets, encode_packet
 from securelink.limits import WORKERS
 from securelink.protocol import Event
@@ -309,23 +309,23 @@ def test_a_request_to_ones_own_peer(attempt: int, workers: int, identity: Identi
 
 
 def test_a_request_nobody_can_answer_yet(identity: Identity) -> None:
-    """A request that would need this session's own handler again times out, says so, and harms nobody."""
+    """A request that would need this session's own handler again fails at once, says so, and harms nobody."""
     with serving(identity) as server, joined(server, 2) as (client, other):
         server.on("inner", lambda session, packet: "never while the outer one runs")
 
         @server.on("outer")
         def outer(session: Session, packet: Any) -> Any:
             try:
-                return session.request("call back", timeout=0.3)
-            except LinkTimeout as error:
-                return error.message
+                return session.request("call back", timeout=WAIT)
+            except RequestFailed as error:
+                return error.reason
 
         client.on("call back", lambda packet: client.request("inner", timeout=WAIT))
         answers: list[str] = []
         with Crew() as crew:
             crew.start(lambda: answers.append(client.request("outer", timeout=WAIT)))
             exchange([other])
-        assert "did not answer the request 'call back'" in answers[0]
+        assert answers == ["error"]
 
 
 def test_waiting_calls_of_all_kinds(identity: Identity) -> None:

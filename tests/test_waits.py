@@ -43,7 +43,7 @@ NO_TIMEOUTS = [math.nan, -math.nan, "5", True, b"", [], object()]
 NONE_IS_POSSIBLE = {"Client.receive", "Client.send", "Session.send"}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def pair(identity: Identity) -> Iterator[tuple[Server, Client]]:
     """A server that never answers "mute", and a client of it."""
     with serving(identity) as server, joined(server) as [client]:
@@ -229,3 +229,30 @@ def test_on_stop_that_exits(identity: Identity) -> None:
     server.start()
     assert server.stop(WAIT)
     assert not server.running
+
+
+# --- back and forth --------------------------------------------------------------------------------------------
+
+
+def test_three_levels_of_requests_are_refused_at_once(identity: Identity) -> None:
+    """A asks B, whose handler asks A back, whose handler asks B: that one is told, and nobody waits for a time-out."""
+    words: list[str] = []
+    with serving(identity) as server, joined(server) as [client]:
+        server.on("outer", lambda session, packet: session.request("back", timeout=2 * AT_ONCE))
+        server.on("leaf", lambda session, packet: 1)
+
+        @client.on("back")
+        def back(packet: Any) -> Any:
+            try:
+                return client.request("leaf", timeout=2 * AT_ONCE)
+            except ConfigError as error:
+                words.append(str(error))
+                return "alone"
+
+        start = time.monotonic()
+        assert client.request("outer", timeout=2 * AT_ONCE) == "alone"
+        assert time.monotonic() - start < AT_ONCE
+        assert "waits for this handler's answer" in words[0]
+        assert "send()" in words[0]
+        # Asked by a thread of its own, the server handles what the client's handler asks.
+        assert session_of(server, client).request("back", timeout=2 * AT_ONCE) == 1

@@ -90,6 +90,9 @@ class _Caretaker:
         with self._lock:
             if self._users or self._loop is not loop:
                 return
+            if not loop.idle:  # an on_disconnect of the last client is still to run
+                loop.call_later(0.005, lambda: self._stop_if_unused(loop))
+                return
             self._loop = None
         loop.stop(lambda: None)
 

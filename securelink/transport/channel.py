@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..protocol import Failed
     from .link import Link
 
+BLOCKED = "~blocked"  # header of a request: no other is handled before it is answered
 FORKED = "this process is a fork of the one that opened it"
 
 
@@ -136,8 +137,18 @@ class Channel(Outbox):
             RequestFailed: The other side has no answer.
             ConnectionClosed: The session ended before the reply came.
             LinkTimeout: No reply in time. One that comes later is dropped.
+            ConfigError: The other side cannot handle it before this handler has answered.
         """
         self._check_may_wait()
+        handling = self._handling()
+        if handling is not None:
+            if handling.headers and BLOCKED in handling.headers:
+                raise ConfigError(
+                    f"{self._name()} waits for this handler's answer in a handler of its own, "
+                    "and handles no request before",
+                    hint="answer first, or send() and handle the answer as a packet",
+                )
+            packet.headers = {**(packet.headers or {}), BLOCKED: True}
         deadline = time.monotonic() + timeout
         waiting = Waiting()
         number = packet.id = self._expect(waiting)

@@ -91,7 +91,7 @@ class ClientChannel(Channel):
     """The session as the client holds it."""
 
     __slots__ = (
-        "_carrier", "_drive_lock", "_drivers", "_drives", "_kept", "_own_thread", "_owner_ref", "_packets", "_runner",
+        "_carrier", "_drive_lock", "_drivers", "_drives", "_kept", "_own_thread", "_owner_ref", "_packets",
         "_waiting_bytes", "_warned", "_where", "token",
     )  # fmt: skip
 
@@ -120,7 +120,6 @@ class ClientChannel(Channel):
         self._drive_lock = threading.Lock()
         self._drivers: deque[threading.Event] = deque()
         self._drives = 0
-        self._runner = 0  # the thread inside handlers of this client
         self._warned = False
 
     def _name(self) -> str:
@@ -243,13 +242,6 @@ class ClientChannel(Channel):
                 "a handler of this client cannot wait for packets: they come after it",
                 hint="use request(), or bind a handler to the packet",
             )
-
-    def _run(self) -> bool:
-        self._runner = get_ident()
-        try:
-            return super()._run()
-        finally:
-            self._runner = 0
 
     def _handle(self, packet: Packet) -> None:
         if packet.reply_to is not None:

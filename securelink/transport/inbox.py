@@ -74,7 +74,7 @@ class Inbox:
 
     __slots__ = (
         "_bounds", "_detail", "_dropping", "_expected", "_full", "_handled", "_handled_before", "_in_bytes", "_inbox",
-        "_link", "_loop", "_opened", "_out_bytes", "_run_lock", "_share", "_throttled",
+        "_link", "_loop", "_opened", "_out_bytes", "_run_lock", "_runner", "_share", "_throttled",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, bounds: Bounds) -> None:
@@ -91,6 +91,7 @@ class Inbox:
         self._throttled = False
         self._share = 0  # bytes that each packet of the record being handled had on the wire
         self._opened: Rest | None = None  # the record that is being handled
+        self._runner = 0  # the thread that runs handlers of this session
         self._run_lock = threading.Lock()
         self._dropping = False  # ended from our side: what the peer still sends is not handled
         self._expected: dict[int, Any] = {}  # replies that are waited for
@@ -170,6 +171,24 @@ class Inbox:
         return more or bool(self._inbox)
 
     def _run(self) -> bool:
+        self._runner = get_ident()
+        try:
+            return self._run_some()
+        finally:
+            self._runner = 0
+
+    def _handling(self) -> Packet | None:
+        """In a handler of this session: its packet. None in any other thread, and in listeners of events."""
+        opened = self._opened
+        if (
+            self._runner != get_ident()
+            or opened is None
+            or not 0 < opened.at <= len(opened.packets)
+        ):
+            return None
+        return opened.packets[opened.at - 1]
+
+    def _run_some(self) -> bool:
         inbox = self._inbox
         left = RUN_PACKETS
         deadline = 0.0  # unknown while there is a single thing to do: a lone packet costs no look at the clock
