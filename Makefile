@@ -5,6 +5,7 @@
 # make test-versions  the tests on every CPython from 3.11 that is installed
 # make coverage       the tests, with the branches of the package that they reach; fails below the number held
 # make docs           the documentation site, in build/site       make sbom   what an installation contains
+# make fuzz           the fuzzer, FUZZ_SECONDS=300 for all harnesses together, or FUZZ_TARGETS="packets spki"
 # make dist           what goes to the package index, checked
 PYTHON ?= python3
 VENV := .venv
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 # One line installs what a target needs beside the package: $(call install,EXTRA)
 install = $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(1)]'
 
-.PHONY: demo test check bench format tools clean compiled pure test-compiled test-versions coverage docs sbom dist
+.PHONY: demo test check bench format tools clean compiled pure test-compiled test-versions coverage docs sbom dist fuzz
 
 demo: $(VENV)/.run
 	$(BIN)/securelink demo
@@ -57,6 +58,11 @@ coverage: $(VENV)/.coverage tools
 	$(BIN)/python -m coverage run -m pytest
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
+
+# All harnesses of tests/fuzz one after the other, FUZZ_SECONDS together; findings are in build/fuzz.
+FUZZ_SECONDS ?= 300
+fuzz: $(VENV)/.fuzz
+	cd tests && $(abspath $(BIN)/python) -m fuzz --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 # Twice, and a warning is an error: with Zensical, and with Material for MkDocs, which it succeeds.
 docs: $(VENV)/.docs
@@ -103,6 +109,10 @@ $(VENV)/.compile: pyproject.toml | $(BIN)/python
 
 $(VENV)/.coverage: pyproject.toml | $(BIN)/python
 	$(call install,coverage)
+	touch $@ $(VENV)/.run $(VENV)/.test
+
+$(VENV)/.fuzz: pyproject.toml | $(BIN)/python
+	$(call install,fuzz)
 	touch $@ $(VENV)/.run $(VENV)/.test
 
 $(VENV)/.docs: pyproject.toml | $(BIN)/python

@@ -101,6 +101,8 @@ class Invite:
         Raises:
             ConfigError: It is no invite, or not a whole one. The message never quotes a token.
         """
+        if not isinstance(text, str):
+            raise ConfigError(f"an invite is a str, not a {type(text).__name__}", hint=_ASK)
         host, port, key, token = _split_link(_cleaned(text))
         return cls(host, port, _read_key(key), token)
 

@@ -125,13 +125,18 @@ def seal(
 
     Raises:
         CodecError: The packet cannot be encoded.
-        ConfigError: The recipient is no RSA key that can be used.
+        ConfigError: The recipient is no RSA key that can be used, or an argument is of another type.
         LimitExceeded: The result would have more than `MAX_SEALED` bytes.
     """
     key = recipient if isinstance(recipient, PublicKey) else PublicKey.from_rsa(recipient)
     created = float(now())
+    if not isinstance(sender, Identity):
+        raise ConfigError(f"the sender is a {type(sender).__name__}, not an Identity")
     if not isinstance(packet, Packet):
-        action, data = packet
+        try:
+            action, data = packet
+        except (TypeError, ValueError):
+            raise ConfigError("give a Packet, or (action, data)") from None
         packet = Packet(action, data, created=created)
     encoded = encode_packet(packet)
     secret = random(_SECRET_SIZE)
@@ -184,6 +189,8 @@ def unseal(
         ConfigError: `sender` or `max_age` is not possible.
     """
     senders = _fingerprints(sender)
+    if not isinstance(identity, Identity):
+        raise ConfigError(f"the recipient is a {type(identity).__name__}, not an Identity")
     if max_age is not None:
         number("max_age", max_age, 0, unit="seconds, or None")
     unsealed = None

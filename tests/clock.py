@@ -11,7 +11,7 @@ FEW_MS = 5.0
 """What one call on bytes of a stranger may take, in milliseconds. The switch interval of the interpreter is 5."""
 
 
-def cost_ms(call: Callable[[], object], enough: float = FEW_MS, tries: int = 5) -> float:
+def cost_ms(call: Callable[[], object], enough: float = FEW_MS, tries: int = 10) -> float:
     """
     The least processor time of some tries, in milliseconds; stops at the first that is below `enough`.
 

@@ -354,3 +354,10 @@ def test_telling_links_from_hosts() -> None:
     assert is_invite("http://game.example/")
     for host in ("game.example", "192.168.1.40", str(ipaddress.ip_address("::1")), ""):
         assert not is_invite(host)
+
+
+@pytest.mark.parametrize("text", [None, 5, b"securelink://", ["x"]])
+def test_an_invite_is_text(text: Any) -> None:
+    """What is no text is named as that."""
+    with pytest.raises(ConfigError, match="an invite is a str"):
+        Invite.parse(text)

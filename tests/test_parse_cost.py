@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import hostile_keys
@@ -18,7 +19,7 @@ from clock import FEW_MS, cost_ms
 from engines import NOTHING
 from forgery import NOW, forge
 
-from securelink import Identity, PublicKey, crypto
+from securelink import Identity, PublicKey, crypto, limits
 from securelink.auth.hello import Hello
 from securelink.codec import decode_packets, decode_value
 from securelink.errors import KeyFileError, SecureLinkError
@@ -37,6 +38,7 @@ from securelink.handshake.server import ServerHandshake
 from securelink.handshake.wire import Mode
 from securelink.invite import Invite
 from securelink.keys import fingerprint_digest
+from securelink.keys.public import MAX_SPKI_SIZE
 from securelink.limits import MAX_CREDENTIALS, MAX_HANDSHAKE_BODY, MAX_KEY_FILE
 from securelink.sealed import ANYONE, unseal
 
@@ -261,3 +263,27 @@ def test_records_of_a_member_cost_little() -> None:
     """Noise in the place of packets is refused at once."""
     for data in (NOISE, b"\x91" + NOISE, b"\x91\x92\xa1a" + NOISE):
         assert cost_ms(lambda data=data: decode_packets(data)) < FEW_MS  # type: ignore[misc]
+
+
+def test_numbers_in_the_document() -> None:
+    """The sizes in docs/PARSING.md are those of the code."""
+    text = " ".join((Path(__file__).parents[1] / "docs" / "PARSING.md").read_text().split())
+    for words in (
+        f"| CLIENT_HELLO | {MAX_HANDSHAKE_BODY // 1024} KiB |",
+        f"| its key share | {crypto.CLIENT_SHARE_SIZE:,} |",
+        f"| its key share | {crypto.SERVER_SHARE_SIZE:,} |",
+        f"| key of a peer | {MAX_SPKI_SIZE:,} |",
+        f"| its signature | {limits.MAX_RSA_BITS // 8:,} |",
+        f"| credentials | {MAX_CREDENTIALS // 1024} KiB, {limits.MAX_CREDENTIALS_DEPTH} levels |",
+        f"| statements about older keys of a server | {limits.MAX_SUCCESSION // 1024} KiB |",
+        f"| names | {limits.MAX_NAME} each |",
+        f"| password | {limits.MAX_PASSWORD:,} characters | scrypt, at most {limits.MAX_PASSWORD_CHECKS} at once |",
+        f"| public key file: PEM or an OpenSSH line | {MAX_KEY_FILE // 1024} KiB |",
+        f"| sealed packet for us, key inside | {limits.MAX_SEALED // 2**20} MiB |",
+        f"| invite | {limits.MAX_INVITE:,} characters |",
+        f"at most {limits.MAX_KDF_ROUNDS:,} rounds of PBKDF2, {limits.MAX_SCRYPT_MEMORY // 2**20} MiB and 2^24 steps",
+        f"{limits.MAX_SSH_KDF_ROUNDS:,} rounds of bcrypt",
+        f"up to `max_packet` bytes ({limits.MAX_PACKET // 2**20} MiB)",
+    ):
+        assert words in text, words
+    assert limits.MAX_SCRYPT_WORK == 2**24

@@ -6,6 +6,7 @@ import pytest
 from engines import TOKEN, Pair, Role, other, split_frames
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from protocol_places import KEYED, OFF, PLACES, PROTECTED, REQUIRED, Place, at
 
 from securelink import crypto
 from securelink.codes import Code
@@ -28,38 +29,11 @@ from securelink.protocol import (
 )
 from securelink.protocol.states import READS_NOTHING
 
-OFF, REQUIRED = Mode.OFF, Mode.REQUIRED
-Place = tuple[Role, State, Mode]
-
 CLEAR: dict[State, set[int]] = {
     State.HELLO_SENT: {Kind.SERVER_HELLO, Kind.ALERT},
     State.START: {Kind.CLIENT_HELLO},
     State.WAIT_CLIENT: {Kind.ALERT},
 }
-PROTECTED: dict[State, set[int]] = {
-    State.WAIT_AUTH: {Content.SERVER_AUTH, Content.CLOSE},
-    State.AUTH_SENT: {Content.WELCOME, Content.CLOSE},
-    State.WAIT_CLIENT: {Content.CLIENT_AUTH, Content.CLOSE},
-    State.WELCOMED: {4, 5, 6, 7, 8, 9, 10},
-    State.OPEN: {4, 5, 6, 7, 8, 9, 10},
-}
-PLACES: list[Place] = [
-    ("client", State.HELLO_SENT, REQUIRED),
-    ("client", State.HELLO_SENT, OFF),
-    ("client", State.WAIT_AUTH, REQUIRED),
-    ("client", State.AUTH_SENT, REQUIRED),
-    ("client", State.AUTH_SENT, OFF),
-    ("client", State.OPEN, REQUIRED),
-    ("client", State.OPEN, OFF),
-    ("server", State.START, REQUIRED),
-    ("server", State.WAIT_CLIENT, REQUIRED),
-    ("server", State.WAIT_CLIENT, OFF),
-    ("server", State.WELCOMED, REQUIRED),
-    ("server", State.WELCOMED, OFF),
-    ("server", State.OPEN, REQUIRED),
-    ("server", State.OPEN, OFF),
-]
-KEYED = [place for place in PLACES if place[1] in PROTECTED]
 IDLE: list[Place] = [
     ("client", State.VERIFIED, REQUIRED),
     ("client", State.VERIFIED, OFF),
@@ -90,16 +64,6 @@ RECORDS: dict[int, bytes] = {
     Content.KEY_UPDATE: b"",
     Content.CLOSE: Close(Code.NORMAL, 0).encode()[1:],
 }
-
-
-def at(place: Place, identity: Identity) -> Pair:
-    """A pair whose engine in that role is in that state, and in that mode."""
-    role, state, mode = place
-    pair = Pair(identity, client_mode=mode, server_mode=mode)
-    if state is State.WELCOMED:
-        pair.run().server.state = state
-        return pair
-    return pair.run() if state is State.OPEN else pair.until(role, state)
 
 
 def clear_frame(kind: int, mode: Mode = OFF) -> bytes:

@@ -353,3 +353,16 @@ def test_the_commitment_is_compared_in_constant_time(
     refuse(blob, bob, alice.public)
     start = REGIONS["commitment"]
     assert compared == [(blob[start : start + 32], blob[start : start + 32])]
+
+
+def test_arguments_of_another_type(identity: Identity) -> None:
+    """What is no packet, no sender or no recipient is named, before anything is computed."""
+    wrong: Any
+    for wrong in (5, None, ("a",), ("a", 1, 2)):
+        with pytest.raises(ConfigError, match="give a Packet"):
+            seal(wrong, identity.public, sender=identity)
+    for wrong in (None, "me", identity.public):
+        with pytest.raises(ConfigError, match="not an Identity"):
+            seal(("a", 1), identity.public, sender=wrong)
+        with pytest.raises(ConfigError, match="not an Identity"):
+            unseal(b"", wrong, sender=ANYONE)

@@ -1,0 +1,427 @@
+"""The harnesses: what gets the bytes, which errors are its documented ones, and how long it may take."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hostile_keys
+from forgery import forge
+from hostile_records import START, colliding_ints, int_keys, tuple_keys
+from protocol_places import KEYED, PLACES, Place, at
+from transcripts import NAMES, load
+
+from securelink import Identity, JoinTokens, KnownServers, Passwords, PublicKey, crypto
+from securelink.codec import (
+    Packet,
+    decode_packets,
+    decode_value,
+    encode_packet,
+    encode_value,
+    join_packets,
+)
+from securelink.errors import (
+    CodecError,
+    ConfigError,
+    KeyFileError,
+    PeerIncompatible,
+    ProtocolError,
+    UnsealError,
+)
+from securelink.frames import FrameBuffer
+from securelink.handshake.client import ClientHandshake
+from securelink.handshake.messages import (
+    ClientAuth,
+    ClientHello,
+    Close,
+    ServerAuth,
+    ServerHello,
+    Welcome,
+)
+from securelink.handshake.server import ServerHandshake
+from securelink.handshake.wire import Mode
+from securelink.invite import Invite
+from securelink.keys import fingerprint_digest
+from securelink.keys.succession import Statement, decode_succession, encode_succession, follows
+from securelink.protocol import Failed, State
+from securelink.sealed import ANYONE, unseal
+from securelink.trust import AuthorizedClients
+
+CORPUS = Path(__file__).parent / "corpus"
+MOST = 70_000  # bytes of an input: more than is decoded without being walked
+FOREVER = float("inf")
+
+
+class SlowInputError(Exception):
+    """An input took longer than any of its size may."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """
+    A harness.
+
+    Attributes:
+        name: What it is called, here, in the corpus and on the command line.
+        prepare: Makes the call that is measured; what it does itself is not.
+        errors: The documented ones.
+        limit_ms: Processor time for any input. A few milliseconds is the rule of docs/PARSING.md for what a stranger
+            sends; here ten times that, because a machine may be slow and atheris counts every line.
+        seeds: Inputs to begin with.
+    """
+
+    name: str
+    prepare: Callable[[], Callable[[bytes], object]]
+    errors: tuple[type[Exception], ...]
+    seeds: Callable[[], list[bytes]]
+    limit_ms: float = 50.0
+
+    def corpus(self) -> list[bytes]:
+        """The seeds and what is in the corpus."""
+        found = sorted((CORPUS / self.name).glob("*"))
+        return [*self.seeds(), *(path.read_bytes() for path in found)]
+
+    def run(self, data: bytes, slower: float = 1.0) -> None:
+        """
+        Give the harness an input.
+
+        Raises:
+            SlowInputError: It took too long, three times in a row.
+            Exception: What the harness found.
+        """
+        data = data[:MOST]
+        least = FOREVER
+        for _ in range(3):
+            call = self.prepare()
+            began = time.thread_time()
+            try:
+                call(data)
+            except self.errors:
+                pass
+            least = min(least, 1000 * (time.thread_time() - began))
+            if least < self.limit_ms * slower:
+                return
+        raise SlowInputError(
+            f"{self.name}: {least:.0f} ms for {len(data)} bytes: {data[:2000].hex()}"
+        )
+
+
+def simple(call: Callable[[bytes], object]) -> Callable[[], Callable[[bytes], object]]:
+    """A harness without a state."""
+    return lambda: call
+
+
+@functools.cache
+def key() -> Identity:
+    """A key, made once a run: none is in the repository."""
+    return Identity.generate(2048)
+
+
+# --- seeds ------------------------------------------------------------------------------------------------
+
+
+def frames_of(*kinds: int) -> list[bytes]:
+    """Bodies of the recorded frames of these kinds, from the recorded sessions."""
+    found = []
+    for name in NAMES:
+        for step in load(name)["steps"]:
+            data = bytes.fromhex(step["bytes"])
+            while data:
+                end = 4 + int.from_bytes(data[1:4])
+                if data[0] in kinds:
+                    found.append(data[4:end])
+                data = data[end:]
+    return found
+
+
+def plain_records(*contents: int) -> list[bytes]:
+    """Bodies of the records of these contents that were recorded in plaintext."""
+    return [body[17:] for body in frames_of(4) if body[16] in contents]
+
+
+def recorded_streams() -> list[bytes]:
+    """What was sent in one step of a recorded session, whole frames."""
+    return [bytes.fromhex(s["bytes"]) for name in NAMES for s in load(name)["steps"] if s["bytes"]]
+
+
+def packet_seeds() -> list[bytes]:
+    """Records: recorded ones, one of each type of value, and those that cost most."""
+    made = [
+        Packet("move", {"x": 1.25, "n": -3}, {"h": 1}, 1.5, 4, 2**40),
+        Packet("a", [b"bytes" * 20, "text", None, True, {"1": [[]]}]),
+        Packet("large", [{"k": [n, n / 3]} for n in range(600)]),
+        Packet("ints", {n: n for n in range(400)}),
+    ]
+    return [
+        *plain_records(4),
+        *(join_packets([encode_packet(packet)] * many) for packet in made for many in (1, 3)),
+        *(bytes([0x91, 0x92, 0xA1, 0x61, first]) + bytes(9) for first in range(0xC0, 0xE0)),
+        START + tuple_keys(300),
+        START + int_keys(colliding_ints(1024)[:512]),
+        START + b"\xdc\xfe\x00" + b"\x80" * 0xFE00,
+    ]
+
+
+def value_seeds() -> list[bytes]:
+    """Credentials."""
+    return [
+        encode_value(value)
+        for value in (None, {"user": "ada", "password": "x"}, [1, [2.5, {"k": b"v"}]], "0" * 300)
+    ]
+
+
+def auth_seeds() -> list[bytes]:
+    """SERVER_AUTH and CLIENT_AUTH of a handshake made now: the recorded ones are sealed."""
+    client, server = ClientHandshake(Mode.REQUIRED), ServerHandshake(Mode.REQUIRED)
+    hello = client.hello()
+    server.client_hello(hello[:4], hello[4:])
+    answer = server.answer()
+    client.server_hello(answer[:4], answer[4:])
+    proof = server.server_auth(key(), 1)
+    client.server_auth(proof)
+    words = {"dialled": "localhost", "application": "chat", "version": "1"}
+    return [
+        proof,
+        client.client_auth(identity=None, credentials=b"\xc0", **words),
+        client.client_auth(identity=key(), credentials=b"\xa1x" * 9, **words),
+    ]
+
+
+def private_seeds() -> list[bytes]:
+    """Private key files: a good one, made now, and the hostile ones."""
+    return [key().to_pkcs1_pem(), *hostile_keys.private_files().values()]
+
+
+def public_seeds() -> list[bytes]:
+    """Public key files: good ones and the hostile ones."""
+    public = key().public
+    good = [public.to_pem(), public.to_pkcs1_pem(), public.to_openssh()]
+    return [*good, *(data for data in hostile_keys.public_files().values() if len(data) < 5000)]
+
+
+LINE = "SHA256:" + "A" * 43
+INVITE = f"securelink://example.org:5050/?key={'A' * 43}&token=0d7a9f4e-7b1c-4a9e-8d57-5d2f3f9f0a11"
+
+
+# --- the calls --------------------------------------------------------------------------------------------
+
+
+def packets(data: bytes) -> None:
+    """What is accepted can be sent again, and comes back equal."""
+    found = decode_packets(data)
+    again = decode_packets(join_packets([encode_packet(packet) for packet in found]))
+    # Compared as text: NaN is not equal to itself.
+    assert repr(again) == repr(found)
+
+
+def frames(data: bytes) -> None:
+    """Any split gives the same frames."""
+    whole, pieces = FrameBuffer(), FrameBuffer()
+    whole.feed(data)
+    taken, size = [], max(1, len(data) // 7)
+    first: list[Any] = []
+    for start in range(0, len(data), size):
+        pieces.feed(data[start : start + size])
+        while (frame := pieces.next_frame()) is not None:
+            taken.append(frame)
+    while (frame := whole.next_frame()) is not None:
+        first.append(frame)
+    assert first == taken
+
+
+def spki(data: bytes) -> None:
+    """A key that is accepted has exactly these bytes, and can be used."""
+    public = PublicKey.from_spki(data)
+    assert public.spki == data
+    public.verify(bytes(public.bits // 8), b"")
+
+
+def public_file(data: bytes) -> None:
+    """A public key file."""
+    PublicKey.from_spki(PublicKey.from_pem(data).spki)
+
+
+def private_file(data: bytes) -> None:
+    """A private key file, with a passphrase in case it asks for one."""
+    Identity.from_pem(data, "word").public.verify(b"", b"")
+
+
+def succession(data: bytes) -> None:
+    """Statements about keys: read, and the signatures of the first ones checked."""
+    follows(decode_succession(data), key().public, LINE, 0.0)
+
+
+def succession_seeds() -> list[bytes]:
+    """A good statement, several, and one with a hostile key."""
+    good = Statement.sign(key(), key().public, 1000)
+    bad = Statement(hostile_keys.public_keys()["Diffie-Hellman, generator 5"], 1000, bytes(256))
+    return [good.encode(), encode_succession([good] * 3), bad.encode()]
+
+
+def text(call: Callable[[str], object]) -> Callable[[], Callable[[bytes], object]]:
+    """A harness of something that takes text."""
+    return simple(lambda data: call(data.decode(errors="surrogateescape")))
+
+
+def sealed_inside(data: bytes) -> None:
+    """The inside of a sealed packet whose outside is right: what only its sender can choose."""
+    inside = data[:4096]
+    secret = bytes(32)
+    encrypted = _encrypted_secret()
+    outside = _outside(encrypted)
+    output = crypto.hkdf_expand(secret, b"securelink 1, sealed packet key" + outside, 64)
+    ciphertext = crypto.new_aead(output[:32]).encrypt(bytes(12), inside, None)
+    unseal(outside + output[32:] + ciphertext, key(), sender=ANYONE)
+
+
+@functools.cache
+def _encrypted_secret() -> bytes:
+    return key().public.encrypt(bytes(32), b"securelink 1, sealed packet secret")
+
+
+def _outside(encrypted: bytes) -> bytes:
+    digest = fingerprint_digest(key().fingerprint)
+    return b"SLSEAL\x1a\x01" + digest + len(encrypted).to_bytes(2) + encrypted
+
+
+def inside_seeds() -> list[bytes]:
+    """An inside as it should be, signature aside, and one with a hostile key."""
+    tail = bytes(8) + bytes(6) + b"\x40\x00\x80" + bytes(7) + (4).to_bytes(4) + b"\x92\xa1a\xc0"
+    keys = [key().public.spki, hostile_keys.public_keys()["Diffie-Hellman, generator 5"]]
+    return [len(der).to_bytes(2) + der + tail + bytes(256) for der in keys]
+
+
+def file_of(read: Callable[[Path], object]) -> Callable[[], Callable[[bytes], object]]:
+    """A harness of something that reads a file of ours."""
+
+    def prepare() -> Callable[[bytes], object]:
+        def call(data: bytes) -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "file"
+                path.touch(0o600)
+                path.write_bytes(data)
+                read(path)
+
+        return call
+
+    return prepare
+
+
+def engine_gets(place: Place, keyed: bool) -> Callable[[], Callable[[bytes], object]]:
+    """
+    An engine in one state: bytes of somebody in the path, or records of a peer that has the right keys.
+
+    Keyed, the input is records: size u16, content and body; without a size, the rest is one.
+    """
+
+    def prepare() -> Callable[[bytes], object]:
+        pair = at(place, key())
+        role = place[0]
+
+        def call(data: bytes) -> None:
+            if not keyed:
+                pair.feed(role, data)
+            while keyed and data:
+                size = int.from_bytes(data[:2])
+                record, data = data[2 : 2 + size] or b"\x04", data[2 + size :]
+                if pair.engine(role).state in (State.FAILED, State.CLOSED):
+                    break
+                try:
+                    frame = pair.forge(role, record[: 2**14])
+                except (AssertionError, AttributeError):
+                    break  # the state went on, and there are no keys of the old one
+                pair.feed(role, frame)
+            failed = [item for item in pair.items[role] if isinstance(item, Failed)]
+            assert len(failed) <= 1
+            assert all(isinstance(f.error, ProtocolError | PeerIncompatible) for f in failed)
+            assert bool(failed) <= (pair.engine(role).state is State.FAILED)
+
+        return call
+
+    return prepare
+
+
+def record_seeds() -> list[bytes]:
+    """Records of an open session, framed for the keyed harness."""
+    return [len(body[16:]).to_bytes(2) + body[16:] for body in frames_of(4)]
+
+
+PARSER_ERRORS = (ProtocolError, PeerIncompatible)
+
+TARGETS: list[Target] = [
+    # Up to 64 KiB a record is decoded up to three times, and walked.
+    Target("packets", simple(packets), (CodecError,), packet_seeds, limit_ms=500.0),
+    Target("value", simple(decode_value), (CodecError,), value_seeds),
+    Target("frames", simple(frames), (ProtocolError,), recorded_streams),
+    Target("client-hello", simple(ClientHello.decode), PARSER_ERRORS, lambda: frames_of(1)),
+    Target("server-hello", simple(ServerHello.decode), PARSER_ERRORS, lambda: frames_of(2)),
+    Target("server-auth", simple(ServerAuth.decode), PARSER_ERRORS, auth_seeds),
+    Target(
+        "client-auth",
+        simple(lambda data: ClientAuth.decode(data, encrypted=True)),
+        PARSER_ERRORS,
+        auth_seeds,
+    ),
+    Target(
+        "client-auth-plain",
+        simple(lambda data: ClientAuth.decode(data, encrypted=False)),
+        PARSER_ERRORS,
+        lambda: [b"\2" + body for body in plain_records(2)],
+    ),
+    Target("welcome", simple(Welcome.decode), PARSER_ERRORS, lambda: [b"\3" + b for b in plain_records(3)]),
+    Target("close", simple(Close.decode), PARSER_ERRORS, lambda: [b"\x0a" + b for b in plain_records(10)]),
+    Target("spki", simple(spki), PARSER_ERRORS, lambda: list(hostile_keys.public_keys().values())),
+    Target("public-file", simple(public_file), (KeyFileError,), public_seeds),
+    Target(
+        "private-file", simple(private_file), (KeyFileError, ProtocolError), private_seeds, limit_ms=15_000.0
+    ),
+    Target("succession", simple(succession), (ProtocolError,), succession_seeds),
+    Target("invite", text(Invite.parse), (ConfigError,), lambda: [INVITE.encode()]),
+    Target("fingerprint", text(fingerprint_digest), (ConfigError,), lambda: [LINE.encode()]),
+    Target(
+        "sealed",
+        simple(lambda data: unseal(data, key(), sender=ANYONE)),
+        (UnsealError,),
+        lambda: [forge(key(), key().public)],
+    ),
+    Target("sealed-inside", simple(sealed_inside), (UnsealError,), inside_seeds),
+    Target(
+        "known-servers",
+        file_of(lambda path: KnownServers(path).entries()),
+        (KeyFileError,),
+        lambda: [f"example.org:5050 {LINE} # friend\n".encode(), b"# only a comment\r\n\r\n"],
+    ),
+    Target(
+        "authorized-clients",
+        file_of(lambda path: AuthorizedClients(path).entries()),
+        (KeyFileError,),
+        lambda: [f"{LINE} ada # friend\n".encode()],
+    ),
+    Target(
+        "join-tokens",
+        file_of(lambda path: JoinTokens(path).entries()),
+        (KeyFileError,),
+        lambda: [b'[\n{"id":"a","hash":"b","uses":1}\n]\n', b"[]"],
+    ),
+    Target(
+        "passwords",
+        file_of(lambda path: Passwords(path).users()),
+        (KeyFileError,),
+        lambda: [b'[\n{"name":"ada","salt":"00","hash":"00","n":32768,"r":8,"p":1}\n]\n'],
+    ),
+    *(
+        Target(f"engine-{'-'.join((p[0], p[1].name, p[2].name)).lower()}", engine_gets(p, False), (), recorded_streams)
+        for p in PLACES
+    ),
+    *(
+        Target(f"peer-{'-'.join((p[0], p[1].name, p[2].name)).lower()}", engine_gets(p, True), (), record_seeds)
+        for p in KEYED
+    ),
+]  # fmt: skip
+
+BY_NAME = {target.name: target for target in TARGETS}
