@@ -16,7 +16,7 @@ from sources import stopped_client
 from test_pnetwork import Note, at_client, at_server, connected, keys, port_of, serving
 
 from securelink import Client as NativeClient
-from securelink import CodecError, ConnectFailed, Identity, NotTrusted
+from securelink import CodecError, ConfigError, ConnectFailed, Identity, NotTrusted
 from securelink.compat.pnetwork import coreclient, coreserver
 from securelink.compat.pnetwork.core import Bind
 
@@ -240,3 +240,27 @@ def test_a_suspended_client_gets_nothing_that_goes_to_all() -> None:
         assert [data for data, *_ in heard.seen] == [2]
         with pytest.raises(CodecError, match="createPacket"):
             server.SendPacketForAll({"no": "action"})
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "error"),
+    [
+        ("a", 2**70, CodecError),
+        ("a", "\ud800", CodecError),
+        ("", 1, CodecError),
+        ("a" * 256, 1, CodecError),
+        ("~a", 1, ConfigError),
+    ],
+)
+def test_what_packets_cannot_carry_is_an_error(
+    name: str, data: Any, error: type[Exception]
+) -> None:
+    """As the document says, to one and to all; the connection stays, and the longest name goes."""
+    with serving() as server, connected(server) as client:
+        heard = Note("a" * 255)
+        client.bindAction(heard.name, heard)
+        for send in (at_server(server, client).sendPacket, server.SendPacketForAll):
+            with pytest.raises(error):
+                send({"action": name, "data": data})
+            send(server.createPacket(heard.name, "fits"))
+        until(lambda: len(heard.seen) == 2)
