@@ -190,8 +190,8 @@ class Handlers:
                 did_run(result)
             if packet.id is not None and not received._answered:
                 session._answer(packet, result)  # fails for what cannot be encoded
-        except Misfit as error:
-            self._misfit(session, packet, received, error)
+        except Misfit as misfit:  # a name of its own: mypyc gives one name one type
+            self._misfit(session, packet, received, misfit)
         except Exception as error:
             self._failed(session, packet, received, error)
         except KeyboardInterrupt:
