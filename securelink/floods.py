@@ -24,7 +24,7 @@ class _Kind:
 
 class FloodFilter(logging.Filter):
     """
-    Shows a hundred lines of a kind, and from then on one a second; the next that is shown is preceded by the number of
+    Shows a thousand lines of a kind, and from then on one a second; the next that is shown is preceded by the number of
     those that were not. A kind is a logger, a level and the text before anything is filled in, so whoever causes lines
     of one kind hides no other.
 
@@ -35,6 +35,11 @@ class FloodFilter(logging.Filter):
         super().__init__()
         self._lock = threading.Lock()
         self._kinds: dict[tuple[str, int, str], _Kind] = {}
+
+    def forget(self) -> None:
+        """A server has started: what was shown of another one's lines does not count for its own."""
+        with self._lock:
+            self._kinds.clear()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether this line is shown."""
@@ -60,7 +65,9 @@ class FloodFilter(logging.Filter):
                 if len(self._kinds) >= LOG_KINDS:
                     del self._kinds[next(iter(self._kinds))]
                 kind = self._kinds[key] = _Kind(now)
-            kind.allowed = min(float(LOG_BURST), kind.allowed + (now - kind.seen_at) * LOG_RATE)
+            kind.allowed = min(
+                float(LOG_BURST), kind.allowed + max(0.0, now - kind.seen_at) * LOG_RATE
+            )
             kind.seen_at = now
             if kind.allowed < 1.0:
                 kind.hidden += 1
@@ -68,3 +75,6 @@ class FloodFilter(logging.Filter):
             kind.allowed -= 1.0
             hidden, kind.hidden = kind.hidden, 0
             return hidden
+
+
+flood_filter = FloodFilter()

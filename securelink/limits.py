@@ -207,6 +207,6 @@ MAX_INVITE = 1024  # characters of a link; the longest host makes 400
 
 # --- the log -------------------------------------------------------------------------------------------
 
-LOG_BURST = 100  # lines of one kind that are shown at once; a peer may cause any number
+LOG_BURST = 1000  # lines of one kind that are shown at once; a peer may cause any number
 LOG_RATE = 1.0  # lines of one kind a second afterwards: 86,400 a day, about 10 MB
 LOG_KINDS = 1000  # kinds that are counted; the library has about a hundred

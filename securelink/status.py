@@ -12,7 +12,7 @@ import logging
 import sys
 from typing import TextIO
 
-from .floods import FloodFilter
+from .floods import flood_filter
 from .text import escaped
 from .tracebacks import summary, traceback_text
 
@@ -50,7 +50,7 @@ class _SafeText(logging.Filter):
 
 _safe_text = _SafeText()
 for _logger in (log, *map(logging.getLogger, _NAMES)):
-    _logger.addFilter(FloodFilter())
+    _logger.addFilter(flood_filter)
     _logger.addFilter(_safe_text)
 
 

@@ -16,6 +16,7 @@ from typing import Self
 from ..codes import Code
 from ..errors import ConfigError
 from ..events import EventHook
+from ..floods import flood_filter
 from ..limits import (
     CLOSE_SECONDS,
     END_SECONDS,
@@ -143,6 +144,7 @@ class Lifecycle:
 
     def _start(self, *, manual: bool) -> Self:
         make_visible()
+        flood_filter.forget()
         check_not_patched()
         with self._state_lock:
             if self._loop is not None:
