@@ -72,7 +72,7 @@ def code_text(code: int, *, ours: bool = False) -> str:
     return words or CODE_TEXT.get(code, f"code {code}")
 
 
-def known(code: int) -> int:
+def known(code: int) -> Code | int:
     """The member of `Code`; a number that only a newer peer knows stays a number."""
     try:
         return Code(code)

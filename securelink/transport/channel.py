@@ -271,7 +271,9 @@ class Channel(Outbox):
         return f"{words}: {escaped(self._detail)}" if self._ours and self._detail else words
 
     @property
-    def code(self) -> int | None:
+    def code(
+        self,
+    ) -> Code | int | None:  # the compiler makes a plain int of what is declared as one
         """Why the session ended, as a `Code` (or the number that a newer peer sent); None until it has ended."""
         return known(self._close_code) if self._ended else None
 
