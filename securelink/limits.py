@@ -56,6 +56,7 @@ MAX_ACTION = 255  # characters of an action name
 MAX_WALK_FREE = 64 * 1024  # a larger record is walked before it is decoded, whatever it holds
 MIN_ELEMENTS = 1024  # the least that the option max_elements may be
 MAX_ELEMENTS = 65_536  # elements in a larger record: 64 Ki objects are about 5 MB
+LIGHT_PER_ELEMENT = 8  # items of arrays that need no object of their own (8 bytes, not about 64) count as one element
 MAX_DEPTH = 64  # nesting of data
 PACKET_WALK_FREE = 4 * 1024  # a packet up to this size is checked by decoding it before it is sent
 MAX_NUMBER_KEYS = (

@@ -16,8 +16,10 @@ The walk finds all three without recursion and without building anything.
 
 from __future__ import annotations
 
+import re
+
 from .errors import CodecError
-from .limits import MAX_ELEMENTS, MAX_NUMBER_KEYS
+from .limits import LIGHT_PER_ELEMENT, MAX_ELEMENTS, MAX_NUMBER_KEYS
 
 _ARRAY, _MAP, _LARGE_MAP = 0, 1, 2
 _CONTAINER, _SIZED, _EXTENSION, _INVALID = -1, -2, -3, -4
@@ -41,6 +43,8 @@ def _steps() -> list[int]:
 _STEPS = _steps()
 # First bytes of text and bytes, whose hashes nobody can foresee: what keys of a large map must be.
 _KEYED = frozenset((*range(0xA0, 0xC0), *range(0xC4, 0xC7), *range(0xD9, 0xDC)))
+# A run of nil, false, true and integers from -5 to 127: Python has these once, so a list of them takes 8 bytes each.
+_LIGHT_RUN = re.compile(rb"[\x00-\x7f\xc0\xc2\xc3\xfb-\xff]*")
 # First byte of anything whose length follows -> how many bytes that length has.
 _LENGTH_SIZES = {
     **dict.fromkeys((0xC4, 0xC7, 0xD9), 1),
@@ -64,7 +68,8 @@ def walk(
 
     Args:
         data: The value.
-        max_elements: Values of every kind, keys and containers included.
+        max_elements: Values of every kind, keys and containers included. Items of arrays that take one byte here and
+            no memory of their own there (nil, booleans, integers from -5 to 127) count an eighth.
         max_depth: Containers inside each other; None for no limit.
         allow_extensions: False refuses them, timestamps included. (What is no timestamp is refused
             by the decoders.)
@@ -72,16 +77,30 @@ def walk(
     Raises:
         CodecError: One of the bounds is exceeded, or the value ends too early.
     """
-    pos, elements = 0, 1
-    left, kind = 1, _ARRAY  # values to come in this container
+    pos, elements, light = 0, 0, 0
+    left, kind = (
+        1,
+        _MAP,
+    )  # values to come in this container; the value itself counts in full, as one in a map
     outer: list[tuple[int, int]] = []
     deepest = max_elements if max_depth is None else max_depth
     try:
         while True:
             while left:
-                left -= 1
                 first = data[pos]
                 step = _STEPS[first]
+                if kind == _ARRAY and step == 1:
+                    # One call for a run: what costs little memory must not cost much time either.
+                    run = min(_LIGHT_RUN.match(data, pos).end() - pos, left)  # type: ignore[union-attr]  # it always matches
+                    if run:
+                        pos += run
+                        left -= run
+                        light += run
+                        continue
+                left -= 1
+                elements += 1
+                if elements + light // LIGHT_PER_ELEMENT > max_elements:
+                    raise _too_many_elements(max_elements)
                 # Where an odd number is still to come, a value is, and this is its key.
                 if kind == _LARGE_MAP and left & 1 and first not in _KEYED:
                     raise _container_as_key() if step == _CONTAINER else _too_many_keys()
@@ -102,10 +121,12 @@ def walk(
                 else:
                     kind = _MAP if left <= MAX_NUMBER_KEYS + MAX_NUMBER_KEYS else _LARGE_MAP
                 pos += step
-                elements += left
-                if elements > max_elements:
+                # What a length claims is too much already if all of it were light.
+                if elements + (left if is_map else left // LIGHT_PER_ELEMENT) > max_elements:
                     raise _too_many_elements(max_elements)
             if not outer:
+                if elements + light // LIGHT_PER_ELEMENT > max_elements:
+                    raise _too_many_elements(max_elements)
                 return
             left, kind = outer.pop()
     except IndexError:

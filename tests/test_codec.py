@@ -183,7 +183,10 @@ ring.append(ring)
         (Packet("a", id=2**63), "id or reply_to"),
         (Packet("a", id=True), "id or reply_to"),
         (Packet("a", reply_to=1.0), "id or reply_to"),  # type: ignore[arg-type]
-        (Packet("a", list(range(MAX_ELEMENTS))), "more than 65,535 elements in one packet"),
+        (
+            Packet("a", list(range(128, 128 + MAX_ELEMENTS))),
+            "more than 65,535 elements in one packet",
+        ),
         (
             Packet("a", {(n, n): "tile" for n in range(1000)}),
             "a map key is an array or a map (a dict has a tuple as a key); send a list of [key, value]",

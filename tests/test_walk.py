@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from securelink.errors import CodecError
-from securelink.limits import MAX_NUMBER_KEYS
+from securelink.limits import LIGHT_PER_ELEMENT, MAX_NUMBER_KEYS
 from securelink.walk import walk
 
 pack = msgspec.msgpack.encode
@@ -36,15 +36,31 @@ values = st.recursive(
 )
 
 
-def measure(value: Any) -> tuple[int, int]:
-    """Count the elements of a value and the containers inside each other."""
+def is_light(value: Any) -> bool:
+    """Whether a value needs no memory of its own: eight of them in lists count as one."""
+    return value is None or isinstance(value, bool) or (type(value) is int and -5 <= value <= 127)
+
+
+def weigh(value: Any) -> tuple[int, int, int]:
+    """Count the elements of a value, its light items of lists, and the containers inside each other."""
     if isinstance(value, dict):
-        parts = [measure(part) for entry in value.items() for part in entry]
+        light, parts = 0, [weigh(part) for entry in value.items() for part in entry]
     elif isinstance(value, list):
-        parts = [measure(part) for part in value]
+        light = sum(map(is_light, value))
+        parts = [weigh(part) for part in value if not is_light(part)]
     else:
-        return 1, 0
-    return 1 + sum(count for count, _ in parts), 1 + max((depth for _, depth in parts), default=0)
+        return 1, 0, 0
+    return (
+        1 + sum(count for count, _, _ in parts),
+        light + sum(count for _, count, _ in parts),
+        1 + max((depth for _, _, depth in parts), default=0),
+    )
+
+
+def measure(value: Any) -> tuple[int, int]:
+    """The elements that a value counts as, and how deep it is."""
+    elements, light, depth = weigh(value)
+    return elements + light // LIGHT_PER_ELEMENT, depth
 
 
 def surrogate_free(value: Any) -> bytes | None:
@@ -72,6 +88,27 @@ def test_the_walk_counts_as_one_would_by_hand(value: Any) -> None:
             walk(data, elements, depth - 1)
 
 
+@pytest.mark.parametrize("heavy", [[], [1.5], ["text"], [[], {}]])
+@pytest.mark.parametrize("item", [None, True, 0, 127, -5])
+def test_items_without_memory_count_an_eighth(item: Any, heavy: list[Any]) -> None:
+    """Eight items that are nothing but a reference count as one element, wherever in lists they stand."""
+    items = [*[item] * 3, *heavy, *[item] * 13, [item] * 8]
+    elements = 1 + len(heavy) + 1 + 24 // LIGHT_PER_ELEMENT
+    walk(pack(items), elements)
+    with pytest.raises(CodecError, match="more than"):
+        walk(pack(items), elements - 1)
+
+
+@pytest.mark.parametrize("item", [128, -6, 1.5, "", b"", [], {}])
+def test_items_that_take_memory_count_whole(item: Any) -> None:
+    """What becomes an object of its own is one element, and so is everything in a map."""
+    walk(pack([item] * 100), 101)
+    with pytest.raises(CodecError, match="more than 100 elements"):
+        walk(pack([item] * 100), 100)
+    with pytest.raises(CodecError, match="more than 100 elements"):
+        walk(pack({str(number): 0 for number in range(50)}), 100)
+
+
 @pytest.mark.parametrize("value", ONE_OF_EACH, ids=lambda value: pack(value).hex()[:10])
 def test_every_type_ends_where_it_ends(value: Any) -> None:
     """The walk finds the element behind one of any type: were it off by a byte it would not."""
@@ -79,7 +116,7 @@ def test_every_type_ends_where_it_ends(value: Any) -> None:
     walk(data, 4, 2)
     assert data.endswith(b"\x90\x80")
     with pytest.raises(CodecError, match="more than 1,000"):
-        walk(data[:-1] + b"\xdd\x00\x00\x04\x00", 1000)
+        walk(data[:-1] + b"\xdf\x00\x00\x04\x00", 1000)
 
 
 @pytest.mark.parametrize("value", EXTENSIONS, ids=lambda value: pack(value).hex()[:10])
@@ -144,7 +181,8 @@ def test_bytes_cost_nothing_elements_do() -> None:
     picture = pack(bytes(2**24))
     assert steps_of(picture) < 50
     assert steps_of(b"\xdd\xff\xff\xff\xff" + picture[:10]) < 50
-    assert steps_of(pack([0] * 1000)) > 1000  # so that is what a step is
+    assert steps_of(pack([1.5] * 1000)) > 1000  # so that is what a step is
+    assert steps_of(pack([0] * 100_000)) < 100  # nor do items that need no memory of their own
 
 
 def steps_of(data: bytes) -> int:
@@ -169,7 +207,7 @@ def steps_of(data: bytes) -> int:
 
 def test_memoryviews_are_walked_like_bytes() -> None:
     """The walk takes a view of the bytes as well."""
-    data = pack({"k": [1, "a" * 300, b"b" * 70_000]})
+    data = pack({"k": [1.5, "a" * 300, b"b" * 70_000]})
     walk(memoryview(data), 6, 2)
     with pytest.raises(CodecError):
         walk(memoryview(data), 5, 2)
