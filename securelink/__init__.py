@@ -37,6 +37,7 @@ from .invite import Invite
 from .keys import Identity, PublicKey, createEncryptKeys
 from .received import Received, Typed
 from .sealed import ANYONE, Unsealed, seal, unseal
+from .sendable import payload
 from .server import Room, Server, Session
 from .status import show_status
 from .text import escaped
@@ -86,6 +87,7 @@ __all__ = [
     "createEncryptKeys",
     "escaped",
     "first_of",
+    "payload",
     "seal",
     "show_status",
     "unseal",

@@ -14,7 +14,6 @@ as keys, nested a few levels. Almost all are like that. Only what this type refu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Generic, NoReturn, TypeVar
 
 import msgspec
@@ -30,6 +29,7 @@ from .limits import (
     MAX_WALK_FREE,
     PACKET_WALK_FREE,
 )
+from .sendable import PLAIN, check_sendable
 from .walk import walk
 
 if TYPE_CHECKING:
@@ -116,7 +116,6 @@ _decode_bytes = msgspec.msgpack.Decoder(list[_BytesPacket], ext_hook=_refuse_ext
 _check_text = msgspec.msgpack.Decoder(_TextPacket, ext_hook=_refuse_extension).decode
 
 _MALFORMED = (ValueError, TypeError, OverflowError, RecursionError)
-_PLAIN = frozenset((str, bytes, int, float, bool, type(None), datetime))
 
 
 # --- packets --------------------------------------------------------------------------------------
@@ -144,11 +143,15 @@ def encode_packet(packet: Packet, max_elements: int = MAX_ELEMENTS) -> bytes:
         or packet.reply_to is not None
     ):
         _check_fields(packet)
+    plain = type(packet.data) in PLAIN and packet.headers is None
+    if not plain:
+        check_sendable(packet.data)
+        check_sendable(packet.headers)
     try:
         encoded = _encode(packet)
     except _MALFORMED as error:
         raise _cannot_encode(error) from error
-    if type(packet.data) not in _PLAIN or packet.headers is not None:
+    if not plain:
         _check_encoded(encoded, max_elements)
     return encoded
 
@@ -279,6 +282,7 @@ def encode_value(
     Raises:
         CodecError: The value cannot be expressed, or `decode_value()` would refuse it.
     """
+    check_sendable(value)
     try:
         encoded = _encode(value)
     except _MALFORMED as error:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from msgspec import inspect as shapes
 
 from .errors import CodecError, ConfigError
-from .limits import MAX_DEPTH
+from .sendable import declare
 from .text import escaped
 
 _AS_THEY_COME = (bytes, bytearray)  # otherwise a str would be taken for bytes in Base64
-_SAME = frozenset((type(None), bool, int, float, str, bytes))
 _MAX_WHY = 200  # characters of what msgspec says; it may quote a name out of the data
 
 
@@ -53,6 +51,9 @@ def converter(action: str, kind: Any) -> Callable[[Any], Any]:
             hint=_HINT,
         )
 
+    if isinstance(kind, type):
+        declare(kind)
+
     def convert(data: Any) -> Any:
         try:
             return msgspec.convert(data, kind, builtin_types=_AS_THEY_COME)
@@ -66,38 +67,6 @@ def converter(action: str, kind: Any) -> Callable[[Any], Any]:
 _HINT = (
     "give an object or a function as the handler, and a msgspec.Struct or a dataclass as the type"
 )
-
-
-def check_unchanged(data: Any) -> None:
-    """
-    Look whether data arrives as what it is: each value of exactly a type that MessagePack has.
-
-    Raises:
-        CodecError: A value, which the error locates, would arrive as one of another type.
-    """
-    waiting: list[tuple[Any, str, int]] = [(data, "$", 0)]
-    while waiting:
-        value, where, level = waiting.pop()
-        if level > MAX_DEPTH:
-            raise CodecError(
-                "the data is nested too deep, or contains itself",
-                hint=f"keep nesting within {MAX_DEPTH} levels",
-            )
-        kind = type(value)
-        if len(where) > _MAX_WHY:
-            where = where[:_MAX_WHY] + "…"
-        if kind is list:
-            waiting += [
-                (item, f"{where}[{number}]", level + 1) for number, item in enumerate(value)
-            ]
-        elif kind is dict:
-            waiting += [(key, f"the key {key!r} of {where}", level + 1) for key in value]
-            waiting += [(item, f"{where}[{key!r}]", level + 1) for key, item in value.items()]
-        elif kind not in _SAME and not (kind is datetime and value.tzinfo is UTC):
-            raise CodecError(
-                f"a {kind.__name__} at {escaped(where)} would arrive as another type",
-                hint="strict_types= takes None, bool, int, float, str, bytes, list, dict and datetime in UTC",
-            )
 
 
 def _unknown(node: Any, seen: set[int]) -> Any:

@@ -11,7 +11,7 @@ LAYERS = [
         "codes", "errors", "limits", "floods", "text", "status", "native", "options", "answers", "signatures",
         "tracebacks", "signals",
     },
-    {"crypto", "walk", "frames", "events", "collect", "payloads"},
+    {"crypto", "walk", "frames", "events", "collect", "sendable", "payloads"},
     {"keys"},
     {"codec", "trust"},
     {"handshake", "invite", "sealed"},
@@ -23,7 +23,7 @@ LAYERS = [
 ]  # fmt: skip
 SANS_IO = {
     "codes", "errors", "limits", "text", "crypto", "codec", "walk", "frames", "handshake", "records", "session",
-    "protocol", "received", "modes", "sealed", "options", "answers", "signatures", "payloads",
+    "protocol", "received", "modes", "sealed", "options", "answers", "signatures", "payloads", "sendable",
     "tracebacks",
 }  # fmt: skip
 NO_IO = {"socket", "threading", "queue", "selectors", "select", "logging", "asyncio", "subprocess"}

@@ -27,7 +27,10 @@ from securelink import (
     Server,
     Session,
     Typed,
+    payload,
+    seal,
 )
+from securelink.codec import encode_value
 from securelink.events import LOGGED_FAILURES
 
 
@@ -286,6 +289,91 @@ def test_strict_types_refuse_what_would_change(value: Any, identity: Identity) -
                 failure(CodecError, partial(client.send, "x", data), where)
             with pytest.raises(RequestFailed):
                 client.request("give", timeout=WAIT)
+
+
+@dataclasses.dataclass
+class Stranger:
+    """A dataclass that nobody has declared."""
+
+    x: int
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        decimal.Decimal("1.10"),
+        {1, 2},
+        frozenset({3}),
+        Colour.RED,
+        uuid.UUID(int=5),
+        datetime.date(2024, 2, 29),
+        datetime.time(12, 30),
+        datetime.timedelta(seconds=90),
+        datetime.datetime(2024, 1, 1),  # without a zone is what is tested
+        Stranger(1),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_would_become_something_else_is_refused(value: Any, identity: Identity) -> None:
+    """Without any option: no call sends a value that would arrive as text, a list or a dict, at any depth."""
+    keyed = value if isinstance(value, collections.abc.Hashable) and value != Stranger(1) else "x"
+    with serving(identity) as server, joined(server) as (client,):
+        server.on("give", lambda session, packet: value)
+        until(lambda: len(server.sessions) == 1)
+        (session,) = server.sessions.values()
+        for data in (value, [1, {"a": [value]}], {"deep": {"er": (1, value)}}):
+            for call in (
+                partial(client.send, "x", data),
+                partial(client.request, "x", data),
+                partial(client.set_state, data),
+                partial(client.send, "x", headers={"h": data}),
+                partial(session.send, "x", data),
+                partial(server.broadcast, "x", data),
+                partial(server.set_state, data),
+                partial(seal, ("note", data), identity.public, sender=identity),
+                partial(encode_value, data),
+            ):
+                failure(CodecError, call, "would arrive as another type", ".")
+        if keyed != "x":
+            failure(CodecError, partial(client.send, "x", {keyed: 1}), "the key .* of", ".")
+        with pytest.raises(RequestFailed):
+            client.request("give", timeout=WAIT)
+        assert client.connected
+
+
+def test_relatives_are_sent(identity: Identity) -> None:
+    """What arrives as its nearest relative is sent as before: tuples, subclasses of dict, numbers with a name."""
+    value = {
+        "at": Place(1, 2),
+        "both": (1, (2, 3)),
+        "n": One.ONE,
+        "b": bytearray(b"x"),
+        "o": collections.OrderedDict(a=1),
+    }
+    with serving(identity) as server, joined(server) as (client,):
+        server.on("echo", lambda session, packet: packet.data)
+        answer = client.request("echo", value, timeout=WAIT)
+    assert answer == {"at": [1, 2], "both": [1, [2, 3]], "n": 1, "b": b"x", "o": {"a": 1}}
+
+
+def test_a_declared_dataclass_is_sent(identity: Identity) -> None:
+    """`@payload` is what a program says that only sends; where a handler has the type it arrives as itself."""
+
+    @payload
+    @dataclasses.dataclass
+    class Shot:
+        x: int
+
+    seen: list[Any] = []
+    with serving(identity) as server, joined(server) as (client,):
+        server.on("echo", lambda session, packet: packet.data)
+        assert client.request("echo", Shot(3), timeout=WAIT) == {"x": 3}
+        server.on("shot", Shot, lambda session, packet: seen.append(packet.data))
+        assert client.request("shot", Shot(4), timeout=WAIT) is None
+    assert seen == [Shot(4)]
+    wrong: Any
+    for wrong in (int, Jump, "Shot", Stranger(1)):
+        failure(ConfigError, partial(payload, wrong), "is no dataclass", "@payload")
 
 
 def test_strict_types_change_nothing_else(identity: Identity) -> None:

@@ -15,7 +15,7 @@ from ..limits import (
     MAX_UNACKED,
     MAX_UNSENT,
 )
-from ..payloads import check_unchanged
+from ..sendable import check_sendable
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,6 @@ def encode_for(bounds: Bounds, packet: Packet) -> bytes:
         CodecError: It cannot be encoded, or not without a change.
     """
     if bounds.strict:
-        check_unchanged(packet.data)
-        check_unchanged(packet.headers)
+        check_sendable(packet.data, exact=True)
+        check_sendable(packet.headers, exact=True)
     return encode_packet(packet, bounds.elements)
