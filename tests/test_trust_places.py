@@ -257,26 +257,32 @@ def test_the_loser_of_a_race_does_not_go_on(
 
 
 @pytest.mark.usefixtures("tidy")
+@pytest.mark.parametrize("times", [1, 2, 3])
 def test_a_client_remembers_by_itself(
-    identity: Identity, other_identity: Identity, monkeypatch: pytest.MonkeyPatch
+    identity: Identity, other_identity: Identity, times: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the file cannot be written, a client still refuses another key at its next connection."""
+    """Where the file cannot be written, a client still refuses another key later, and writes it down when it can."""
 
     def full(*_: object, **__: object) -> None:
         raise KeyFileError("the disk is full")
 
-    monkeypatch.setattr(KnownServers, "remember", full)
-    client = Client("127.0.0.1", 1)
-    with Server("127.0.0.1", 0, keys=identity) as server:
-        port = server.address[1]
-        client = Client("127.0.0.1", port)
+    with monkeypatch.context() as broken:
+        broken.setattr(KnownServers, "remember", full)
+        with Server("127.0.0.1", 0, keys=identity) as server:
+            port = server.address[1]
+            client = Client("127.0.0.1", port)
+            for _ in range(times):
+                client.connect()
+                client.close()
+        with (
+            Server("127.0.0.1", port, keys=other_identity),
+            pytest.raises(NotTrusted, match="HAS CHANGED"),
+        ):
+            client.connect()
+    with Server("127.0.0.1", port, keys=identity):
         client.connect()
         client.close()
-    with (
-        Server("127.0.0.1", port, keys=other_identity),
-        pytest.raises(NotTrusted, match="HAS CHANGED"),
-    ):
-        client.connect()
+    assert KnownServers(user_known_servers()).get("127.0.0.1", port) == identity.fingerprint
 
 
 def test_no_port_of_a_host_is_lost(servers: KnownServers) -> None:

@@ -173,11 +173,10 @@ class Belief:
         Raises:
             NotTrusted: Another client has written another key down since we looked: one of the two met an impostor.
         """
-        self._met = None
         if self._followed is not None:
             self._follow(self._followed, fingerprint, lifetime)
             return
-        if self._pin is not None or self._known is not None:
+        if self._pin is not None or (self._known is not None and self._met is None):
             return
         try:
             self._known_servers.remember(self._host, self._port, fingerprint, lifetime=lifetime)
@@ -187,6 +186,7 @@ class Belief:
             self._met = fingerprint
             log.warning("the key of %s could not be written down: %s", self._where, error)
         else:
+            self._met = None
             log.warning(
                 "first connection to %s: its key is %s, remembered in %s",
                 self._where,
@@ -203,6 +203,7 @@ class Belief:
         except SecureLinkError as error:
             log.warning("the new key of %s could not be written down: %s", self._where, error)
         else:
+            self._met = None
             log.warning(
                 "%s has a new key, signed by the one that was known: %s instead of %s, remembered in %s",
                 self._where,
