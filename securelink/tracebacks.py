@@ -14,6 +14,7 @@ from .text import escaped
 
 _MAX_LINKS = 10  # exceptions of a chain that are shown: causes and contexts
 _MAX_GROUP = 10  # exceptions of a group that are shown
+_MAX_NESTED = 10  # groups within groups that are shown
 _MAX_FRAMES = 64  # of one exception
 _MAX_WORDS = 2000  # characters that one exception or note says
 
@@ -28,7 +29,7 @@ def traceback_text(error: BaseException) -> str:
     Returns:
         Lines of printable characters, without a line break at the end.
     """
-    return "\n".join(_chain(error, set()))
+    return "\n".join(_chain(error, set(), 0))
 
 
 def summary(error: BaseException) -> str:
@@ -39,7 +40,7 @@ def summary(error: BaseException) -> str:
     return escaped(module + kind.__qualname__) + (f": {words}" if words else "")
 
 
-def _chain(error: BaseException, seen: set[int]) -> list[str]:
+def _chain(error: BaseException, seen: set[int], depth: int) -> list[str]:
     """The lines of an exception and of those that led to it, the first one first."""
     blocks: list[list[str]] = []
     link: BaseException | None = error
@@ -49,7 +50,7 @@ def _chain(error: BaseException, seen: set[int]) -> list[str]:
             blocks.append(["(earlier exceptions are not shown)", ""])
             break
         seen.add(id(link))
-        block = _one(link, seen)
+        block = _one(link, seen, depth)
         if blocks:
             joint = _CAUSE if successor.__cause__ is link else _CONTEXT
             block += ["", joint, ""]
@@ -62,7 +63,7 @@ def _chain(error: BaseException, seen: set[int]) -> list[str]:
     return [line for block in reversed(blocks) for line in block]
 
 
-def _one(error: BaseException, seen: set[int]) -> list[str]:
+def _one(error: BaseException, seen: set[int], depth: int) -> list[str]:
     """The lines of one exception."""
     lines = []
     if error.__traceback__ is not None:
@@ -73,15 +74,24 @@ def _one(error: BaseException, seen: set[int]) -> list[str]:
             )
             lines += [where, f"    {escaped(frame.line)}"] if frame.line else [where]
     lines.append(summary(error))
-    notes = getattr(error, "__notes__", ())
-    if isinstance(notes, list | tuple):
-        lines += [_words(note) for note in notes[:_MAX_GROUP]]
+    lines += [_words(note) for note in _notes(error)[:_MAX_GROUP]]
     if isinstance(error, BaseExceptionGroup):
-        lines += _members(error, seen)
+        if depth < _MAX_NESTED:
+            lines += _members(error, seen, depth + 1)
+        else:
+            lines.append("  (exceptions that are nested deeper are not shown)")
     return lines
 
 
-def _members(group: BaseExceptionGroup[BaseException], seen: set[int]) -> list[str]:
+def _notes(error: BaseException) -> list[object]:
+    try:
+        notes = getattr(error, "__notes__", ())
+        return list(notes) if isinstance(notes, list | tuple) else []
+    except Exception:
+        return []
+
+
+def _members(group: BaseExceptionGroup[BaseException], seen: set[int], depth: int) -> list[str]:
     lines = []
     for number, member in enumerate(group.exceptions, 1):
         if number > _MAX_GROUP:
@@ -90,7 +100,7 @@ def _members(group: BaseExceptionGroup[BaseException], seen: set[int]) -> list[s
         if id(member) in seen:
             continue
         lines.append(f"  {number} of {len(group.exceptions)}:")
-        lines += ["    " + line for line in _chain(member, seen)]
+        lines += ["    " + line for line in _chain(member, seen, depth)]
     return lines
 
 
@@ -98,7 +108,9 @@ def _words(said: object) -> str:
     """What an exception or a note says, on one line."""
     try:
         text = str(said)
-    except Exception:  # the exception that is shown must not be hidden by another one
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # the exception that is shown must not be hidden by another one
         return f"<a {type(said).__name__} that cannot be shown>"
     if len(text) > _MAX_WORDS:
         text = f"{text[:_MAX_WORDS]}… ({len(text):,} characters)"

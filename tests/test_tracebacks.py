@@ -155,6 +155,23 @@ def test_all_parts_of_a_chain_are_shown() -> None:
     assert traceback_text(noted.value).endswith("a note")
 
 
+def test_an_exception_that_fails_is_shown() -> None:
+    """An exception that ends the program when it is asked for its words, or for its notes, is shown without."""
+
+    class Silent(Exception):
+        """It gives neither words nor notes."""
+
+        def __str__(self) -> str:
+            raise SystemExit(3)
+
+        def __getattribute__(self, name: str) -> object:
+            if name == "__notes__":
+                raise KeyError(name)
+            return super().__getattribute__(name)
+
+    assert "that cannot be shown" in traceback_text(Silent())
+
+
 def test_a_traceback_is_bounded() -> None:
     """Long words, long chains, large groups and deep recursion give a text of bounded size."""
     error: BaseException = ValueError("x" * 10**6)
@@ -164,6 +181,11 @@ def test_a_traceback_is_bounded() -> None:
         error = outer
     assert len(traceback_text(error)) < 50_000
     assert len(traceback_text(ExceptionGroup("g", [ValueError("y" * 5000)] * 1000))) < 50_000
+
+    nested: Exception = ValueError("innermost")
+    for _ in range(2000):
+        nested = ExceptionGroup("g", [nested])
+    assert len(traceback_text(nested)) < 50_000
 
     def deep(levels: int) -> None:
         deep(levels - 1) if levels else with_notes()
