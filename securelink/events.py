@@ -62,6 +62,14 @@ class FailureLog:
         return self._count <= LOGGED_FAILURES
 
 
+def _refuse_if_returned(result: object) -> None:
+    """`return Refused(...)` means what `raise Refused(...)` does: nobody returns it in order to let somebody in."""
+    if isinstance(result, Refused):
+        raise result
+    if isinstance(result, type) and issubclass(result, Refused):
+        raise result()
+
+
 class EventHook(Generic[Arguments]):
     """
     One event. Use it as a decorator, or call `add_listener`:
@@ -70,7 +78,8 @@ class EventHook(Generic[Arguments]):
         def hello(session): ...
 
     Listeners run in the order in which they were added. One that raises is logged and stops nobody else. In
-    `on_connect` of a server one that raises `Refused` ends the session, and those after it are not called.
+    `on_connect` of a server one that raises `Refused`, or returns it, ends the session, and those after it are not
+    called.
 
     Args:
         name: Of the event.
@@ -156,7 +165,7 @@ class EventHook(Generic[Arguments]):
         Call every listener.
 
         Raises:
-            Refused: A listener raised it, and this event may refuse.
+            Refused: A listener raised or returned it, and this event may refuse.
             BaseException: One that is no `Exception`, such as SystemExit, after the others were called;
                 KeyboardInterrupt at once.
         """
@@ -165,6 +174,8 @@ class EventHook(Generic[Arguments]):
             try:
                 result = listener(*arguments)
                 if result is not None and type(result) not in PLAIN:
+                    if self._may_refuse:
+                        _refuse_if_returned(result)
                     did_run(result)
             except Exception as error:
                 if self._may_refuse and isinstance(error, Refused):

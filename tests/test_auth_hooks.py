@@ -264,6 +264,7 @@ def test_on_connect_may_refuse(identity: Identity, caplog: pytest.LogCaptureFixt
     left: list[Session] = []
     heard: list[Any] = []
     with scene(identity) as stage:
+        stage.check_neighbour()  # it is in before anybody is refused
 
         @stage.server.on_connect
         def full(session: Session) -> None:
@@ -283,6 +284,17 @@ def test_on_connect_may_refuse(identity: Identity, caplog: pytest.LogCaptureFixt
     assert not heard
     assert "on_connect refused" in caplog.text
     assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize("answer", [Refused("not now"), Refused])
+def test_on_connect_may_return_a_refusal(answer: Any, identity: Identity) -> None:
+    """`return Refused(...)` in on_connect, and the class alone, refuse as `raise` does."""
+    with scene(identity) as stage:
+        stage.check_neighbour()
+        stage.server.on_connect.add_listener(lambda session: answer)
+        client = stage.client().connect()
+        failure(ConnectionClosed, lambda: client.receive(WAIT), "")
+        until(stage.alone)
 
 
 def test_other_errors_in_on_connect_end_nothing(identity: Identity) -> None:
