@@ -1,5 +1,5 @@
 """
-Whether a function that somebody gives us can be what it is given for: a handler, a listener, a hook.
+Whether a function that somebody gives us can be what it is given for: a handler, a listener, `authenticate`.
 
 A coroutine function returns at once and has done nothing, a generator function as well, a class makes an object that
 nobody sees: each would be accepted, called, and never run. So they are refused when they are given, and what a call
@@ -36,15 +36,15 @@ def checked(name: str, function: Any, takes: tuple[str, ...] | None) -> Callable
     Raises:
         ConfigError: It cannot be called, would not run when it is called, or takes other arguments.
     """
-    inner = _innermost(function)
+    if not callable(function):
+        raise ConfigError(
+            f"{name} is {_shown(function)}, which cannot be called", hint=_example(takes)
+        )
+    inner = _steps(function)[-1]
     if isinstance(inner, type):
         raise ConfigError(
             f"{name} is the class {inner.__name__}, and calling it would only make an object",
             hint=f"give a function, or an object: {inner.__name__}()",
-        )
-    if not callable(function):
-        raise ConfigError(
-            f"{name} is {_shown(function)}, which cannot be called", hint=_example(takes)
         )
     if kind := lazy_kind(function):
         raise ConfigError(f"{name} is {kind}: a call of it runs nothing", hint=_SYNC)
@@ -68,10 +68,7 @@ def checked_or_none(name: str, hook: Hook, takes: tuple[str, ...]) -> Hook:
 
 def lazy_kind(function: Any) -> str:
     """What kind of function this is whose call runs nothing; "" for the plain kind."""
-    function = _innermost(function)
-    # B004: this is not to see whether it can be called, but what its call is.
-    of_object = getattr(type(function), "__call__", None)  # noqa: B004
-    for tried in (function, _innermost(of_object)):
+    for tried in _steps(function):
         if inspect.iscoroutinefunction(tried):
             return "a coroutine function (async def)"
         if inspect.isasyncgenfunction(tried):
@@ -102,15 +99,22 @@ def did_run(result: object) -> None:
         raise ConfigError(f"it returned {kind}, which nobody runs", hint=_SYNC)
 
 
-def _innermost(function: Any) -> Any:
-    """What is inside of partials, bound methods and static methods."""
-    while True:
+def _steps(function: Any) -> list[Any]:
+    """
+    What a call goes through, outermost first: partials, methods, `__call__` of objects.
+
+    It ends at a function or a class. What a decorator calls is not known.
+    """
+    steps: list[Any] = []
+    while not any(function is step for step in steps):
+        steps.append(function)
         if isinstance(function, functools.partial):
             function = function.func
         elif isinstance(function, staticmethod) or inspect.ismethod(function):
             function = function.__func__
-        else:
-            return function
+        elif callable(function) and not (inspect.isroutine(function) or isinstance(function, type)):
+            function = type(function).__call__
+    return steps
 
 
 def _check_arguments(name: str, function: Callable[..., Any], takes: tuple[str, ...]) -> None:

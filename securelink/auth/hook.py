@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import concurrent.futures
-import functools
-import inspect
 from typing import Any
 
-from ..errors import ConfigError, Refused
+from ..errors import Refused
+from ..signatures import checked, never_run
 from .hello import Authenticate, Hello
 
 _NO_USER = "the server did not accept the credentials"
@@ -41,30 +40,7 @@ def checked_hook(hook: Any, name: str = "authenticate") -> Authenticate:
         ConfigError: It cannot be called, is a class, cannot be called with one argument, or is one of
             the kinds of functions whose call gives something to be awaited or iterated.
     """
-    if isinstance(hook, type):
-        raise ConfigError(
-            f"{name}={hook.__name__} is a class: calling it makes an object, whoever asks",
-            hint="give an object of it that can be called, or a function",
-        )
-    if not callable(hook):
-        raise ConfigError(
-            f"{name}={_shown(hook)} is not possible",
-            hint="it is a function of one argument, or None",
-        )
-    for function in _functions(hook):
-        if isinstance(function, type):
-            raise ConfigError(
-                f"{name}= makes an object of the class {function.__name__}, whoever asks",
-                hint="give a function that returns the user or raises Refused",
-            )
-        kind = _deferred_kind(function)
-        if kind:
-            raise ConfigError(
-                f"{name}= is {kind}: its call decides nothing, and gives something that must be awaited or iterated",
-                hint="make it a plain function (def, with return); it runs in a thread, so it may wait",
-            )
-    _check_signature(hook, name)
-    return hook  # type: ignore[no-any-return]  # callable, as was seen above
+    return checked(name, hook, ("hello",))
 
 
 def ask(hook: Authenticate, hello: Hello) -> Any:
@@ -104,8 +80,6 @@ def judged(answer: Any) -> Any:
         else:
             mistake = _mistake(first)
     if mistake is not None:
-        if inspect.iscoroutine(answer):
-            answer.close()  # nobody will await it, and Python would say so a second time
         raise NoAnswer(
             f"returned {mistake}, which is no user; it has to return the user or raise Refused"
         )
@@ -114,6 +88,8 @@ def judged(answer: Any) -> Any:
 
 def _mistake(answer: Any) -> str | None:
     """What an answer is that is no user, in words; None for a user. Its value is not shown: it may be a secret."""
+    if deferred := never_run(answer):
+        return deferred
     kind = type(answer)
     if isinstance(answer, BaseException):
         return f"the error {kind.__name__} (raise it)"
@@ -121,50 +97,10 @@ def _mistake(answer: Any) -> str | None:
         return f"the class {answer.__name__}"
     if answer is NotImplemented or answer is ...:
         return repr(answer)
-    if inspect.isawaitable(answer) or isinstance(answer, concurrent.futures.Future):
+    if isinstance(answer, concurrent.futures.Future):
         return f"something to be awaited ({kind.__name__})"
     if hasattr(kind, "__next__") or hasattr(kind, "__anext__"):
         return f"something to be iterated ({kind.__name__})"
     if callable(answer):
         return f"something to be called ({kind.__name__})"
     return None
-
-
-def _functions(hook: Any) -> list[Any]:
-    """What a call of the hook ends up in: through `partial` and `__call__`. What decorators do is not known."""
-    found: list[Any] = []
-    while not any(hook is other for other in found):
-        found.append(hook)
-        if isinstance(hook, functools.partial):
-            hook = hook.func
-        elif not inspect.isroutine(hook) and not isinstance(hook, type):
-            hook = type(hook).__call__
-    return found
-
-
-def _deferred_kind(function: Any) -> str:
-    if inspect.iscoroutinefunction(function):
-        return "an async function"
-    if inspect.isasyncgenfunction(function):
-        return "an async generator function"
-    if inspect.isgeneratorfunction(function):
-        return "a generator function (there is a yield in it)"
-    return ""
-
-
-def _check_signature(hook: Any, name: str) -> None:
-    try:
-        signature = inspect.signature(hook)
-    except (TypeError, ValueError):
-        return  # some builtins have none
-    try:
-        signature.bind(None)
-    except TypeError as error:
-        raise ConfigError(
-            f"{name}= cannot be called with one argument: {error}",
-            hint="it is a function of a Hello: def authenticate(hello): ...",
-        ) from None
-
-
-def _shown(value: object) -> str:
-    return f"a {type(value).__name__}"
