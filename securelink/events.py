@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from .answers import Answer
 from .errors import ConfigError, ConnectionClosed, LimitExceeded, LinkTimeout, Refused
-from .limits import MAX_LISTENERS
+from .limits import LOGGED_FAILURES, MAX_LISTENERS
 from .options import seconds
 from .signatures import checked, did_run
 
@@ -22,8 +22,6 @@ Result = TypeVar("Result", bound=Answer)
 #: What a function may return that is certainly no coroutine: looked at first, because it is quick.
 PLAIN = frozenset((bool, int, float, str, bytes, list, dict, tuple))
 
-LOGGED_FAILURES = 10  # tracebacks a second of one hook, or of all handlers
-
 
 def unheard() -> None:
     """Nobody wants to know."""
@@ -33,7 +31,8 @@ class FailureLog:
     """
     Logs what user code raises, with its traceback, but only so many a second.
 
-    Who can make a handler fail must not fill the disk with it.
+    Whoever makes a handler fail shall not make us write tracebacks instead of serving. What a disk can hold in a day is
+    bounded for all lines by `floods.py`.
     """
 
     __slots__ = ("_count", "_since")

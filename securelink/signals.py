@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 #: SIGHUP is missing on Windows.
@@ -25,10 +26,6 @@ class Terminated(KeyboardInterrupt):
         self.number = number
 
 
-def _terminate(number: int, _frame: FrameType | None) -> None:
-    raise Terminated(number)
-
-
 @contextlib.contextmanager
 def ends_like_interrupts() -> Iterator[None]:
     """
@@ -38,12 +35,36 @@ def ends_like_interrupts() -> Iterator[None]:
     signals in the main thread only. Afterwards the old handlers are back. As process 1 of a container this is needed
     to end at all: the kernel drops signals that process 1 has no handler for.
     """
+    with _handled_by(_terminate):
+        yield
+
+
+@contextlib.contextmanager
+def ends_by_exit() -> Iterator[None]:
+    """
+    The same with `SystemExit` and the status that a shell gives to such an end, for programs in which Ctrl-C has
+    another meaning: what stands in `finally` is done.
+    """
+    with _handled_by(_exit):
+        yield
+
+
+def _terminate(number: int, _frame: FrameType | None) -> None:
+    raise Terminated(number)
+
+
+def _exit(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+@contextlib.contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     replaced = []
     if threading.current_thread() is threading.main_thread():
         replaced = [one for one in _ENDINGS if signal.getsignal(one) is signal.SIG_DFL]
     try:
         for one in replaced:
-            signal.signal(one, _terminate)
+            signal.signal(one, handler)
         yield
     finally:
         for one in replaced:

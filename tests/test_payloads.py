@@ -31,7 +31,7 @@ from securelink import (
     seal,
 )
 from securelink.codec import encode_value
-from securelink.events import LOGGED_FAILURES
+from securelink.limits import LOGGED_FAILURES
 
 
 class Colour(enum.Enum):

@@ -16,7 +16,7 @@ from programs import ROOT
 from together import joined, serving
 
 from securelink import Client, Code, ConfigError, ConnectionClosed, Identity, Server
-from securelink.signals import Terminated, ends_like_interrupts
+from securelink.signals import Terminated, ends_by_exit, ends_like_interrupts
 
 SERVE = """
 import signal, sys
@@ -104,6 +104,9 @@ def test_a_programs_own_handler_stays(identity: Identity) -> None:
         with pytest.raises(Terminated) as caught, ends_like_interrupts():
             signal.raise_signal(signal.SIGTERM)
         assert str(caught.value) == "SIGTERM"
+        with pytest.raises(SystemExit) as ended, ends_by_exit():
+            signal.raise_signal(signal.SIGTERM)
+        assert ended.value.code == 128 + signal.SIGTERM
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -20,10 +20,11 @@ from ..errors import ConnectionClosed, RequestFailed
 from ..invite import Invite
 from ..limits import CONNECT_SECONDS
 from ..server import Server
+from ..signals import ends_by_exit
 from ..trust import KnownServers
 from .connect import can_ask, enter
 from .inviting import add_invites, passing_token
-from .operate import OPERATORS, ended_by_signals, run_console, wait_for_the_end
+from .operate import OPERATORS, run_console, wait_for_the_end
 from .program import (
     Group,
     ask_passphrase,
@@ -108,7 +109,7 @@ def serve_chat(
     console = Console(server, say=people.announce, silence=people.silence)
     people.banned = console.banned
     operators.serve(server, console)
-    with ended_by_signals(), server, contextlib.ExitStack() as ends:
+    with ends_by_exit(), server, contextlib.ExitStack() as ends:
         address = public or server.host or server.lan_address
         token = None
         if not everybody:

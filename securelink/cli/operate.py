@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
 
 import click
 
@@ -20,6 +16,7 @@ from ..errors import ConnectionClosed, LinkTimeout, RequestFailed
 from ..keys import load_or_create
 from ..keys.files import absolute
 from ..server import Server
+from ..signals import ends_by_exit
 from ..text import escaped_lines
 from ..trust import KnownServers
 from .connect import enter
@@ -37,34 +34,11 @@ OPERATORS = "authorized_operators"  # file in the keys folder: whose keys may at
 HISTORY = "console_history"
 MAX_ANSWER = 100_000  # characters of one answer that are shown; the server may be anybody
 _LOOK = 0.2  # seconds; a wait without end keeps Ctrl-C from being seen on some platforms
-_ENDING = ("SIGTERM", "SIGHUP")  # by which systems end services, and terminals what runs in them
-
-
-@contextlib.contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """Within it SIGTERM and SIGHUP end the program as Ctrl-C does: what stands in `finally` is done."""
-
-    def ended(number: int, frame: FrameType | None) -> NoReturn:
-        sys.exit(128 + number)
-
-    before: dict[int, Any] = {}
-    # Signals reach the main thread only; elsewhere (in a test) the caller ends us.
-    if threading.current_thread() is threading.main_thread():
-        for name in _ENDING:
-            number = getattr(signal, name, None)
-            # nohup ignores SIGHUP on purpose.
-            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-                before[number] = signal.signal(number, ended)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def wait_for_the_end(server: Server) -> None:
     """Until the server stops, Ctrl-C, or a signal that ends programs."""
-    with ended_by_signals():
+    with ends_by_exit():
         while server.running:
             threading.Event().wait(_LOOK)
 
@@ -74,7 +48,7 @@ def run_console(server: Server, console: Console) -> None:
     tell("type 'help' for the commands; Ctrl-D stops the server")
     prompt = Prompt("> ", complete=console.complete)
     server.on_stop.add_listener(prompt.end)
-    with ended_by_signals(), contextlib.closing(prompt.lines()) as lines:
+    with ends_by_exit(), contextlib.closing(prompt.lines()) as lines:
         for line in lines:
             answer = console.execute(line)
             if answer:

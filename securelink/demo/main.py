@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
-from typing import NoReturn
-
+from ..signals import ends_by_exit
 from . import attacks, game
 from .cast import Cast
 from .report import Reporter, Step
@@ -29,7 +22,7 @@ def run(*, plain: bool = False, seed: int = 1) -> int:
     """
     report = Reporter(plain=plain)
     report.title("securelink: one server, three players, and somebody in between")
-    with _cleaning_up_on_sigterm(), Stage() as stage:
+    with ends_by_exit(), Stage() as stage:
         steps = script(Cast(stage, report, seed))
         held = report.run(steps)
     report.summary(steps)
@@ -51,24 +44,6 @@ def script(cast: Cast) -> list[Step]:
         ("Attack: an impostor answers", lambda: attacks.impersonate(cast)),
         ("Nothing is left behind", lambda: attacks.clean_up(cast)),
     ]
-
-
-@contextmanager
-def _cleaning_up_on_sigterm() -> Iterator[None]:
-    """The signal that ends services leaves as little behind as Ctrl-C does."""
-
-    def terminated(number: int, frame: FrameType | None) -> NoReturn:
-        sys.exit(128 + number)
-
-    # Only the main thread may ask for signals.
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, terminated)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 __all__ = ["run"]
