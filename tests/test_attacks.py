@@ -26,6 +26,7 @@ from securelink import (
     Server,
     Session,
 )
+from securelink.addresses import network
 from securelink.codec import Packet, encode_packet, join_packets
 from securelink.codes import Code
 from securelink.console.commands import Console
@@ -35,7 +36,6 @@ from securelink.limits import MAX_FAILED_PER_ADDRESS
 from securelink.protocol import State
 from securelink.transport import link, listener
 from securelink.transport.client_channel import Folded
-from securelink.transport.sockets import network
 from securelink.trust import AuthorizedClients
 
 pytestmark = pytest.mark.usefixtures("tidy")

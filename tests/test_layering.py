@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "securelink"
 LAYERS = [
     {
         "codes", "errors", "limits", "floods", "text", "status", "native", "options", "answers", "signatures",
-        "tracebacks", "signals",
+        "tracebacks", "signals", "addresses", "windows",
     },
     {"crypto", "walk", "frames", "events", "collect", "sendable", "payloads"},
     {"keys"},
@@ -24,7 +24,7 @@ LAYERS = [
 SANS_IO = {
     "codes", "errors", "limits", "text", "crypto", "codec", "walk", "frames", "handshake", "records", "session",
     "protocol", "received", "modes", "sealed", "options", "answers", "signatures", "payloads", "sendable",
-    "tracebacks",
+    "tracebacks", "addresses", "windows",
 }  # fmt: skip
 NO_IO = {"socket", "threading", "queue", "selectors", "select", "logging", "asyncio", "subprocess"}
 ABOVE = {

@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 
 import click
 
+from ..addresses import is_loopback_host
 from ..errors import ConfigError
 from ..invite import SCHEME, Invite, is_invite
 from ..keys.files import absolute, read_file
 from ..limits import MAX_INVITE
-from ..transport.sockets import is_loopback_host
 from .program import PORT, tell
 
 try:

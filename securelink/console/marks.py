@@ -6,10 +6,10 @@ import threading
 import unicodedata
 from collections.abc import Iterable
 
+from ..addresses import is_loopback_host, network
 from ..errors import LimitExceeded
 from ..limits import MAX_MARKS
 from ..server import Session
-from ..transport.sockets import is_loopback_host, network
 
 Mark = tuple[str, str]  # what it is ("key", "address", "user", "name"), and its value
 

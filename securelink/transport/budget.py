@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from ..addresses import networks
 from ..limits import FAILED_WINDOW, MAX_FAILED_ADDRESSES
-from .sockets import networks
+from ..windows import WindowCounts
 
 # A network may fail so many times as often as one /64 in it: a /56 is a household, a /48 a company.
 SHARES = (1, 4, 16)
@@ -20,22 +21,24 @@ class FailureBudget:
         limit: Failures of one address in a window.
         clock: Seconds, monotonic.
         exempt: Whether an address has no budget.
-
-    Attributes:
-        window: Seconds from an address's first failure until all of them are forgotten.
     """
 
     def __init__(
         self, limit: int, clock: Callable[[], float], exempt: Callable[[str], bool]
     ) -> None:
         self._limit = limit
-        self._clock = clock
         self._exempt = exempt
-        self.window = FAILED_WINDOW
-        self._lock = threading.Lock()
-        self._failures: dict[
-            str, tuple[float, int]
-        ] = {}  # network -> since, how many; oldest first
+        self._lock = threading.Lock()  # guards the counts
+        self._failures = WindowCounts[str](FAILED_WINDOW, MAX_FAILED_ADDRESSES, clock)
+
+    @property
+    def window(self) -> float:
+        """Seconds from an address's first failure until all of them are forgotten."""
+        return self._failures.seconds
+
+    @window.setter
+    def window(self, seconds: float) -> None:
+        self._failures.seconds = seconds
 
     def blocked_for(self, host: str) -> float:
         """Seconds until this address may try again; 0.0 when it may now."""
@@ -59,26 +62,19 @@ class FailureBudget:
             if left:
                 return left
             for network in networks(host):
-                since, count = self._count(network)
-                if not count:
-                    self._make_room()
-                self._failures[network] = (since, count + 1)
+                self._failures.add(network)
             return 0.0
 
     def refund(self, host: str) -> None:
         """What was counted was no failure after all."""
         with self._lock:
             for network in networks(host):
-                since, count = self._count(network)
-                if count > 1:
-                    self._failures[network] = (since, count - 1)
-                else:
-                    self._failures.pop(network, None)
+                self._failures.take_back(network)
 
     def failures(self, host: str) -> int:
         """How many of this address, or of its /64, are counted."""
         with self._lock:
-            return self._count(networks(host)[0])[1]
+            return self._failures.count(networks(host)[0])
 
     def clear(self) -> None:
         """Forget all."""
@@ -89,23 +85,8 @@ class FailureBudget:
         return len(self._failures)
 
     def _left(self, host: str) -> float:
-        now = self._clock()
         left = 0.0
         for network, share in zip(networks(host), SHARES, strict=False):
-            since, count = self._count(network)
-            if count >= self._limit * share:
-                left = max(left, since + self.window - now)
+            if self._failures.count(network) >= self._limit * share:
+                left = max(left, self._failures.left(network))
         return left
-
-    def _count(self, network: str) -> tuple[float, int]:
-        now = self._clock()
-        since, count = self._failures.get(network, (now, 0))
-        if now - since >= self.window:
-            self._failures.pop(network, None)
-            return now, 0
-        return since, count
-
-    def _make_room(self) -> None:
-        # Whoever has so many addresses is not stopped by counting them; memory is what is left to guard.
-        while len(self._failures) >= MAX_FAILED_ADDRESSES:
-            del self._failures[next(iter(self._failures))]

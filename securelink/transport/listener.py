@@ -15,6 +15,7 @@ import math
 import socket
 from collections.abc import Callable
 
+from ..addresses import is_loopback_host, networks
 from ..codes import Code, code_text
 from ..errors import HandshakeError, ProtocolError, Refused, SecureLinkError
 from ..handshake.messages import Wanted
@@ -43,7 +44,7 @@ from .link import Link
 from .loop import Loop
 from .poller import READ
 from .proxy import Preamble, is_trusted
-from .sockets import Address, is_loopback_host, networks, peer_address, prepare
+from .sockets import Address, peer_address, prepare
 from .sweeper import Sweeper
 
 log = logging.getLogger("securelink.server")

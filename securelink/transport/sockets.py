@@ -1,14 +1,14 @@
-"""Addresses, and listening sockets: IPv4, IPv6 and names; system errors become sentences."""
+"""Sockets and the addresses they have: IPv4, IPv6 and names; system errors become sentences."""
 
 from __future__ import annotations
 
 import errno
 import functools
-import ipaddress
 import os
 import socket
 from pathlib import Path
 
+from ..addresses import is_loopback_host
 from ..errors import ConnectFailed, SecureLinkError
 from ..limits import CONNECT_SECONDS
 from .names import Place, resolve
@@ -38,14 +38,6 @@ def is_loopback(sock: socket.socket) -> bool:
     return is_loopback_host(peer_address(sock)[0])
 
 
-def is_loopback_host(host: str) -> bool:
-    """Whether an address, as `peer_address` gives it, is of this machine."""
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return False
-
-
 def with_zone_name(host: str) -> str:
     """`fe80::1%2` as `fe80::1%eth0`: the number of a network card may change at each start, its name does not."""
     address, percent, zone = host.rpartition("%")
@@ -70,21 +62,6 @@ def _chosen_ports() -> tuple[int, int]:
         return int(words[0]), int(words[1])
     except (OSError, ValueError, IndexError):
         return 49_152, 65_535  # RFC 6335, and what other systems do
-
-
-def network(host: str) -> str:
-    """What counts as one address where strangers are counted: who has one of IPv6 has all 2^64 of its /64."""
-    if ":" not in host:
-        return host
-    return str(ipaddress.ip_network((host.partition("%")[0], 64), strict=False))
-
-
-def networks(host: str) -> tuple[str, ...]:
-    """The address; of IPv6 its /64, and the /56 and the /48 around it, one of which a customer usually gets."""
-    if ":" not in host:
-        return (host,)
-    plain = host.partition("%")[0]
-    return tuple(str(ipaddress.ip_network((plain, size), strict=False)) for size in (64, 56, 48))
 
 
 def local_address() -> str:

@@ -1,0 +1,75 @@
+"""How often something has happened for each of many keys, within a window of time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+class WindowCounts(Generic[Key]):
+    """
+    Counts for each key, in bounded memory. A window begins with the first time; at its end the count is 0 again.
+
+    Whoever uses it from several threads locks around it.
+
+    Args:
+        seconds: How long a window is.
+        most: Keys that are counted; then the oldest is forgotten.
+        clock: Seconds, monotonic.
+
+    Attributes:
+        seconds: As above; may be changed.
+    """
+
+    def __init__(self, seconds: float, most: int, clock: Callable[[], float]) -> None:
+        self.seconds = seconds
+        self._most = most
+        self._clock = clock
+        self._counts: dict[Key, tuple[float, int]] = {}  # key -> since, how often; oldest first
+
+    def count(self, key: Key) -> int:
+        """How often it was in its window."""
+        return self._get(key)[1]
+
+    def left(self, key: Key) -> float:
+        """Seconds until its count is 0 again."""
+        since, count = self._get(key)
+        return max(0.0, since + self.seconds - self._clock()) if count else 0.0
+
+    def add(self, key: Key) -> None:
+        """It has happened once more."""
+        since, count = self._get(key)
+        if not count:
+            # Whoever has so many keys is not stopped by counting them; memory is what is left to guard.
+            while len(self._counts) >= self._most:
+                del self._counts[next(iter(self._counts))]
+        self._counts[key] = (since, count + 1)
+
+    def take_back(self, key: Key) -> None:
+        """What was counted does not count after all."""
+        since, count = self._get(key)
+        if count > 1:
+            self._counts[key] = (since, count - 1)
+        else:
+            self._counts.pop(key, None)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._counts.clear()
+
+    def keys(self) -> list[Key]:
+        """What is counted now, or was in a window that has ended and nobody has asked for since."""
+        return list(self._counts)
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def _get(self, key: Key) -> tuple[float, int]:
+        now = self._clock()
+        since, count = self._counts.get(key, (now, 0))
+        if now - since >= self.seconds:
+            del self._counts[key]
+            return now, 0
+        return since, count
