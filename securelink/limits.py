@@ -35,6 +35,9 @@ MIN_RSA_EXPONENT = 65537
 MAX_RSA_EXPONENT = 2**32 - 1
 MAX_KDF_ROUNDS = 10_000_000  # PBKDF2 of a key file: about 5 s; its writer chose them
 MAX_SCRYPT_MEMORY = 2**28  # bytes; parameters come from a file, a typo must not eat the machine
+MAX_SCRYPT_LANES = (
+    2**24
+)  # bytes, 128 * r * p of a key file: in few steps they cost most of the time
 MAX_SCRYPT_WORK = 2**24  # n * r * p of a key file: about 5 s
 MAX_SSH_KDF_ROUNDS = 1024  # bcrypt of an OpenSSH key: about 10 s; ssh-keygen takes 24
 

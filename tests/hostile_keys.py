@@ -95,6 +95,13 @@ def ssh_private(
     )
 
 
+def ssh_inside(*numbers: int) -> bytes:
+    """The private part of an OpenSSH key: n, e, d, the coefficient, p, q."""
+    fields = [ssh_string(v.to_bytes(v.bit_length() // 8 + 1)) for v in numbers]
+    body = bytes(8) + ssh_string(b"ssh-rsa") + b"".join(fields) + ssh_string(b"me@home")
+    return body + bytes(range(1, 1 + -len(body) % 8))
+
+
 def encrypted(kdf: bytes, parameters: bytes) -> bytes:
     """An encrypted PKCS#8 file whose passphrase is stretched so."""
     cipher = sequence(element(OBJECT, _AES256_CBC), element(OCTETS, bytes(16)))
@@ -203,6 +210,9 @@ def private_files() -> dict[str, bytes]:
         "scrypt, 2**30 lanes": encrypted(
             _SCRYPT, sequence(salt, integer(2**14), integer(8), integer(2**30))
         ),
+        "scrypt, wide blocks": encrypted(
+            _SCRYPT, sequence(salt, integer(2), integer(2**20), integer(8))
+        ),
         "PBES1, 2**31 rounds": write_block(
             "ENCRYPTED PRIVATE KEY",
             sequence(
@@ -214,6 +224,9 @@ def private_files() -> dict[str, bytes]:
             ssh, b"bcrypt", ssh_string(bytes(16)) + b"\xff" * 4, bytes(64)
         ),
         "OpenSSH, 200,000 bits": ssh_private(ssh_blob(odd(200_000), 65537)),
+        "OpenSSH, numbers above the modulus": ssh_private(
+            ssh, tail=ssh_inside(odd(2048), 65537, odd(250_000), 1, odd(120_000), 3)
+        ),
         "OpenSSH, DSA": ssh_private(ssh_blob(odd(2048), 65537, b"ssh-dss")),
         "60 KiB of begins": b"-----BEGIN RSA PRIVATE KEY-----\n" * 1900,
     }

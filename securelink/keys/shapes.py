@@ -15,6 +15,7 @@ from ..limits import (
     MAX_KDF_ROUNDS,
     MAX_RSA_BITS,
     MAX_RSA_EXPONENT,
+    MAX_SCRYPT_LANES,
     MAX_SCRYPT_MEMORY,
     MAX_SCRYPT_WORK,
     MAX_SSH_KDF_ROUNDS,
@@ -212,7 +213,10 @@ def check_encryption(der: bytes) -> None:
             raise UnfitKeyError(f"its passphrase goes through more than {MAX_KDF_ROUNDS:,} rounds")
         return
     cost, block, parallel = parameters.integer(), parameters.integer(), parameters.integer()
-    if 128 * cost * block > MAX_SCRYPT_MEMORY or cost * block * parallel > MAX_SCRYPT_WORK:
+    # Beside the table there is a block for each lane, filled and read by PBKDF2 (RFC 7914, section 6).
+    table, lanes = 128 * cost * block, 128 * block * parallel
+    work = cost * block * parallel
+    if table > MAX_SCRYPT_MEMORY or lanes > MAX_SCRYPT_LANES or work > MAX_SCRYPT_WORK:
         raise UnfitKeyError("its passphrase goes through more scrypt than is allowed")
 
 
@@ -238,10 +242,20 @@ def check_openssh_private(der: bytes) -> None:
     exponent = public.integer()
     PublicNumbers(public.integer(), exponent).check()
     if kdf == b"none":
+        _check_openssh_numbers(_SshReader(outer.string()))
         return
     options.string()  # the salt
     if options.number() > MAX_SSH_KDF_ROUNDS:
         raise UnfitKeyError(f"its passphrase goes through more than {MAX_SSH_KDF_ROUNDS:,} rounds")
+
+
+def _check_openssh_numbers(inside: _SshReader) -> None:
+    """See that no number of an unencrypted key is larger than any key has: the library divides them by each other."""
+    inside.number(), inside.number()  # twice the same, which tells a right passphrase
+    inside.string()  # the type
+    numbers = [inside.integer() for _ in range(6)]
+    if max(numbers).bit_length() > MAX_RSA_BITS:
+        raise DerError("one of its numbers is larger than a modulus")
 
 
 def _demand_rsa(info: Reader) -> None:
