@@ -311,27 +311,46 @@ def test_who_is_ours() -> None:
 
 
 @pytest.mark.parametrize(
-    ("primary", "name", "members", "private"),
+    ("primary", "name", "members", "eves", "private"),
     [
-        (1000, "ada", [], True),
-        (1000, "ada", ["ada"], True),
-        (1000, "ada", ["eve"], False),
-        (1000, "staff", [], False),
-        (100, "ada", [], False),
+        (1000, "ada", [], 100, True),
+        (1000, "ada", ["ada"], 100, True),
+        (1000, "ada", ["eve"], 100, False),
+        (1000, "ada", [], 1000, False),
+        (1000, "staff", [], 100, False),
+        (100, "ada", [], 100, False),
     ],
 )
 def test_private_groups(
-    monkeypatch: pytest.MonkeyPatch, primary: int, name: str, members: list[str], private: bool
+    monkeypatch: pytest.MonkeyPatch,
+    primary: int,
+    name: str,
+    members: list[str],
+    eves: int,
+    private: bool,
+    tmp_path: Path,
 ) -> None:
     """A folder that its group may write passes only if that group has nobody in it but the owner."""
-    user = SimpleNamespace(pw_gid=primary, pw_name="ada")
+    user = SimpleNamespace(pw_uid=1000, pw_gid=primary, pw_name="ada")
+    eve = SimpleNamespace(pw_uid=1001, pw_gid=eves, pw_name="eve")
     group = SimpleNamespace(gr_name=name, gr_mem=members)
+    strict._whose_primary.cache_clear()
     monkeypatch.setattr(pwd, "getpwuid", lambda uid: user)
+    monkeypatch.setattr(pwd, "getpwall", lambda: [user, eve])
     monkeypatch.setattr(grp, "getgrgid", lambda gid: group)
-    assert (
-        strict._others_write(os.stat_result((0o40775, 1, 1, 2, 1000, 1000, 0, 0, 0, 0))) != private
-    )
-    assert strict._others_write(os.stat_result((0o40775, 1, 1, 2, 0, 0, 0, 0, 0, 0)))
+    folder = str(tmp_path)
+    adas = os.stat_result((0o40775, 1, 1, 2, 1000, 1000, 0, 0, 0, 0))
+    try:
+        assert strict._others_write(adas, folder) != private
+        assert strict._others_write(os.stat_result((0o40775, 1, 1, 2, 0, 0, 0, 0, 0, 0)), folder)
+        # With an access control list the mode says nothing of who else may write.
+        monkeypatch.setattr(os, "listxattr", lambda path: ["system.posix_acl_access"])
+        assert strict._others_write(adas, folder)
+        assert not strict._others_write(
+            os.stat_result((0o40755, 1, 1, 2, 1000, 1000, 0, 0, 0, 0)), folder
+        )
+    finally:
+        strict._whose_primary.cache_clear()
 
 
 # --- folders that the library makes ---------------------------------------------------------------

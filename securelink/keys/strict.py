@@ -10,7 +10,8 @@ being first.
 Two exceptions:
 
 - A folder that the group may write passes if the group is the private one of the folder's owner: it bears his name, is
-  his primary group, and has no other member. Systems with umask 002 make such folders. Root has no private group.
+  his primary group and nobody else's, has no other member, and no access control list lets others in. Systems with
+  umask 002 make such folders. Root has no private group.
 - The folders that the system has for temporary files (`/tmp`, `/var/tmp`, `/dev/shm`, `$TMPDIR`) pass if root owns them
   and they are sticky, but only on the way to a folder in them that is not writable by others and belongs to root or to
   us. Who was first there is seen by the owner of that folder; nobody else can rename it. A file directly in them is
@@ -22,9 +23,11 @@ Where the system has no owners and mode bits in this sense (Windows), only links
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import shlex
 import stat
+import time
 from pathlib import Path
 
 from ..errors import KeyFileError
@@ -143,7 +146,7 @@ class _Walk:
                 f"the folder {folder}, on the way to {self._path}, belongs to another user (uid {info.st_uid})",
                 hint=f"if it is meant for you, run: sudo chown {os.geteuid()} {_quoted(folder)}; {_ELSEWHERE}",
             )
-        if not _others_write(info):
+        if not _others_write(info, folder):
             return
         if not _is_temporary(folder, info):
             raise self._writable(folder, info)
@@ -171,10 +174,12 @@ def _ours(info: os.stat_result) -> bool:
     return info.st_uid in (0, os.geteuid())
 
 
-def _others_write(info: os.stat_result) -> bool:
+def _others_write(info: os.stat_result, folder: str) -> bool:
     if info.st_mode & stat.S_IWOTH:
         return True
-    return bool(info.st_mode & stat.S_IWGRP) and not _private_group(info.st_uid, info.st_gid)
+    if not info.st_mode & stat.S_IWGRP:
+        return False
+    return _has_acl(folder) or not _private_group(info.st_uid, info.st_gid)
 
 
 def _private_group(uid: int, gid: int) -> bool:
@@ -185,9 +190,28 @@ def _private_group(uid: int, gid: int) -> bool:
         user, group = pwd.getpwuid(uid), grp.getgrgid(gid)
     except (KeyError, OSError):
         return False
-    return (
-        user.pw_gid == gid and user.pw_name == group.gr_name and set(group.gr_mem) <= {user.pw_name}
-    )
+    if user.pw_gid != gid or user.pw_name != group.gr_name:
+        return False
+    # Whose primary group it is stands with the users alone.
+    return set(group.gr_mem) <= {user.pw_name} and _whose_primary(gid, _minute()) <= {uid}
+
+
+def _minute() -> int:
+    return int(time.monotonic() // 60)
+
+
+@functools.lru_cache(maxsize=16)
+def _whose_primary(gid: int, _minute: int) -> frozenset[int]:
+    """Users with this primary group; looked up once a minute, as a system may know many users."""
+    return frozenset(user.pw_uid for user in pwd.getpwall() if user.pw_gid == gid)
+
+
+def _has_acl(path: str) -> bool:
+    """Whether an access control list names others; the group's bits in the mode are then its mask, not the group's."""
+    try:
+        return "system.posix_acl_access" in os.listxattr(path)
+    except (AttributeError, OSError):
+        return False  # no such lists here
 
 
 def _is_temporary(folder: str, info: os.stat_result) -> bool:
