@@ -192,6 +192,8 @@ def _read_key(value: str) -> str:
 def _check_host(host: str) -> str:
     """Return a host as an invite spells it, or refuse it."""
     hint = "give a name, an IPv4 address, or an IPv6 address without brackets"
+    if not isinstance(host, str):
+        raise ConfigError(f"a host is a text, not a {type(host).__name__}", hint=hint)
     if ":" in host:
         try:
             address = ipaddress.IPv6Address(host)

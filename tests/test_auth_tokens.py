@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,8 +24,8 @@ from logins import (
     refusal,
 )
 
-from securelink import crypto, limits
-from securelink.auth import JoinTokens
+from securelink import Invite, createEncryptKeys, crypto, limits
+from securelink.auth import JoinTokens, Passwords
 from securelink.errors import ConfigError, LimitExceeded
 
 
@@ -299,3 +300,23 @@ def test_hashes_are_compared_in_constant_time(
     assert refusal(lambda: enter(tokens, unknown)) == UNKNOWN
     digests = [crypto.sha256(text.encode()).hex().encode() for text in (token, unknown)]
     assert compared == [(digests[0], digests[0]), (b"0" * 64, digests[1])]
+
+
+@pytest.mark.parametrize("odd", [5, b"ada", ["ada"], object()])
+def test_what_is_no_text_or_number_is_a_config_error(odd: Any) -> None:
+    """Names, notes, lifetimes, tokens, passwords and hosts of another type are errors that say so."""
+    tokens, passwords = JoinTokens(), Passwords(cost=2)
+    uses: list[Callable[[], object]] = [
+        lambda: tokens.create(odd),
+        lambda: tokens.create(note=odd),
+        lambda: tokens.create(lifetime=str(odd)),  # type: ignore[arg-type]
+        lambda: tokens.revoke(odd),
+        lambda: passwords.add(odd, "long enough"),
+        lambda: passwords.remove(odd),
+        lambda: Invite(odd, 5050, "SHA256:" + "A" * 43),
+        lambda: createEncryptKeys(odd),
+    ]
+    for use in uses:
+        with pytest.raises(ConfigError):
+            use()
+    assert tokens.entries() == []

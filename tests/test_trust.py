@@ -8,7 +8,7 @@ import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
 import pytest
 from hypothesis import given, settings
@@ -128,9 +128,14 @@ def test_another_key_is_never_written_over_a_known_one(servers: KnownServers) ->
         ("localhost", 0),
         ("localhost", 65536),
         ("localhost", -1),
+        ("localhost", True),
+        ("localhost", 5050.5),
+        ("localhost", "5050"),
+        (None, 1),
+        (b"localhost", 1),
     ],
 )
-def test_hosts_and_ports_that_are_none(servers: KnownServers, host: str, port: int) -> None:
+def test_hosts_and_ports_that_are_none(servers: KnownServers, host: Any, port: Any) -> None:
     """What could not be read back from the file is not written, asked for or removed."""
     uses: list[Callable[[], object]] = [
         lambda: servers.get(host, port),
@@ -152,6 +157,10 @@ def test_fingerprints_and_comments_are_checked(
         lambda: clients.authorize("SHA256:short", "ana"),
         lambda: servers.remember("localhost", 5050, ONE, comment="a\nb"),
         lambda: clients.authorize(ONE, "ana", comment="a\nb"),
+        lambda: clients.authorize(ONE, "ana", comment=cast(Any, 5)),
+        lambda: servers.remember("localhost", 5050, ONE, lifetime=float("nan")),
+        lambda: servers.remember("localhost", 5050, ONE, lifetime=1e300),
+        lambda: servers.remember("localhost", 5050, ONE, lifetime=cast(Any, "5")),
     ]
     for add in adds:
         with pytest.raises(ConfigError):
@@ -206,8 +215,10 @@ def test_another_program_revokes(clients: AuthorizedClients) -> None:
     assert clients.allows(ONE) is None
 
 
-@pytest.mark.parametrize("name", ["", "  ", "a#b", "a\nb", "a\x00", "x" * (MAX_NAME + 1)])
-def test_names_that_are_none(clients: AuthorizedClients, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["", "  ", "a#b", "a\nb", "a\x00", "x" * (MAX_NAME + 1), None, b"ana"]
+)
+def test_names_that_are_none(clients: AuthorizedClients, name: Any) -> None:
     """What could not be read back from the file as a name is refused."""
     with pytest.raises(ConfigError, match="name"):
         clients.authorize(ONE, name)

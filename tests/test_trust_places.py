@@ -26,6 +26,7 @@ TWO = fingerprint_text(bytes([1]) * 32)
 LOCAL = [
     "127.0.0.1", "127.1", "127.0.1", "0x7f.1", "0x7f000001", "2130706433", "0177.0.0.1", "localhost", "LocalHost",
     "localhost.", "::1", "0:0:0:0:0:0:0:1", "::0001", "[::1]", "::ffff:127.0.0.1", "::FFFF:7f00:1", "ip6-localhost",
+    "ip6-loopback", "localhost\u3002", "0.0.0.0", "0", "::", "[::]",
 ]  # fmt: skip
 
 
@@ -55,6 +56,7 @@ def test_this_machine_is_one_server(tmp_path: Path, met: str) -> None:
         ("Game.Example.", "game.example"),
         ("b\u00fccher.example", "xn--bcher-kva.example"),
         ("B\u00dcCHER\u3002example", "xn--bcher-kva.example"),
+        ("game.example\u3002", "game.example"),
         ("192.168.040", "192.168.0.32"),
         ("10.0x10.1", "10.16.0.1"),
         ("2001:DB8:0:0::1", "2001:db8::1"),

@@ -114,6 +114,8 @@ def user_name(name: str) -> str:
     Raises:
         ConfigError: It is no text of 1 to 64 printable characters, or has spaces around it.
     """
+    if not isinstance(name, str):
+        raise ConfigError(f"a user's name is a text, not a {type(name).__name__}")
     name = unicodedata.normalize("NFC", name)
     if 1 <= len(name) <= MAX_USER_NAME and name.isprintable() and name == name.strip():
         return name

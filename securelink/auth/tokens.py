@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import threading
 import time
@@ -16,6 +15,7 @@ import msgspec
 from .. import crypto, limits
 from ..errors import ConfigError, LimitExceeded, Refused
 from ..keys.files import AnyPath
+from ..options import number
 from .book import Book
 from .hello import Hello, please, text_fields, user_name
 from .hold import Hold
@@ -136,7 +136,7 @@ class JoinTokens:
         if user is not None:
             user = user_name(user)
         _check_limits(uses, lifetime)
-        if len(note) > limits.MAX_TOKEN_NOTE or not note.isprintable():
+        if not isinstance(note, str) or len(note) > limits.MAX_TOKEN_NOTE or not note.isprintable():
             raise ConfigError(f"a note is up to {limits.MAX_TOKEN_NOTE} printable characters")
         now = self._now()
         expires = None if lifetime is None else now + lifetime
@@ -162,8 +162,11 @@ class JoinTokens:
             False if there is no such token, or it was revoked before.
 
         Raises:
+            ConfigError: That is no text.
             KeyFileError: The file is damaged or cannot be written.
         """
+        if not isinstance(token_or_id, str):
+            raise ConfigError(f"a token or its id is a text, not a {type(token_or_id).__name__}")
         wanted = _hash(token_or_id)[:_ID_SIZE] if _UUID4.fullmatch(token_or_id) else token_or_id
         with self._book.update() as entries:
             entry = entries.get(wanted)
@@ -320,8 +323,8 @@ def _make_room(entries: dict[str, JoinToken], now: float) -> None:
 def _check_limits(uses: int | None, lifetime: float | None) -> None:
     if uses is not None and (type(uses) is not int or not 1 <= uses <= _MAX_USES):
         raise ConfigError(f"uses is 1 to {_MAX_USES}, or None for any number, not {uses!r}")
-    if lifetime is not None and not (0 < lifetime < math.inf):
-        raise ConfigError(f"lifetime is a number of seconds, or None for ever, not {lifetime!r}")
+    if lifetime is not None:
+        number("lifetime", lifetime, 0, unit="seconds, or None for ever")
 
 
 def _hash(token: str) -> str:

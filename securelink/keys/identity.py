@@ -265,7 +265,7 @@ def key_paths(directory: AnyPath, name: str) -> tuple[Path, Path]:
     Raises:
         ConfigError: The name cannot be part of a file name.
     """
-    if not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ConfigError(
             f"{name!r} cannot be the name of a key",
             hint="use letters and digits, and _ . @ - after the first",

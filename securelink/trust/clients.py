@@ -141,6 +141,8 @@ def client_name(name: str) -> str:
     Raises:
         ConfigError: It is empty, too long, or cannot be written on a line.
     """
+    if not isinstance(name, str):
+        raise ConfigError(f"a name is a text, not a {type(name).__name__}")
     name = name.strip()
     if len(name) > MAX_NAME:
         raise ConfigError(f"a name has at most {MAX_NAME} characters")

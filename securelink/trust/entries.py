@@ -165,7 +165,7 @@ def checked_comment(comment: str | None) -> str:
     """
     if comment is None:
         return time.strftime("added %Y-%m-%d")
-    if not comment.isprintable():
+    if not isinstance(comment, str) or not comment.isprintable():
         raise ConfigError("a comment is one line of printable characters")
     return comment.strip()
 

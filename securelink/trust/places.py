@@ -9,7 +9,9 @@ from ..limits import MAX_NAME
 
 # All of them reach a server that listens on this machine, and none of them any other.
 _THIS_MACHINE = "127.0.0.1"
-_LOCAL_NAMES = frozenset(("localhost", "localhost.localdomain", "ip6-localhost", "::1"))
+_LOCAL_NAMES = frozenset(
+    ("localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "::1", "0.0.0.0", "::")  # noqa: S104
+)
 
 
 def spelled(host: str) -> str:
@@ -23,6 +25,8 @@ def spelled(host: str) -> str:
     Raises:
         ConfigError: It cannot be the name or address of a host.
     """
+    if not isinstance(host, str):
+        raise ConfigError(f"a host is a text, not a {type(host).__name__}")
     if len(host) > MAX_NAME:
         raise ConfigError(f"the name of a host has at most {MAX_NAME} characters")
     if not host or "#" in host or " " in host or not host.isprintable():
@@ -38,7 +42,7 @@ def spelled(host: str) -> str:
             return host  # no name service finds it either
         if not plain.isprintable() or set(plain) & set("# :"):
             return host  # compatibility forms of signs that would not fit on a line
-        host = plain
+        host = plain.removesuffix(".") or plain  # full stops of other scripts are full stops by now
     return _spelled_ipv4(host) or host
 
 

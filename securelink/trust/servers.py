@@ -11,10 +11,14 @@ from pathlib import Path
 from ..errors import ConfigError, NotTrusted
 from ..keys import fingerprint_digest
 from ..keys.files import AnyPath
+from ..options import number
 from .entries import TextFile, checked_comment, entry_line
 from .places import same_server, spelled
 
 _UNTIL = "until="
+_MAX_LIFETIME = (
+    3e9  # seconds: a date beyond a century is a mistake, and beyond the year 9999 not to be written
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +193,9 @@ class KnownServers:
     ) -> KnownServer:
         server_key(host, port)
         fingerprint_digest(fingerprint)
-        until = None if lifetime is None else time.time() + lifetime
+        until = None
+        if lifetime is not None:
+            until = time.time() + number("lifetime", lifetime, 0, _MAX_LIFETIME, unit="seconds")
         return KnownServer(spelled(host), port, fingerprint, checked_comment(comment), until)
 
     def _check(self, known: KnownServer, new: KnownServer) -> None:
@@ -228,7 +234,7 @@ def server_key(host: str, port: int) -> tuple[str, int]:
         ConfigError: The host cannot be written on a line, or the port is not from 1 to 65535.
     """
     host = same_server(host)
-    if not 1 <= port <= 65535:
+    if type(port) is not int or not 1 <= port <= 65535:
         raise ConfigError("a port is a number from 1 to 65535")
     return host, port
 
