@@ -325,3 +325,21 @@ def test_docstrings_name_one_argument_a_line() -> None:
                 if name.lstrip("*") not in names
             ]
     assert not wrong
+
+
+def test_a_program_beside_a_clone_of_the_same_name_imports_the_library(tmp_path: Path) -> None:
+    """
+    An editable install is found before a folder `securelink` that is no package: the clone, in the folder above it.
+
+    It is a line in a .pth file for that. A finder of setuptools is asked last, after the folder of the program.
+    """
+    built = tmp_path / "wheel"
+    subprocess.run(
+        [sys.executable, "setup.py", "--quiet", "editable_wheel", "--dist-dir", built],
+        cwd=ROOT, check=True, capture_output=True, timeout=WAIT * 4,
+    )  # fmt: skip
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = [name for name in archive.namelist() if "dist-info" not in name]
+        assert [Path(name).suffix for name in names] == [".pth"], names
+        assert archive.read(names[0]).decode().strip() == str(ROOT)
