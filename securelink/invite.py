@@ -112,9 +112,10 @@ def is_invite(text: str) -> bool:
     Tell an invite from a host name.
 
     True for anything written as a link, so that a link of another kind meets the errors of
-    `Invite.parse()` and is not looked up as a name.
+    `Invite.parse()` and is not looked up as a name. So does one that lost its beginning.
     """
-    return "://" in _cleaned(text)
+    cleaned = _cleaned(text)
+    return "://" in cleaned or "/sha256:" in cleaned.lower()
 
 
 def _cleaned(text: str) -> str:

@@ -110,6 +110,7 @@ def test_names(enter: Callable[[str | None], Person]) -> None:
     bob.says("/name bob")
     ann.sees("is now called bob")
     assert bob.chat.name == "bob"
+    assert [line for line in bob.screen if "now called" in line] == ["* you are now called bob"]
     ann.client.close()
     bob.sees("Ann left")
     bob.says("/name ann")
@@ -264,6 +265,11 @@ def test_whispers(enter: Callable[[str | None], Person]) -> None:
     ann.says('/whisper "bob lee" it\'s me')
     bob.sees("ann whispers: it's me")
     ann.sees("* you whisper to Bob Lee: it's me")
+    for number, quotes in enumerate(("''", "\u201c\u201d", "\u201e\u201c", "\u2018\u2019")):
+        ann.says(f"/w {quotes[0]}Bob Lee{quotes[1]} in quotes {number}")
+        bob.sees(f"ann whispers: in quotes {number}")
+    ann.says("/w Bob Lee hello")
+    ann.sees('! nobody is called that: see /who; names with spaces stand in "quotes"')
     ann.says("/w carl \x1b[2J")
     carl.sees("ann whispers: \\x1b[2J")
     assert not any("it's me" in line for line in carl.screen)
@@ -386,7 +392,9 @@ def test_an_end_that_is_meant_is_the_end(
     else:
         server.stop()
     until(lambda: ann.over)
-    assert ("enough" if end == "kick" else "shutting down") in ann.over[0]
+    assert ann.over == [
+        "you were kicked: enough" if end == "kick" else "the server is shutting down"
+    ]
     assert not any("come back" in line for line in ann.screen)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from commands import fails
 from helpers import until
 from programs import Program
 from terminal import Terminal
@@ -66,6 +67,19 @@ def test_friends_paste_the_invite_when_asked(host: Program, folder: Path) -> Non
             assert bob.ends() == 0
         ann.prints(r"\* bob left")
     host.prints(r"is bob in the chat")
+
+
+def test_half_an_invite_is_asked_for_the_rest(host: Program, folder: Path) -> None:
+    """Who pasted a part is told so, and not left in front of a screen on which nothing happens."""
+    link = invite_of(host)
+    with Terminal(*JOIN, "--name", "ann", folder=folder) as ann:
+        ann.shows("paste the invite")
+        ann.types(f"{link[:60]}\r")
+        ann.shows("the key of the invite is not a whole one; paste the rest, or press Enter")
+        ann.types(f"{link[60:]}\r")
+        ann.shows("you are ann")
+        ann.types("exit\r")
+        assert ann.ends() == 0
 
 
 def test_without_the_token_nobody_enters(host: Program, folder: Path) -> None:
@@ -156,10 +170,20 @@ def test_a_name_that_somebody_has(host: Program, folder: Path) -> None:
             assert "the name ann is taken; ann2 is free: add --name ann2" in script.output
         with Terminal(*join, folder=folder) as person:
             person.shows(r"another name \[ann2\]:")
+            person.types("*ann*\r")
+            person.shows(r"a name begins with a letter or a digit[^$]*another name \[ann2\]:")
             person.types("\r")
             person.shows("you are ann2")
             person.types("exit\r")
             assert person.ends() == 0
+
+
+def test_a_name_that_nobody_can_have_is_refused_before_the_invite_is_asked_for() -> None:
+    """Whoever mistypes it has not pasted an invite for nothing."""
+    for name in ("*ann", "operator", ""):
+        errors = fails("chat", "join", "--name", name, code=2)
+        assert "--name" in errors
+        assert "paste" not in errors
 
 
 def test_a_server_that_is_gone_for_a_while(folder: Path) -> None:

@@ -337,7 +337,17 @@ def invited(server: Server, *, token: bool = True) -> str:
 
 
 @pytest.mark.parametrize(
-    "pasted", ["{}", "<{}>.", "securelink connect '{}'", "{0:.40}\n{1}", "$ securelink connect {}"]
+    "pasted",
+    [
+        "{}",
+        "<{}>.",
+        "securelink connect '{}'",
+        "{0:.40}\n{1}",
+        "$ securelink connect {}",
+        "here is the invite: {} see you at eight!",
+        "come: \u201c{0:.40} {1}\u201d, all of you",
+        "[the game]({})",
+    ],
 )
 def test_without_arguments_the_invite_is_asked_for(
     tmp_path: Path, credentials: tuple[Server, list[Any]], pasted: str
@@ -358,6 +368,9 @@ def test_an_invite_from_a_file(tmp_path: Path, credentials: tuple[Server, list[A
     to = ("connect", "--keys", tmp_path, "--invite-file", tmp_path / "invite.txt")
     succeeds(*to, typed="exit\n")
     assert len(shown) == 1
+    (tmp_path / "invite.txt").write_text(f"Hello Ada,\n\n{invited(server)}\n\nSee you at eight\n")
+    succeeds(*to, typed="exit\n")
+    assert len(shown) == 2
     assert "says where the server is" in fails(*to, "localhost", code=2)
     (tmp_path / "invite.txt").write_bytes(b"\xff" * 100_000)
     assert "is larger than" in fails(*to)
@@ -370,6 +383,9 @@ def test_an_invite_from_a_file(tmp_path: Path, credentials: tuple[Server, list[A
         ("", "no invite was given"),
         ("\n", "no invite was given"),
         ("host abc\n", "'abc' is no port"),
+        ("hello\n", "'hello' is no invite, and no host with a port"),
+        ("game.example:99999\n", "is no invite, and no host with a port"),
+        ("game.example:5050/SHA256:abc/def\n", "an invite begins with securelink://"),
     ],
 )
 def test_what_is_asked_for_and_not_given(typed: str, words: str) -> None:

@@ -352,6 +352,7 @@ def test_telling_links_from_hosts() -> None:
     assert is_invite(LINK)
     assert is_invite(f"  {LINK}")
     assert is_invite("http://game.example/")
+    assert is_invite(PLAIN.removeprefix("securelink://"))
     for host in ("game.example", "192.168.1.40", str(ipaddress.ip_address("::1")), ""):
         assert not is_invite(host)
 

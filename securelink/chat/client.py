@@ -23,6 +23,8 @@ HELP = """\
 /history           what was said here
 /help              this list
 exit               leave"""
+# No name begins with one; telephones type the curved ones.
+_QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u201e": "\u201c", "\u2018": "\u2019"}
 RETURN_SECONDS = 120.0  # how long it tries to come back after the connection broke
 MAX_SHOWN = 4000  # characters of one line; the server may be anybody
 # What comes of an answer that has not the shape of one.
@@ -119,7 +121,8 @@ class ChatClient:
         if self._leaving.is_set():
             return
         if client.clean and client.code in _FINAL:
-            self._over(client.reason)
+            kicked = client.code == Code.KICKED and client.text
+            self._over(f"you were kicked: {client.reason}" if kicked else client.reason)
             return
         self._show("* the connection is lost; trying to come back")
         threading.Thread(target=self._come_back, name="chat return", daemon=True).start()
@@ -217,9 +220,10 @@ def free_name(refusal: str) -> str | None:
 
 
 def _addressed(text: str) -> tuple[str, str]:
-    """A name, in quotes if it has spaces, and what follows."""
-    if text.startswith('"') and '"' in text[1:]:
-        name, _, rest = text[1:].partition('"')
+    """A name, in quotes of any kind if it has spaces, and what follows."""
+    closing = _QUOTES.get(text[:1], "")
+    if closing and closing in text[1:]:
+        name, _, rest = text[1:].partition(closing)
     else:
         name, _, rest = text.partition(" ")
     return name, rest.strip()

@@ -118,7 +118,9 @@ class ChatServer:
         with self._lock:
             other = self._names.get(folded(to)) if isinstance(to, str) else None
         if other is None:
-            raise RequestFailed("nobody is called that")
+            raise RequestFailed(
+                'nobody is called that: see /who; names with spaces stand in "quotes"'
+            )
         said = {"from": name, "text": text, "time": time.time()}
         self._server.broadcast("chat.whispered", said, to=[other])
         return str(other.data["name"])
@@ -144,7 +146,7 @@ class ChatServer:
         count = session.data["renamed"] = session.data.get("renamed", 0) + 1
         if count <= _MAX_LOGGED_NAMES:
             log.info("%s is now called %s in the chat", escaped(old), escaped(name))
-        self._note(room, f"{old} is now called {name}")
+        self._note(room, f"{old} is now called {name}", exclude=session)
         return name
 
     def _join(self, session: Session, packet: Received) -> dict[str, Any]:

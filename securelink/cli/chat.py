@@ -13,6 +13,7 @@ import click
 from ..auth import JoinTokens
 from ..chat import ChatClient, ChatServer
 from ..chat.client import free_name
+from ..chat.names import checked_name
 from ..client import Client
 from ..console import Console, Operators
 from ..console.prompt import Prompt
@@ -160,6 +161,8 @@ def join_chat(
     securelink chat join --name ann
     securelink chat join --name ann --invite-file invite.txt
     """
+    if name is not None:
+        _name(name)  # before anybody pastes an invite for nothing
     where = target(host, port, invite_file, token)
     known = KnownServers(known_servers_file(directory))
     client = Client(
@@ -210,4 +213,12 @@ def _entered(client: Client, name: str | None, ended: Callable[[str], None]) -> 
             if not can_ask():
                 raise RequestFailed(f"{error.text}: add --name {shlex.quote(free)}") from None
             tell(error.text)
-            name = click.prompt("another name", default=free, err=True)
+            name = click.prompt("another name", default=free, value_proc=_name, err=True)
+
+
+def _name(wished: str) -> str:
+    """A name that the chat takes, unless somebody has it; otherwise the error that click shows, or asks again after."""
+    try:
+        return checked_name(wished)
+    except RequestFailed as error:
+        raise click.BadParameter(error.message, param_hint="--name") from None

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from ..limits import MAX_INVITE
 from .program import PORT, tell
 
 try:
+    import fcntl
     import termios
 except ImportError:  # Windows
     termios = None  # type: ignore[assignment]
@@ -29,6 +31,8 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 TOKEN_VARIABLE = "SECURELINK_TOKEN"  # noqa: S105  # its name
 _MAX_LINES = 8  # of one invite that was pasted with line breaks in it
+_MAX_WORDS = 64  # of one line in which an invite stands
+_PASTE_SECONDS = 0.3  # between two lines of one paste
 _ASK = "paste the invite, or type host and port"
 
 
@@ -113,7 +117,7 @@ def target(
         data = read_file(
             absolute(invite_file), 4 * MAX_INVITE, missing="give the file that holds the invite"
         )
-        host = data.decode(errors="replace")
+        host = _without_words(data.decode(errors="replace"))
     elif host is None or host == "-":
         host, port = _asked()
     if is_invite(host):
@@ -171,19 +175,25 @@ def _asked() -> tuple[str, int | None]:
     if is_invite(text):
         return _whole(text, person), None
     host, _, port = text.partition(" ")
-    if port.strip() and not (port.strip().isdecimal() and 1 <= int(port) <= 65535):
+    if not port:
+        host, number = _split(host)
+        if number is None:
+            raise ConfigError(f"{text!r} is no invite, and no host with a port", hint=_ASK)
+        return host, number
+    if not (port.strip().isdecimal() and 1 <= int(port) <= 65535):
         raise ConfigError(f"{port.strip()!r} is no port", hint=_ASK)
-    return host, int(port) if port.strip() else None
+    return host, int(port)
 
 
 def _whole(text: str, person: bool) -> str:
     """The invite from its first line on: one that was pasted with line breaks comes as several."""
-    # Whoever was given a whole command pastes a whole command.
-    text = text[max(text.lower().find(f"{SCHEME}://"), 0) :]
+    text = _without_words(text)
     for _ in range(_MAX_LINES):
         try:
             invite = Invite.parse(text)
-        except ConfigError:
+        except ConfigError as error:
+            if person and not _more_is_there():
+                tell(f"{error.message}; paste the rest, or press Enter to go without")
             more = _typed_line()
             if not more:
                 break
@@ -195,6 +205,32 @@ def _whole(text: str, person: bool) -> str:
                     termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
             break
     return text
+
+
+def _without_words(text: str) -> str:
+    """
+    The invite alone, of a message or a command that was pasted with it.
+
+    White space may also be a part of what was torn, so as many words are kept as make an invite. Without one the text
+    is given back from the beginning of its link on.
+    """
+    text = text[max(text.lower().find(f"{SCHEME}://"), 0) :]
+    words = text.split()[:_MAX_WORDS]
+    for count in range(len(words), 0, -1):
+        with contextlib.suppress(ConfigError):
+            return str(Invite.parse(" ".join(words[:count])))
+    return text
+
+
+def _more_is_there() -> bool:
+    """Whether a line waits at the terminal: the lines of one paste come together, those of a person do not."""
+    if termios is None:
+        return False
+    time.sleep(_PASTE_SECONDS)
+    try:
+        return any(fcntl.ioctl(sys.stdin.fileno(), termios.FIONREAD, bytes(4)))
+    except (OSError, ValueError):
+        return False
 
 
 def _typed_line() -> str:
