@@ -6,6 +6,7 @@ import logging
 import shlex
 import time
 
+from ..addresses import is_loopback_host
 from ..errors import ConfigError, NotTrusted, SecureLinkError
 from ..handshake.client import VerifiedServer
 from ..handshake.wire import Mode
@@ -69,10 +70,11 @@ class Belief:
             return mode
         if self._pin is not None and known != self._pin:
             raise NotTrusted(
-                f"the pin for {self._where} contradicts the key in {self._known_servers.path}",
+                f"the invite or pin says that {self._where} has the key {self._pin}, "
+                f"known is {known}, in {self._known_servers.path}",
                 fingerprint=self._pin,
                 expected=known,
-                hint=f"if the server really has a new key, run: {self._command('forget')}",
+                hint=f"{self._cause()}; if the server really has a new key, run: {self._command('forget')}",
             )
         if mode == Mode.OFF:
             log.warning(
@@ -155,10 +157,19 @@ class Belief:
         else:
             message = f"THE KEY OF {self._where} HAS CHANGED: it showed {fingerprint}, known is {expected}"
             hint = (
-                "somebody may be in between; if the operator confirms a new key, run: "
+                f"{self._cause()}; if the operator confirms a new key, run: "
                 f"{self._command('forget')}"
             )
         return NotTrusted(message, fingerprint=fingerprint, expected=expected, hint=hint)
+
+    def _cause(self) -> str:
+        """Why a server may show another key than before; on this machine a common cause is harmless."""
+        if self._host == "localhost" or is_loopback_host(self._host):
+            return (
+                "a server makes a key of its own in each folder in which it is started; if you started this one "
+                "in another folder, that is all; otherwise somebody may be in between"
+            )
+        return "somebody may be in between"
 
     def remember(self, fingerprint: str, *, lifetime: float | None = None) -> None:
         """
