@@ -237,7 +237,10 @@ def _check_fields(packet: Packet) -> None:
 
 def _bad_action(action: object) -> CodecError:
     if not isinstance(action, str):
-        return CodecError(f"the action of a packet is a {type(action).__name__}, not a str")
+        return CodecError(
+            f"the action of a packet is of the type {type(action).__name__}, not str",
+            hint="the name comes first, then the data: send('name', data)",
+        )
     return CodecError(
         f"the action of a packet has {len(action):,} characters, allowed are 1 to {MAX_ACTION}",
         hint="an action is a short name; put the rest into data",

@@ -169,7 +169,7 @@ ring.append(ring)
     [
         (Packet(""), "the action of a packet has 0 characters, allowed are 1 to 255"),
         (Packet("é" * 256), "has 256 characters, allowed are 1 to 255; an action is a short name"),
-        (Packet(b"move"), "the action of a packet is a bytes, not a str"),  # type: ignore[arg-type]
+        (Packet(b"move"), "the action of a packet is of the type bytes, not str"),  # type: ignore[arg-type]
         (Packet("a", object()), "the data cannot be sent: Encoding objects of type object"),
         (Packet("a", 2**64), "an int that does not fit 64 bits; send it as a str or as bytes"),
         (Packet("a", [-(2**63) - 1]), "an int that does not fit 64 bits"),

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from helpers import WAIT, failure, until
@@ -30,10 +30,12 @@ print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, flush=True)
 """
 
 
-def started(folder: Path, *command: str) -> tuple[subprocess.Popen[str], int]:
+def started(
+    folder: Path, *command: str, stderr: IO[bytes] | None = None
+) -> tuple[subprocess.Popen[str], int]:
     """A process and the port that it prints first."""
     process = subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, text=True,
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=stderr, text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert process.stdout is not None
@@ -43,7 +45,11 @@ def started(folder: Path, *command: str) -> tuple[subprocess.Popen[str], int]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_a_server_cleanly(number: signal.Signals, tmp_path: Path) -> None:
     """Clients see a clean end with its reason, hooks run, the program goes on behind `serve_forever()`."""
-    process, port = started(tmp_path, sys.executable, "-c", SERVE.format(options=""))
+    log = tmp_path / "log"
+    with log.open("wb") as errors:
+        process, port = started(
+            tmp_path, sys.executable, "-c", SERVE.format(options=""), stderr=errors
+        )
     with process, Client("127.0.0.1", port, encryption="off") as client:
         process.send_signal(number)
         with pytest.raises(ConnectionClosed) as caught:
@@ -53,6 +59,8 @@ def test_a_signal_stops_a_server_cleanly(number: signal.Signals, tmp_path: Path)
         out, _ = process.communicate(timeout=120)
     assert out.split() == ["left", "stopped", "True"]
     assert process.returncode == 0
+    cause = "interrupted" if number == signal.SIGINT else number.name
+    assert f" {cause}; shutting down\n" in log.read_text()
 
 
 def test_sessions_may_go_on_while_it_drains(tmp_path: Path) -> None:

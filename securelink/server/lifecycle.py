@@ -240,7 +240,7 @@ class Lifecycle:
                 pass
         except KeyboardInterrupt as interrupt:
             ours = True  # also inside start(): it may serve clients before it comes back
-            log.info("%s; shutting down", interrupt or "interrupted")
+            log.info("%s; shutting down", str(interrupt) or "interrupted")
             self._drain_once(drain)
         finally:
             if ours:

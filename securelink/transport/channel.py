@@ -55,9 +55,11 @@ def failure_of(reply: Packet) -> RequestFailed | None:
     """The error that a reply stands for, or None."""
     if not reply.headers or "error" not in reply.headers:
         return None
-    return RequestFailed(
-        escaped(str(reply.data or "")), reason=escaped(str(reply.headers["error"]))
-    )
+    reason = escaped(str(reply.headers["error"]))
+    hint = ""
+    if reason == "no handler":
+        hint = f"is {escaped(reply.action)!r} spelled as in the other side's on()?"
+    return RequestFailed(escaped(str(reply.data or "")), reason=reason, hint=hint)
 
 
 #: Shared by all channels that wait for nothing: an empty dict each would cost 64 bytes.
