@@ -14,7 +14,7 @@ def is_loopback_host(host: str) -> bool:
 
 
 def network(host: str) -> str:
-    """What counts as one address: who has one of IPv6 has all 2^64 of its /64."""
+    """What counts as one address: whoever has one of IPv6 has all 2^64 of its /64."""
     return networks(host)[0]
 
 

@@ -73,9 +73,9 @@ RECORD_TARGET = (
 
 ACK_RECORDS = 64  # an acknowledgement goes out alone after so many records,
 ACK_BYTES = 512 * 1024  # so many bytes
-ACK_SECONDS = 0.2  # or so long;
+ACK_SECONDS = 0.2  # or after this time;
 ACK_FEW_RECORDS = 8  # fewer wait longer: a quiet session would get one for each record,
-ACK_FEW_SECONDS = 2.0  # so long
+ACK_FEW_SECONDS = 2.0  # up to this time
 MAX_UNACKED = 16 * 1024 * 1024  # bytes kept for resume before `send` follows the policy
 HARD_UNACKED = 64 * 1024 * 1024  # bytes; beyond it the session is ended (handlers do not wait)
 MAX_UNSENT = 4 * 1024 * 1024  # bytes not yet taken by the kernel before `send` follows the policy
@@ -99,7 +99,7 @@ POLL_BYTES = (
     1024 * 1024
 )  # of packets that waited as bytes: what one poll() makes objects of, up to 70 MiB
 RUN_PACKETS = 64  # a runner passes a session on after so many packets
-RUN_SECONDS = 0.010  # or so long
+RUN_SECONDS = 0.010  # or after this time
 READ_FRAMES = (
     64  # frames of one connection that are opened in a row, whatever they hold: about 0.3 ms
 )
@@ -147,7 +147,7 @@ FOREVER_SECONDS = (
     2e6  # the longest time-out, 23 days; every system's waits take it (31 bits of milliseconds)
 )
 CLOSE_SECONDS = 5.0  # default of close() and stop()
-END_SECONDS = 1.0  # a program that ends with a server running waits so long for its clients
+END_SECONDS = 1.0  # a program that ends with a server running waits this long for its clients
 STOP_GRACE_SECONDS = 0.5  # then on_disconnect is called for those who did not answer
 HEARTBEAT_SECONDS = 20.0  # default interval of a client's pings
 MIN_HEARTBEAT = 1.0
@@ -155,7 +155,7 @@ MAX_HEARTBEAT = 300.0
 SWEEP_SECONDS = 1.0  # how often a server looks for silent and overdue connections
 SWEEP_LINKS = 500  # connections that it looks at in a row: about 1 ms
 SILENCE_FACTOR = 2.5  # a peer silent for so many heartbeats, while it is read, is gone
-STALLED_SECONDS = 120.0  # a peer that is not read because it takes nothing is ended after so long
+STALLED_SECONDS = 120.0  # a peer that is not read because it takes nothing is ended after this time
 MAX_SWEEP_STEP = (
     2.0  # two looks farther apart than this: we stood still, which is not the peer's silence
 )
@@ -163,13 +163,15 @@ WORKERS = 32  # threads of one loop at most, leader included, started when neede
 MAX_WAITING_HANDLERS = (
     32  # handlers that wait for a reply, beside the workers; then the oldest wait ends early
 )
-PLACES_TAKEN_SECONDS = 0.2  # all places for handlers taken so long while others wait: it is logged,
-PLACES_LOG_SECONDS = 60.0  # once in so long
+PLACES_TAKEN_SECONDS = (
+    0.2  # when all places for handlers are taken for this time while others wait, it is logged,
+)
+PLACES_LOG_SECONDS = 60.0  # once in this time at most
 MIN_WORKERS = 3  # one leads, one does handshakes, one runs handlers
 MAX_WORKERS = 64
-WATCHDOG_SECONDS = 0.005  # a batch of handlers that runs so long loses the leader token
+WATCHDOG_SECONDS = 0.005  # a batch of handlers that runs longer loses the leader token
 TURN_CONNECTIONS = 64  # a turn flushes after so many connections
-TURN_SECONDS = 0.001  # or so long
+TURN_SECONDS = 0.001  # or after this time
 MAX_LISTENERS = 64  # listeners of one event
 
 # --- trust and tokens ---------------------------------------------------------------------------------
@@ -193,7 +195,7 @@ MAX_SEALED = 16 * 1024 * 1024  # a sealed packet
 SEALED_SKEW = 120.0  # a sealed packet may come from a clock so far ahead, when its age is demanded
 SIGN_SECONDS = 3.0  # a client that was let in shows it after a round trip; later it may have lost its connection
 MAX_TOKEN_NOTE = 200  # characters of the note on a join token
-KEEP_DEAD_TOKENS = 7 * 86_400.0  # a used-up, expired or revoked token is listed so long
+KEEP_DEAD_TOKENS = 7 * 86_400.0  # a used-up, expired or revoked token is listed for this time
 MAX_USERS = 10_000  # names with a password on one server
 MAX_NAME_FAILURES = (
     20  # wrong passwords for one user name in FAILED_WINDOW, from places where it never was right

@@ -4,7 +4,7 @@ Sealed packets: a packet that one holder of a key can read, whoever stores or re
 For what has no session between its two ends: a friend who is offline, a private message through a
 server that need not read it. Between two ends that are connected a session protects better.
 
-**What sealing does not give.** No forward secrecy: who gets the recipient's private key, even years
+**What sealing does not give.** No forward secrecy: whoever gets the recipient's private key, even years
 later, reads every sealed packet that was kept. No deniability: the signature proves to anybody whom
 the recipient shows it what the sender wrote. No replay protection: a sealed packet can be delivered
 twice; a caller who minds remembers the `id` of what was accepted, for as long as `max_age`.

@@ -17,7 +17,7 @@ def first_of(*hooks: ReadyMade) -> Authenticate:
         hooks: Such as `JoinTokens` and `Passwords`.
 
     Returns:
-        A hook that gives the first user, or else the first refusal.
+        A hook that gives the first user, or the first refusal when there is none.
 
     Raises:
         ConfigError: There are no hooks, or one of them cannot be one.

@@ -15,7 +15,8 @@ class NameThrottle:
     """
     Bounds how many passwords are tried for one name in a minute, from however many addresses.
 
-    Where a name was let in before, it is never locked out: who tries passwords elsewhere cannot keep its owner out.
+    From an address where its owner was let in before, a name is never locked out: nobody can keep its owner out by
+    trying passwords elsewhere.
     Names that do not exist are counted alike, so the count does not tell which do.
 
     Args:

@@ -1,4 +1,4 @@
-"""Join tokens: a uuid4 that admits whoever presents it, so often and so long as its owner said."""
+"""Join tokens: a uuid4 that admits whoever presents it, as often and for as long as its owner said."""
 
 from __future__ import annotations
 

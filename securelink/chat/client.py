@@ -37,7 +37,7 @@ class ChatClient:
     """
     One person in the chat.
 
-    When the connection breaks, or the server stands still for so long that it counts as broken, the client comes back
+    When the connection breaks, or the server stands still until it counts as broken, the client comes back
     by itself: it connects anew, under the same name and in the same room, for up to `RETURN_SECONDS`.
 
     Args:

@@ -43,7 +43,7 @@ class ChatServer:
     Packets to clients: `chat.said` {"from", "room", "text", "time"}, `chat.whispered` {"from", "text", "time"},
     `chat.note` text.
 
-    "again" is a secret of one person's connection: who shows it when entering gets the name back, from a connection
+    "again" is a secret of one person's connection: whoever shows it when entering gets the name back, from a connection
     that broke and that the server still takes for alive.
     """
 

@@ -124,7 +124,7 @@ def _meet(client: Client, known: KnownServers, timeout: float) -> None:
     try:
         client.connect(timeout)
     except NotTrusted as error:
-        # A changed key is never a question: who asks gets a yes.
+        # A changed key is never a question: people say yes to questions.
         if error.expected is not None or not can_ask():
             raise
         # That attempt ended when the key was seen, before anything of ours was sent.

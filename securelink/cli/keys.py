@@ -211,7 +211,7 @@ def rotate_key(
     Put a new key in the place of a server's key, which signs it.
 
     Restart the server then. Clients that know the old key follow to the new one by themselves, once, with a line in
-    their log; who uses a pin or an invite needs the new fingerprint or a new invite. The old key stays in the folder
+    their log; clients with a pin or an invite need the new fingerprint or a new invite. The old key stays in the folder
     under another name.
 
     Not for a key that was stolen: its thief could sign a key of his own. Make a new one then, and tell the clients.
@@ -332,7 +332,7 @@ def authorize(key: str, name: str, operator: bool, directory: str) -> None:
     Let a client's key in, on a server that runs with `--client-keys known`; or, with --operator, to its console.
 
     The fingerprint is what `securelink keys create --name client` and `securelink keys show client` print where the
-    client runs; who is refused is told it too.
+    client runs; a client that is refused is told it too.
 
     \b
     securelink keys authorize client_public.pem --as ann

@@ -83,7 +83,7 @@ def list_users(directory: str) -> None:
 @keys_option
 def remove(user: str, directory: str) -> None:
     """
-    Let USER in no longer. Who is in stays in, until the server kicks.
+    Let USER in no longer. Sessions that are open stay open, until the server kicks them.
     """
     known = _passwords(directory)
     if not known.remove(user):

@@ -125,7 +125,7 @@ def _metrics(server: Server, where: str) -> AbstractContextManager[object]:
     host, _, port = where.rpartition(":")
     if not port.isdecimal():
         raise click.UsageError(f"--metrics {where}: write HOST:PORT, such as 127.0.0.1:9100")
-    from ..metrics import serve_metrics  # an extra; who wants no metrics need not have it
+    from ..metrics import serve_metrics  # an extra: a server without metrics does not need it
 
     return serve_metrics(server, host.strip("[]"), int(port))
 

@@ -178,7 +178,7 @@ class Client:
         KeyFileError: The client's key cannot be used as it is.
 
     Packets whose name has a handler (`on`) go to it, all others to `receive`, `poll` and iteration. Handlers run in
-    the thread that waits in one of these, else in a background thread. All methods may be called from any thread.
+    the thread that waits in one of these, otherwise in a background thread. All methods may be called from any thread.
 
     A client that the program keeps no reference to is closed with a `ResourceWarning`; one with handlers or listeners
     works on until its session ends.
@@ -251,7 +251,7 @@ class Client:
             known_servers = path("known_servers", known_servers)
         if folder is not None and self._mode != Mode.OFF:
             self._identity, _ = load_or_create(folder, "client", passphrase)
-        # Ports that the system chose belong to another server soon. Who names a file decides for himself.
+        # Ports that the system chose belong to another server soon. A file that the user named keeps them.
         self._forget_soon = known_servers is None and folder is None
         if known_servers is None:
             known_servers = user_known_servers() if folder is None else folder / KNOWN_SERVERS

@@ -357,7 +357,7 @@ def _quoted(text: str) -> tuple[str, str]:
 
 
 def _called(session: Session) -> str:
-    """What people call a session: a name that the application keeps in `data`, else the user."""
+    """What people call a session: a name that the application keeps in `data`, or the user."""
     name = session.data.get("name", session.user)
     return str(name) if name is not None else "-"
 

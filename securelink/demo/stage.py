@@ -25,7 +25,7 @@ from .puppet import Report
 from .relay import Relay
 
 WAIT = 15.0  # seconds for anything that should happen; a slow machine needs one or two
-_STOP_SECONDS = 8.0  # a process that closes its sessions gets so long
+_STOP_SECONDS = 8.0  # what a process gets to close its sessions
 
 
 class Missing(Exception):

@@ -14,7 +14,7 @@ Two exceptions:
   umask 002 make such folders. Root has no private group.
 - The folders that the system has for temporary files (`/tmp`, `/var/tmp`, `/dev/shm`, `$TMPDIR`) pass if root owns them
   and they are sticky, but only on the way to a folder in them that is not writable by others and belongs to root or to
-  us. Who was first there is seen by the owner of that folder; nobody else can rename it. A file directly in them is
+  us. The owner of that folder shows who made it; nobody else can rename it. A file directly in them is
   not believed.
 
 Where the system has no owners and mode bits in this sense (Windows), only links are followed.

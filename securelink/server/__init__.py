@@ -7,6 +7,7 @@ The server's public API.
     reception.py  who may enter; from a verified client to a session and to its end
     own_key.py    its key, and what earlier keys said of it
     revocation.py whose key is revoked does not stay
+    counts.py     what has happened, for `stats()`
     rooms.py      named groups of sessions
     ticker.py     the tick
 """

@@ -15,7 +15,7 @@ from .session import Session
 
 log = logging.getLogger("securelink.server")
 
-# Who was let in by the old file may become a session so long after a change.
+# For so many seconds after a change, clients that the old file let in may still become sessions.
 _LATE = HANDSHAKE_SECONDS + 2 * SWEEP_SECONDS
 
 

@@ -1,20 +1,30 @@
 """
 Threads and sockets: everything below this package is sans-I/O, everything above never touches a socket.
 
-    sockets.py         connecting, listening, error texts
+    sockets.py         addresses, listening, error texts
+    names.py           from a name to addresses, in bounded time
+    reach.py           connecting: all addresses of a name
+    patched.py         whether gevent or eventlet has patched the process
     jobs.py            the queue of expensive work, which takes addresses in rotation
     poller.py          which sockets are ready
     loop.py            the leader, its spare threads, timers
+    switching.py       the interpreter's switch interval while a handler computes
+    waits.py           handlers that wait for another side
+    sweeper.py         looking at all connections, some at a time
     bounds.py          how much one session may keep
     inbox.py           what arrived and waits for its handler
     outbox.py          what waits to be sent
     channel.py         what is durable of a session: both, who waits for an answer, the end
     link.py            one TCP connection that carries a channel
+    later.py           requests that nobody waits for
     batch.py           holding back what one thread sends
     admission.py       how a server lets clients in
-    listener.py        accepting, half-open connections, budgets
+    listener.py        accepting, half-open connections
+    budget.py          how often a stranger may fail
+    proxy.py           whom a load balancer speaks for
     dial.py            a client's handshake
-    client_channel.py  a client's session: who waits drives
+    client_channel.py  a client's session: the thread that waits drives
     client_link.py     a client's connection
+    driven.py          servers that a thread drives by `update()`
     caretaker.py       the loop of the clients that nobody drives
 """

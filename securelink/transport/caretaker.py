@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from .client_link import ClientLink
 
 TICK_SECONDS = 0.05  # how long a client must be left alone before the caretaker reads it
-LINGER_SECONDS = 0.0  # the caretaker stays so long after the last client
-SETTLE_SECONDS = 0.25  # close() of the last client waits so long for its threads
+LINGER_SECONDS = 0.0  # the caretaker stays this long after the last client
+SETTLE_SECONDS = 0.25  # close() of the last client waits this long for its threads
 CARETAKER_WORKERS = 8
 
 

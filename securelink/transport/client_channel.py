@@ -1,8 +1,8 @@
 """
-The session as the client holds it: who waits drives.
+The session as the client holds it: the thread that waits drives.
 
 A thread that waits for a packet reads the socket itself, under the drive lock: no thread switch between the kernel and
-the caller. Who waits while another one drives is woken by it, and looks again.
+the caller. A thread that waits while another one drives is woken by it, and looks again.
 """
 
 from __future__ import annotations
@@ -40,9 +40,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("securelink.client")
 
-PATIENCE_SECONDS = (
-    1  # a driver's recv() waits so long by itself: one system call where poll() and recv() are two
-)
+PATIENCE_SECONDS = 1  # a driver's recv() waits this long by itself: one system call where poll() and recv() are two
 
 _AGAIN = "call connect() for a new session"
 _WAYS_ON: dict[int, str] = {

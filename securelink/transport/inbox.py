@@ -2,7 +2,7 @@
 What arrives at a session: records and events in order, run by at most one thread.
 
 Records wait as bytes and are decoded when their turn comes, so a peer makes us hold its wire bytes, not the many times
-larger objects. `_run_lock` is the right to run the inbox; who gives it up looks once more.
+larger objects. `_run_lock` is the right to run the inbox; the thread that gives it up looks once more.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class Inbox:
             True when something is left, or came meanwhile: the caller sees that the inbox is run again.
         """
         if not self._run_lock.acquire(False):
-            return False  # who runs it looks once more when it is done
+            return False  # the thread that runs it looks once more when it is done
         try:
             more = self._run()
         except BaseException as error:
@@ -167,7 +167,7 @@ class Inbox:
             more = True
         finally:
             self._run_lock.release()
-        # Given up; look once more: who appended meanwhile found us running and went away.
+        # Given up; look once more: a thread that appended meanwhile found us running and went away.
         return more or bool(self._inbox)
 
     def _run(self) -> bool:

@@ -117,7 +117,7 @@ class LaterReply(Future[Any]):
 
 
 class _Later(Waiting):
-    """What waits in the session for the answer. Only who took it out of there ends it."""
+    """What waits in the session for the answer. Only the thread that took it out of there ends it."""
 
     __slots__ = ("deadline", "future")
 

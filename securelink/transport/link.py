@@ -1,9 +1,9 @@
 """
 One TCP connection that carries a channel.
 
-Writing: append, try the send lock; who has it seals and writes all that is queued, releases, looks once more. So the
-order of sealing is the order of the nonces is the order on the wire, and nobody waits for the lock. What the kernel
-does not take stays as a tail, and the leader is asked for writability.
+Writing: append, try the send lock; its holder seals and writes all that is queued, releases it, and looks once more.
+So the order of sealing is the order of the nonces is the order on the wire, and nobody waits for the lock. What the
+kernel does not take stays as a tail, and the leader is asked for writability.
 
 Reading, closing the socket and everything else with the selector is the leader's alone.
 """
@@ -203,7 +203,7 @@ class Link:
         assert channel is not None
         waiting = channel._outbox or self._controls or self._choked or self._close is not None
         if waiting and not (self._tail or self._send_dead):
-            self.flush()  # who came meanwhile found the lock taken, and went away
+            self.flush()  # a thread that came meanwhile found the lock taken, and went away
         return True
 
     def flush(self) -> None:

@@ -169,7 +169,7 @@ class Outbox(Inbox):
         return held
 
     def _is_crowded(self, size: int) -> bool:
-        # Hot: reads without the lock. Who sends at the same time may overshoot by a packet each.
+        # Hot: reads without the lock. Threads that send at the same time may overshoot by a packet each.
         bounds = self._bounds
         # A packet always fits into an empty session, however small the bounds are.
         link = self._link
@@ -207,7 +207,7 @@ class Outbox(Inbox):
             with self._lock:
                 if event in self._waiters:
                     self._waiters.remove(event)
-            self._wake_waiters()  # who comes first may have left room for the next
+            self._wake_waiters()  # the first may have left room for the next
 
     def _crowded_error(self, timeout: float | None) -> LinkTimeout:
         return LinkTimeout(

@@ -16,7 +16,7 @@ from typing import Protocol
 READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
 HANGUP = 4  # the peer has sent its last byte; told only by epoll, and by others when they are read
-MAX_EVENTS = 256  # of one call; who is left is reported by the next
+MAX_EVENTS = 256  # of one call; what is left is reported by the next
 
 
 class IOReady(Protocol):

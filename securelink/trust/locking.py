@@ -34,7 +34,9 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-LOCK_SECONDS = 10.0  # an update takes milliseconds: whoever holds a lock for so long is stuck
+LOCK_SECONDS = (
+    10.0  # an update takes milliseconds: a process that holds the lock for longer is stuck
+)
 _LOCK_PAUSE = 0.01
 _LOCK = os.O_RDWR | os.O_CREAT | NO_LINK | getattr(os, "O_NONBLOCK", 0)
 OTHERS_WRITE = 0o022
@@ -113,7 +115,7 @@ def is_missing(error: KeyFileError) -> bool:
 @contextlib.contextmanager
 def _lock(path: Path, timeout: float) -> Iterator[None]:
     # The lock is on a file of its own: the real one is replaced, and a lock on it with it. It is
-    # never removed: who waits for it could then hold a lock that nobody else can see.
+    # never removed: a process that waits for it could then hold a lock that nobody else can see.
     with mapped_errors("lock", path):
         # No link is followed: the file that it points to would be created, or kept locked.
         descriptor = os.open(path, _LOCK, PRIVATE_MODE)
