@@ -143,15 +143,14 @@ def encode_packet(packet: Packet, max_elements: int = MAX_ELEMENTS) -> bytes:
         or packet.reply_to is not None
     ):
         _check_fields(packet)
-    plain = type(packet.data) in PLAIN and packet.headers is None
-    if not plain:
-        check_sendable(packet.data)
-        check_sendable(packet.headers)
+    usual = type(packet.data) in PLAIN or check_sendable(packet.data)
+    if packet.headers is not None:
+        usual = check_sendable(packet.headers) and usual
     try:
         encoded = _encode(packet)
     except _MALFORMED as error:
         raise _cannot_encode(error) from error
-    if not plain:
+    if not usual or len(encoded) > MAX_WALK_FREE:
         _check_encoded(encoded, max_elements)
     return encoded
 

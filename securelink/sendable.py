@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from .errors import CodecError, ConfigError
-from .limits import MAX_DEPTH
+from .limits import MAX_DEPTH, MAX_NUMBER_KEYS
 from .text import escaped
 
 PLAIN = frozenset((type(None), bool, int, float, str, bytes))
@@ -30,6 +30,8 @@ _OTHERS = (
     datetime.time,
     datetime.timedelta,
 )
+_FEW = 16  # items that are quicker looked at one by one
+_EXACT = "strict_types= takes None, bool, int, float, str, bytes, list, dict and datetime in UTC"
 _MAX_WHERE = 200  # characters that say where in the data a value stands
 
 # Classes that a program has declared: they travel as dicts, and arrive as themselves where a handler declares them.
@@ -59,7 +61,7 @@ def declare(kind: type) -> None:
     _declared.add(kind)
 
 
-def check_sendable(data: Any, *, exact: bool = False) -> None:
+def check_sendable(data: Any, *, exact: bool = False) -> bool:
     """
     Refuse data that would silently arrive as something else.
 
@@ -68,37 +70,43 @@ def check_sendable(data: Any, *, exact: bool = False) -> None:
         exact: Refuse also what arrives as its nearest relative: tuples (as lists), bytearrays (as bytes), subclasses
             of dict, str and others (as their base), times of another zone (in UTC), and declared classes (as dicts).
 
+    Returns:
+        True when a receiver's limits on nesting and on map keys are certainly kept too.
+
     Raises:
         CodecError: A value, which the error locates, would arrive as one of another type.
     """
     if _is_plain(data, _QUICK_LEVELS):
-        return
+        return True
     for where, value in _walk(data):
         if exact:
             if not _is_exact(value):
-                raise _changes(
-                    value,
-                    where,
-                    "strict_types= takes None, bool, int, float, str, bytes, list, dict and datetime in UTC",
-                )
+                raise _changes(value, where, _EXACT)
         elif (hint := _fault(value)) is not None:
             raise _changes(value, where, hint)
+    return False
 
 
 def _is_plain(data: Any, levels: int) -> bool:
-    """Whether data is plain values in lists and dicts, as almost all is; a flat container takes no step for each."""
+    """Whether data is plain values in lists and dicts, as almost all is. Hot: for each packet with a container."""
     kind = type(data)
     if kind is dict:
-        if not PLAIN.issuperset(map(type, data)):
-            return False
+        for key in data:
+            if type(key) is not str and (type(key) not in PLAIN or len(data) > MAX_NUMBER_KEYS):
+                return False
         items = data.values()
     elif kind is list:
         items = data
     else:
         return kind in PLAIN
-    if PLAIN.issuperset(map(type, items)):
+    if len(items) > _FEW and PLAIN.issuperset(
+        map(type, items)
+    ):  # a flat one takes no step for each
         return True
-    return levels > 0 and all(type(item) in PLAIN or _is_plain(item, levels - 1) for item in items)
+    for item in items:  # noqa: SIM110  # all() would make a generator, which costs as much as the rest
+        if type(item) not in PLAIN and not (levels and _is_plain(item, levels - 1)):
+            return False
+    return True
 
 
 def _walk(data: Any) -> Iterator[tuple[str, Any]]:
@@ -107,10 +115,7 @@ def _walk(data: Any) -> Iterator[tuple[str, Any]]:
     while waiting:
         value, where, level = waiting.pop()
         if level > MAX_DEPTH:
-            raise CodecError(
-                "the data is nested too deep, or contains itself",
-                hint=f"keep nesting within {MAX_DEPTH} levels",
-            )
+            continue  # too deep, or in a circle: the encoder says which
         if len(where) > _MAX_WHERE:
             where = where[:_MAX_WHERE] + "…"
         if type(value) in PLAIN:
