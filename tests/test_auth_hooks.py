@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import functools
 import logging
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
+from multiprocessing.pool import ThreadPool
 from typing import Any
 
 import pytest
@@ -181,7 +183,27 @@ def answers() -> dict[str, Callable[[], Any]]:
         "no, and why": lambda: (False, "wrong password"),
         "none, and why": lambda: (None, "wrong password"),
         "error in a tuple": lambda: (Refused("no"), 403),
+        "error in a list": lambda: [Refused("no")],
+        "none in a list": lambda: [None],
+        "false of another library": Falsehood,
+        "asynchronous iterable": Waves,
+        "thread": threading.Thread,
+        "result of a pool": lambda: RESULT,
     }
+
+
+class Falsehood:
+    """As `numpy.False_` is: no bool, and false."""
+
+    def __bool__(self) -> bool:
+        return False
+
+
+class Waves:
+    """Something for `async for`."""
+
+    def __aiter__(self) -> Waves:
+        return self
 
 
 class _Loop:
@@ -192,6 +214,9 @@ class _Loop:
 
 
 LOOP: Any = _Loop()
+with ThreadPool(1) as _pool:
+    RESULT = _pool.apply_async(int)
+    RESULT.wait()
 
 
 @pytest.mark.parametrize("mistake", answers())

@@ -25,6 +25,7 @@ from securelink import JoinTokens, KnownServers, Passwords
 from securelink.errors import ConfigError, KeyFileError
 from securelink.keys import Identity, PublicKey, createEncryptKeys, files, load_or_create
 from securelink.keys.pem import write_block
+from securelink.keys.private import passphrase_bytes
 from securelink.limits import MAX_KEY_FILE
 
 Failing = Callable[[int], Callable[..., NoReturn]]
@@ -349,3 +350,11 @@ def test_books_that_are_not_text(tmp_path: Path, data: bytes) -> None:
     ):
         with pytest.raises(KeyFileError, match="is damaged"):
             use()
+
+
+def test_a_passphrase_is_in_no_error() -> None:
+    """Nor in one that came before it: a collector of errors may keep all of them."""
+    with pytest.raises(ConfigError, match="surrogates") as caught:
+        passphrase_bytes("open sesame\ud800")
+    assert caught.value.__context__ is None
+    assert "sesame" not in str(caught.value)

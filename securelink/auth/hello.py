@@ -71,8 +71,9 @@ Authenticate = Callable[[Hello], Any]
 Returns the user of the session; None and False refuse, and so does `Refused`, raised with a text.
 
 Every other value is a user, also 0, "", {} and True. Not among them is what nobody returns on purpose: an error, a
-class, a function, `NotImplemented`, `...`, a coroutine, future, generator or other iterator, a tuple that begins with
-one of these or with None or False. Such an answer refuses, and is an error in the log.
+class, a function, `NotImplemented`, `...`, a coroutine, future, thread, generator or other iterator, an object that is
+no number and whose `__bool__` says False, a tuple or list that begins with one of these or with None or False. Such an
+answer refuses, and is an error in the log.
 """
 
 

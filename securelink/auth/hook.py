@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import concurrent.futures
+import numbers
+import threading
 from typing import Any
 
 from ..errors import Refused
@@ -63,8 +65,9 @@ def judged(answer: Any) -> Any:
     The user that an answer names.
 
     Every value is a user, also 0, "", {} and True, apart from None and False, which refuse, and from
-    what nobody returns on purpose: errors, classes, functions, `NotImplemented`, `...`, and everything
-    that still has to be called, awaited or iterated before it says anything.
+    what nobody returns on purpose: errors, classes, functions, `NotImplemented`, `...`, objects whose
+    `__bool__` says False, and everything that still has to be called, awaited or iterated before it
+    says anything.
 
     Raises:
         Refused: It is None or False.
@@ -73,10 +76,10 @@ def judged(answer: Any) -> Any:
     if answer is None or answer is False:
         raise Refused(_NO_USER)
     mistake = _mistake(answer)
-    if mistake is None and isinstance(answer, tuple) and answer:
+    if mistake is None and isinstance(answer, tuple | list) and answer:
         first = answer[0]
         if first is None or first is False:
-            mistake = f"a tuple that begins with {first}"
+            mistake = f"a {type(answer).__name__} that begins with {first}"
         else:
             mistake = _mistake(first)
     if mistake is not None:
@@ -99,8 +102,14 @@ def _mistake(answer: Any) -> str | None:
         return repr(answer)
     if isinstance(answer, concurrent.futures.Future):
         return f"something to be awaited ({kind.__name__})"
-    if hasattr(kind, "__next__") or hasattr(kind, "__anext__"):
+    if isinstance(answer, threading.Thread) or all(
+        hasattr(kind, name) for name in ("ready", "wait", "get")
+    ):  # also results of process pools and of task queues
+        return f"something to be waited for ({kind.__name__})"
+    if any(hasattr(kind, name) for name in ("__next__", "__anext__", "__aiter__")):
         return f"something to be iterated ({kind.__name__})"
+    if hasattr(kind, "__bool__") and not isinstance(answer, numbers.Number) and not answer:
+        return f"something that says it is false ({kind.__name__})"  # such as numpy.False_
     if callable(answer):
         return f"something to be called ({kind.__name__})"
     return None

@@ -47,13 +47,12 @@ def passphrase_bytes(passphrase: str | bytes) -> bytes:
             f"a passphrase is a str or bytes, not a {type(passphrase).__name__}",
             hint="leave it out to use a key without one",
         )
-    try:
-        encoded = passphrase.encode() if isinstance(passphrase, str) else passphrase
-    except UnicodeEncodeError:
-        # Without the cause, which quotes the passphrase.
+    if isinstance(passphrase, str) and any("\ud800" <= c <= "\udfff" for c in passphrase):
+        # Not by trying to encode it: that error quotes the passphrase, and would be the context of ours.
         raise ConfigError(
             "the passphrase has lone surrogates, which no encoding knows", hint="type it again"
-        ) from None
+        )
+    encoded = passphrase.encode() if isinstance(passphrase, str) else passphrase
     if not encoded:
         raise ConfigError("the passphrase is empty", hint="leave it out to store the key without")
     return encoded
