@@ -85,7 +85,8 @@ MAX_TOTAL_UNSENT = (
 )  # bytes unsent, unacknowledged and not handled yet of all sessions; beyond it the worst are ended
 OBJECT_BYTES = 64  # counted for each record or packet that is kept, beside its bytes
 OPENED_FACTOR = 16  # counted for each byte of a record that is decoded and not handled yet,
-OPENED_PACKET_BYTES = 200  # and for each of its packets
+OPENED_PACKET_BYTES = 200  # and for each of its packets;
+OPENED_MOST_BYTES = 5 * 1024 * 1024  # beyond its bytes no more than MAX_ELEMENTS objects take
 MAX_UNUSED_STATE = (
     64 * 1024
 )  # a client's state that nothing looks at: kept for a later look up to this size

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 from helpers import WAIT, until
 from linked import bench
-from together import joined, serving, session_of
+from together import channel_of, joined, serving, session_of
 
 from securelink import Identity, Server
 from securelink.codec import Packet, encode_packet, join_packets
 from securelink.collect import CaughtErrors
-from securelink.limits import MAX_CAUGHT_TEXT, MAX_UNUSED_STATE, OBJECT_BYTES
+from securelink.limits import MAX_CAUGHT_TEXT, MAX_UNUSED_STATE, OBJECT_BYTES, OPENED_FACTOR
 from securelink.transport import listener as listener_module
+from securelink.transport.client_channel import Folded
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -107,6 +108,38 @@ def test_packets_that_are_decoded_count_until_they_are_handled() -> None:
             pass
         assert stage.channel._held == empty
         assert stage.channel._opened is None
+
+
+def test_a_large_packet_counts_whole_beside_small_ones() -> None:
+    """What is decoded counts by its record until the last packet is handled: one may be nearly all of it."""
+    large, small = encode_packet(Packet("x", [{}] * 50_000)), encode_packet(Packet("x"))
+    with bench() as stage:
+        counted: list[int] = []
+        stage.channel.handle = lambda data: counted.append(stage.channel._held)  # type: ignore[method-assign]
+        stage.channel._deliver(join_packets([*[small] * 40, large]))
+        stage.channel.run()
+        assert min(counted) > 50_000 * OPENED_FACTOR
+        stage.channel._deliver(join_packets([encode_packet(Packet("x", bytes(2**20)))]))
+        stage.channel.run()
+        assert 2**20 < counted[-1] < 2**23  # nor more than the objects of one record can take
+
+
+def test_small_packets_do_not_hide_large_ones_that_wait(identity: Identity) -> None:
+    """A server that joins each large packet with replies that nobody waits for makes a client keep no objects."""
+    large = encode_packet(Packet("news", [{}] * 40_000))
+    late = encode_packet(Packet("late", reply_to=2**40))
+    with serving(identity) as server, joined(server) as [client]:
+        session = session_of(server, client)
+        for _ in range(10):
+            for encoded in [large, *[late] * 500]:
+                session._put(encoded, len(encoded), None)
+            assert session._link is not None
+            session._link.flush()
+            client.ping(WAIT)
+        channel = channel_of(client)
+        until(lambda: not channel.run() and len(channel._packets) == 10)
+        assert sum(isinstance(packet, Folded) for packet in channel._packets) >= 8
+        assert channel._waiting_bytes > 10 * 40_000
 
 
 @pytest.mark.pure  # it lowers a bound of a module

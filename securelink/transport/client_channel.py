@@ -111,9 +111,8 @@ class ClientChannel(Channel):
         self.token = token
         self._where = where
         self._packets: deque[Received | Folded] = deque()
-        self._waiting_bytes = (
-            0  # what came into _packets since it was empty, as on the wire; by the running thread
-        )
+        # Of the records that gave _packets since it was empty, as on the wire. By the running thread.
+        self._waiting_bytes = 0
         self._carrier: ClientLink | None = None
         self._drive_lock = threading.Lock()
         self._drivers: deque[threading.Event] = deque()
@@ -224,7 +223,12 @@ class ClientChannel(Channel):
 
     def _keep(self, received: Received, packet: Packet) -> None:
         """Let a packet wait for `receive`: the first ones as they are, what piles up behind them as bytes."""
-        self._waiting_bytes = self._share + (self._waiting_bytes if self._packets else 0)
+        if not self._packets:
+            self._waiting_bytes = 0
+        opened = self._opened
+        if opened is not None and not opened.charged:
+            opened.charged = True  # the whole record: how much of it this packet is nobody knows
+            self._waiting_bytes += opened.size
         kept: Received | Folded = received
         if self._waiting_bytes > MAX_WAITING_DECODED:
             try:

@@ -21,6 +21,7 @@ from ..errors import CodecError
 from ..limits import (
     HANGUP_FACTOR,
     OPENED_FACTOR,
+    OPENED_MOST_BYTES,
     OPENED_PACKET_BYTES,
     RUN_PACKETS,
     RUN_SECONDS,
@@ -52,20 +53,27 @@ class Partly:
 
 
 class Rest:
-    """A record whose turn has come: the packets that are not handled yet, perhaps until the session's next turn."""
+    """
+    A record whose turn has come: its packets, until all of them are handled, perhaps in the session's next turn.
 
-    __slots__ = ("at", "packets", "share")
+    Bytes are known of the record alone. What a packet took of them is not its share: one may have nearly all.
+    """
 
-    def __init__(self, packets: list[Packet], share: int) -> None:
+    __slots__ = ("at", "charged", "packets", "size")
+
+    def __init__(self, packets: list[Packet], size: int) -> None:
         self.packets = packets
-        self.share = share  # bytes that each of them had on the wire
+        self.size = size  # bytes of the record
+        self.charged = False  # whether it is counted with what waits for `receive`
         self.at = 0  # the next one to handle
 
     @property
     def held(self) -> int:
         """What is kept of it in memory, in bytes; about, for only the packets themselves know."""
-        left = len(self.packets) - self.at
-        return left * (OPENED_PACKET_BYTES + OPENED_FACTOR * self.share)
+        size = self.size
+        return len(self.packets) * OPENED_PACKET_BYTES + min(
+            OPENED_FACTOR * size, size + OPENED_MOST_BYTES
+        )
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -74,7 +82,7 @@ class Inbox:
 
     __slots__ = (
         "_bounds", "_detail", "_dropping", "_expected", "_full", "_handled", "_handled_before", "_in_bytes", "_inbox",
-        "_link", "_loop", "_opened", "_out_bytes", "_run_lock", "_runner", "_share", "_throttled",
+        "_link", "_loop", "_opened", "_out_bytes", "_run_lock", "_runner", "_throttled",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, bounds: Bounds) -> None:
@@ -89,7 +97,6 @@ class Inbox:
         self._handled = 0  # packets; written by the running thread only
         self._handled_before = 0  # this second, for the rate limit; written by the sweep only
         self._throttled = False
-        self._share = 0  # bytes that each packet of the record being handled had on the wire
         self._opened: Rest | None = None  # the record that is being handled
         self._runner = 0  # the thread that runs handlers of this session
         self._run_lock = threading.Lock()
@@ -195,7 +202,7 @@ class Inbox:
         while inbox:
             item = inbox.popleft()
             if isinstance(item, (bytes, memoryview, Partly)):
-                item = Rest(self._open(item), self._share)
+                item = Rest(self._open(item), len(item))
             elif not isinstance(item, Rest):
                 if inbox and not deadline:
                     deadline = time.monotonic() + RUN_SECONDS
@@ -243,7 +250,6 @@ class Inbox:
         self._out_bytes += size
         count = len(packets) or 1
         self._handled += count
-        self._share = size // count
         if self._handled - self._handled_before > self._bounds.rate and not self._throttled:
             self._throttle()
         return packets
