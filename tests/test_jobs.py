@@ -26,3 +26,15 @@ def test_a_full_queue_takes_no_more() -> None:
     assert queue.take() is not None
     assert queue.put("eve", lambda: None)
     assert not queue.put("eve", lambda: None)
+
+
+def test_a_flood_does_not_fill_the_queue_for_others() -> None:
+    """An address that has not failed yet and fills the queue gives way to one that has fewer jobs in it."""
+    queue = JobQueue(10)
+    assert [queue.put("flood", lambda: None) for _ in range(12)] == [True] * 10 + [False] * 2
+    assert queue.put("ada", lambda: None)
+    assert queue.put("bob", lambda: None)
+    assert len(queue) == 10
+    assert not queue.put("flood", lambda: None)
+    assert [queue.put("ada", lambda: None) for _ in range(8)] == [True] * 3 + [False] * 5
+    assert len(queue) == 10

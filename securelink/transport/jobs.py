@@ -14,7 +14,8 @@ class JobQueue:
     Jobs that wait for a pool thread. Addresses take turns, so a flood from one delays only that one.
 
     Jobs of addresses that have failed often are late: they wait until no other job does, and give way when the queue
-    is full. So not even many such addresses can keep out one that has not failed.
+    is full. So not even many such addresses can keep out one that has not failed. When there are none, whoever has most
+    jobs gives way to an address that has fewer.
 
     Not locked: the pool's lock guards it.
     """
@@ -32,10 +33,8 @@ class JobQueue:
 
     def put(self, key: str, job: Job, *, late: bool = False) -> bool:
         """Queue a job of an address; False when the queue is full. One that gives way is dropped."""
-        if self._size >= self._limit:
-            if late or not self._late:
-                return False
-            self._drop_late()
+        if self._size >= self._limit and (late or not self._make_room(key)):
+            return False
         self._size += 1
         (self._late if late else self._soon).setdefault(key, deque()).append(job)
         return True
@@ -52,10 +51,14 @@ class JobQueue:
             turns[key] = jobs
         return job
 
-    def _drop_late(self) -> None:
-        """The newest job of the address that has most. Its connection ends at its deadline."""
-        key = max(self._late, key=lambda key: len(self._late[key]))
-        self._late[key].pop()
-        if not self._late[key]:
-            del self._late[key]
+    def _make_room(self, key: str) -> bool:
+        """Drop the newest job of the address that has most. Its connection ends at its deadline."""
+        turns = self._late or self._soon
+        busiest = max(turns, key=lambda other: len(turns[other]))
+        if turns is self._soon and len(turns[busiest]) <= len(turns.get(key, ())) + 1:
+            return False
+        turns[busiest].pop()
+        if not turns[busiest]:
+            del turns[busiest]
         self._size -= 1
+        return True
