@@ -199,7 +199,7 @@ MAX_TOKEN_NOTE = 200  # characters of the note on a join token
 KEEP_DEAD_TOKENS = 7 * 86_400.0  # a used-up, expired or revoked token is listed for this time
 MAX_USERS = 10_000  # names with a password on one server
 MAX_NAME_FAILURES = (
-    20  # wrong passwords for one user name in FAILED_WINDOW, from places where it never was right
+    20  # wrong passwords for a name in FAILED_WINDOW; where it was right before, anew
 )
 MAX_NAMES_COUNTED = 10_000  # user names, and places, whose logins are remembered: about 2 MB
 MAX_USER_NAME = 64  # characters

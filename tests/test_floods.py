@@ -17,7 +17,7 @@ from securelink.codec import Packet, encode_packet, join_packets
 from securelink.console import Console, Operators
 from securelink.floods import FloodFilter
 from securelink.handshake.wire import Content
-from securelink.limits import LOG_KINDS, MAX_NAME_FAILURES
+from securelink.limits import FAILED_WINDOW, LOG_KINDS, MAX_NAME_FAILURES
 
 LOG_BURST = 100  # in these tests
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -116,7 +116,7 @@ def test_the_tables_of_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
         throttle.charge(f"{number:03}" + "x" * 4000, "2001:db8::1")
         throttle.right(f"{number:03}", f"2001:db8:{number:x}::1")
     assert len(throttle._tries) == len(throttle._places) == 50
-    assert max(map(len, throttle._tries.keys())) <= 65
+    assert max(len(name) for name, _ in tuple(throttle._tries.keys())) <= 65
 
 
 def test_a_throttled_name_costs_no_check(
@@ -142,3 +142,18 @@ def test_a_throttled_name_costs_no_check(
                 == ["wrong user name or password"] * 3
                 + ["too many wrong passwords for this user name; try again in a minute"] * 2
             )
+
+
+def test_a_place_that_was_right_is_bounded_too() -> None:
+    """Behind a tunnel everybody is at one place: that the owner of a name was let in there makes no guess free."""
+    now = [0.0]
+    throttle = NameThrottle(lambda: now[0])
+    assert throttle.charge("ada", "127.0.0.1")
+    throttle.right("ada", "127.0.0.1")
+    tried = [throttle.charge("ada", "127.0.0.1") for _ in range(40)]
+    assert tried.count(True) == MAX_NAME_FAILURES
+    assert throttle.charge("ada", "192.0.2.1")  # other places have what is theirs
+    now[0] += FAILED_WINDOW
+    for _ in range(3 * MAX_NAME_FAILURES):
+        assert throttle.charge("ada", "127.0.0.1")
+        throttle.right("ada", "127.0.0.1")  # who knows the password is never stopped

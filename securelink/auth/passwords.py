@@ -169,7 +169,7 @@ class Passwords:
 
         Raises:
             Refused: No name and password, or one of them is wrong, never says which; or over 20 wrong passwords came
-                for this name within a minute, and it was never let in from this address.
+                for this name within a minute: from this address, if it was let in from there, or else from all others.
             KeyFileError: The file is damaged or cannot be read.
         """
         fields = text_fields(hello.credentials, "user", "password")

@@ -15,9 +15,9 @@ class NameThrottle:
     """
     Bounds how many passwords are tried for one name in a minute, from however many addresses.
 
-    From an address where its owner was let in before, a name is never locked out: nobody can keep its owner out by
-    trying passwords elsewhere.
-    Names that do not exist are counted alike, so the count does not tell which do.
+    A place where a name was let in before has a count of its own: nobody can keep its owner out by trying passwords
+    elsewhere. It is a count, too, because many are at one place behind a router or a tunnel. Names that do not exist
+    are counted alike, so the count does not tell which do.
 
     Args:
         clock: Seconds, monotonic.
@@ -25,15 +25,14 @@ class NameThrottle:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._lock = threading.Lock()  # guards both
-        self._tries = WindowCounts[str](FAILED_WINDOW, MAX_NAMES_COUNTED, clock)
+        # By name, and place if it was right there.
+        self._tries = WindowCounts[tuple[str, str]](FAILED_WINDOW, MAX_NAMES_COUNTED, clock)
         self._places: dict[tuple[str, str], None] = {}  # (name, place) that was right; oldest first
 
     def charge(self, name: str, host: str) -> bool:
         """Count a try before it is looked at; False when there were too many."""
-        key = name[: MAX_USER_NAME + 1]
         with self._lock:
-            if (key, network(host)) in self._places:
-                return True
+            key = self._key(name, host)
             if self._tries.count(key) >= MAX_NAME_FAILURES:
                 return False
             self._tries.add(key)
@@ -41,13 +40,17 @@ class NameThrottle:
 
     def right(self, name: str, host: str) -> None:
         """The password was right: this try was none, and the place is remembered."""
-        key = name[: MAX_USER_NAME + 1]
-        place = (key, network(host))
         with self._lock:
-            known = place in self._places
+            key = self._key(name, host)
+            self._tries.take_back(key)
+            place = (key[0], network(host))
             self._places.pop(place, None)
             self._places[place] = None
             while len(self._places) > MAX_NAMES_COUNTED:
                 del self._places[next(iter(self._places))]
-            if not known:
-                self._tries.take_back(key)
+
+    def _key(self, name: str, host: str) -> tuple[str, str]:
+        """Under what a try is counted."""
+        short = name[: MAX_USER_NAME + 1]
+        place = (short, network(host))
+        return place if place in self._places else (short, "")
