@@ -115,7 +115,7 @@ def _walk(data: Any) -> Iterator[tuple[str, Any]]:
     while waiting:
         value, where, level = waiting.pop()
         if level > MAX_DEPTH:
-            continue  # too deep, or in a circle: the encoder says which
+            return  # too deep, or in a circle: the encoder says which (and a circle has ever more paths to look at)
         if len(where) > _MAX_WHERE:
             where = where[:_MAX_WHERE] + "…"
         if type(value) in PLAIN:

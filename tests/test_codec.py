@@ -162,6 +162,8 @@ def test_many_threads_may_encode_and_decode_at_once() -> None:
 
 ring: list[Any] = []
 ring.append(ring)
+rings: list[Any] = []
+rings += [rings, rings]  # 2**64 paths of 64 levels lead through it
 
 
 @pytest.mark.parametrize(
@@ -174,6 +176,7 @@ ring.append(ring)
         (Packet("a", 2**64), "an int that does not fit 64 bits; send it as a str or as bytes"),
         (Packet("a", [-(2**63) - 1]), "an int that does not fit 64 bits"),
         (Packet("a", "\ud800"), "the data has a str with lone surrogates; send it as bytes"),
+        (Packet("a", rings), "nested too deep, or contains itself"),
         (Packet("a", ring), "nested too deep, or contains itself; keep nesting within 64 levels"),
         (Packet("a", headers=[1]), "the headers of a packet are not a dict"),  # type: ignore[arg-type]
         (Packet("a", headers={1: 1}), "not a dict with str keys"),  # type: ignore[dict-item]
