@@ -232,7 +232,10 @@ class EventHook(Generic[Arguments]):
         self._add(listener)
         try:
             if not fired.wait(timeout):
-                raise LinkTimeout(f"{self.name} did not happen within {timeout:g} s")
+                raise LinkTimeout(
+                    f"{self.name} did not happen within {timeout:g} s",
+                    hint="give a longer timeout=, or add a listener, which need not wait",
+                )
         finally:
             self.remove_listener(listener)
         return seen[0]

@@ -68,7 +68,10 @@ class OurConnection:
         """Wait for packets."""
         for _ in range(count):
             if self._client.receive(_PATIENCE) is None:
-                raise LinkTimeout(f"nothing came within {_PATIENCE:g} s")
+                raise LinkTimeout(
+                    f"nothing came within {_PATIENCE:g} s",
+                    hint="run it on a machine with less load",
+                )
 
     def bulk(self, chunks: int) -> None:
         """Send chunks and wait until the server has handled them."""

@@ -656,7 +656,10 @@ class Client:
                     return packet
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise LinkTimeout(f"no packet named {action!r} within {timeout:g} s")
+                    raise LinkTimeout(
+                        f"no packet named {action!r} within {timeout:g} s",
+                        hint="give a longer timeout=, or bind a handler with on(), which need not wait",
+                    )
                 if channel._inbox:
                     channel.run()
                 elif channel._ended:

@@ -164,7 +164,8 @@ class Channel(Outbox):
             if self._ended:
                 raise self._closed_error()
             raise LinkTimeout(
-                f"{self._name()} did not answer the request {packet.action!r} within {timeout:g} s"
+                f"{self._name()} did not answer the request {packet.action!r} within {timeout:g} s",
+                hint="its handler may still be running: give a longer timeout=",
             )
         failure = failure_of(reply)
         if failure is not None:
@@ -184,7 +185,10 @@ class Channel(Outbox):
             link.control(Content.PING, number.to_bytes(8))
             self._await(waiting, start + timeout)
             if not waiting.event.is_set():
-                raise LinkTimeout(f"{self._name()} did not answer a ping within {timeout:g} s")
+                raise LinkTimeout(
+                    f"{self._name()} did not answer a ping within {timeout:g} s",
+                    hint="it or the network may be overloaded: try again with a longer timeout=",
+                )
             if self._ended:
                 raise self._closed_error()
             return time.monotonic() - start

@@ -175,7 +175,10 @@ def _expire(channel: Channel) -> None:
             del channel._expected[number]
     for _, later in overdue:
         later.future._failed(
-            LinkTimeout(f"{channel._name()} did not answer a request in time; the session goes on")
+            LinkTimeout(
+                f"{channel._name()} did not answer a request in time; the session goes on",
+                hint="its handler may still be running: give a longer timeout=",
+            )
         )
     left = [later.deadline for _, later in waiting if later.deadline > now]
     if left:
