@@ -102,10 +102,13 @@ def test_limits() -> None:
 
 
 def test_the_library_has_no_other_actions() -> None:
-    """Every action of the library that the sources name is in the document, and no other."""
+    """Every action and header of the library that the sources name is in the document, and no other."""
     sources = "\n".join(file.read_text() for file in (ROOT / "securelink").rglob("*.py"))
     named = set(re.findall(r"""["'](~[a-z][\w-]*)["']""", sources))
-    assert {row[0].strip("`") for row in table("library's action")} == named
+    actions = {row[0].strip("`") for row in table("library's action")}
+    headers = set(re.findall(r"whose `headers` have the key `(~[\w-]+)`", DOCUMENT))
+    assert actions | headers == named
+    assert not actions & headers
 
 
 def test_the_values_of_error() -> None:
