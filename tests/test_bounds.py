@@ -147,6 +147,7 @@ def test_how_many_elements_is_an_option_of_both_sides(identity: Identity, tmp_pa
         server.on("echo", lambda session, packet: packet.data)
         with Client("127.0.0.1", server.address[1], pin=pin, max_elements=300_000) as client:
             assert client.request("echo", many, timeout=WAIT) == many
+            assert client.request_later("echo", many, timeout=WAIT).result(WAIT) == many
             client.set_state(many)
             until(lambda: len(server.sessions) == 1)
             (session,) = server.sessions.values()

@@ -278,10 +278,12 @@ def test_strict_types_refuse_what_would_change(value: Any, identity: Identity) -
                 for call in (
                     partial(client.send, "x", data),
                     partial(client.request, "x", data),
+                    partial(client.request_later, "x", data),
                     partial(client.set_state, data),
                     partial(client.send, "x", headers={"h": data}),
                     partial(session.send, "x", data),
                     partial(session.request, "x", data),
+                    partial(session.request_later, "x", data),
                     partial(server.broadcast, "x", data),
                     partial(server.set_state, data),
                 ):

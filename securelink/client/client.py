@@ -165,7 +165,8 @@ class Client:
         version: Its version, compared likewise.
         max_packet: The largest packet limit that a server may announce, in bytes.
         max_elements: Values of every kind in one packet above 64 KiB, both ways; the server should have the same.
-        strict_types: Refuse to send what would arrive as another type: tuples, sets, dataclasses, `Decimal` and others.
+        strict_types: Refuse to send also what arrives as its nearest relative: tuples, subclasses of dict, bytearrays,
+            declared dataclasses and others. What has no relative (sets, `Decimal`) is refused anyway.
         passphrase: Of the client's private key.
         handlers: Where handlers, listeners and hooks run. "background": in the thread that waits for packets, or in
             one of the library's when none does. "update": only in the program's own thread, in `update()`; see there.
@@ -566,8 +567,12 @@ class Client:
             What the server's handler returned.
 
         Raises:
+            ConfigError: The name begins with "~", or `timeout` is no number, or there was never a session, or the
+                server waits for this very handler and could not answer before.
+            CodecError: The data cannot be encoded.
             RequestFailed: The server has no handler for it, or its handler failed or refused.
             ConnectionClosed: The session ended before the answer came.
+            LimitExceeded: The packet is larger than the server's `max_packet`, or MAX_REQUESTS wait for their answer.
             LinkTimeout: No answer in time.
         """
         timeout = seconds("timeout", timeout)

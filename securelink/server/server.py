@@ -121,7 +121,8 @@ class Server(Lifecycle):
         max_packet: Bytes of the largest packet, both ways.
         max_elements: Values of every kind in one packet above 64 KiB, both ways. A client makes the server hold up to
             about 70 bytes for each; clients should have the same.
-        strict_types: Refuse to send what would arrive as another type: tuples, sets, dataclasses, `Decimal` and others.
+        strict_types: Refuse to send also what arrives as its nearest relative: tuples, subclasses of dict, bytearrays,
+            declared dataclasses and others. What has no relative (sets, `Decimal`) is refused anyway.
         heartbeat: Seconds between pings that clients are asked for, 1 to 300.
         application: Name of the application; a client with another one is refused. "" does not compare.
         version: Its version, compared likewise.

@@ -152,9 +152,12 @@ class Session(Channel):
             What the client's handler returned.
 
         Raises:
-            ConfigError: The name begins with "~", or `timeout` is no number.
+            ConfigError: The name begins with "~", or `timeout` is no number, or the client waits for this very handler
+                and could not answer before.
+            CodecError: The data cannot be encoded.
             RequestFailed: The client has no handler for it, or its handler failed or refused.
             ConnectionClosed: The session ended before the answer came.
+            LimitExceeded: The packet is larger than `max_packet`, or MAX_REQUESTS wait for their answer.
             LinkTimeout: No answer in time.
         """
         timeout = seconds("timeout", timeout)

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from ..codec import Packet, encode_packet
+from ..codec import Packet
 from ..errors import LinkTimeout
 from ..events import FailureLog
+from .bounds import encode_for
 from .channel import Channel, Waiting, failure_of
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def ask_later(channel: Channel, packet: Packet, timeout: float) -> Future[Any]:
     future = LaterReply(channel, deadline)
     future._number = packet.id = channel._expect(future._waiting)
     try:
-        channel._post(encode_packet(packet), timeout=0.0)
+        channel._post(encode_for(channel._bounds, packet), timeout=0.0)
     except BaseException:
         channel._forget(future._number)
         raise
