@@ -349,3 +349,34 @@ def test_a_strange_refusal_refuses(strange: dict[str, Any], identity: Identity) 
         error = failure(Refused, client.connect, "")
         assert error.code == Code.REFUSED
         assert error.text == str(strange.get("text", "no"))
+
+
+class Unspeakable:
+    """A user that fails whenever somebody wants to see it."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_a_user_that_is_the_credentials_is_in_no_log(
+    identity: Identity, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who returns what the client sent has the password in `user`, and neither in the log nor in `repr()`."""
+    caplog.set_level(logging.DEBUG)
+    shown: list[str] = []
+    with scene(identity, authenticate=lambda hello: hello.credentials or "neighbour") as stage:
+        stage.server.on_connect(lambda session: shown.append(f"{session!r} {session}"))
+        with stage.client(credentials={"user": "ada", "password": "swordfish"}) as client:
+            assert client.ping() >= 0
+            until(lambda: shown)
+        until(stage.alone)
+    assert "(a dict) connected" in caplog.text
+    assert "swordfish" not in caplog.text + "".join(shown)
+
+
+def test_a_user_that_cannot_be_shown_enters_and_leaves(identity: Identity) -> None:
+    """An error in its `__str__` is not one of the loop."""
+    with scene(identity, authenticate=lambda hello: Unspeakable()) as stage:
+        with stage.client() as client:
+            assert client.ping() >= 0
+        until(stage.alone)

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import ConfigError, Refused, SecureLinkError
 from ..server import Server, Session
+from ..server.session import shown_user
 from ..text import escaped
 from .marks import Marks, same
 
@@ -151,7 +152,7 @@ class Console:
         # A whole token comes first: everybody may know it, and take it for a name.
         found = (
             [s for s in sessions if s.token == wanted]
-            or [s for s in sessions if wanted in (_called(s), str(s.user))]
+            or [s for s in sessions if wanted in (_called(s), shown_user(s.user))]
             or [s for s in sessions if same(_called(s), wanted)]
             or [s for s in sessions if s.token.startswith(wanted)]
         )
@@ -359,7 +360,7 @@ def _quoted(text: str) -> tuple[str, str]:
 def _called(session: Session) -> str:
     """What people call a session: a name that the application keeps in `data`, or the user."""
     name = session.data.get("name", session.user)
-    return str(name) if name is not None else "-"
+    return shown_user(name) if name is not None else "-"
 
 
 def _shown(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections.abc import Mapping, Set
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger("securelink.server")
+
+_SHOWN_USER = 200  # characters
 
 
 class Session(Channel):
@@ -309,8 +312,24 @@ class Session(Channel):
             handlers.warn_unhandled(packet.action, "@server.on(...) or @server.on_message")
 
     def _name(self) -> str:
-        user = f" ({escaped(str(self.user))})" if self.user is not None else ""
+        user = f" ({shown_user(self.user)})" if self.user is not None else ""
         return f"session {self.token}{user}"
 
     def __repr__(self) -> str:
-        return f"<Session {self.token} user={self.user!r} {shown(*self.address)}>"
+        user = "None" if self.user is None else shown_user(self.user)
+        return f"<Session {self.token} user={user} {shown(*self.address)}>"
+
+
+def shown_user(user: object) -> str:
+    """
+    A user on one line, for logs and consoles.
+
+    A container or bytes may be what came as credentials, password and all, and is not shown. Nor does a user that fails
+    when it is shown keep its session from beginning or ending.
+    """
+    if isinstance(user, Mapping | list | tuple | Set | bytes | bytearray):
+        return f"a {type(user).__name__}"
+    try:
+        return escaped(str(user)[:_SHOWN_USER])
+    except Exception:
+        return f"a {type(user).__name__} that cannot be shown"
