@@ -54,6 +54,11 @@ class Outgoing:
         while len(self._kept) > unacknowledged:
             self.unacked -= len(self._kept.popleft())
 
+    def drop(self) -> None:
+        """The session has ended, and nobody will ask what the peer did not acknowledge."""
+        self._kept.clear()
+        self.unacked = 0
+
     @property
     def kept(self) -> int:
         """How many records are kept."""

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from helpers import WAIT, until
+from helpers import WAIT, Hostile, scene, until
 from linked import bench
 from together import channel_of, joined, serving, session_of
 
-from securelink import Identity, Server
+from securelink import Code, Identity, Server
 from securelink.codec import Packet, encode_packet, join_packets
 from securelink.collect import CaughtErrors
 from securelink.limits import MAX_CAUGHT_TEXT, MAX_UNUSED_STATE, OBJECT_BYTES, OPENED_FACTOR
@@ -140,6 +140,38 @@ def test_small_packets_do_not_hide_large_ones_that_wait(identity: Identity) -> N
         until(lambda: not channel.run() and len(channel._packets) == 10)
         assert sum(isinstance(packet, Folded) for packet in channel._packets) >= 8
         assert channel._waiting_bytes > 10 * 40_000
+
+
+def test_a_session_that_has_ended_keeps_nothing(identity: Identity) -> None:
+    """A client that acknowledges nothing and goes leaves no megabytes in a session that the application remembers."""
+    with scene(identity) as stage, Hostile(stage.port).open() as client:
+        until(lambda: len(stage.server.sessions) == 2)
+        session = list(stage.server.sessions.values())[-1]
+        for _ in range(20):
+            session.send("x", bytes(10_000), latest="key")
+            session.send("x", bytes(10_000))
+        until(lambda: session._numbering.outgoing.unacked > 100_000)
+        client.sock.close()
+        until(lambda: not session.connected)
+        until(lambda: session._held == 0)
+        assert session._latest is None
+
+
+@pytest.mark.pure  # it lowers a bound of a module
+def test_who_was_ended_and_takes_nothing_is_closed(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until its connection is closed it counts: who comes again and again keeps no more than who stays."""
+    monkeypatch.setattr(listener_module, "MAX_TOTAL_UNSENT", 1_000_000)
+    monkeypatch.setattr("securelink.transport.sweeper.SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr("securelink.transport.link.CLOSE_SECONDS", 3 * WAIT)
+    with scene(identity) as stage, Hostile(stage.port).open():
+        until(lambda: len(stage.server.sessions) == 2)
+        session = list(stage.server.sessions.values())[-1]
+        session.send("x", bytes(1_500_000))
+        until(lambda: not session.connected)
+        until(lambda: session._held == 0)
+        assert session.code == Code.TOO_SLOW
 
 
 @pytest.mark.pure  # it lowers a bound of a module

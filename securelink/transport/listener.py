@@ -38,7 +38,7 @@ from ..protocol import (
 )
 from ..text import escaped
 from .admission import Admission, Host
-from .budget import SHARES, FailureBudget
+from .budget import FailureBudget
 from .channel import Channel
 from .link import Link
 from .loop import Loop
@@ -241,7 +241,7 @@ class ServerLink(Link):
     def held(self) -> int:
         """Bytes that its session keeps, for and of its peer."""
         channel = self.channel
-        if channel is None or channel._dropping:
+        if channel is None:
             return 0
         return channel._held + self.engine.pending
 
@@ -497,7 +497,7 @@ class Listener:
     def _count(self, link: ServerLink, host: str) -> bool:
         """Whether its address, or /64, and the networks around it have room for one more connection."""
         mine = networks(host)
-        limits = (self.admission.max_per_address * share for share in SHARES)
+        limits = self.admission.per_network
         if any(
             self._of_address.get(net, 0) >= most for net, most in zip(mine, limits, strict=False)
         ):
@@ -549,6 +549,8 @@ class Listener:
         self.links.discard(link)
         self._turned_away.pop(link, None)
         self._uncount(link)
+        if link.channel is not None:
+            link.channel._drop_unsent()  # the application may keep the session as long as it likes
         if link.half_open:
             self.no_longer_half_open(link)
             # One that closes without a byte was a probe: a balancer's, or somebody looked whether the port is open.
@@ -589,13 +591,18 @@ class Listener:
 
     def _bound_memory(self) -> None:
         """What all sessions together keep, for and of their peers, is bounded too: the greediest are ended."""
-        held = {link.channel: link.held for link in self.links if link.channel is not None}
+        links = {link.channel: link for link in self.links if link.channel is not None}
+        held = {channel: link.held for channel, link in links.items()}
         held.update((channel, channel._held) for channel in self.leaving if not channel._dropping)
         excess = sum(held.values()) - MAX_TOTAL_UNSENT
         for channel in sorted(held, key=lambda channel: held[channel], reverse=True):
             if excess <= 0:
                 return
             excess -= held[channel]
+            if channel._dropping:
+                # Ended before, and its peer has not taken the rest: others cannot wait until its time is over.
+                links[channel].lost()
+                continue
             log.warning("%s is ended: too much waits for all sessions together", channel._name())
             self.host.note("limit_total_unsent")
             channel._end(Code.TOO_SLOW)

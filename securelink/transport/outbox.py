@@ -144,6 +144,14 @@ class Outbox(Inbox):
             self._queued -= size
         return taken
 
+    def _drop_unsent(self) -> None:
+        """The connection is closed, and there will be no other: what was not taken or acknowledged is nobody's."""
+        with self._lock:
+            self._outbox.clear()
+            self._latest = None
+            self._queued = 0
+        self._numbering.outgoing.drop()
+
     def _inside_handler(self) -> bool:
         # With a manual loop nobody would read acknowledgements while we wait.
         return get_ident() in worker_threads or self._loop.manual
