@@ -180,6 +180,16 @@ def test_the_default_leaves_room_for_others(
         assert server._listener.admission.max_per_address == most
 
 
+def test_a_network_does_not_hold_every_place(identity: Identity) -> None:
+    """The /48 of one customer is sixteen addresses, and never more than three quarters of the server."""
+    with Server("127.0.0.1", 0, keys=identity, max_connections=100) as server:
+        assert server._listener is not None
+        assert server._listener.admission.per_network == (75, 75, 75)
+    with Server("127.0.0.1", 0, keys=identity, max_per_address=10, max_connections=100) as server:
+        assert server._listener is not None
+        assert server._listener.admission.per_network == (10, 40, 75)
+
+
 def test_this_machine_may_hold_every_place(identity: Identity) -> None:
     """Loopback is many, as everybody behind a local proxy is: it has no such bound."""
     with scene(identity, max_per_address=1) as stage, stage.client() as client:

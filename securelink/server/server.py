@@ -113,7 +113,8 @@ class Server(Lifecycle):
             is taken out of it loses its sessions, too).
         max_connections: More are turned away.
         max_per_address: Connections of one address, or /64 of IPv6; more are turned away. None: 1,000, but at most
-            three quarters of `max_connections`. This machine's own address has no such bound.
+            three quarters of `max_connections`. The /56 and /48 around it have four and sixteen times as many, but no
+            more than these three quarters. This machine's own address has no such bound.
         max_failures: Handshakes of one address that may fail in a minute; then it is turned away until that is over.
             This machine's own address has no such bound.
         trusted_proxies: Addresses or networks of load balancers that say by the PROXY protocol, version 2, who their

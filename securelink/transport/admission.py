@@ -14,6 +14,7 @@ from ..limits import (
     MAX_HALF_OPEN,
     MAX_PER_ADDRESS,
 )
+from .budget import SHARES
 from .channel import Channel
 from .proxy import Network
 
@@ -59,3 +60,10 @@ class Admission:
     max_failures: int = MAX_FAILED_PER_ADDRESS
     proxies: tuple[Network, ...] = ()
     handshake_seconds: float = HANDSHAKE_SECONDS
+
+    @property
+    def per_network(self) -> tuple[int, ...]:
+        """Most connections of an address, and of the IPv6 networks around it: one customer's never takes all places."""
+        most = self.max_per_address
+        whole = max(most, self.max_connections * 3 // 4)
+        return tuple(min(most * share, whole) for share in SHARES)
