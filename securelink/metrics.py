@@ -31,7 +31,7 @@ try:
 except ImportError:
     raise ConfigError(
         "securelink.metrics needs the package prometheus-client",
-        hint="install the extra 'metrics' of this library",
+        hint="install it here: pip install prometheus-client (the extra `metrics` does so)",
     ) from None
 
 log = logging.getLogger("securelink.server")

@@ -45,7 +45,9 @@ def number(
         enough = low <= value if low else value > 0
         if enough and (high is None or value <= high):
             return float(value)
-    least = _range(low, high) if low else "above 0" + (f" and at most {high:,g}" if high else "")
+    least = (
+        _range(low, high) if low else "above 0" + (f" and at most {_plain(high)}" if high else "")
+    )
     raise _wrong(name, value, f"a number {least}{_in(unit)}")
 
 
@@ -158,6 +160,8 @@ def place(host: object, port: object, *, low: int, example: str) -> tuple[str, i
     hint = f"write {example}"
     if not isinstance(host, str):
         raise ConfigError(f"host is a name or an address, not {_shown(host)}", hint=hint)
+    if low and not host:  # a server without one listens on all addresses
+        raise ConfigError("the host is an empty text", hint=hint)
     name, colon, digits = host.rpartition(":")
     if colon and digits.isdecimal() and (":" not in name or name.endswith("]")):
         raise ConfigError(f"the host {_shown(host)} has a port in it", hint=hint)
@@ -197,7 +201,16 @@ def _shown(value: object) -> str:
 
 
 def _range(low: float, high: float | None) -> str:
-    return f"from {low:,g} to {high:,g}" if high is not None else f"of at least {low:,g}"
+    return (
+        f"from {_plain(low)} to {_plain(high)}"
+        if high is not None
+        else f"of at least {_plain(low)}"
+    )
+
+
+def _plain(value: float) -> str:
+    """A bound as people write it: 16,777,216 and 0.5, not 1.67772e+07."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:,g}"
 
 
 def _in(unit: str) -> str:

@@ -84,6 +84,13 @@ def test_who_is_no_operator_is_told_the_command_with_the_fingerprint(
         errors = fails("attach", *where(plain), "--keys", tmp_path)
     mine = Identity.load(tmp_path / "client_private.pem").fingerprint
     assert f"securelink keys authorize --operator {mine} --as NAME" in errors
+    # A server that asks others for a token or for an application wants neither of an operator.
+    KnownServers(tmp_path / "known_servers").remember(
+        "127.0.0.1", server.address[1], identity.fingerprint
+    )
+    for more in ((), ("--application", "a game")):
+        errors = fails("attach", *where(server), "--keys", tmp_path, *more)
+        assert f"securelink keys authorize --operator {mine} --as NAME" in errors
 
 
 def test_an_operator_gets_in_whatever_the_application_is(

@@ -106,7 +106,8 @@ def test_an_invite_made_on_the_command_line_lets_in(folder: Path) -> None:
     """`serve --tokens`, `token create --host`, `connect INVITE`: three commands, and the user's name is known."""
     with serve(folder, "--tokens") as server:
         port = port_of(server)
-        server.prints(f"token create --keys keys --host 127.0.0.1 --port {port}")
+        keys = re.escape(str(folder / "keys"))  # whole: another terminal may be in another folder
+        server.prints(f"token create --keys {keys} --host 127.0.0.1 --port {port}")
         command = ("token", "create", "--user", "ann", "--host", "127.0.0.1", "--port", port)
         link = succeeds(*command, "--keys", folder / "keys").strip()
         with securelink("connect", link, folder=folder) as client:
@@ -401,6 +402,9 @@ def test_an_invite_that_lost_its_token_says_so(folder: Path) -> None:
         for torn in (f"{base}/?key={key}", f"{base}/{key}"):
             errors = fails("connect", torn, "--keys", folder / "c")
             assert "hint: the invite has a key and no token: was it in quotes?" in errors
+        KnownServers(folder / "c/known_servers").remember(*server.address, str(server.fingerprint))
+        errors = fails("connect", *server.address, "--keys", folder / "c")
+        assert "hint: ask its operator for an invite" in errors
         # One that is whole and refused is not asked about quotes.
         wrong = str(
             Invite(*server.address, str(server.fingerprint), "3d6f4f9e-8f5c-4f0e-9d39-0c8f6f2f7a11")

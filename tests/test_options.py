@@ -125,6 +125,15 @@ def test_a_wrong_host(host: Any, identity: Identity) -> None:
         lambda: Client(host, 5050),
     ):
         assert "host" in refused("", call).message
+    refused("the host is an empty text", lambda: Client("", 5050))
+
+
+def test_a_bound_is_written_out(identity: Identity) -> None:
+    """Large ones are read digit by digit, not as powers of ten; parts of one are not rounded away."""
+    error = refused("max_packet", lambda: Server("", 0, keys=identity, max_packet=1))
+    assert "from 2,048 to 16,777,215 (bytes)" in error.hint
+    error = refused("heartbeat", lambda: Server("", 0, keys=identity, heartbeat=-5))
+    assert "from 1 to 300 (seconds)" in error.hint
 
 
 @pytest.mark.parametrize("port", ["5050", 5050.0, True, -1, 65536, 10**30, b"5050", math.nan])

@@ -117,6 +117,11 @@ def enter(client: Client, known: KnownServers, timeout: float, where: Target | N
                 "the invite has a key and no token: was it in quotes? Paste the whole invite when "
                 "you are asked for it"
             )
+        elif where is not None and where.token is None and "join token" in error.text:
+            error.hint = (
+                "ask its operator for an invite (made by: securelink token create), and paste it when "
+                "you are asked for it"
+            )
         raise
 
 

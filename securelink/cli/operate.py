@@ -10,9 +10,10 @@ from pathlib import Path
 import click
 
 from ..client import Client
+from ..codes import Code
 from ..console import Attachment, Console, attach
 from ..console.prompt import Prompt
-from ..errors import ConnectionClosed, LinkTimeout, RequestFailed
+from ..errors import ConnectionClosed, LinkTimeout, PeerIncompatible, Refused, RequestFailed
 from ..keys import load_or_create
 from ..keys.files import absolute
 from ..server import Server
@@ -106,11 +107,26 @@ def attach_console(
         version=app_version,
     )
     try:
-        # No hint about a missing token: operators need none.
-        enter(client, known, timeout)
+        _enter(client, known, timeout)
         _operate(attach(client, timeout), client, folder)
     finally:
         client.close()
+
+
+def _enter(client: Client, known: KnownServers, timeout: float) -> None:
+    """
+    Connect. Operators need no token, no password and no application: whatever a server asks others for, what is missing
+    is that their key is authorized.
+    """
+    try:
+        enter(client, known, timeout)
+    except (Refused, PeerIncompatible) as error:
+        if error.code in (Code.REFUSED, Code.CLIENT_KEY_UNKNOWN, Code.APPLICATION):
+            error.hint = (
+                "operators are let in by their key: at the server, in the folder where it runs, somebody must run: "
+                f"securelink keys authorize --operator {client.fingerprint} --as NAME"
+            )
+        raise
 
 
 def _operate(attachment: Attachment, client: Client, folder: Path) -> None:

@@ -12,6 +12,7 @@ import click
 
 from ..auth import JoinTokens
 from ..console import Console, Operators
+from ..keys.files import absolute
 from ..received import Received
 from ..server import Server, Session
 from .inviting import add_invites
@@ -133,7 +134,7 @@ def _metrics(server: Server, where: str) -> AbstractContextManager[object]:
 def _explain(server: Server, directory: str, tokens: bool, application: str, version: str) -> None:
     host, port = server.host or server.lan_address, server.address[1]
     if tokens:
-        command = f"securelink token create --keys {shlex.quote(directory)}"
+        command = f"securelink token create --keys {shlex.quote(str(absolute(directory)))}"
         tell(f"invite somebody with: {command} --host {host} --port {port}")
     else:
         words = ["securelink", "connect", host, str(port)]
