@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -169,18 +169,6 @@ def place(host: object, port: object, *, low: int, example: str) -> tuple[str, i
     if not isinstance(port, int) or isinstance(port, bool) or not low <= port <= 65535:
         raise ConfigError(f"{_shown(port)} is no TCP port", hint=f"use {low} to 65535: {hint}")
     return host, int(port)
-
-
-def function(name: str, value: object) -> Callable[..., Any] | None:
-    """
-    A function, or None.
-
-    Raises:
-        ConfigError: It cannot be called.
-    """
-    if value is None or callable(value):
-        return value
-    raise _wrong(name, value, "a function, or None")
 
 
 def _is(kind: Any, value: object) -> bool:

@@ -124,6 +124,40 @@ def _weakly(method: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
+def _destination(
+    host: str, port: int | None, pin: str | None, token: str | None
+) -> tuple[str, int, str | None, str | None]:
+    """Host, port, pin and token, out of an invite or as they were given."""
+    if isinstance(host, str) and is_invite(host):
+        invite = Invite.parse(host)
+        if port is not None or pin is not None:
+            raise ConfigError("an invite already says port and key", hint="give the invite alone")
+        host, port, pin = invite.host, invite.port, invite.fingerprint
+        token = token or invite.token
+    example = "Client('example.org', 5050)"
+    if port is None and isinstance(host, str) and ":" not in host:
+        raise ConfigError("a port is missing", hint=f"write {example}")
+    return *place(host, port, low=1, example=example), pin, token
+
+
+def _mode_for(mode: Mode, pin: str | None, trust: str | None) -> Mode:
+    """The mode that a pin and `trust=` leave."""
+    if trust == "known" and mode == Mode.OFF:
+        raise ConfigError(
+            "trust='known' cannot be checked without encryption",
+            hint="drop encryption='off', or trust='known'",
+        )
+    if pin is None:
+        return mode
+    fingerprint_digest(pin)
+    if mode == Mode.OFF:
+        raise ConfigError(
+            "a pin or an invite cannot be checked without encryption",
+            hint="drop encryption='off', or the pin",
+        )
+    return Mode.REQUIRED
+
+
 class _Awaited:
     """Somebody waits for a packet of one name."""
 
@@ -209,31 +243,8 @@ class Client:
         self._mode = encryption_mode(encryption)
         for name, value in (("passphrase", passphrase), ("token", token)):
             secret(name, value)
-        if isinstance(host, str) and is_invite(host):
-            invite = Invite.parse(host)
-            if port is not None or pin is not None:
-                raise ConfigError(
-                    "an invite already says port and key", hint="give the invite alone"
-                )
-            host, port, pin = invite.host, invite.port, invite.fingerprint
-            token = token or invite.token
-        example = "Client('example.org', 5050)"
-        if port is None and isinstance(host, str) and ":" not in host:
-            raise ConfigError("a port is missing", hint=f"write {example}")
-        host, port = place(host, port, low=1, example=example)
-        if pin is not None:
-            fingerprint_digest(pin)
-            if self._mode == Mode.OFF:
-                raise ConfigError(
-                    "a pin or an invite cannot be checked without encryption",
-                    hint="drop encryption='off', or the pin",
-                )
-            self._mode = Mode.REQUIRED
-        if trust == "known" and self._mode == Mode.OFF:
-            raise ConfigError(
-                "trust='known' cannot be checked without encryption",
-                hint="drop encryption='off', or trust='known'",
-            )
+        host, port, pin, token = _destination(host, port, pin, token)
+        self._mode = _mode_for(self._mode, pin, trust)
         if token is not None and credentials is not None:
             raise ConfigError("give credentials= or token=, not both")
         self.host = host

@@ -38,7 +38,6 @@ _KINDS = {
     bytes.fromhex("2b6571"): "Ed448",
 }
 _PBES2 = bytes.fromhex("2a864886f70d01050d")
-_PBKDF2 = bytes.fromhex("2a864886f70d01050c")
 _SCRYPT = bytes.fromhex("2b06010401da47040b")
 _SSH_MAGIC = b"openssh-key-v1\0"
 

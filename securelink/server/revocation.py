@@ -34,8 +34,8 @@ class Revocations:
     """
     Looks at files of authorized keys once a second and ends the sessions of keys that are no longer in them.
 
-    A look at an unchanged file is one system call of the leader. A changed one is read like an inbox is run: who takes
-    long loses the lead, and everything else goes on.
+    A look at an unchanged file is one system call of the leader. A changed one is read like an inbox is run: if
+    that takes long, another thread leads meanwhile, and everything else goes on.
 
     Args:
         sessions: Gives all sessions.

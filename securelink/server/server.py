@@ -184,10 +184,10 @@ class Server(Lifecycle):
             )
         self._max_connections = whole("max_connections", max_connections, 1)
         if max_per_address is None:
-            most = max(MIN_PER_ADDRESS, self._max_connections * 3 // 4)
-            self._max_per_address = min(MAX_PER_ADDRESS, most)
-        else:
-            self._max_per_address = whole("max_per_address", max_per_address, 1)
+            max_per_address = min(
+                MAX_PER_ADDRESS, max(MIN_PER_ADDRESS, self._max_connections * 3 // 4)
+            )
+        self._max_per_address = whole("max_per_address", max_per_address, 1)
         self._max_failures = whole("max_failures", max_failures, 1)
         self._proxies = proxy_networks(trusted_proxies)
         self._max_packet = whole("max_packet", max_packet, MIN_PACKET, MAX_FRAME_BODY, unit="bytes")
