@@ -380,3 +380,31 @@ def test_a_user_that_cannot_be_shown_enters_and_leaves(identity: Identity) -> No
         with stage.client() as client:
             assert client.ping() >= 0
         until(stage.alone)
+
+
+OPERATORS: list[Callable[[str], Any]] = [
+    lambda fingerprint: fingerprint == "SHA256:",
+    lambda fingerprint: True,
+    lambda fingerprint: "",
+    lambda fingerprint: coroutine(fingerprint),  # type: ignore[arg-type]
+    lambda fingerprint: Refused("no"),
+    lambda fingerprint: int(fingerprint),
+]
+
+
+@pytest.mark.parametrize("name_of", OPERATORS)
+def test_only_a_name_makes_an_operator(
+    name_of: Callable[[str], Any], identity: Identity, other_identity: Identity
+) -> None:
+    """What is no name makes nobody an operator: `authenticate` decides as for everybody else."""
+    with scene(
+        identity, neighbour={"credentials": "in"}, authenticate=lambda hello: hello.credentials
+    ) as stage:
+        stage.check_neighbour()
+        stage.server.admit_operators(name_of)
+        failure(Refused, stage.client(keys=other_identity).connect, "did not accept")
+        with stage.client(keys=other_identity, credentials="ada") as client:
+            assert client.ping() >= 0
+            until(lambda: "ada" in [session.user for session in stage.server.sessions.values()])
+            assert not any(session.operator for session in stage.server.sessions.values())
+        failure(ConfigError, lambda: stage.server.admit_operators(coroutine), "coroutine function")  # type: ignore[arg-type]

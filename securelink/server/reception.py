@@ -14,6 +14,7 @@ from ..codes import Code
 from ..dispatch import STATE
 from ..errors import CodecError, HandshakeError, PeerIncompatible, Refused, SecureLinkError
 from ..handshake.server import VerifiedClient
+from ..signatures import never_run
 from ..text import escaped
 from ..transport.channel import Channel
 from ..transport.listener import ServerLink
@@ -91,12 +92,22 @@ class Gate:
         """The name of the operator who has this key, or None."""
         if self.operator_name is None or fingerprint is None:
             return None
+        # Without an answer there are no operators; everybody else may enter as always.
         try:
-            return self.operator_name(fingerprint)
+            name = self.operator_name(fingerprint)
         except SecureLinkError as error:
-            # Then there are no operators; everybody else may enter as always.
             log.error("nobody is let in as an operator: %s", error)
             return None
+        except Exception as error:
+            log.error("nobody is let in as an operator", exc_info=error)
+            return None
+        if name is None or (isinstance(name, str) and name):
+            return name
+        never_run(name)  # else Python says that it was never awaited
+        log.error(
+            "nobody is let in as an operator: a %s is neither a name nor None", type(name).__name__
+        )
+        return None
 
     def _check_application(self, client: VerifiedClient) -> None:
         ours = (self._application, self._version)

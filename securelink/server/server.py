@@ -42,7 +42,7 @@ from ..limits import (
 from ..modes import encryption_mode
 from ..options import flag, number, path, secret, text, whole, word
 from ..received import Received, Typed
-from ..signatures import checked_or_none
+from ..signatures import checked, checked_or_none
 from ..transport.admission import Admission
 from ..transport.batch import held_back
 from ..transport.bounds import Bounds, encode_for
@@ -495,9 +495,13 @@ class Server(Lifecycle):
 
         Args:
             name_of: f(fingerprint) gives the name of an operator, or None for everybody else's key. It is called in
-                the pool, and may be slow.
+                the pool, and may be slow. An error of it, and an answer that is neither a text nor None, are logged,
+                and make nobody an operator.
+
+        Raises:
+            ConfigError: `name_of` is no plain function of one argument.
         """
-        self._gate.operator_name = name_of
+        self._gate.operator_name = checked("name_of", name_of, ("fingerprint",))
 
     # --- handlers and sending -----------------------------------------------------------------------------------
 
