@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from email import message_from_bytes
 from email.message import Message
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -69,8 +70,17 @@ def files() -> list[Path]:
         names = [Path(name) for name in listed.stdout.split("\0") if name]
     else:
         found = (path.relative_to(ROOT) for path in ROOT.rglob("*") if path.is_file())
-        made = {"build", "dist", "site", "__pycache__", "node_modules"}
-        names = [n for n in found if not any(p.startswith(".v") or p in made for p in n.parts)]
+        # A copy or an unpacked sdist; .gitignore names what is a product: folders end with "/", the rest are files.
+        products = (ROOT / ".gitignore").read_text().split()
+        names = [
+            name
+            for name in found
+            if not any(
+                fnmatch(part, product.rstrip("/"))
+                for product in products
+                for part in (name.parts[:-1] if product.endswith("/") else name.parts[-1:])
+            )
+        ]
     return [n for n in names if (ROOT / n).is_file() and ".egg-info" not in str(n)]
 
 
