@@ -51,6 +51,7 @@ __all__ = [
     "frame_header",
     "join_packets",
     "walk",
+    "wire_size",
 ]
 
 _MAX_ID = 2**63 - 1
@@ -314,6 +315,14 @@ def decode_value(
         return _decode_any(data)
     except _MALFORMED as error:
         raise _cannot_decode("value", error) from None
+
+
+def wire_size(value: Any) -> int:
+    """Bytes that a value takes on the wire; 0 for one that cannot travel."""
+    try:
+        return len(_encode(value))
+    except _MALFORMED:
+        return 0
 
 
 def _check_value(data: bytes | memoryview, max_size: int, max_depth: int) -> None:

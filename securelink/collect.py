@@ -7,15 +7,25 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
+from .codec import wire_size
 from .events import EventHook
-from .limits import MAX_CAUGHT_TEXT, MAX_COLLECTED
+from .limits import (
+    MAX_CAUGHT_TEXT,
+    MAX_COLLECTED,
+    MAX_COLLECTED_BYTES,
+    OBJECT_BYTES,
+    OPENED_FACTOR,
+    OPENED_MOST_BYTES,
+)
 from .options import seconds, whole
+from .received import Received
 from .tracebacks import traceback_text
 
 
 class Collector:
     """
-    Stores what an event is fired with, until it is taken; the oldest go when it is full.
+    Stores what an event is fired with, until it is taken. The oldest entries go when there are more than `limit`, or
+    when they take more than about 256 MiB.
 
         packets = Collector(server.on_message)
         for session, packet in packets.take(): ...
@@ -35,16 +45,22 @@ class Collector:
         self._hook = hook
         self._limit = whole("limit", limit, 1, unit="entries")
         self._changed = threading.Condition()
-        self._entries: deque[tuple[Any, ...]] = deque()
+        self._entries: deque[tuple[tuple[Any, ...], int]] = deque()  # with the bytes of each
+        self._size = 0  # of all of them
         self.dropped = 0
         hook.add_listener(self._add)
 
     def _add(self, *arguments: Any) -> None:
+        size = sum(map(_size, arguments))
         with self._changed:
-            if len(self._entries) >= self._limit:
-                self._entries.popleft()
+            self._entries.append((arguments, size))
+            self._size += size
+            # The newest is kept however much it is.
+            while len(self._entries) > 1 and (
+                len(self._entries) > self._limit or self._size > MAX_COLLECTED_BYTES
+            ):
+                self._size -= self._entries.popleft()[1]
                 self.dropped += 1
-            self._entries.append(arguments)
             self._changed.notify_all()
 
     def take(self, timeout: float = 0.0) -> list[tuple[Any, ...]]:
@@ -53,8 +69,9 @@ class Collector:
         with self._changed:
             if not self._entries and timeout > 0:
                 self._changed.wait(timeout)
-            taken = list(self._entries)
+            taken = [arguments for arguments, _ in self._entries]
             self._entries.clear()
+            self._size = 0
             return taken
 
     def close(self) -> None:
@@ -63,6 +80,15 @@ class Collector:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def _size(argument: object) -> int:
+    """What an argument of an event takes in memory, in bytes; about, and only what a peer has sent."""
+    if isinstance(argument, Received):
+        size = wire_size((argument.data, argument.headers))
+    else:
+        size = wire_size(argument)
+    return OBJECT_BYTES + min(OPENED_FACTOR * size, size + OPENED_MOST_BYTES)
 
 
 @dataclass(frozen=True)

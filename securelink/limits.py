@@ -120,6 +120,9 @@ MAX_CAUGHT_TEXT = (
     1024 * 1024
 )  # characters of all tracebacks that are kept: errors quote what peers send
 MAX_COLLECTED = 1000  # default of a Collector: what is stored until it is taken
+MAX_COLLECTED_BYTES = (
+    256 * 1024 * 1024
+)  # about, as objects in memory: a thousand large packets would be gigabytes
 
 # --- connections and threads --------------------------------------------------------------------------
 

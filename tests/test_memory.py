@@ -17,8 +17,10 @@ from together import channel_of, joined, serving, session_of
 
 from securelink import Code, Identity, Server
 from securelink.codec import Packet, encode_packet, join_packets
-from securelink.collect import CaughtErrors
+from securelink.collect import CaughtErrors, Collector
+from securelink.events import EventHook
 from securelink.limits import MAX_CAUGHT_TEXT, MAX_UNUSED_STATE, OBJECT_BYTES, OPENED_FACTOR
+from securelink.received import Received
 from securelink.transport import listener as listener_module
 from securelink.transport.client_channel import Folded
 
@@ -140,6 +142,28 @@ def test_small_packets_do_not_hide_large_ones_that_wait(identity: Identity) -> N
         until(lambda: not channel.run() and len(channel._packets) == 10)
         assert sum(isinstance(packet, Folded) for packet in channel._packets) >= 8
         assert channel._waiting_bytes > 10 * 40_000
+
+
+def test_a_collector_is_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand entries of what a peer likes to send would be gigabytes: the oldest go earlier."""
+    monkeypatch.setattr("securelink.collect.MAX_COLLECTED_BYTES", 20 * 2**20)
+    hook: EventHook[Any, Any] = EventHook(
+        "on_message", lambda name, error: None, ("session", "packet")
+    )
+    collector = Collector(hook)
+    for number in range(10):
+        hook.fire(object(), Received(Packet("x", [number, bytes(2**20)]), None))
+        hook.fire(object(), [number, bytes(2**20)])  # as the values of on_state
+    entries = collector.take()
+    assert collector.dropped == 20 - len(entries)
+    assert 2 <= len(entries) <= 4
+    assert entries[-1][1][0] == 9
+    hook.fire(object(), bytes(2**26))
+    assert len(collector) == 1  # the newest is kept
+    for _ in range(1000):
+        hook.fire(object(), Received(Packet("x", "a few words"), None))
+    assert len(collector.take()) == 1000
+    collector.close()
 
 
 def test_a_session_that_has_ended_keeps_nothing(identity: Identity) -> None:
