@@ -82,6 +82,15 @@ def test_half_an_invite_is_asked_for_the_rest(host: Program, folder: Path) -> No
         assert ann.ends() == 0
 
 
+def test_an_invite_without_its_beginning_is_refused_at_once(folder: Path) -> None:
+    """No more input can mend it, so nobody is asked for more."""
+    with Terminal(*JOIN, "--name", "ann", folder=folder) as ann:
+        ann.shows("paste the invite")
+        ann.types("game.example:5050/SHA256:abc/def\r")
+        ann.shows("an invite begins with securelink://")
+        assert ann.ends() == 1
+
+
 def test_without_the_token_nobody_enters(host: Program, folder: Path) -> None:
     """And who lost it on the way is asked about quotes."""
     key_only = invite_of(host).rpartition("/")[0]

@@ -188,6 +188,8 @@ def _asked() -> tuple[str, int | None]:
 def _whole(text: str, person: bool) -> str:
     """The invite from its first line on: one that was pasted with line breaks comes as several."""
     text = _without_words(text)
+    if not text.lower().startswith(f"{SCHEME}://"):
+        return text  # its beginning is missing: no rest could mend that
     for _ in range(_MAX_LINES):
         try:
             invite = Invite.parse(text)
