@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
@@ -408,3 +409,56 @@ def test_only_a_name_makes_an_operator(
             until(lambda: "ada" in [session.user for session in stage.server.sessions.values()])
             assert not any(session.operator for session in stage.server.sessions.values())
         failure(ConfigError, lambda: stage.server.admit_operators(coroutine), "coroutine function")  # type: ignore[arg-type]
+
+
+class Banned(Refused):
+    """A refusal of an application that forgot to call ours."""
+
+    def __init__(self) -> None:
+        pass
+
+
+def unspeakable() -> Refused:
+    """A refusal in words that cannot be shown."""
+    return Refused(Unspeakable())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("make", [Banned, unspeakable])
+@pytest.mark.parametrize("place", ["authenticate", "on_connect"])
+def test_a_broken_refusal_refuses(
+    make: Callable[[], Refused], place: str, identity: Identity
+) -> None:
+    """Its client is told at once, and is no session afterwards."""
+
+    def refuse(about: object) -> None:
+        raise make()
+
+    def authenticate(hello: Hello) -> Any:
+        return refuse(hello) if hello.credentials == "refuse me" else "somebody"
+
+    with scene(identity, authenticate=authenticate) as stage:
+        stage.check_neighbour()
+        if place == "authenticate":
+            failure(Refused, stage.client(credentials="refuse me").connect, "")
+        else:
+            stage.server.on_connect(refuse)
+            client = stage.client()
+            with contextlib.suppress(ConnectionClosed):
+                client.connect()
+                client.receive(WAIT)
+            assert not client.connected
+            client.close()
+        until(stage.alone)
+
+
+def test_what_ends_the_thread_of_a_hook_ends_no_login(identity: Identity) -> None:
+    """A `give_back` that raises SystemExit keeps nobody from hearing the refusal."""
+
+    def authenticate(hello: Hello) -> Any:
+        if hello.credentials != "refuse me":
+            return "somebody"
+        hello.hold(lambda: sys.exit(3))
+        raise Refused("not you")
+
+    with scene(identity, authenticate=authenticate) as stage:
+        failure(Refused, stage.client(credentials="refuse me").connect, "not you")

@@ -165,7 +165,7 @@ def _release(holds: Holds) -> None:
     for hold in holds:
         try:
             hold.release()
-        except Exception:
+        except BaseException:  # also SystemExit, which would only end this thread
             log.exception("what a client did not use could not be given back")
 
 
@@ -177,9 +177,14 @@ def _holds(link: ServerLink) -> Holds:
 
 def _farewell(refusal: Refused) -> tuple[int, str]:
     """Code and text of a refusal in the application's words; whatever is in it, it can be sent."""
-    code = refusal.code
+    try:
+        code, text = refusal.code, str(refusal.text or "")
+    except (
+        Exception
+    ):  # a class of the application's that did not call ours, or words that cannot be shown
+        return Code.REFUSED, ""
     possible = isinstance(code, int) and Code.NORMAL < code < 256
-    return (code if possible else Code.REFUSED), str(refusal.text or "")
+    return (code if possible else Code.REFUSED), text
 
 
 def _program(application: str, version: str) -> str:
