@@ -29,6 +29,11 @@ def escaped_lines(text: str) -> str:
     return "\n".join(map(escaped, text.expandtabs().split("\n")))
 
 
+def folded(name: str) -> str:
+    """What is equal for names that people take for the same one: without case, in Unicode's compatibility form."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
 def _joins(text: str, place: int) -> bool:
     if text[place] not in (_JOINER, _NON_JOINER) or not 0 < place < len(text) - 1:
         return False

@@ -476,6 +476,7 @@ def until(client: Client, action: str) -> Any:
         ("welcome", {"you": "ann", "others": []}, "* you are ann; here: nobody else yet"),
         ("welcome", {"you": "ann", "others": ["b", 3]}, "* you are ann; here: b, 3"),
         ("\x1b]0;x\x07", None, r"\x1b]0;x\x07: None"),
+        ("notice", "x\n" * 2500, "* operator: " + ("x\\n" * MAX_SHOWN)[: MAX_SHOWN - 12] + "..."),
         ("echo", "x" * 5000, "echo: " + "x" * (MAX_SHOWN - 6) + "..."),
     ],
 )

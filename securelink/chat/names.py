@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Callable
 
 from ..errors import RequestFailed
+from ..text import folded
 
 MAX_NAME_LENGTH = 24
 _RESERVED = ("operator", "theoperator")  # what the chat calls whoever runs it
@@ -55,11 +56,6 @@ def checked_name(wished: object) -> str:
     if _skeleton(name).startswith(_RESERVED):
         raise RequestFailed("nobody can be called that: it would look like the chat's operator")
     return name
-
-
-def folded(name: str) -> str:
-    """What is equal for names that people take for the same one."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
 def _skeleton(name: str) -> str:

@@ -14,9 +14,9 @@ from ..console.marks import Marks
 from ..errors import RequestFailed, SecureLinkError
 from ..received import Received
 from ..server import Server, Session
-from ..text import escaped
+from ..text import escaped, folded
 from .history import HISTORY, History
-from .names import MAX_NAME_LENGTH, checked_name, folded, suggestion
+from .names import MAX_NAME_LENGTH, checked_name, suggestion
 
 __all__ = ["HISTORY", "LOBBY", "MAX_NAME_LENGTH", "MAX_TEXT", "ChatServer"]
 

@@ -20,7 +20,14 @@ from ..text import escaped
 from ..transport.sockets import shown
 from ..trust import KnownServers
 from .program import ask_passphrase, keys_option, known_servers_file, passphrase_option, tell
-from .target import Target, application_options, target, token_option, where_arguments
+from .target import (
+    Target,
+    application_options,
+    target,
+    timeout_option,
+    token_option,
+    where_arguments,
+)
 
 MAX_SHOWN = 2000  # characters of one packet; the server may be anybody
 
@@ -32,14 +39,7 @@ MAX_SHOWN = 2000  # characters of one packet; the server may be anybody
 )
 @token_option
 @application_options
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0.1, 3600),
-    default=10.0,
-    metavar="SECONDS",
-    show_default=True,
-    help="How long to try.",
-)
+@timeout_option
 @keys_option
 @passphrase_option
 def connect(
@@ -172,7 +172,7 @@ def described(packet: Received) -> str:
     """A packet as a line. What is in it comes from others: it is escaped, and cut when it is long."""
     match packet.action, packet.data:
         case "notice", str(text):
-            return f"* operator: {escaped(text)}"
+            line = f"* operator: {escaped(text)}"
         case "said", {"from": name, "text": text}:
             line = f"{_shown(name)}: {_shown(text)}"
         case "joined" | "left", name:

@@ -29,7 +29,7 @@ from .program import (
     passphrase_option,
     tell,
 )
-from .target import application_options, target, where_arguments
+from .target import application_options, target, timeout_option, where_arguments
 
 OPERATORS = "authorized_operators"  # file in the keys folder: whose keys may attach
 HISTORY = "console_history"
@@ -61,14 +61,7 @@ def run_console(server: Server, console: Console) -> None:
 @click.command("attach")
 @where_arguments
 @application_options
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0.1, 3600),
-    default=10.0,
-    metavar="SECONDS",
-    show_default=True,
-    help="How long to try.",
-)
+@timeout_option
 @keys_option
 @passphrase_option
 def attach_console(

@@ -18,7 +18,7 @@ from ..addresses import is_loopback_host
 from ..errors import ConfigError
 from ..invite import SCHEME, Invite, is_invite
 from ..keys.files import absolute, read_file
-from ..limits import MAX_INVITE
+from ..limits import CONNECT_SECONDS, MAX_INVITE
 from .program import PORT, tell
 
 try:
@@ -94,6 +94,18 @@ def application_options(command: Decorated) -> Decorated:
     ):
         command = decorate(command)
     return command
+
+
+def timeout_option(command: Decorated) -> Decorated:
+    """`--timeout`: how long to try to connect."""
+    return click.option(
+        "--timeout",
+        type=click.FloatRange(0.1, 3600),
+        default=CONNECT_SECONDS,
+        metavar="SECONDS",
+        show_default=True,
+        help="How long to try.",
+    )(command)
 
 
 def target(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import unicodedata
 from collections.abc import Iterable
 
 from ..addresses import is_loopback_host, network
 from ..errors import LimitExceeded
 from ..limits import MAX_MARKS
 from ..server import Session
+from ..text import folded
 
 Mark = tuple[str, str]  # what it is ("key", "address", "user", "name"), and its value
 
@@ -66,7 +66,7 @@ class Marks:
 
     def has_name(self, name: str) -> bool:
         """Whether somebody who is called so was marked."""
-        return self._any([("name", _folded(name))])
+        return self._any([("name", folded(name))])
 
     def _any(self, marks: Iterable[Mark]) -> bool:
         if not self._people:
@@ -85,13 +85,9 @@ class Marks:
             yield "user", session.user
         name = session.data.get("name")
         if isinstance(name, str):
-            yield "name", _folded(name)
+            yield "name", folded(name)
 
 
 def same(one: str, other: str) -> bool:
     """Whether people take two names for the same one."""
-    return _folded(one) == _folded(other)
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return folded(one) == folded(other)
