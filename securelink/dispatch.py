@@ -232,8 +232,13 @@ class Handlers:
             return
         waits = packet.id is not None and not received._answered
         if isinstance(error, RequestFailed) and waits:
-            session._answer(packet, error.text, "refused")
-            return
+            try:
+                session._answer(packet, error.text, "refused")
+                return
+            except ConnectionClosed:
+                raise
+            except Exception as unfit:  # words that cannot be sent: who asks must not wait for them
+                error = unfit
         self._failures.log(
             error,
             "the handler of '%s' raised an error; the session goes on",

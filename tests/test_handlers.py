@@ -301,6 +301,23 @@ def test_a_coroutine_behind_a_decorator_is_seen_when_it_is_called(
     assert "it returned a coroutine, which nobody runs; write it with def" in caplog.text
 
 
+@pytest.mark.parametrize("words", ["\ud800", "x" * 3_000_000])
+def test_a_refusal_that_cannot_be_sent_is_an_answer(identity: Identity, words: str) -> None:
+    """Who asked hears that the handler failed, instead of waiting for words that never come."""
+
+    def refuse(session: Any, packet: Any) -> None:
+        raise RequestFailed(words)
+
+    with (
+        Server("127.0.0.1", 0, keys=identity) as server,
+        Client("127.0.0.1", server.address[1], pin=server.fingerprint) as client,
+    ):
+        server.on("ask", refuse)
+        with pytest.raises(RequestFailed) as caught:
+            client.request("ask", timeout=WAIT)
+        assert caught.value.reason == "error"
+
+
 # --- type checkers -----------------------------------------------------------------------------------------
 
 
