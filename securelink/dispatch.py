@@ -155,7 +155,7 @@ class Handlers:
 
         Raises:
             BaseException: One that is no `Exception`, such as SystemExit, after the packet was answered and everybody
-                had it. Whether it ends the program is for who runs the handler to say.
+                had it. The caller decides whether it ends the program.
         """
         if self.after_receive is not None:
             self._rewrite(packet, received)

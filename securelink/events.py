@@ -84,7 +84,7 @@ class EventHook(Generic[Arguments]):
         name: Of the event.
         caught: Told what listeners raise.
         takes: Names of what listeners are called with; None does not look at their arguments.
-        may_refuse: Whether `Refused` of a listener goes on to who fires the event.
+        may_refuse: Whether `Refused` of a listener goes on to the caller of `fire`.
         changed: Called after a listener has come or gone.
     """
 

@@ -71,8 +71,8 @@ RECORD_TARGET = (
 
 # --- sessions ---------------------------------------------------------------------------------------
 
-ACK_RECORDS = 64  # an acknowledgement goes out alone after so many records,
-ACK_BYTES = 512 * 1024  # so many bytes
+ACK_RECORDS = 64  # an acknowledgement goes out alone after this many records,
+ACK_BYTES = 512 * 1024  # this many bytes
 ACK_SECONDS = 0.2  # or after this time;
 ACK_FEW_RECORDS = 8  # fewer wait longer: a quiet session would get one for each record,
 ACK_FEW_SECONDS = 2.0  # up to this time
@@ -99,7 +99,7 @@ MAX_WAITING_DECODED = (
 POLL_BYTES = (
     1024 * 1024
 )  # of packets that waited as bytes: what one poll() makes objects of, up to 70 MiB
-RUN_PACKETS = 64  # a runner passes a session on after so many packets
+RUN_PACKETS = 64  # a runner passes a session on after this many packets
 RUN_SECONDS = 0.010  # or after this time
 READ_FRAMES = (
     64  # frames of one connection that are opened in a row, whatever they hold: about 0.3 ms
@@ -108,7 +108,7 @@ MAX_CONTROL_RATE = (
     50_000  # ACK, PING, PONG and KEY_UPDATE a second of one session, then as with MAX_RATE
 )
 HANGUP_FACTOR = (
-    8  # what a peer leaves when it hangs up is read until the inbox is so many times full
+    8  # what a peer leaves when it hangs up is read until the inbox is this many times full
 )
 
 MAX_REQUESTS = 1024  # requests of one session that wait for their reply
@@ -132,7 +132,7 @@ MAX_BACKLOG = 65_535  # systems keep 16 bits of it
 MAX_HALF_OPEN = 256  # connections without a session; then the busiest address loses its oldest
 MAX_FAILED_PER_ADDRESS = 64  # unfinished and failed handshakes of one address; option max_failures
 FAILED_WINDOW = 60.0  # from an address's first failure until all of them are forgotten
-LATE_FAILURES = 3  # an address that failed so often waits behind those that have not
+LATE_FAILURES = 3  # an address that failed this often waits behind those that have not
 MAX_PER_ADDRESS = (
     1000  # connections of one address, at most 3/4 of max_connections; option max_per_address
 )
@@ -158,7 +158,7 @@ MIN_HEARTBEAT = 1.0
 MAX_HEARTBEAT = 300.0
 SWEEP_SECONDS = 1.0  # how often a server looks for silent and overdue connections
 SWEEP_LINKS = 500  # connections that it looks at in a row: about 1 ms
-SILENCE_FACTOR = 2.5  # a peer silent for so many heartbeats, while it is read, is gone
+SILENCE_FACTOR = 2.5  # a peer silent for this many heartbeats, while it is read, is gone
 STALLED_SECONDS = 120.0  # a peer that is not read because it takes nothing is ended after this time
 MAX_SWEEP_STEP = (
     2.0  # two looks farther apart than this: we stood still, which is not the peer's silence
@@ -174,7 +174,7 @@ PLACES_LOG_SECONDS = 60.0  # once in this time at most
 MIN_WORKERS = 3  # one leads, one does handshakes, one runs handlers
 MAX_WORKERS = 64
 WATCHDOG_SECONDS = 0.005  # a batch of handlers that runs longer loses the leader token
-TURN_CONNECTIONS = 64  # a turn flushes after so many connections
+TURN_CONNECTIONS = 64  # a turn flushes after this many connections
 TURN_SECONDS = 0.001  # or after this time
 MAX_LISTENERS = 64  # listeners of one event
 

@@ -30,7 +30,7 @@ commitment. The key is used once, so the nonce may be fixed; it depends on every
 these need not be authenticated again. AES-GCM alone would let a sender make one ciphertext that two
 keys open to different packets; the commitment does not. The signature is over `64 spaces |
 SIGNATURE_CONTEXT | 0x00 | SHA-256(outside | inside up to the signature)`: as the recipient is in
-it, who got a packet cannot seal it again to somebody else in the sender's name. What remains to be
+it, whoever got a packet cannot seal it again to somebody else in the sender's name. What remains to be
 seen by a relay: who it is for, and its size.
 """
 

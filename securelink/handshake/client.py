@@ -97,7 +97,7 @@ class ClientHandshake:
         proved = self._transcript.copy()
         proved.update(auth.finished_over)
         expected = schedule.finished(self.handshake_secrets.server, proved.digest())
-        # First: who cannot compute it is not listened to any further, and makes us look at no key.
+        # First: a peer that cannot compute it is not listened to any further, and makes us look at no key.
         if not crypto.equal(expected, auth.finished):
             raise RecordError("the server's Finished is wrong: the handshake was tampered with")
         key = PublicKey.from_spki(auth.key)

@@ -138,7 +138,7 @@ class ServerHandshake:
             proved = self._transcript.copy()
             proved.update(auth.finished_over)
             expected = schedule.finished(self.handshake_secrets.client, proved.digest())
-            # First: who cannot compute it is not listened to any further, and makes us look at no key.
+            # First: a peer that cannot compute it is not listened to any further, and makes us look at no key.
             if not crypto.equal(expected, auth.finished):
                 raise RecordError("the client's Finished is wrong: the handshake was tampered with")
             binding = self.application_secrets.binding

@@ -111,7 +111,7 @@ class Channel(Outbox):
             return self._asked
 
     def _resolve(self, packet: Packet) -> bool:
-        """Give a reply to who waits for it; False when nobody does."""
+        """Give a reply to the call that waits for it; False when none does."""
         if packet.reply_to is None:
             return False
         with self._lock:

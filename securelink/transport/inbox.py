@@ -40,7 +40,7 @@ Event = Callable[[], None]
 
 
 class Partly:
-    """A record of which some packets, replies, were given to who waited for them."""
+    """A record of which some packets, replies, were given to those that waited for them."""
 
     __slots__ = ("record", "taken")
 
@@ -301,7 +301,7 @@ class Inbox:
         raise NotImplementedError
 
     def _resolve(self, packet: Packet) -> bool:
-        """Give a reply to who waits for it; False when nobody does. `Channel` does it."""
+        """Give a reply to the call that waits for it; False when none does. `Channel` does it."""
         raise NotImplementedError
 
     def _end(self, code: int, text: str = "") -> None:

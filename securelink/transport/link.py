@@ -357,7 +357,7 @@ class Link:
         if not self._choked:
             self._choked = True
             self.ask_interest()
-            self.flush()  # the second look: who wrote the rest meanwhile has seen no flag
+            self.flush()  # the second look: the thread that wrote the rest meanwhile has seen no flag
 
     # --- the leader ---------------------------------------------------------------------------------------------
 
@@ -385,7 +385,8 @@ class Link:
         return not self._choked and self._has_room()
 
     def _write_mask(self) -> int:
-        # The flag falls before the look at the tail: who leaves a tail after the look finds it down, and asks again.
+        # The flag falls before the look at the tail: a thread that leaves a tail after the look finds it down, and asks
+        # again.
         self._want_write = False
         if not self._tail:
             return 0
@@ -537,7 +538,7 @@ class Link:
         channel = self.channel
         if self._closed or channel is None:
             return
-        # Looked at only now: who delivers after the mark has fallen sets a timer of its own.
+        # Looked at only now: a thread that delivers after the mark has fallen sets a timer of its own.
         incoming = channel._numbering.incoming
         if incoming.accepted != incoming.confirmed:
             self._ack_bytes = 0

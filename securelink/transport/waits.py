@@ -2,7 +2,7 @@
 Places for handlers that wait for a reply.
 
 Such a handler computes nothing, so it does not take one of the places of handlers that do: clients that never answer
-could stop all others. When these places are taken too, who has waited longest is told to give up.
+could stop all others. When these places are taken too, the handler that has waited longest is told to give up.
 """
 
 from __future__ import annotations
