@@ -1,6 +1,7 @@
 # make demo   run the main job          make test    the tests
 # make check  format, lint, types       make bench   the benchmarks
 # make compiled  C extensions in place, see docs/COMPILED.md    make pure  remove them
+# make sabotage  plant faults one at a time, and see that a test notices each (about ten minutes)
 # make test-compiled  build them in a copy and run the tests there
 # make test-versions  the tests on every CPython from 3.11 that is installed
 # make coverage       the tests, with the branches of the package that they reach; fails below the number held
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 # One line installs what a target needs beside the package: $(call install,EXTRA)
 install = $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(1)]'
 
-.PHONY: demo test check bench format tools clean compiled pure test-compiled test-versions coverage docs sbom dist fuzz
+.PHONY: demo test check bench format tools sabotage clean compiled pure test-compiled test-versions coverage docs sbom dist fuzz
 
 demo: $(VENV)/.run
 	$(BIN)/securelink demo
@@ -34,6 +35,9 @@ bench: $(VENV)/.bench $(VENV)/.compile
 	else \
 		echo "no C compiler: without the compiled copy"; $(BIN)/python -m benchmarks; \
 	fi
+
+sabotage: $(VENV)/.test tools
+	$(BIN)/python tests/sabotage.py
 
 format: $(VENV)/.check
 	$(BIN)/ruff format .

@@ -1,0 +1,18 @@
+"""Faults to plant, by the part of the library that they break. See `sabotage.py`."""
+
+from __future__ import annotations
+
+from . import crypto, entry, handshake, keys, protocol, transport, wire
+from .fault import Fault
+
+FAULTS = [
+    *crypto.FAULTS,
+    *wire.FAULTS,
+    *handshake.FAULTS,
+    *protocol.FAULTS,
+    *keys.FAULTS,
+    *entry.FAULTS,
+    *transport.FAULTS,
+]
+
+__all__ = ["FAULTS", "Fault"]

@@ -1,0 +1,207 @@
+"""Faults of the state machine, and of numbering."""
+
+from __future__ import annotations
+
+from .fault import Fault
+
+FAULTS = [
+    Fault(
+        "the client takes a larger packet limit than its own",
+        "protocol/client.py",
+        "if welcome.max_packet > self._max_packet:",
+        "if False:",
+        "test_protocol.py::test_a_client_has_a_limit_of_its_own",
+    ),
+    Fault(
+        "a client keeps the handshake's secrets",
+        "protocol/client.py",
+        "        del self._handshake\n",
+        "",
+        "test_protocol_attacks.py::test_the_handshake_is_forgotten",
+    ),
+    Fault(
+        "a server keeps the handshake's secrets",
+        "protocol/server.py",
+        "        del self._handshake\n",
+        "",
+        "test_protocol_attacks.py::test_the_handshake_is_forgotten",
+    ),
+    Fault(
+        "a client goes on after WELCOME with the handshake key",
+        "protocol/client.py",
+        "            self._send = Sealer(self._handshake.application_secrets.client)\n",
+        "",
+        "test_protocol.py::test_packets_arrive_in_order",
+    ),
+    Fault(
+        "a client key that nobody asked for is taken",
+        "protocol/server.py",
+        "if self._wanted == Wanted.NO and client.key is not None:",
+        "if False:",
+        "test_handshake_policies.py::test_a_key_that_nobody_asked_for",
+    ),
+    Fault(
+        "a required client key may be missing",
+        "protocol/server.py",
+        "if self._wanted == Wanted.REQUIRED and client.key is None:",
+        "if False:",
+        "test_handshake_policies.py::test_a_missing_client_key_is_refused",
+    ),
+    Fault(
+        "plaintext passes a server that demands client keys",
+        "protocol/server.py",
+        "if self._wanted == Wanted.REQUIRED and not self.encrypted:",
+        "if False:",
+        "test_handshake_policies.py::test_a_server_that_demands_client_keys_refuses_plaintext",
+    ),
+    Fault(
+        "strangers are taken for clients",
+        "protocol/server.py",
+        "if data[0] != Kind.CLIENT_HELLO or data[4:12] != MAGIC:",
+        "if data[0] != Kind.CLIENT_HELLO:",
+        "test_protocol_attacks.py::test_strangers_are_recognised",
+    ),
+    Fault(
+        "strangers get an answer",
+        "protocol/server.py",
+        '    "noise": b"",',
+        '    "noise": b"what?",',
+        "test_protocol_states.py::test_the_first_frame_of_a_client",
+    ),
+    Fault(
+        "a server says why a stranger's handshake is late",
+        "protocol/server.py",
+        'return word if self._recognised else b""',
+        "return word",
+        "test_protocol.py::test_a_late_stranger_learns_nothing",
+    ),
+    Fault(
+        "DATA is taken before WELCOME",
+        "protocol/states.py",
+        '    (State.AUTH_SENT, Content.CLOSE): "_close",',
+        (
+            '    (State.AUTH_SENT, Content.CLOSE): "_close",\n'
+            '    (State.AUTH_SENT, Content.DATA): "_data",'
+        ),
+        "test_protocol_states.py::test_the_table_is_that_of_the_document",
+    ),
+    Fault(
+        "CLIENT_AUTH is taken in an open session",
+        "protocol/states.py",
+        '    (State.WAIT_CLIENT, Content.CLIENT_AUTH): "_client_auth",',
+        (
+            '    (State.WAIT_CLIENT, Content.CLIENT_AUTH): "_client_auth",\n'
+            '    (State.OPEN, Content.CLIENT_AUTH): "_client_auth",'
+        ),
+        "test_protocol_states.py::test_the_table_is_that_of_the_document",
+    ),
+    Fault(
+        "an ALERT ends an open session",
+        "protocol/states.py",
+        '    (State.WAIT_CLIENT, Kind.ALERT): "_alert",',
+        ('    (State.WAIT_CLIENT, Kind.ALERT): "_alert",\n    (State.OPEN, Kind.ALERT): "_alert",'),
+        "test_protocol_states.py::test_the_table_is_that_of_the_document",
+    ),
+    Fault(
+        "a failed engine reads on",
+        "protocol/engine.py",
+        ("        answer = self._last_word(int(code))\n        self.state = State.FAILED"),
+        "        answer = self._last_word(int(code))",
+        "test_protocol.py::test_wrong_acknowledgements",
+    ),
+    Fault(
+        "a PING of any size is answered",
+        "protocol/engine.py",
+        'raise ProtocolError("a PING record of the wrong size")',
+        "pass",
+        "test_protocol.py::test_records_of_the_wrong_size",
+    ),
+    Fault(
+        "an ACK of any size is taken",
+        "protocol/engine.py",
+        'raise ProtocolError("an ACK record of the wrong size")',
+        "pass",
+        "test_protocol.py::test_records_of_the_wrong_size",
+    ),
+    Fault(
+        "a KEY_UPDATE of any size is taken",
+        "protocol/engine.py",
+        'raise ProtocolError("a KEY_UPDATE record of the wrong size")',
+        "pass",
+        "test_protocol.py::test_records_of_the_wrong_size",
+    ),
+    Fault(
+        "a flood of key updates is taken",
+        "protocol/engine.py",
+        "if not enough_records and now - self._last_update < 1.0:",
+        "if False:",
+        "test_protocol_attacks.py::test_a_flood_of_updates",
+    ),
+    Fault(
+        "accepted records are not counted",
+        "protocol/engine.py",
+        "        self.numbering.incoming.accepted += 1\n",
+        "",
+        "test_protocol.py::test_packets_arrive_in_order",
+    ),
+    Fault(
+        "records can be sealed after CLOSE",
+        "protocol/sender.py",
+        ("        if self.closed:\n            raise _after_close()\n        records"),
+        "        records",
+        "test_protocol.py::test_close_is_the_last_word",
+    ),
+    Fault(
+        "acknowledgements may fall",
+        "session.py",
+        "if not self.acknowledged <= count <= self.sent:",
+        "if count > self.sent:",
+        "test_session.py::test_an_acknowledgement_neither_falls_nor_runs_ahead",
+    ),
+    Fault(
+        "acknowledgements may exceed what was sent",
+        "session.py",
+        "if not self.acknowledged <= count <= self.sent:",
+        "if count < self.acknowledged:",
+        "test_session.py::test_an_acknowledgement_neither_falls_nor_runs_ahead",
+    ),
+    Fault(
+        "what is acknowledged is kept",
+        "session.py",
+        (
+            "        unacknowledged = self.sent - self.acknowledged\n"
+            "        while len(self._kept) > unacknowledged:\n"
+            "            self.unacked -= len(self._kept.popleft())"
+        ),
+        "        pass",
+        "test_session.py::test_a_record_is_kept_until_it_is_acknowledged",
+    ),
+    Fault(
+        "credentials go to a server that has proved nothing",
+        "protocol/client.py",
+        '        self._demand(State.VERIFIED, "authenticate")\n',
+        "",
+        "test_protocol.py::test_credentials_wait_for_the_servers_proof",
+    ),
+    Fault(
+        "a client is welcome unverified",
+        "protocol/server.py",
+        "        if not self._verified:\n",
+        "        if False:\n",
+        "test_protocol.py::test_nobody_is_welcome_unverified",
+    ),
+    Fault(
+        "steps of the handshake may come in any order",
+        "protocol/engine.py",
+        ("        if self.state is not state:\n            raise ConfigError("),
+        ("        if False:\n            raise ConfigError("),
+        "test_protocol.py::test_credentials_wait_for_the_servers_proof",
+    ),
+    Fault(
+        "an ALERT of any size is taken",
+        "protocol/engine.py",
+        "if len(body) != 1 and not (len(body) == 2 and body[0] == Code.BLOCKED):",
+        "if not body:",
+        "test_protocol_states.py::test_an_alert_has_one_byte",
+    ),
+]
