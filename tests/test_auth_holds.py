@@ -251,3 +251,19 @@ def test_a_stop_gives_back(identity: Identity, tmp_path: Path) -> None:
             client.sock.settimeout(0.1)
             assert server.stop(WAIT)
             until(lambda: left(tokens) == 1)
+
+
+def test_a_hold_ends_once() -> None:
+    """What was confirmed is not given back, and what was given back is not confirmed; giving back happens once."""
+    given: list[str] = []
+    used, unused = Hold(lambda: given.append("used")), Hold(lambda: given.append("unused"))
+    assert used.open
+    assert used.confirm()
+    assert used.confirm()
+    assert not used.release()
+    assert unused.release()
+    assert not unused.release()
+    assert not unused.confirm()
+    assert not used.open
+    assert not unused.open
+    assert given == ["unused"]

@@ -185,7 +185,7 @@ FAULTS = [
         "auth/hold.py",
         "        self._give_back()\n",
         "",
-        "test_auth_holds.py::test_a_cut_spends_nothing",
+        "test_auth_holds.py::test_a_hold_ends_once",
     ),
     Fault(
         "a use is both confirmed and given back",
@@ -196,7 +196,7 @@ FAULTS = [
             "            self._confirmed = False"
         ),
         "            self._confirmed = False",
-        "test_auth_hooks.py::test_on_connect_may_refuse",
+        "test_auth_holds.py::test_a_hold_ends_once",
     ),
     Fault(
         "applications may bind our own actions",
