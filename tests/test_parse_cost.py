@@ -275,7 +275,7 @@ def test_numbers_in_the_document() -> None:
         f"| key of a peer | {MAX_SPKI_SIZE:,} |",
         f"| its signature | {limits.MAX_RSA_BITS // 8:,} |",
         f"| credentials | {MAX_CREDENTIALS // 1024} KiB, {limits.MAX_CREDENTIALS_DEPTH} levels |",
-        f"| statements about older keys of a server | {limits.MAX_SUCCESSION // 1024} KiB |",
+        f"| succession of keys | {limits.MAX_SUCCESSION // 1024} KiB, {limits.MAX_ROTATIONS} statements |",
         f"| names | {limits.MAX_NAME} each |",
         f"| password | {limits.MAX_PASSWORD:,} characters | scrypt, at most {limits.MAX_PASSWORD_CHECKS} at once |",
         f"| public key file: PEM or an OpenSSH line | {MAX_KEY_FILE // 1024} KiB |",
