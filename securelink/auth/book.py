@@ -14,7 +14,7 @@ from .. import limits
 from ..errors import KeyFileError, LimitExceeded
 from ..keys.files import AnyPath, absolute
 from ..keys.remembered import Remembered
-from ..trust.locking import OTHERS_WRITE, is_missing, locked_update
+from ..trust.locking import OTHERS_WRITE, forget_missing, locked_update
 
 # How full a file may become by adding. The rest is for what entries gain later (when they were used
 # or revoked): nobody must be refused because their use cannot be written down.
@@ -63,7 +63,7 @@ class Book(Generic[Entry]):
         try:
             return self._remembered.get()
         except KeyFileError as error:
-            if is_missing(error):
+            if forget_missing(error):
                 return {}
             raise
 

@@ -11,7 +11,7 @@ from ..errors import ConfigError, KeyFileError
 from ..keys.files import AnyPath, absolute
 from ..keys.remembered import Remembered
 from ..limits import MAX_TRUST_FILE
-from .locking import OTHERS_WRITE, is_missing, locked_update
+from .locking import OTHERS_WRITE, forget_missing, locked_update
 
 
 class Line(Protocol):
@@ -68,7 +68,7 @@ class TextFile(Generic[Entry]):
         try:
             return self._remembered.get()
         except KeyFileError as error:
-            if is_missing(error):
+            if forget_missing(error):
                 return Content((), (), {})
             raise
 

@@ -97,19 +97,26 @@ def read_trust_file(path: AnyPath) -> bytes:
     try:
         return read_file(absolute(path), MAX_TRUST_FILE, forbidden=OTHERS_WRITE)
     except KeyFileError as error:
-        if is_missing(error):
+        if forget_missing(error):
             return b""
         raise
 
 
-def is_missing(error: KeyFileError) -> bool:
+def forget_missing(error: KeyFileError) -> bool:
     """
     Whether reading a file failed because there is nothing of its name.
 
     Only this one failure means "nothing written yet". Asking `exists()` would also say so of a folder that must not be
     entered, and of a link that leads nowhere.
+
+    Such an error is over, and lets go of the frames that it came through. From Python 3.13 on they refer to it in a
+    circle, and would keep what their callers hold, such as a client, until the collector runs.
     """
-    return isinstance(error.__cause__, FileNotFoundError)
+    cause = error.__cause__
+    if not isinstance(cause, FileNotFoundError):
+        return False
+    error.__traceback__ = cause.__traceback__ = None
+    return True
 
 
 @contextlib.contextmanager
