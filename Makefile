@@ -59,7 +59,7 @@ test-versions: tools
 # Every process that a test starts is measured too; the parts are combined afterwards.
 coverage: $(VENV)/.coverage tools
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage run -m pytest -m "not cost"
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 

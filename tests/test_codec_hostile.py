@@ -211,6 +211,7 @@ def test_arrays_as_keys_are_refused_on_both_sides(rest: Any, size: int, many: in
             codec.decode_value(pack(value))
 
 
+@pytest.mark.cost
 def test_the_worst_accepted_records_cost_little_more_than_others() -> None:
     """
     No record that is accepted makes one call that takes long: what docs/DESIGN.md says of the worst.

@@ -238,6 +238,7 @@ def silent() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
+@pytest.mark.cost
 def test_sessions_leave_nothing(identity: Identity, silent: None) -> None:
     """Hundreds of sessions that were there take no memory when they are gone."""
     with serving(identity, encryption="off") as server:

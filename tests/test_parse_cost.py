@@ -42,6 +42,8 @@ from securelink.keys.public import MAX_SPKI_SIZE
 from securelink.limits import MAX_CREDENTIALS, MAX_HANDSHAKE_BODY, MAX_KEY_FILE
 from securelink.sealed import ANYONE, unseal
 
+pytestmark = pytest.mark.cost
+
 PUBLIC = hostile_keys.public_keys()
 PUBLIC_FILES = hostile_keys.public_files()
 PRIVATE_FILES = hostile_keys.private_files()
