@@ -1,5 +1,5 @@
 """
-The bridge to the crypto library: key schedule, key exchange, signatures, AES-GCM, OAEP, scrypt.
+The bridge to the crypto library: key schedule, key exchange, signatures, AES-GCM, OAEP, scrypt, PBKDF2.
 
 One suite, no options (protocol version 1): X25519 with ML-KEM-768, AES-256-GCM, SHA-256, RSA-PSS.
 Failures leave this module as errors of `errors.py`. The one exception is `InvalidTag`: the record
@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey as RSAPr
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey as RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from .errors import CodecError, ConfigError, ProtocolError, UnsealError
@@ -65,6 +66,14 @@ CLIENT_SHARE_SIZE = _MLKEM_PUBLIC_SIZE + _X25519_SIZE
 SERVER_SHARE_SIZE = _MLKEM_CIPHERTEXT_SIZE + _X25519_SIZE
 
 _SCRYPT_N = 2**15  # with r=8: 32 MiB and about 0.1 s a password, so a guess costs that as well
+
+_PBKDF2_HASHES: dict[str, Callable[[], hashes.HashAlgorithm]] = {
+    "SHA1": hashes.SHA1,  # in HMAC still sound (RFC 8018 B.1), and the default of that RFC
+    "SHA224": hashes.SHA224,
+    "SHA256": hashes.SHA256,
+    "SHA384": hashes.SHA384,
+    "SHA512": hashes.SHA512,
+}
 
 _PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=PSS_SALT_SIZE)
 
@@ -328,7 +337,7 @@ def pss_verify(public_key: RSAPublicKey, signature: bytes, message: bytes) -> No
         ) from None
 
 
-# --- AES-256-GCM, RSA-OAEP, scrypt ----------------------------------------------------------------
+# --- AES-256-GCM, RSA-OAEP, passwords --------------------------------------------------------------
 
 
 def new_aead(key: bytes) -> AEAD:
@@ -382,9 +391,11 @@ def _oaep(label: bytes) -> padding.OAEP:
     )
 
 
-def scrypt(password: bytes, salt: bytes, n: int = _SCRYPT_N, r: int = 8, p: int = 1) -> bytes:
+def scrypt(
+    password: bytes, salt: bytes, n: int = _SCRYPT_N, r: int = 8, p: int = 1, length: int = 32
+) -> bytes:
     """
-    Derive 32 bytes from a password, slowly and with much memory (RFC 7914).
+    Derive a key from a password, slowly and with much memory (RFC 7914).
 
     Args:
         password: As typed, encoded.
@@ -392,6 +403,7 @@ def scrypt(password: bytes, salt: bytes, n: int = _SCRYPT_N, r: int = 8, p: int 
         n: Cost, a power of two; memory is 128 * n * r bytes, 32 MiB by default.
         r: Block size.
         p: Parallelism; multiplies the time only.
+        length: Bytes wanted.
 
     Raises:
         ConfigError: The parameters are not possible, or need more than 256 MiB.
@@ -399,6 +411,21 @@ def scrypt(password: bytes, salt: bytes, n: int = _SCRYPT_N, r: int = 8, p: int 
     if 128 * n * r > MAX_SCRYPT_MEMORY:
         raise ConfigError(f"scrypt with n={n}, r={r} needs more than 256 MiB")
     try:
-        return Scrypt(salt=salt, length=32, n=n, r=r, p=p).derive(password)
+        return Scrypt(salt=salt, length=length, n=n, r=r, p=p).derive(password)
     except (ValueError, OverflowError, MemoryError):
         raise ConfigError(f"scrypt cannot work with n={n}, r={r}, p={p}") from None
+
+
+def pbkdf2(password: bytes, salt: bytes, rounds: int, hash_name: str, length: int) -> bytes:
+    """
+    PBKDF2 with HMAC (RFC 8018 5.2), for key files of others; ours are made with scrypt.
+
+    Args:
+        password: As typed, encoded.
+        salt: As the file has it.
+        rounds: At least 1.
+        hash_name: A key of `_PBKDF2_HASHES`.
+        length: Bytes wanted.
+    """
+    algorithm = _PBKDF2_HASHES[hash_name]()
+    return PBKDF2HMAC(algorithm, length=length, salt=salt, iterations=rounds).derive(password)

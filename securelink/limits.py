@@ -39,7 +39,6 @@ MAX_SCRYPT_LANES = (
     2**24
 )  # bytes, 128 * r * p of a key file: in few steps they cost most of the time
 MAX_SCRYPT_WORK = 2**24  # n * r * p of a key file: about 5 s
-MAX_SSH_KDF_ROUNDS = 1024  # bcrypt of an OpenSSH key: about 10 s; ssh-keygen takes 24
 
 # --- key update (draft-irtf-cfrg-aead-limits section 7, RFC 9846 5.5) ---------------------------------
 

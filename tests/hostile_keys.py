@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import base64
 
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+
+from securelink import crypto
 from securelink.keys.der import BITS, OBJECT, OCTETS, SEQUENCE, element, integer
 from securelink.keys.pem import write_block
 
@@ -112,6 +117,39 @@ def encrypted(kdf: bytes, parameters: bytes) -> bytes:
     )
 
 
+def locked(inside: bytes, passphrase: bytes = b"word") -> bytes:
+    """An encrypted PKCS#8 file, made at no cost, with anything inside."""
+    salt, iv = bytes(16), bytes(16)
+    pad = 16 - len(inside) % 16
+    key = crypto.pbkdf2(passphrase, salt, 1, "SHA1", 32)
+    encryptor = Cipher(AES(key), CBC(iv)).encryptor()
+    ciphertext = encryptor.update(inside + bytes([pad]) * pad) + encryptor.finalize()
+    derivation = sequence(element(OBJECT, _PBKDF2), sequence(element(OCTETS, salt), integer(1)))
+    cipher = sequence(element(OBJECT, _AES256_CBC), element(OCTETS, iv))
+    scheme = sequence(element(OBJECT, _PBES2), sequence(derivation, cipher))
+    return write_block("ENCRYPTED PRIVATE KEY", sequence(scheme, element(OCTETS, ciphertext)))
+
+
+def private_infos() -> dict[str, bytes]:
+    """PrivateKeyInfo by name: what a file may hold beneath its encryption."""
+    dh = modp_prime(8192)
+    field = sequence(element(OBJECT, _PRIME_FIELD), integer(odd(2048)))
+    curve = sequence(element(OCTETS, bytes(256)), element(OCTETS, bytes(256)))
+    explicit = sequence(integer(1), field, curve, element(OCTETS, b"\4" + bytes(512)), integer(7))
+    big = rsa_private(odd(60_000) ** 2, 65537, odd(60_000), odd(60_000), odd(60_000))
+    return {
+        "Diffie-Hellman, 8,192 bits": pkcs8(_DH, sequence(integer(dh), integer(5)), integer(12345)),
+        "Diffie-Hellman X9.42": pkcs8(
+            _X942, sequence(integer(dh), integer(5), integer(dh // 2)), integer(4)
+        ),
+        "DSA": pkcs8(_DSA, sequence(integer(dh), integer(odd(256)), integer(5)), integer(4)),
+        "explicit curve": pkcs8(_EC, explicit, element(OCTETS, bytes(256))),
+        "Ed25519": pkcs8(_ED25519, b"", element(OCTETS, bytes(32))),
+        "RSA-PSS": pkcs8(_PSS, b"", big),
+        "120,000 bits": pkcs8(_RSA, NULL, big),
+    }
+
+
 def rsa_private(n: int, e: int, d: int, p: int, q: int) -> bytes:
     """An RSAPrivateKey whose numbers need not fit."""
     return sequence(*(integer(v) for v in (0, n, e, d, p, q, d % (p - 1), d % (q - 1), 1)))
@@ -188,7 +226,8 @@ def private_files() -> dict[str, bytes]:
     factors = rsa_private(odd(2048), 65537, odd(2047), odd(100_000), odd(100_000))
     even = rsa_private(odd(2048), 65537, odd(2047), 2**1024, odd(1024))
     ssh = ssh_blob(odd(2048), 65537)
-    return {
+    beneath = {f"{name}, encrypted": locked(info) for name, info in private_infos().items()}
+    return beneath | {
         "Diffie-Hellman": write_block(
             "PRIVATE KEY", pkcs8(_DH, sequence(integer(dh), integer(5)), integer(12345))
         ),
@@ -212,6 +251,12 @@ def private_files() -> dict[str, bytes]:
         ),
         "scrypt, wide blocks": encrypted(
             _SCRYPT, sequence(salt, integer(2), integer(2**20), integer(8))
+        ),
+        "DH in the place of a traditional key": (
+            b"-----BEGIN RSA %s-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,%s\n\n"
+            % (b"PRIVATE KEY", b"00" * 16)
+            + base64.b64encode(bytes(3200))
+            + b"\n-----END RSA %s-----\n" % b"PRIVATE KEY"
         ),
         "PBES1, 2**31 rounds": write_block(
             "ENCRYPTED PRIVATE KEY",

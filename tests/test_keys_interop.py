@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from pathlib import Path
-from typing import Any
-from unittest.mock import patch
 
+import hostile_keys
 import pytest
 import rsa
 import rsa.key
-from cryptography.exceptions import UnsupportedAlgorithm
+from clock import cost_ms
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_der_public_key, load_ssh_private_key
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from securelink.errors import ConfigError, KeyFileError, ProtocolError
 from securelink.keys import Identity, PublicKey, createEncryptKeys
-from securelink.keys import private as private_module
+from securelink.keys.pem import find_block
 
 PASSPHRASE = "correct horse, dirección"
 
@@ -95,21 +95,113 @@ def test_openssl_key_loads(tmp_path: Path) -> None:
     assert loaded.public == PublicKey.load(tmp_path / "pub.pem")
 
 
-@pytest.mark.parametrize("encryption", [["-aes256"], ["-v2", "aes-128-cbc"], ["-scrypt"]])
+HASHES = ["SHA1", "SHA224", "SHA256", "SHA384", "SHA512"]
+ENCRYPTIONS = [
+    ["-v2", cipher, *stretching]
+    for cipher in ("aes-128-cbc", "aes-192-cbc", "aes-256-cbc")
+    for stretching in (*(["-v2prf", f"hmacWith{name}"] for name in HASHES), ["-scrypt"])
+]
+
+
+@pytest.mark.parametrize(
+    "encryption",
+    [*ENCRYPTIONS, [], ["-iter", "100000"], ["-scrypt", "-scrypt_N", "1024"]],
+    ids=" ".join,
+)
 def test_encrypted_openssl_key_loads(
     tmp_path: Path, identity: Identity, encryption: list[str]
 ) -> None:
-    """Keys that openssl encrypted, in its old and new ways, load with the passphrase."""
+    """Keys that openssl encrypts with AES, by each way to stretch a passphrase, load with it and not without."""
     plain, _ = identity.save(tmp_path, "plain")
     path = tmp_path / "encrypted.pem"
-    how = ["rsa"] if encryption == ["-aes256"] else ["pkcs8", "-topk8"]
-    command = ["openssl", *how, *encryption, "-in", str(plain), "-out", str(path)]
+    command = ["openssl", "pkcs8", "-topk8", *encryption, "-in", str(plain), "-out", str(path)]
     run(*command, "-passout", f"pass:{PASSPHRASE}")
     path.chmod(0o600)
     assert Identity.load(path, PASSPHRASE).public == identity.public
     assert Identity.load(path, PASSPHRASE.encode()).public == identity.public
-    with pytest.raises(KeyFileError, match="passphrase"):
+    with pytest.raises(KeyFileError, match="is protected by a passphrase; give its passphrase"):
         Identity.load(path)
+    for number in range(3):
+        with pytest.raises(KeyFileError, match=f"wrong passphrase for {path}; try again"):
+            Identity.load(path, f"wrong {number}")
+
+
+def test_key_that_genpkey_encrypts_loads(tmp_path: Path) -> None:
+    """`openssl genpkey -aes256` makes a key that loads with its passphrase."""
+    options = ("-algorithm", "RSA", "-aes256", "-pass", f"pass:{PASSPHRASE}")
+    path = openssl_key(tmp_path / "k.pem", *options)
+    assert Identity.load(path, PASSPHRASE).public.bits == 2048
+
+
+@pytest.mark.parametrize(
+    "encryption",
+    [
+        ["pkcs8", "-topk8", "-v1", "PBE-SHA1-3DES"],
+        ["pkcs8", "-topk8", "-v2", "des3"],
+        ["pkcs8", "-topk8", "-v2", "camellia-256-cbc"],
+        ["pkcs8", "-topk8", "-v2", "aes-256-cbc", "-v2prf", "hmacWithSHA512-256"],
+        ["rsa", "-traditional", "-aes256"],
+        ["rsa", "-traditional", "-des3"],
+    ],
+    ids=" ".join,
+)
+def test_other_encryption_is_refused_with_the_command_that_converts(
+    tmp_path: Path, identity: Identity, encryption: list[str]
+) -> None:
+    """What is encrypted in another way is not read; the command in the hint makes a file that is."""
+    plain, _ = identity.save(tmp_path, "plain")
+    path = tmp_path / "my key.pem"
+    command = ["openssl", *encryption, "-in", str(plain), "-out", str(path)]
+    run(*command, "-passout", f"pass:{PASSPHRASE}")
+    path.chmod(0o600)
+    for passphrase in (None, PASSPHRASE, "wrong"):
+        with pytest.raises(KeyFileError, match="is encrypted in a way that is not read") as caught:
+            Identity.load(path, passphrase)
+    command = shlex.split(caught.value.hint.removeprefix("convert a copy of it with: "))
+    assert command[:3] == ["openssl", "pkcs8", "-topk8"]
+    assert str(path) in command
+    command[-1] = str(tmp_path / command[-1])
+    run(*command, "-passin", f"pass:{PASSPHRASE}", "-passout", f"pass:{PASSPHRASE}")
+    assert Identity.load(command[-1], PASSPHRASE).public == identity.public
+
+
+ENCRYPTED_OTHERS = hostile_keys.private_infos()
+
+
+@pytest.mark.parametrize("name", ENCRYPTED_OTHERS)
+def test_what_is_inside_an_encrypted_file_is_looked_at_first(name: str) -> None:
+    """Another kind of key under a passphrase that we know is refused by its type, and in no time."""
+    pem = hostile_keys.locked(ENCRYPTED_OTHERS[name])
+    why = r"cannot be used: it (has 120000 bits|is of type \S+), not"
+    with pytest.raises(KeyFileError, match=why):
+        Identity.from_pem(pem, "word")
+    assert cost_ms(lambda: Identity.from_pem(pem, "word"), 5.0) < 5.0
+    with pytest.raises(KeyFileError, match="wrong passphrase"):
+        Identity.from_pem(pem, "another word")
+
+
+def test_bounds_of_stretching() -> None:
+    """A file that asks for more rounds or memory than any writer that means well is refused before that is spent."""
+    files = hostile_keys.private_files()
+    for name, why in (
+        ("PBKDF2, 2**31 rounds", "goes through more than 10,000,000 rounds"),
+        ("scrypt, 2**40 bytes", "goes through more scrypt than is allowed"),
+        ("scrypt, 2**30 lanes", "goes through more scrypt than is allowed"),
+        ("scrypt, wide blocks", "goes through more scrypt than is allowed"),
+    ):
+        with pytest.raises(KeyFileError, match=why):
+            Identity.from_pem(files[name])  # it is known before the passphrase is
+
+
+def test_what_an_encrypted_file_may_say(identity: Identity) -> None:
+    """Anything but one whole PrivateKeyInfo under whole blocks is damage or a wrong passphrase, never another error."""
+    block = find_block(identity.to_pkcs8_pem(), "PRIVATE KEY")
+    assert block is not None
+    inside = block.der
+    assert Identity.from_pem(hostile_keys.locked(inside), b"word").public == identity.public
+    for wrong in (inside[:-1], inside + b"\0", b"", b"\x30", b"\x30\x80" * 100):
+        with pytest.raises(KeyFileError, match="wrong passphrase"):
+            Identity.from_pem(hostile_keys.locked(wrong), "word")
 
 
 @pytest.mark.parametrize(
@@ -152,22 +244,12 @@ def test_ssh_keygen_key_loads(tmp_path: Path, form: str) -> None:
 
 
 def test_key_encrypted_by_openssh(tmp_path: Path, identity: Identity) -> None:
-    """If OpenSSH's own encryption cannot be read, the hint leads to a file that can."""
+    """OpenSSH's own encryption is not read; the command in the hint leads to a file that is."""
     path = tmp_path / "id_rsa"
     run("ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", PASSPHRASE, "-f", path)
-    with pytest.raises(KeyFileError, match="is protected by a passphrase"):
-        Identity.load(path)
-
-    def no_bcrypt(data: bytes, password: bytes | None, **more: Any) -> object:
-        if password is not None:
-            raise UnsupportedAlgorithm("Need bcrypt module")
-        return load_ssh_private_key(data, password, **more)
-
-    with (
-        patch.object(private_module, "load_ssh_private_key", no_bcrypt),
-        pytest.raises(KeyFileError) as caught,
-    ):
-        Identity.load(path, PASSPHRASE)
+    for passphrase in (None, PASSPHRASE):
+        with pytest.raises(KeyFileError, match="is encrypted in a way that is not read") as caught:
+            Identity.load(path, passphrase)
     command = caught.value.hint.removeprefix("convert a copy of it with: ").split()
     assert command[-1] == str(path)
     run(*command, "-P", PASSPHRASE, "-N", PASSPHRASE)

@@ -284,7 +284,6 @@ def test_numbers_in_the_document() -> None:
         f"| sealed packet for us, key inside | {limits.MAX_SEALED // 2**20} MiB |",
         f"| invite | {limits.MAX_INVITE:,} characters |",
         f"at most {limits.MAX_KDF_ROUNDS:,} rounds of PBKDF2, {limits.MAX_SCRYPT_MEMORY // 2**20} MiB and 2^24 steps",
-        f"{limits.MAX_SSH_KDF_ROUNDS:,} rounds of bcrypt",
         f"up to `max_packet` bytes ({limits.MAX_PACKET // 2**20} MiB)",
     ):
         assert words in text, words

@@ -1,8 +1,15 @@
-"""Private keys under a passphrase: PKCS#8, PBES2, scrypt, AES-256-CBC (RFC 5958, 8018, 7914)."""
+"""
+Private keys under a passphrase: PKCS#8 with PBES2 (RFC 5958, 8018, 7914), written and read.
+
+It is read here, not by the crypto library: that one parses whatever key it finds inside, of any type, and for some
+types tests numbers for minutes with the interpreter locked. What comes out is for `shapes.py` to look at.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
@@ -10,8 +17,11 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.padding import PKCS7
 
 from .. import crypto
-from .der import OBJECT, OCTETS, SEQUENCE, element, integer
+from ..errors import ConfigError
+from ..limits import MAX_KDF_ROUNDS, MAX_SCRYPT_LANES, MAX_SCRYPT_MEMORY, MAX_SCRYPT_WORK
+from .der import INTEGER, NULL, OBJECT, OCTETS, SEQUENCE, DerError, Reader, element, integer
 from .pem import write_block
+from .shapes import UnfitKeyError
 
 # The crypto library's own writer takes 2,048 rounds of PBKDF2: thousands of guesses a second. This
 # is 16 MiB and about 0.1 s a guess, and the openssl program refuses what needs 32 MiB or more.
@@ -24,7 +34,49 @@ _BLOCK_SIZE = 16
 
 _PBES2 = bytes.fromhex("2a864886f70d01050d")  # 1.2.840.113549.1.5.13
 _SCRYPT = bytes.fromhex("2b06010401da47040b")  # 1.3.6.1.4.1.11591.4.11
+_PBKDF2 = bytes.fromhex("2a864886f70d01050c")  # 1.2.840.113549.1.5.12
 _AES256_CBC = bytes.fromhex("60864801650304012a")  # 2.16.840.1.101.3.4.1.42
+
+_KEY_SIZES = {  # AES in CBC mode, by its object identifier (NIST); bytes
+    bytes.fromhex("608648016503040102"): 16,
+    bytes.fromhex("608648016503040116"): 24,
+    _AES256_CBC: 32,
+}
+_HASHES = {  # HMAC with these, 1.2.840.113549.2.7 to 11 (RFC 8018 B.1)
+    bytes.fromhex("2a864886f70d0207"): "SHA1",
+    bytes.fromhex("2a864886f70d0208"): "SHA224",
+    bytes.fromhex("2a864886f70d0209"): "SHA256",
+    bytes.fromhex("2a864886f70d020a"): "SHA384",
+    bytes.fromhex("2a864886f70d020b"): "SHA512",
+}
+
+
+class UnknownEncryptionError(ValueError):
+    """The file is encrypted, in a way that is not read here."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptedKey:
+    """An encrypted private key, whose passphrase is still to come."""
+
+    _derive: Callable[[bytes], bytes] = field(repr=False)
+    _iv: bytes = field(repr=False)
+    _ciphertext: bytes = field(repr=False)
+
+    def decrypt(self, passphrase: bytes) -> bytes | None:
+        """
+        What is inside: any bytes at all, as nothing authenticates them.
+
+        Returns:
+            None when the padding is wrong, as it almost always is after a wrong passphrase.
+        """
+        decryptor = Cipher(AES(self._derive(passphrase)), CBC(self._iv)).decryptor()
+        unpadder = PKCS7(8 * _BLOCK_SIZE).unpadder()
+        padded = decryptor.update(self._ciphertext) + decryptor.finalize()
+        try:
+            return unpadder.update(padded) + unpadder.finalize()
+        except ValueError:
+            return None
 
 
 def encrypted_pem(pkcs8: bytes, passphrase: bytes) -> bytes:
@@ -59,3 +111,86 @@ def encrypted_pem(pkcs8: bytes, passphrase: bytes) -> bytes:
 def _algorithm(name: bytes, parameters: bytes) -> bytes:
     """AlgorithmIdentifier: an object identifier and what belongs to it."""
     return element(SEQUENCE, element(OBJECT, name) + parameters)
+
+
+def read_encrypted(der: bytes) -> EncryptedKey:
+    """
+    Look at how an EncryptedPrivateKeyInfo (RFC 5958) is encrypted, before its passphrase is known.
+
+    Raises:
+        DerError: It is not one.
+        UnknownEncryptionError: By something else than PBES2 with PBKDF2 or scrypt and AES-CBC.
+        UnfitKeyError: Its passphrase would take more time or memory than any file that is meant well.
+    """
+    outer = Reader(der)
+    info = outer.enter()
+    outer.end()
+    scheme, ciphertext = info.enter(), info.read(OCTETS)
+    info.end()
+    if scheme.read(OBJECT) != _PBES2:
+        raise UnknownEncryptionError
+    parameters = scheme.enter()
+    scheme.end()
+    derivation, cipher = parameters.enter(), parameters.enter()
+    parameters.end()
+    key_size = _KEY_SIZES.get(cipher.read(OBJECT))
+    kind = derivation.read(OBJECT)
+    if key_size is None or kind not in (_PBKDF2, _SCRYPT):
+        raise UnknownEncryptionError
+    iv = cipher.read(OCTETS)
+    cipher.end()
+    if len(iv) != _BLOCK_SIZE or not ciphertext or len(ciphertext) % _BLOCK_SIZE:
+        raise DerError("it is not a whole number of blocks")
+    read = _pbkdf2 if kind == _PBKDF2 else _scrypt
+    derive = read(derivation.enter(), key_size)
+    derivation.end()
+    return EncryptedKey(derive, iv, ciphertext)
+
+
+def _pbkdf2(parameters: Reader, key_size: int) -> Callable[[bytes], bytes]:
+    """PBKDF2-params (RFC 8018 A.2)."""
+    if parameters.tag != OCTETS:  # the salt may come from elsewhere; nobody writes that
+        raise UnknownEncryptionError
+    salt, rounds = parameters.read(OCTETS), parameters.integer()
+    _check_key_size(parameters, key_size)
+    name: str | None = "SHA1"  # the default
+    if parameters.tag:
+        algorithm = parameters.enter()
+        name = _HASHES.get(algorithm.read(OBJECT))
+        if algorithm.tag:
+            algorithm.read(NULL)
+        algorithm.end()
+    parameters.end()
+    if name is None:
+        raise UnknownEncryptionError
+    if rounds > MAX_KDF_ROUNDS:
+        raise UnfitKeyError(f"its passphrase goes through more than {MAX_KDF_ROUNDS:,} rounds")
+    if rounds == 0:
+        raise DerError("no round is no derivation")
+    return lambda passphrase: crypto.pbkdf2(passphrase, salt, rounds, name, key_size)
+
+
+def _scrypt(parameters: Reader, key_size: int) -> Callable[[bytes], bytes]:
+    """scrypt-params (RFC 7914 7)."""
+    salt = parameters.read(OCTETS)
+    n, r, p = parameters.integer(), parameters.integer(), parameters.integer()
+    _check_key_size(parameters, key_size)
+    parameters.end()
+    # Beside the table there is a block for each lane, filled and read by PBKDF2 (RFC 7914 6).
+    table, lanes, work = 128 * n * r, 128 * r * p, n * r * p
+    if table > MAX_SCRYPT_MEMORY or lanes > MAX_SCRYPT_LANES or work > MAX_SCRYPT_WORK:
+        raise UnfitKeyError("its passphrase goes through more scrypt than is allowed")
+
+    def derive(passphrase: bytes) -> bytes:
+        try:
+            return crypto.scrypt(passphrase, salt, n, r, p, key_size)
+        except ConfigError:  # it is the file that says what is impossible, not our caller
+            raise DerError("there is no scrypt of these numbers") from None
+
+    return derive
+
+
+def _check_key_size(parameters: Reader, key_size: int) -> None:
+    """The optional length of the key, which can only be that of the cipher."""
+    if parameters.tag == INTEGER and parameters.integer() != key_size:
+        raise DerError("the key has another length than the cipher's")

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import shlex
 
-from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateNumbers, RSAPublicNumbers
-from cryptography.hazmat.primitives.serialization import (
-    load_der_private_key,
-    load_pem_private_key,
-    load_ssh_private_key,
-)
 
 from .. import crypto
 from ..errors import ConfigError, KeyFileError, ProtocolError
 from .der import DerError
 from .pem import Block, find_block
+from .pkcs8 import UnknownEncryptionError, read_encrypted
 from .shapes import (
     PrivateNumbers,
-    PublicNumbers,
     UnfitKeyError,
-    check_encryption,
-    check_openssh_private,
+    openssh_private_numbers,
     pkcs1_private_numbers,
     pkcs8_numbers,
 )
@@ -30,7 +24,7 @@ Passphrase = str | bytes | None
 
 MAKE_ANOTHER = "make another key with createEncryptKeys()"
 
-# What the crypto library says of a damaged file or a wrong passphrase; `InternalError` comes from OpenSSL itself.
+# What the crypto library says of numbers that are no key; `InternalError` comes from OpenSSL itself.
 _LIBRARY = (ValueError, TypeError, OverflowError, InternalError)
 _OTHER_KINDS = {"EC PRIVATE KEY": "EC", "DSA PRIVATE KEY": "DSA"}
 
@@ -86,7 +80,8 @@ def private_key(data: bytes, passphrase: Passphrase, source: str) -> crypto.RSAP
         source: What to call it in an error.
 
     Raises:
-        KeyFileError: It is damaged, encrypted with another passphrase, or no key that can be used.
+        KeyFileError: It is damaged, encrypted with another passphrase or in a way that is not read here, or no key that
+            can be used.
         ConfigError: The passphrase cannot be one.
     """
     try:
@@ -107,7 +102,8 @@ def private_key(data: bytes, passphrase: Passphrase, source: str) -> crypto.RSAP
         raise damaged(source) from None
     key = checked_key(numbers)
     if key is None:
-        raise wrong_passphrase(source) if _is_encrypted(block) else damaged(source)
+        encrypted = block.label == "ENCRYPTED PRIVATE KEY"
+        raise wrong_passphrase(source) if encrypted else damaged(source)
     return key
 
 
@@ -142,82 +138,47 @@ def wrong_passphrase(source: str) -> KeyFileError:
     )
 
 
-def _is_encrypted(block: Block) -> bool:
-    return block.label == "ENCRYPTED PRIVATE KEY" or (
-        block.label == "RSA PRIVATE KEY" and block.headers
-    )
-
-
 def _numbers(block: Block, passphrase: Passphrase, source: str) -> PrivateNumbers:
     """The numbers in a block. Raises `KeyFileError`, `UnfitKeyError`, and `ValueError` for damage."""
     if block.label == "PRIVATE KEY":
         return pkcs8_numbers(block.der)
-    if block.label == "OPENSSH PRIVATE KEY":
-        return _openssh_numbers(block, passphrase, source)
-    if not _is_encrypted(block):
-        if block.label != "RSA PRIVATE KEY":
-            raise DerError("no block of this name is known")
-        return pkcs1_private_numbers(block.der)
     if block.label == "ENCRYPTED PRIVATE KEY":
-        check_encryption(block.der)
+        return _decrypted_numbers(block.der, passphrase, source)
+    if block.label == "OPENSSH PRIVATE KEY":
+        numbers = openssh_private_numbers(block.der)
+        if numbers is None:
+            raise _unknown_encryption(source, f"ssh-keygen -p -m PKCS8 -f {shlex.quote(source)}")
+        return numbers
+    if block.label != "RSA PRIVATE KEY":
+        raise DerError("no block of this name is known")
+    if block.headers:  # DEK-Info: a key out of one round of MD5
+        raise _unknown_encryption(source, _to_pkcs8(source))
+    return pkcs1_private_numbers(block.der)
+
+
+def _decrypted_numbers(der: bytes, passphrase: Passphrase, source: str) -> PrivateNumbers:
+    try:
+        encrypted = read_encrypted(der)
+    except UnknownEncryptionError:
+        raise _unknown_encryption(source, _to_pkcs8(source)) from None
     if passphrase is None:
-        raise _needs_passphrase(source)
-    secret = passphrase_bytes(passphrase)
+        raise KeyFileError(f"{source} is protected by a passphrase", hint="give its passphrase")
+    inside = encrypted.decrypt(passphrase_bytes(passphrase))
+    if inside is None:
+        raise wrong_passphrase(source)
     try:
-        if block.headers:
-            key: object = load_pem_private_key(
-                block.text, secret, unsafe_skip_rsa_key_validation=True
-            )
-        else:
-            key = load_der_private_key(block.der, secret, unsafe_skip_rsa_key_validation=True)
-    except UnsupportedAlgorithm:
-        raise _unknown_encryption(source) from None
-    except _LIBRARY:
+        return pkcs8_numbers(inside)
+    except DerError:
         raise wrong_passphrase(source) from None
-    return _numbers_of(key)
 
 
-def _openssh_numbers(block: Block, passphrase: Passphrase, source: str) -> PrivateNumbers:
-    check_openssh_private(block.der)
-    text = block.text + b"\n"  # that loader wants the end of the last line
-    try:
-        try:
-            return _numbers_of(
-                load_ssh_private_key(text, None, unsafe_skip_rsa_key_validation=True)
-            )
-        except TypeError:
-            pass  # it is encrypted
-        if passphrase is None:
-            raise _needs_passphrase(source)
-        secret = passphrase_bytes(passphrase)
-        try:
-            key = load_ssh_private_key(text, secret, unsafe_skip_rsa_key_validation=True)
-        except _LIBRARY:
-            raise wrong_passphrase(source) from None
-        return _numbers_of(key)
-    except UnsupportedAlgorithm:
-        raise _unknown_encryption(source) from None
-    except InternalError:
-        raise damaged(source) from None
+def _to_pkcs8(source: str) -> str:
+    """The command that encrypts a key as it is read here; it asks for the passphrases."""
+    return f"openssl pkcs8 -topk8 -scrypt -in {shlex.quote(source)} -out new_private.pem"
 
 
-def _numbers_of(key: object) -> PrivateNumbers:
-    if not isinstance(key, crypto.RSAPrivateKey):
-        kind = type(key).__name__.removesuffix("PrivateKey")
-        raise UnfitKeyError(f"it is of type {kind}, not RSA")
-    numbers = key.private_numbers()
-    public = PublicNumbers(numbers.public_numbers.n, numbers.public_numbers.e)
-    return PrivateNumbers(
-        public, numbers.d, numbers.p, numbers.q, numbers.dmp1, numbers.dmq1, numbers.iqmp
-    )
-
-
-def _needs_passphrase(source: str) -> KeyFileError:
-    return KeyFileError(f"{source} is protected by a passphrase", hint="give its passphrase")
-
-
-def _unknown_encryption(source: str) -> KeyFileError:
+def _unknown_encryption(source: str, command: str) -> KeyFileError:
     return KeyFileError(
-        f"{source} is encrypted in a way that cannot be read here",
-        hint=f"convert a copy of it with: ssh-keygen -p -m PKCS8 -f {shlex.quote(source)}",
+        f"{source} is encrypted in a way that is not read here",
+        hint=f"convert a copy of it with: {command}",
     )

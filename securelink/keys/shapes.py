@@ -12,13 +12,8 @@ import binascii
 from dataclasses import dataclass, field
 
 from ..limits import (
-    MAX_KDF_ROUNDS,
     MAX_RSA_BITS,
     MAX_RSA_EXPONENT,
-    MAX_SCRYPT_LANES,
-    MAX_SCRYPT_MEMORY,
-    MAX_SCRYPT_WORK,
-    MAX_SSH_KDF_ROUNDS,
     MIN_RSA_BITS,
     MIN_RSA_EXPONENT,
 )
@@ -37,8 +32,6 @@ _KINDS = {
     bytes.fromhex("2b6570"): "Ed25519",
     bytes.fromhex("2b6571"): "Ed448",
 }
-_PBES2 = bytes.fromhex("2a864886f70d01050d")
-_SCRYPT = bytes.fromhex("2b06010401da47040b")
 _SSH_MAGIC = b"openssh-key-v1\0"
 
 
@@ -186,75 +179,40 @@ def pkcs1_private_numbers(der: bytes) -> PrivateNumbers:
     return PrivateNumbers(PublicNumbers(n, e), d, p, q, dmp1, dmq1, iqmp)
 
 
-def check_encryption(der: bytes) -> None:
+def openssh_private_numbers(der: bytes) -> PrivateNumbers | None:
     """
-    Look at how an EncryptedPrivateKeyInfo (RFC 5958, 8018) wants its passphrase to be stretched.
+    The numbers in a private key as OpenSSH keeps it (PROTOCOL.key of OpenSSH).
+
+    Returns:
+        None for one that is encrypted.
 
     Raises:
         DerError: It is not one.
-        UnfitKeyError: That would take more time or memory than any file that is meant well.
-    """
-    outer = Reader(der)
-    info = outer.enter()
-    outer.end()
-    scheme = info.enter()
-    info.read(OCTETS)
-    info.end()
-    derivation = scheme
-    kind = scheme.read(OBJECT)
-    parameters = scheme.enter()
-    if kind == _PBES2:
-        derivation = parameters.enter()
-        kind, parameters = derivation.read(OBJECT), derivation.enter()
-    parameters.read(OCTETS)  # the salt
-    if kind != _SCRYPT:  # PBKDF2, and the older schemes: the rounds come next
-        if parameters.integer() > MAX_KDF_ROUNDS:
-            raise UnfitKeyError(f"its passphrase goes through more than {MAX_KDF_ROUNDS:,} rounds")
-        return
-    cost, block, parallel = parameters.integer(), parameters.integer(), parameters.integer()
-    # Beside the table there is a block for each lane, filled and read by PBKDF2 (RFC 7914, section 6).
-    table, lanes = 128 * cost * block, 128 * block * parallel
-    work = cost * block * parallel
-    if table > MAX_SCRYPT_MEMORY or lanes > MAX_SCRYPT_LANES or work > MAX_SCRYPT_WORK:
-        raise UnfitKeyError("its passphrase goes through more scrypt than is allowed")
-
-
-def check_openssh_private(der: bytes) -> None:
-    """
-    Look at the unencrypted head of an OpenSSH private key (PROTOCOL.key of OpenSSH).
-
-    Raises:
-        DerError: It is not one.
-        UnfitKeyError: Another type than ssh-rsa, outside the policy, or too many rounds of bcrypt.
+        UnfitKeyError: It is of another type than ssh-rsa.
     """
     if not der.startswith(_SSH_MAGIC):
         raise DerError("it does not begin as an OpenSSH key does")
     outer = _SshReader(der[len(_SSH_MAGIC) :])
-    outer.string()  # the cipher
-    kdf, options = outer.string(), _SshReader(outer.string())
+    cipher, kdf, _ = outer.string(), outer.string(), outer.string()
     if outer.number() != 1:
         raise DerError("it holds another number of keys than one")
-    public = _SshReader(outer.string())
+    public, inside = _SshReader(outer.string()), _SshReader(outer.string())
     kind = public.string()
     if kind != b"ssh-rsa":
         raise UnfitKeyError(f"it is of type {kind[:40].decode('ascii', 'replace')}, not ssh-rsa")
-    exponent = public.integer()
-    PublicNumbers(public.integer(), exponent).check()
-    if kdf == b"none":
-        _check_openssh_numbers(_SshReader(outer.string()))
-        return
-    options.string()  # the salt
-    if options.number() > MAX_SSH_KDF_ROUNDS:
-        raise UnfitKeyError(f"its passphrase goes through more than {MAX_SSH_KDF_ROUNDS:,} rounds")
-
-
-def _check_openssh_numbers(inside: _SshReader) -> None:
-    """See that no number of an unencrypted key is larger than any key has: the library divides them by each other."""
-    inside.number(), inside.number()  # twice the same, which tells a right passphrase
-    inside.string()  # the type
-    numbers = [inside.integer() for _ in range(6)]
-    if max(numbers).bit_length() > MAX_RSA_BITS:
-        raise DerError("one of its numbers is larger than a modulus")
+    exponent, modulus = public.integer(), public.integer()
+    if cipher != b"none" or kdf != b"none":
+        return None
+    outer.end()
+    if inside.number() != inside.number() or inside.string() != kind:
+        raise DerError("the private part is not that of this key")
+    n, e, d, iqmp, p, q = (inside.integer() for _ in range(6))
+    if (n, e) != (modulus, exponent):
+        raise DerError("the two halves are of different keys")
+    # Before anything is divided: a number may have as many digits as the file has room for.
+    if max(d, iqmp, p, q).bit_length() > MAX_RSA_BITS or min(p, q) < 2:
+        raise DerError("one of its numbers cannot belong to a modulus")
+    return PrivateNumbers(PublicNumbers(n, e), d, p, q, d % (p - 1), d % (q - 1), iqmp)
 
 
 def _demand_rsa(info: Reader) -> None:

@@ -355,4 +355,18 @@ FAULTS = [
         "if not body or (",
         "test_keys_der.py::test_numbers_have_one_spelling",
     ),
+    Fault(
+        "a key file may ask for any number of rounds",
+        "keys/pkcs8.py",
+        "    if rounds > MAX_KDF_ROUNDS:\n",
+        "    if False:\n",
+        "test_keys_interop.py::test_bounds_of_stretching",
+    ),
+    Fault(
+        "a key file may ask for any amount of scrypt",
+        "keys/pkcs8.py",
+        "    if table > MAX_SCRYPT_MEMORY or lanes > MAX_SCRYPT_LANES or work > MAX_SCRYPT_WORK:\n",
+        "    if False:\n",
+        "test_keys_interop.py::test_bounds_of_stretching",
+    ),
 ]
