@@ -18,9 +18,12 @@ from securelink import records
 from securelink.keys import Identity
 from securelink.transport import client_channel, client_link
 
-# A job started in the background ignores Ctrl-C, and so would every program that the tests start and interrupt.
+# A job started in the background ignores Ctrl-C, one started by nohup the end of its terminal, and so would every
+# program that the tests start: an ignored signal is inherited, a handler is not.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 # How long an example takes says something about the machine, and nothing about what is tested.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
