@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -32,7 +33,7 @@ class Program:
         self._process = subprocess.Popen(
             [sys.executable, "-u", "-W", "error", *map(str, arguments)],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -77,8 +78,13 @@ class Program:
         self._process.send_signal(number)
 
     def ends(self) -> int:
-        """Wait for its end; its exit code. `output` is complete then."""
-        code = self._process.wait(WAIT)
+        """Wait for its end; its exit code. `output` is complete then. One that hangs says where."""
+        try:
+            code = self._process.wait(WAIT)
+        except subprocess.TimeoutExpired:
+            self._process.send_signal(signal.SIGABRT)
+            self._reader.join(WAIT)
+            raise AssertionError(f"it does not end:\n{self.output}") from None
         self._reader.join(WAIT)
         return code
 
