@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import uuid
 
-from securelink.codec import Packet, decode_packets, encode_packet, encode_value
 from securelink.codes import Code
-from securelink.handshake.messages import Wanted
-from securelink.handshake.wire import Mode
 from securelink.keys import Identity
 from securelink.protocol import (
     AuthReceived,
@@ -26,6 +23,9 @@ from securelink.protocol import (
     ServerEngine,
     ServerVerified,
 )
+from securelink.wire.fields import Mode
+from securelink.wire.messages import Wanted
+from securelink.wire.packets import Packet, decode_packets, encode_packet, encode_value
 
 seconds = iter(range(1_000_000))  # engines ask for the time only when the peer changes its key
 

@@ -9,11 +9,13 @@ Every session is encrypted, authenticated with RSA keys and named by a uuid4 tok
 what is promised and what is not.
 """
 
+from .app.collect import CaughtError, Collector
+from .app.hooks import EventHook
+from .app.received import Received, Typed
+from .app.rooms import Room
 from .auth import Hello, JoinTokens, Passwords, first_of
 from .client import Client
-from .codec import Packet
 from .codes import Code
-from .collect import CaughtError, Collector
 from .errors import (
     CodecError,
     ConfigError,
@@ -32,16 +34,16 @@ from .errors import (
     SecureLinkError,
     UnsealError,
 )
-from .events import EventHook
 from .invite import Invite
 from .keys import Identity, PublicKey, createEncryptKeys
-from .received import Received, Typed
+from .logs.default import show_status
 from .sealed import ANYONE, Unsealed, seal, unseal
-from .sendable import payload
-from .server import Room, Server, Session
-from .status import show_status
+from .server import Server
+from .session import Session
 from .text import escaped
 from .trust import AuthorizedClients, KnownServers
+from .wire.packets import Packet
+from .wire.sendable import payload
 
 __version__ = "0.1.0"
 

@@ -1,5 +1,5 @@
 """`python -m securelink` is the command `securelink`."""
 
-from .cli import main
+from .tools.cli import main
 
 main(prog_name="securelink")

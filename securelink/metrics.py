@@ -21,9 +21,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from .errors import ConfigError, ConnectFailed
+from .logs.default import make_visible
 from .options import place
 from .server import Server
-from .status import make_visible
 
 try:
     from prometheus_client import CollectorRegistry, generate_latest

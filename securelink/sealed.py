@@ -47,11 +47,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import crypto
-from .codec import Packet, decode_packets, encode_packet, join_packets
 from .errors import CodecError, ConfigError, LimitExceeded, ProtocolError, UnsealError
 from .keys import Identity, PublicKey, fingerprint_digest
 from .limits import MAX_SEALED, SEALED_SKEW, TAG_SIZE
 from .options import number
+from .wire.packets import Packet, decode_packets, encode_packet, join_packets
 
 MAGIC = b"SLSEAL\x1a"
 VERSION = 1

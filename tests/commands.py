@@ -8,7 +8,7 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 from programs import Program
 
-from securelink.cli import main
+from securelink.tools.cli import main
 
 UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 

@@ -14,9 +14,9 @@ from helpers import nothing_left
 from hypothesis import HealthCheck, settings
 from together import PATIENCE
 
-from securelink import records
 from securelink.keys import Identity
-from securelink.transport import client_channel, client_link
+from securelink.protocol import records
+from securelink.threads import client_channel, client_link
 
 # A job started in the background ignores Ctrl-C, one started by nohup the end of its terminal, and so would every
 # program that the tests start: an ignored signal is inherited, a handler is not.

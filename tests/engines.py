@@ -14,11 +14,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from securelink import crypto
-from securelink.codec import Packet, decode_packets, encode_packet, encode_value
 from securelink.errors import SecureLinkError
-from securelink.handshake.messages import Wanted
-from securelink.handshake.server import VerifiedClient
-from securelink.handshake.wire import Mode
 from securelink.keys import Identity
 from securelink.limits import MAX_FRAME_BODY, MAX_PACKET
 from securelink.protocol import (
@@ -34,7 +30,11 @@ from securelink.protocol import (
     ServerVerified,
     State,
 )
-from securelink.records import PlainSender, Sealer
+from securelink.protocol.handshake_server import VerifiedClient
+from securelink.protocol.records import PlainSender, Sealer
+from securelink.wire.fields import Mode
+from securelink.wire.messages import Wanted
+from securelink.wire.packets import Packet, decode_packets, encode_packet, encode_value
 
 Role = Literal["client", "server"]
 Tamper = Callable[[Role, int, bytes], bytes]

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from securelink import crypto, sealed
-from securelink.codec import Packet, encode_packet
 from securelink.errors import UnsealError
 from securelink.keys import Identity, PublicKey, fingerprint_digest
 from securelink.sealed import unseal
+from securelink.wire.packets import Packet, encode_packet
 
 NOW = 1_700_000_000.0
 REFUSAL = (

@@ -18,8 +18,6 @@ from typing import Any, Self, TypeVar
 import pytest
 
 from securelink import Client, Identity, SecureLinkError, Server, Session, crypto
-from securelink.handshake.client import VerifiedServer
-from securelink.handshake.wire import Content, Kind, Mode
 from securelink.limits import FAILED_WINDOW, MAX_FRAME_BODY
 from securelink.protocol import (
     Alerted,
@@ -32,7 +30,9 @@ from securelink.protocol import (
     PlaintextChosen,
     ServerVerified,
 )
-from securelink.transport.listener import Listener, ServerLink
+from securelink.protocol.handshake_client import VerifiedServer
+from securelink.threads.listener import Listener, ServerLink
+from securelink.wire.fields import Content, Kind, Mode
 
 WAIT = 60.0  # seconds after which a test fails instead of hanging: nothing that works takes so long anywhere
 SOON = 4.0  # what waits for none of our own timeouts (5 s and more) is over sooner, on a busy machine too
@@ -118,7 +118,7 @@ def nothing_left(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> Iterator[None]:
     """Fail unless every thread, socket and open file of the block is gone after it, and no secret was logged."""
-    monkeypatch.setattr("securelink.transport.caretaker.LINGER_SECONDS", 0.0)
+    monkeypatch.setattr("securelink.threads.caretaker.LINGER_SECONDS", 0.0)
     monkeypatch.setattr(crypto, "hkdf_expand_label", _recorded(crypto.hkdf_expand_label))
     caplog.set_level(logging.DEBUG, logger="securelink")
     secrets.clear()

@@ -16,13 +16,13 @@ from typing import Any
 from engines import Pair
 from helpers import WAIT
 
-from securelink.codec import Packet, decode_packets, encode_packet
-from securelink.handshake.wire import Content, Mode
 from securelink.protocol import Closed, Ended, Engine, Event, Failed, Item, Pinged, Ponged
-from securelink.transport.bounds import Bounds
-from securelink.transport.channel import Channel
-from securelink.transport.link import Link
-from securelink.transport.loop import Loop
+from securelink.protocol.bounds import Bounds
+from securelink.threads.channel import Channel
+from securelink.threads.link import Link
+from securelink.threads.loop import Loop
+from securelink.wire.fields import Content, Mode
+from securelink.wire.packets import Packet, decode_packets, encode_packet
 
 STUCK_SECONDS = 0.05  # what has not arrived by then waits for room
 

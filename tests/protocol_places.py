@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from engines import Pair, Role
 
-from securelink.handshake.wire import Content, Mode
 from securelink.keys import Identity
 from securelink.protocol import State
+from securelink.wire.fields import Content, Mode
 
 OFF, REQUIRED = Mode.OFF, Mode.REQUIRED
 Place = tuple[Role, State, Mode]

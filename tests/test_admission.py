@@ -14,10 +14,10 @@ import pytest
 from helpers import WAIT, Hostile, echo, end_of_stream, failure, scene, until
 
 from securelink import ConfigError, HandshakeError, Hello, Identity, Refused, Server
+from securelink.app.budget import FailureBudget
 from securelink.codes import Code
-from securelink.transport.budget import FailureBudget
-from securelink.transport.jobs import JobQueue
-from securelink.transport.proxy import SIGNATURE, HeaderReader, proxy_networks
+from securelink.streams.proxy import SIGNATURE, HeaderReader, proxy_networks
+from securelink.threads.jobs import JobQueue
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("tidy")
 @pytest.fixture
 def far_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """No address counts as this machine."""
-    monkeypatch.setattr("securelink.transport.listener.is_loopback_host", lambda host: False)
+    monkeypatch.setattr("securelink.threads.listener.is_loopback_host", lambda host: False)
 
 
 # --- failures -------------------------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ def test_networks_of_ipv6_have_budgets(size: int, share: int) -> None:
 
 def test_the_table_of_failures_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many addresses fail, what is kept of them has a bound; the newest are kept."""
-    monkeypatch.setattr("securelink.transport.budget.MAX_FAILED_ADDRESSES", 50)
+    monkeypatch.setattr("securelink.app.budget.MAX_FAILED_ADDRESSES", 50)
     counted, _ = budget(1)
     for number in range(400):
         counted.charge(f"10.0.{number // 256}.{number % 256}")

@@ -26,17 +26,17 @@ from securelink import (
     Server,
     Session,
 )
-from securelink.addresses import network
-from securelink.codec import Packet, encode_packet, join_packets
 from securelink.codes import Code
-from securelink.console.commands import Console
-from securelink.console.operators import Attachment, Operators
-from securelink.handshake.wire import Content, Kind
 from securelink.limits import MAX_FAILED_PER_ADDRESS
 from securelink.protocol import State
-from securelink.transport import link, listener
-from securelink.transport.client_channel import Folded
+from securelink.streams.addresses import network
+from securelink.threads import link, listener
+from securelink.threads.client_channel import Folded
+from securelink.tools.console.commands import Console
+from securelink.tools.console.operators import Attachment, Operators
 from securelink.trust import AuthorizedClients
+from securelink.wire.fields import Content, Kind
+from securelink.wire.packets import Packet, encode_packet, join_packets
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -81,7 +81,7 @@ def test_a_plaintext_answer_is_no_way_around_trust(
     options: dict[str, Any], identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With "optional" whoever answered in plaintext got what a server with an unknown key would not have got."""
-    monkeypatch.setattr("securelink.client.client.is_loopback", lambda _: False)
+    monkeypatch.setattr("securelink.client.is_loopback", lambda _: False)
     seen: list[Any] = []
 
     def authenticate(hello: Any) -> str:

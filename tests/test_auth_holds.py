@@ -14,10 +14,10 @@ from logins import USED_UP, hello, refusal
 
 from securelink import Client, Hello, Identity, Refused, Server, Session
 from securelink.auth import Hold, JoinTokens
-from securelink.codec import Packet, encode_packet, encode_value, join_packets
 from securelink.codes import Code
-from securelink.handshake.wire import Content, Mode
 from securelink.protocol import Opened
+from securelink.wire.fields import Content, Mode
+from securelink.wire.packets import Packet, encode_packet, encode_value, join_packets
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

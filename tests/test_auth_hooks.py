@@ -28,8 +28,8 @@ from securelink import (
     Session,
 )
 from securelink.auth import JoinTokens, NoAnswer, Passwords, ask, checked_hook, first_of
-from securelink.console import Operators
 from securelink.server import Server
+from securelink.tools.console import Operators
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

@@ -29,7 +29,7 @@ from securelink.bench.machine import compiled_modules, facts
 from securelink.bench.process import ServerProcess
 from securelink.bench.results import PEERS, Figures, Results
 from securelink.bench.workloads import WORKLOADS
-from securelink.cli.bench import remarks, rows, status
+from securelink.tools.cli.bench import remarks, rows, status
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from helpers import WAIT, failure, until
 from together import serving
 
 from securelink import Client, CodecError, ConfigError, ConnectionClosed, Identity, Packet, Server
-from securelink.codec import decode_packets, encode_packet, join_packets
 from securelink.codes import Code
 from securelink.limits import MAX_DEPTH
-from securelink.transport import listener
+from securelink.threads import listener
+from securelink.wire.packets import decode_packets, encode_packet, join_packets
 
 
 def test_a_session_over_its_rate_is_slowed_not_ended(identity: Identity, tmp_path: Path) -> None:

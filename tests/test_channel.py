@@ -11,13 +11,13 @@ from helpers import WAIT, until
 from linked import Bench, bench
 from together import REPEATS, Crew
 
-from securelink.codec import Packet, decode_packets, encode_packet, join_packets
 from securelink.codes import Code
 from securelink.errors import ConnectionClosed, LimitExceeded, LinkTimeout
 from securelink.limits import RUN_PACKETS
 from securelink.protocol import Closed
-from securelink.transport.bounds import Bounds
-from securelink.transport.channel import Waiting
+from securelink.protocol.bounds import Bounds
+from securelink.threads.channel import Waiting
+from securelink.wire.packets import Packet, decode_packets, encode_packet, join_packets
 
 again = pytest.mark.parametrize("attempt", range(REPEATS))
 SMALL = 4096  # bytes of socket buffers that are soon full

@@ -13,13 +13,13 @@ import pytest
 from helpers import WAIT, failure, until
 
 from securelink import Client, ConnectionClosed, Identity, RequestFailed, Server
-from securelink.chat import ChatClient, ChatServer
-from securelink.chat.client import free_name
-from securelink.chat.history import History
-from securelink.chat.names import checked_name
-from securelink.chat.server import MAX_TEXT
-from securelink.console import Console
 from securelink.limits import MAX_CHAT_BYTES, MAX_CHAT_ROOM_BYTES
+from securelink.tools.chat import ChatClient, ChatServer
+from securelink.tools.chat.client import free_name
+from securelink.tools.chat.history import History
+from securelink.tools.chat.names import checked_name
+from securelink.tools.chat.server import MAX_TEXT
+from securelink.tools.console import Console
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from commands import fails, run, securelink, succeeds
 from programs import ROOT
 
 from securelink import ConfigError, __version__
-from securelink.cli import main
-from securelink.cli.keys import create_encrypt_keys_command
-from securelink.cli.program import Command
+from securelink.tools.cli import main
+from securelink.tools.cli.keys import create_encrypt_keys_command
+from securelink.tools.cli.program import Command
 
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

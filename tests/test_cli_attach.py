@@ -22,9 +22,9 @@ from securelink import (
     Refused,
     Server,
 )
-from securelink.cli.operate import MAX_ANSWER, shortened
-from securelink.console import Console, Operators
-from securelink.console.operators import COMMAND, LINE
+from securelink.tools.cli.operate import MAX_ANSWER, shortened
+from securelink.tools.console import Console, Operators
+from securelink.tools.console.operators import COMMAND, LINE
 
 
 @pytest.fixture

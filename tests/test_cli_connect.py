@@ -27,10 +27,10 @@ from securelink import (
     Received,
     Server,
 )
-from securelink.cli.connect import MAX_SHOWN, described
+from securelink.tools.cli.connect import MAX_SHOWN, described
 
 # The name of the module in its package is that of the command.
-CONNECT = importlib.import_module("securelink.cli.connect")
+CONNECT = importlib.import_module("securelink.tools.cli.connect")
 
 
 @pytest.fixture

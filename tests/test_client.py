@@ -38,9 +38,9 @@ from securelink import (
     Session,
 )
 from securelink.codes import Code
-from securelink.transport import caretaker as caretaker_module
-from securelink.transport.bounds import Bounds
-from securelink.transport.caretaker import caretaker
+from securelink.protocol.bounds import Bounds
+from securelink.threads import caretaker as caretaker_module
+from securelink.threads.caretaker import caretaker
 
 pytestmark = pytest.mark.usefixtures("tidy")
 again = pytest.mark.parametrize("attempt", range(REPEATS))

@@ -15,7 +15,7 @@ from helpers import WAIT, until
 from together import channel_of, link_of, serving, session_of, take
 
 from securelink import Client, Code, ConnectionClosed, Identity, Received, Server, Session
-from securelink.transport import caretaker as caretaker_module
+from securelink.threads import caretaker as caretaker_module
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

@@ -22,18 +22,12 @@ from together import (
     take,
 )
 
-from securelink import (
-    ConfigError,
-    ConnectionClosed,
-    Identity,
-    Received,
-    Session,
-)
+from securelink import ConfigError, ConnectionClosed, Identity, Received, Session
 from securelink.codes import Code
-from securelink.transport import caretaker as caretaker_module
-from securelink.transport.caretaker import caretaker
-from securelink.transport.client_channel import ClientChannel
-from securelink.transport.loop import worker_threads
+from securelink.threads import caretaker as caretaker_module
+from securelink.threads.caretaker import caretaker
+from securelink.threads.client_channel import ClientChannel
+from securelink.threads.loop import worker_threads
 
 pytestmark = pytest.mark.usefixtures("tidy")
 again = pytest.mark.parametrize("attempt", range(REPEATS))

@@ -22,7 +22,7 @@ from securelink import (
     Server,
     Session,
 )
-from securelink.transport.bounds import Bounds
+from securelink.protocol.bounds import Bounds
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -101,7 +101,7 @@ def test_all_handlers_run_in_the_thread_of_the_game(frame: float, identity: Iden
 
 def test_a_long_frame_costs_no_session(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
     """While no frame comes, heartbeats and acknowledgements go on, and nothing is handled."""
-    monkeypatch.setattr("securelink.transport.sweeper.SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.05)
     with serving(identity, heartbeat=1) as server:
         client = game(server, identity)
         threads, seen = watched(client)

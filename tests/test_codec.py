@@ -15,14 +15,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from securelink.codec import (
-    Packet,
-    decode_packets,
-    decode_value,
-    encode_packet,
-    encode_value,
-    join_packets,
-)
 from securelink.errors import CodecError
 from securelink.limits import (
     MAX_ACTION,
@@ -30,6 +22,14 @@ from securelink.limits import (
     MAX_CREDENTIALS_DEPTH,
     MAX_ELEMENTS,
     MAX_NUMBER_KEYS,
+)
+from securelink.wire.packets import (
+    Packet,
+    decode_packets,
+    decode_value,
+    encode_packet,
+    encode_value,
+    join_packets,
 )
 
 pack = msgspec.msgpack.encode

@@ -16,10 +16,10 @@ from hostile_records import START, colliding_ints, int_keys, map_header, tuple_k
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from securelink import codec
-from securelink.codec import Packet, decode_packets, encode_packet, join_packets
 from securelink.errors import CodecError
 from securelink.limits import MAX_DEPTH, MAX_NUMBER_KEYS, MAX_WALK_FREE, PACKET_WALK_FREE
+from securelink.wire import packets as codec
+from securelink.wire.packets import Packet, decode_packets, encode_packet, join_packets
 
 pack = msgspec.msgpack.encode
 

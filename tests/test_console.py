@@ -26,7 +26,7 @@ from securelink import (
     Server,
 )
 from securelink.auth import Hello
-from securelink.console import Console, Operators, attach
+from securelink.tools.console import Console, Operators, attach
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from helpers import SOON, WAIT, until
 
 from securelink import Client, HandshakeError, Identity, Server
 from securelink.demo.relay import Relay, by_frame, split_frames
-from securelink.frames import frame_header
+from securelink.wire.frames import frame_header
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from securelink.demo.wire import (
     leaks,
     readable,
 )
-from securelink.frames import frame_header
+from securelink.wire.frames import frame_header
 
 LARGE = frame_header(SEALED, 200) + bytes(200)
 SMALL = frame_header(SEALED, 25) + bytes(25)

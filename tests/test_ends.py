@@ -13,10 +13,10 @@ from together import channel_of, joined, link_of, serving, session_of
 
 from securelink import Client, Code, ConnectionClosed, Identity, ProtocolError, Server, Session
 from securelink.demo.relay import Relay
-from securelink.handshake.wire import Content
+from securelink.protocol.bounds import Bounds
 from securelink.protocol.events import FAULTY
-from securelink.records import INTERFERES
-from securelink.transport.bounds import Bounds
+from securelink.protocol.records import INTERFERES
+from securelink.wire.fields import Content
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

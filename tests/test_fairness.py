@@ -12,13 +12,13 @@ from linked import Bench, bench
 from together import joined, session_of
 
 from securelink import Identity, Server
-from securelink.codec import Packet, encode_packet, join_packets
-from securelink.handshake.wire import Content, Mode
 from securelink.limits import READ_FRAMES, RUN_PACKETS
-from securelink.transport import inbox
-from securelink.transport.bounds import Bounds
-from securelink.transport.channel import Waiting
-from securelink.transport.loop import Loop
+from securelink.protocol.bounds import Bounds
+from securelink.threads import inbox
+from securelink.threads.channel import Waiting
+from securelink.threads.loop import Loop
+from securelink.wire.fields import Content, Mode
+from securelink.wire.packets import Packet, encode_packet, join_packets
 
 EMPTY = join_packets([])
 TINY = join_packets([encode_packet(Packet("x"))] * 1000)
@@ -272,7 +272,7 @@ def test_frames_that_come_in_crumbs(size: int) -> None:
 @pytest.mark.pure  # it lowers a bound of a module
 def test_controls_have_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who sends more controls in a second than a session may is not read until the second is over."""
-    monkeypatch.setattr("securelink.transport.link.MAX_CONTROL_RATE", 100)
+    monkeypatch.setattr("securelink.threads.link.MAX_CONTROL_RATE", 100)
     with bench() as stage:
         flood(stage, Content.PONG, bytes(8), 500)
         stage.turn(20)

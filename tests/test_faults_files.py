@@ -27,8 +27,8 @@ from securelink import (
     Refused,
     Server,
 )
-from securelink.cli import main
 from securelink.codes import Code
+from securelink.tools.cli import main
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

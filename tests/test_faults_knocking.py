@@ -20,9 +20,9 @@ from helpers import WAIT, Hostile, Scene, echo, end_of_stream, failure, scene, u
 
 from securelink import HandshakeError, Identity
 from securelink.codes import Code
-from securelink.handshake.wire import Kind, Mode
 from securelink.limits import MAGIC
-from securelink.transport.admission import Admission
+from securelink.threads.admission import Admission
+from securelink.wire.fields import Kind, Mode
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -46,7 +46,7 @@ def knock(port: int, data: bytes, source: str = "127.0.0.1") -> socket.socket:
 @pytest.fixture
 def sweeping(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers look for connections that are overdue more often."""
-    monkeypatch.setattr("securelink.transport.sweeper.SWEEP_SECONDS", 0.1)
+    monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.1)
 
 
 # --- other protocols ----------------------------------------------------------------------------------
@@ -196,7 +196,7 @@ def test_a_flood_costs_the_busiest_address_its_oldest(
 ) -> None:
     """At the cap of half-open connections others keep theirs, and new ones still come in."""
     admission = functools.partial(Admission, max_half_open=4)
-    monkeypatch.setattr("securelink.server.server.Admission", admission)
+    monkeypatch.setattr("securelink.server.Admission", admission)
     with scene(identity) as stage, ExitStack() as stack:
         other = stack.enter_context(knock(stage.port, b"", "127.0.0.2"))
         flood = [stack.enter_context(knock(stage.port, b"")) for _ in range(8)]
@@ -218,8 +218,8 @@ def test_an_address_has_a_budget_of_failures(
     identity: Identity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Too many failed handshakes of one address: it waits, others and its sessions do not; successes are free."""
-    monkeypatch.setattr("securelink.transport.listener.is_loopback_host", lambda host: False)
-    monkeypatch.setattr("securelink.transport.sweeper.SWEEP_SECONDS", 0.1)
+    monkeypatch.setattr("securelink.threads.listener.is_loopback_host", lambda host: False)
+    monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.1)
     with scene(identity, max_failures=3) as stage:
         stage.hold_window()
         for _ in range(6):
@@ -273,7 +273,7 @@ def test_those_turned_away_take_no_room(
     identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who was turned away and does not leave keeps nobody out; of many such the oldest is closed."""
-    monkeypatch.setattr("securelink.transport.listener.MAX_TURNED_AWAY", 10)
+    monkeypatch.setattr("securelink.threads.listener.MAX_TURNED_AWAY", 10)
     with scene(identity, max_connections=2) as stage, ExitStack() as stack:
         second = stage.client().connect()
         waiting = [stack.enter_context(knock(stage.port, b"")) for _ in range(20)]

@@ -174,7 +174,7 @@ def test_credentials_stay_home_when_the_server_is_a_stranger(
     identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On another machine an unknown server gets no credentials; each way that the error names works."""
-    monkeypatch.setattr("securelink.client.client.is_loopback", lambda sock: False)
+    monkeypatch.setattr("securelink.client.is_loopback", lambda sock: False)
     tokens = JoinTokens()
     asked: list[object] = []
 
@@ -307,7 +307,7 @@ def test_a_hook_that_hangs_meets_the_deadline(
     identity: Identity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Decisions that take too long are given up: no session appears when they end after all."""
-    monkeypatch.setattr("securelink.transport.sweeper.SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.05)
     door, outcomes = Door(), list[object]()
     with scene(identity, authenticate=door, neighbour={"credentials": "neighbour"}) as stage:
         stage.check_neighbour()  # its own events are over

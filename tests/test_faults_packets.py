@@ -19,10 +19,10 @@ from securelink import (
     Refused,
     RequestFailed,
 )
-from securelink.codec import Packet, encode_packet, join_packets
 from securelink.codes import Code
-from securelink.handshake.messages import Close
-from securelink.handshake.wire import Content, Kind, Mode
+from securelink.wire.fields import Content, Kind, Mode
+from securelink.wire.messages import Close
+from securelink.wire.packets import Packet, encode_packet, join_packets
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

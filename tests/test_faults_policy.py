@@ -29,9 +29,9 @@ from securelink import (
     Server,
 )
 from securelink.codes import Code
-from securelink.handshake.messages import ClientHello, ServerHello, VersionMismatch
-from securelink.handshake.wire import Kind, Mode
 from securelink.limits import HEADER_SIZE, MAGIC
+from securelink.wire.fields import Kind, Mode
+from securelink.wire.messages import ClientHello, ServerHello, VersionMismatch
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

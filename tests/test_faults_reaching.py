@@ -23,7 +23,7 @@ from securelink import (
     Server,
 )
 from securelink.codes import Code
-from securelink.handshake.wire import Kind
+from securelink.wire.fields import Kind
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

@@ -26,7 +26,7 @@ from securelink import (
     Server,
 )
 from securelink.demo.relay import Relay, by_frame, split_frames
-from securelink.handshake.wire import Kind
+from securelink.wire.fields import Kind
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

@@ -20,10 +20,10 @@ import pytest
 from helpers import WAIT, Hostile, Scene, echo, failure, scene, until
 
 from securelink import Client, ConnectFailed, ConnectionClosed, Identity, Server, Session
-from securelink.codec import Packet, encode_packet, join_packets
 from securelink.codes import Code
 from securelink.demo.relay import Relay
-from securelink.handshake.wire import Content
+from securelink.wire.fields import Content
+from securelink.wire.packets import Packet, encode_packet, join_packets
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -265,7 +265,7 @@ def test_peers_that_fall_silent(
     identity: Identity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Who sends nothing for two and a half heartbeats is gone, on either side; who pings is not."""
-    monkeypatch.setattr("securelink.transport.sweeper.SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.05)
     # Clients ping every two seconds: more than two others would have to be lost to a busy machine.
     with scene(identity, heartbeat=1.9) as stage, Relay("127.0.0.1", stage.port) as relay:
         seen = Farewells(stage)

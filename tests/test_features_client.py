@@ -22,8 +22,8 @@ from securelink import (
     Server,
     Session,
 )
-from securelink.transport import client_channel as channel_module
-from securelink.transport.client_link import ClientLink
+from securelink.threads import client_channel as channel_module
+from securelink.threads.client_link import ClientLink
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

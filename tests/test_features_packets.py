@@ -24,7 +24,7 @@ from securelink import (
     Server,
     Session,
 )
-from securelink.codec import decode_packets, encode_packet, join_packets
+from securelink.wire.packets import decode_packets, encode_packet, join_packets
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

@@ -13,11 +13,11 @@ from helpers import Hostile, failure, scene, until
 from securelink import Client, Identity, Refused, Server
 from securelink.auth import Passwords
 from securelink.auth.throttle import NameThrottle
-from securelink.codec import Packet, encode_packet, join_packets
-from securelink.console import Console, Operators
-from securelink.floods import FloodFilter
-from securelink.handshake.wire import Content
 from securelink.limits import FAILED_WINDOW, LOG_KINDS, MAX_NAME_FAILURES
+from securelink.logs.floods import FloodFilter
+from securelink.tools.console import Console, Operators
+from securelink.wire.fields import Content
+from securelink.wire.packets import Packet, encode_packet, join_packets
 
 LOG_BURST = 100  # in these tests
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -27,8 +27,8 @@ pytestmark = pytest.mark.usefixtures("tidy")
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time that the filters see; a test may set it."""
     now = [time.monotonic()]
-    monkeypatch.setattr("securelink.floods.LOG_BURST", LOG_BURST)
-    monkeypatch.setattr("securelink.floods.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("securelink.logs.floods.LOG_BURST", LOG_BURST)
+    monkeypatch.setattr("securelink.logs.floods.time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 

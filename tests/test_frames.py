@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from securelink.errors import CodecError, ProtocolError
-from securelink.frames import FrameBuffer, frame_header
 from securelink.limits import MAX_FRAME_BODY, MAX_HANDSHAKE_BODY
+from securelink.wire.frames import FrameBuffer, frame_header
 
 Frame = tuple[bytes, bytes]
 bodies = st.binary(max_size=30) | st.integers(0, 2000).map(bytes)

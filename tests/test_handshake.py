@@ -10,13 +10,13 @@ from engines import NOTHING
 
 from securelink import crypto
 from securelink.errors import ProtocolError, RecordError, SecureLinkError
-from securelink.handshake import schedule
-from securelink.handshake.client import ClientHandshake, VerifiedServer
-from securelink.handshake.messages import ServerAuth, Wanted
-from securelink.handshake.server import ServerHandshake, VerifiedClient
-from securelink.handshake.wire import Mode, encode_field
 from securelink.keys import Identity
 from securelink.limits import MAX_CREDENTIALS, MAX_HANDSHAKE_BODY, MAX_NAME, TAG_SIZE
+from securelink.protocol import schedule
+from securelink.protocol.handshake_client import ClientHandshake, VerifiedServer
+from securelink.protocol.handshake_server import ServerHandshake, VerifiedClient
+from securelink.wire.fields import Mode, encode_field
+from securelink.wire.messages import ServerAuth, Wanted
 
 DETAILS: dict[str, Any] = {
     "dialled": "localhost", "application": "chat", "version": "1.0", "credentials": NOTHING

@@ -13,8 +13,6 @@ from vectors import load
 from securelink import crypto
 from securelink.codes import Code
 from securelink.errors import PeerIncompatible, ProtocolError, RecordError
-from securelink.handshake.messages import ClientHello, ServerHello, VersionMismatch
-from securelink.handshake.wire import Kind, Mode
 from securelink.keys import Identity
 from securelink.protocol import (
     Alerted,
@@ -27,6 +25,8 @@ from securelink.protocol import (
     State,
     refusal,
 )
+from securelink.wire.fields import Kind, Mode
+from securelink.wire.messages import ClientHello, ServerHello, VersionMismatch
 
 OFF, OPTIONAL, REQUIRED = Mode.OFF, Mode.OPTIONAL, Mode.REQUIRED
 HELLO = 0  # number of the first frame of a direction

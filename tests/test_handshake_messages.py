@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from securelink.codes import Code
 from securelink.errors import PeerIncompatible, ProtocolError
-from securelink.handshake.messages import (
+from securelink.limits import MAGIC, MAX_CLOSE_TEXT, MAX_FRAME_BODY, MIN_PACKET, TOKEN_SIZE
+from securelink.wire.fields import Mode, encode_field, encode_fields
+from securelink.wire.messages import (
     ClientAuth,
     ClientHello,
     Close,
@@ -18,8 +20,6 @@ from securelink.handshake.messages import (
     Welcome,
     pad,
 )
-from securelink.handshake.wire import Mode, encode_field, encode_fields
-from securelink.limits import MAGIC, MAX_CLOSE_TEXT, MAX_FRAME_BODY, MIN_PACKET, TOKEN_SIZE
 
 FieldList = list[tuple[int, bytes]]
 RANDOM = bytes(range(32))

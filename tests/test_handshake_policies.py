@@ -7,17 +7,10 @@ from engines import Pair, split_frames
 
 from securelink.codes import Code, code_text
 from securelink.errors import HandshakeError, PeerIncompatible, Refused
-from securelink.handshake.messages import Wanted
-from securelink.handshake.wire import Kind, Mode
 from securelink.keys import Identity
-from securelink.protocol import (
-    Alerted,
-    Closed,
-    PlaintextChosen,
-    ServerVerified,
-    State,
-    refusal,
-)
+from securelink.protocol import Alerted, Closed, PlaintextChosen, ServerVerified, State, refusal
+from securelink.wire.fields import Kind, Mode
+from securelink.wire.messages import Wanted
 
 OFF, OPTIONAL, REQUIRED = Mode.OFF, Mode.OPTIONAL, Mode.REQUIRED
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from securelink.transport.jobs import JobQueue
+from securelink.threads.jobs import JobQueue
 
 
 def test_addresses_take_turns() -> None:

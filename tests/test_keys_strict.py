@@ -15,10 +15,10 @@ import pytest
 
 from securelink import Client, Server
 from securelink.auth import JoinTokens, Passwords
-from securelink.console.operators import Operators
 from securelink.errors import KeyFileError
 from securelink.keys import Identity, fingerprint_text, load_or_create, strict
 from securelink.keys.strict import believed_path
+from securelink.tools.console.operators import Operators
 from securelink.trust import AuthorizedClients, KnownServers
 
 ONE = fingerprint_text(bytes(32))

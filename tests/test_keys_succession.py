@@ -15,17 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from securelink import Identity, ProtocolError, crypto
-from securelink.handshake import schedule
-from securelink.handshake.client import ClientHandshake
-from securelink.handshake.messages import (
-    FINISHED_FIELD_SIZE,
-    ServerAuth,
-    ServerAuthField,
-    Wanted,
-    pad,
-)
-from securelink.handshake.server import ServerHandshake
-from securelink.handshake.wire import Fields, Mode
 from securelink.keys import PublicKey
 from securelink.keys.succession import (
     CONTEXT,
@@ -41,6 +30,11 @@ from securelink.limits import (
     MAX_ROTATIONS,
     MAX_SUCCESSION,
 )
+from securelink.protocol import schedule
+from securelink.protocol.handshake_client import ClientHandshake
+from securelink.protocol.handshake_server import ServerHandshake
+from securelink.wire.fields import Fields, Mode
+from securelink.wire.messages import FINISHED_FIELD_SIZE, ServerAuth, ServerAuthField, Wanted, pad
 
 NOW = 1_800_000_000.0
 LATER = 1_800_001_000

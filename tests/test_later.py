@@ -105,7 +105,7 @@ def test_what_cannot_be_sent_is_said_at_once(
     identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Mistakes and bounds are raised by the call, and leave nothing behind."""
-    monkeypatch.setattr("securelink.transport.channel.MAX_REQUESTS", 2)
+    monkeypatch.setattr("securelink.threads.channel.MAX_REQUESTS", 2)
     with serving(identity) as server, joined(server) as (client,):
         answering(server)
         with pytest.raises(CodecError):

@@ -11,16 +11,16 @@ from helpers import WAIT, until
 from linked import Bench, ProbeLink, bench
 from together import REPEATS, Crew
 
-from securelink.codec import Packet, decode_packets, encode_packet
 from securelink.codes import Code
 from securelink.errors import ConnectionClosed
-from securelink.handshake.wire import Content
 from securelink.limits import ACK_BYTES, ACK_FEW_RECORDS, ACK_FEW_SECONDS, ACK_RECORDS
 from securelink.protocol import Closed, Ended, Item, Pinged, Ponged, Sender
-from securelink.transport import link as link_module
-from securelink.transport import loop as loop_module
-from securelink.transport.bounds import Bounds
-from securelink.transport.link import MAX_CONTROLS
+from securelink.protocol.bounds import Bounds
+from securelink.threads import link as link_module
+from securelink.threads import loop as loop_module
+from securelink.threads.link import MAX_CONTROLS
+from securelink.wire.fields import Content
+from securelink.wire.packets import Packet, decode_packets, encode_packet
 
 again = pytest.mark.parametrize("attempt", range(REPEATS))
 SMALL = 4096  # bytes of socket buffers that are soon full

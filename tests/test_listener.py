@@ -14,8 +14,8 @@ from together import REPEATS, Crew, joined, serving, take
 from securelink import Client, ConnectionClosed, HandshakeError, Hello, Identity, Server
 from securelink.codes import Code
 from securelink.protocol import Closed, Ended
-from securelink.transport import loop as loop_module
-from securelink.transport.listener import Listener, ServerLink
+from securelink.threads import loop as loop_module
+from securelink.threads.listener import Listener, ServerLink
 
 pytestmark = pytest.mark.usefixtures("tidy")
 again = pytest.mark.parametrize("attempt", range(REPEATS))
@@ -293,7 +293,7 @@ def test_one_connection_cannot_stop_the_sweep(
         sweep(link, now, silence)
 
     swept: list[ServerLink] = []
-    monkeypatch.setattr("securelink.transport.sweeper.SWEEP_SECONDS", 0.02)
+    monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.02)
     with serving(identity) as server, joined(server, 3) as clients:
         broken = server.sessions[clients[0].token]._link
         monkeypatch.setattr(ServerLink, "sweep", fail_once)

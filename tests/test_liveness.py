@@ -13,12 +13,12 @@ from together import channel_of, joined, link_of, serving, session_of, take
 
 from securelink import Client, ConnectionClosed, Identity, Server
 from securelink.codes import Code
-from securelink.handshake.wire import Content
 from securelink.limits import MAX_SWEEP_STEP, STALLED_SECONDS
 from securelink.protocol import Pinged
-from securelink.transport.bounds import Bounds
-from securelink.transport.client_link import ClientLink
-from securelink.transport.listener import ServerLink
+from securelink.protocol.bounds import Bounds
+from securelink.threads.client_link import ClientLink
+from securelink.threads.listener import ServerLink
+from securelink.wire.fields import Content
 
 HEARTBEAT = 20.0
 SILENCE = 2.5 * HEARTBEAT
@@ -168,7 +168,7 @@ def test_a_server_ends_who_takes_nothing(
     identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The end is said and logged, and its reason is TOO_SLOW."""
-    monkeypatch.setattr("securelink.transport.link.STALLED_SECONDS", 5.0)
+    monkeypatch.setattr("securelink.threads.link.STALLED_SECONDS", 5.0)
     with serving(identity) as server, joined(server) as [client]:
         session = session_of(server, client)
         link = session._link

@@ -32,10 +32,10 @@ from securelink import (
     Server,
     Session,
 )
-from securelink.cli.load import PERCENTILES, progress, summary
-from securelink.load import Histogram, Plan, SimulatedClient, Swarm, Tally, simulated, swarm
-from securelink.load.swarm import DIALERS, GIVE_UP_AFTER, allow_files
-from securelink.load.tally import MAX_KINDS, MAX_WORDS, OTHER, kind_of
+from securelink.tools.cli.load import PERCENTILES, progress, summary
+from securelink.tools.load import Histogram, Plan, SimulatedClient, Swarm, Tally, simulated, swarm
+from securelink.tools.load.swarm import DIALERS, GIVE_UP_AFTER, allow_files
+from securelink.tools.load.tally import MAX_KINDS, MAX_WORDS, OTHER, kind_of
 
 QUICK = ("--clients", "3", "--rate", "100", "--duration", "0.15s", "--ramp", "0")
 

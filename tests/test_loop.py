@@ -16,9 +16,9 @@ import pytest
 from helpers import WAIT, until
 from together import REPEATS, Crew
 
-from securelink.transport import loop as loop_module
-from securelink.transport.loop import Loop, hand_over, worker_threads
-from securelink.transport.poller import READ
+from securelink.threads import loop as loop_module
+from securelink.threads.loop import Loop, hand_over, worker_threads
+from securelink.threads.poller import READ
 
 again = pytest.mark.parametrize("attempt", range(REPEATS))
 

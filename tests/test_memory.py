@@ -16,13 +16,13 @@ from linked import bench
 from together import channel_of, joined, serving, session_of
 
 from securelink import Code, Identity, Server
-from securelink.codec import Packet, encode_packet, join_packets
-from securelink.collect import CaughtErrors, Collector
-from securelink.events import EventHook
+from securelink.app.collect import CaughtErrors, Collector
+from securelink.app.hooks import EventHook
+from securelink.app.received import Received
 from securelink.limits import MAX_CAUGHT_TEXT, MAX_UNUSED_STATE, OBJECT_BYTES, OPENED_FACTOR
-from securelink.received import Received
-from securelink.transport import listener as listener_module
-from securelink.transport.client_channel import Folded
+from securelink.threads import listener as listener_module
+from securelink.threads.client_channel import Folded
+from securelink.wire.packets import Packet, encode_packet, join_packets
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -70,7 +70,7 @@ def test_states_of_all_sessions_are_bounded_together(
 ) -> None:
     """Many states of legal size: those that hold most are ended, the others stay."""
     monkeypatch.setattr(listener_module, "MAX_TOTAL_UNSENT", 3_500_000)
-    monkeypatch.setattr("securelink.transport.sweeper.SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.05)
     with serving(identity) as server, joined(server, 6) as clients:
         server.on_state(lambda session, value: None)
         clients[0].set_state(bytes(1000))
@@ -146,7 +146,7 @@ def test_small_packets_do_not_hide_large_ones_that_wait(identity: Identity) -> N
 
 def test_a_collector_is_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand entries of what a peer likes to send would be gigabytes: the oldest go earlier."""
-    monkeypatch.setattr("securelink.collect.MAX_COLLECTED_BYTES", 20 * 2**20)
+    monkeypatch.setattr("securelink.app.collect.MAX_COLLECTED_BYTES", 20 * 2**20)
     hook: EventHook[Any, Any] = EventHook(
         "on_message", lambda name, error: None, ("session", "packet")
     )
@@ -187,8 +187,8 @@ def test_who_was_ended_and_takes_nothing_is_closed(
 ) -> None:
     """Until its connection is closed it counts: who comes again and again keeps no more than who stays."""
     monkeypatch.setattr(listener_module, "MAX_TOTAL_UNSENT", 1_000_000)
-    monkeypatch.setattr("securelink.transport.sweeper.SWEEP_SECONDS", 0.05)
-    monkeypatch.setattr("securelink.transport.link.CLOSE_SECONDS", 3 * WAIT)
+    monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr("securelink.threads.link.CLOSE_SECONDS", 3 * WAIT)
     with scene(identity) as stage, Hostile(stage.port).open():
         until(lambda: len(stage.server.sessions) == 2)
         session = list(stage.server.sessions.values())[-1]
@@ -204,7 +204,7 @@ def test_what_clients_leave_behind_is_bounded(
 ) -> None:
     """Packets of sessions that have ended, and wait for a slow handler, count; beyond the bound they are dropped."""
     monkeypatch.setattr(listener_module, "MAX_TOTAL_UNSENT", 3_000_000)
-    monkeypatch.setattr("securelink.transport.sweeper.SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.05)
     gate = threading.Event()
     handled: list[int] = []
     ended: list[Any] = []

@@ -21,11 +21,17 @@ from forgery import NOW, forge
 
 from securelink import Identity, PublicKey, crypto, limits
 from securelink.auth.hello import Hello
-from securelink.codec import decode_packets, decode_value
 from securelink.errors import KeyFileError, SecureLinkError
-from securelink.frames import FrameBuffer, frame_header
-from securelink.handshake.client import ClientHandshake
-from securelink.handshake.messages import (
+from securelink.invite import Invite
+from securelink.keys import fingerprint_digest
+from securelink.keys.public import MAX_SPKI_SIZE
+from securelink.limits import MAX_CREDENTIALS, MAX_HANDSHAKE_BODY, MAX_KEY_FILE
+from securelink.protocol.handshake_client import ClientHandshake
+from securelink.protocol.handshake_server import ServerHandshake
+from securelink.sealed import ANYONE, unseal
+from securelink.wire.fields import Mode
+from securelink.wire.frames import FrameBuffer, frame_header
+from securelink.wire.messages import (
     ClientAuth,
     ClientHello,
     Close,
@@ -34,13 +40,7 @@ from securelink.handshake.messages import (
     Wanted,
     Welcome,
 )
-from securelink.handshake.server import ServerHandshake
-from securelink.handshake.wire import Mode
-from securelink.invite import Invite
-from securelink.keys import fingerprint_digest
-from securelink.keys.public import MAX_SPKI_SIZE
-from securelink.limits import MAX_CREDENTIALS, MAX_HANDSHAKE_BODY, MAX_KEY_FILE
-from securelink.sealed import ANYONE, unseal
+from securelink.wire.packets import decode_packets, decode_value
 
 pytestmark = pytest.mark.cost
 

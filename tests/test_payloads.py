@@ -30,8 +30,8 @@ from securelink import (
     payload,
     seal,
 )
-from securelink.codec import encode_value
 from securelink.limits import LOGGED_FAILURES
+from securelink.wire.packets import encode_value
 
 
 class Colour(enum.Enum):

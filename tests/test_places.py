@@ -13,9 +13,9 @@ from together import joined, serving
 
 from securelink import Client, Identity, LimitExceeded, LinkTimeout, Server
 from securelink.limits import WORKERS
-from securelink.transport import caretaker as caretaker_module
-from securelink.transport import loop as loop_module
-from securelink.transport.waits import Wait, WaitPlaces
+from securelink.threads import caretaker as caretaker_module
+from securelink.threads import loop as loop_module
+from securelink.threads.waits import Wait, WaitPlaces
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

@@ -12,11 +12,8 @@ from pathlib import Path
 import pytest
 from engines import Pair, Role, actions, opened, other, packets, sent, split_frames
 
-from securelink.codec import Packet, decode_packets, encode_packet
 from securelink.codes import Code
 from securelink.errors import ConfigError, ConnectionClosed
-from securelink.handshake.messages import Close
-from securelink.handshake.wire import Content, Mode
 from securelink.keys import Identity
 from securelink.limits import (
     HEADER_SIZE,
@@ -27,6 +24,9 @@ from securelink.limits import (
     RECORD_TARGET,
 )
 from securelink.protocol import AuthReceived, Closed, Ended, Pinged, Ponged, State
+from securelink.wire.fields import Content, Mode
+from securelink.wire.messages import Close
+from securelink.wire.packets import Packet, decode_packets, encode_packet
 
 OFF, REQUIRED = Mode.OFF, Mode.REQUIRED
 ROLES: tuple[Role, ...] = ("client", "server")

@@ -7,14 +7,14 @@ from collections.abc import Callable
 import pytest
 from engines import TOKEN, Pair, Role, actions, opened, other, sent, split_frames
 
-from securelink import crypto, records
+from securelink import crypto
 from securelink.codes import Code
 from securelink.errors import ProtocolError, RecordError
-from securelink.handshake.messages import Close
-from securelink.handshake.wire import Content, Kind, Mode
 from securelink.keys import Identity
-from securelink.protocol import Ended, Failed, State
-from securelink.records import PlainSender
+from securelink.protocol import Ended, Failed, State, records
+from securelink.protocol.records import PlainSender
+from securelink.wire.fields import Content, Kind, Mode
+from securelink.wire.messages import Close
 
 OFF, REQUIRED = Mode.OFF, Mode.REQUIRED
 ROLES: tuple[Role, ...] = ("client", "server")

@@ -20,10 +20,10 @@ from engines import Pair
 from helpers import WAIT, until
 
 from securelink import Client, Identity, Passwords, RequestFailed, SecureLinkError, Server, Session
+from securelink.app.received import Received
 from securelink.auth import JoinTokens
 from securelink.protocol import Alerted, State
-from securelink.received import Received
-from securelink.records import Sealer
+from securelink.protocol.records import Sealer
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

@@ -11,8 +11,6 @@ from protocol_places import KEYED, OFF, PLACES, PROTECTED, REQUIRED, Place, at
 from securelink import crypto
 from securelink.codes import Code
 from securelink.errors import ProtocolError, RecordError
-from securelink.handshake.messages import ClientHello, Close, ServerHello, VersionMismatch, Welcome
-from securelink.handshake.wire import Content, Kind, Mode
 from securelink.keys import Identity
 from securelink.protocol import (
     CONTENTS,
@@ -28,6 +26,8 @@ from securelink.protocol import (
     State,
 )
 from securelink.protocol.states import READS_NOTHING
+from securelink.wire.fields import Content, Kind, Mode
+from securelink.wire.messages import ClientHello, Close, ServerHello, VersionMismatch, Welcome
 
 CLEAR: dict[State, set[int]] = {
     State.HELLO_SENT: {Kind.SERVER_HELLO, Kind.ALERT},

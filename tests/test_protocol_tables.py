@@ -12,11 +12,10 @@ from programs import ROOT
 from securelink import ConfigError, Identity, Invite, crypto, limits
 from securelink.codes import Code
 from securelink.errors import _FAILURES
-from securelink.handshake import schedule
-from securelink.handshake.messages import ClientAuthField, ServerAuthField
-from securelink.handshake.wire import Content, Kind
-from securelink.protocol import CONTENTS, FRAMES, State
-from securelink.transport.link import MAX_CONTROLS
+from securelink.protocol import CONTENTS, FRAMES, State, schedule
+from securelink.threads.link import MAX_CONTROLS
+from securelink.wire.fields import Content, Kind
+from securelink.wire.messages import ClientAuthField, ServerAuthField
 
 DOCUMENT = (ROOT / "docs/PROTOCOL.md").read_text()
 

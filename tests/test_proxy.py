@@ -6,7 +6,7 @@ import pytest
 
 from securelink.errors import ProtocolError
 from securelink.limits import MAX_PROXY_HEADER
-from securelink.transport.proxy import SIGNATURE, HeaderReader
+from securelink.streams.proxy import SIGNATURE, HeaderReader
 
 ADDRESSES = bytes([192, 0, 2, 7, 192, 0, 2, 1]) + (40_000).to_bytes(2) + (5050).to_bytes(2)
 

@@ -26,10 +26,10 @@ from securelink import (
     SecureLinkError,
     Server,
 )
-from securelink.transport import names, reach, sockets
-from securelink.transport.names import resolve
-from securelink.transport.reach import connect, interleaved
-from securelink.transport.sockets import listen
+from securelink.streams import names, reach, sockets
+from securelink.streams.names import resolve
+from securelink.streams.reach import connect, interleaved
+from securelink.streams.sockets import listen
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

@@ -15,8 +15,8 @@ import pytest
 from programs import EXAMPLES, ROOT, Program, finished
 
 from securelink import Identity
-from securelink.cli import main as command
-from securelink.cli.keys import create_encrypt_keys_command
+from securelink.tools.cli import main as command
+from securelink.tools.cli.keys import create_encrypt_keys_command
 
 README = (ROOT / "README.md").read_text()
 

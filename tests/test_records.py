@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from securelink import crypto, records
+from securelink import crypto
 from securelink.errors import ProtocolError, RecordError
-from securelink.handshake import schedule
 from securelink.limits import MAX_FRAME_BODY, TAG_SIZE
-from securelink.records import Opener, PlainReceiver, PlainSender, Sealer
+from securelink.protocol import records, schedule
+from securelink.protocol.records import Opener, PlainReceiver, PlainSender, Sealer
 
 SECRET = bytes(range(32))
 TOKEN = bytes(range(16))

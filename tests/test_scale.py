@@ -19,8 +19,8 @@ from together import Crew, joined, serving, take
 from securelink import Client, ConnectionClosed, Identity, LinkTimeout, Server, Session
 from securelink.codes import Code
 from securelink.limits import WORKERS
-from securelink.transport import link as link_module
-from securelink.transport.bounds import Bounds
+from securelink.protocol.bounds import Bounds
+from securelink.threads import link as link_module
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

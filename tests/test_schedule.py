@@ -8,7 +8,7 @@ import pytest
 from vectors import load, unhex
 
 from securelink import crypto
-from securelink.handshake import schedule
+from securelink.protocol import schedule
 
 TRACE = load("tls13_rfc8448.json")["simple_1rtt"]
 V = unhex(TRACE)

@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from securelink import crypto, limits, sealed
-from securelink.codec import Packet, encode_packet
 from securelink.errors import CodecError, ConfigError, LimitExceeded, UnsealError
 from securelink.keys import Identity, PublicKey, fingerprint_digest
 from securelink.sealed import ANYONE, Unsealed, seal, unseal
+from securelink.wire.packets import Packet, encode_packet
 
 MODULUS = 256  # bytes of a 2048-bit key: the size of the secret and of a signature
 

@@ -14,12 +14,12 @@ from helpers import WAIT, Hostile, Scene, echo, end_of_stream, failure, scene, u
 
 from securelink import Client, ConnectionClosed, HandshakeError, Identity, Server, Session
 from securelink.codes import Code
-from securelink.handshake.wire import Content
 from securelink.limits import MAX_HANDSHAKE_BODY
 from securelink.protocol import ServerVerified
-from securelink.transport.admission import Admission
-from securelink.transport.bounds import Bounds
-from securelink.transport.link import MAX_CONTROLS
+from securelink.protocol.bounds import Bounds
+from securelink.threads.admission import Admission
+from securelink.threads.link import MAX_CONTROLS
+from securelink.wire.fields import Content
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -56,7 +56,7 @@ def test_the_handshake_has_one_deadline(
     first: bytes, identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who says nothing, or not all, is closed after the deadline, however it divides what it says."""
-    monkeypatch.setattr("securelink.transport.sweeper.SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.05)
     with scene(identity) as stage:
         stage.hurry(0.2)
         with knock(stage.port) as sock:
@@ -87,7 +87,7 @@ def test_failed_handshakes_have_a_budget(
     loopback: bool, identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An address that failed too often is turned away for a while; successes cost nothing, and loopback is exempt."""
-    monkeypatch.setattr("securelink.transport.listener.is_loopback_host", lambda host: loopback)
+    monkeypatch.setattr("securelink.threads.listener.is_loopback_host", lambda host: loopback)
     with scene(identity, max_failures=3) as stage:
         stage.hold_window()
         for _ in range(5):
@@ -193,8 +193,8 @@ def test_who_takes_nothing_is_ended(
     identity: Identity, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that does not read costs a bounded amount of memory, then its session; broadcasts never wait for it."""
-    monkeypatch.setattr("securelink.transport.sweeper.SWEEP_SECONDS", 0.05)
-    monkeypatch.setattr("securelink.transport.link.CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr("securelink.threads.link.CLOSE_SECONDS", 0.2)
     with scene(identity) as stage:
         small(stage.server, unsent=256 * 1024, hard_unsent=1024 * 1024)
         with Hostile(stage.port) as deaf:

@@ -22,10 +22,10 @@ from securelink import (
     Server,
     Session,
 )
-from securelink.codec import Packet, encode_packet, join_packets
-from securelink.handshake.messages import Wanted
-from securelink.handshake.wire import Content
-from securelink.server import server as server_module
+from securelink import server as server_module
+from securelink.wire.fields import Content
+from securelink.wire.messages import Wanted
+from securelink.wire.packets import Packet, encode_packet, join_packets
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

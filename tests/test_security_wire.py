@@ -22,7 +22,7 @@ from securelink import (
     crypto,
 )
 from securelink.demo.relay import Hook, Relay, by_frame
-from securelink.handshake.wire import Kind
+from securelink.wire.fields import Kind
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

@@ -15,19 +15,12 @@ import pytest
 from helpers import SOON, WAIT, until
 from together import REPEATS, Crew, joined, serving, take
 
-from securelink import (
-    Client,
-    ConnectionClosed,
-    Identity,
-    LinkTimeout,
-    Server,
-    Session,
-)
+from securelink import Client, ConnectionClosed, Identity, LinkTimeout, Server, Session
 from securelink.codes import Code
 from securelink.limits import SEND_SECONDS
-from securelink.transport import link as link_module
-from securelink.transport.bounds import Bounds
-from securelink.transport.loop import hand_over
+from securelink.protocol.bounds import Bounds
+from securelink.threads import link as link_module
+from securelink.threads.loop import hand_over
 
 pytestmark = pytest.mark.usefixtures("tidy")
 again = pytest.mark.parametrize("attempt", range(REPEATS))

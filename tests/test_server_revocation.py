@@ -23,8 +23,8 @@ from securelink import (
     Refused,
     Server,
 )
-from securelink.console import Console, Operators, attach
 from securelink.limits import SWEEP_SECONDS
+from securelink.tools.console import Console, Operators, attach
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

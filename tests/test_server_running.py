@@ -13,14 +13,7 @@ import pytest
 from helpers import SOON, WAIT, until
 from together import REPEATS, Crew, joined, recorded, take
 
-from securelink import (
-    Client,
-    ConfigError,
-    ConnectionClosed,
-    Identity,
-    Server,
-    Session,
-)
+from securelink import Client, ConfigError, ConnectionClosed, Identity, Server, Session
 from securelink.codes import Code
 
 pytestmark = pytest.mark.usefixtures("tidy")

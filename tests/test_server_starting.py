@@ -22,7 +22,7 @@ from securelink import (
 )
 from securelink.codes import Code
 from securelink.limits import STOP_GRACE_SECONDS
-from securelink.transport.loop import hand_over
+from securelink.threads.loop import hand_over
 
 pytestmark = pytest.mark.usefixtures("tidy")
 again = pytest.mark.parametrize("attempt", range(REPEATS))

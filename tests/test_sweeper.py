@@ -7,9 +7,9 @@ from collections import Counter
 import pytest
 from helpers import until
 
-from securelink.transport import sweeper as sweeper_module
-from securelink.transport.loop import Loop
-from securelink.transport.sweeper import Sweeper
+from securelink.threads import sweeper as sweeper_module
+from securelink.threads.loop import Loop
+from securelink.threads.sweeper import Sweeper
 
 STEP = 10
 

@@ -11,8 +11,8 @@ from helpers import WAIT, until
 from together import joined, serving, take
 
 from securelink import Identity
-from securelink.transport.loop import Loop
-from securelink.transport.switching import SHORT_SECONDS, short_turns
+from securelink.threads.loop import Loop
+from securelink.threads.switching import SHORT_SECONDS, short_turns
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

@@ -15,11 +15,11 @@ from helpers import WAIT, Hostile, until
 from together import REPEATS, Crew, joined, serving, take
 
 from securelink import Client, Identity, RequestFailed, Server, Session
-from securelink.codec import Packet, decode_packets, encode_packet
 from securelink.limits import WORKERS
 from securelink.protocol import Event
-from securelink.transport import loop as loop_module
-from securelink.transport.loop import Loop, hand_over
+from securelink.threads import loop as loop_module
+from securelink.threads.loop import Loop, hand_over
+from securelink.wire.packets import Packet, decode_packets, encode_packet
 
 again = pytest.mark.parametrize("attempt", range(REPEATS))
 pytestmark = pytest.mark.usefixtures("tidy")

@@ -16,7 +16,7 @@ from helpers import WAIT, until
 from together import joined, serving
 
 from securelink import Client, Identity, RequestFailed, Session
-from securelink.tracebacks import traceback_text
+from securelink.logs.tracebacks import traceback_text
 
 FORGED = "[Server INFO] forged"
 # A new line, a carriage return, escapes of terminals (also as one C1 character), what ends lines in Unicode, what turns

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from transcripts import FOLDER, NAMES, Role, load, replaced, replaying, stream
 from transcripts.record import record
 
-from securelink.codec import decode_packets
 from securelink.protocol import (
     AuthReceived,
     Closed,
@@ -28,6 +27,7 @@ from securelink.protocol import (
     ServerVerified,
     State,
 )
+from securelink.wire.packets import decode_packets
 
 NO_CLOSE = {("encrypted_refused", "server")}  # a client that is turned away just goes
 RECORDINGS = {name: load(name) for name in NAMES}

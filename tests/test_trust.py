@@ -17,12 +17,7 @@ from hypothesis import strategies as st
 from securelink.errors import ConfigError, KeyFileError, LimitExceeded, NotTrusted
 from securelink.keys import fingerprint_text
 from securelink.limits import MAX_NAME, MAX_TRUST_FILE
-from securelink.trust import (
-    AuthorizedClient,
-    AuthorizedClients,
-    KnownServer,
-    KnownServers,
-)
+from securelink.trust import AuthorizedClient, AuthorizedClients, KnownServer, KnownServers
 
 Failing = Callable[[int], Callable[..., NoReturn]]
 

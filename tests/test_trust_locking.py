@@ -18,12 +18,7 @@ import pytest
 
 from securelink.errors import KeyFileError
 from securelink.keys import fingerprint_text
-from securelink.trust import (
-    KnownServers,
-    locked_update,
-    locking,
-    read_trust_file,
-)
+from securelink.trust import KnownServers, locked_update, locking, read_trust_file
 
 Failing = Callable[[int], Callable[..., NoReturn]]
 

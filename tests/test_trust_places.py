@@ -15,7 +15,7 @@ from securelink.errors import KeyFileError
 from securelink.invite import Invite
 from securelink.keys import fingerprint_text
 from securelink.limits import LOOPBACK_KEY_SECONDS
-from securelink.transport import sockets
+from securelink.streams import sockets
 from securelink.trust import KnownServer, KnownServers
 from securelink.trust.home import user_folder, user_known_servers
 from securelink.trust.places import same_server, spelled
@@ -200,7 +200,7 @@ def test_ports_that_the_system_chose_are_forgotten(
         for reason in ("is_chosen_by_system", "is_loopback"):
             user_known_servers().unlink()
             with monkeypatch.context() as patch:
-                patch.setattr(f"securelink.client.client.{reason}", lambda _: False)
+                patch.setattr(f"securelink.client.{reason}", lambda _: False)
                 with Client("127.0.0.1", port):
                     pass
             assert KnownServers(user_known_servers()).entries()[0].until is None

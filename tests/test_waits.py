@@ -16,7 +16,7 @@ from together import AT_ONCE, joined, link_of, serving, session_of
 
 from securelink import Client, Collector, ConfigError, Identity, LinkTimeout, RequestFailed, Server
 from securelink.errors import SecureLinkError
-from securelink.transport import client_link
+from securelink.threads import client_link
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from securelink.errors import CodecError
 from securelink.limits import LIGHT_PER_ELEMENT, MAX_NUMBER_KEYS
-from securelink.walk import walk
+from securelink.wire.scan import walk
 
 pack = msgspec.msgpack.encode
 

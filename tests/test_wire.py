@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from securelink.codes import CODE_TEXT, Code, code_text
 from securelink.errors import ProtocolError
-from securelink.handshake.wire import Content, Fields, Kind, Mode, encode_field, encode_fields
+from securelink.wire.fields import Content, Fields, Kind, Mode, encode_field, encode_fields
 
 FieldList = list[tuple[int, bytes]]
 

@@ -13,11 +13,11 @@ import pytest
 from helpers import WAIT, failure, secrets, until
 
 from securelink import Client, ConnectionClosed, Identity, Passwords, Server, Session
-from securelink.codec import Packet, encode_packet
 from securelink.demo.relay import Relay, split_frames
-from securelink.handshake.wire import Kind
 from securelink.keys import fingerprint_digest
 from securelink.limits import AUTH_PADDING, HEADER_SIZE, TAG_SIZE
+from securelink.wire.fields import Kind
+from securelink.wire.packets import Packet, encode_packet
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

@@ -11,8 +11,8 @@ from typing import Any
 from helpers import WAIT
 
 from securelink import Client, Identity, Server, Session
-from securelink.transport.client_channel import ClientChannel
-from securelink.transport.client_link import ClientLink
+from securelink.threads.client_channel import ClientChannel
+from securelink.threads.client_link import ClientLink
 
 #: How often a test of a race is run. `SECURELINK_REPEATS=100` is the long way.
 REPEATS = int(os.environ.get("SECURELINK_REPEATS", "3"))

@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from ..addresses import network
 from ..limits import FAILED_WINDOW, MAX_NAME_FAILURES, MAX_NAMES_COUNTED, MAX_USER_NAME
-from ..windows import WindowCounts
+from ..rates import WindowCounts
+from ..streams.addresses import network
 
 
 class NameThrottle:

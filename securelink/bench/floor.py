@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from ..keys import Identity
 from ..limits import BACKLOG, CONNECT_SECONDS
-from ..transport.reach import connect
-from ..transport.sockets import listen, prepare
+from ..streams.reach import connect
+from ..streams.sockets import listen, prepare
 from .certificate import self_signed
 from .workloads import ACTION, CHUNK, DATA, HOST, Connection
 

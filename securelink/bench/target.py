@@ -12,9 +12,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..received import Received
-from ..server import Server, Session
-from ..status import show_status
+from ..app.received import Received
+from ..logs.default import show_status
+from ..server import Server
+from ..session import Session
 from .floor import Floor
 from .workloads import ACTION, DATA, HOST
 

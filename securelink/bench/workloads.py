@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from ..load.histogram import Histogram
+from ..tools.load.histogram import Histogram
 from .results import Figures
 
 HOST = "127.0.0.1"

@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..app.modes import encryption_mode
 from ..client import Client
 from ..errors import ConfigError, SecureLinkError
 from ..limits import MAX_FRAME_BODY
-from ..modes import encryption_mode
 from ..server import Server
 
 

@@ -20,8 +20,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from ..frames import FrameBuffer
 from ..limits import MAX_FRAME_BODY
+from ..wire.frames import FrameBuffer
 
 Hook = Callable[[bytes], bytes]
 

@@ -6,9 +6,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from ..app.received import Received
 from ..auth import Hello, JoinTokens
-from ..received import Received
-from ..server import Server, Session
+from ..server import Server
+from ..session import Session
 from .puppet import Report, ReportErrors, orders, report
 
 APPLICATION = "securelink-demonstration"

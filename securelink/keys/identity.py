@@ -14,25 +14,10 @@ from .. import crypto
 from ..errors import ConfigError, KeyFileError
 from ..limits import DEFAULT_RSA_BITS, MAX_RSA_BITS, MIN_RSA_BITS, MIN_RSA_EXPONENT
 from ..options import whole
-from .files import (
-    PUBLIC_MODE,
-    AnyPath,
-    NewFile,
-    absolute,
-    create_files,
-    exists,
-    make_folder,
-)
+from .files import PUBLIC_MODE, AnyPath, NewFile, absolute, create_files, exists, make_folder
 from .loaded import load_private_key
 from .pkcs8 import encrypted_pem
-from .private import (
-    MAKE_ANOTHER,
-    Passphrase,
-    checked_key,
-    passphrase_bytes,
-    pem_bytes,
-    private_key,
-)
+from .private import MAKE_ANOTHER, Passphrase, checked_key, passphrase_bytes, pem_bytes, private_key
 from .public import PublicKey
 from .shapes import PrivateNumbers, PublicNumbers, UnfitKeyError
 

@@ -15,6 +15,12 @@ The receiving half (`receive_data`) and the sending half (`sender`) may be used 
     engine.py   what both roles share
     server.py   the server's end
     client.py   the client's end, and the errors for refusals
+
+    handshake_client.py, handshake_server.py   both halves of the computation
+    schedule.py    key schedule
+    records.py     AES-256-GCM or plaintext
+    numbering.py   counting and keeping the records of a session
+    bounds.py      how much one session may keep
 """
 
 from .client import ClientEngine, refusal
@@ -34,7 +40,7 @@ from .events import (
     PlaintextChosen,
     Ponged,
     ServerVerified,
-)  # fmt: skip
+)
 from .sender import Sender
 from .server import ServerEngine
 from .states import CONTENTS, FRAMES, State

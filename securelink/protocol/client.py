@@ -8,13 +8,13 @@ from collections.abc import Callable
 from .. import crypto
 from ..codes import CODE_TEXT, Code, code_text
 from ..errors import HandshakeError, PeerIncompatible, ProtocolError, Refused
-from ..handshake.client import ClientHandshake
-from ..handshake.messages import Welcome
-from ..handshake.wire import Kind, Mode
 from ..keys import Identity
-from ..records import Opener, PlainReceiver, PlainSender, Sealer
+from ..wire.fields import Kind, Mode
+from ..wire.messages import Welcome
 from .engine import Engine
 from .events import Item, Opened, PlaintextChosen, ServerVerified
+from .handshake_client import ClientHandshake
+from .records import Opener, PlainReceiver, PlainSender, Sealer
 from .states import State
 
 

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 from ..codes import Code
 from ..errors import ConfigError, HandshakeError, ProtocolError, SecureLinkError
-from ..frames import FrameBuffer
-from ..handshake.messages import Close
-from ..handshake.wire import Content, Kind
 from ..limits import HEADER_SIZE, MAX_HANDSHAKE_BODY
-from ..records import RecordReceiver, RecordSender
-from ..session import Numbering
+from ..wire.fields import Content, Kind
+from ..wire.frames import FrameBuffer
+from ..wire.messages import Close
 from .events import Alerted, Closed, Ended, Failed, Item, Pinged, Ponged
+from .numbering import Numbering
+from .records import RecordReceiver, RecordSender
 from .sender import Sender
 from .states import CONTENTS, FRAMES, READS_NOTHING, State
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from ..codes import Code
 from ..errors import ProtocolError, RecordError, SecureLinkError
-from ..handshake.client import VerifiedServer
-from ..handshake.messages import Welcome
-from ..records import INTERFERES
+from ..wire.messages import Welcome
+from .handshake_client import VerifiedServer
+from .records import INTERFERES
 
 FAULTY = "it is no fault of the network: use the same version of securelink on both sides"
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ..codec import join_packets
 from ..errors import ConnectionClosed
-from ..handshake.messages import Close
-from ..handshake.wire import Content
 from ..limits import RECORD_TARGET
-from ..records import RecordSender
-from ..session import Numbering
+from ..wire.fields import Content
+from ..wire.messages import Close
+from ..wire.packets import join_packets
+from .numbering import Numbering
+from .records import RecordSender
 
 _DATA = Content.DATA.to_bytes(1)
 _DATA_ACK = Content.DATA_ACK.to_bytes(1)

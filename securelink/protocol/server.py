@@ -9,14 +9,14 @@ from collections.abc import Callable
 from .. import crypto
 from ..codes import Code
 from ..errors import ConfigError, PeerIncompatible, ProtocolError, SecureLinkError
-from ..handshake.messages import Wanted, Welcome
-from ..handshake.server import ServerHandshake, VerifiedClient
-from ..handshake.wire import Content, Kind, Mode
 from ..keys import Identity
 from ..limits import HEADER_SIZE, MAGIC
-from ..records import Opener, PlainReceiver, PlainSender, Sealer
+from ..wire.fields import Content, Kind, Mode
+from ..wire.messages import Wanted, Welcome
 from .engine import Engine
 from .events import AuthReceived, Confirmed, Failed, HelloReceived, Item
+from .handshake_server import ServerHandshake, VerifiedClient
+from .records import Opener, PlainReceiver, PlainSender, Sealer
 from .states import State
 
 _KNOCKS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from ..handshake.wire import Content, Kind
+from ..wire.fields import Content, Kind
 
 
 class State(Enum):

@@ -10,7 +10,7 @@ from programs import Program
 from sources import free_port, program, user_folder
 
 from securelink import Identity
-from securelink.transport.sockets import local_address
+from securelink.streams.sockets import local_address
 
 SERVER = """
 from securelink.compat.lakeserver import *

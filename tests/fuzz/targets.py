@@ -17,14 +17,6 @@ from protocol_places import KEYED, PLACES, Place, at
 from transcripts import NAMES, load
 
 from securelink import Identity, JoinTokens, KnownServers, Passwords, PublicKey, crypto
-from securelink.codec import (
-    Packet,
-    decode_packets,
-    decode_value,
-    encode_packet,
-    encode_value,
-    join_packets,
-)
 from securelink.errors import (
     CodecError,
     ConfigError,
@@ -33,9 +25,17 @@ from securelink.errors import (
     ProtocolError,
     UnsealError,
 )
-from securelink.frames import FrameBuffer
-from securelink.handshake.client import ClientHandshake
-from securelink.handshake.messages import (
+from securelink.invite import Invite
+from securelink.keys import fingerprint_digest
+from securelink.keys.succession import Statement, decode_succession, encode_succession, follows
+from securelink.protocol import Failed, State
+from securelink.protocol.handshake_client import ClientHandshake
+from securelink.protocol.handshake_server import ServerHandshake
+from securelink.sealed import ANYONE, unseal
+from securelink.trust import AuthorizedClients
+from securelink.wire.fields import Mode
+from securelink.wire.frames import FrameBuffer
+from securelink.wire.messages import (
     ClientAuth,
     ClientHello,
     Close,
@@ -43,14 +43,14 @@ from securelink.handshake.messages import (
     ServerHello,
     Welcome,
 )
-from securelink.handshake.server import ServerHandshake
-from securelink.handshake.wire import Mode
-from securelink.invite import Invite
-from securelink.keys import fingerprint_digest
-from securelink.keys.succession import Statement, decode_succession, encode_succession, follows
-from securelink.protocol import Failed, State
-from securelink.sealed import ANYONE, unseal
-from securelink.trust import AuthorizedClients
+from securelink.wire.packets import (
+    Packet,
+    decode_packets,
+    decode_value,
+    encode_packet,
+    encode_value,
+    join_packets,
+)
 
 CORPUS = Path(__file__).parent / "corpus"
 MOST = 70_000  # bytes of an input: more than is decoded without being walked

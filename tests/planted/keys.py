@@ -101,21 +101,21 @@ FAULTS = [
     ),
     Fault(
         "a pin does not hold",
-        "client/belief.py",
+        "trust/policy.py",
         "expected = self._pin or self._known",
         "expected = self._known",
         "test_security_trust.py::test_credentials_are_not_for_whoever_answers",
     ),
     Fault(
         "trust='known' accepts an unknown server",
-        "client/belief.py",
+        "trust/policy.py",
         ('        if self._trust == "known":\n            raise NotTrusted('),
         ("        if False:\n            raise NotTrusted("),
         "test_security_trust.py::test_known_servers_only",
     ),
     Fault(
         "credentials go to whoever answers first",
-        "client/belief.py",
+        "trust/policy.py",
         (
             "        if credentials and self._trust is None and not loopback:\n"
             "            raise NotTrusted("
@@ -125,7 +125,7 @@ FAULTS = [
     ),
     Fault(
         "optional is plaintext though the key is known",
-        "client/belief.py",
+        "trust/policy.py",
         "return Mode.REQUIRED if mode == Mode.OPTIONAL else mode",
         "return mode",
         "test_security_trust.py::test_optional_is_required_where_a_key_is_expected",
@@ -263,35 +263,35 @@ FAULTS = [
     ),
     Fault(
         "a changed key of a known server is accepted",
-        "client/belief.py",
+        "trust/policy.py",
         ("            if fingerprint != expected:\n                named"),
         ("            if False:\n                named"),
         "test_trust_places.py::test_a_changed_key_is_refused_from_every_folder",
     ),
     Fault(
         "a pin follows a rotation",
-        "client/belief.py",
+        "trust/policy.py",
         "if self._pin is not None or not named:",
         "if not named:",
         "test_trust_rotation.py::test_a_pin_is_exact",
     ),
     Fault(
         "whoever loses a first-use race goes on",
-        "client/belief.py",
+        "trust/policy.py",
         '            raise self._wrong_key(fingerprint, error.expected or "another") from None',
         "            pass",
         "test_trust_places.py::test_the_loser_of_a_race_does_not_go_on",
     ),
     Fault(
         "credentials go in clear to another machine",
-        "client/belief.py",
+        "trust/policy.py",
         "if exposed and mode == Mode.OFF:",
         "if False:",
         "test_security_trust.py::test_credentials_in_clear_need_a_word_of_their_own",
     ),
     Fault(
         "optional sends credentials in clear",
-        "client/belief.py",
+        "trust/policy.py",
         "return Mode.REQUIRED if (untrusted or exposed) and mode == Mode.OPTIONAL else mode",
         "return mode",
         "test_security_trust.py::test_credentials_in_clear_need_a_word_of_their_own",

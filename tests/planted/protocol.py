@@ -153,21 +153,21 @@ FAULTS = [
     ),
     Fault(
         "acknowledgements may fall",
-        "session.py",
+        "protocol/numbering.py",
         "if not self.acknowledged <= count <= self.sent:",
         "if count > self.sent:",
         "test_session.py::test_an_acknowledgement_neither_falls_nor_runs_ahead",
     ),
     Fault(
         "acknowledgements may exceed what was sent",
-        "session.py",
+        "protocol/numbering.py",
         "if not self.acknowledged <= count <= self.sent:",
         "if count < self.acknowledged:",
         "test_session.py::test_an_acknowledgement_neither_falls_nor_runs_ahead",
     ),
     Fault(
         "what is acknowledged is kept",
-        "session.py",
+        "protocol/numbering.py",
         (
             "        unacknowledged = self.sent - self.acknowledged\n"
             "        while len(self._kept) > unacknowledged:\n"

@@ -7,35 +7,35 @@ from .fault import Fault
 FAULTS = [
     Fault(
         "a handshake has no deadline",
-        "transport/listener.py",
+        "threads/listener.py",
         "self.deadline = listener.loop.now + admission.handshake_seconds",
         "self.deadline = None",
         "test_security_bounds.py::test_the_handshake_has_one_deadline",
     ),
     Fault(
         "half-open connections have no bound",
-        "transport/listener.py",
+        "threads/listener.py",
         "if self._half_open_count > self.admission.max_half_open:",
         "if False:",
         "test_security_bounds.py::test_at_the_cap_the_busiest_address_loses_its_oldest",
     ),
     Fault(
         "connections have no bound",
-        "transport/listener.py",
+        "threads/listener.py",
         "if len(self.links) - len(self._turned_away) > self.admission.max_connections:",
         "if False:",
         "test_security_bounds.py::test_more_connections_than_allowed_are_turned_away",
     ),
     Fault(
         "memory of all sessions has no bound",
-        "transport/listener.py",
+        "threads/listener.py",
         "if self._held > MAX_TOTAL_UNSENT:",
         "if False:",
         "test_attacks.py::test_partial_frames_of_all_sessions_are_bounded_together",
     ),
     Fault(
         "a link of a forked child seals",
-        "transport/link.py",
+        "threads/link.py",
         (
             "        if self._fork != _forks[0]:\n"
             '            raise SecureLinkError("this connection belongs to the parent process")\n'
@@ -45,14 +45,14 @@ FAULTS = [
     ),
     Fault(
         "a lone packet of a forked child is sealed",
-        "transport/link.py",
+        "threads/link.py",
         ("                or sender is None\n                or self._fork != _forks[0]\n"),
         "                or sender is None\n",
         "test_link.py::test_a_lone_packet_is_not_sealed_in_the_child",
     ),
     Fault(
         "a link of a forked child reads",
-        "transport/link.py",
+        "threads/link.py",
         (
             "        if self._fork != _forks[0]:\n"
             "            if self.channel is not None:\n"
@@ -64,7 +64,7 @@ FAULTS = [
     ),
     Fault(
         "an orphaned session does not say so",
-        "transport/link.py",
+        "threads/link.py",
         (
             "        if self._fork != _forks[0] and self.channel is not None:\n"
             "            self.channel._orphaned()"
@@ -74,63 +74,63 @@ FAULTS = [
     ),
     Fault(
         "addresses do not take turns",
-        "transport/jobs.py",
+        "threads/jobs.py",
         "key, jobs = turns.popitem(last=False)",
         "key, jobs = turns.popitem(last=True)",
         "test_jobs.py::test_addresses_take_turns",
     ),
     Fault(
         "addresses that failed often come first",
-        "transport/jobs.py",
+        "threads/jobs.py",
         "turns = self._soon or self._late",
         "turns = self._late or self._soon",
         "test_admission.py::test_who_has_failed_waits_behind_others",
     ),
     Fault(
         "an address may fail for ever",
-        "transport/budget.py",
+        "app/budget.py",
         ("            if left:\n                return left\n"),
         ("            if False:\n                return left\n"),
         "test_admission.py::test_guesses_at_once_are_bounded_too",
     ),
     Fault(
         "a customer's network has no budget",
-        "transport/budget.py",
+        "app/budget.py",
         "SHARES = (1, 4, 16)",
         "SHARES = (1,)",
         "test_admission.py::test_networks_of_ipv6_have_budgets",
     ),
     Fault(
         "a PROXY header is believed from anybody",
-        "transport/proxy.py",
+        "streams/proxy.py",
         "    return any(address in network for network in proxies)",
         "    return bool(proxies)",
         "test_admission.py::test_a_header_of_a_stranger_is_not_believed",
     ),
     Fault(
         "a PROXY header has no bound",
-        "transport/proxy.py",
+        "streams/proxy.py",
         "            if self._size > MAX_PROXY_HEADER:\n",
         "            if False:\n",
         "test_proxy.py::test_a_long_header_is_refused_by_its_length",
     ),
     Fault(
         "any bytes are a PROXY header",
-        "transport/proxy.py",
+        "streams/proxy.py",
         "        if start != SIGNATURE[: len(start)]:\n",
         "        if False:\n",
         "test_proxy.py::test_other_bytes_are_no_header",
     ),
     Fault(
         "the queue of expensive work has no bound",
-        "transport/jobs.py",
+        "threads/jobs.py",
         "        if self._size >= self._limit and (late or not self._make_room(key)):\n",
         "        if False:\n",
         "test_jobs.py::test_a_full_queue_takes_no_more",
     ),
     Fault(
         "a flood of one address keeps others out of the queue",
-        "transport/jobs.py",
+        "threads/jobs.py",
         "        if self._size >= self._limit and (late or not self._make_room(key)):\n",
         "        if self._size >= self._limit:\n",
         "test_jobs.py::test_a_flood_does_not_fill_the_queue_for_others",

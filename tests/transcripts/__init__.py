@@ -16,9 +16,9 @@ from typing import Any, Literal
 from unittest import mock
 
 from securelink import crypto
-from securelink.handshake.wire import Content, Mode
 from securelink.keys import Identity, PublicKey
 from securelink.protocol import ClientEngine, Engine, Item, ServerEngine
+from securelink.wire.fields import Content, Mode
 
 Role = Literal["client", "server"]
 FOLDER = Path(__file__).parent

@@ -17,9 +17,9 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from securelink import crypto
-from securelink.codec import Packet, encode_packet, encode_value
 from securelink.codes import Code
 from securelink.keys import Identity
+from securelink.wire.packets import Packet, encode_packet, encode_value
 from transcripts import FOLDER, NAMES, Actor, Role
 
 TOKEN = "5d2b1a36f3b8441c9c4fd09a3cbe0f11"

@@ -8,7 +8,7 @@ import sys
 import threading
 
 from ...errors import SecureLinkError
-from ...status import show_status
+from ...logs.default import show_status
 from ..lines import typed
 from . import sockets as socket
 

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import sys
 
+from ...app.received import Received
 from ...errors import SecureLinkError
-from ...received import Received
-from ...server import Server, Session
-from ...status import show_status
+from ...logs.default import show_status
+from ...server import Server
+from ...session import Session
 from ..lines import typed
 from ..settings import make_server, own_words
 from .sockets import SAID, shown

@@ -5,11 +5,12 @@ from __future__ import annotations
 import queue
 from typing import Any, Self
 
+from ...app.received import Received
 from ...client import Client
 from ...errors import SecureLinkError
 from ...limits import MAX_WORKERS, SEND_SECONDS
-from ...received import Received
-from ...server import Server, Session
+from ...server import Server
+from ...session import Session
 from ...text import escaped
 from ..settings import make_client, make_server, own_words
 

@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from ...errors import ConfigError, ConnectFailed, SecureLinkError
-from ...server import Session
-from ...status import show_status
-from ...transport.sockets import local_address
+from ...logs.default import show_status
+from ...session import Session
+from ...streams.sockets import local_address
 from ..settings import make_client, make_server, own_words
 from .literals import read_literal
 

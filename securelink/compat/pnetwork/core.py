@@ -11,9 +11,10 @@ import uuid
 from typing import Any
 
 from ... import client, server
-from ...dispatch import Handlers
+from ...app.handlers import Handlers
 from ...errors import CodecError, ConnectFailed, ConnectionClosed, LinkTimeout, SecureLinkError
 from ...limits import CONNECT_SECONDS, MAX_WORKERS
+from ...session import Session
 from ..settings import make_client, make_server, own_words
 from .onlineUtilities import Utilities
 
@@ -67,7 +68,7 @@ class Connection:
     def disconnect(self, reason: str = "disconnected") -> None:
         """Say why, and end the connection."""
         self._core._spread({"action": "disconnect", "data": {"reason": reason}}, [self])
-        if isinstance(self.session, server.Session):
+        if isinstance(self.session, Session):
             self.session.kick(reason)
         else:
             self.session.close()
@@ -165,10 +166,10 @@ class Server(ComCore):
         if self.core is not None:
             self.core.stop()
 
-    def _forget(self, session: server.Session) -> None:
+    def _forget(self, session: Session) -> None:
         self._peers.pop(session, None)
 
-    def _shake_hands(self, session: server.Session) -> None:
+    def _shake_hands(self, session: Session) -> None:
         token = str(uuid.uuid4())  # not session.token, which is no secret and stands in the log
         session.send(HANDSHAKE, {"status": "success", "uuid": token, "remoteToken": self.token})
         self._store(session, token)  # from now on others may send to it

@@ -10,9 +10,9 @@ import time
 from functools import cached_property
 from typing import Any
 
-from ...codec import Packet
 from ...keys import Identity, load_or_create
 from ...sealed import ANYONE, Senders, seal, unseal
+from ...wire.packets import Packet
 from ..settings import keys_folder
 
 log = logging.getLogger("securelink")

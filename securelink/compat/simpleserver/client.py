@@ -7,7 +7,7 @@ from collections import deque
 
 from ...client import Client
 from ...errors import SecureLinkError
-from ...status import show_status
+from ...logs.default import show_status
 from ..settings import make_client, own_words
 from .networking import NetworkMessage, Result, received, send
 

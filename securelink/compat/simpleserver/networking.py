@@ -12,8 +12,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ...app.received import Received
 from ...errors import SecureLinkError
-from ...received import Received
 from ..settings import own_words
 
 MESSAGE, RAW = "simpleserver message", "simpleserver bytes"  # the packets' names

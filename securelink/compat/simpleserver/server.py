@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ...app.received import Received
 from ...errors import SecureLinkError
-from ...received import Received
-from ...server import Session
-from ...status import show_status
+from ...logs.default import show_status
+from ...session import Session
 from ...text import escaped
 from ..settings import make_server, own_words
 from .networking import NetworkMessage, Result, encoded, received, send

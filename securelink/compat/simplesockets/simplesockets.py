@@ -12,9 +12,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from ... import limits
+from ...app.received import Received
 from ...errors import SecureLinkError
-from ...received import Received
-from ...server import Session
+from ...session import Session
 from ..settings import make_client, make_server, own_words
 
 log = logging.getLogger("securelink")

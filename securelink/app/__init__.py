@@ -1,0 +1,18 @@
+"""
+What both shells share of a server's and a client's application side. Threads belong to the shells.
+
+    handlers.py    which function takes which packet
+    hooks.py       functions of the application that are asked or told; their failures
+    received.py    a packet as a handler sees it
+    payloads.py    data of declared types
+    collect.py     packets and errors, collected for the caller
+    answers.py     what a handler may return
+    modes.py       the word for encryption
+    rooms.py       named groups of sessions
+    reception.py   who may enter; from a verified client to a session and to its end
+    budget.py      how often a stranger may fail
+    revocation.py  whose key is revoked does not stay
+    own_key.py     the server's key, and what earlier keys said of it
+    counts.py      what has happened, for `stats()`
+    ticker.py      the tick
+"""

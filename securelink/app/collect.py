@@ -1,0 +1,160 @@
+"""Keeping what events bring until somebody takes it."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from ..limits import (
+    MAX_CAUGHT_TEXT,
+    MAX_COLLECTED,
+    MAX_COLLECTED_BYTES,
+    OBJECT_BYTES,
+    OPENED_FACTOR,
+    OPENED_MOST_BYTES,
+)
+from ..logs.tracebacks import traceback_text
+from ..options import seconds, whole
+from ..wire.packets import wire_size
+from .hooks import EventHook
+from .received import Received
+
+
+class Collector:
+    """
+    Stores what an event is fired with, until it is taken. The oldest entries go when there are more than `limit`, or
+    when they take more than about 256 MiB.
+
+        packets = Collector(server.on_message)
+        for session, packet in packets.take(): ...
+
+    Args:
+        hook: The event.
+        limit: Most entries kept.
+
+    Raises:
+        ConfigError: The limit is no whole number above 0.
+
+    Attributes:
+        dropped: How many were lost because nobody took them in time.
+    """
+
+    def __init__(self, hook: EventHook[...], limit: int = MAX_COLLECTED) -> None:
+        self._hook = hook
+        self._limit = whole("limit", limit, 1, unit="entries")
+        self._changed = threading.Condition()
+        self._entries: deque[tuple[tuple[Any, ...], int]] = deque()  # with the bytes of each
+        self._size = 0  # of all of them
+        self.dropped = 0
+        hook.add_listener(self._add)
+
+    def _add(self, *arguments: Any) -> None:
+        size = sum(map(_size, arguments))
+        with self._changed:
+            self._entries.append((arguments, size))
+            self._size += size
+            # The newest is kept however much it is.
+            while len(self._entries) > 1 and (
+                len(self._entries) > self._limit or self._size > MAX_COLLECTED_BYTES
+            ):
+                self._size -= self._entries.popleft()[1]
+                self.dropped += 1
+            self._changed.notify_all()
+
+    def take(self, timeout: float = 0.0) -> list[tuple[Any, ...]]:
+        """All that is stored, oldest first; waits up to `timeout` seconds for a first one."""
+        timeout = seconds("timeout", timeout)
+        with self._changed:
+            if not self._entries and timeout > 0:
+                self._changed.wait(timeout)
+            taken = [arguments for arguments, _ in self._entries]
+            self._entries.clear()
+            self._size = 0
+            return taken
+
+    def close(self) -> None:
+        """Stop collecting."""
+        self._hook.remove_listener(self._add)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def _size(argument: object) -> int:
+    """What an argument of an event takes in memory, in bytes; about, and only what a peer has sent."""
+    if isinstance(argument, Received):
+        size = wire_size((argument.data, argument.headers))
+    else:
+        size = wire_size(argument)
+    return OBJECT_BYTES + min(OPENED_FACTOR * size, size + OPENED_MOST_BYTES)
+
+
+@dataclass(frozen=True)
+class CaughtError:
+    """
+    An exception that a handler raised.
+
+    Attributes:
+        what: The name of what it handled.
+        error: The exception, without frames. What it says may be a peer's words: `escaped()` before it is shown.
+        traceback: How it came about, as text that is safe to show: every line is escaped.
+    """
+
+    what: str
+    error: BaseException
+    traceback: str
+
+
+def _words(error: BaseException) -> int:
+    """How many characters an error says."""
+    try:
+        return len(str(error))
+    except Exception:  # of an application's own class
+        return 0
+
+
+class CaughtErrors:
+    """
+    The exceptions that handlers raised, oldest first; a bounded number is kept until taken.
+
+    Attributes:
+        total: How many there were, also those that were taken or are forgotten.
+    """
+
+    def __init__(self, limit: int = 100) -> None:
+        self._lock = threading.Lock()
+        self._limit = limit
+        self._entries: deque[tuple[CaughtError, int]] = deque()  # with the characters of each
+        self._size = 0  # of all of them
+        self.total = 0
+
+    def add(self, what: str, error: BaseException) -> None:
+        """Keep one, as text where it came from: its frames would keep alive what they handled, megabytes each."""
+        text = traceback_text(error)
+        # An error holds what it is about, which may be what a peer sent. The newest is kept however much that is.
+        size = len(text) + _words(error)
+        with self._lock:
+            self.total += 1
+            self._size += size
+            self._entries.append((CaughtError(what, error, text), size))
+            while len(self._entries) > 1 and (
+                self._size > MAX_CAUGHT_TEXT or len(self._entries) > self._limit
+            ):
+                self._size -= self._entries.popleft()[1]
+        link: BaseException | None = error
+        while link is not None and link.__traceback__ is not None:
+            link.__traceback__ = None
+            link = link.__cause__ or link.__context__
+
+    def take(self) -> list[CaughtError]:
+        """All that are kept; they are then forgotten."""
+        with self._lock:
+            taken = [entry for entry, _ in self._entries]
+            self._entries.clear()
+            self._size = 0
+        return taken
+
+    def __len__(self) -> int:
+        return len(self._entries)

@@ -1,0 +1,294 @@
+"""From a packet to the code that wants it: the same for server and client."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ..errors import CodecError, ConfigError, ConnectionClosed, RequestFailed
+from ..limits import MAX_ACTION
+from ..signatures import checked, did_run
+from ..text import escaped
+from ..wire.packets import Packet
+from .collect import CaughtErrors
+from .hooks import PLAIN, EventHook, FailureLog, unheard
+from .payloads import converter, is_type
+from .received import Received, Typed
+
+log = logging.getLogger("securelink")
+
+RESERVED = "~"  # actions that begin so are ours
+STATE = "~state"
+MISSING: Any = object()  # an argument that was not given; None was
+_MAX_UNHANDLED = 64  # action names remembered for the warning about missing handlers
+
+
+class Misfit(Exception):  # never leaves this module
+    """The data of a packet is not of the type that its handler wants."""
+
+
+class Answering(Protocol):
+    """A session, as far as a reply needs it."""
+
+    def _answer(self, packet: Packet, data: Any = None, error: str | None = None) -> None: ...
+
+    def _is_over(self) -> bool: ...
+
+
+class Handlers:
+    """
+    Handlers by action, listeners for every packet, and the hook after receiving.
+
+    Attributes:
+        on_message: Fires for every packet of the application.
+        after_receive: None, or f(packet) that returns the data to use instead of `packet.data`.
+        caught: What handlers raised.
+
+    Args:
+        owner: What it is called in examples: "server" or "client".
+        takes: Names of what a handler is called with; the last one is the packet.
+        changed: Called after a handler or listener has come or gone.
+    """
+
+    def __init__(
+        self, owner: str, takes: tuple[str, ...], changed: Callable[[], None] = unheard
+    ) -> None:
+        self.caught = CaughtErrors()
+        self.on_message: EventHook[...] = EventHook(
+            "on_message", self.caught.add, takes, changed=changed
+        )
+        self._changed = changed
+        self.after_receive: Callable[[Received], Any] | None = None
+        self._owner = owner
+        self._takes = takes
+        self._by_action: dict[str, Callable[..., Any]] = {}
+        self._unhandled: set[str] = set()
+        self._failures = FailureLog()
+        self._misfits = FailureLog()
+        self._leavers = FailureLog()
+
+    def on(self, action: Any, kind: Any = MISSING, handler: Any = MISSING) -> Any:
+        """
+        Bind a handler to an action, as a decorator or at once. A later one replaces an earlier.
+
+        An object with a method `run` may be bound too: its `run` is the handler.
+
+        Args:
+            action: The name of the packets.
+            kind: The type of their data; or the handler, if they have none.
+            handler: Called with what `takes` names.
+
+        Raises:
+            ConfigError: The action's name is ours or missing, the type cannot be checked, or the handler cannot be one.
+        """
+        if not isinstance(action, str) or not 0 < len(action) <= MAX_ACTION:
+            raise self._bad_action(action)
+        check_action(action)
+        convert = None
+        if kind is not MISSING and is_type(kind):
+            convert = converter(action, kind)
+        elif kind is not MISSING and handler is MISSING:
+            handler = kind
+        elif kind is not MISSING:
+            raise ConfigError(
+                f"the data of {action!r} cannot be a {type(kind).__name__}",
+                hint=f"write {self._owner}.on({action!r}, a type, a handler)",
+            )
+
+        def bind(handler: Any) -> Any:
+            self._bind(action, convert, handler)
+            return handler
+
+        return bind if handler is MISSING else bind(handler)
+
+    def _bind(self, action: str, convert: Callable[[Any], Any] | None, handler: Any) -> None:
+        function = handler if callable(handler) else getattr(handler, "run", handler)
+        function = checked(f"the handler of {action!r}", function, self._takes)
+        if convert is not None:
+            function = _typed(function, convert)
+        self._by_action[action] = function
+        self._changed()
+
+    def _bad_action(self, action: object) -> ConfigError:
+        example = f'write @{self._owner}.on("name")'
+        if action is MISSING:
+            return ConfigError("the name of the action is missing", hint=example)
+        if callable(action):
+            name = getattr(action, "__name__", type(action).__name__)
+            return ConfigError(
+                f"on() needs the name of an action before the handler {name}",
+                hint=f'write @{self._owner}.on("{name}")',
+            )
+        return ConfigError(
+            f"the name of an action is a text of 1 to {MAX_ACTION} characters, "
+            f"not {escaped(repr(action)[:60])}",
+            hint=example,
+        )
+
+    def off(self, action: str) -> bool:
+        """Remove the handler of an action; False when there was none."""
+        found = self._by_action.pop(action, None) is not None
+        self._changed()
+        return found
+
+    def bind_reserved(self, action: str, handler: Callable[..., Any]) -> None:
+        """Bind one of our own actions."""
+        self._by_action[action] = handler
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything that packets go to by themselves. State alone is looked at, not waited for."""
+        return bool(self.on_message.listeners) or any(action != STATE for action in self._by_action)
+
+    @property
+    def actions(self) -> list[str]:
+        """The actions that have a handler."""
+        return sorted(name for name in self._by_action if not name.startswith(RESERVED))
+
+    def run(self, session: Answering, packet: Packet, received: Received, *arguments: Any) -> bool:
+        """
+        Give one packet to its listeners and its handler, and answer it if it is a request.
+
+        Returns:
+            False when nobody wanted it.
+
+        Raises:
+            BaseException: One that is no `Exception`, such as SystemExit, after the packet was answered and everybody
+                had it. The caller decides whether it ends the program.
+        """
+        if self.after_receive is not None:
+            self._rewrite(packet, received)
+        handler = self._by_action.get(packet.action)
+        listeners = self.on_message._listeners
+        if listeners and not packet.action.startswith(RESERVED):
+            try:
+                self.on_message.fire(*arguments)
+            except BaseException as error:
+                if handler is None and packet.id is not None and not received._answered:
+                    session._answer(packet, None, "error")
+                if handler is not None and not isinstance(error, KeyboardInterrupt):
+                    self._handle(handler, session, packet, received, *arguments)
+                raise
+        if handler is None:
+            answered = packet.id is not None and self._unanswered(session, packet, received)
+            return answered or bool(listeners)
+        self._handle(handler, session, packet, received, *arguments)
+        return True
+
+    def _handle(
+        self,
+        handler: Callable[..., Any],
+        session: Answering,
+        packet: Packet,
+        received: Received,
+        *arguments: Any,
+    ) -> None:
+        try:
+            result = handler(*arguments)
+            if result is not None and type(result) not in PLAIN:
+                did_run(result)
+            if packet.id is not None and not received._answered:
+                session._answer(packet, result)  # fails for what cannot be encoded
+        except Misfit as misfit:  # a name of its own: mypyc gives one name one type
+            self._misfit(session, packet, received, misfit)
+        except Exception as error:
+            self._failed(session, packet, received, error)
+        except KeyboardInterrupt:
+            if packet.id is not None and not received._answered:
+                session._answer(packet, None, "error")
+            raise
+        except (
+            BaseException
+        ) as error:  # SystemExit, CancelledError, the outcome of a test framework
+            self._failed(session, packet, received, error)
+            raise
+
+    def _misfit(
+        self, session: Answering, packet: Packet, received: Received, error: Misfit
+    ) -> None:
+        """The peer's fault, so no traceback; who asked is told what does not fit."""
+        self._misfits.note(logging.WARNING, "%s; nobody saw the packet", error)
+        if packet.id is not None and not received._answered:
+            session._answer(packet, str(error), "invalid")
+
+    def _rewrite(self, packet: Packet, received: Received) -> None:
+        assert self.after_receive is not None
+        try:
+            packet.data = self.after_receive(received)
+        except Exception as error:
+            log.exception("after_receive raised an error; the packet is used as it came")
+            self.caught.add("after_receive", error)
+
+    def _failed(
+        self, session: Answering, packet: Packet, received: Received, error: BaseException
+    ) -> None:
+        if isinstance(error, ConnectionClosed) and session._is_over():
+            self._leavers.note(
+                logging.DEBUG,
+                "the peer left while the handler of '%s' ran",
+                escaped(packet.action),
+            )
+            return
+        waits = packet.id is not None and not received._answered
+        if isinstance(error, RequestFailed) and waits:
+            try:
+                session._answer(packet, error.text, "refused")
+                return
+            except ConnectionClosed:
+                raise
+            except Exception as unfit:  # words that cannot be sent: who asks must not wait for them
+                error = unfit
+        self._failures.log(
+            error,
+            "the handler of '%s' raised an error; the session goes on",
+            escaped(packet.action),
+        )
+        self.caught.add(packet.action, error)
+        if waits:
+            # The peer learns that it failed, not why: the reason may be nobody else's business.
+            session._answer(packet, None, "error")
+
+    def _unanswered(self, session: Answering, packet: Packet, received: Received) -> bool:
+        if received._answered:
+            return False
+        session._answer(packet, None, "no handler")
+        return True
+
+    def warn_unhandled(self, action: str, where: str) -> None:
+        """Say once for each action that nobody handles it."""
+        if action not in self._unhandled and len(self._unhandled) < _MAX_UNHANDLED:
+            self._unhandled.add(action)
+            log.warning("nobody handles packets named '%s'; add %s", escaped(action), where)
+
+
+def check_action(action: object) -> None:
+    """
+    Look at the name of an action that an application uses.
+
+    Raises:
+        ConfigError: It begins with "~": such names are ours.
+    """
+    if isinstance(action, str) and action.startswith(RESERVED):  # the codec refuses what is no text
+        raise ConfigError(
+            f"{escaped(repr(action))} cannot be the name of an action",
+            hint=f"use a text that does not begin with {RESERVED!r}",
+        )
+
+
+def _typed(handler: Callable[..., Any], convert: Callable[[Any], Any]) -> Callable[..., Any]:
+    """A handler that gets a packet with checked data."""
+
+    def typed(*arguments: Any) -> Any:
+        received: Received = arguments[-1]
+        try:
+            data = convert(received.data)
+        except CodecError as error:
+            raise Misfit(error.message) from None
+        packet = Typed(received, data)
+        try:
+            return handler(*arguments[:-1], packet)
+        finally:
+            received._answered = packet._answered
+
+    return typed

@@ -1,0 +1,241 @@
+"""Events with any number of listeners."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+from ..errors import ConfigError, ConnectionClosed, LimitExceeded, LinkTimeout, Refused
+from ..limits import LOGGED_FAILURES, MAX_LISTENERS
+from ..options import seconds
+from ..signatures import checked, did_run
+from .answers import Answer
+
+log = logging.getLogger("securelink")
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result", bound=Answer)
+
+#: What a function may return that is certainly no coroutine: looked at first, because it is quick.
+PLAIN = frozenset((bool, int, float, str, bytes, list, dict, tuple))
+
+
+def unheard() -> None:
+    """Nobody wants to know."""
+
+
+class FailureLog:
+    """
+    Logs what user code raises, with its traceback, but only so many a second.
+
+    Whoever makes a handler fail shall not make us write tracebacks instead of serving. What a disk can hold in a day is
+    bounded for all lines by `floods.py`.
+    """
+
+    __slots__ = ("_count", "_since")
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._since = 0.0
+
+    def log(self, error: BaseException, text: str, *arguments: Any) -> None:
+        """Log one failure with its traceback, or only count it."""
+        if self._may(logging.ERROR):
+            log.error(text, *arguments, exc_info=error)
+
+    def note(self, level: int, text: str, *arguments: Any) -> None:
+        """Log what a peer did, on one line, or only count it."""
+        if self._may(level):
+            log.log(level, text, *arguments)
+
+    def _may(self, level: int) -> bool:
+        now = time.monotonic()
+        if now - self._since >= 1.0:
+            if self._count > LOGGED_FAILURES:
+                log.log(level, "%d more such lines were not shown", self._count - LOGGED_FAILURES)
+            self._since, self._count = now, 0
+        self._count += 1
+        return self._count <= LOGGED_FAILURES
+
+
+def _refuse_if_returned(result: object) -> None:
+    """`return Refused(...)` means what `raise Refused(...)` does: nobody returns it in order to let somebody in."""
+    if isinstance(result, Refused):
+        raise result
+    if isinstance(result, type) and issubclass(result, Refused):
+        raise result()
+
+
+class EventHook(Generic[Arguments]):
+    """
+    One event. Use it as a decorator, or call `add_listener`:
+
+        @server.on_connect
+        def hello(session): ...
+
+    Listeners run in the order in which they were added. One that raises is logged and stops nobody else. In
+    `on_connect` of a server one that raises `Refused`, or returns it, ends the session, and those after it are not
+    called.
+
+    Args:
+        name: Of the event.
+        caught: Told what listeners raise.
+        takes: Names of what listeners are called with; None does not look at their arguments.
+        may_refuse: Whether `Refused` of a listener goes on to the caller of `fire`.
+        changed: Called after a listener has come or gone.
+    """
+
+    __slots__ = ("_caught", "_changed", "_failures", "_listeners", "_may_refuse", "_takes", "name")
+
+    def __init__(
+        self,
+        name: str,
+        caught: Callable[[str, BaseException], None] | None = None,
+        takes: tuple[str, ...] | None = None,
+        *,
+        may_refuse: bool = False,
+        changed: Callable[[], None] = unheard,
+    ) -> None:
+        self.name = name
+        self._changed = changed
+        self._takes = takes
+        self._may_refuse = may_refuse
+        self._caught = caught
+        self._failures = FailureLog()
+        # A tuple that is replaced, never changed: firing needs no lock.
+        self._listeners: tuple[Callable[..., object], ...] = ()
+
+    if TYPE_CHECKING:
+
+        def __call__(self, listener: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+            """Add a listener, as a decorator."""
+
+    else:
+
+        def __call__(self, *listeners):
+            """Add a listener, as a decorator."""
+            if len(listeners) != 1:
+                raise ConfigError(
+                    f"{self.name} is called with one listener, not {len(listeners)}",
+                    hint=f"write @….{self.name} without parentheses",
+                )
+            self.add_listener(*listeners)
+            return listeners[0]
+
+    def add_listener(self, listener: Callable[Arguments, Answer]) -> None:
+        """
+        Add a listener; one that is there already is not added again.
+
+        Raises:
+            ConfigError: It is no function that can run here: it takes other arguments, or is `async def`, or a
+                generator, or a class.
+            LimitExceeded: MAX_LISTENERS are there already.
+        """
+        if listener in self._listeners:
+            return
+        self._add(checked(f"the listener of {self.name}", listener, self._takes))
+
+    def _add(self, listener: Callable[..., object]) -> None:
+        if len(self._listeners) >= MAX_LISTENERS:
+            raise LimitExceeded(
+                f"{self.name} has {MAX_LISTENERS} listeners already", limit="MAX_LISTENERS"
+            )
+        self._listeners = (*self._listeners, listener)
+        self._changed()
+
+    def remove_listener(self, listener: Callable[..., object]) -> bool:
+        """Remove a listener; False when it was not there."""
+        kept = tuple(other for other in self._listeners if other != listener)
+        removed = len(kept) != len(self._listeners)
+        self._listeners = kept
+        self._changed()
+        return removed
+
+    @property
+    def listeners(self) -> tuple[Callable[..., object], ...]:
+        """The listeners, in order."""
+        return self._listeners
+
+    def fire(self, *arguments: Any) -> None:
+        """
+        Call every listener.
+
+        Raises:
+            Refused: A listener raised or returned it, and this event may refuse.
+            BaseException: One that is no `Exception`, such as SystemExit, after the others were called;
+                KeyboardInterrupt at once.
+        """
+        last_word: BaseException | None = None
+        for listener in self._listeners:
+            try:
+                result = listener(*arguments)
+                if result is not None and type(result) not in PLAIN:
+                    if self._may_refuse:
+                        _refuse_if_returned(result)
+                    did_run(result)
+            except Exception as error:
+                if self._may_refuse and isinstance(error, Refused):
+                    raise
+                if self._peer_left(error, arguments):
+                    self._failures.note(
+                        logging.DEBUG, "the peer left while a listener of %s ran", self.name
+                    )
+                    continue
+                self._failures.log(
+                    error, "a listener of %s raised an error; the others go on", self.name
+                )
+                if self._caught is not None:
+                    self._caught(self.name, error)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                self._failures.log(
+                    error, "a listener of %s raised an error; the others go on", self.name
+                )
+                if self._caught is not None:
+                    self._caught(self.name, error)
+                last_word = last_word or error
+        if last_word is not None:
+            raise last_word
+
+    def _peer_left(self, error: Exception, arguments: tuple[Any, ...]) -> bool:
+        """Whether it failed only because the session that the event is about has ended meanwhile."""
+        return (
+            isinstance(error, ConnectionClosed)
+            and self.name != "on_disconnect"  # it knows that the session is over
+            and bool(arguments)
+            and not getattr(arguments[0], "connected", True)
+        )
+
+    def wait(self, timeout: float) -> tuple[Any, ...]:
+        """
+        Wait until the event fires. Not in a handler: an event of its own session would wait for it.
+
+        Returns:
+            What it was fired with.
+
+        Raises:
+            ConfigError: `timeout` is no number.
+            LinkTimeout: It did not fire in `timeout` seconds.
+        """
+        timeout = seconds("timeout", timeout)
+        fired = threading.Event()
+        seen: list[tuple[Any, ...]] = []
+
+        def listener(*arguments: Any) -> None:
+            seen.append(arguments)
+            fired.set()
+
+        self._add(listener)
+        try:
+            if not fired.wait(timeout):
+                raise LinkTimeout(
+                    f"{self.name} did not happen within {timeout:g} s",
+                    hint="give a longer timeout=, or add a listener, which need not wait",
+                )
+        finally:
+            self.remove_listener(listener)
+        return seen[0]

@@ -1,0 +1,18 @@
+"""The word for encryption that server and client take."""
+
+from __future__ import annotations
+
+from ..options import word
+from ..wire.fields import Mode
+
+_MODES = {"off": Mode.OFF, "optional": Mode.OPTIONAL, "required": Mode.REQUIRED}
+
+
+def encryption_mode(encryption: str) -> Mode:
+    """
+    The mode of an `encryption=` argument.
+
+    Raises:
+        ConfigError: It is none of the three words.
+    """
+    return _MODES[word("encryption", encryption, _MODES)]

@@ -1,0 +1,142 @@
+"""What a handler sees of a packet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+
+if TYPE_CHECKING:
+    from ..wire.packets import Packet
+
+
+Data = TypeVar("Data")
+
+
+class Received:
+    """
+    A packet that arrived, and the session that carried it.
+
+    `session` and `token` come from the session, never from the wire: a peer cannot claim to be somebody else.
+    """
+
+    __slots__ = ("_answered", "_origin", "_packet")
+
+    def __init__(self, packet: Packet, origin: Any) -> None:
+        self._packet = packet
+        self._answered = False
+        # The very session: a client that connects again gets another one, and answers belong to the first.
+        self._origin = origin
+
+    @property
+    def session(self) -> Any:
+        """The server's `Session`, or the `Client` on the client's side."""
+        return self._origin._owner
+
+    @property
+    def action(self) -> str:
+        """The packet's name."""
+        return self._packet.action
+
+    @property
+    def data(self) -> Any:
+        """The payload, as the sender gave it (tuples arrive as lists)."""
+        return self._packet.data
+
+    @property
+    def headers(self) -> dict[str, Any]:
+        """Names and values beside the data; empty when there are none."""
+        return self._packet.headers or {}
+
+    @property
+    def created(self) -> float:
+        """When the sender made it, in seconds since 1970 by the sender's clock."""
+        return self._packet.created
+
+    @property
+    def id(self) -> int | None:
+        """Number of a request, or None."""
+        return self._packet.id
+
+    @property
+    def reply_to(self) -> int | None:
+        """Number of the request that this answers, or None."""
+        return self._packet.reply_to
+
+    @property
+    def token(self) -> str:
+        """The uuid4 that names the session."""
+        token: str = self._origin.token
+        return token
+
+    def reply(self, data: Any = None) -> None:
+        """
+        Answer a request now, instead of by the handler's return value. Any thread; only the first answer counts.
+
+        Raises:
+            CodecError: The data cannot be encoded.
+        """
+        if self._packet.id is not None and not self._answered:
+            self._origin._answer(self._packet, data)
+            self._answered = True
+
+    def fail(self, text: str) -> None:
+        """Answer a request with a refusal: `request()` raises `RequestFailed` with this text."""
+        if self._packet.id is not None and not self._answered:
+            self._answered = True
+            self._origin._answer(self._packet, text, "refused")
+
+    def defer(self) -> Deferred:
+        """The handler's return value is no answer; call `reply` or `fail` of what this returns later."""
+        self._answered = True
+        return Deferred(self._packet, self._origin)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a received packet belongs to its session and cannot be pickled: "
+            "give packet.data (and packet.action) to the other process"
+        )
+
+    def __repr__(self) -> str:
+        return f"<packet {self.action!r} from {self.token}>"
+
+
+class Typed(Received, Generic[Data]):
+    """
+    A packet whose data is of the type that its handler was bound with.
+
+    Attributes:
+        data: The checked value.
+    """
+
+    __slots__ = ("_checked",)
+
+    def __init__(self, received: Received, checked: Data) -> None:
+        super().__init__(received._packet, received._origin)
+        self._answered = received._answered
+        self._checked = checked
+
+    @property
+    def data(self) -> Data:
+        """The payload, as a value of the declared type."""
+        return self._checked
+
+
+class Deferred:
+    """A request that is answered later, from any thread."""
+
+    __slots__ = ("_packet", "_session")
+
+    def __init__(self, packet: Packet, session: Any) -> None:
+        self._packet: Packet | None = packet
+        self._session = session
+
+    def reply(self, data: Any = None) -> None:
+        """Answer; only the first answer counts."""
+        packet, self._packet = self._packet, None
+        if packet is not None:
+            self._session._answer(packet, data)
+
+    def fail(self, text: str) -> None:
+        """Refuse; only the first answer counts."""
+        packet, self._packet = self._packet, None
+        if packet is not None:
+            self._session._answer(packet, text, "refused")

@@ -1,0 +1,100 @@
+"""Revocation while a server runs: whose key is taken out of a file does not stay."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from ..errors import SecureLinkError
+from ..keys.files import FileState
+from ..limits import HANDSHAKE_SECONDS, SWEEP_SECONDS
+from ..session import Session
+from ..threads.loop import Loop
+from ..trust import AuthorizedClients
+
+log = logging.getLogger("securelink.server")
+
+# For so many seconds after a change, clients that the old file let in may still become sessions.
+_LATE = HANDSHAKE_SECONDS + 2 * SWEEP_SECONDS
+
+
+@dataclass(slots=True)
+class _Watch:
+    """One file, and whom it concerns."""
+
+    file: AuthorizedClients
+    concerns: Callable[[Session], bool]
+    reason: str
+    state: FileState | None
+    until: float = 0.0  # by the loop's clock: looked at until then, though nothing changes any more
+
+
+class Revocations:
+    """
+    Looks at files of authorized keys once a second and ends the sessions of keys that are no longer in them.
+
+    A look at an unchanged file is one system call of the leader. A changed one is read like an inbox is run: if
+    that takes long, another thread leads meanwhile, and everything else goes on.
+
+    Args:
+        sessions: Gives all sessions.
+    """
+
+    def __init__(self, sessions: Callable[[], Iterable[Session]]) -> None:
+        self._sessions = sessions
+        self._watches: list[_Watch] = []
+        self._loop: Loop | None = None
+
+    def watch(
+        self, file: AuthorizedClients, concerns: Callable[[Session], bool], reason: str
+    ) -> None:
+        """
+        Watch a file. Also while the server runs.
+
+        Args:
+            file: The keys that are authorized.
+            concerns: Whether a session is there because its key was.
+            reason: What a client is told.
+        """
+        self._watches.append(_Watch(file, concerns, reason, file.state()))
+        loop = self._loop
+        if loop is not None and len(self._watches) == 1:
+            loop.call(lambda: self._look(loop))
+
+    def start(self, loop: Loop) -> None:
+        """By the leader: begin to look."""
+        self._loop = loop
+        if self._watches:
+            self._look(loop)
+
+    def _look(self, loop: Loop) -> None:
+        if loop.stopping or loop is not self._loop:
+            return
+        for watch in self._watches:
+            state = watch.file.state()
+            if state != watch.state:
+                watch.state, watch.until = state, loop.now + _LATE
+        if any(loop.now < watch.until for watch in self._watches):
+            loop.make_ready(self)
+        loop.call_later(SWEEP_SECONDS, lambda: self._look(loop))
+
+    def run(self) -> bool:
+        """The loop runs it like an inbox."""
+        loop = self._loop
+        for watch in self._watches:
+            if loop is not None and loop.now < watch.until:
+                self._enforce(watch)
+        return False
+
+    def _enforce(self, watch: _Watch) -> None:
+        try:
+            authorized = watch.file.names()
+        except SecureLinkError as error:
+            log.error("whose key was revoked cannot be seen, sessions stay: %s", error)
+            watch.until = 0.0
+            return
+        for session in tuple(self._sessions()):
+            if session.fingerprint not in authorized and watch.concerns(session):
+                log.info("%s ends: %s", session, watch.reason)
+                session.kick(watch.reason)

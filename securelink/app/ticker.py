@@ -1,0 +1,78 @@
+"""The tick: an event at a steady rate."""
+
+from __future__ import annotations
+
+import time
+
+from ..limits import MAX_TICK_RATE
+from ..options import number
+from ..threads.loop import Loop
+from .hooks import EventHook
+
+
+def checked_rate(rate: float | None) -> float | None:
+    """
+    A `tick_rate=` argument.
+
+    Raises:
+        ConfigError: It is not above 0 and at most MAX_TICK_RATE.
+    """
+    return None if rate is None else number("tick_rate", rate, 0, MAX_TICK_RATE, unit="per second")
+
+
+class Ticker:
+    """
+    Fires `on_tick` at a steady rate: each tick is due a whole period after the last was due, not after it ran, so
+    small delays do not add up. A tick whose listeners still run is skipped, not queued.
+    """
+
+    def __init__(self, loop: Loop, on_tick: EventHook[[]], rate: float | None) -> None:
+        self._loop = loop
+        self._on_tick = on_tick
+        self._due = 0.0
+        self._generation = 0
+        self._waiting = False
+        self._running = False
+        self.rate = rate
+
+    def start(self) -> None:
+        """By the leader: begin with the current rate. Called again, it takes a new one."""
+        self._generation += 1
+        if self.rate is not None and not self._loop.manual:
+            self._due = time.monotonic() + 1 / self.rate
+            self._schedule(self._generation)
+
+    def stop(self) -> None:
+        """By the leader: no more ticks."""
+        self._generation += 1
+
+    def set_rate(self, rate: float | None) -> None:
+        """Any thread: change the rate; None stops ticking."""
+        self.rate = rate
+        self._loop.call(self.start)
+
+    def _schedule(self, generation: int) -> None:
+        delay = max(0.0, self._due - time.monotonic())
+        self._loop.call_later(delay, lambda: self._tick(generation))
+
+    def _tick(self, generation: int) -> None:
+        if generation != self._generation or self.rate is None or self._loop.stopping:
+            return
+        if not self._waiting and not self._running:
+            self._waiting = True
+            self._loop.make_ready(self)
+        period = 1 / self.rate
+        late = time.monotonic() - self._due
+        # Skip what was missed, keep the phase.
+        self._due += period * (1 + max(0, int(late / period)))
+        self._schedule(generation)
+
+    def run(self) -> bool:
+        """The loop runs it like an inbox: long listeners lose the lead, and I/O goes on."""
+        self._waiting = False
+        self._running = True
+        try:
+            self._on_tick.fire()
+        finally:
+            self._running = False
+        return False

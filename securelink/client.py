@@ -1,0 +1,979 @@
+"""The client: connect, send, receive."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+import uuid
+import warnings
+import weakref
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from pathlib import Path
+from threading import get_ident
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar, overload
+
+from .app.answers import Answer
+from .app.collect import CaughtErrors
+from .app.handlers import MISSING, STATE, Handlers, check_action
+from .app.hooks import EventHook
+from .app.modes import encryption_mode
+from .app.received import Received, Typed
+from .codes import Code
+from .errors import (
+    CodecError,
+    ConfigError,
+    ConnectFailed,
+    ConnectionClosed,
+    HandshakeError,
+    LinkTimeout,
+    SecureLinkError,
+)
+from .invite import Invite, is_invite
+from .keys import Identity, fingerprint_digest, load_or_create
+from .limits import (
+    CLOSE_SECONDS,
+    CONNECT_SECONDS,
+    LOOPBACK_KEY_SECONDS,
+    MAX_CREDENTIALS,
+    MAX_CREDENTIALS_DEPTH,
+    MAX_ELEMENTS,
+    MAX_FRAME_BODY,
+    MIN_ELEMENTS,
+    MIN_PACKET,
+    POLL_BYTES,
+    REQUEST_SECONDS,
+    SEND_SECONDS,
+)
+from .logs.default import make_visible
+from .options import flag, path, place, seconds, seconds_or_none, secret, text, whole, word
+from .protocol import ClientEngine, Item, refusal
+from .protocol.bounds import Bounds, encode_for
+from .protocol.handshake_client import VerifiedServer
+from .signatures import checked, checked_or_none
+from .streams.reach import connect
+from .streams.sockets import is_chosen_by_system, is_loopback, shown
+from .threads.batch import held_back
+from .threads.caretaker import SETTLE_SECONDS, caretaker
+from .threads.client_channel import ClientChannel
+from .threads.client_link import ClientLink
+from .threads.dial import Dialogue
+from .threads.driven import leads_to_own_thread
+from .threads.later import ask_later
+from .threads.patched import check_not_patched
+from .trust import KnownServers
+from .trust.home import KNOWN_SERVERS, user_known_servers
+from .trust.policy import Belief
+from .wire.fields import Mode
+from .wire.messages import Wanted, Welcome
+from .wire.packets import Packet, encode_value
+
+log = logging.getLogger("securelink.client")
+
+Credentials = Any  # a MessagePack value, or a function of (binding, fingerprint) that gives one
+BeforeSend = Callable[[str, Any], Any]
+
+
+class Runs(Protocol):
+    """An object whose `run` is a handler."""
+
+    def run(self, packet: Received, /) -> Answer:
+        """Handle one packet."""
+
+
+Bound = TypeVar("Bound", bound=Callable[[Received], Answer] | Runs)
+Result = TypeVar("Result", bound=Answer)
+Data = TypeVar("Data")
+
+
+class TypedBinder(Protocol[Data]):
+    """What `on(action, type)` gives: a decorator."""
+
+    def __call__(
+        self, handler: Callable[[Typed[Data]], Result], /
+    ) -> Callable[[Typed[Data]], Result]:
+        """Bind the handler."""
+
+
+_RETRY_FIRST = 0.05  # seconds; doubles up to _RETRY_MOST, with jitter
+_RETRY_MOST = 2.0
+_PASSING = (
+    Code.BUSY,
+    Code.BLOCKED,
+    Code.SHUTDOWN,
+)  # refusals that may be over when the server has started again
+
+
+def _weakly(method: Callable[..., None]) -> Callable[..., None]:
+    """The same call, which does nothing once the object of the method is gone."""
+    weak = weakref.WeakMethod(method)
+
+    def call(*arguments: Any) -> None:
+        strong = weak()
+        if strong is not None:
+            strong(*arguments)
+
+    return call
+
+
+def _destination(
+    host: str, port: int | None, pin: str | None, token: str | None
+) -> tuple[str, int, str | None, str | None]:
+    """Host, port, pin and token, out of an invite or as they were given."""
+    if isinstance(host, str) and is_invite(host):
+        invite = Invite.parse(host)
+        if port is not None or pin is not None:
+            raise ConfigError("an invite already says port and key", hint="give the invite alone")
+        host, port, pin = invite.host, invite.port, invite.fingerprint
+        token = token or invite.token
+    example = "Client('example.org', 5050)"
+    if port is None and isinstance(host, str) and ":" not in host:
+        raise ConfigError("a port is missing", hint=f"write {example}")
+    return *place(host, port, low=1, example=example), pin, token
+
+
+def _mode_for(mode: Mode, pin: str | None, trust: str | None) -> Mode:
+    """The mode that a pin and `trust=` leave."""
+    if trust == "known" and mode == Mode.OFF:
+        raise ConfigError(
+            "trust='known' cannot be checked without encryption",
+            hint="drop encryption='off', or trust='known'",
+        )
+    if pin is None:
+        return mode
+    fingerprint_digest(pin)
+    if mode == Mode.OFF:
+        raise ConfigError(
+            "a pin or an invite cannot be checked without encryption",
+            hint="drop encryption='off', or the pin",
+        )
+    return Mode.REQUIRED
+
+
+class _Awaited:
+    """Somebody waits for a packet of one name."""
+
+    __slots__ = ("action", "found")
+
+    def __init__(self, action: str) -> None:
+        self.action = action
+        self.found: list[Received] = []
+
+
+class Client:
+    """
+    A client.
+
+        client = Client("192.168.1.40", 5050)
+        client.connect()
+        client.send("say", "hello")
+        if packet := client.receive(timeout=5):
+            print(packet.data)
+
+    Args:
+        host: A name or address; or an invite (`securelink://...`), which says all the rest.
+        port: Of the server; part of an invite.
+        keys: None: this client shows no key. A folder: it has the key `client_private.pem` there, made when it is
+            missing, and shows it to servers that want one. Or an `Identity`.
+        encryption: "required", "optional" or "off".
+        credentials: For the server's `authenticate`: None, bool, int, str, bytes, lists and dicts, 4 KiB; or a
+            function of (channel binding, server fingerprint) that returns them, called at each connect.
+        token: A join token, instead of credentials.
+        pin: The fingerprint that the server's key must have.
+        trust: "known": only servers met before (or pinned). "first-use": any server on first use. None: any server
+            on first use, unless credentials would go to one that is not on this machine. A loopback address counts as
+            this machine; if a tunnel or a port forward may listen there, say "known" or give a pin.
+        plaintext_credentials: True lets credentials or a token go to another machine without encryption: anyone on the
+            path can read and use them. Otherwise "off" refuses to send them there, and "optional" means "required".
+        known_servers: File of the servers met before. None: `known_servers` in the keys folder; without one, a
+            place of the user's, the same in whatever folder the program runs (docs/DESIGN.md, "Keys and files").
+        application: Name of the application; a server with another one refuses.
+        version: Its version, compared likewise.
+        max_packet: The largest packet limit that a server may announce, in bytes.
+        max_elements: Values of every kind in one packet above 64 KiB, both ways; the server should have the same.
+        strict_types: Refuse to send also what arrives as its nearest relative: tuples, subclasses of dict, bytearrays,
+            declared dataclasses and others. What has no relative (sets, `Decimal`) is refused anyway.
+        passphrase: Of the client's private key.
+        handlers: Where handlers, listeners and hooks run. "background": in the thread that waits for packets, or in
+            one of the library's when none does. "update": only in the program's own thread, in `update()`; see there.
+
+    Attributes:
+        server_state: The last value that the server gave to `set_state`; None before.
+
+    Raises:
+        ConfigError: An argument is not possible. Nothing is made to fit in silence.
+        KeyFileError: The client's key cannot be used as it is.
+
+    Packets whose name has a handler (`on`) go to it, all others to `receive`, `poll` and iteration. Handlers run in
+    the thread that waits in one of these, otherwise in a background thread. All methods may be called from any thread.
+
+    A client that the program keeps no reference to is closed with a `ResourceWarning`; one with handlers or listeners
+    works on until its session ends.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int | None = None,
+        *,
+        keys: str | Path | Identity | None = None,
+        encryption: str = "required",
+        credentials: Credentials = None,
+        token: str | None = None,
+        pin: str | None = None,
+        trust: str | None = None,
+        plaintext_credentials: bool = False,
+        known_servers: str | Path | None = None,
+        application: str = "",
+        version: str = "",
+        max_packet: int = MAX_FRAME_BODY,
+        max_elements: int = MAX_ELEMENTS,
+        strict_types: bool = False,
+        passphrase: str | None = None,
+        handlers: str = "background",
+    ) -> None:
+        self._mode = encryption_mode(encryption)
+        for name, value in (("passphrase", passphrase), ("token", token)):
+            secret(name, value)
+        host, port, pin, token = _destination(host, port, pin, token)
+        self._mode = _mode_for(self._mode, pin, trust)
+        if token is not None and credentials is not None:
+            raise ConfigError("give credentials= or token=, not both")
+        self.host = host
+        self.port = port
+        if callable(credentials):
+            checked("credentials", credentials, ("binding", "fingerprint"))
+        self._credentials = {"token": token} if token is not None else credentials
+        self._application = text("application", application)
+        self._version = text("version", version)
+        self._strict_types = flag("strict_types", strict_types)
+        self._max_elements = whole("max_elements", max_elements, MIN_ELEMENTS, MAX_FRAME_BODY)
+        self._max_packet = whole("max_packet", max_packet, MIN_PACKET, MAX_FRAME_BODY, unit="bytes")
+        self._identity = keys if isinstance(keys, Identity) else None
+        folder = None if keys is None or isinstance(keys, Identity) else path("keys", keys)
+        if known_servers is not None:
+            known_servers = path("known_servers", known_servers)
+        if folder is not None and self._mode != Mode.OFF:
+            self._identity, _ = load_or_create(folder, "client", passphrase)
+        # Ports that the system chose belong to another server soon. A file that the user named keeps them.
+        self._forget_soon = known_servers is None and folder is None
+        if known_servers is None:
+            known_servers = user_known_servers() if folder is None else folder / KNOWN_SERVERS
+        known = KnownServers(known_servers)
+        self._belief = Belief(
+            host,
+            port,
+            pin,
+            trust,
+            known,
+            plaintext_credentials=flag("plaintext_credentials", plaintext_credentials),
+        )
+        self._in_update = word("handlers", handlers, ("background", "update")) == "update"
+        # Weak: what a client holds must not hold the client.
+        changed = _weakly(self._keep_alive)
+        self._handlers = Handlers("client", ("packet",), changed)
+        self._handlers.bind_reserved(STATE, _weakly(self._take_state))
+        self._before_send: BeforeSend | None = None
+        self.server_state: Any = None
+        self._awaited: list[_Awaited] = []  # who waits for a packet of one name
+        self._channel: ClientChannel | None = None
+        self._connecting = threading.Lock()  # only ever tried: one thread at a time connects
+        self._given_up = threading.Event()  # close() was called meanwhile
+        self._welcome: Welcome | None = None
+        self._server_fingerprint: str | None = None
+        self._encrypted = False
+        caught = self._handlers.caught.add
+        self.on_connect: EventHook[[]] = EventHook("on_connect", caught, ())
+        self.on_disconnect: EventHook[[]] = EventHook("on_disconnect", caught, (), changed=changed)
+        self.on_message: EventHook[[Received]] = self._handlers.on_message
+        self.on_state: EventHook[[Any]] = EventHook("on_state", caught, ("value",), changed=changed)
+
+    # --- connecting ---------------------------------------------------------------------------------------
+
+    def connect(self, timeout: float = CONNECT_SECONDS, *, retry: bool = False) -> Self:
+        """
+        Open a session. May be called again when the last one has ended: what came in it and was not received yet is
+        kept, and comes first.
+
+        Args:
+            timeout: Seconds for all of it.
+            retry: Try again, with growing pauses, while the server cannot be reached.
+
+        Raises:
+            ConfigError: It is connected already, or another thread is connecting it, or this thread drives the server
+                by `update()`, or credentials would go to another machine without encryption.
+            ConnectFailed: Nothing listens there, or the name is unknown.
+            NotTrusted: The server's key is unknown, changed or not the pinned one.
+            PeerIncompatible: Version, application or encryption policy differ.
+            Refused: The server said no; `text` has its words.
+            ProtocolError: The other side is no securelink server, or somebody tampers.
+            KeyFileError: `known_servers` is damaged.
+            LimitExceeded: Too many packets of the last session were not received.
+            ConnectionClosed: Another thread called `close()` meanwhile.
+            LinkTimeout: The deadline passed.
+        """
+        timeout = seconds("timeout", timeout)
+        if not self._connecting.acquire(False):
+            raise ConfigError(
+                "another thread is connecting this client", hint="let one of the two call connect()"
+            )
+        try:
+            if self.connected:
+                raise ConfigError("this client is connected", hint="call close() first")
+            self._connect_within(timeout, retry=retry)
+        finally:
+            self._connecting.release()
+        return self
+
+    def _connect_within(self, timeout: float, *, retry: bool) -> None:
+        make_visible()
+        check_not_patched()
+        self._given_up.clear()
+        deadline = time.monotonic() + timeout
+        self._finish_last(deadline)
+        pause = _RETRY_FIRST
+        while True:
+            try:
+                self._connect(deadline, timeout)
+                return
+            except (ConnectFailed, LinkTimeout, HandshakeError) as error:
+                final = (
+                    isinstance(error, HandshakeError) and error.final and error.code not in _PASSING
+                )
+                wait = pause * random.uniform(0.5, 1.5)  # noqa: S311  # jitter, not a secret
+                if not retry or final or time.monotonic() + wait >= deadline:
+                    raise
+            if self._given_up.wait(wait):
+                raise self._gave_up()
+            pause = min(pause * 2, _RETRY_MOST)
+
+    def _gave_up(self) -> ConnectionClosed:
+        return ConnectionClosed(
+            "close() was called while this client was connecting", hint="call connect() again"
+        )
+
+    def _finish_last(self, deadline: float) -> None:
+        """Handle what came before the end of the last session: it is over when the next one begins."""
+        if self._channel is not None:
+            self._channel.finish(deadline)
+
+    def _connect(self, deadline: float, timeout: float) -> None:
+        mode = self._belief.consult(self._mode)
+        sock = connect(self.host, self.port, max(0.001, deadline - time.monotonic()))
+        try:
+            loop = caretaker.loop()
+        except BaseException:
+            sock.close()
+            raise
+        try:
+            if leads_to_own_thread(sock):
+                raise ConfigError(
+                    "this thread drives the server by update(), and cannot wait for it in connect()",
+                    hint="connect in another thread, or let the server run by itself: start()",
+                )
+            loopback = is_loopback(sock)
+            mode = self._belief.mode(
+                mode, credentials=self._credentials is not None, loopback=loopback
+            )
+            engine = ClientEngine(mode, clock=time.monotonic, max_packet=self._max_packet)
+            dialogue = Dialogue(
+                sock,
+                engine,
+                where=self._where,
+                decide=lambda engine, server: self._decide(engine, server, loopback=loopback),
+                confirm=lambda: self._remember(loopback=loopback),
+                deadline=deadline,
+                timeout=timeout,
+            )
+            self._welcome, early = dialogue.run()
+            if self._given_up.is_set():
+                raise self._gave_up()
+        except BaseException:
+            sock.close()
+            caretaker.leave()
+            raise
+        self._encrypted = engine.encrypted
+        self._begin(ClientLink(loop, sock, engine, self._welcome.heartbeat), engine, early)
+        if self._credentials is not None:
+            self._show_that_we_are_in(max(0.0, deadline - time.monotonic()))
+
+    def _show_that_we_are_in(self, timeout: float) -> None:
+        """
+        WELCOME has come, and the server shall know: until then it may hold the session back.
+
+        When the answer is here the session is public there, as it is without credentials.
+        """
+        channel = self._need_channel()
+        try:
+            channel._probe(timeout)
+        except ConnectionClosed:
+            pass  # the session has been, and was ended: whoever uses it hears why
+        except LinkTimeout:
+            channel.close(0.0)
+            raise
+
+    def _remember(self, *, loopback: bool) -> None:
+        if self._server_fingerprint is not None:
+            soon = self._forget_soon and loopback and is_chosen_by_system(self.port)
+            lifetime = LOOPBACK_KEY_SECONDS if soon else None
+            self._belief.remember(self._server_fingerprint, lifetime=lifetime)
+
+    @property
+    def _where(self) -> str:
+        return shown(self.host, self.port)
+
+    def _decide(
+        self, engine: ClientEngine, server: VerifiedServer | None, *, loopback: bool
+    ) -> None:
+        """The server has proved its key, or answered in plaintext as we allow: trust it, and say who we are."""
+        identity = None
+        self._server_fingerprint = None
+        if server is None:
+            log.warning(
+                "PLAINTEXT session with %s: anyone on the path can read and change everything",
+                self._where,
+            )
+        else:
+            self._server_fingerprint = server.key.fingerprint
+            self._belief.judge(server, credentials=self._credentials is not None, loopback=loopback)
+            if server.wanted != Wanted.NO:
+                identity = self._identity
+            if server.wanted == Wanted.REQUIRED and identity is None:
+                raise refusal(Code.CLIENT_KEY_REQUIRED, "")
+        engine.authenticate(
+            identity=identity,
+            dialled=self.host,
+            application=self._application,
+            version=self._version,
+            credentials=self._encoded_credentials(server),
+        )
+
+    def _encoded_credentials(self, server: VerifiedServer | None) -> bytes:
+        credentials = self._credentials
+        if callable(credentials):
+            binding = server.binding if server is not None else None
+            credentials = credentials(binding, self._server_fingerprint)
+        try:
+            return encode_value(credentials)
+        except CodecError as error:
+            raise ConfigError(
+                f"these credentials cannot be sent: {error.message}",
+                hint="None, bool, int, float, str, bytes, lists and dicts of these: "
+                f"{MAX_CREDENTIALS:,} bytes, nested up to {MAX_CREDENTIALS_DEPTH} levels",
+            ) from None
+
+    def _begin(self, link: ClientLink, engine: ClientEngine, early: list[Item]) -> None:
+        channel = ClientChannel(
+            link.loop,
+            Bounds(strict=self._strict_types, elements=self._max_elements),
+            owner=self,
+            token=self.token,
+            where=self._where,
+            own_thread=get_ident() if self._in_update else 0,
+        )
+        channel._numbering = engine.numbering
+        assert engine.sender is not None
+        link.max_packets = engine.sender.max_packets
+        channel.attach(link)
+        if self._channel is not None:
+            channel.inherit(self._channel)
+        self._channel = channel
+        self._keep_alive()
+        channel._inbox.append(self.on_connect.fire)  # first, whoever runs the inbox
+        with channel._driving():
+            caretaker.adopt(link)
+            # What came together with WELCOME is not in the socket any more.
+            link._take_items(early)
+        # close() says first that it was called, and then looks for the session: one of us two sees the other.
+        if self._given_up.is_set():
+            channel.close(CLOSE_SECONDS)
+            raise self._gave_up()
+        channel.run()
+
+    # --- packets ---------------------------------------------------------------------------------------------
+
+    def send(
+        self,
+        action: str,
+        data: Any = None,
+        *,
+        headers: dict[str, Any] | None = None,
+        latest: str | None = None,
+        timeout: float | None = SEND_SECONDS,
+    ) -> None:
+        """
+        Send one packet to the server.
+
+        Waits while more than the session's bounds is unsent or unacknowledged, and reads meanwhile.
+
+        Args:
+            action: The packet's name, 1 to 255 characters.
+            data: None, bool, int, float, str, bytes, and lists and dicts of these.
+            headers: More of the same, by name.
+            latest: A key: a packet with the same key that is still waiting is replaced, not followed.
+            timeout: In seconds; None waits for ever.
+
+        Raises:
+            CodecError: The data cannot be encoded.
+            ConfigError: The name begins with "~", or `timeout` is no number.
+            ConnectionClosed: There is no session.
+            LimitExceeded: The packet is larger than the server's `max_packet`.
+            LinkTimeout: The server takes nothing.
+        """
+        if timeout is not SEND_SECONDS:
+            timeout = seconds_or_none("timeout", timeout)
+        check_action(action)
+        self._send(action, data, headers, latest, timeout)
+
+    def _send(
+        self,
+        action: str,
+        data: Any = None,
+        headers: dict[str, Any] | None = None,
+        latest: str | None = None,
+        timeout: float | None = SEND_SECONDS,
+    ) -> None:
+        """Send a packet whose name may be one of our own."""
+        if self._before_send is not None:
+            data = self._before_send(action, data)
+        packet = Packet(action, data, headers, time.time())
+        channel = self._channel or self._need_channel()
+        encoded = encode_for(channel._bounds, packet)
+        channel._post(encoded, timeout=timeout, latest=latest)
+
+    def batch(self) -> AbstractContextManager[None]:
+        """
+        Hold back what this thread sends until the block ends: many packets in one record and one system call.
+
+            with client.batch():
+                for move in moves:
+                    client.send("move", move)
+        """
+        channel = self._need_channel()
+        return held_back(channel._loop)
+
+    def request(
+        self,
+        action: str,
+        data: Any = None,
+        *,
+        headers: dict[str, Any] | None = None,
+        timeout: float = REQUEST_SECONDS,
+    ) -> Any:
+        """
+        Ask the server and wait for its answer. Also in a handler.
+
+        Args:
+            timeout: In seconds.
+
+        Returns:
+            What the server's handler returned.
+
+        Raises:
+            ConfigError: The name begins with "~", or `timeout` is no number, or there was never a session, or the
+                server waits for this very handler and could not answer before.
+            CodecError: The data cannot be encoded.
+            RequestFailed: The server has no handler for it, or its handler failed or refused.
+            ConnectionClosed: The session ended before the answer came.
+            LimitExceeded: The packet is larger than the server's `max_packet`, or MAX_REQUESTS wait for their answer.
+            LinkTimeout: No answer in time.
+        """
+        timeout = seconds("timeout", timeout)
+        check_action(action)
+        return self._request(action, data, headers, timeout)
+
+    def _request(
+        self, action: str, data: Any, headers: dict[str, Any] | None, timeout: float
+    ) -> Any:
+        """Ask for something whose name may be one of our own."""
+        packet = Packet(action, data, headers, time.time())
+        return self._need_channel()._ask(packet, timeout).data
+
+    def request_later(
+        self,
+        action: str,
+        data: Any = None,
+        *,
+        headers: dict[str, Any] | None = None,
+        timeout: float = REQUEST_SECONDS,
+    ) -> Future[Any]:
+        """
+        Ask the server and go on; the answer comes into the future that this returns. Never waits.
+
+            client.request_later("path", [3, 4]).add_done_callback(found)
+
+        `result()` waits for it, also in a handler. Callbacks run as handlers of this session do: one at a time, in
+        order with its packets, in the same threads. `cancel()` makes nobody wait any more; the other side does not
+        learn of it. In an asyncio program `asyncio.wrap_future()` makes it awaitable.
+
+        Args:
+            timeout: Seconds from now; then the future has a `LinkTimeout`.
+
+        Returns:
+            A future of what the other side's handler returns. Its exception is what `request()` would raise.
+
+        Raises:
+            ConfigError: The name begins with "~", or `timeout` is no number, or there was never a session.
+            CodecError: The data cannot be encoded.
+            ConnectionClosed: The session has ended.
+            LimitExceeded: The packet is larger than `max_packet`, or MAX_REQUESTS wait for their answer.
+            LinkTimeout: The other side takes nothing, and there is no room.
+        """
+        timeout = seconds("timeout", timeout)
+        check_action(action)
+        packet = Packet(action, data, headers, time.time())
+        return ask_later(self._need_channel(), packet, timeout)
+
+    def set_state(self, value: Any) -> None:
+        """Give the server a new value of this client's state; one that is still waiting is replaced."""
+        self._send(STATE, value, latest=STATE)
+
+    def _take_state(self, packet: Received) -> None:
+        self.server_state = packet.data
+        self.on_state.fire(packet.data)
+
+    def ping(self, timeout: float = REQUEST_SECONDS) -> float:
+        """
+        Whether the server answers: seconds of the round trip.
+
+        Raises:
+            LinkTimeout: No answer in time.
+            ConnectionClosed: The session has ended.
+        """
+        return self._need_channel()._probe(seconds("timeout", timeout))
+
+    def wait_for(self, action: str, timeout: float) -> Received:
+        """
+        Wait for a packet of one name, or take it from those that wait for `receive`; others go where they always go.
+
+        Raises:
+            LinkTimeout: None came in `timeout` seconds.
+            ConnectionClosed: The session ended before.
+        """
+        timeout = seconds("timeout", timeout)
+        channel = self._need_channel()
+        channel.check_may_receive()
+        deadline = time.monotonic() + timeout
+        awaited = _Awaited(action)
+        self._awaited.append(awaited)
+        try:
+            while not awaited.found:
+                # Each time: another thread may have stored it before it could know of us.
+                packet = channel.take(action)
+                if packet is not None:
+                    return packet
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise LinkTimeout(
+                        f"no packet named {action!r} within {timeout:g} s",
+                        hint="give a longer timeout=, or bind a handler with on(), which need not wait",
+                    )
+                if channel._inbox:
+                    channel.run()
+                elif channel._ended:
+                    raise channel.over_error()
+                channel.wait(left, awaited.found.__len__)
+            return awaited.found.pop()
+        finally:
+            self._awaited.remove(awaited)
+            channel._packets.extend(awaited.found)  # two came, we take one
+
+    @overload
+    def receive(self, timeout: None = None) -> Received: ...
+
+    @overload
+    def receive(self, timeout: float | None) -> Received | None: ...
+
+    def receive(self, timeout: float | None = None) -> Received | None:
+        """
+        The next packet that no handler takes.
+
+        Args:
+            timeout: Seconds; None waits for ever.
+
+        Returns:
+            The packet, or None when none came in time, which cannot be without a timeout. `wait_for` raises instead.
+
+        Raises:
+            ConnectionClosed: The session is over and every packet was taken.
+            ProtocolError: The same, and it ended because the server, or somebody on the path, broke the protocol.
+        """
+        channel = self._channel or self._need_channel()
+        if channel._runner:
+            channel.check_may_receive()
+        deadline = None
+        if timeout is not None:
+            deadline = time.monotonic() + seconds("timeout", timeout)
+        while True:
+            if channel._packets:
+                try:
+                    return channel.pop()
+                except IndexError:
+                    pass  # another thread was faster
+            if channel._inbox:
+                channel.run()
+                if channel._packets:
+                    continue
+            if channel._ended and not channel._inbox:
+                raise channel.over_error()
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left < 0:
+                return None
+            channel.wait(left, channel._packets.__len__)
+
+    def poll(self) -> list[Received]:
+        """
+        What has arrived, without waiting: handlers are called, all other packets are returned.
+
+        Of more than 1 MiB the rest comes with the next call.
+
+        Raises:
+            ConnectionClosed: The session is over and every packet was taken.
+            ProtocolError: The same, and it ended because the server, or somebody on the path, broke the protocol.
+        """
+        channel = self._need_channel()
+        channel.wait(0.0, lambda: False)
+        while channel._inbox and channel.run():
+            pass
+        packets = channel.pop_some(POLL_BYTES)
+        if not packets and channel._ended and not channel._inbox:
+            raise channel.over_error()
+        return packets
+
+    def update(self) -> bool:
+        """
+        One turn in the caller's thread, for game loops, once a frame: read, call handlers, write; never waits.
+
+            client = Client("127.0.0.1", 5050, handlers="update").connect()
+            while client.update():
+                draw()
+
+        Handlers, listeners and hooks run only in the thread that called `update()` last, before that in the one that
+        called `connect()`: in `update()`, in `connect()` (on_connect), and in what else this thread calls that waits
+        for packets (`request`, `receive`, `poll`, `wait_for`, `close`). However long a frame takes, no other thread
+        ever runs them; meanwhile packets are read, up to the bound of the inbox, acknowledgements and heartbeats go
+        out in the background. What comes while it runs is for the next frame.
+
+        Returns:
+            False when the session is over and everything that came in it was handled.
+
+        Raises:
+            ConfigError: The client was not made with handlers="update", or has never been connected.
+        """
+        if not self._in_update:
+            raise ConfigError(
+                "handlers of this client may run in other threads than that of update()",
+                hint='make it with Client(..., handlers="update")',
+            )
+        return self._need_channel().update()
+
+    def __iter__(self) -> Iterator[Received]:
+        """
+        Packets until the session ends cleanly.
+
+        Raises:
+            ConnectionClosed: It broke, or the server ended it for a reason (kick, shutdown).
+        """
+        while True:
+            channel = self._need_channel()
+            try:
+                packet = self.receive()
+            except SecureLinkError:
+                if channel.clean and channel.code == Code.NORMAL:
+                    return
+                raise
+            assert packet is not None
+            yield packet
+
+    @overload
+    def on(self, action: str) -> Callable[[Bound], Bound]: ...
+
+    @overload  # a class can be called, too; the first that fits is meant
+    def on(self, action: str, data_type: type[Data]) -> TypedBinder[Data]: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def on(
+        self, action: str, data_type: type[Data], handler: Callable[[Typed[Data]], Result]
+    ) -> Callable[[Typed[Data]], Result]: ...
+
+    @overload
+    def on(self, action: str, handler: Bound, /) -> Bound: ...
+
+    @overload
+    def on(self, action: str, *, handler: Bound) -> Bound: ...
+
+    def on(self, action: Any = MISSING, data_type: Any = MISSING, handler: Any = MISSING) -> Any:
+        """
+        Bind a handler to the packets of one name: `f(packet)`. A later one replaces an earlier.
+
+            @client.on("said")
+            def said(packet): print(packet.data)
+
+            @client.on("moved", Moved)                      # a dataclass or msgspec.Struct
+            def moved(packet): print(packet.data.x)
+
+        What it returns answers a `request()` of the server. An object with a method `run(packet)` may be bound too.
+
+        Args:
+            action: 1 to 255 characters that do not begin with "~".
+            data_type: What the data must be. Other packets never reach the handler: a request is answered with
+                `RequestFailed`, which names the field; the session goes on, and the log has a line.
+            handler: The handler, when this is no decorator.
+
+        Raises:
+            ConfigError: The name is not possible; or the handler cannot be called, takes other arguments, is
+                `async def`, a generator or a class; or the type has parts that cannot be made out of data.
+        """
+        return self._handlers.on(action, data_type, handler)
+
+    def off(self, action: str) -> bool:
+        """Remove the handler of an action; False when there was none."""
+        return self._handlers.off(action)
+
+    @property
+    def after_receive(self) -> Callable[[Received], Any] | None:
+        """A hook: f(packet) gives the data that handlers see instead of `packet.data`."""
+        return self._handlers.after_receive
+
+    @after_receive.setter
+    def after_receive(self, hook: Callable[[Received], Any] | None) -> None:
+        self._handlers.after_receive = checked_or_none("after_receive", hook, ("packet",))
+
+    @property
+    def before_send(self) -> BeforeSend | None:
+        """A hook: f(action, data) gives the data to send instead."""
+        return self._before_send
+
+    @before_send.setter
+    def before_send(self, hook: BeforeSend | None) -> None:
+        self._before_send = checked_or_none("before_send", hook, ("action", "data"))
+
+    @property
+    def caught(self) -> CaughtErrors:
+        """What handlers and listeners raised, until it is taken."""
+        return self._handlers.caught
+
+    def _wants_background(self) -> bool:
+        return not self._in_update and (self._handlers.any or bool(self.on_state.listeners))
+
+    def _on_packet(self, packet: Packet, received: Received) -> bool:
+        if self._awaited:
+            for awaited in tuple(self._awaited):
+                if awaited.action == packet.action and not awaited.found:
+                    awaited.found.append(received)
+                    return True
+        return self._handlers.run(received._origin, packet, received, received)
+
+    def _keep_alive(self) -> None:
+        """A client that has handlers works in the background, whether or not the program keeps a reference."""
+        if self._channel is not None:
+            listens = bool(self.on_disconnect.listeners) and not self._in_update
+            self._channel.keep_owner(self._wants_background() or listens)
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def close(self, timeout: float = CLOSE_SECONDS) -> list[Packet]:
+        """
+        End the session: what was sent goes out first. May be called again, and without a session.
+
+        Packets that nobody has received yet are dropped. A `connect()` that another thread is in gives up.
+
+        Args:
+            timeout: Seconds to wait for the server's confirmation.
+
+        Returns:
+            The packets that the server has not confirmed; normally none.
+        """
+        timeout = seconds("timeout", timeout)
+        self._given_up.set()
+        channel = self._channel
+        if channel is None:
+            return []
+        left = channel.close(timeout)
+        caretaker.settle(SETTLE_SECONDS)
+        return left
+
+    def _ended(self) -> None:
+        self.on_disconnect.fire()
+
+    def _need_channel(self) -> ClientChannel:
+        channel = self._channel
+        if channel is None:
+            raise ConfigError("this client is not connected", hint="call connect() first")
+        return channel
+
+    # --- what is known about it ------------------------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        """Whether packets can be sent."""
+        return self._channel is not None and self._channel._link is not None
+
+    @property
+    def reason(self) -> str:
+        """Why the last session ended, in a sentence that names who ended it; "" while there is one, and before."""
+        return self._channel.reason if self._channel is not None else ""
+
+    @property
+    def code(self) -> int | None:
+        """The same as a `Code` (or the number that a newer server sent); None while there is a session, and before."""
+        return self._channel.code if self._channel is not None else None
+
+    @property
+    def text(self) -> str:
+        """The words with which the server's application ended the last session, escaped; "" without."""
+        return self._channel.text if self._channel is not None else ""
+
+    @property
+    def clean(self) -> bool:
+        """Whether one side announced the end of the last session. False when the connection broke, and before."""
+        return self._channel is not None and self._channel.clean
+
+    @property
+    def token(self) -> str:
+        """The uuid4 that names the session; "" before the first one."""
+        return str(uuid.UUID(bytes=self._welcome.token)) if self._welcome is not None else ""
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the session is encrypted."""
+        return self._encrypted
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Of this client's key, `SHA256:...`; None for a client that has none."""
+        return self._identity.fingerprint if self._identity is not None else None
+
+    @property
+    def server_fingerprint(self) -> str | None:
+        """Of the server's key, `SHA256:...`; None before the first connection and in plaintext."""
+        return self._server_fingerprint
+
+    def __enter__(self) -> Self:
+        return self if self.connected else self.connect()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
+        channel: ClientChannel | None = getattr(self, "_channel", None)
+        if channel is not None and channel._link is not None and not channel._dropping:
+            warn(
+                f"{self!r} was forgotten while it was connected: call close(), or use it with 'with'",
+                ResourceWarning,
+                source=self,
+            )
+            channel.abandon()
+
+    def __repr__(self) -> str:
+        state = "connected" if self.connected else "not connected"
+        return f"<Client of {self._where}, {state}>"

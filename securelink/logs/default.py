@@ -1,0 +1,134 @@
+"""
+Log lines that a beginner sees without setting up `logging`.
+
+Everything is logged under "securelink", "securelink.server" and "securelink.client". If neither the first nor the root
+logger has a handler when a server or client starts, one is added that writes `[Server INFO] ...` lines to standard
+error. A program that configures logging, also later, gets nothing extra.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TextIO
+
+from ..text import escaped
+from .floods import flood_filter
+from .tracebacks import summary, traceback_text
+
+log = logging.getLogger("securelink")
+
+_NAMES = {"securelink.server": "Server", "securelink.client": "Client"}
+
+
+class LoggedError(Exception):
+    """Stands for an exception in the log: what it says, escaped, and nothing else of it."""
+
+
+class _SafeText(logging.Filter):
+    """
+    Makes what is logged under our names safe to show, whoever shows it.
+
+    Messages may hold the words of an exception, tracebacks what a peer sent. So a message is one printable line, and
+    the traceback goes on as text, each line of it escaped. The exception itself stays here: a handler that formats
+    exceptions in its own way gets a stand-in, whose text is the last line.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the record; it is always logged."""
+        if record.exc_info and (error := record.exc_info[1]) is not None:
+            record.exc_text = traceback_text(error)
+            record.exc_info = (LoggedError, LoggedError(summary(error)), None)
+        try:
+            message = record.getMessage()
+        except Exception:
+            return True  # a wrong format: logging tells it in its own way
+        if not message.isprintable():
+            record.msg, record.args = escaped(message), None
+        return True
+
+
+_safe_text = _SafeText()
+for _logger in (log, *map(logging.getLogger, _NAMES)):
+    _logger.addFilter(flood_filter)
+    _logger.addFilter(_safe_text)
+
+
+class Forwarder(logging.Handler):
+    """Base of handlers that show nothing here: they do not count as the program's own."""
+
+
+class _StatusLines(logging.StreamHandler):  # type: ignore[type-arg]
+    """Our own handler; at most one exists."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.info = True
+        self.warnings = True
+
+    @property
+    def stream(self) -> TextIO:
+        """Standard error of now: while somebody types, it is one that writes above the line."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, stream: TextIO) -> None:
+        pass  # the base class sets what it found at its start
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if _program_shows():  # it was configured after we began
+            _give_way()
+            return False
+        wanted = self.info if record.levelno < logging.WARNING else self.warnings
+        return wanted and bool(super().filter(record))
+
+    def format(self, record: logging.LogRecord) -> str:
+        name = _NAMES.get(record.name, "securelink")
+        level = "INFO" if record.levelno < logging.WARNING else record.levelname
+        text = f"[{name} {level}] {record.getMessage()}"
+        return f"{text}\n{record.exc_text}" if record.exc_text else text
+
+
+_lines = _StatusLines()
+_level_is_ours = False
+
+
+def _program_shows() -> bool:
+    """Whether the program has a handler of its own that gets our lines."""
+    own = [h for h in log.handlers if h is not _lines and not isinstance(h, Forwarder)]
+    return bool(own) or (log.propagate and bool(logging.getLogger().handlers))
+
+
+def _give_way() -> None:
+    """The program shows our lines itself from now on."""
+    global _level_is_ours  # there is one logger of that name in a process
+    log.removeHandler(_lines)
+    if _level_is_ours:
+        log.setLevel(logging.NOTSET)
+        _level_is_ours = False
+
+
+def make_visible() -> None:
+    """Attach the handler described above, unless the program has one of its own."""
+    global _level_is_ours  # there is one logger of that name in a process
+    if _program_shows() or _lines in log.handlers:
+        return
+    log.addHandler(_lines)
+    if log.level == logging.NOTSET:
+        log.setLevel(logging.INFO)
+        _level_is_ours = True
+
+
+def show_status(*, info: bool | None = None, warnings: bool | None = None) -> None:
+    """
+    Switch the status lines on or off; None leaves a kind as it is.
+
+    Args:
+        info: What happens: started, connected, disconnected.
+        warnings: What should be looked at: warnings and errors.
+    """
+    make_visible()
+    if info is not None:
+        _lines.info = info
+    if warnings is not None:
+        _lines.warnings = warnings

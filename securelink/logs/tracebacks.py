@@ -1,0 +1,117 @@
+"""
+Exceptions as text that is safe to show.
+
+What an exception says, its notes, the names and lines of its frames may come from a peer. A line break in them would
+forge lines of a log, an escape sequence would reach the terminal. So every line is escaped, and what one exception says
+stays on one line.
+"""
+
+from __future__ import annotations
+
+import traceback
+
+from ..text import escaped
+
+_MAX_LINKS = 10  # exceptions of a chain that are shown: causes and contexts
+_MAX_GROUP = 10  # exceptions of a group that are shown
+_MAX_NESTED = 10  # groups within groups that are shown
+_MAX_FRAMES = 64  # of one exception
+_MAX_WORDS = 2000  # characters that one exception or note says
+
+_CAUSE = "The above exception was the direct cause of the following exception:"
+_CONTEXT = "During handling of the above exception, another exception occurred:"
+
+
+def traceback_text(error: BaseException) -> str:
+    """
+    An exception with its frames, notes, causes and members, as Python shows them, but each line escaped.
+
+    Returns:
+        Lines of printable characters, without a line break at the end.
+    """
+    return "\n".join(_chain(error, set(), 0))
+
+
+def summary(error: BaseException) -> str:
+    """The name of an exception and what it says, on one line of printable characters."""
+    kind = type(error)
+    module = "" if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}."
+    words = _words(error)
+    return escaped(module + kind.__qualname__) + (f": {words}" if words else "")
+
+
+def _chain(error: BaseException, seen: set[int], depth: int) -> list[str]:
+    """The lines of an exception and of those that led to it, the first one first."""
+    blocks: list[list[str]] = []
+    link: BaseException | None = error
+    successor = error
+    while link is not None and id(link) not in seen:
+        if len(blocks) == _MAX_LINKS:
+            blocks.append(["(earlier exceptions are not shown)", ""])
+            break
+        seen.add(id(link))
+        block = _one(link, seen, depth)
+        if blocks:
+            joint = _CAUSE if successor.__cause__ is link else _CONTEXT
+            block += ["", joint, ""]
+        blocks.append(block)
+        successor = link
+        if link.__cause__ is not None:
+            link = link.__cause__
+        else:
+            link = None if link.__suppress_context__ else link.__context__
+    return [line for block in reversed(blocks) for line in block]
+
+
+def _one(error: BaseException, seen: set[int], depth: int) -> list[str]:
+    """The lines of one exception."""
+    lines = []
+    if error.__traceback__ is not None:
+        lines.append("Traceback (most recent call last):")
+        for frame in traceback.extract_tb(error.__traceback__, limit=-_MAX_FRAMES):
+            where = (
+                f'  File "{escaped(frame.filename)}", line {frame.lineno}, in {escaped(frame.name)}'
+            )
+            lines += [where, f"    {escaped(frame.line)}"] if frame.line else [where]
+    lines.append(summary(error))
+    lines += [_words(note) for note in _notes(error)[:_MAX_GROUP]]
+    if isinstance(error, BaseExceptionGroup):
+        if depth < _MAX_NESTED:
+            lines += _members(error, seen, depth + 1)
+        else:
+            lines.append("  (exceptions that are nested deeper are not shown)")
+    return lines
+
+
+def _notes(error: BaseException) -> list[object]:
+    try:
+        notes = getattr(error, "__notes__", ())
+        return list(notes) if isinstance(notes, list | tuple) else []
+    except Exception:
+        return []
+
+
+def _members(group: BaseExceptionGroup[BaseException], seen: set[int], depth: int) -> list[str]:
+    lines = []
+    for number, member in enumerate(group.exceptions, 1):
+        if number > _MAX_GROUP:
+            lines.append(f"  and {len(group.exceptions) - _MAX_GROUP} more exceptions")
+            break
+        if id(member) in seen:
+            continue
+        lines.append(f"  {number} of {len(group.exceptions)}:")
+        lines += ["    " + line for line in _chain(member, seen, depth)]
+    return lines
+
+
+def _words(said: object) -> str:
+    """What an exception or a note says, on one line."""
+    try:
+        text = str(said)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # the exception that is shown must not be hidden by another one
+        return f"<a {type(said).__name__} that cannot be shown>"
+    if len(text) > _MAX_WORDS:
+        text = f"{text[:_MAX_WORDS]}… ({len(text):,} characters)"
+    return escaped(text)

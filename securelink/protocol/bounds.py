@@ -1,0 +1,46 @@
+"""The bounds of one session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..limits import (
+    HARD_UNACKED,
+    HARD_UNSENT,
+    MAX_ELEMENTS,
+    MAX_INBOX_BYTES,
+    MAX_INBOX_RECORDS,
+    MAX_RATE,
+    MAX_UNACKED,
+    MAX_UNSENT,
+)
+from ..wire.packets import Packet, encode_packet
+from ..wire.sendable import check_sendable
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Bounds of one session; see limits.py for units and reasons."""
+
+    unsent: int = MAX_UNSENT
+    hard_unsent: int = HARD_UNSENT
+    unacked: int = MAX_UNACKED
+    inbox_records: int = MAX_INBOX_RECORDS
+    hard_unacked: int = HARD_UNACKED
+    inbox_bytes: int = MAX_INBOX_BYTES
+    rate: int = MAX_RATE
+    elements: int = MAX_ELEMENTS
+    strict: bool = False  # data that would arrive as another type is not sent
+
+
+def encode_for(bounds: Bounds, packet: Packet) -> bytes:
+    """
+    A packet as it is sent in a session with these bounds.
+
+    Raises:
+        CodecError: It cannot be encoded, or not without a change.
+    """
+    if bounds.strict:
+        check_sendable(packet.data, exact=True)
+        check_sendable(packet.headers, exact=True)
+    return encode_packet(packet, bounds.elements)

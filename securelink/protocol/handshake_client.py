@@ -1,0 +1,159 @@
+"""The client's half of the handshake: what it computes, in the order in which it computes it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+from .. import crypto
+from ..codes import Code
+from ..errors import PeerIncompatible, ProtocolError, RecordError
+from ..keys import Identity, PublicKey
+from ..keys.succession import Statement, decode_succession
+from ..limits import HEADER_SIZE, RANDOM_SIZE
+from ..wire.fields import Content, Kind, Mode, encode_field, encode_fields
+from ..wire.messages import ClientAuthField, ClientHello, ServerAuth, ServerHello, pad
+from . import schedule
+
+
+@dataclass(frozen=True)
+class VerifiedServer:
+    """A server that proved its key in this very exchange. Only `ClientHandshake.server_auth` makes one."""
+
+    key: PublicKey
+    wanted: int
+    binding: bytes = field(repr=False)
+    succession: tuple[
+        Statement, ...
+    ] = ()  # what earlier keys are said to have said: nothing of it is verified
+
+
+class ClientHandshake:
+    """
+    One attempt. Methods are called in the order in which they stand here, each once.
+
+    Args:
+        mode: What this client wants of encryption.
+        random: Source of random bytes; tests give recorded ones.
+    """
+
+    def __init__(self, mode: Mode, *, random: crypto.Random = os.urandom) -> None:
+        self._mode = mode
+        self._random = random
+        self._share: crypto.ClientShare | None = None
+        self._transcript = crypto.Transcript()
+        self.encrypted = False
+        self.handshake_secrets: schedule.HandshakeSecrets | None = None
+        self.application_secrets: schedule.ApplicationSecrets | None = None
+
+    def hello(self) -> bytes:
+        """The CLIENT_HELLO frame."""
+        random = self._random(RANDOM_SIZE)
+        if self._mode != Mode.OFF:
+            self._share = crypto.ClientShare(self._random)
+        body = ClientHello(self._mode, random, self._share.public if self._share else None).encode()
+        frame = Kind.CLIENT_HELLO.to_bytes(1) + len(body).to_bytes(HEADER_SIZE - 1) + body
+        self._transcript.update(frame)
+        return frame
+
+    def server_hello(self, header: bytes, body: bytes) -> None:
+        """
+        Take the SERVER_HELLO frame; afterwards `encrypted` is settled and the handshake secrets exist.
+
+        Raises:
+            PeerIncompatible: The server's mode is not one that we offered, or it speaks another version.
+            ProtocolError: The message or its key share is not as it must be.
+        """
+        hello = ServerHello.decode(body)
+        if self._mode == Mode.REQUIRED and not hello.encrypted:
+            raise PeerIncompatible(
+                "the server answered in plaintext, and encryption is required here",
+                code=Code.ENCRYPTION_REQUIRED,
+                hint="somebody may be in between: a server of ours would not have answered so",
+            )
+        if self._mode == Mode.OFF and hello.encrypted:
+            raise ProtocolError("the server answered encrypted although we offered no key share")
+        self.encrypted = hello.encrypted
+        if not hello.encrypted:
+            return
+        assert self._share is not None
+        assert hello.share is not None
+        self._transcript.update(header)
+        self._transcript.update(body)
+        shared = self._share.finish(hello.share)
+        self._share = None
+        self.handshake_secrets = schedule.handshake_secrets(shared, self._transcript.digest())
+
+    def server_auth(self, plaintext: bytes) -> VerifiedServer:
+        """
+        Verify SERVER_AUTH: Finished, then key and signature. Whether to trust the key is the caller's next question.
+
+        Raises:
+            ProtocolError: Malformed, a key outside the policy, or not its signature.
+            RecordError: Finished is wrong: somebody else's exchange or a changed message.
+        """
+        assert self.handshake_secrets is not None
+        auth = ServerAuth.decode(plaintext)
+        proved = self._transcript.copy()
+        proved.update(auth.finished_over)
+        expected = schedule.finished(self.handshake_secrets.server, proved.digest())
+        # First: a peer that cannot compute it is not listened to any further, and makes us look at no key.
+        if not crypto.equal(expected, auth.finished):
+            raise RecordError("the server's Finished is wrong: the handshake was tampered with")
+        key = PublicKey.from_spki(auth.key)
+        signed = self._transcript.copy()
+        signed.update(auth.signed)
+        key.verify(
+            auth.signature, crypto.signature_input(schedule.SERVER_SIGNATURE, signed.digest())
+        )
+        self._transcript.update(plaintext)
+        secrets = schedule.application_secrets(
+            self.handshake_secrets.handshake, self._transcript.digest()
+        )
+        self.application_secrets = secrets
+        statements = decode_succession(auth.succession)
+        return VerifiedServer(key, auth.wanted, secrets.binding, statements)
+
+    def client_auth(
+        self,
+        *,
+        identity: Identity | None,
+        dialled: str,
+        application: str,
+        version: str,
+        credentials: bytes,
+    ) -> bytes:
+        """
+        The CLIENT_AUTH record, `content u8 | fields`.
+
+        Args:
+            identity: The key to show, or None to stay anonymous. Never shown in plaintext mode.
+            dialled: The host name or address that the user asked for (RFC 9846 F.9, misbinding).
+            credentials: One MessagePack value.
+        """
+        f = ClientAuthField
+        record = Content.CLIENT_AUTH.to_bytes(1)
+        if self.encrypted and identity is not None:
+            record += encode_field(f.KEY, identity.public.spki)
+            signed = self._transcript.copy()
+            signed.update(record)
+            message = crypto.signature_input(schedule.CLIENT_SIGNATURE, signed.digest())
+            record += encode_field(f.SIGNATURE, identity.sign(message))
+        record += encode_fields(
+            [
+                (f.DIALLED, dialled.encode()),
+                (f.APPLICATION, application.encode()),
+                (f.VERSION, version.encode()),
+                (f.CREDENTIALS, credentials),
+            ]
+        )
+        if not self.encrypted:
+            return record
+        assert self.handshake_secrets is not None
+        record += pad(record[1:], f.PADDING)
+        proved = self._transcript.copy()
+        proved.update(record)
+        record += encode_field(
+            f.FINISHED, schedule.finished(self.handshake_secrets.client, proved.digest())
+        )
+        return record

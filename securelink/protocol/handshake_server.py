@@ -1,0 +1,153 @@
+"""The server's half of the handshake: what it computes, in the order in which it computes it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+from .. import crypto
+from ..codes import Code
+from ..errors import PeerIncompatible, RecordError
+from ..keys import Identity, PublicKey
+from ..limits import HEADER_SIZE, RANDOM_SIZE
+from ..wire.fields import Content, Kind, Mode, encode_field
+from ..wire.messages import ClientAuth, ClientHello, ServerAuthField, ServerHello, pad
+from . import schedule
+
+
+@dataclass(frozen=True)
+class VerifiedClient:
+    """What a client said, after its Finished (and signature, if any) held. Plaintext: merely what it said."""
+
+    key: PublicKey | None
+    dialled: str
+    application: str
+    version: str
+    credentials: bytes = field(repr=False)
+    binding: bytes | None = field(repr=False)
+
+
+class ServerHandshake:
+    """
+    One attempt. Methods are called in the order in which they stand here, each once.
+
+    `client_hello` is cheap. `answer` signs and encapsulates, `client_auth` verifies: those two belong into a
+    worker thread, not onto the thread that reads sockets.
+    """
+
+    def __init__(self, policy: Mode, *, random: crypto.Random = os.urandom) -> None:
+        self._policy = policy
+        self._random = random
+        self._hello: ClientHello | None = None
+        self._transcript = crypto.Transcript()
+        self.encrypted = False
+        self.handshake_secrets: schedule.HandshakeSecrets | None = None
+        self.application_secrets: schedule.ApplicationSecrets | None = None
+
+    def client_hello(self, header: bytes, body: bytes) -> None:
+        """
+        Take the CLIENT_HELLO frame and settle `encrypted`.
+
+        Raises:
+            ProtocolError: Malformed.
+            PeerIncompatible: Another version, or the two encryption policies contradict each other.
+        """
+        hello = ClientHello.decode(body)
+        if self._policy == Mode.REQUIRED and hello.mode == Mode.OFF:
+            raise PeerIncompatible(
+                "the client has encryption switched off, and this server requires it",
+                code=Code.ENCRYPTION_REQUIRED,
+                hint="use the same encryption= on both sides",
+            )
+        if self._policy == Mode.OFF and hello.mode == Mode.REQUIRED:
+            raise PeerIncompatible(
+                "the client requires encryption, and this server has it switched off",
+                code=Code.ENCRYPTION_OFF,
+                hint="use the same encryption= on both sides",
+            )
+        self.encrypted = hello.mode != Mode.OFF and self._policy != Mode.OFF
+        self._hello = hello
+        if self.encrypted:
+            self._transcript.update(header)
+            self._transcript.update(body)
+
+    def answer(self) -> bytes:
+        """
+        The SERVER_HELLO frame. When encrypted, `server_auth` comes next.
+
+        Raises:
+            ProtocolError: The client's key share is not a valid one.
+        """
+        assert self._hello is not None
+        random = self._random(RANDOM_SIZE)
+        if not self.encrypted:
+            return self._frame(ServerHello(False, random, None).encode())
+        assert self._hello.share is not None
+        share, shared = crypto.answer_key_share(self._hello.share, self._random)
+        frame = self._frame(ServerHello(True, random, share).encode())
+        self._transcript.update(frame)
+        self.handshake_secrets = schedule.handshake_secrets(shared, self._transcript.digest())
+        return frame
+
+    @staticmethod
+    def _frame(body: bytes) -> bytes:
+        return Kind.SERVER_HELLO.to_bytes(1) + len(body).to_bytes(HEADER_SIZE - 1) + body
+
+    def server_auth(self, identity: Identity, wanted: int, succession: bytes = b"") -> bytes:
+        """
+        The SERVER_AUTH record (`content u8 | fields`).
+
+        Args:
+            identity: The server's key.
+            wanted: A `Wanted` number: whether a client key is wanted.
+            succession: What earlier keys of this server said of it (keys/succession.py).
+        """
+        assert self.handshake_secrets is not None
+        f = ServerAuthField
+        record = Content.SERVER_AUTH.to_bytes(1) + encode_field(f.KEY, identity.public.spki)
+        signed = self._transcript.copy()
+        signed.update(record)
+        message = crypto.signature_input(schedule.SERVER_SIGNATURE, signed.digest())
+        record += encode_field(f.SIGNATURE, identity.sign(message))
+        record += encode_field(f.WANTED, wanted.to_bytes(1))
+        after = encode_field(f.SUCCESSION, succession) if succession else b""
+        record += pad(record[1:], f.PADDING, len(after))
+        proved = self._transcript.copy()
+        proved.update(record)
+        verify_data = schedule.finished(self.handshake_secrets.server, proved.digest())
+        record += encode_field(f.FINISHED, verify_data) + after
+        self._transcript.update(record)
+        self.application_secrets = schedule.application_secrets(
+            self.handshake_secrets.handshake, self._transcript.digest()
+        )
+        return record
+
+    def client_auth(self, plaintext: bytes) -> VerifiedClient:
+        """
+        Verify CLIENT_AUTH: Finished, then key and signature if there are any.
+
+        Raises:
+            ProtocolError: Malformed, a key outside the policy, or not its signature.
+            RecordError: Finished is wrong.
+        """
+        auth = ClientAuth.decode(plaintext, encrypted=self.encrypted)
+        key = binding = None
+        if self.encrypted:
+            assert self.handshake_secrets is not None
+            assert self.application_secrets is not None
+            proved = self._transcript.copy()
+            proved.update(auth.finished_over)
+            expected = schedule.finished(self.handshake_secrets.client, proved.digest())
+            # First: a peer that cannot compute it is not listened to any further, and makes us look at no key.
+            if not crypto.equal(expected, auth.finished):
+                raise RecordError("the client's Finished is wrong: the handshake was tampered with")
+            binding = self.application_secrets.binding
+        if auth.key is not None and auth.signature is not None:
+            key = PublicKey.from_spki(auth.key)
+            signed = self._transcript.copy()
+            signed.update(auth.signed)
+            message = crypto.signature_input(schedule.CLIENT_SIGNATURE, signed.digest())
+            key.verify(auth.signature, message)
+        return VerifiedClient(
+            key, auth.dialled, auth.application, auth.version, auth.credentials, binding
+        )

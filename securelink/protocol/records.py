@@ -1,0 +1,235 @@
+"""
+Record protection: one plaintext `content u8 | body` in, one frame out, and back.
+
+Encrypted: SEALED frame, AES-256-GCM, nonce = iv XOR 64-bit counter (RFC 9846 5.3), AAD = the frame header.
+Plaintext: PLAIN frame, `token 16 | content u8 | body`; no protection, a wrong token ends the connection.
+
+The four classes have the same two methods, so nothing above knows which mode it runs in. Sending and receiving
+halves share no field. Keys are never reused: a counter only rises, a key update starts a new key at zero.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Protocol
+
+from .. import crypto
+from ..codes import Code
+from ..errors import ProtocolError, RecordError
+from ..limits import (
+    HARD_LIMIT_FACTOR,
+    MAX_FRAME_BODY,
+    TAG_SIZE,
+    TOKEN_SIZE,
+    UPDATE_BYTES,
+    UPDATE_FLOOD_RECORDS,
+    UPDATE_RECORDS,
+)
+from ..wire.fields import Content, Kind
+from . import schedule
+
+INTERFERES = "connect again; if it happens again, something on the path interferes"
+
+_SEALED = Kind.SEALED << 24
+_PLAIN = Kind.PLAIN << 24
+_KEY_UPDATE = Content.KEY_UPDATE.to_bytes(1)
+
+
+class RecordSender(Protocol):
+    """What the protocol engine needs of a sending half."""
+
+    overhead: ClassVar[int]
+
+    @property
+    def due(self) -> bool:
+        """Whether the next record must be preceded by a KEY_UPDATE."""
+
+    def seal(self, plaintext: bytes) -> bytes:
+        """One frame, header included."""
+
+    def update(self) -> bytes:
+        """The KEY_UPDATE frame; what is sealed afterwards uses the next key."""
+
+    def want_update(self) -> None:
+        """Called twice an hour: ask for an update of a key that was there the last time."""
+
+
+class RecordReceiver(Protocol):
+    """What the protocol engine needs of a receiving half."""
+
+    kind: ClassVar[int]
+
+    def open(self, header: bytes, body: bytes) -> bytes:
+        """The plaintext `content u8 | body` of one frame."""
+
+    def update(self) -> bool:
+        """Take the next key; False when that came so soon that only a second since the last one excuses it."""
+
+
+class Sealer:
+    """
+    The sending half of AES-256-GCM protection.
+
+    Args:
+        secret: A traffic secret of the key schedule, 32 bytes.
+
+    Attributes:
+        due: A key update is, before the next record: after UPDATE_RECORDS, UPDATE_BYTES, or `want_update`.
+    """
+
+    __slots__ = ("_asked", "_bytes", "_counter", "_encrypt", "_iv", "_secret", "due")
+    overhead: ClassVar[int] = TAG_SIZE + 1
+
+    def __init__(self, secret: bytes) -> None:
+        self._install(secret)
+
+    def _install(self, secret: bytes) -> None:
+        key, iv = schedule.traffic_keys(secret)
+        self._secret = secret
+        self._encrypt = crypto.new_aead(key).encrypt
+        self._iv = int.from_bytes(iv)
+        self._counter = 0
+        self._bytes = 0
+        self._asked = False
+        self.due = False
+
+    def seal(self, plaintext: bytes) -> bytes:
+        """
+        Encrypt and authenticate one record.
+
+        Raises:
+            RecordError: Twice the key-update limit was passed: a bug above, refused here (RFC 9846 5.5).
+        """
+        size = len(plaintext)
+        if size > MAX_FRAME_BODY - TAG_SIZE:
+            raise RecordError(f"a record of {size} bytes does not fit a frame")
+        if self.due:
+            self._check_hard_limit()
+        counter = self._counter
+        self._counter = counter + 1
+        self._bytes += size
+        if counter + 1 >= UPDATE_RECORDS or self._bytes >= UPDATE_BYTES:
+            self.due = True
+        header = (_SEALED + size + TAG_SIZE).to_bytes(4)
+        return header + self._encrypt((self._iv ^ counter).to_bytes(12), plaintext, header)
+
+    def _check_hard_limit(self) -> None:
+        # Divided, not multiplied: see docs/COMPILED.md. Exactly as `> UPDATE_BYTES * HARD_LIMIT_FACTOR`.
+        if (
+            self._counter // HARD_LIMIT_FACTOR >= UPDATE_RECORDS
+            or (self._bytes - 1) // HARD_LIMIT_FACTOR >= UPDATE_BYTES
+        ):
+            raise RecordError("this key has sealed all that it may; a key update was missed")
+
+    def want_update(self) -> None:
+        """Called twice an hour: a key that was there the last time is replaced, a newer one is not."""
+        if self._asked and self._counter:
+            self.due = True
+        self._asked = True
+
+    def update(self) -> bytes:
+        """Seal KEY_UPDATE under the old key and install the next one."""
+        frame = self.seal(_KEY_UPDATE)
+        self._install(schedule.next_traffic_secret(self._secret))
+        return frame
+
+
+class Opener:
+    """The receiving half of AES-256-GCM protection. The first bad tag ends it for good."""
+
+    __slots__ = ("_bytes", "_counter", "_dead", "_decrypt", "_iv", "_secret")
+    kind: ClassVar[int] = int(Kind.SEALED)
+
+    def __init__(self, secret: bytes) -> None:
+        self._dead = False
+        self._install(secret)
+
+    def _install(self, secret: bytes) -> None:
+        key, iv = schedule.traffic_keys(secret)
+        self._secret = secret
+        self._decrypt = crypto.new_aead(key).decrypt
+        self._iv = int.from_bytes(iv)
+        self._counter = 0
+        self._bytes = 0
+
+    def open(self, header: bytes, body: bytes) -> bytes:
+        """
+        Authenticate and decrypt one record, then advance the counter.
+
+        Args:
+            header: The 4 header bytes as received; authenticated, not encrypted.
+            body: Ciphertext and tag.
+
+        Raises:
+            RecordError: Changed, replayed, reordered, or of another key: they look the same.
+        """
+        counter = self._counter
+        if self._dead or len(body) <= TAG_SIZE:
+            self._dead = True
+            raise RecordError("a sealed record is too short, or one came after a failure")
+        try:
+            plaintext = self._decrypt((self._iv ^ counter).to_bytes(12), body, header)
+        except crypto.InvalidTag:
+            self._dead = True
+            raise RecordError(
+                "a record failed authentication: it was changed, replayed or injected on the way",
+                hint=INTERFERES,
+            ) from None
+        self._counter = counter + 1
+        self._bytes += len(body)
+        return plaintext
+
+    def update(self) -> bool:
+        """Take the next key (RFC 9846 7.2). A fast peer with large records may update after few of them."""
+        enough = self._counter >= UPDATE_FLOOD_RECORDS or self._bytes >= UPDATE_BYTES
+        self._install(schedule.next_traffic_secret(self._secret))
+        return enough
+
+
+class PlainSender:
+    """The sending half of plaintext mode. There is no key, so no update is ever due."""
+
+    __slots__ = ("token",)
+    overhead: ClassVar[int] = TOKEN_SIZE + 1
+    due: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        self.token = bytes(TOKEN_SIZE)
+
+    def seal(self, plaintext: bytes) -> bytes:
+        """One PLAIN frame."""
+        size = len(plaintext) + TOKEN_SIZE
+        if size > MAX_FRAME_BODY:
+            raise RecordError(f"a record of {size} bytes does not fit a frame")
+        return (_PLAIN + size).to_bytes(4) + self.token + plaintext
+
+    def update(self) -> bytes:
+        """There is no key: nothing is sent."""
+        return b""
+
+    def want_update(self) -> None:
+        """There is no key."""
+
+
+class PlainReceiver:
+    """The receiving half of plaintext mode: checks the session token of every record in constant time."""
+
+    __slots__ = ("token",)
+    kind: ClassVar[int] = int(Kind.PLAIN)
+
+    def __init__(self) -> None:
+        self.token = bytes(TOKEN_SIZE)
+
+    def open(self, header: bytes, body: bytes) -> bytes:
+        """
+        The record without its token.
+
+        Raises:
+            RecordError: The token is not this session's: a mix-up, or somebody injecting blindly.
+        """
+        if len(body) <= TOKEN_SIZE or not crypto.equal(body[:TOKEN_SIZE], self.token):
+            raise RecordError("a plaintext record carries the token of another session")
+        return body[TOKEN_SIZE:]
+
+    def update(self) -> bool:
+        """There is no key."""
+        raise ProtocolError("a key update in plaintext mode", code=Code.PROTOCOL)

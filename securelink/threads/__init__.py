@@ -1,0 +1,25 @@
+"""
+The shell with threads: who waits, which thread reads, writes and runs handlers.
+
+    patched.py         whether gevent or eventlet has patched the process
+    jobs.py            the queue of expensive work, which takes addresses in rotation
+    poller.py          which sockets are ready
+    loop.py            the leader, its spare threads, timers
+    switching.py       the interpreter's switch interval while a handler computes
+    waits.py           handlers that wait for another side
+    sweeper.py         looking at all connections, some at a time
+    inbox.py           what arrived and waits for its handler
+    outbox.py          what waits to be sent
+    channel.py         what is durable of a session: both, who waits for an answer, the end
+    link.py            one TCP connection that carries a channel
+    later.py           requests that nobody waits for
+    batch.py           holding back what one thread sends
+    admission.py       how a server lets clients in
+    listener.py        accepting, half-open connections
+    dial.py            a client's handshake
+    client_channel.py  a client's session: the thread that waits drives
+    client_link.py     a client's connection
+    lifecycle.py       a server that starts, runs and stops
+    driven.py          servers that a thread drives by `update()`
+    caretaker.py       the loop of the clients that nobody drives
+"""

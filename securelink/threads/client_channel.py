@@ -1,0 +1,470 @@
+"""
+The session as the client holds it: the thread that waits drives.
+
+A thread that waits for a packet reads the socket itself, under the drive lock: no thread switch between the kernel and
+the caller. A thread that waits while another one drives is woken by it, and looks again.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from ..app.received import Received
+from ..codes import Code
+from ..errors import (
+    CodecError,
+    ConfigError,
+    ConnectionClosed,
+    LimitExceeded,
+    LinkTimeout,
+    ProtocolError,
+)
+from ..limits import MAX_INBOX_RECORDS, MAX_WAITING_DECODED
+from ..protocol.bounds import Bounds
+from ..wire.packets import Packet, decode_packets, encode_packet, join_packets
+from .channel import Channel, Waiting
+from .loop import Loop, worker_threads
+from .loop import waiting as taking_a_place
+
+if TYPE_CHECKING:
+    from .client_link import ClientLink
+
+log = logging.getLogger("securelink.client")
+
+PATIENCE_SECONDS = 1  # a driver's recv() waits this long by itself: one system call where poll() and recv() are two
+
+_AGAIN = "call connect() for a new session"
+_WAYS_ON: dict[int, str] = {
+    Code.PROTOCOL: "connect again; if it happens again, the log of the other side says which rule was broken",
+    Code.INTERNAL: "the log of the other side says more",
+    Code.SHUTDOWN: "connect(retry=True) waits until it is back",
+    Code.TOO_SLOW: "receive more often",
+    Code.SILENT: _AGAIN,
+    Code.UNREADABLE: "check that both sides run the same version of securelink",
+}
+
+
+UPDATE_READS = 16  # reads of one update(): 1 MiB, so that a frame does not wait for a fast server
+
+
+class Owner(Protocol):
+    """The client, as its session needs it."""
+
+    def _wants_background(self) -> bool:
+        """Whether packets go to handlers by themselves."""
+
+    def _on_packet(self, packet: Packet, received: Received) -> bool:
+        """Take a packet; False when nobody wants it."""
+
+    def _ended(self) -> None:
+        """The session is over, and everything that came in it is handled."""
+
+
+class Folded:
+    """A packet that waits for `receive` as bytes: as objects it may be seventy times larger."""
+
+    __slots__ = ("_elements", "action", "encoded")
+
+    def __init__(self, packet: Packet, elements: int) -> None:
+        self.action = packet.action
+        self._elements = elements
+        self.encoded = encode_packet(packet, elements)
+
+    def unfold(self) -> Packet:
+        """The packet again."""
+        (packet,) = decode_packets(join_packets([self.encoded]), self._elements)
+        return packet
+
+
+class ClientChannel(Channel):
+    """The session as the client holds it."""
+
+    __slots__ = (
+        "_carrier", "_drive_lock", "_drivers", "_drives", "_kept", "_own_thread", "_owner_ref", "_packets",
+        "_waiting_bytes", "_warned", "_where", "token",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        loop: Loop,
+        bounds: Bounds,
+        *,
+        owner: Owner,
+        token: str,
+        where: str,
+        own_thread: int = 0,
+    ) -> None:
+        super().__init__(loop, bounds)
+        self._own_thread = own_thread  # the only one that runs the inbox; 0: any
+        # Weak: a client that is forgotten while it is connected would otherwise be connected for ever.
+        self._owner_ref = weakref.ref(owner)
+        self._kept: Owner | None = None
+        self.token = token
+        self._where = where
+        self._packets: deque[Received | Folded] = deque()
+        # Of the records that gave _packets since it was empty, as on the wire. By the running thread.
+        self._waiting_bytes = 0
+        self._carrier: ClientLink | None = None
+        self._drive_lock = threading.Lock()
+        self._drivers: deque[threading.Event] = deque()
+        self._drives = 0
+        self._warned = False
+
+    def _name(self) -> str:
+        return f"the server {self._where}"
+
+    @property
+    def _owner(self) -> Any:
+        return self._owner_ref()
+
+    def keep_owner(self, wanted: bool) -> None:
+        """Keep the client alive although the program forgets it, as long as the session lasts: it has work to do."""
+        owner = self._owner_ref()
+        self._kept = owner if wanted and not self._ended else None
+
+    def abandon(self) -> None:
+        """The client was forgotten: say goodbye. In a finalizer, so it takes no lock and leaves it to the loop."""
+        self._loop.call(self._leave)
+
+    def _leave(self) -> None:
+        self._end(Code.NORMAL)
+
+    def _is_wanted(self) -> bool:
+        """Whether what comes must not wait until somebody drives: handlers, or answers to `request_later`."""
+        return self._expires_at < math.inf or self._has_handlers()
+
+    def _has_handlers(self) -> bool:
+        owner: Owner | None = self._owner_ref()
+        return owner is not None and owner._wants_background()
+
+    def _ended_event(self) -> None:
+        owner: Owner | None = self._owner_ref()
+        self._kept = None
+        if owner is not None:
+            owner._ended()
+
+    def _released(self) -> None:
+        """By the connection, whose socket is closed: a session that is over holds nothing that holds it."""
+        self._carrier = None
+
+    # The inbox: run by whoever drives, or by the caretaker.
+
+    def run(self) -> bool:
+        """As `Channel.run`; what no handler takes is kept for `receive`, up to a bound."""
+        if self._is_foreign():
+            return False  # its own thread runs it, in update()
+        if not self._packets or self._may_run():
+            more = super().run()
+            link = self._link
+            if more and link is not None and get_ident() not in worker_threads:
+                cast("ClientLink", link).left_over()
+            return more
+        if not self._warned:
+            self._warned = True
+            log.warning(
+                "%d packets wait for receive(); until it is called no handler is called either. "
+                "Bind a handler to what is not wanted",
+                len(self._packets),
+            )
+        return False
+
+    def _is_foreign(self) -> bool:
+        """Whether the caller must not run handlers: they belong to another thread."""
+        return bool(self._own_thread) and self._own_thread != get_ident()
+
+    def _may_run(self) -> bool:
+        if self._is_foreign():
+            return False
+        waiting = self._packets
+        room = self._waiting_bytes <= self._bounds.inbox_bytes and len(waiting) < MAX_INBOX_RECORDS
+        return room or not waiting or self._dropping
+
+    def take(self, action: str) -> Received | None:
+        """The first packet of that name among those that wait for `receive`."""
+        for packet in tuple(self._packets):
+            if packet.action == action:
+                try:
+                    self._packets.remove(packet)
+                except ValueError:
+                    continue  # another thread took it
+                return self._unfolded(packet)
+        return None
+
+    def pop(self) -> Received:
+        """The first packet that waits for `receive`. Raises `IndexError` when there is none."""
+        return self._unfolded(self._packets.popleft())
+
+    def pop_some(self, limit: int) -> list[Received]:
+        """The packets that wait for `receive`, in order, until `limit` bytes of them were unfolded."""
+        taken: list[Received] = []
+        while self._packets and limit > 0:
+            try:
+                packet = self._packets.popleft()
+            except IndexError:
+                break  # another thread was faster
+            if isinstance(packet, Folded):
+                limit -= len(packet.encoded)
+            taken.append(self._unfolded(packet))
+        return taken
+
+    def _unfolded(self, packet: Received | Folded) -> Received:
+        if isinstance(packet, Folded):
+            return Received(packet.unfold(), self)
+        return packet
+
+    def _keep(self, received: Received, packet: Packet) -> None:
+        """Let a packet wait for `receive`: the first ones as they are, what piles up behind them as bytes."""
+        if not self._packets:
+            self._waiting_bytes = 0
+        opened = self._opened
+        if opened is not None and not opened.charged:
+            opened.charged = True  # the whole record: how much of it this packet is nobody knows
+            self._waiting_bytes += opened.size
+        kept: Received | Folded = received
+        if self._waiting_bytes > MAX_WAITING_DECODED:
+            try:
+                kept = Folded(packet, self._bounds.elements)
+            except CodecError:
+                pass  # a packet that we accept and would not send
+        self._packets.append(kept)
+
+    def check_may_receive(self) -> None:
+        """Raises `ConfigError` inside a handler: what it would wait for is handled only after it."""
+        if self._runner and self._runner == get_ident() and not self._packets:
+            raise ConfigError(
+                "a handler of this client cannot wait for packets: they come after it",
+                hint="use request(), or bind a handler to the packet",
+            )
+
+    def _handle(self, packet: Packet) -> None:
+        if packet.reply_to is not None:
+            return  # a reply that came too late
+        received = Received(packet, self)
+        owner: Owner | None = self._owner_ref()
+        if owner is None or not owner._on_packet(packet, received):
+            self._keep(received, packet)
+        if self._drivers:
+            self._wake_drivers()
+
+    # Driving: any thread.
+
+    def wait(self, timeout: float | None, ready: Callable[[], object]) -> None:
+        """
+        Wait until something may have happened, by driving or by waiting for the one who drives.
+
+        Args:
+            timeout: Seconds; None for ever.
+            ready: Whether the caller has what it waits for; asked again once nobody else can bring it unseen.
+
+        Raises:
+            LinkTimeout: In a handler: too many others wait as well.
+        """
+        if get_ident() not in worker_threads or timeout == 0:
+            self._wait(timeout, ready)
+            return
+        with taking_a_place(self._wake_drivers) as place:
+            self._wait(timeout, ready)
+        if place is not None and place.ended_early and not ready():
+            raise self._crowded_out()
+
+    def _wait(self, timeout: float | None, ready: Callable[[], object]) -> None:
+        if timeout is None or timeout > PATIENCE_SECONDS:
+            timeout = PATIENCE_SECONDS
+        if self._drive_lock.acquire(False):
+            try:
+                self._drives += 1
+                self._drive(timeout, ready)
+            finally:
+                self._drive_lock.release()
+                if self._drivers:
+                    self._wake_drivers()
+            return
+        event = threading.Event()
+        self._drivers.append(event)
+        # Look once more after joining the queue: the driver may have left in between.
+        if not ready() and not self._ended and self._drive_lock.locked():
+            event.wait(timeout)
+        try:
+            self._drivers.remove(event)
+        except ValueError:
+            pass
+
+    def _drive(self, timeout: float, ready: Callable[[], object]) -> None:
+        # In this order: what was taken out of the inbox is being handled still, or what came of it is there.
+        waiting = bool(self._inbox) and self._may_run()
+        running = self._run_lock.locked()
+        if ready() or (waiting and not running):
+            return
+        if running and timeout > 0.02:
+            timeout = 0.02  # what comes of it gives no sign on the socket
+        link = self._link
+        if link is not None:
+            cast("ClientLink", link).drive(timeout)
+        elif running or self._inbox:
+            time.sleep(min(timeout, 0.02))
+
+    def update(self) -> bool:
+        """See `Client.update`."""
+        if self._runner == get_ident():
+            raise ConfigError(
+                "update() cannot be called in a handler: it is what runs the handler",
+                hint="return, and call it once a frame",
+            )
+        self._own_thread = get_ident()
+        with self._driving() as driving:
+            link = self._link
+            for _ in range(UPDATE_READS if driving and link is not None else 0):
+                if not cast("ClientLink", link).drive(0.0):
+                    break
+        # What comes while it is being handled is for the next frame.
+        until = self._in_bytes
+        while self._inbox and self.run() and self._out_bytes < until:
+            pass
+        return not self._ended or bool(self._inbox)
+
+    @contextmanager
+    def _driving(self) -> Iterator[bool]:
+        if not self._drive_lock.acquire(False):
+            yield False
+            return
+        try:
+            self._drives += 1
+            yield True
+        finally:
+            self._drive_lock.release()
+            self._wake_drivers()
+
+    def _wake_drivers(self) -> None:
+        for event in tuple(self._drivers):
+            event.set()
+
+    def _wait_for_room(self, size: int, timeout: float | None, latest: str | None) -> None:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self._is_crowded(size) and not self._replaces(latest):
+            link = self._link
+            if link is None or self._dropping:
+                raise self._closed_error()
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise self._crowded_error(timeout)
+            slice_ = 0.1 if left is None else min(left, 0.1)
+            link.flush()
+            if not self._is_crowded(size):
+                return
+            with self._driving() as driving:
+                if driving:
+                    cast("ClientLink", link).drive(slice_, greedy=True)
+                    link.flush()
+            if not driving:
+                time.sleep(min(slice_, 0.001))
+
+    def _await(self, waiting: Waiting, deadline: float) -> None:
+        while not waiting.event.is_set() and not self._ended:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            if self._inbox:
+                self.run()  # handlers too: the other side may ask back before it answers
+            self.wait(left, waiting.event.is_set)
+
+    def _orphaned(self) -> None:
+        super()._orphaned()
+        self._drive_lock = threading.Lock()
+
+    def attach(self, link: ClientLink) -> None:
+        """The connection that carries this session."""
+        self._link = self._carrier = link
+        link.channel = self
+
+    def finish(self, deadline: float) -> None:
+        """
+        The session is over: handle what came in it, `on_disconnect` last.
+
+        Raises:
+            LimitExceeded: It cannot be handled, for too much was handled before and not received.
+            LinkTimeout: A handler still runs at the deadline.
+        """
+        if self._runner == get_ident():
+            return  # a handler of its own connects again; what is left comes after it
+        if self._own_thread:
+            self._own_thread = get_ident()
+        while self._inbox or self._run_lock.locked():
+            if not self._may_run() and not self._run_lock.locked():
+                raise LimitExceeded(
+                    f"{len(self._packets)} packets of the last session wait for receive()",
+                    limit="MAX_INBOX_RECORDS",
+                    hint="receive() them, or call close() to drop them, before you connect again",
+                )
+            self.run()
+            if self._run_lock.locked():
+                if time.monotonic() > deadline:
+                    raise LinkTimeout(
+                        "a handler of the last session still runs",
+                        hint="connect again when it has returned",
+                    )
+                time.sleep(0.002)
+
+    def inherit(self, last: ClientChannel) -> None:
+        """Take over what the last session, which is over, leaves for `receive`."""
+        self._waiting_bytes = last._waiting_bytes
+        while last._packets:
+            try:
+                self._packets.append(last._packets.popleft())
+            except IndexError:
+                return  # another thread receives
+
+    def close(self, timeout: float) -> list[Packet]:
+        """See `Client.close`."""
+        deadline = time.monotonic() + timeout
+        carrier = self._carrier
+        if carrier is None:
+            self._end(Code.NORMAL)
+            self._packets.clear()
+            self.run()
+            return self._unconfirmed(None)
+        with carrier.sending_stopped() as can_send:
+            if not can_send:
+                carrier.break_off()
+        self._end(Code.NORMAL)
+        self._packets.clear()
+        while not self._ended and (left := deadline - time.monotonic()) > 0:
+            self._wait(left, lambda: self._ended)
+            self.run()  # drops what is not wanted any more
+        if not self._ended:
+            carrier._finish_channel(Code.NORMAL, "", clean=False)
+            carrier.loop.call(carrier.give_up)
+        elif carrier.said_all:
+            carrier.loop.call(carrier.give_up)  # nothing comes after the server's CLOSE
+        while self.run():  # on_disconnect, unless another thread is at it
+            pass
+        return self._unconfirmed(carrier)
+
+    def _closed_error(self) -> ConnectionClosed:
+        error = super()._closed_error()
+        if not error.hint:
+            told = error.clean and not self._ours
+            error.hint = _WAYS_ON.get(error.code, "") if told else _AGAIN
+        return error
+
+    def over_error(self) -> ConnectionClosed | ProtocolError:
+        """Why nothing more can be received: a broken protocol is an error of its own."""
+        return self._closed_error() if self._failed is None else self._failed.as_error()
+
+    def _crowded_error(self, timeout: float | None) -> LinkTimeout:
+        error = super()._crowded_error(timeout)
+        if self._full:
+            error.hint = "this program sends without receiving: call receive() or poll() as well"
+        return error
+
+    def _inside_handler(self) -> bool:
+        # A handler that runs in a driver's thread must not drive again below itself.
+        return super()._inside_handler() or self._runner == get_ident()

@@ -1,0 +1,322 @@
+"""
+The connection of a client.
+
+Its channel's driver reads it. When it is left alone for a tick the caretaker registers it with its loop and reads it
+there, until it meets a driver.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import select
+import socket
+import struct
+import time
+from typing import cast
+
+from ..codes import Code
+from ..limits import MAX_HEARTBEAT, MIN_HEARTBEAT, SILENCE_FACTOR
+from ..protocol import ClientEngine, Event, Failed
+from ..wire.fields import Content
+from .caretaker import TICK_SECONDS, caretaker
+from .channel import Channel
+from .client_channel import PATIENCE_SECONDS, ClientChannel
+from .link import LEFT_LOCKED_SECONDS, Link
+from .loop import Loop
+from .poller import HANGUP, READ, WRITE
+
+log = logging.getLogger("securelink.client")
+
+LONG_QUIET_TICKS = 20
+DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)  # 0 where the system has no such flag (Windows)
+
+
+def wait_for(sock: socket.socket, *, read: bool = True, write: bool, timeout: float | None) -> bool:
+    """Wait until the socket can be read or written, as asked; False after `timeout` seconds."""
+    if hasattr(select, "poll"):
+        poller = select.poll()
+        poller.register(sock, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
+        if timeout is not None:  # poll() rounds up, and what must not wait would wait a millisecond
+            timeout = timeout * 1000 + 0.5 if timeout > 0 else 0
+        return bool(poller.poll(timeout))
+    readers, writers = [sock] if read else [], [sock] if write else []
+    readable, writable, _ = select.select(readers, writers, [], timeout)
+    return bool(readable or writable)
+
+
+class ClientLink(Link):
+    """The connection of a client."""
+
+    __slots__ = (
+        "_given_up", "_last_ping", "_left_at", "_quiet_ticks", "_sat_since", "_sits", "_ticks", "_woken", "background",
+        "drives_seen", "heartbeat",
+    )  # fmt: skip
+
+    def __init__(
+        self, loop: Loop, sock: socket.socket, engine: ClientEngine, heartbeat: float
+    ) -> None:
+        super().__init__(loop, sock, engine)
+        self.send_flags = DONT_WAIT
+        self.heartbeat = min(max(heartbeat, MIN_HEARTBEAT), MAX_HEARTBEAT)
+        self.background = False
+        self._ticks = 0  # since somebody drove it
+        self._quiet_ticks = 1  # after so many the loop takes it over
+        self._left_at = 0.0
+        self.drives_seen = -1
+        self._last_ping = time.monotonic()
+        self.recv_flags = DONT_WAIT
+        self._given_up = math.inf
+        self._sits = -1  # the drive in which somebody sat in recv() at the last tick, since
+        self._sat_since = 0.0
+        self._woken = False
+        if DONT_WAIT:
+            sock.settimeout(None)
+            patience = struct.pack("@ll", PATIENCE_SECONDS, 0)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
+
+    # By the driver, which holds the drive lock.
+
+    def drive(self, timeout: float | None, *, greedy: bool = False) -> bool:
+        """
+        Wait for the socket once, then read and write what is there.
+
+        Args:
+            greedy: Read although the inbox is full (a blocked send must not stop reading).
+
+        Returns:
+            False when nothing happened in `timeout` seconds.
+        """
+        if self._closed or (self._send_dead and self._gone_already()):
+            return True
+        if self.background:
+            self.background = False
+            self.loop.call(self._leave_to_driver)
+        writing = bool(self._tail)
+        reading = self._has_room() or ((greedy or self._hung_up) and self._has_flood_room())
+        if reading and self.engine.more:
+            self.read()
+            return True
+        if not reading and not writing:
+            time.sleep(min(timeout or 0.01, 0.01))
+            return False
+        if not writing and timeout is not None and timeout >= PATIENCE_SECONDS and self._may_sit():
+            self.recv_flags = 0
+            try:
+                self.read()
+            finally:
+                self.recv_flags = DONT_WAIT
+            return True
+        if not wait_for(self.sock, read=reading, write=writing, timeout=timeout):
+            return False
+        if writing:
+            self.flush()
+        if reading:
+            self.read()
+        return True
+
+    def _may_sit(self) -> bool:
+        # Ctrl-C may take what a recv() that sat waiting has just read. A lost piece of an encrypted stream is
+        # noticed at the next record; plaintext waits with poll().
+        return DONT_WAIT != 0 and self.engine.encrypted and not self._woken
+
+    def _gone_already(self) -> bool:
+        channel = cast(ClientChannel | None, self.channel)
+        return channel is not None and channel._ended
+
+    def _deliverable(self, channel: Channel) -> None:
+        assert isinstance(channel, ClientChannel)
+        if channel._drivers:
+            channel._wake_drivers()
+
+    def lost(self) -> None:
+        """End of the connection. The driver only says so; the leader closes the socket."""
+        if self.loop.leading:
+            super().lost()
+        else:
+            self._send_dead = True
+            self._finish_channel(Code.NORMAL, "", clean=False)
+            self.loop.call(super().lost)
+
+    def _finish_channel(
+        self,
+        code: int,
+        text: str,
+        *,
+        clean: bool,
+        ours: bool = False,
+        failed: Failed | None = None,
+    ) -> bool:
+        channel = cast(ClientChannel | None, self.channel)
+        if channel is None or channel._ended:
+            return False
+        if not super()._finish_channel(code, text, clean=clean, ours=ours, failed=failed):
+            return False
+        channel._note(channel._ended_event)
+        channel._wake_drivers()
+        return True
+
+    def _handshake_event(self, event: Event) -> None:
+        raise AssertionError("the client's handshake is driven by connect()")
+
+    # By the caretaker's leader.
+
+    def update_interest(self) -> None:
+        """As `Link.update_interest`; a driver reads for itself, but may sit in recv() while a tail waits to go."""
+        if not self.loop.leading:
+            self.ask_interest()  # a driver has filled the inbox
+        elif self.background:
+            super().update_interest()
+        elif not self._closed:
+            mask = self._write_mask()
+            if not self._listens():
+                self._deaf = True
+                mask |= 0 if self._hung_up else HANGUP
+            self.loop.register(self.sock, mask, self)
+
+    def go_on(self) -> None:
+        """As `Link.go_on`; a driver goes on by itself."""
+        self._unfinished = False
+        if self.background and not self._closed and self.engine.more and self._listens():
+            self.on_io(READ)
+
+    def on_io(self, mask: int) -> None:
+        """The selector reports this link: read it, unless somebody drives."""
+        if mask & WRITE:
+            self.flush()
+            self.update_interest()
+        if mask & HANGUP and not self._closed:
+            self._hung_up = True
+            self.update_interest()
+        if not mask & READ or self._closed or self._unfinished:
+            return
+        channel = cast(ClientChannel | None, self.channel)
+        if channel is None or not channel._drive_lock.acquire(False):
+            self._leave_to_driver()
+            return
+        try:
+            self.read()
+        finally:
+            channel._drive_lock.release()
+            if channel._drivers:  # a PONG is nothing to deliver, and somebody may wait for it
+                channel._wake_drivers()
+        self._hand_to_handlers(channel)
+        if channel._inbox:
+            caretaker.driven(self)  # it may wait for a handler that is bound later
+
+    def _leave_to_driver(self) -> None:
+        self.background = False
+        # Taken back at once: it is driven now and then, and each change of hands costs more than a packet. If nothing
+        # is in a hurry, the loop waits longer the next time.
+        soon = self.loop.now - self._left_at < LONG_QUIET_TICKS * TICK_SECONDS
+        self._quiet_ticks = LONG_QUIET_TICKS if soon else 1
+        self.update_interest()
+        caretaker.driven(self)
+
+    def on_error(self) -> None:
+        """An internal error: close, hurt nobody else."""
+        self.give_up()
+
+    def tick(self) -> bool:
+        """
+        Take over a client that nobody drove since the last tick, and what a driver left in the inbox.
+
+        Returns:
+            Whether it is the loop's now, and needs no tick until somebody drives it or leaves something in its inbox.
+        """
+        channel = cast(ClientChannel | None, self.channel)
+        if channel is None or self._closed:
+            return False
+        drives = channel._drives
+        if self.recv_flags != DONT_WAIT:
+            self._look_after_sitter(drives)
+        if drives != self.drives_seen or channel._drive_lock.locked():
+            self.drives_seen = drives
+            self._ticks = 0
+            return False
+        self._ticks += 1
+        if self._ticks < self._quiet_ticks and not channel._is_wanted():
+            return False
+        if not self.background:
+            self._left_at = self.loop.now
+            self.background = True
+            # Look once more: a driver that began before the flag was up does not know of it, and says nothing.
+            if drives != channel._drives or channel._drive_lock.locked():
+                self.background = False
+                return False
+            self.update_interest()
+        self._hand_to_handlers(channel)
+        return not channel._inbox
+
+    def _look_after_sitter(self, drives: int) -> None:
+        """
+        Somebody waits in recv(). If the kernel's time-out does not wake it, signals do: after each of them Python calls
+        recv() anew, with all of its time. The next of these calls finds no time left, and from then on this link waits
+        with poll(), which knows its deadline.
+        """
+        now = self.loop.now
+        if drives != self._sits:
+            self._sits, self._sat_since = drives, now
+        elif now - self._sat_since > PATIENCE_SECONDS and not self._woken:
+            self._woken = True
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", 0, 1))
+
+    def left_over(self) -> None:
+        """By who ran the inbox and leaves something in it: the caretaker looks again."""
+        if self.background:
+            self.loop.call(lambda: caretaker.driven(self))
+
+    def _hand_to_handlers(self, channel: ClientChannel) -> None:
+        if channel._inbox and channel._has_handlers():
+            super()._deliverable(channel)
+
+    def sweep(self, now: float) -> None:
+        """Once a second: ping, and notice a silent or overdue connection."""
+        channel = cast(ClientChannel | None, self.channel)
+        if channel is None or self._closed:
+            return
+        silence = self._silence(now)
+        self._watch_key(now)
+        self._release()
+        self._next_second()
+        if self.deadline is not None and now > self.deadline:
+            self.give_up()
+        elif silence > self.heartbeat * SILENCE_FACTOR:
+            self._finish_channel(Code.SILENT, "", clean=False, ours=True)
+            self.give_up()
+        elif self._is_stalled():
+            channel._end(Code.TOO_SLOW)
+        elif now - self._last_ping >= self.heartbeat and self._close is None:
+            self._last_ping = now
+            self.control(Content.PING, bytes(8))
+
+    def give_up(self) -> None:
+        """Close, but not under somebody who reads: the number of the socket could be reused under them."""
+        channel = cast(ClientChannel | None, self.channel)
+        if channel is None or self._closed:
+            return
+        if channel._drive_lock.acquire(False):
+            try:
+                self.lost()
+            finally:
+                channel._drive_lock.release()
+        elif self.loop.now - self._given_up >= LEFT_LOCKED_SECONDS:
+            self.lost()  # nobody is reading: Ctrl-C left the lock behind
+        else:
+            self._given_up = min(self._given_up, self.loop.now)
+            try:
+                self.sock.shutdown(socket.SHUT_RDWR)  # wakes the driver, which then says lost()
+            except OSError:
+                pass
+
+    @property
+    def leaving(self) -> bool:
+        """Whether its session is over, and only the socket is left to be closed."""
+        channel = cast(ClientChannel | None, self.channel)
+        return channel is None or channel._ended
+
+    def _gone(self) -> None:
+        channel = cast(ClientChannel | None, self.channel)
+        if channel is not None:
+            channel._released()
+        caretaker.release(self)

@@ -1,0 +1,156 @@
+"""The client's handshake over a socket, driven in the caller's thread."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+
+from ..codes import Code
+from ..errors import HandshakeError, LinkTimeout
+from ..protocol import (
+    Alerted,
+    ClientEngine,
+    Closed,
+    Ended,
+    Failed,
+    Item,
+    Opened,
+    PlaintextChosen,
+    ServerVerified,
+    refusal,
+)
+from ..protocol.handshake_client import VerifiedServer
+from ..text import escaped
+from ..wire.messages import Welcome
+from .client_link import wait_for
+
+Decide = Callable[[ClientEngine, VerifiedServer | None], None]
+
+
+class Dialogue:
+    """
+    One handshake. What fails in it ends this attempt and nothing else.
+
+    Args:
+        sock: Connected, non-blocking. It stays the caller's.
+        where: `host:port`, for errors.
+        decide: Called with the verified server (None in plaintext); calls `engine.authenticate`, or raises.
+        confirm: Called after WELCOME and before anything of the session is used. If it raises, the session is over.
+        timeout: In seconds, for errors; `deadline` is what counts.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        engine: ClientEngine,
+        *,
+        where: str,
+        decide: Decide,
+        confirm: Callable[[], None],
+        deadline: float,
+        timeout: float,
+    ) -> None:
+        self._sock = sock
+        self._engine = engine
+        self._where = where
+        self._decide = decide
+        self._confirm = confirm
+        self._deadline = deadline
+        self._timeout = timeout
+
+    def run(self) -> tuple[Welcome, list[Item]]:
+        """
+        Until WELCOME.
+
+        Returns:
+            It, and what arrived together with it: the first records of the session.
+
+        Raises:
+            HandshakeError: Refused, incompatible, not trusted, or the connection ended.
+            ProtocolError: No securelink server, or somebody tampers.
+            LinkTimeout: The deadline passed.
+        """
+        self._send(self._engine.data_to_send())
+        while True:
+            self._wait(write=False)
+            try:
+                data = self._sock.recv(16 * 1024)
+            except BlockingIOError:
+                continue
+            except OSError:
+                data = b""
+            items = self._engine.receive_data(data)
+            for number, item in enumerate(items, 1):
+                welcome = self._take(item)
+                if welcome is not None:
+                    return welcome, items[number:]
+            self._send(self._engine.data_to_send())
+
+    def _take(self, item: Item) -> Welcome | None:
+        match item:
+            case ServerVerified(server):
+                self._proceed(server)
+            case PlaintextChosen():
+                self._proceed(None)
+            case Opened(welcome):
+                self._enter()
+                return welcome
+            case Alerted(code, seconds):
+                alert = refusal(code, "", seconds)
+                alert.final = False
+                raise alert
+            case Closed(code, text):
+                raise refusal(code, escaped(text))
+            case Failed(error, answer):
+                self._last_word(answer)
+                error.hint = item.hint
+                raise error
+            case Ended():
+                raise HandshakeError(
+                    f"{self._where} closed the connection during the handshake",
+                    code=Code.SHUTDOWN,
+                    hint="is it a securelink server, and is this client allowed there?",
+                )
+        return None
+
+    def _proceed(self, server: VerifiedServer | None) -> None:
+        try:
+            self._decide(self._engine, server)
+        except Exception as error:
+            code = error.code if isinstance(error, HandshakeError) else Code.INTERNAL
+            self._last_word(self._engine.give_up(code))
+            raise
+
+    def _enter(self) -> None:
+        try:
+            self._confirm()
+        except Exception as error:
+            code = error.code if isinstance(error, HandshakeError) else Code.INTERNAL
+            sender = self._engine.sender
+            if sender is not None:
+                self._last_word(sender.close(code))
+            raise
+
+    def _last_word(self, data: bytes) -> None:
+        try:
+            self._sock.send(data)
+        except OSError:
+            pass  # the attempt has failed anyway; our own error says why
+
+    def _send(self, data: bytes) -> None:
+        while data:
+            try:
+                data = data[self._sock.send(data) :]
+            except BlockingIOError:
+                self._wait(write=True)
+            except OSError:
+                return  # what the peer said before it closed is still to be read
+
+    def _wait(self, *, write: bool) -> None:
+        left = self._deadline - time.monotonic()
+        if left <= 0 or not wait_for(self._sock, write=write, timeout=left):
+            raise LinkTimeout(
+                f"{self._where} did not finish the handshake within {self._timeout:g} s",
+                hint="is it a securelink server? is it overloaded?",
+            )

@@ -1,0 +1,52 @@
+"""
+Servers that a thread drives by `update()`.
+
+Such a thread must not wait for its own server: nobody would answer. `Client.connect()` asks here.
+"""
+
+from __future__ import annotations
+
+import socket
+import weakref
+from threading import get_ident
+from typing import Protocol
+
+from ..streams.sockets import is_loopback, peer_address
+
+_EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104
+
+
+class Driven(Protocol):
+    """A server, as far as it matters here."""
+
+    @property
+    def driver(self) -> int:
+        """Identity of the thread that called `update()` last; 0 when it does not run, or by itself."""
+
+    @property
+    def places(self) -> list[tuple[str, int]]:
+        """(address, port) of each listening socket."""
+
+
+_driven: weakref.WeakSet[Driven] = weakref.WeakSet()
+
+
+def add(server: Driven) -> None:
+    """From now on this server is looked at."""
+    _driven.add(server)
+
+
+def leads_to_own_thread(sock: socket.socket) -> bool:
+    """Whether a new connection leads to a server that the calling thread drives."""
+    host, port = peer_address(sock)
+    if not is_loopback(sock) and sock.getsockname()[0] != sock.getpeername()[0]:
+        return False
+    me = get_ident()
+    return any(
+        server.driver == me
+        and any(
+            port == its_port and its_host in (host, *_EVERYWHERE)
+            for its_host, its_port in server.places
+        )
+        for server in tuple(_driven)
+    )

@@ -1,0 +1,186 @@
+"""Requests whose answer nobody waits for: a `concurrent.futures.Future` has it when it comes."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from ..app.hooks import FailureLog
+from ..errors import LinkTimeout
+from ..protocol.bounds import encode_for
+from ..wire.packets import Packet
+from .channel import Channel, Waiting, failure_of
+
+if TYPE_CHECKING:
+    from ..errors import SecureLinkError
+
+log = logging.getLogger("securelink")
+
+_COARSE_SECONDS = 0.05  # expired requests are looked for no more often
+_WAIT_SECONDS = 60.0  # the longest single wait for an answer
+_failures = FailureLog()
+
+
+class LaterReply(Future[Any]):
+    """
+    The answer to a `request_later`.
+
+    Callbacks run as handlers of the session do: one at a time, in order with its packets, in the threads that its
+    handlers run in. `result()` and `exception()` wait as `request()` does, also in handlers.
+    """
+
+    def __init__(self, channel: Channel, deadline: float) -> None:
+        super().__init__()
+        self._channel = channel
+        self._owner = channel._owner  # a client that waits for an answer is not forgotten
+        self._waiting = _Later(self, deadline)
+        self._number = 0
+
+    def cancel(self) -> bool:
+        """
+        Do not wait for the answer any more; the other side does not learn of it.
+
+        Returns:
+            False when the answer, or an error, is there already.
+        """
+        if self._channel._forget(self._number):
+            super().cancel()
+            self.set_running_or_notify_cancel()  # wakes those in concurrent.futures.wait()
+            self._owner = None
+        return self.cancelled()
+
+    def result(self, timeout: float | None = None) -> Any:
+        """
+        The answer; waits for it.
+
+        Args:
+            timeout: In seconds; None: as long as the request itself.
+
+        Raises:
+            RequestFailed, ConnectionClosed, LinkTimeout: As `request()`.
+            CancelledError: `cancel()` was called.
+            TimeoutError: It is not there in `timeout` seconds. It may still come.
+        """
+        self._wait(timeout)
+        return super().result(0)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """What `result()` would raise, or None; waits like it."""
+        self._wait(timeout)
+        return super().exception(0)
+
+    def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
+        """Call `fn(future)` when the answer or an error is there, as a handler of the session is called."""
+        super().add_done_callback(lambda _: self._hand_over(fn))
+
+    def _hand_over(self, callback: Callable[[Future[Any]], object]) -> None:
+        if self._channel._loop.stopped:
+            self._call(callback)  # nobody is left who runs handlers
+        else:
+            self._channel._note(lambda: self._call(callback))
+
+    def _call(self, callback: Callable[[Future[Any]], object]) -> None:
+        try:
+            callback(self)
+        except Exception as error:
+            _failures.log(error, "a callback of a request raised an error; the session goes on")
+
+    def _wait(self, timeout: float | None) -> None:
+        if self.done():
+            return
+        channel = self._channel
+        channel._check_may_wait()
+        waiting = Waiting()
+        super().add_done_callback(lambda _: waiting.event.set())
+        end = time.monotonic() + timeout if timeout is not None else math.inf
+        while not self.done() and (now := time.monotonic()) < end:
+            channel._await(waiting, min(end, now + _WAIT_SECONDS))
+            if channel._ended and not waiting.event.wait(1.0) and channel._forget(self._number):
+                self._failed(
+                    channel._closed_error()
+                )  # in a process that was forked: nobody says so
+
+    def _answered(self, answer: Packet) -> None:
+        failure = failure_of(answer)
+        if failure is not None:
+            self._failed(failure)
+        else:
+            self.set_result(answer.data)
+            self._owner = None
+
+    def _failed(self, error: SecureLinkError) -> None:
+        self.set_exception(error)
+        self._owner = None
+
+
+class _Later(Waiting):
+    """What waits in the session for the answer. Only the thread that took it out of there ends it."""
+
+    __slots__ = ("deadline", "future")
+
+    def __init__(self, future: LaterReply, deadline: float) -> None:
+        super().__init__()
+        self.future = future
+        self.deadline = deadline
+
+    def answered(self, packet: Packet) -> None:
+        """By the reading thread."""
+        self.future._answered(packet)
+
+    def over(self) -> None:
+        """The session has ended."""
+        self.future._failed(self.future._channel._closed_error())
+
+
+def ask_later(channel: Channel, packet: Packet, timeout: float) -> Future[Any]:
+    """
+    Send a request, and do not wait for its answer.
+
+    Raises:
+        CodecError, ConnectionClosed, LimitExceeded: It cannot be sent.
+        LinkTimeout: There is no room for it now.
+    """
+    deadline = time.monotonic() + timeout
+    future = LaterReply(channel, deadline)
+    future._number = packet.id = channel._expect(future._waiting)
+    try:
+        channel._post(encode_for(channel._bounds, packet), timeout=0.0)
+    except BaseException:
+        channel._forget(future._number)
+        raise
+    _arm(channel, deadline)
+    return future
+
+
+def _arm(channel: Channel, deadline: float) -> None:
+    """See that somebody looks at the deadline: one timer a session, for the earliest."""
+    with channel._lock:
+        if deadline >= channel._expires_at:
+            return
+        channel._expires_at = deadline
+    channel._loop.call_later(max(0.0, deadline - time.monotonic()), lambda: _expire(channel))
+
+
+def _expire(channel: Channel) -> None:
+    """By the leader: answers that did not come in time will not be waited for."""
+    now = time.monotonic()
+    with channel._lock:
+        channel._expires_at = math.inf
+        waiting = [(n, w) for n, w in channel._expected.items() if isinstance(w, _Later)]
+        overdue = [(number, later) for number, later in waiting if later.deadline <= now]
+        for number, _ in overdue:
+            del channel._expected[number]
+    for _, later in overdue:
+        later.future._failed(
+            LinkTimeout(
+                f"{channel._name()} did not answer a request in time; the session goes on",
+                hint="its handler may still be running: give a longer timeout=",
+            )
+        )
+    left = [later.deadline for _, later in waiting if later.deadline > now]
+    if left:
+        _arm(channel, max(min(left), now + _COARSE_SECONDS))

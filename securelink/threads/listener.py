@@ -1,0 +1,603 @@
+"""
+Accepting connections, and the server's side of the handshake.
+
+Before any expensive work stand: the frame cap (in the engine), one deadline, a cap on half-open connections (at the
+cap the oldest of the address that has the most is dropped), and a budget of unfinished and failed handshakes for each
+address, which knows no successes and not the loopback: a school or a LAN party is one address.
+
+RSA, key exchange and `authenticate` run in the pool. While a worker has the engine, the leader does not read.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import socket
+from collections.abc import Callable
+
+from ..app.budget import FailureBudget
+from ..codes import Code, code_text
+from ..errors import HandshakeError, ProtocolError, Refused, SecureLinkError
+from ..limits import LATE_FAILURES, MAX_TOTAL_UNSENT, MAX_TURNED_AWAY, SILENCE_FACTOR
+from ..protocol import (
+    Alerted,
+    AuthReceived,
+    Confirmed,
+    Event,
+    Failed,
+    HelloReceived,
+    ServerEngine,
+    State,
+)
+from ..streams.addresses import is_loopback_host, networks
+from ..streams.proxy import Preamble, is_trusted
+from ..streams.sockets import Address, peer_address, prepare
+from ..text import escaped
+from ..wire.fields import Content, Mode
+from ..wire.messages import Wanted
+from .admission import Admission, Host
+from .channel import Channel
+from .link import Link
+from .loop import Loop
+from .poller import READ
+from .sweeper import Sweeper
+
+log = logging.getLogger("securelink.server")
+
+ACCEPTS_PER_TURN = 64  # a flood of connections must not keep the leader from those it has
+
+
+class ServerLink(Link):
+    """A connection that a client opened."""
+
+    __slots__ = (
+        "_charged",
+        "_listener",
+        "_signed_at",
+        "counted",
+        "failed",
+        "half_open",
+        "network",
+        "provisional",
+        "token",
+    )  # fmt: skip
+
+    def __init__(self, listener: Listener, sock: socket.socket, address: Address | None) -> None:
+        admission = listener.admission
+        engine = ServerEngine(
+            admission.policy,
+            admission.wanted if admission.policy != Mode.OFF else Wanted.NO,
+            clock=lambda: listener.loop.now,
+            succession=admission.succession,
+        )
+        super().__init__(listener.loop, sock, engine)
+        self._listener = listener
+        if address is not None:
+            self.address = address  # as a trusted proxy says; the socket's is that of the proxy
+        self.network = networks(self.address[0])[-1]
+        self.half_open = True
+        self.counted = False  # as one of its address
+        self.failed = False  # its handshake has failed, and is counted
+        self._charged = False  # to its address, for what has failed or may fail
+        self._signed_at = 0.0
+        self.provisional = (
+            False  # something is given back unless the client shows that it has WELCOME
+        )
+        self.token = b""
+        self.deadline = listener.loop.now + admission.handshake_seconds
+
+    def _handshake_event(self, event: Event) -> None:
+        match event:
+            case HelloReceived():
+                self._work(self._answer)
+            case AuthReceived():
+                self._work(self._authorize)
+            case Confirmed():
+                self._confirmed()
+            case Alerted(code):
+                log.info("%s gave up the handshake: %s", self.address[0], code_text(code))
+                self.count_failure()
+                self.lost()
+
+    def _work(self, job: Callable[[], None]) -> None:
+        """Give the engine to a worker; nothing is read until it comes back."""
+        self._reading = False
+        self.update_interest()
+        late = self._listener.budget.failures(self.address[0]) >= LATE_FAILURES
+        if not self.loop.submit(self.network, job, late=late):
+            log.warning("too many handshakes at once; %s is turned away", self.address[0])
+            self._listener.host.note("limit_handshakes")
+            assert isinstance(self.engine, ServerEngine)
+            self.finish_raw(self.engine.give_up(Code.BUSY))
+
+    # In the pool.
+
+    def _answer(self) -> None:
+        if self._closed:
+            return
+        engine = self.engine
+        assert isinstance(engine, ServerEngine)
+        try:
+            engine.answer_hello(self._listener.admission.identity, self.write_raw)
+        except SecureLinkError as error:
+            self._turn_away(error)
+            return
+        self.write_raw(engine.data_to_send())
+        self.loop.call(self._read_on)
+
+    def _authorize(self) -> None:
+        if self._closed:
+            return  # it waited for too long: nobody would learn of a use of a join token
+        engine = self.engine
+        assert isinstance(engine, ServerEngine)
+        budget, host = self._listener.budget, self.address[0]
+        # Before anybody looks: guesses that wait here together would all be made before the first has failed.
+        left = budget.charge(host)
+        if left:
+            engine.refuse(Code.BLOCKED, f"this address is blocked for {math.ceil(left)} s")
+            self._turn_away(HandshakeError("its address is blocked", code=Code.BLOCKED))
+            return
+        self._charged = True
+        try:
+            client = engine.verify_client()
+            channel = self._listener.host.authorize(self, client)
+        except HandshakeError as error:
+            if engine.state is State.AUTHORIZING:
+                text = error.text if isinstance(error, Refused) else error.message
+                engine.refuse(error.code, text)
+            self._turn_away(error)
+            return
+        except SecureLinkError as error:
+            if engine.state is State.AUTHORIZING:
+                engine.refuse(Code.INTERNAL)  # our own trouble, such as a damaged file
+                budget.refund(host)
+            self._turn_away(error)
+            return
+        budget.refund(host)
+        admission = self._listener.admission
+        engine.numbering = channel._numbering
+        engine.welcome(
+            self.token,
+            admission.max_packet,
+            admission.heartbeat,
+            wait_for_sign=self.provisional,
+        )
+        assert engine.sender is not None
+        self.max_packets = engine.sender.max_packets
+        # Before anybody can send through the channel: WELCOME is the first under the application key.
+        self._raw.append(engine.data_to_send())
+        self.channel = channel
+        channel._link = self
+        self.loop.call(self._opened)
+
+    def _turn_away(self, error: SecureLinkError) -> None:
+        assert isinstance(self.engine, ServerEngine)
+        answer = self.engine.data_to_send()
+        self.loop.call(lambda: self._handshake_failed(error, answer))
+
+    # By the leader.
+
+    def _opened(self) -> None:
+        assert self.channel is not None
+        self._listener.no_longer_half_open(self)
+        if self._closed:
+            self.channel._finished(Code.NORMAL, "", clean=False)
+            self._not_entered()
+            return
+        if self._close is None:
+            self.deadline = None
+        self._looked_at = self.loop.now
+        self._deaf = True  # how long the handshake took is not its silence
+        if not self.provisional:
+            self._listener.host.opened(self.channel)
+        self.flush()  # WELCOME: its client finds a session that is public already
+        self._read_on()
+
+    def _confirmed(self) -> None:
+        """WELCOME has arrived: what was taken for it, such as a use of a join token, is not given back."""
+        assert self.channel is not None
+        host = self._listener.host
+        if host.confirmed(self):
+            self.provisional = False
+            host.opened(self.channel)
+        else:
+            log.info("%s came in twice with what admits once; the later one stays", self.address[0])
+            self.channel._end(Code.REFUSED)
+
+    def _not_entered(self) -> None:
+        if self.provisional:
+            self.provisional = False
+            self._listener.host.not_entered(self, at_once=self._listener.closed)
+
+    def _read_on(self) -> None:
+        if not self._closed:
+            self._reading = True
+            self.update_interest()
+            self._take_in(None)
+
+    def count_failure(self) -> None:
+        """Its handshake has failed: counted now, not when its socket is closed, which may take as long as it likes."""
+        if not self.failed:
+            self.failed = True
+            self._listener.failed_at(self.address[0], charge=not self._charged)
+
+    def _handshake_failed(self, error: SecureLinkError, answer: bytes) -> None:
+        self.count_failure()
+        knock = self.engine.knock if isinstance(self.engine, ServerEngine) else ""
+        log.log(
+            logging.INFO if knock or isinstance(error, HandshakeError) else logging.WARNING,
+            "handshake with %s failed: %s",
+            self.address[0],
+            escaped(str(error)),  # a refusal in the application's words may quote the client
+        )
+        self.finish_raw(answer)
+
+    @property
+    def held(self) -> int:
+        """Bytes that its session keeps, for and of its peer."""
+        channel = self.channel
+        if channel is None:
+            return 0
+        return channel._held + self.engine.pending
+
+    def sweep(self, now: float, silence: float) -> None:
+        """Once a second: close what is overdue or silent."""
+        if self._closed:
+            return
+        quiet = self._silence(now)
+        self._watch_key(now)
+        self._release()
+        listens = self._listens()
+        self._next_second()
+        channel = self.channel
+        if self.deadline is not None:
+            if now > self.deadline:
+                self._overdue()
+        elif channel is None:
+            pass
+        elif quiet > silence:
+            log.info("%s: nothing heard for %.0f s", channel._name(), quiet)
+            self._finish_channel(Code.SILENT, "", clean=False, ours=True)
+            self.end(Code.SILENT)
+        elif self._is_stalled():
+            log.warning("%s takes nothing, and is not read meanwhile: it is ended", channel._name())
+            channel._end(Code.TOO_SLOW)
+        elif listens or self._hung_up:
+            pass
+        elif now - self._signed_at >= silence / SILENCE_FACTOR / 2:
+            # Its pings wait unread, so it hears no answers; this tells it that we are alive.
+            self._signed_at = now
+            self.control(Content.PING, bytes(8))
+
+    def _overdue(self) -> None:
+        engine = self.engine
+        assert isinstance(engine, ServerEngine)
+        if not self.half_open or engine.state is State.FAILED:
+            self.lost()
+            return
+        log.info(
+            "%s did not finish its handshake in time (while %s)",
+            self.address[0],
+            engine.state.value,
+        )
+        self.count_failure()  # also one that has said nothing: it took the place of somebody else
+        word = engine.overdue() if self._reading else b""  # else a worker has the engine
+        if word:
+            self.finish_raw(word)  # the next sweep closes what is still there
+        else:
+            self.lost()
+
+    def _finish_channel(
+        self,
+        code: int,
+        text: str,
+        *,
+        clean: bool,
+        ours: bool = False,
+        failed: Failed | None = None,
+    ) -> bool:
+        if not super()._finish_channel(code, text, clean=clean, ours=ours, failed=failed):
+            return False
+        assert self.channel is not None  # looked at only now: a worker may have set it meanwhile
+        if self.provisional:
+            self._not_entered()
+        else:
+            self._listener.host.ended(self.channel)
+        if self.channel._inbox:
+            self._listener.leaving.add(self.channel)
+        return True
+
+    def _gone(self) -> None:
+        self._listener.forget(self)
+
+
+class Listener:
+    """
+    The listening sockets of one server and all connections that came in through them.
+
+    Args:
+        loop: Its leader accepts.
+        sockets: Listening, non-blocking.
+        admission: How to do handshakes.
+        host: The server.
+
+    Attributes:
+        addresses: Where it listens.
+        links: All connections.
+        failed: Handshakes that failed so far.
+    """
+
+    def __init__(
+        self, loop: Loop, sockets: list[socket.socket], admission: Admission, host: Host
+    ) -> None:
+        self.loop = loop
+        self.admission = admission
+        self.host = host
+        self.links: set[ServerLink] = set()
+        self._sockets = sockets
+        # Asked now: other threads want to know, also while the sockets are being closed.
+        self.addresses: list[tuple[str, int]] = [sock.getsockname()[:2] for sock in sockets]
+        self._half_open: dict[str, dict[ServerLink, None]] = {}  # network -> links, oldest first
+        self._half_open_count = 0
+        self._turned_away: dict[ServerLink, None] = {}  # oldest first
+        self._preambles: dict[
+            Preamble, None
+        ] = {}  # trusted proxies that have not said for whom they speak
+        self._of_address: dict[str, int] = {}  # connections
+        # Loopback has no budget: all users of the machine, and whatever tunnel ends here, are that one address.
+        self.budget = FailureBudget(
+            admission.max_failures, lambda: loop.now, lambda host: is_loopback_host(host)
+        )
+        self.leaving: set[Channel] = set()  # sessions that have ended, and whose packets still wait
+        self._held = 0  # bytes of the connections that this round of the sweep has visited
+        self.failed = 0
+        self._paused = False
+        self._closed = False
+
+    @property
+    def half_open(self) -> int:
+        """How many connections have no session yet."""
+        return self._half_open_count
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has stopped listening for good."""
+        return self._closed
+
+    # By the leader.
+
+    def start(self) -> None:
+        """Begin to accept and to sweep."""
+        self._register()
+        Sweeper(self.loop, self.links, self._visit, self._round_ended)
+
+    def _register(self) -> None:
+        for sock in self._sockets:
+            self.loop.register(sock, 0 if self._paused or self._closed else READ, self)
+
+    def set_paused(self, paused: bool) -> None:
+        """Stop or go on accepting; connections wait in the kernel's backlog meanwhile."""
+        self._paused = paused
+        if not self._closed:
+            self._register()
+
+    def close(self) -> None:
+        """Stop listening for good. Connections stay."""
+        if not self._closed:
+            self._closed = True
+            self._register()
+            for sock in self._sockets:
+                sock.close()
+            for preamble in tuple(self._preambles):
+                self._drop_preamble(preamble)
+
+    def orphaned(self) -> None:
+        """In a child of fork(): the sockets are the parent's, and it alone decides when the port is free again."""
+        self._closed = True
+        for sock in self._sockets:
+            sock.close()
+        for preamble in self._preambles:
+            preamble.sock.close()
+        for link in self.links:
+            link.orphaned()
+
+    def on_io(self, mask: int) -> None:
+        """Connections wait to be accepted."""
+        for listening in self._sockets:
+            for _ in range(ACCEPTS_PER_TURN):
+                try:
+                    sock, _address = listening.accept()
+                except OSError as error:
+                    self._accept_failed(error)
+                    break
+                self._accepted(sock)
+
+    def _accept_failed(self, error: OSError) -> None:
+        if isinstance(error, BlockingIOError | InterruptedError | ConnectionError):
+            return
+        # Out of descriptors, most likely. The connection stays in the backlog; trying at once would spin.
+        log.error("cannot accept connections: %s; trying again in a second", error)
+        for sock in self._sockets:
+            self.loop.register(sock, 0, self)
+        self.loop.call_later(1.0, self._register)
+
+    def _accepted(self, sock: socket.socket) -> None:
+        try:
+            prepare(sock)
+        except OSError:
+            sock.close()  # it was reset while it waited
+            return
+        if self.admission.proxies:
+            peer = peer_address(sock)
+            if is_trusted(peer[0], self.admission.proxies):
+                self._await_header(sock, peer)
+                return
+        self._admit(sock, None)
+
+    def _await_header(self, sock: socket.socket, peer: Address) -> None:
+        preamble = Preamble(sock, peer, self._header_done)
+        self._preambles[preamble] = None
+        if len(self._preambles) > self.admission.max_half_open:
+            self._drop_preamble(next(iter(self._preambles)))
+        self.loop.register(sock, READ, preamble)
+        self.loop.call_later(self.admission.handshake_seconds, lambda: self._header_late(preamble))
+
+    def _header_late(self, preamble: Preamble) -> None:
+        if preamble in self._preambles:
+            log.warning("%s is a trusted proxy and sent no PROXY header in time", preamble.peer[0])
+            self._drop_preamble(preamble)
+
+    def _header_done(self, preamble: Preamble, found: Address | ProtocolError | None) -> None:
+        if isinstance(found, ProtocolError):
+            log.warning("%s is turned away: %s", preamble.peer[0], found)
+        if not isinstance(found, tuple):
+            self._drop_preamble(preamble)
+            return
+        del self._preambles[preamble]
+        self.loop.register(preamble.sock, 0, preamble)
+        self._admit(preamble.sock, found)
+
+    def _drop_preamble(self, preamble: Preamble) -> None:
+        if self._preambles.pop(preamble, 0) is None:
+            self.loop.register(preamble.sock, 0, preamble)
+            preamble.sock.close()
+
+    def _admit(self, sock: socket.socket, address: Address | None) -> None:
+        link = ServerLink(self, sock, address)
+        self.links.add(link)
+        host = link.address[0]
+        if len(self.links) - len(self._turned_away) > self.admission.max_connections:
+            log.warning("too many connections (max_connections): %s is turned away", host)
+            self.host.note("limit_connections")
+            self._refuse(link, link.engine.give_up(Code.BUSY))
+            return
+        left = self.budget.blocked_for(host)
+        if left:
+            self.host.note("limit_failures")
+            log.info("%s is turned away: it is blocked for %d s", host, math.ceil(left))
+            assert isinstance(link.engine, ServerEngine)
+            self._refuse(link, link.engine.blocked(left))
+            return
+        if not is_loopback_host(host) and not self._count(link, host):
+            log.warning("too many connections of one address (max_per_address): %s", host)
+            self.host.note("limit_per_address")
+            self._refuse(link, link.engine.give_up(Code.BUSY))
+            return
+        self._half_open.setdefault(link.network, {})[link] = None
+        self._half_open_count += 1
+        if self._half_open_count > self.admission.max_half_open:
+            self._drop_oldest()
+        link.update_interest()
+
+    def _count(self, link: ServerLink, host: str) -> bool:
+        """Whether its address, or /64, and the networks around it have room for one more connection."""
+        mine = networks(host)
+        limits = self.admission.per_network
+        if any(
+            self._of_address.get(net, 0) >= most for net, most in zip(mine, limits, strict=False)
+        ):
+            return False
+        link.counted = True
+        for net in mine:
+            self._of_address[net] = self._of_address.get(net, 0) + 1
+        return True
+
+    def _uncount(self, link: ServerLink) -> None:
+        if link.counted:
+            link.counted = False
+            for net in networks(link.address[0]):
+                left = self._of_address[net] - 1
+                if left:
+                    self._of_address[net] = left
+                else:
+                    del self._of_address[net]
+
+    def _refuse(self, link: ServerLink, word: bytes) -> None:
+        link.half_open = False
+        self._turned_away[link] = None
+        if len(self._turned_away) > MAX_TURNED_AWAY:
+            next(iter(self._turned_away)).lost()
+        link.finish_raw(word)
+
+    def _drop_oldest(self) -> None:
+        busiest = max(self._half_open.values(), key=len)
+        # One that has its session is through: the leader has only not counted it out yet.
+        link = next((link for link in busiest if link.channel is None), None)
+        if link is None:
+            return
+        log.info("too many half-open connections: the oldest of %s is dropped", link.address[0])
+        self.host.note("limit_half_open")
+        link.lost()
+
+    def no_longer_half_open(self, link: ServerLink) -> None:
+        """The handshake of this link succeeded."""
+        if link.half_open:
+            link.half_open = False
+            self._half_open_count -= 1
+            links = self._half_open[link.network]
+            del links[link]
+            if not links:
+                del self._half_open[link.network]
+
+    def forget(self, link: ServerLink) -> None:
+        """The socket of this link is closed."""
+        self.links.discard(link)
+        self._turned_away.pop(link, None)
+        self._uncount(link)
+        if link.channel is not None:
+            link.channel._drop_unsent()  # the application may keep the session as long as it likes
+        if link.half_open:
+            self.no_longer_half_open(link)
+            # One that closes without a byte was a probe: a balancer's, or somebody looked whether the port is open.
+            if link.failed or (isinstance(link.engine, ServerEngine) and link.engine.heard):
+                link.count_failure()
+                self.failed += 1
+                self.host.note("handshakes_failed")
+
+    def failed_at(self, host: str, *, charge: bool) -> None:
+        """A handshake of this address has failed."""
+        if charge:
+            self.budget.charge(host)
+        left = self.budget.blocked_for(host)
+        if left and self.budget.failures(host) == self.admission.max_failures:
+            log.warning(
+                "%s failed %d handshakes; it is turned away for %d s",
+                host,
+                self.admission.max_failures,
+                math.ceil(left),
+            )
+
+    def on_error(self) -> None:
+        """An internal error while accepting: go on."""
+
+    def _visit(self, link: ServerLink) -> None:
+        link.sweep(self.loop.now, self.admission.heartbeat * SILENCE_FACTOR)
+        self._held += link.held
+
+    def _round_ended(self) -> None:
+        for channel in tuple(self.leaving):
+            if channel._inbox or channel._opened is not None:
+                self._held += channel._held
+            else:
+                self.leaving.discard(channel)
+        if self._held > MAX_TOTAL_UNSENT:
+            self._bound_memory()
+        self._held = 0
+
+    def _bound_memory(self) -> None:
+        """What all sessions together keep, for and of their peers, is bounded too: the greediest are ended."""
+        links = {link.channel: link for link in self.links if link.channel is not None}
+        held = {channel: link.held for channel, link in links.items()}
+        held.update((channel, channel._held) for channel in self.leaving if not channel._dropping)
+        excess = sum(held.values()) - MAX_TOTAL_UNSENT
+        for channel in sorted(held, key=lambda channel: held[channel], reverse=True):
+            if excess <= 0:
+                return
+            excess -= held[channel]
+            if channel._dropping:
+                # Ended before, and its peer has not taken the rest: others cannot wait until its time is over.
+                links[channel].lost()
+                continue
+            log.warning("%s is ended: too much waits for all sessions together", channel._name())
+            self.host.note("limit_total_unsent")
+            channel._end(Code.TOO_SLOW)

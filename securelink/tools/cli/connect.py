@@ -1,0 +1,189 @@
+"""`securelink connect`: talk to `securelink serve`, line by line."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ...app.received import Received
+from ...client import Client
+from ...codes import Code
+from ...errors import NotTrusted, Refused
+from ...keys import Identity
+from ...keys.identity import key_paths
+from ...streams.sockets import shown
+from ...text import escaped
+from ...trust import KnownServers
+from ..console.prompt import Prompt
+from .program import ask_passphrase, keys_option, known_servers_file, passphrase_option, tell
+from .target import (
+    Target,
+    application_options,
+    target,
+    timeout_option,
+    token_option,
+    where_arguments,
+)
+
+MAX_SHOWN = 2000  # characters of one packet; the server may be anybody
+
+
+@click.command("connect")
+@where_arguments
+@click.option(
+    "--plaintext", is_flag=True, help="Without encryption; anyone on the path can listen."
+)
+@token_option
+@application_options
+@timeout_option
+@keys_option
+@passphrase_option
+def connect(
+    host: str | None,
+    port: int | None,
+    invite_file: Path | None,
+    plaintext: bool,
+    token: str | None,
+    application: str,
+    app_version: str,
+    timeout: float,
+    directory: str,
+    with_passphrase: bool,
+) -> None:
+    """
+    Talk to a server that `securelink serve` runs. Type a line and press Enter; `exit` leaves.
+
+    Without arguments it asks for the invite, which so stays out of the list of processes and the shell's history. A
+    server that is not known yet is asked for its fingerprint first, and you are asked whether to trust it; no token
+    is sent before. If the folder holds a key named client, the server may see it. With --plaintext a token from the
+    environment is not used.
+
+    \b
+    securelink connect                                 asks for the invite
+    securelink connect 192.168.1.40 5050
+    securelink connect --invite-file invite.txt
+    """
+    where = target(host, port, invite_file, token, plaintext=plaintext)
+    known = KnownServers(known_servers_file(directory))
+    client = Client(
+        where.host,
+        where.port,
+        keys=None if plaintext else client_key(directory, with_passphrase),
+        encryption="off" if plaintext else "required",
+        token=where.token,
+        pin=where.pin,
+        trust=None if plaintext else "known",
+        known_servers=known.path,
+        application=application,
+        version=app_version,
+    )
+    try:
+        enter(client, known, timeout, where)
+        tell(f"connected to {shown(client.host, client.port)}, {_protection(client)}")
+        tell("type a line and press Enter; /echo TEXT comes back; exit leaves")
+        _talk(client)
+    finally:
+        client.close()
+
+
+def client_key(directory: str | Path, with_passphrase: bool) -> Identity | None:
+    """The client's key, if it has one: a first try should not have to make any."""
+    private_path, _ = key_paths(directory, "client")
+    if not private_path.is_file():
+        return None
+    return Identity.load(private_path, ask_passphrase(with_passphrase))
+
+
+def _protection(client: Client) -> str:
+    return "encrypted" if client.encrypted else "in PLAINTEXT"
+
+
+def enter(client: Client, known: KnownServers, timeout: float, where: Target | None = None) -> None:
+    """Connect; the first time ask whether the key is the right one, and connect only then."""
+    try:
+        _meet(client, known, timeout)
+    except Refused as error:
+        if error.code == Code.CLIENT_KEY_UNKNOWN and client.fingerprint is not None:
+            error.hint = (
+                "at the server, in the folder where it runs, somebody must run: "
+                f"securelink keys authorize {client.fingerprint} --as NAME"
+            )
+        elif where is not None and where.pin is not None and where.token is None:
+            error.hint = (
+                "the invite has a key and no token: was it in quotes? Paste the whole invite when "
+                "you are asked for it"
+            )
+        elif where is not None and where.token is None and "join token" in error.text:
+            error.hint = (
+                "ask its operator for an invite (made by: securelink token create), and paste it when "
+                "you are asked for it"
+            )
+        raise
+
+
+def _meet(client: Client, known: KnownServers, timeout: float) -> None:
+    try:
+        client.connect(timeout)
+    except NotTrusted as error:
+        # A changed key is never a question: people say yes to questions.
+        if error.expected is not None or not can_ask():
+            raise
+        # That attempt ended when the key was seen, before anything of ours was sent.
+        place = shown(client.host, client.port)
+        tell(f"{place} is not known here. It showed the key\n  {error.fingerprint}")
+        tell("Compare it with the one that the server printed when it started.")
+        if not click.confirm("Trust it from now on?", err=True):
+            raise NotTrusted(
+                f"{place} is not trusted; nothing was sent to it", fingerprint=error.fingerprint
+            ) from None
+        known.remember(client.host, client.port, error.fingerprint)
+        client.connect(timeout)
+
+
+def can_ask() -> bool:
+    """Whether a person sits there."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _talk(client: Client) -> None:
+    """Until one side leaves. Raises `ConnectionClosed` when the server ends it."""
+    prompt = Prompt("> ")
+    client.on_message.add_listener(lambda packet: click.echo(described(packet)))
+    client.on_disconnect.add_listener(prompt.end)
+    for packet in client.poll():  # what came before there was a listener
+        click.echo(described(packet))
+    with contextlib.closing(prompt.lines()) as lines:
+        for line in lines:
+            if line.strip() == "exit":
+                return
+            if line.startswith("/echo "):
+                client.send("echo", line.removeprefix("/echo "))
+            elif line.strip():
+                client.send("say", line)
+    if not client.connected:
+        client.poll()  # raises the reason
+
+
+def described(packet: Received) -> str:
+    """A packet as a line. What is in it comes from others: it is escaped, and cut when it is long."""
+    match packet.action, packet.data:
+        case "notice", str(text):
+            line = f"* operator: {escaped(text)}"
+        case "said", {"from": name, "text": text}:
+            line = f"{_shown(name)}: {_shown(text)}"
+        case "joined" | "left", name:
+            line = f"* {_shown(name)} {packet.action}"
+        case "welcome", {"you": name, "others": [*others]}:
+            with_whom = ", ".join(map(_shown, others)) or "nobody else yet"
+            line = f"* you are {_shown(name)}; here: {with_whom}"
+        case action, data:
+            line = f"{_shown(action)}: {_shown(data)}"
+    return line if len(line) <= MAX_SHOWN else f"{line[:MAX_SHOWN]}..."
+
+
+def _shown(value: Any) -> str:
+    return escaped(value if isinstance(value, str) else repr(value))

@@ -1,0 +1,191 @@
+"""`securelink serve`: a small chat and echo server, to try things out and to start from."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ...app.received import Received
+from ...auth import JoinTokens
+from ...keys.files import absolute
+from ...server import Server
+from ...session import Session
+from ..console import Console, Operators
+from .inviting import add_invites
+from .operate import OPERATORS, run_console, wait_for_the_end
+from .program import ask_passphrase, keys_option, passphrase_option, tell
+from .target import application_options
+
+MAX_TEXT = 2000  # characters of a line of chat
+
+
+@click.command("serve")
+@click.option("--host", default="", metavar="ADDRESS", help="Listen here only.  [default: all]")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=5050,
+    show_default=True,
+    help="0 takes a free one.",
+)
+@click.option(
+    "--encryption",
+    type=click.Choice(["required", "optional", "off"]),
+    default="required",
+    show_default=True,
+    help="What is asked of clients.",
+)
+@click.option("--plaintext", is_flag=True, help="The same as --encryption off.")
+@click.option("--tokens", is_flag=True, help="Let in only who has a join token.")
+@click.option(
+    "--client-keys",
+    type=click.Choice(["welcome", "required", "known"]),
+    default="welcome",
+    show_default=True,
+    help="Whether clients need keys; 'known' wants authorized ones.",
+)
+@application_options
+@click.option(
+    "--metrics",
+    metavar="HOST:PORT",
+    help="Serve /metrics (for Prometheus) and /healthz there, without a login.",
+)
+@click.option("--console", "with_console", is_flag=True, help="Take the operator's commands here.")
+@keys_option
+@passphrase_option
+def serve(
+    host: str,
+    port: int,
+    encryption: str,
+    plaintext: bool,
+    tokens: bool,
+    client_keys: str,
+    application: str,
+    app_version: str,
+    metrics: str | None,
+    directory: str,
+    with_passphrase: bool,
+    with_console: bool,
+) -> None:
+    """
+    Run a small chat server: what one says, all others hear.
+
+    Packets named "say" go to everybody else as "said"; "echo" comes back. A key is made on the first start. Ctrl-C
+    stops it.
+
+    \b
+    $ securelink serve --port 5050
+    [Server INFO] Server IP: 192.168.1.40
+    [Server INFO] Server PORT: 5050
+    [Server INFO] Key: SHA256:9Y0kX... (/home/ann/keys/server_private.pem)
+    $ securelink connect 192.168.1.40 5050            on another machine
+    """
+    if plaintext:
+        source = click.get_current_context().get_parameter_source("encryption")
+        if source is click.core.ParameterSource.COMMANDLINE and encryption != "off":
+            raise click.UsageError(f"--plaintext contradicts --encryption {encryption}")
+        encryption = "off"
+    folder = Path(directory)
+    operators = Operators(folder / OPERATORS)
+    server = Server(
+        host,
+        port,
+        keys=folder,
+        encryption=encryption,
+        authenticate=operators.admit(JoinTokens(folder / "join_tokens.json")) if tokens else None,
+        client_keys=client_keys,
+        application=application,
+        version=app_version,
+        passphrase=ask_passphrase(with_passphrase),
+    )
+    add_chat(server)
+    console = Console(
+        server, say=lambda text, to: server.broadcast("notice", text, to=to), silence=silence
+    )
+    operators.serve(server, console)
+    with contextlib.ExitStack() as stack:
+        if metrics is not None:
+            stack.enter_context(_metrics(server, metrics))
+        stack.enter_context(server)
+        if tokens:
+            host_shown = server.host or server.lan_address
+            add_invites(console, server, JoinTokens(folder / "join_tokens.json"), host_shown)
+        _explain(server, directory, tokens, application, app_version)
+        if with_console:
+            run_console(server, console)
+        else:
+            tell("Ctrl-C stops it")
+            wait_for_the_end(server)
+
+
+def _metrics(server: Server, where: str) -> AbstractContextManager[object]:
+    host, _, port = where.rpartition(":")
+    if not port.isdecimal():
+        raise click.UsageError(f"--metrics {where}: write HOST:PORT, such as 127.0.0.1:9100")
+    from ...metrics import serve_metrics  # an extra: a server without metrics does not need it
+
+    return serve_metrics(server, host.strip("[]"), int(port))
+
+
+def _explain(server: Server, directory: str, tokens: bool, application: str, version: str) -> None:
+    host, port = server.host or server.lan_address, server.address[1]
+    if tokens:
+        command = f"securelink token create --keys {shlex.quote(str(absolute(directory)))}"
+        tell(f"invite somebody with: {command} --host {host} --port {port}")
+    else:
+        words = ["securelink", "connect", host, str(port)]
+        words += ["--plaintext"] * (server.fingerprint is None)
+        words += ["--application", application] * bool(application)
+        words += ["--app-version", version] * bool(version)
+        tell(f"connect with: {shlex.join(words)}")
+
+
+def add_chat(server: Server) -> None:
+    """The handlers of the chat: `say`, `echo`, and who comes and goes."""
+
+    @server.on_connect
+    def came(session: Session) -> None:
+        others = [name(other) for other in server.sessions.values() if other is not session]
+        session.send("welcome", {"you": name(session), "others": others})
+        server.broadcast("joined", name(session), exclude=[session])
+
+    @server.on_disconnect
+    def went(session: Session) -> None:
+        server.broadcast("left", name(session), exclude=[session])
+
+    def say(session: Session, packet: Received) -> None:
+        if "silent" in session.data:
+            session.send("error", "you are muted: nobody hears what you say")
+        elif _is_line(packet.data):
+            said = {"from": name(session), "text": packet.data}
+            server.broadcast("said", said, exclude=[session])
+        else:
+            session.send("error", f"say takes a text of 1 to {MAX_TEXT} characters")
+
+    def echo(session: Session, packet: Received) -> None:
+        session.send("echo", packet.data)
+
+    server.on("say", say)
+    server.on("echo", echo)
+
+
+def silence(session: Session, silent: bool) -> None:
+    """What `mute` and `unmute` of the console mean here. It ends with the session: nobody has a name of their own."""
+    if silent:
+        session.data["silent"] = True
+    else:
+        session.data.pop("silent", None)
+
+
+def name(session: Session) -> str:
+    """What others call this client: its user name, or the beginning of its session token."""
+    return str(session.user) if session.user is not None else f"guest-{session.token[:8]}"
+
+
+def _is_line(data: Any) -> bool:
+    return isinstance(data, str) and 0 < len(data) <= MAX_TEXT

@@ -1,0 +1,93 @@
+"""People that an operator has banned or silenced, known again when they come back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+from ...errors import LimitExceeded
+from ...limits import MAX_MARKS
+from ...session import Session
+from ...streams.addresses import is_loopback_host, network
+from ...text import folded
+
+Mark = tuple[str, str]  # what it is ("key", "address", "user", "name"), and its value
+
+
+class Marks:
+    """
+    Which people are meant: by key, user, name, and address if that is wanted. They end with the process.
+
+    An address of this machine is never a mark, for a tunnel brings everybody from there; nor is the user of an invite
+    that many may share ("guest-...").
+
+    Args:
+        addresses: Whether the address counts: it is that of a whole household behind a router.
+    """
+
+    def __init__(self, *, addresses: bool) -> None:
+        self._addresses = addresses
+        self._lock = threading.Lock()
+        self._people: dict[str, frozenset[Mark]] = {}
+
+    def add(self, label: str, session: Session) -> list[str]:
+        """
+        Mark whoever this is.
+
+        Args:
+            label: What to call them in `remove` and `labels`.
+
+        Returns:
+            What they will be known by.
+
+        Raises:
+            LimitExceeded: `MAX_MARKS` people are marked.
+        """
+        marks = frozenset(self._marks(session))
+        with self._lock:
+            if len(self._people) >= MAX_MARKS:
+                raise LimitExceeded(f"{MAX_MARKS} people are marked already", limit="MAX_MARKS")
+            self._people[label] = self._people.get(label, frozenset()) | marks
+        return sorted(kind for kind, _ in marks)
+
+    def remove(self, label: str) -> bool:
+        """Take a mark back; False when there was none."""
+        with self._lock:
+            found = next((known for known in self._people if same(known, label)), None)
+            return found is not None and self._people.pop(found, None) is not None
+
+    @property
+    def labels(self) -> list[str]:
+        """Whom `remove` knows."""
+        return sorted(self._people)
+
+    def __contains__(self, session: Session) -> bool:
+        return self._any(self._marks(session))
+
+    def has_name(self, name: str) -> bool:
+        """Whether somebody who is called so was marked."""
+        return self._any([("name", folded(name))])
+
+    def _any(self, marks: Iterable[Mark]) -> bool:
+        if not self._people:
+            return False
+        wanted = set(marks)
+        with self._lock:
+            return any(wanted & known for known in self._people.values())
+
+    def _marks(self, session: Session) -> Iterable[Mark]:
+        if session.fingerprint is not None:
+            yield "key", session.fingerprint
+        host = session.address[0]
+        if self._addresses and host and not is_loopback_host(host):
+            yield "address", network(host)
+        if isinstance(session.user, str) and not session.user.startswith("guest-"):
+            yield "user", session.user
+        name = session.data.get("name")
+        if isinstance(name, str):
+            yield "name", folded(name)
+
+
+def same(one: str, other: str) -> bool:
+    """Whether people take two names for the same one."""
+    return folded(one) == folded(other)

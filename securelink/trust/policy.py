@@ -1,0 +1,224 @@
+"""Which server key a client believes: a pin, a server met before, or first use."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import time
+
+from ..errors import ConfigError, NotTrusted, SecureLinkError
+from ..keys.succession import follows
+from ..options import word
+from ..protocol.handshake_client import VerifiedServer
+from ..streams.addresses import is_loopback_host
+from ..streams.sockets import shown, with_zone_name
+from ..wire.fields import Mode
+from . import KnownServers
+from .home import user_known_servers
+
+log = logging.getLogger("securelink.client")
+
+
+class Belief:
+    """
+    What one client believes of one server.
+
+    Args:
+        host, port: As typed.
+        pin: The fingerprint that it must have, or None.
+        trust: "known", "first-use" or None, as in `Client`.
+        known: The servers met before.
+        plaintext_credentials: Whether credentials may go to another machine in plaintext.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        pin: str | None,
+        trust: str | None,
+        known: KnownServers,
+        *,
+        plaintext_credentials: bool = False,
+    ) -> None:
+        if trust is not None:
+            word("trust", trust, ("known", "first-use"))
+        self._host = with_zone_name(host)
+        self._port = port
+        self._pin = pin
+        self._trust = trust
+        self._known_servers = known
+        self._plaintext_credentials = plaintext_credentials
+        self._known: str | None = None
+        self._followed: str | None = None  # the known key that has signed the one it shows now
+        self._met: str | None = None  # its key, where that could not be written down
+
+    @property
+    def _where(self) -> str:
+        return shown(self._host, self._port)
+
+    def consult(self, mode: Mode) -> Mode:
+        """
+        Look the server up before connecting; gives the mode to connect with.
+
+        Raises:
+            KeyFileError: `known_servers` is damaged. That is never taken for a first use.
+            NotTrusted: The pin contradicts it.
+        """
+        known = self._known = self._known_servers.get(self._host, self._port) or self._met
+        if known is None:
+            return mode
+        if self._pin is not None and known != self._pin:
+            raise NotTrusted(
+                f"the invite or pin says that {self._where} has the key {self._pin}, "
+                f"known is {known}, in {self._known_servers.path}",
+                fingerprint=self._pin,
+                expected=known,
+                hint=f"{self._cause()}; if the server really has a new key, run: {self._command('forget')}",
+            )
+        if mode == Mode.OFF:
+            log.warning(
+                "%s has a known key, but encryption is off here: nothing proves that it is the same server",
+                self._where,
+            )
+        # It has a key: whoever answers in plaintext is somebody else.
+        return Mode.REQUIRED if mode == Mode.OPTIONAL else mode
+
+    def mode(self, mode: Mode, *, credentials: bool, loopback: bool) -> Mode:
+        """
+        The mode to offer: where `judge` would refuse an unknown key, no plaintext answer may come instead of it.
+
+        Raises:
+            ConfigError: Encryption is off, and credentials would go to another machine.
+        """
+        exposed = credentials and not loopback and not self._plaintext_credentials
+        if exposed and mode == Mode.OFF:
+            raise ConfigError(
+                f"without encryption anyone on the path to {self._where} could read the credentials; nothing was sent",
+                hint="drop encryption='off', or say plaintext_credentials=True",
+            )
+        untrusted = self._trust == "known" or (credentials and self._trust is None and not loopback)
+        return Mode.REQUIRED if (untrusted or exposed) and mode == Mode.OPTIONAL else mode
+
+    def _command(self, verb: str, *more: str) -> str:
+        """The command that changes what is known of this server, ready to be pasted."""
+        words = ["securelink", "keys", verb, self._host, str(self._port), *more]
+        if self._known_servers.path != user_known_servers():
+            words += ["--keys", str(self._known_servers.path.parent)]
+        return shlex.join(words)
+
+    def judge(self, server: VerifiedServer, *, credentials: bool, loopback: bool) -> None:
+        """
+        The key is proved; is it one that we want to talk to?
+
+        Args:
+            server: What it proved.
+            credentials: Whether a password or token would go to the server.
+            loopback: Whether the server is on this machine.
+
+        Raises:
+            NotTrusted: No; the hint says what to do.
+        """
+        fingerprint = server.key.fingerprint
+        self._followed = None
+        if self._pin is None and self._known is None:
+            # Again: another client of this user may have met the server meanwhile.
+            self._known = self._known_servers.get(self._host, self._port)
+        expected = self._pin or self._known
+        if expected is not None:
+            if fingerprint != expected:
+                named = follows(server.succession, server.key, expected, time.time())
+                if self._pin is not None or not named:
+                    raise self._wrong_key(fingerprint, expected, named=named)
+                self._followed = expected
+            return
+        if self._trust == "known":
+            raise NotTrusted(
+                f"{self._where} is not known here; its key is {fingerprint}",
+                fingerprint=fingerprint,
+                hint="check the fingerprint with its operator, then run: "
+                f"{self._command('trust', fingerprint)}",
+            )
+        if credentials and self._trust is None and not loopback:
+            raise NotTrusted(
+                f"{self._where} is not known here, and the credentials would go to whoever answers; "
+                f"its key is {fingerprint}",
+                fingerprint=fingerprint,
+                hint="use an invite, or check the fingerprint and pass pin=, or accept any key with "
+                "trust='first-use'",
+            )
+
+    def _wrong_key(self, fingerprint: str, expected: str, *, named: bool = False) -> NotTrusted:
+        if self._pin is not None:
+            message = f"{self._where} showed the key {fingerprint}, not the pinned {expected}"
+            hint = "somebody may be in between; or the invite is old: ask for a new one"
+            if named:  # a pin is exact: whoever wrote it down decides
+                hint = "the pinned key has signed this one: pin it instead, or ask for a new invite"
+        else:
+            message = f"THE KEY OF {self._where} HAS CHANGED: it showed {fingerprint}, known is {expected}"
+            hint = (
+                f"{self._cause()}; if the operator confirms a new key, run: "
+                f"{self._command('forget')}"
+            )
+        return NotTrusted(message, fingerprint=fingerprint, expected=expected, hint=hint)
+
+    def _cause(self) -> str:
+        """Why a server may show another key than before; on this machine a common cause is harmless."""
+        if self._host == "localhost" or is_loopback_host(self._host):
+            return (
+                "a server makes a key of its own in each folder in which it is started; if you started this one "
+                "in another folder, that is all; otherwise somebody may be in between"
+            )
+        return "somebody may be in between"
+
+    def remember(self, fingerprint: str, *, lifetime: float | None = None) -> None:
+        """
+        After WELCOME: write a first use down, or the new key of a server that has rotated its own.
+
+        A session that works is not given up when the file cannot be written.
+
+        Args:
+            fingerprint: Of the server's key.
+            lifetime: Seconds until it is forgotten; None for never.
+
+        Raises:
+            NotTrusted: Another client has written another key down since we looked: one of the two met an impostor.
+        """
+        if self._followed is not None:
+            self._follow(self._followed, fingerprint, lifetime)
+            return
+        if self._pin is not None or (self._known is not None and self._met is None):
+            return
+        try:
+            self._known_servers.remember(self._host, self._port, fingerprint, lifetime=lifetime)
+        except NotTrusted as error:
+            raise self._wrong_key(fingerprint, error.expected or "another") from None
+        except SecureLinkError as error:
+            self._met = fingerprint
+            log.warning("the key of %s could not be written down: %s", self._where, error)
+        else:
+            self._met = None
+            log.warning(
+                "first connection to %s: its key is %s, remembered in %s",
+                self._where,
+                fingerprint,
+                self._known_servers.path,
+            )
+
+    def _follow(self, old: str, new: str, lifetime: float | None) -> None:
+        """The known key has signed another one, which the server has proved: that is the known one from now on."""
+        try:
+            self._known_servers.replace(self._host, self._port, old, new, lifetime=lifetime)
+        except NotTrusted as error:
+            raise self._wrong_key(new, error.expected or "another") from None
+        except SecureLinkError as error:
+            log.warning("the new key of %s could not be written down: %s", self._where, error)
+        else:
+            self._met = None
+            log.warning(
+                "%s has a new key, signed by the one that was known: %s instead of %s, remembered in %s",
+                self._where,
+                new,
+                old,
+                self._known_servers.path,
+            )

@@ -1,0 +1,10 @@
+"""
+Bytes and values: no state, no keys.
+
+    frames.py    type, length, body
+    fields.py    codes and contents; the fields of handshake messages
+    messages.py  ClientHello, ServerHello, ServerAuth, ClientAuth, Welcome, Close
+    packets.py   packets as MessagePack
+    scan.py      a look at MessagePack before it is decoded
+    sendable.py  what may be sent
+"""

@@ -1,0 +1,291 @@
+"""
+The handshake messages: frozen dataclasses that build and parse their bytes, and nothing else.
+
+SERVER_AUTH and CLIENT_AUTH are built in steps by `server.py` and `client.py`, because their signature and
+Finished cover the fields before them; here are their field numbers and their parsers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..codes import Code
+from ..errors import PeerIncompatible, ProtocolError
+from ..limits import (
+    AUTH_PADDING,
+    MAGIC,
+    MAX_CLOSE_TEXT,
+    MAX_CREDENTIALS,
+    MAX_FRAME_BODY,
+    MAX_NAME,
+    MIN_PACKET,
+    PROTOCOL_VERSION,
+    RANDOM_SIZE,
+    TOKEN_SIZE,
+)
+from .fields import Content, Fields, Mode, encode_field, encode_fields
+
+CLIENT_SHARE_SIZE = 1184 + 32  # ML-KEM-768 encapsulation key, X25519 public key
+SERVER_SHARE_SIZE = 1088 + 32  # ML-KEM-768 ciphertext, X25519 public key
+FINISHED_SIZE = 32  # HMAC-SHA-256
+FINISHED_FIELD_SIZE = 3 + FINISHED_SIZE
+
+_NONE: frozenset[int] = frozenset()
+
+
+class VersionMismatch(PeerIncompatible):
+    """The peer speaks another protocol version; carries it."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(
+            f"the other side speaks version {version} of the protocol, this one version "
+            f"{PROTOCOL_VERSION}",
+            code=Code.VERSION,
+            hint="update securelink on the older side",
+        )
+        self.version = version
+
+
+def _check_version(body: bytes, at: int) -> None:
+    if len(body) <= at:
+        raise ProtocolError("the hello is cut short before its version")
+    if body[at] != PROTOCOL_VERSION:
+        raise VersionMismatch(body[at])
+
+
+@dataclass(frozen=True)
+class ClientHello:
+    """`magic 8 | version u8 | fields: 1 mode u8, 2 random 32, 3 key share 1216 (absent for OFF)`."""
+
+    mode: Mode
+    random: bytes
+    share: bytes | None
+
+    def encode(self) -> bytes:
+        """The body of the CLIENT_HELLO frame."""
+        fields = encode_fields([(1, self.mode.to_bytes(1)), (2, self.random), (3, self.share)])
+        return MAGIC + PROTOCOL_VERSION.to_bytes(1) + fields
+
+    @classmethod
+    def decode(cls, body: bytes) -> ClientHello:
+        """Parse a CLIENT_HELLO body; the magic was looked at before."""
+        _check_version(body, len(MAGIC))
+        fields = Fields(
+            body[len(MAGIC) + 1 :],
+            "ClientHello",
+            required=frozenset((1, 2)),
+            optional=frozenset((3,)),
+        )
+        mode = fields.integer(1, 1)
+        if mode not in (Mode.OFF, Mode.OPTIONAL, Mode.REQUIRED):
+            raise ProtocolError(f"ClientHello names an unknown mode {mode}")
+        if (mode == Mode.OFF) == (3 in fields):
+            raise ProtocolError("ClientHello's key share does not fit its mode")
+        share = fields.sized(3, CLIENT_SHARE_SIZE) if 3 in fields else None
+        return cls(Mode(mode), fields.sized(2, RANDOM_SIZE), share)
+
+
+@dataclass(frozen=True)
+class ServerHello:
+    """`version u8 | fields: 1 encrypted u8 (0 or 1), 2 random 32, 3 key share 1120 (encrypted only)`."""
+
+    encrypted: bool
+    random: bytes
+    share: bytes | None
+
+    def encode(self) -> bytes:
+        """The body of the SERVER_HELLO frame."""
+        fields = [(1, self.encrypted.to_bytes(1)), (2, self.random), (3, self.share)]
+        return PROTOCOL_VERSION.to_bytes(1) + encode_fields(fields)
+
+    @classmethod
+    def decode(cls, body: bytes) -> ServerHello:
+        """Parse a SERVER_HELLO body."""
+        _check_version(body, 0)
+        fields = Fields(
+            body[1:], "ServerHello", required=frozenset((1, 2)), optional=frozenset((3,))
+        )
+        encrypted = fields.integer(1, 1)
+        if encrypted > 1 or bool(encrypted) != (3 in fields):
+            raise ProtocolError("ServerHello's key share does not fit its mode")
+        share = fields.sized(3, SERVER_SHARE_SIZE) if 3 in fields else None
+        return cls(bool(encrypted), fields.sized(2, RANDOM_SIZE), share)
+
+
+class ServerAuthField:
+    """Field numbers of SERVER_AUTH."""
+
+    KEY, SIGNATURE, WANTED, PADDING, FINISHED, SUCCESSION = 1, 2, 3, 4, 5, 7
+
+
+class ClientAuthField:
+    """Field numbers of CLIENT_AUTH. 6 is kept for the record count of a resume."""
+
+    KEY, SIGNATURE, DIALLED, APPLICATION, VERSION, CREDENTIALS, PADDING, FINISHED = (
+        1, 2, 3, 4, 5, 7, 8, 9,
+    )  # fmt: skip
+
+
+def pad(body: bytes, number: int, after: int = 0) -> bytes:
+    """
+    The padding field that makes `body`, it, a Finished field and `after` more bytes a multiple of AUTH_PADDING.
+
+    Sizes would otherwise tell the size of the key and so the class of the peer (RFC 9846 F.1).
+    """
+    size = len(body) + 3 + FINISHED_FIELD_SIZE + after
+    return encode_field(number, bytes(-size % AUTH_PADDING))
+
+
+def _check_padding(body: bytes, fields: Fields, number: int) -> None:
+    if len(body) % AUTH_PADDING or any(fields[number]):
+        raise ProtocolError("the padding of an authentication message is wrong")
+
+
+class Wanted:
+    """What a server says about client keys in SERVER_AUTH."""
+
+    NO, WELCOME, REQUIRED = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class ServerAuth:
+    """SERVER_AUTH, parsed but not verified; `signed` and `finished_over` are what the two proofs cover."""
+
+    key: bytes
+    signature: bytes
+    wanted: int
+    finished: bytes = field(repr=False)
+    signed: bytes = field(repr=False)
+    finished_over: bytes = field(repr=False)
+    succession: bytes = field(repr=False)
+
+    @classmethod
+    def decode(cls, plaintext: bytes) -> ServerAuth:
+        """Parse the record `content u8 | fields`."""
+        body = plaintext[1:]
+        f = ServerAuthField
+        numbers = frozenset((f.KEY, f.SIGNATURE, f.WANTED, f.PADDING, f.FINISHED))
+        optional = frozenset((f.SUCCESSION,))
+        fields = Fields(body, "ServerAuth", required=numbers, optional=optional)
+        _check_padding(body, fields, f.PADDING)
+        wanted = fields.integer(f.WANTED, 1)
+        if wanted > Wanted.REQUIRED:
+            raise ProtocolError(f"ServerAuth wants an unknown kind {wanted} of client key")
+        succession = fields.get(f.SUCCESSION)
+        if succession == b"":
+            raise ProtocolError("ServerAuth has an empty succession")
+        return cls(
+            key=fields[f.KEY],
+            signature=fields[f.SIGNATURE],
+            wanted=wanted,
+            finished=fields.sized(f.FINISHED, FINISHED_SIZE),
+            signed=plaintext[: 1 + fields.offset(f.SIGNATURE)],
+            finished_over=plaintext[: 1 + fields.offset(f.FINISHED)],
+            succession=succession or b"",
+        )
+
+
+@dataclass(frozen=True)
+class ClientAuth:
+    """CLIENT_AUTH, parsed but not verified. In plaintext mode without key, signature, padding, Finished."""
+
+    key: bytes | None
+    signature: bytes | None
+    dialled: str
+    application: str
+    version: str
+    credentials: bytes = field(repr=False)
+    finished: bytes = field(repr=False)
+    signed: bytes = field(repr=False)
+    finished_over: bytes = field(repr=False)
+
+    @classmethod
+    def decode(cls, plaintext: bytes, *, encrypted: bool) -> ClientAuth:
+        """Parse the record `content u8 | fields`."""
+        body = plaintext[1:]
+        f = ClientAuthField
+        required = {f.DIALLED, f.APPLICATION, f.VERSION, f.CREDENTIALS}
+        optional: set[int] = set()
+        if encrypted:
+            required |= {f.PADDING, f.FINISHED}
+            optional |= {f.KEY, f.SIGNATURE}
+        fields = Fields(
+            body, "ClientAuth", required=frozenset(required), optional=frozenset(optional)
+        )
+        if (f.KEY in fields) != (f.SIGNATURE in fields):
+            raise ProtocolError("ClientAuth has a key without a signature, or the other way round")
+        if encrypted:
+            _check_padding(body, fields, f.PADDING)
+        if len(fields[f.CREDENTIALS]) > MAX_CREDENTIALS:
+            raise ProtocolError(f"the credentials are larger than {MAX_CREDENTIALS} bytes")
+        return cls(
+            key=fields.get(f.KEY),
+            signature=fields.get(f.SIGNATURE),
+            dialled=fields.text(f.DIALLED, MAX_NAME),
+            application=fields.text(f.APPLICATION, MAX_NAME),
+            version=fields.text(f.VERSION, MAX_NAME),
+            credentials=fields[f.CREDENTIALS],
+            finished=fields.sized(f.FINISHED, FINISHED_SIZE) if encrypted else b"",
+            signed=plaintext[: 1 + fields.offset(f.SIGNATURE)] if f.KEY in fields else b"",
+            finished_over=plaintext[:-FINISHED_FIELD_SIZE] if encrypted else b"",
+        )
+
+
+@dataclass(frozen=True)
+class Welcome:
+    """`fields: 1 token 16, 4 resumed u8, 6 max frame body u32, 7 heartbeat in ms u32`; 2, 3, 5 are for resume."""
+
+    token: bytes
+    max_packet: int
+    heartbeat: float
+
+    def encode(self) -> bytes:
+        """The record `content u8 | fields`."""
+        return Content.WELCOME.to_bytes(1) + encode_fields(
+            [
+                (1, self.token),
+                (4, b"\x00"),
+                (6, self.max_packet.to_bytes(4)),
+                (7, round(self.heartbeat * 1000).to_bytes(4)),
+            ]
+        )
+
+    @classmethod
+    def decode(cls, plaintext: bytes) -> Welcome:
+        """Parse the record."""
+        numbers = frozenset((1, 4, 6, 7))
+        fields = Fields(plaintext[1:], "Welcome", required=numbers, optional=_NONE)
+        if fields.integer(4, 1) != 0:
+            raise ProtocolError("Welcome says that it resumes a session that we did not ask for")
+        max_packet = fields.integer(6, 4)
+        if not MIN_PACKET <= max_packet <= MAX_FRAME_BODY:
+            raise ProtocolError(f"Welcome announces an impossible packet limit of {max_packet}")
+        token = fields.sized(1, TOKEN_SIZE)
+        if not any(token):
+            raise ProtocolError("Welcome carries an empty token")
+        return cls(token, max_packet, fields.integer(7, 4) / 1000)
+
+
+@dataclass(frozen=True)
+class Close:
+    """`code u8 | sent u64 | text`: why, how many records were sent in this direction, the application's words."""
+
+    code: int
+    sent: int
+    text: str = ""
+
+    def encode(self) -> bytes:
+        """The record `content u8 | body`; the text is cut at MAX_CLOSE_TEXT bytes, between characters."""
+        text = self.text.encode(errors="replace")[:MAX_CLOSE_TEXT].decode(errors="ignore").encode()
+        return Content.CLOSE.to_bytes(1) + self.code.to_bytes(1) + self.sent.to_bytes(8) + text
+
+    @classmethod
+    def decode(cls, plaintext: bytes) -> Close:
+        """Parse the record."""
+        if not 10 <= len(plaintext) <= 10 + MAX_CLOSE_TEXT:
+            raise ProtocolError("a CLOSE record has an impossible length")
+        try:
+            text = plaintext[10:].decode()
+        except UnicodeDecodeError:
+            raise ProtocolError("a CLOSE record has bad UTF-8") from None
+        return cls(plaintext[1], int.from_bytes(plaintext[2:10]), text)
