@@ -15,7 +15,7 @@ from terminal import Terminal
 PROGRAM = """
 import sys, threading
 from pathlib import Path
-from securelink.console.prompt import Prompt
+from securelink.tools.console.prompt import Prompt
 
 prompt = Prompt("> ", complete=lambda line: [w for w in ("kick", "kill") if w.startswith(line)], history=Path("h"))
 print("comfortable", prompt.comfortable, flush=True)

@@ -349,7 +349,7 @@ def test_the_order_does_not_depend_on_assertions() -> None:
     """Under `python -O`, which removes every `assert`, an early `authenticate()` still sends nothing."""
     program = """
 from securelink.errors import ConfigError
-from securelink.handshake.wire import Mode
+from securelink.wire.fields import Mode
 from securelink.protocol import ClientEngine
 engine = ClientEngine(Mode.REQUIRED, clock=lambda: 0.0, max_packet=4096)
 engine.data_to_send()

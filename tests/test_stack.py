@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 # Decodes deep records on threads with stacks as given; a crash shows in the exit code.
 SCRIPT = """
 import sys, threading
-from securelink.codec import decode_packets
+from securelink.wire.packets import decode_packets
 from securelink.errors import CodecError
 
 size, recursion_limit, when = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
