@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from .errors import ConfigError
 from .keys import fingerprint_digest, fingerprint_text
 from .limits import MAX_INVITE
+from .text import quoted
 
 SCHEME = "securelink"
 
@@ -69,7 +70,7 @@ class Invite:
         object.__setattr__(self, "host", _check_host(self.host))
         if type(self.port) is not int or not 1 <= self.port <= 65535:
             raise ConfigError(
-                f"an invite needs a port from 1 to 65535, not {self.port!r}",
+                f"an invite needs a port from 1 to 65535, not {quoted(self.port)}",
                 hint="give the port that the server listens on",
             )
         fingerprint_digest(self.fingerprint)
@@ -199,19 +200,21 @@ def _check_host(host: str) -> str:
         try:
             address = ipaddress.IPv6Address(host)
         except ValueError:
-            raise ConfigError(f"{host!r} is not an IPv6 address", hint=hint) from None
+            raise ConfigError(f"{quoted(host)} is not an IPv6 address", hint=hint) from None
         if address.scope_id is not None:
             # The zone is the name of a network card of one machine: of no use on another.
-            raise ConfigError(f"{host!r} has a zone, which means nothing elsewhere", hint=hint)
+            raise ConfigError(
+                f"{quoted(host)} has a zone, which means nothing elsewhere", hint=hint
+            )
         return str(address)
     if not _NAME.fullmatch(host):
-        raise ConfigError(f"{host!r} is not a host", hint=hint)
+        raise ConfigError(f"{quoted(host)} is not a host", hint=hint)
     if host.rpartition(".")[2].isdigit():
         # Name services read 127.1 and 2130706433 as addresses; people do not.
         try:
             ipaddress.IPv4Address(host)
         except ValueError:
-            raise ConfigError(f"{host!r} is not an IPv4 address", hint=hint) from None
+            raise ConfigError(f"{quoted(host)} is not an IPv4 address", hint=hint) from None
     return host.lower()
 
 

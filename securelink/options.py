@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError
 from .limits import FOREVER_SECONDS, MAX_NAME
-from .text import escaped
+from .text import quoted
 
-_SHOWN = 60  # characters of a wrong value in an error
+# Signs that no name and no address has, and what looks like a join token.
+_NO_HOST = re.compile(r"[/@?\\]|[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 
 
 def whole(name: str, value: Any, low: int, high: int | None = None, *, unit: str = "") -> int:
@@ -29,7 +31,7 @@ def whole(name: str, value: Any, low: int, high: int | None = None, *, unit: str
     """
     if _is(int, value) and low <= value and (high is None or value <= high):
         return int(value)
-    raise _wrong(name, value, f"a whole number {_range(low, high)}{_in(unit)}")
+    raise _wrong_number(name, value, f"a whole number {_range(low, high)}{_in(unit)}")
 
 
 def number(
@@ -48,7 +50,7 @@ def number(
     least = (
         _range(low, high) if low else "above 0" + (f" and at most {_plain(high)}" if high else "")
     )
-    raise _wrong(name, value, f"a number {least}{_in(unit)}")
+    raise _wrong_number(name, value, f"a number {least}{_in(unit)}")
 
 
 def seconds(name: str, value: Any) -> float:
@@ -63,7 +65,7 @@ def seconds(name: str, value: Any) -> float:
     """
     if _is(int | float, value) and value == value:
         return float(min(value, FOREVER_SECONDS))
-    raise _wrong(name, value, "a number of seconds")
+    raise _wrong_number(name, value, "a number of seconds")
 
 
 def seconds_or_none(name: str, value: Any) -> float | None:
@@ -72,7 +74,7 @@ def seconds_or_none(name: str, value: Any) -> float | None:
         return None
     if _is(int | float, value) and value == value:
         return float(min(value, FOREVER_SECONDS))
-    raise _wrong(name, value, "a number of seconds, or None to wait for ever")
+    raise _wrong_number(name, value, "a number of seconds, or None to wait for ever")
 
 
 def flag(name: str, value: object) -> bool:
@@ -159,16 +161,31 @@ def place(host: object, port: object, *, low: int, example: str) -> tuple[str, i
     """
     hint = f"write {example}"
     if not isinstance(host, str):
-        raise ConfigError(f"host is a name or an address, not {_shown(host)}", hint=hint)
+        raise ConfigError(f"host is a name or an address, not {quoted(host)}", hint=hint)
     if low and not host:  # a server without one listens on all addresses
         raise ConfigError("the host is an empty text", hint=hint)
     name, colon, digits = host.rpartition(":")
     if colon and digits.isdecimal() and (":" not in name or name.endswith("]")):
-        raise ConfigError(f"the host {_shown(host)} has a port in it", hint=hint)
+        raise ConfigError("the host has a port in it", hint=hint)
     text("host", host)
+    if _NO_HOST.search(host):  # not quoted: an invite or a token may have come here, whole or torn
+        raise ConfigError(
+            "what was given as the host is not the name or address of a host", hint=hint
+        )
     if not isinstance(port, int) or isinstance(port, bool) or not low <= port <= 65535:
-        raise ConfigError(f"{_shown(port)} is no TCP port", hint=f"use {low} to 65535: {hint}")
+        raise ConfigError(
+            f"{_number_shown(port)} is no TCP port", hint=f"use {low} to 65535: {hint}"
+        )
     return host, int(port)
+
+
+def _number_shown(value: object) -> str:
+    """What was given for a number. Text with anything else in it may be a password that came into the wrong place."""
+    if isinstance(value, str | bytes) and not re.fullmatch(
+        r"[0-9 +.,:_-]{1,16}", quoted(value).strip("b'\"")
+    ):
+        return f"a {type(value).__name__}"
+    return quoted(value)
 
 
 def _is(kind: Any, value: object) -> bool:
@@ -177,15 +194,11 @@ def _is(kind: Any, value: object) -> bool:
 
 
 def _wrong(name: str, value: object, possible: str, hint: str = "") -> ConfigError:
-    return ConfigError(f"{name}={_shown(value)} is not possible", hint=hint or f"it is {possible}")
+    return ConfigError(f"{name}={quoted(value)} is not possible", hint=hint or f"it is {possible}")
 
 
-def _shown(value: object) -> str:
-    try:
-        shown = escaped(repr(value))
-    except Exception:  # a repr() that fails must not hide what is wrong
-        shown = f"a {type(value).__name__}"
-    return shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"
+def _wrong_number(name: str, value: object, possible: str) -> ConfigError:
+    return ConfigError(f"{name}={_number_shown(value)} is not possible", hint=f"it is {possible}")
 
 
 def _range(low: float, high: float | None) -> str:

@@ -48,6 +48,7 @@ from .protocol.bounds import Bounds, encode_for
 from .session import Session
 from .signatures import checked, checked_or_none
 from .streams.proxy import proxy_networks
+from .text import quoted
 from .threads.admission import Admission
 from .threads.batch import held_back
 from .threads.lifecycle import Lifecycle
@@ -245,7 +246,7 @@ class Server(Lifecycle):
         if isinstance(authenticate, str):
             if authenticate != "tokens":
                 raise ConfigError(
-                    f"authenticate={authenticate!r} is not possible",
+                    f"authenticate={quoted(authenticate)} is not possible",
                     hint="use a function, 'tokens', or None",
                 )
             tokens = self._keys / "join_tokens.json" if self._keys is not None else None

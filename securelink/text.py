@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+
+_SHOWN = 60  # characters of a value in an error
+# What a join token, an invite or a private key looks like, whole or torn.
+_SECRET = re.compile(
+    r"-----BEGIN|://|SHA256:[\w+/-]{43}.|[0-9a-f]{8}-[0-9a-f]|[0-9a-f]{4}-[0-9a-f]{4}|[0-9a-f]-[0-9a-f]{12}",
+    re.IGNORECASE,
+)
 
 _JOINER, _NON_JOINER = "\u200d", "\u200c"
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
@@ -22,6 +30,27 @@ def escaped(text: str) -> str:
         c if c.isprintable() or _joins(text, i) else c.encode("unicode_escape").decode()
         for i, c in enumerate(text)
     )
+
+
+def quoted(value: object, most: int = _SHOWN) -> str:
+    """
+    A value that somebody gave, for an error: escaped and cut.
+
+    What looks like a token, an invite or a key is not shown: people give it in the place of something else, and errors
+    are logged and sent around.
+    """
+    try:
+        shown = escaped(repr(value))
+    except Exception:  # a repr() that fails must not hide what is wrong
+        return f"a {type(value).__name__}"
+    if _SECRET.search(shown[:4096]) or len(shown) > 4096:
+        return f"a {type(value).__name__} that may hold a secret"
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
+
+
+def without_secrets(text: str) -> str:
+    """A sentence of somebody else in which each word that looks like a token, an invite or a key is replaced."""
+    return re.sub(r"\S+", lambda word: "(hidden)" if _SECRET.search(word[0]) else word[0], text)
 
 
 def escaped_lines(text: str) -> str:

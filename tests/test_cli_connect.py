@@ -514,3 +514,18 @@ def test_host_and_port_in_one_word(tmp_path: Path) -> None:
         assert f"cannot connect to {place}" in fails("connect", place, "--keys", tmp_path)
     for wrong in ("::1:9", "127.0.0.1:", ":9", "127.0.0.1:99999", "a:b:9"):
         assert "the port is missing" in fails("connect", wrong, code=2)
+
+
+def test_no_complaint_about_the_command_line_shows_a_token() -> None:
+    """What looks like a token is in no error of a command, wherever on its line it was put."""
+    token = "6e0d5a6c-1d2e-4f3a-8b4c-9d5e6f708192"
+    for words in (
+        ("127.0.0.1", f"5/{token}"),
+        ("127.0.0.1", "5050", token),
+        (token, "5050", token),
+        ("127.0.0.1", "5050", f"--{token}"),
+        (f"127.0.0.1:5/{token}",),
+    ):
+        assert token not in fails("connect", *words, code=2)
+    for typed in (f"127.0.0.1 5/{token}\n", f"{token}\n", f"x {token}\n"):
+        assert token not in fails("connect", typed=typed)

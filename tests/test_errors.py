@@ -8,14 +8,32 @@ import inspect
 import multiprocessing
 import pickle
 import pkgutil
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 import securelink
-from securelink import errors
-from securelink.errors import SecureLinkError
+from securelink import (
+    ANYONE,
+    AuthorizedClients,
+    Client,
+    Identity,
+    Invite,
+    JoinTokens,
+    KnownServers,
+    Passwords,
+    PublicKey,
+    Server,
+    createEncryptKeys,
+    errors,
+    seal,
+    unseal,
+)
+from securelink.errors import ConfigError, SecureLinkError
 
 FINGERPRINT = "SHA256:" + "A" * 43
 
@@ -174,3 +192,88 @@ def test_errors_come_out_of_a_pool_of_processes() -> None:
 
 def _raise_in_a_worker() -> None:
     raise errors.LimitExceeded("too much", limit="MAX_SEALED", hint="split it")
+
+
+TOKEN = "6e0d5a6c-1d2e-4f3a-8b4c-9d5e6f708192"  # made up
+LINK = f"securelink://game.example:5050/SHA256:{'A' * 43}/{TOKEN}"
+PEM = "-----BEGIN {0}-----\nMIIEvSECRETSECRET\n-----END {0}-----\n".format("PRIVATE KEY")
+
+
+def in_the_wrong_place(secret: str, folder: Path) -> list[Callable[[], object]]:
+    """Calls with a secret where something else belongs."""
+    identity = Identity.load(folder / "keys" / "server_private.pem")
+    anything = cast(Any, secret)
+    authorized = AuthorizedClients(folder / "authorized_clients")
+    return [
+        lambda: Client("127.0.0.1", anything),
+        lambda: Client("127.0.0.1", anything + "x"),
+        lambda: Client("127.0.0.1", cast(Any, f"5/{secret}")),
+        lambda: Client("127.0.0.1", cast(Any, [secret])),
+        lambda: Client(secret, 5050).connect(1),
+        lambda: Client(f"5/{secret}", 5050),
+        lambda: Client(f"{secret}:5050", 5050),
+        lambda: Client(f"{secret}@127.0.0.1", 5050),
+        lambda: Client(secret[3:], 5050).connect(1),
+        lambda: Client("127.0.0.1", 5050, pin=secret),
+        lambda: Client("127.0.0.1", 5050, pin=f"SHA256:{'A' * 43}/{secret}"),
+        lambda: Client("127.0.0.1", 5050, trust=secret),
+        lambda: Client("127.0.0.1", 5050, encryption=secret),
+        lambda: Client("127.0.0.1", 5050, token=cast(Any, [secret])),
+        lambda: Client("127.0.0.1", 5050, application=cast(Any, [secret])),
+        lambda: Server(secret, anything, keys=identity),
+        lambda: Server("127.0.0.1", 0, keys=identity, authenticate=secret),
+        lambda: Server("127.0.0.1", 0, keys=identity, workers=anything),
+        lambda: Server("127.0.0.1", 0, keys=identity, heartbeat=anything),
+        lambda: Server("127.0.0.1", 0, keys=identity, client_keys=secret),
+        lambda: Server("127.0.0.1", 0, keys=identity, trusted_proxies=[secret]),
+        lambda: Server("127.0.0.1", 0, keys=identity).stop(anything),
+        lambda: Invite(f"{secret}/x", 5050, f"SHA256:{'A' * 43}"),
+        lambda: Invite("127.0.0.1", anything, f"SHA256:{'A' * 43}"),
+        lambda: Invite("127.0.0.1", 5050, secret),
+        lambda: Invite("127.0.0.1", 5050, f"SHA256:{'A' * 43}", secret + "x"),
+        lambda: Invite.parse(secret + "x y"),
+        lambda: createEncryptKeys(folder, "server", anything),
+        lambda: createEncryptKeys(folder, secret + "/"),
+        lambda: Identity.load(PEM),
+        lambda: Identity.load(cast(Any, PEM.encode())),
+        lambda: PublicKey.load(PEM),
+        lambda: Identity.from_pem(secret),
+        lambda: Identity.from_pem(cast(Any, [secret])),
+        lambda: authorized.authorize(secret, "ann"),
+        lambda: authorized.authorize(f"SHA256:{'A' * 43}", f"{secret}#"),
+        lambda: KnownServers(folder / "known_servers").remember(f"{secret} #", 5050, f"SHA256:{'A' * 43}"),
+        lambda: JoinTokens(folder / "join_tokens.json").create(uses=anything),
+        lambda: JoinTokens(folder / "join_tokens.json").create(lifetime=anything),
+        lambda: Passwords(folder / "passwords.json", cost=anything),
+        lambda: seal(("a", 1), identity.public, sender=anything),
+        lambda: unseal(b"", identity, sender=ANYONE, max_age=anything),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("secret", [TOKEN, LINK])
+def test_no_error_quotes_what_looks_like_a_secret(secret: str, tmp_path: Path) -> None:
+    """A token, an invite or a key that came into the place of another argument is in no error that this causes."""
+    createEncryptKeys(tmp_path / "keys", bits=2048)
+    for number, call in enumerate(in_the_wrong_place(secret, tmp_path)):
+        try:
+            call()
+        except SecureLinkError as error:
+            told = "".join(traceback.format_exception(error, chain=True)).splitlines()
+            lines = [line for line in told if not line.startswith("    ")]  # without our own source
+            text = f"{error!r} {lines} {error.hint}"
+            assert TOKEN not in text, number
+            assert TOKEN[3:-1] not in text, number
+            assert "SECRET" not in text, number
+
+
+def test_no_error_quotes_a_password_in_the_place_of_a_number(tmp_path: Path) -> None:
+    """A word where a number belongs is most likely the next argument: a passphrase."""
+    for call in (
+        lambda: createEncryptKeys(tmp_path, "server", "hunter2 hunter2"),  # type: ignore[arg-type]
+        lambda: Client("127.0.0.1", "hunter2"),  # type: ignore[arg-type]
+        lambda: Client("127.0.0.1", b"hunter2"),  # type: ignore[arg-type]
+        lambda: Client("127.0.0.1", "5/hunter2"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(ConfigError) as caught:
+            call()
+        assert "hunter2" not in str(caught.value)

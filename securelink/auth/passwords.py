@@ -13,6 +13,7 @@ import msgspec
 from .. import crypto, limits
 from ..errors import ConfigError, LimitExceeded, Refused
 from ..keys.files import AnyPath
+from ..text import quoted
 from .book import Book
 from .hello import Hello, please, text_fields, user_name
 from .throttle import NameThrottle
@@ -82,7 +83,9 @@ class Passwords:
     def __init__(self, path: AnyPath | None = None, *, cost: int = COST) -> None:
         self._book: Book[_Account] = Book(path, _Account, lambda account: account.user)
         if type(cost) is not int or not 2 <= cost <= _MAX_COST or cost & (cost - 1):
-            raise ConfigError(f"the cost is a power of two from 2 to {_MAX_COST}, not {cost!r}")
+            raise ConfigError(
+                f"the cost is a power of two from 2 to {_MAX_COST}, not {quoted(cost)}"
+            )
         self._cost = cost
         self._throttle = NameThrottle()
         # What a name that does not exist is checked against; nobody knows a password for it.

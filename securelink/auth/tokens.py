@@ -16,6 +16,7 @@ from .. import crypto, limits
 from ..errors import ConfigError, LimitExceeded, Refused
 from ..keys.files import AnyPath
 from ..options import number
+from ..text import quoted
 from .book import Book
 from .hello import Hello, please, text_fields, user_name
 from .hold import Hold
@@ -322,7 +323,7 @@ def _make_room(entries: dict[str, JoinToken], now: float) -> None:
 
 def _check_limits(uses: int | None, lifetime: float | None) -> None:
     if uses is not None and (type(uses) is not int or not 1 <= uses <= _MAX_USES):
-        raise ConfigError(f"uses is 1 to {_MAX_USES}, or None for any number, not {uses!r}")
+        raise ConfigError(f"uses is 1 to {_MAX_USES}, or None for any number, not {quoted(uses)}")
     if lifetime is not None:
         number("lifetime", lifetime, 0, unit="seconds, or None for ever")
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ConfigError, KeyFileError
+from ..text import quoted
 from . import strict
 from .strict import believed_path, check_owner
 
@@ -76,9 +77,13 @@ def absolute(path: AnyPath) -> Path:
         text = os.fspath(path)
         possible = isinstance(text, str) and bool(os.fsencode(text)) and "\0" not in text
     except (TypeError, UnicodeEncodeError):
-        text, possible = str(path)[:200], False
+        text, possible = "", False
+    if possible and "-----BEGIN " in text:  # it would be in the error of a path that does not exist
+        raise ConfigError(
+            "this is the text of a key, not the path of a file", hint="use from_pem() to read text"
+        )
     if not possible:
-        raise ConfigError(f"{text!a} is not the path of a file")
+        raise ConfigError(f"{quoted(path)} is not the path of a file")
     return Path(os.path.abspath(os.path.expanduser(text)))
 
 

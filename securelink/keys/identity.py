@@ -14,6 +14,7 @@ from .. import crypto
 from ..errors import ConfigError, KeyFileError
 from ..limits import DEFAULT_RSA_BITS, MAX_RSA_BITS, MIN_RSA_BITS, MIN_RSA_EXPONENT
 from ..options import whole
+from ..text import quoted
 from .files import PUBLIC_MODE, AnyPath, NewFile, absolute, create_files, exists, make_folder
 from .loaded import load_private_key
 from .pkcs8 import encrypted_pem
@@ -252,7 +253,7 @@ def key_paths(directory: AnyPath, name: str) -> tuple[Path, Path]:
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ConfigError(
-            f"{name!r} cannot be the name of a key",
+            f"{quoted(name)} cannot be the name of a key",
             hint="use letters and digits, and _ . @ - after the first",
         )
     folder = absolute(directory)

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 from .. import crypto
 from ..errors import ConfigError, KeyFileError, ProtocolError
 from ..limits import MAX_KEY_FILE, MAX_RSA_BITS
+from ..text import quoted
 from .der import DerError
 from .files import AnyPath, absolute, read_file
 from .pem import find_block
@@ -54,7 +55,7 @@ def fingerprint_digest(text: str) -> bytes:
         if fingerprint_text(digest) == text:
             return digest
     raise ConfigError(
-        f"{str(text)[:60]!r} is not a key fingerprint",
+        f"{quoted(text)} is not a key fingerprint",
         hint="it is SHA256: and 43 letters and digits, as the server prints it when it starts",
     )
 

@@ -14,7 +14,8 @@ import threading
 from typing import Any
 
 from ..errors import ConnectFailed, LimitExceeded, LinkTimeout
-from ..limits import MAX_LOOKUPS
+from ..limits import MAX_LOOKUPS, MAX_NAME
+from ..text import quoted
 
 #: (family, socket address) of one place to connect to or to listen on.
 Place = tuple[int, Any]
@@ -76,14 +77,16 @@ def resolve(host: str, port: int, timeout: float) -> list[Place]:
         lookup = _begin(host, port)
         if not lookup.done.wait(max(0.0, timeout)):
             raise LinkTimeout(
-                f"the name {host!r} was not found within {timeout:.3g} s",
+                f"the name {quoted(host, 2 * MAX_NAME)} was not found within {timeout:.3g} s",
                 hint="the name server does not answer: check the network, or use the IP address",
             )
         if lookup.failure is not None:
             raise lookup.failure
         return lookup.found
     except (socket.gaierror, ValueError):  # UnicodeError too: what cannot be a name at all
-        raise ConnectFailed(f"the name {host!r} is not known here", hint=_advice(host)) from None
+        raise ConnectFailed(
+            f"the name {quoted(host, 2 * MAX_NAME)} is not known here", hint=_advice(host)
+        ) from None
 
 
 def _is_address(host: str) -> bool:
@@ -121,7 +124,7 @@ def _begin(host: str, port: int) -> _Lookup:
         with _names.lock:
             _names.asked.pop((host, port), None)
         raise ConnectFailed(
-            f"the name {host!r} cannot be looked up: the system gives no more threads",
+            f"the name {quoted(host, 2 * MAX_NAME)} cannot be looked up: the system gives no more threads",
             hint="end some of them, or use the IP address",
         ) from None
     return lookup

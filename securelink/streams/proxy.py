@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import ConfigError, ProtocolError
 from ..limits import MAX_PROXIES, MAX_PROXY_HEADER
+from ..text import quoted
 from .sockets import Address
 
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
@@ -34,7 +35,7 @@ def proxy_networks(proxies: Any) -> tuple[Network, ...]:
     """
     if isinstance(proxies, str) or not isinstance(proxies, Iterable):
         raise ConfigError(
-            f"trusted_proxies={proxies!r} is not possible",
+            f"trusted_proxies={quoted(proxies)} is not possible",
             hint="it is a list of addresses or networks, such as ['10.0.0.7', '192.168.4.0/24']",
         )
     found: list[Network] = []
@@ -45,7 +46,7 @@ def proxy_networks(proxies: Any) -> tuple[Network, ...]:
             found.append(ipaddress.ip_network(proxy))
         except ValueError:
             raise ConfigError(
-                f"{proxy!r} in trusted_proxies is no address and no network",
+                f"{quoted(proxy)} in trusted_proxies is no address and no network",
                 hint="write '10.0.0.7', or '10.0.0.0/24' with no bits behind the prefix",
             ) from None
     if len(found) > MAX_PROXIES:

@@ -10,6 +10,7 @@ from ..errors import ConfigError
 from ..keys import fingerprint_digest
 from ..keys.files import AnyPath, FileState, file_state
 from ..limits import MAX_NAME
+from ..text import quoted
 from .entries import TextFile, checked_comment, entry_line
 
 
@@ -147,5 +148,7 @@ def client_name(name: str) -> str:
     if len(name) > MAX_NAME:
         raise ConfigError(f"a name has at most {MAX_NAME} characters")
     if not name or "#" in name or not name.isprintable():
-        raise ConfigError(f"{name!r} is not a name: it needs printable characters without '#'")
+        raise ConfigError(
+            f"{quoted(name)} is not a name: it needs printable characters without '#'"
+        )
     return name

@@ -6,6 +6,7 @@ import ipaddress
 
 from ..errors import ConfigError
 from ..limits import MAX_NAME
+from ..text import quoted
 
 # All of them reach a server that listens on this machine, and none of them any other.
 _THIS_MACHINE = "127.0.0.1"
@@ -30,7 +31,7 @@ def spelled(host: str) -> str:
     if len(host) > MAX_NAME:
         raise ConfigError(f"the name of a host has at most {MAX_NAME} characters")
     if not host or "#" in host or " " in host or not host.isprintable():
-        raise ConfigError(f"{host!r} is not the name or address of a host")
+        raise ConfigError(f"{quoted(host)} is not the name or address of a host")
     host = host.lower()
     if ":" in host:
         return _spelled_ipv6(host)

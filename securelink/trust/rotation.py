@@ -34,6 +34,7 @@ from ..limits import (
     MAX_ROTATIONS,
     ROTATION_SECONDS,
 )
+from ..text import quoted
 from .locking import locked_update, read_trust_file
 
 _Stored = msgspec.json.Decoder(list[Statement])
@@ -84,7 +85,7 @@ def rotate(
     """
     if not 1 <= lifetime <= MAX_ROTATION_SECONDS:
         raise ConfigError(
-            f"clients may follow for 1 to {MAX_ROTATION_SECONDS:.0f} seconds, not {lifetime!r}"
+            f"clients may follow for 1 to {MAX_ROTATION_SECONDS:.0f} seconds, not {quoted(lifetime)}"
         )
     private_path, public_path = key_paths(directory, name)
     old = Identity.load(private_path, passphrase)

@@ -12,6 +12,7 @@ from ..errors import ConfigError, NotTrusted
 from ..keys import fingerprint_digest
 from ..keys.files import AnyPath
 from ..options import number
+from ..text import quoted
 from .entries import TextFile, checked_comment, entry_line
 from .places import same_server, spelled
 
@@ -244,5 +245,5 @@ def _read_time(word: str) -> float:
         return datetime.fromisoformat(word.removeprefix(_UNTIL)).timestamp()
     except (ValueError, OverflowError, OSError):
         raise ConfigError(
-            f"{word[:40]!r} is no time, such as {_UNTIL}2026-01-31T12:00:00Z"
+            f"{quoted(word)} is no time, such as {_UNTIL}2026-01-31T12:00:00Z"
         ) from None

@@ -15,7 +15,7 @@ import msgspec
 
 from ..errors import CodecError, ConfigError
 from ..limits import MAX_DEPTH, MAX_NUMBER_KEYS
-from ..text import escaped
+from ..text import escaped, quoted
 
 PLAIN = frozenset((type(None), bool, int, float, str, bytes))
 _QUICK_LEVELS = 8  # containers in containers that are looked at quickly; deeper ones, seldom as they are, take longer
@@ -51,7 +51,7 @@ def payload(kind: Kind) -> Kind:
         ConfigError: It is no dataclass.
     """
     if not isinstance(kind, type) or not dataclasses.is_dataclass(kind):
-        raise ConfigError(f"{kind!r} is no dataclass", hint="put @payload above @dataclass")
+        raise ConfigError(f"{quoted(kind)} is no dataclass", hint="put @payload above @dataclass")
     _declared.add(kind)
     return kind
 

@@ -22,6 +22,7 @@ from click.core import ParameterSource
 
 from ...errors import SecureLinkError
 from ...keys.files import absolute
+from ...text import without_secrets
 from ...trust.home import KNOWN_SERVERS, user_known_servers
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -109,7 +110,9 @@ class Command(_Fails, click.Command):
 
 def _sentence(text: str) -> str:
     """Click's sentences in our style."""
-    text = text.strip().rstrip(".").replace("a valid integer range", "a whole number")
+    text = (
+        without_secrets(text.strip()).rstrip(".").replace("a valid integer range", "a whole number")
+    )
     return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 

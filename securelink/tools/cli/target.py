@@ -19,6 +19,7 @@ from ...invite import SCHEME, Invite, is_invite
 from ...keys.files import absolute, read_file
 from ...limits import CONNECT_SECONDS, MAX_INVITE
 from ...streams.addresses import is_loopback_host
+from ...text import quoted
 from .program import PORT, tell
 
 try:
@@ -190,10 +191,10 @@ def _asked() -> tuple[str, int | None]:
     if not port:
         host, number = _split(host)
         if number is None:
-            raise ConfigError(f"{text!r} is no invite, and no host with a port", hint=_ASK)
+            raise ConfigError(f"{quoted(text)} is no invite, and no host with a port", hint=_ASK)
         return host, number
     if not (port.strip().isdecimal() and 1 <= int(port) <= 65535):
-        raise ConfigError(f"{port.strip()!r} is no port", hint=_ASK)
+        raise ConfigError(f"{quoted(port.strip())} is no port", hint=_ASK)
     return host, int(port)
 
 
