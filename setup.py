@@ -20,7 +20,7 @@ HOT = [
     "securelink/app/handlers.py",
     "securelink/wire/frames.py",
     "securelink/protocol/client.py",
-    "securelink/protocol/engine.py",
+    "securelink/protocol/connection.py",
     "securelink/protocol/sender.py",
     "securelink/protocol/server.py",
     "securelink/app/received.py",

@@ -15,12 +15,12 @@ from securelink.codes import Code
 from securelink.keys import Identity
 from securelink.protocol import (
     AuthReceived,
-    ClientEngine,
+    ClientConnection,
     Closed,
-    Engine,
+    Connection,
     HelloReceived,
     Opened,
-    ServerEngine,
+    ServerConnection,
     ServerVerified,
 )
 from securelink.wire.fields import Mode
@@ -36,11 +36,11 @@ def clock() -> float:
 
 
 identity = Identity.generate(2048)
-server = ServerEngine(Mode.REQUIRED, Wanted.WELCOME, clock=clock)
-client = ClientEngine(Mode.REQUIRED, clock=clock, max_packet=2**24 - 1)
+server = ServerConnection(Mode.REQUIRED, Wanted.WELCOME, clock=clock)
+client = ClientConnection(Mode.REQUIRED, clock=clock, max_packet=2**24 - 1)
 
 
-def carry(data: bytes, engine: Engine, name: str) -> None:
+def carry(data: bytes, engine: Connection, name: str) -> None:
     """The network: bytes arrive at an engine, and what it reports is answered."""
     for item in engine.receive_data(data):
         match item:

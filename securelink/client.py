@@ -51,7 +51,7 @@ from .limits import (
 )
 from .logs.default import make_visible
 from .options import flag, path, place, seconds, seconds_or_none, secret, text, whole, word
-from .protocol import ClientEngine, Item, refusal
+from .protocol import ClientConnection, Item, refusal
 from .protocol.bounds import Bounds, encode_for
 from .protocol.handshake_client import VerifiedServer
 from .signatures import checked, checked_or_none
@@ -379,7 +379,7 @@ class Client:
             mode = self._belief.mode(
                 mode, credentials=self._credentials is not None, loopback=loopback
             )
-            engine = ClientEngine(mode, clock=time.monotonic, max_packet=self._max_packet)
+            engine = ClientConnection(mode, clock=time.monotonic, max_packet=self._max_packet)
             dialogue = Dialogue(
                 sock,
                 engine,
@@ -427,7 +427,7 @@ class Client:
         return shown(self.host, self.port)
 
     def _decide(
-        self, engine: ClientEngine, server: VerifiedServer | None, *, loopback: bool
+        self, engine: ClientConnection, server: VerifiedServer | None, *, loopback: bool
     ) -> None:
         """The server has proved its key, or answered in plaintext as we allow: trust it, and say who we are."""
         identity = None
@@ -466,7 +466,7 @@ class Client:
                 f"{MAX_CREDENTIALS:,} bytes, nested up to {MAX_CREDENTIALS_DEPTH} levels",
             ) from None
 
-    def _begin(self, link: ClientLink, engine: ClientEngine, early: list[Item]) -> None:
+    def _begin(self, link: ClientLink, engine: ClientConnection, early: list[Item]) -> None:
         channel = ClientChannel(
             link.loop,
             Bounds(strict=self._strict_types, elements=self._max_elements),

@@ -19,14 +19,14 @@ from securelink.keys import Identity
 from securelink.limits import MAX_FRAME_BODY, MAX_PACKET
 from securelink.protocol import (
     AuthReceived,
-    ClientEngine,
-    Engine,
+    ClientConnection,
+    Connection,
     Failed,
     HelloReceived,
     Item,
     PlaintextChosen,
     Sender,
-    ServerEngine,
+    ServerConnection,
     ServerVerified,
     State,
 )
@@ -83,7 +83,7 @@ class Pair:
         max_packet: Limit of a frame body after WELCOME.
         tamper: Called with the sender's role, the number of the frame in that direction and the frame; what it
             returns arrives instead.
-        options: Of `ClientEngine.authenticate`.
+        options: Of `ClientConnection.authenticate`.
 
     Attributes:
         sent: All bytes that each role sent, before tampering.
@@ -110,13 +110,13 @@ class Pair:
         **options: Any,
     ) -> None:
         self.now = 0.0
-        self.client = ClientEngine(
+        self.client = ClientConnection(
             client_mode,
             clock=lambda: self.now,
             max_packet=client_max_packet,
             random=client_random,
         )
-        self.server = ServerEngine(
+        self.server = ServerConnection(
             server_mode, wanted, clock=lambda: self.now, random=server_random
         )
         self.sent: dict[Role, bytearray] = {"client": bytearray(), "server": bytearray()}
@@ -136,7 +136,7 @@ class Pair:
         self._todo: deque[tuple[Role, Item]] = deque()
         self._collect()
 
-    def engine(self, role: Role) -> Engine:
+    def engine(self, role: Role) -> Connection:
         """The engine in that role."""
         return self.client if role == "client" else self.server
 

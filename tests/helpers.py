@@ -21,7 +21,7 @@ from securelink import Client, Identity, SecureLinkError, Server, Session, crypt
 from securelink.limits import FAILED_WINDOW, MAX_FRAME_BODY
 from securelink.protocol import (
     Alerted,
-    ClientEngine,
+    ClientConnection,
     Closed,
     Ended,
     Event,
@@ -259,12 +259,12 @@ class Hostile:
     Args:
         port: Of the server, on this machine.
         mode: Its encryption policy.
-        auth: Other arguments of `ClientEngine.authenticate`.
+        auth: Other arguments of `ClientConnection.authenticate`.
     """
 
     def __init__(self, port: int, mode: Mode = Mode.REQUIRED, **auth: Any) -> None:
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=WAIT)
-        self.engine = ClientEngine(mode, clock=time.monotonic, max_packet=MAX_FRAME_BODY)
+        self.engine = ClientConnection(mode, clock=time.monotonic, max_packet=MAX_FRAME_BODY)
         self.server: VerifiedServer | None = None
         self.events: list[Event] = []
         self._auth = {

@@ -16,7 +16,7 @@ from typing import Any
 from engines import Pair
 from helpers import WAIT
 
-from securelink.protocol import Closed, Ended, Engine, Event, Failed, Item, Pinged, Ponged
+from securelink.protocol import Closed, Connection, Ended, Event, Failed, Item, Pinged, Ponged
 from securelink.protocol.bounds import Bounds
 from securelink.threads.channel import Channel
 from securelink.threads.link import Link
@@ -86,7 +86,7 @@ class Bench:
     def __init__(self, bounds: Bounds, buffer: int | None) -> None:
         pair = Pair(None, client_mode=Mode.OFF, server_mode=Mode.OFF).run()
         assert pair.is_open
-        self.peer: Engine = pair.client
+        self.peer: Connection = pair.client
         with socket.create_server(("127.0.0.1", 0)) as listening:
             if buffer is not None:
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)

@@ -350,8 +350,8 @@ def test_the_order_does_not_depend_on_assertions() -> None:
     program = """
 from securelink.errors import ConfigError
 from securelink.wire.fields import Mode
-from securelink.protocol import ClientEngine
-engine = ClientEngine(Mode.REQUIRED, clock=lambda: 0.0, max_packet=4096)
+from securelink.protocol import ClientConnection
+engine = ClientConnection(Mode.REQUIRED, clock=lambda: 0.0, max_packet=4096)
 engine.data_to_send()
 try:
     engine.authenticate(identity=None, dialled="", application="", version="", credentials=b"secret")

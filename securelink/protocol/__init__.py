@@ -10,9 +10,9 @@ error.
 The receiving half (`receive_data`) and the sending half (`sender`) may be used by two threads at once, each by one.
 
     states.py   states, and which message may come in which
-    events.py   what an engine reports
+    events.py   what a connection reports
     sender.py   the sending half of an open connection
-    engine.py   what both roles share
+    connection.py   what both roles share
     server.py   the server's end
     client.py   the client's end, and the errors for refusals
 
@@ -23,8 +23,8 @@ The receiving half (`receive_data`) and the sending half (`sender`) may be used 
     bounds.py      how much one session may keep
 """
 
-from .client import ClientEngine, refusal
-from .engine import Engine
+from .client import ClientConnection, refusal
+from .connection import Connection
 from .events import (
     Alerted,
     AuthReceived,
@@ -42,7 +42,7 @@ from .events import (
     ServerVerified,
 )
 from .sender import Sender
-from .server import ServerEngine
+from .server import ServerConnection
 from .states import CONTENTS, FRAMES, State
 
 __all__ = [
@@ -50,11 +50,11 @@ __all__ = [
     "FRAMES",
     "Alerted",
     "AuthReceived",
-    "ClientEngine",
+    "ClientConnection",
     "Closed",
     "Confirmed",
+    "Connection",
     "Ended",
-    "Engine",
     "Event",
     "Failed",
     "HelloReceived",
@@ -64,7 +64,7 @@ __all__ = [
     "PlaintextChosen",
     "Ponged",
     "Sender",
-    "ServerEngine",
+    "ServerConnection",
     "ServerVerified",
     "State",
     "refusal",

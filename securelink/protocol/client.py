@@ -11,7 +11,7 @@ from ..errors import HandshakeError, PeerIncompatible, ProtocolError, Refused
 from ..keys import Identity
 from ..wire.fields import Kind, Mode
 from ..wire.messages import Welcome
-from .engine import Engine
+from .connection import Connection
 from .events import Item, Opened, PlaintextChosen, ServerVerified
 from .handshake_client import ClientHandshake
 from .records import Opener, PlainReceiver, PlainSender, Sealer
@@ -47,7 +47,7 @@ _REFUSAL_HINTS: dict[int, str] = {
 }
 
 
-class ClientEngine(Engine):
+class ClientConnection(Connection):
     """
     The client's end of one connection. `data_to_send` has the hello at once.
 
@@ -108,7 +108,7 @@ class ClientEngine(Engine):
         self.state = State.AUTH_SENT
 
     def _receive_unopened(self, data: bytes) -> list[Item]:
-        """As `Engine._receive_unopened`; an answer that is no securelink frame is named for what it is."""
+        """As `Connection._receive_unopened`; an answer that is no securelink frame is named for what it is."""
         if (
             self.state is State.HELLO_SENT
             and data

@@ -13,7 +13,7 @@ from ..keys import Identity
 from ..limits import HEADER_SIZE, MAGIC
 from ..wire.fields import Content, Kind, Mode
 from ..wire.messages import Wanted, Welcome
-from .engine import Engine
+from .connection import Connection
 from .events import AuthReceived, Confirmed, Failed, HelloReceived, Item
 from .handshake_server import ServerHandshake, VerifiedClient
 from .records import Opener, PlainReceiver, PlainSender, Sealer
@@ -46,7 +46,7 @@ _ANSWERS = {
 }
 
 
-class ServerEngine(Engine):
+class ServerConnection(Connection):
     """
     The server's end of one connection.
 
@@ -85,7 +85,7 @@ class ServerEngine(Engine):
         self.heard = False
 
     def _receive_unopened(self, data: bytes) -> list[Item]:
-        """As `Engine._receive_unopened`; the first 12 bytes decide whether this is securelink at all."""
+        """As `Connection._receive_unopened`; the first 12 bytes decide whether this is securelink at all."""
         self.heard = self.heard or bool(data)
         if not self._recognised and self.state is State.START:
             self._first += data

@@ -17,7 +17,7 @@ from typing import cast
 
 from ..codes import Code
 from ..limits import MAX_HEARTBEAT, MIN_HEARTBEAT, SILENCE_FACTOR
-from ..protocol import ClientEngine, Event, Failed
+from ..protocol import ClientConnection, Event, Failed
 from ..wire.fields import Content
 from .caretaker import TICK_SECONDS, caretaker
 from .channel import Channel
@@ -54,7 +54,7 @@ class ClientLink(Link):
     )  # fmt: skip
 
     def __init__(
-        self, loop: Loop, sock: socket.socket, engine: ClientEngine, heartbeat: float
+        self, loop: Loop, sock: socket.socket, engine: ClientConnection, heartbeat: float
     ) -> None:
         super().__init__(loop, sock, engine)
         self.send_flags = DONT_WAIT

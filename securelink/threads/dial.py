@@ -10,7 +10,7 @@ from ..codes import Code
 from ..errors import HandshakeError, LinkTimeout
 from ..protocol import (
     Alerted,
-    ClientEngine,
+    ClientConnection,
     Closed,
     Ended,
     Failed,
@@ -25,7 +25,7 @@ from ..text import escaped
 from ..wire.messages import Welcome
 from .client_link import wait_for
 
-Decide = Callable[[ClientEngine, VerifiedServer | None], None]
+Decide = Callable[[ClientConnection, VerifiedServer | None], None]
 
 
 class Dialogue:
@@ -43,7 +43,7 @@ class Dialogue:
     def __init__(
         self,
         sock: socket.socket,
-        engine: ClientEngine,
+        engine: ClientConnection,
         *,
         where: str,
         decide: Decide,

@@ -35,7 +35,7 @@ from ..limits import (
     STALLED_SECONDS,
     UPDATE_SECONDS,
 )
-from ..protocol import Closed, Ended, Engine, Event, Failed, Item, Pinged, Ponged, State
+from ..protocol import Closed, Connection, Ended, Event, Failed, Item, Pinged, Ponged, State
 from ..streams.sockets import peer_address
 from ..wire.fields import Content
 from .loop import Loop
@@ -88,7 +88,7 @@ class Link:
         "send_flags", "sock",
     )  # fmt: skip
 
-    def __init__(self, loop: Loop, sock: socket.socket, engine: Engine) -> None:
+    def __init__(self, loop: Loop, sock: socket.socket, engine: Connection) -> None:
         self.loop = loop
         self.sock = sock
         self.send_flags = 0  # of each send(); the socket itself is non-blocking

@@ -26,7 +26,7 @@ from ..protocol import (
     Event,
     Failed,
     HelloReceived,
-    ServerEngine,
+    ServerConnection,
     State,
 )
 from ..streams.addresses import is_loopback_host, networks
@@ -64,7 +64,7 @@ class ServerLink(Link):
 
     def __init__(self, listener: Listener, sock: socket.socket, address: Address | None) -> None:
         admission = listener.admission
-        engine = ServerEngine(
+        engine = ServerConnection(
             admission.policy,
             admission.wanted if admission.policy != Mode.OFF else Wanted.NO,
             clock=lambda: listener.loop.now,
@@ -107,7 +107,7 @@ class ServerLink(Link):
         if not self.loop.submit(self.network, job, late=late):
             log.warning("too many handshakes at once; %s is turned away", self.address[0])
             self._listener.host.note("limit_handshakes")
-            assert isinstance(self.engine, ServerEngine)
+            assert isinstance(self.engine, ServerConnection)
             self.finish_raw(self.engine.give_up(Code.BUSY))
 
     # In the pool.
@@ -116,7 +116,7 @@ class ServerLink(Link):
         if self._closed:
             return
         engine = self.engine
-        assert isinstance(engine, ServerEngine)
+        assert isinstance(engine, ServerConnection)
         try:
             engine.answer_hello(self._listener.admission.identity, self.write_raw)
         except SecureLinkError as error:
@@ -129,7 +129,7 @@ class ServerLink(Link):
         if self._closed:
             return  # it waited for too long: nobody would learn of a use of a join token
         engine = self.engine
-        assert isinstance(engine, ServerEngine)
+        assert isinstance(engine, ServerConnection)
         budget, host = self._listener.budget, self.address[0]
         # Before anybody looks: guesses that wait here together would all be made before the first has failed.
         left = budget.charge(host)
@@ -171,7 +171,7 @@ class ServerLink(Link):
         self.loop.call(self._opened)
 
     def _turn_away(self, error: SecureLinkError) -> None:
-        assert isinstance(self.engine, ServerEngine)
+        assert isinstance(self.engine, ServerConnection)
         answer = self.engine.data_to_send()
         self.loop.call(lambda: self._handshake_failed(error, answer))
 
@@ -223,7 +223,7 @@ class ServerLink(Link):
 
     def _handshake_failed(self, error: SecureLinkError, answer: bytes) -> None:
         self.count_failure()
-        knock = self.engine.knock if isinstance(self.engine, ServerEngine) else ""
+        knock = self.engine.knock if isinstance(self.engine, ServerConnection) else ""
         log.log(
             logging.INFO if knock or isinstance(error, HandshakeError) else logging.WARNING,
             "handshake with %s failed: %s",
@@ -271,7 +271,7 @@ class ServerLink(Link):
 
     def _overdue(self) -> None:
         engine = self.engine
-        assert isinstance(engine, ServerEngine)
+        assert isinstance(engine, ServerConnection)
         if not self.half_open or engine.state is State.FAILED:
             self.lost()
             return
@@ -475,7 +475,7 @@ class Listener:
         if left:
             self.host.note("limit_failures")
             log.info("%s is turned away: it is blocked for %d s", host, math.ceil(left))
-            assert isinstance(link.engine, ServerEngine)
+            assert isinstance(link.engine, ServerConnection)
             self._refuse(link, link.engine.blocked(left))
             return
         if not is_loopback_host(host) and not self._count(link, host):
@@ -549,7 +549,7 @@ class Listener:
         if link.half_open:
             self.no_longer_half_open(link)
             # One that closes without a byte was a probe: a balancer's, or somebody looked whether the port is open.
-            if link.failed or (isinstance(link.engine, ServerEngine) and link.engine.heard):
+            if link.failed or (isinstance(link.engine, ServerConnection) and link.engine.heard):
                 link.count_failure()
                 self.failed += 1
                 self.host.note("handshakes_failed")

@@ -17,7 +17,7 @@ from unittest import mock
 
 from securelink import crypto
 from securelink.keys import Identity, PublicKey
-from securelink.protocol import ClientEngine, Engine, Item, ServerEngine
+from securelink.protocol import ClientConnection, Connection, Item, ServerConnection
 from securelink.wire.fields import Content, Mode
 
 Role = Literal["client", "server"]
@@ -84,7 +84,7 @@ def replaced(recording: dict[str, Any], role: Role) -> Iterator[None]:
 class Actor:
     """One side of a recording, with its engine."""
 
-    engine: Engine
+    engine: Connection
 
     def __init__(
         self,
@@ -98,10 +98,12 @@ class Actor:
         self.identity = identity
         mode = Mode[self.settings["mode"].upper()]
         if role == "client":
-            self.engine = ClientEngine(mode, clock=lambda: 0.0, max_packet=2**24 - 1, random=random)
+            self.engine = ClientConnection(
+                mode, clock=lambda: 0.0, max_packet=2**24 - 1, random=random
+            )
         else:
             wanted = self.settings["wanted"]
-            self.engine = ServerEngine(mode, wanted, clock=lambda: 0.0, random=random)
+            self.engine = ServerConnection(mode, wanted, clock=lambda: 0.0, random=random)
 
     def act(self, do: list[Any]) -> bytes:
         """Do one step; returns the bytes that it sends."""
@@ -120,12 +122,12 @@ class Actor:
         return self.engine.data_to_send()
 
     def _answer(self) -> bytes:
-        assert isinstance(self.engine, ServerEngine)
+        assert isinstance(self.engine, ServerConnection)
         self.engine.answer_hello(self.identity)
         return self.engine.data_to_send()
 
     def _authenticate(self) -> bytes:
-        assert isinstance(self.engine, ClientEngine)
+        assert isinstance(self.engine, ClientConnection)
         s = self.settings
         self.engine.authenticate(
             identity=self.identity,
@@ -137,14 +139,14 @@ class Actor:
         return self.engine.data_to_send()
 
     def _welcome(self) -> bytes:
-        assert isinstance(self.engine, ServerEngine)
+        assert isinstance(self.engine, ServerConnection)
         s = self.settings
         self.engine.verify_client()
         self.engine.welcome(bytes.fromhex(s["token"]), s["max_packet"], s["heartbeat"])
         return self.engine.data_to_send()
 
     def _refuse(self, code: int, text: str) -> bytes:
-        assert isinstance(self.engine, ServerEngine)
+        assert isinstance(self.engine, ServerConnection)
         self.engine.verify_client()
         self.engine.refuse(code, text)
         return self.engine.data_to_send()

@@ -23,7 +23,7 @@ _DATA = int(Content.DATA)
 _DATA_ACK = int(Content.DATA_ACK)
 
 
-class Engine:
+class Connection:
     """
     What both roles share.
 
