@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 from commands import fails, run, securelink, succeeds
-from programs import ROOT
+from programs import ROOT, WAIT
 
 from securelink import ConfigError, __version__
 from securelink.tools.cli import main
@@ -41,6 +45,41 @@ def test_a_group_alone_prints_its_help(path: tuple[str, ...]) -> None:
     result = run(*path)
     assert result.exit_code == 2
     assert "Commands:" in result.output
+
+
+@pytest.mark.parametrize("path", [(), *commands(main)], ids=" ".join)
+def test_every_command_can_be_completed(path: tuple[str, ...]) -> None:
+    """A shell that asks what could follow gets the commands of a group and the options of a command."""
+    complete = ShellComplete(main, {}, "securelink", "_SECURELINK_COMPLETE").get_completions
+    found = {item.value for item in complete(list(path), "-")}
+    assert "--help" in found
+    group = main
+    for name in path:
+        group = group.commands[name]  # type: ignore[assignment]  # the last may be none
+    if isinstance(group, click.Group):
+        assert {item.value for item in complete(list(path), "")} == set(group.commands)
+    if "--keys" in found:
+        assert [item.type for item in complete([*path, "--keys"], "ke")] == ["dir"]
+
+
+def test_bash_completes(tmp_path: Path) -> None:
+    """The line of docs/COMMANDS.md for ~/.bashrc makes a real bash complete commands, without a word of an error."""
+    line = 'eval "$(_SECURELINK_COMPLETE=bash_source securelink)"'
+    assert line in (ROOT / "docs/COMMANDS.md").read_text()
+    press = 'COMPREPLY=(); _securelink_completion securelink && echo "${COMPREPLY[*]}"'
+    words = "COMP_WORDS=(securelink {}) COMP_CWORD={}"
+    script = f"{line}\n{words.format('ke', 1)}; {press}\n{words.format('keys cr', 2)}; {press}"
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "securelink").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m securelink "$@"\n')
+    (folder / "securelink").chmod(0o755)
+    environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    shell = subprocess.run(
+        ["bash", "--norc", "-c", script],
+        env=environment, capture_output=True, text=True, timeout=WAIT, check=False,
+    )  # fmt: skip
+    assert shell.stderr == ""
+    assert shell.stdout.split() == ["keys", "create"]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from ...errors import SecureLinkError
 from ...keys.files import absolute
@@ -98,7 +99,7 @@ class Group(_Fails, click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Find the command."""
-        if not args:
+        if not args and not ctx.resilient_parsing:  # a shell asks what could follow
             click.echo(ctx.get_help())
             ctx.exit(2)
         return super().parse_args(ctx, args)
@@ -163,6 +164,7 @@ def keys_option(command: Decorated) -> Decorated:
         default="keys",
         show_default=True,
         metavar="FOLDER",
+        shell_complete=lambda context, parameter, begun: [CompletionItem(begun, type="dir")],
         help="Folder of keys, trust files and join tokens. Without it, known servers are those of the user.",
     )(command)
 
