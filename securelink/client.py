@@ -783,7 +783,7 @@ class Client:
             try:
                 packet = self.receive()
             except SecureLinkError:
-                if channel.clean and channel.code == Code.NORMAL:
+                if channel.code == Code.NORMAL:
                     return
                 raise
             assert packet is not None

@@ -9,7 +9,8 @@ class Code(IntEnum):
     """
     Why a connection or a session ended: `error.code`, `session.code`, `client.code`.
 
-    The names and numbers are those of docs/PROTOCOL.md, section 14.
+    The names and numbers are those of docs/PROTOCOL.md, section 14; but BROKEN is never sent: it says that the
+    connection ended and nobody had said why.
     """
 
     NORMAL = 0
@@ -31,6 +32,7 @@ class Code(IntEnum):
     TOO_SLOW = 21
     SILENT = 22
     UNREADABLE = 23
+    BROKEN = 256  # more than a byte, so that no peer can say it
 
 
 #: Each code in words for the local user, as the other side has said it. One of a newer peer is shown as its number.
@@ -54,6 +56,7 @@ CODE_TEXT: dict[int, str] = {
     Code.TOO_SLOW: "the other side says that we are too slow: more was waiting for us than is allowed",
     Code.SILENT: "the other side heard nothing from us for too long",
     Code.UNREADABLE: "the other side could not read a packet of ours",
+    Code.BROKEN: "the connection broke: the other side vanished or the network failed",
 }
 #: The same where this side is the one that ends a session and says so.
 _OURS: dict[int, str] = {

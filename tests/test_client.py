@@ -117,7 +117,7 @@ def test_disconnect_is_told_once(attempt: int, who: str, identity: Identity) -> 
             assert len(failures) == attempt % 3
             for failure in failures:
                 expected = {
-                    "client": Code.NORMAL, "kick": Code.KICKED, "stop": Code.SHUTDOWN, "break": Code.NORMAL
+                    "client": Code.NORMAL, "kick": Code.KICKED, "stop": Code.SHUTDOWN, "break": Code.BROKEN
                 }  # fmt: skip
                 assert failure.code == expected[who]
                 assert failure.clean == (who != "break")

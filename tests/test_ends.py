@@ -77,7 +77,7 @@ ENDS: dict[Callable[[Server, Client], None], tuple[Why, Why]] = {
         (Code.SHUTDOWN, "", True, "the server is shutting down"),
         (Code.SHUTDOWN, "", True, "the server is shutting down"),
     ),
-    cut: ((Code.NORMAL, "", False, BROKEN), (Code.NORMAL, "", False, BROKEN)),
+    cut: ((Code.BROKEN, "", False, BROKEN), (Code.BROKEN, "", False, BROKEN)),
     babble: (
         (Code.PROTOCOL, "", False, f"the other side broke the protocol: {RULE}"),
         (Code.PROTOCOL, "", True, "the other side says that we broke the protocol"),

@@ -86,8 +86,6 @@ def _numbers(session: Session) -> dict[str, int]:
 
 
 def _reason(session: Session) -> str:
-    if not session._clean and session._close_code == Code.NORMAL:
-        return "broken"
     try:
         return Code(session._close_code).name.lower()
     except ValueError:

@@ -271,8 +271,6 @@ class Channel(Outbox):
             return ""
         if self._failed is not None:
             return escaped(self._failed.words)
-        if not self._clean and self._close_code == Code.NORMAL:
-            return "the connection broke: the other side vanished or the network failed"
         words = self._close_text or code_text(self._close_code, ours=self._ours)
         return f"{words}: {escaped(self._detail)}" if self._ours and self._detail else words
 

@@ -440,7 +440,7 @@ class ClientChannel(Channel):
             self._wait(left, lambda: self._ended)
             self.run()  # drops what is not wanted any more
         if not self._ended:
-            carrier._finish_channel(Code.NORMAL, "", clean=False)
+            carrier._finish_channel(Code.BROKEN, "", clean=False)
             carrier.loop.call(carrier.give_up)
         elif carrier.said_all:
             carrier.loop.call(carrier.give_up)  # nothing comes after the server's CLOSE

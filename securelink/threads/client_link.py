@@ -135,7 +135,7 @@ class ClientLink(Link):
             super().lost()
         else:
             self._send_dead = True
-            self._finish_channel(Code.NORMAL, "", clean=False)
+            self._finish_channel(Code.BROKEN, "", clean=False)
             self.loop.call(super().lost)
 
     def _finish_channel(

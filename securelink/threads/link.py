@@ -586,7 +586,7 @@ class Link:
             return
         if self._interrupted:
             # Not the peer's fault, nor a stranger's: Ctrl-C took a piece of the stream with it.
-            self._finish_channel(Code.NORMAL, "", clean=False)
+            self._finish_channel(Code.BROKEN, "", clean=False)
             self.end(Code.NORMAL)
             return
         # It is kept with the session; the frames that it passed through, with what they hold, are not.
@@ -648,7 +648,7 @@ class Link:
             self._send_dead = True
             self._drop_unsendable()
             self.sock.close()
-        self._finish_channel(Code.NORMAL, "", clean=False)
+        self._finish_channel(Code.BROKEN, "", clean=False)
         self._gone()
 
     @contextmanager

@@ -181,7 +181,7 @@ class ServerLink(Link):
         assert self.channel is not None
         self._listener.no_longer_half_open(self)
         if self._closed:
-            self.channel._finished(Code.NORMAL, "", clean=False)
+            self.channel._finished(Code.BROKEN, "", clean=False)
             self._not_entered()
             return
         if self._close is None:
