@@ -58,7 +58,7 @@ class Forwarder(logging.Handler):
     """Base of handlers that show nothing here: they do not count as the program's own."""
 
 
-class _StatusLines(logging.StreamHandler):  # type: ignore[type-arg]
+class _StatusLines(logging.StreamHandler):  # type: ignore[type-arg]  # takes one only in the stub
     """Our own handler; at most one exists."""
 
     def __init__(self) -> None:

@@ -491,7 +491,7 @@ class Link:
         delivered = False
         for item in items:
             if isinstance(item, (bytes, memoryview)):
-                channel._deliver(item)  # type: ignore[union-attr]
+                channel._deliver(item)  # type: ignore[union-attr]  # data comes after WELCOME
                 self._ack_bytes += len(item)
                 delivered = True
             else:

@@ -102,7 +102,7 @@ def _usual(leaf: Any) -> Any:
     scalar = leaf | float | int | bool | None
     value = scalar
     for _ in range(_USUAL_DEPTH):
-        value = scalar | list[value] | dict[str, value]  # type: ignore[valid-type]
+        value = scalar | list[value] | dict[str, value]  # type: ignore[valid-type]  # made at run time
     return value
 
 
@@ -111,7 +111,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Packet], ext_hook=_refuse_extension).decode
 _decode_any = msgspec.msgpack.Decoder(Any, ext_hook=_refuse_extension).decode
 _TextPacket: Any = Packet[_usual(str)]  # type: ignore[misc]  # made at run time
-_BytesPacket: Any = Packet[_usual(bytes)]  # type: ignore[misc]
+_BytesPacket: Any = Packet[_usual(bytes)]  # type: ignore[misc]  # the same
 _decode_text = msgspec.msgpack.Decoder(list[_TextPacket], ext_hook=_refuse_extension).decode
 _decode_bytes = msgspec.msgpack.Decoder(list[_BytesPacket], ext_hook=_refuse_extension).decode
 _check_text = msgspec.msgpack.Decoder(_TextPacket, ext_hook=_refuse_extension).decode

@@ -73,7 +73,7 @@ class _Fails:
         """Run the command with the arguments of the process (or those given), then exit."""
         code: object = 1
         try:
-            code = super().main(*args, standalone_mode=False, **more)  # type: ignore[misc]
+            code = super().main(*args, standalone_mode=False, **more)  # type: ignore[misc]  # that of click, beside us
         except click.UsageError as error:
             code = error.exit_code
             path = error.ctx.command_path if error.ctx is not None else "securelink"

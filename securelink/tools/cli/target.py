@@ -26,7 +26,7 @@ try:
     import fcntl
     import termios
 except ImportError:  # Windows
-    termios = None  # type: ignore[assignment]
+    termios = None  # type: ignore[assignment]  # looked at before each use
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 

@@ -14,11 +14,11 @@ from typing import Any, TextIO
 try:
     import readline
 except ImportError:  # Windows, whose console edits lines by itself
-    readline = None  # type: ignore[assignment]
+    readline = None  # type: ignore[assignment]  # looked at before each use
 try:
     import termios
 except ImportError:
-    termios = None  # type: ignore[assignment]
+    termios = None  # type: ignore[assignment]  # the same
 
 _MAX_HISTORY = 1000  # lines kept in the file
 
@@ -105,8 +105,10 @@ class PlainEditor:
                 termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, self._modes)
         if typing:
             # Also without the brackets around what is pasted, which readline asked for.
-            sys.__stdout__.write("\r\033[J\033[?2004l")  # type: ignore[union-attr]
-            sys.__stdout__.flush()  # type: ignore[union-attr]
+            screen = sys.__stdout__
+            if screen is not None:
+                screen.write("\r\033[J\033[?2004l")
+                screen.flush()
         return not typing
 
 
@@ -142,11 +144,11 @@ class _Above(io.TextIOBase):
         return self._stream.fileno()
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]
+    def encoding(self) -> str:  # type: ignore[override]  # a property, where the stub has a variable
         return self._stream.encoding
 
     @property
-    def errors(self) -> str | None:  # type: ignore[override]
+    def errors(self) -> str | None:  # type: ignore[override]  # the same
         return self._stream.errors
 
 
