@@ -108,8 +108,9 @@ class Server(Lifecycle):
         authenticate: Decides who enters: a plain function of `Hello` that returns the user or raises `Refused`, or
             "tokens" for join tokens kept in the keys folder (`create_token`). None lets everybody in. An answer of
             None or False refuses too; 0, "", {} and True are users; what is no answer (a coroutine, an error that is
-            returned, a class) refuses and is an error in the log. `raise Refused` in `on_connect` ends the session
-            with its text.
+            returned, a class) refuses and is an error in the log. A dict, a dataclass or another object is a user,
+            whatever is in it: nobody looks for a coroutine inside. `raise Refused` in `on_connect` ends the session
+            with its text; a listener of it that returns a coroutine or a generator ends it as well.
         client_keys: "welcome" (a client may show a key), "required", or "known" (in `authorized_clients`; a key that
             is taken out of it loses its sessions, too).
         max_connections: More are turned away.

@@ -323,6 +323,49 @@ def test_on_connect_may_return_a_refusal(answer: Any, identity: Identity) -> Non
         until(stage.alone)
 
 
+@pytest.mark.parametrize("kind", ["coroutine", "generator", "async generator", "task", "partial"])
+def test_a_check_in_on_connect_that_has_not_run_refuses(
+    kind: str, identity: Identity, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A listener of on_connect that only calls an `async def` check has checked nothing: its session ends."""
+
+    async def check(session: Session) -> None:
+        raise Refused("not you")
+
+    def lazily(session: Session) -> Iterator[None]:
+        yield
+        raise Refused("not you")
+
+    async def asynchronously(session: Session) -> AsyncIterator[None]:
+        yield
+        raise Refused("not you")
+
+    class Task:
+        def __await__(self) -> Iterator[None]:
+            yield
+
+    answers: dict[str, Callable[[Session], Any]] = {
+        "coroutine": lambda session: check(session),
+        "generator": lambda session: lazily(session),
+        "async generator": lambda session: asynchronously(session),
+        "task": lambda session: Task(),
+        "partial": functools.partial(lambda word, session: check(session), "word"),
+    }
+    greeted: list[Session] = []
+    with scene(identity) as stage:
+        stage.check_neighbour()
+        stage.server.on_connect(answers[kind])
+        stage.server.on_connect(greeted.append)
+        client = stage.client().connect()
+        error = failure(
+            ConnectionClosed, lambda: client.receive(WAIT), "could not check this session"
+        )
+        assert error.code == Code.REFUSED
+        until(stage.alone)
+    assert not greeted
+    assert "which nobody runs" in caplog.text
+
+
 def test_other_errors_in_on_connect_end_nothing(identity: Identity) -> None:
     """Any other error is logged, the others are called, and the session goes on."""
     greeted: list[Session] = []

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 from ..errors import ConfigError, ConnectionClosed, LimitExceeded, LinkTimeout, Refused
 from ..limits import LOGGED_FAILURES, MAX_LISTENERS
 from ..options import seconds
-from ..signatures import checked, did_run
+from ..signatures import DidNotRun, checked, did_run
 from .answers import Answer
 
 log = logging.getLogger("securelink")
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result", bound=Answer)
+
+_NOT_CHECKED = "the server could not check this session"
 
 #: What a function may return that is certainly no coroutine: looked at first, because it is quick.
 PLAIN = frozenset((bool, int, float, str, bytes, list, dict, tuple))
@@ -78,7 +80,7 @@ class EventHook(Generic[Arguments]):
 
     Listeners run in the order in which they were added. One that raises is logged and stops nobody else. In
     `on_connect` of a server one that raises `Refused`, or returns it, ends the session, and those after it are not
-    called.
+    called; so does one that returns a coroutine or a generator, because what it was to check has not run.
 
     Args:
         name: Of the event.
@@ -164,7 +166,8 @@ class EventHook(Generic[Arguments]):
         Call every listener.
 
         Raises:
-            Refused: A listener raised or returned it, and this event may refuse.
+            Refused: This event may refuse, and a listener raised or returned it, or returned a coroutine, a generator or
+                another thing that has not run: a check that was not made refuses.
             BaseException: One that is no `Exception`, such as SystemExit, after the others were called;
                 KeyboardInterrupt at once.
         """
@@ -189,6 +192,9 @@ class EventHook(Generic[Arguments]):
                 )
                 if self._caught is not None:
                     self._caught(self.name, error)
+                if self._may_refuse and isinstance(error, DidNotRun):
+                    # What should have looked at this session has not: nobody may be in because of that.
+                    raise Refused(_NOT_CHECKED) from None
             except KeyboardInterrupt:
                 raise
             except BaseException as error:

@@ -6,6 +6,13 @@ from .fault import Fault
 
 FAULTS = [
     Fault(
+        "a check in on_connect that has not run lets in",
+        "app/hooks.py",
+        "if self._may_refuse and isinstance(error, DidNotRun):",
+        "if False:",
+        "test_auth_hooks.py::test_a_check_in_on_connect_that_has_not_run_refuses",
+    ),
+    Fault(
         "a join token is kept as it is",
         "auth/tokens.py",
         "return crypto.sha256(token.encode()).hex()",
