@@ -218,7 +218,19 @@ def test_where_to_report_is_in_the_package_and_in_the_document() -> None:
     urls = PROJECT["project"]["urls"]
     assert set(urls) == {"Repository", "Documentation", "Changelog", "Security"}
     assert all(url.startswith(urls["Repository"]) for url in urls.values())
-    assert urls["Security"] in (ROOT / "SECURITY.md").read_text()
+    text = (ROOT / "SECURITY.md").read_text()
+    assert urls["Security"] in text
+    reporting = text.partition("## Reporting")[2].partition("\n## ")[0]
+    # What a stranger can do today, from an installation, a clone and a copy.
+    assert f"pip show -v {NAME}" in reporting
+    assert "git remote get-url origin" in reporting
+    assert "asks for a private way" in " ".join(reporting.split())
+    (command,) = re.findall(r'python -c "(.*)"\n', reporting)
+    told = subprocess.run(
+        [sys.executable, "-c", command],
+        capture_output=True, text=True, timeout=WAIT, check=True,
+    ).stdout  # fmt: skip
+    assert f"Security, {urls['Security']}" in told
 
 
 def test_nothing_is_published_while_the_address_is_a_placeholder() -> None:

@@ -166,8 +166,8 @@ class EventHook(Generic[Arguments]):
         Call every listener.
 
         Raises:
-            Refused: This event may refuse, and a listener raised or returned it, or returned a coroutine, a generator or
-                another thing that has not run: a check that was not made refuses.
+            Refused: This event may refuse, and a listener raised or returned it, or returned a coroutine or another
+                thing that has not run.
             BaseException: One that is no `Exception`, such as SystemExit, after the others were called;
                 KeyboardInterrupt at once.
         """
