@@ -516,6 +516,32 @@ def test_host_and_port_in_one_word(tmp_path: Path) -> None:
         assert "the port is missing" in fails("connect", wrong, code=2)
 
 
+NOBODY = "127.0.0.1"  # nothing listens there at port 1
+LINK = f"securelink://{NOBODY}:1/SHA256:{'A' * 43}"
+
+
+@pytest.mark.parametrize(
+    ("words", "typed", "warned"),
+    [
+        ((f"{LINK}/6e0d5a6c-1d2e-4f3a-8b4c-9d5e6f708192",), None, "leave the invite out"),
+        ((NOBODY, "1", "--token", "6e0d5a6c-1d2e-4f3a-8b4c-9d5e6f708192"), None, "--token -"),
+        ((LINK,), None, ""),  # holds no secret
+        ((), f"{LINK}/6e0d5a6c-1d2e-4f3a-8b4c-9d5e6f708192\n", ""),
+        ((NOBODY, "1", "--token", "-"), "6e0d5a6c-1d2e-4f3a-8b4c-9d5e6f708192\n", ""),
+        ((NOBODY, "1"), None, ""),
+    ],
+)  # fmt: skip
+def test_a_token_on_the_command_line_is_remarked_on(
+    words: tuple[str, ...], typed: str | None, warned: str, tmp_path: Path
+) -> None:
+    """Who gives a token or an invite with one as an argument reads once that others see it, and what to do instead."""
+    errors = fails("connect", *words, "--keys", tmp_path, "--timeout", "5", typed=typed)
+    seen = [line for line in errors.splitlines() if "seen by other users of this machine" in line]
+    assert len(seen) == bool(warned)
+    assert warned in "".join(seen)
+    assert "6e0d5a6c" not in errors
+
+
 def test_no_complaint_about_the_command_line_shows_a_token() -> None:
     """What looks like a token is in no error of a command, wherever on its line it was put."""
     token = "6e0d5a6c-1d2e-4f3a-8b4c-9d5e6f708192"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 from commands import UUID4, fails, run, succeeds
 
 from securelink import Client, Identity, Invite, JoinTokens, Refused, Server
+from securelink.limits import INVITE_SECONDS
 
 
 @pytest.fixture
@@ -27,6 +29,24 @@ def test_create_prints_the_token_once(tmp_path: Path) -> None:
     assert token not in succeeds("token", "list", "--keys", tmp_path)
 
 
+def test_a_token_alone_ends_like_an_invite(folder: Path) -> None:
+    """Without `--lifetime` both end after 7 days, and the command says so; `ever` has to be said."""
+    for invite in ((), ("--host", "127.0.0.1")):
+        for lifetime, told, ends in (
+            ((), "for a guest, one use, for 7 d;", INVITE_SECONDS),
+            (("--lifetime", "ever"), "for a guest, one use, without an end;", None),
+        ):
+            before = time.time()
+            result = run("token", "create", *invite, *lifetime, "--keys", folder)
+            assert told in result.stderr
+            entry = JoinTokens(folder / "join_tokens.json").entries()[-1]
+            if ends is None:
+                assert entry.expires is None
+            else:
+                assert entry.expires is not None
+                assert before <= entry.expires - ends <= time.time()
+
+
 def test_an_invite_admits_as_the_user(folder: Path) -> None:
     """What `token create --host --port` prints is all a client needs, once."""
     with Server("127.0.0.1", 0, keys=folder, authenticate="tokens") as server:
@@ -43,7 +63,20 @@ def test_an_invite_admits_as_the_user(folder: Path) -> None:
 
 def test_list_says_what_the_tokens_are_for(tmp_path: Path) -> None:
     """Each token has a line: id, user, state, uses, end and note."""
-    run("token", "create", "--user", "ann", "--uses", "3", "--note", "the dice", "--keys", tmp_path)
+    run(
+        "token",
+        "create",
+        "--user",
+        "ann",
+        "--uses",
+        "3",
+        "--note",
+        "the dice",
+        "--lifetime",
+        "ever",
+        "--keys",
+        tmp_path,
+    )
     run("token", "create", "--uses", "any", "--lifetime", "30m", "--keys", tmp_path)
     header, first, second = succeeds("token", "list", "--keys", tmp_path).splitlines()
     assert header.split("  ")[0] == "ID"

@@ -124,6 +124,7 @@ def target(
         ConfigError: The invite is none.
         click.UsageError: The arguments contradict each other.
     """
+    argument = False  # whether the invite stands on the command line
     if invite_file is not None:
         if host is not None:
             raise click.UsageError("--invite-file says where the server is; leave the rest out")
@@ -133,12 +134,22 @@ def target(
         host = _without_words(data.decode(errors="replace"))
     elif host is None or host == "-":
         host, port = _asked()
+    else:
+        argument = True
+    if token not in (None, "", "-") and _is_argument("token"):
+        _warn_of_arguments(
+            "join token", f"use --token - to be asked, or the variable {TOKEN_VARIABLE}"
+        )
     if is_invite(host):
         if port is not None:
             raise click.UsageError("an invite already says the port")
         if plaintext:
             raise click.UsageError("an invite is for encrypted sessions; leave --plaintext out")
         invite = Invite.parse(host)
+        if argument and invite.token is not None:
+            _warn_of_arguments(
+                "token in the invite", "leave the invite out and paste it, or use --invite-file"
+            )
         chosen = _token(token, invite.token, invite.host, plaintext=False)
         return Target(invite.host, invite.port, invite.fingerprint, chosen)
     if port is None:
@@ -147,6 +158,16 @@ def target(
         path = click.get_current_context().command_path
         raise click.UsageError(f"the port is missing: {path} HOST PORT")
     return Target(host, port, None, _token(token, None, host, plaintext=plaintext), plaintext)
+
+
+def _is_argument(name: str) -> bool:
+    source = click.get_current_context().get_parameter_source(name)
+    return source is click.core.ParameterSource.COMMANDLINE
+
+
+def _warn_of_arguments(what: str, instead: str) -> None:
+    """Others see the arguments of every process (ps), and shells keep them: nothing here can take that back."""
+    tell(f"note: the {what} on the command line is seen by other users of this machine; {instead}")
 
 
 def _split(host: str) -> tuple[str, int | None]:

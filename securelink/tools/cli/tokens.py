@@ -50,7 +50,7 @@ def _join_tokens(directory: str) -> JoinTokens:
     "wished",
     callback=lifetime,
     metavar="TIME",
-    help="How long: 90s, 30m, 2h, 7d, ever.  [default: 7d for an invite, ever for a token alone]",
+    help="How long: 90s, 30m, 2h, 7d, ever.  [default: 7d]",
 )
 @click.option("--note", default="", help="What it is for; seen in the list.")
 @click.option("--host", help="Print an invite to the server at this name or address.")
@@ -78,8 +78,7 @@ def create(
     tokens = _join_tokens(directory)
     # Checked before the token exists: one that could not be printed would be lost.
     invite = _invite(host, port or 5050, directory) if host is not None else None
-    default = INVITE_SECONDS if host is not None else math.inf
-    seconds = default if wished is None else wished
+    seconds = INVITE_SECONDS if wished is None else wished
     ends = None if seconds == math.inf else seconds
     made = tokens.create(user, uses=uses, lifetime=ends, note=note)
     tell(f"for {_terms(user, uses, ends)}; it is shown only now")
@@ -101,7 +100,7 @@ def _invite(host: str, port: int, directory: str) -> Invite:
 
 def _terms(user: str | None, uses: int | None, lifetime: float | None) -> str:
     often = {None: "any number of uses", 1: "one use"}.get(uses, f"{uses} uses")
-    until = f", for {span(lifetime)}" if lifetime is not None else ""
+    until = f", for {span(lifetime)}" if lifetime is not None else ", without an end"
     return f"{user or 'a guest'}, {often}{until}"
 
 
