@@ -205,6 +205,7 @@ MAX_NAME_FAILURES = (
 )
 MAX_NAMES_COUNTED = 10_000  # user names, and places, whose logins are remembered: about 2 MB
 MAX_USER_NAME = 64  # characters
+MAX_NORMALIZED = 256  # characters of a name that Unicode's forms are computed of: the cost is quadratic, 0.1 ms here
 MIN_PASSWORD = 8  # characters (NIST SP 800-63B, 5.1.1.1)
 MAX_PASSWORD = 1024  # characters
 MAX_PASSWORD_CHECKS = 4  # at the same time in one process: each takes 32 MiB for about 0.3 s

@@ -19,9 +19,9 @@ from clock import FEW_MS, cost_ms
 from engines import NOTHING
 from forgery import NOW, forge
 
-from securelink import Identity, PublicKey, crypto, limits
+from securelink import Identity, Passwords, PublicKey, crypto, limits
 from securelink.auth.hello import Hello
-from securelink.errors import KeyFileError, SecureLinkError
+from securelink.errors import KeyFileError, RequestFailed, SecureLinkError
 from securelink.invite import Invite
 from securelink.keys import fingerprint_digest
 from securelink.keys.public import MAX_SPKI_SIZE
@@ -29,6 +29,8 @@ from securelink.limits import MAX_CREDENTIALS, MAX_HANDSHAKE_BODY, MAX_KEY_FILE
 from securelink.protocol.handshake_client import ClientHandshake
 from securelink.protocol.handshake_server import ServerHandshake
 from securelink.sealed import ANYONE, unseal
+from securelink.text import folded
+from securelink.tools.chat.names import checked_name
 from securelink.wire.fields import Mode
 from securelink.wire.frames import FrameBuffer, frame_header
 from securelink.wire.messages import (
@@ -255,6 +257,31 @@ def test_join_tokens_of_strangers_cost_little(tmp_path: Any) -> None:
         assert cost_ms(ask(credentials)) < FEW_MS
 
 
+def marks(size: int) -> str:
+    """Letters and combining marks in the order that is most work to sort."""
+    return "a" + "\u0301" * (size // 4) + "\u0334" * (size // 4)
+
+
+def test_names_and_passwords_of_strangers_cost_little() -> None:
+    """Whatever combining marks a name or password is made of, normalizing it takes no time; nor does the chat's."""
+    passwords = Passwords(cost=2)
+    passwords.add("ann", "correct horse")
+    long = marks(MAX_CREDENTIALS)
+
+    def login(user: str, password: str) -> Callable[[], object]:
+        credentials = {"user": user, "password": password}
+        hello = Hello(credentials, None, ("192.0.2.1", 1), "", "", "", None, None, True)
+        return lambda: passwords(hello)
+
+    assert cost_ms(login(long, "x")) < FEW_MS
+    assert cost_ms(login("ann", long)) < FEW_MS
+    assert cost_ms(login("ann", marks(2 * limits.MAX_PASSWORD - 4))) < FEW_MS
+    for size in (240, 2 * limits.MAX_NORMALIZED, 1_000_000):
+        assert cost_ms(lambda size=size: folded(marks(size)), 50.0) < 50.0  # type: ignore[misc]
+        with pytest.raises(RequestFailed):
+            checked_name(marks(size))
+
+
 def test_noise_is_no_sealed_packet(identity: Identity) -> None:
     """What is not addressed to us costs no operation of our key."""
     for blob in (NOISE, b"SLSEAL\x1a\x01" + NOISE, bytes(16)):
@@ -279,7 +306,8 @@ def test_numbers_in_the_document() -> None:
         f"| credentials | {MAX_CREDENTIALS // 1024} KiB, {limits.MAX_CREDENTIALS_DEPTH} levels |",
         f"| succession of keys | {limits.MAX_SUCCESSION // 1024} KiB, {limits.MAX_ROTATIONS} statements |",
         f"| names | {limits.MAX_NAME} each |",
-        f"| password | {limits.MAX_PASSWORD:,} characters | scrypt, at most {limits.MAX_PASSWORD_CHECKS} at once |",
+        f"of at most {limits.MAX_NORMALIZED} and {limits.MAX_PASSWORD:,} characters;",
+        f"| password | 4 KiB | scrypt, at most {limits.MAX_PASSWORD_CHECKS} at once |",
         f"| public key file: PEM or an OpenSSH line | {MAX_KEY_FILE // 1024} KiB |",
         f"| sealed packet for us, key inside | {limits.MAX_SEALED // 2**20} MiB |",
         f"| invite | {limits.MAX_INVITE:,} characters |",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
+from pathlib import Path
 
 import pytest
 
-from securelink.text import escaped, escaped_lines
+import securelink
+from securelink.limits import MAX_NORMALIZED
+from securelink.text import escaped, escaped_lines, normalized
 
 
 @pytest.mark.parametrize(
@@ -53,3 +56,20 @@ def test_nothing_that_a_terminal_obeys_is_left() -> None:
 def test_lines_stay_lines() -> None:
     """A text of several lines keeps them, and nothing else that moves the cursor."""
     assert escaped_lines("a\tb\n\x1b[2Jc\r\n") == "a       b\n\\x1b[2Jc\\r\n"
+
+
+def test_nothing_is_normalized_at_any_length() -> None:
+    """Normalizing costs the square of a run of combining marks: one function bounds it, and nobody goes around it."""
+    package = Path(securelink.__file__).parent
+    found = {
+        str(f.relative_to(package))
+        for f in package.rglob("*.py")
+        if "unicodedata.normalize" in f.read_text()
+    }
+    assert found == {"text.py"}
+    marks = "a" + "\u0334\u0301" * MAX_NORMALIZED
+    assert normalized("NFC", marks) == marks
+    assert normalized("NFC", "e\u0301") == "\u00e9"
+    assert normalized("NFKC", marks, most=2 * MAX_NORMALIZED + 1) == unicodedata.normalize(
+        "NFKC", marks
+    )

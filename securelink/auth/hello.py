@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..errors import ConfigError
 from ..limits import MAX_USER_NAME
+from ..text import normalized
 from .hold import Hold
 
 
@@ -117,7 +117,7 @@ def user_name(name: str) -> str:
     """
     if not isinstance(name, str):
         raise ConfigError(f"a user's name is a text, not a {type(name).__name__}")
-    name = unicodedata.normalize("NFC", name)
+    name = normalized("NFC", name)
     if 1 <= len(name) <= MAX_USER_NAME and name.isprintable() and name == name.strip():
         return name
     raise ConfigError(

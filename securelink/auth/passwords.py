@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import unicodedata
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,7 @@ import msgspec
 from .. import crypto, limits
 from ..errors import ConfigError, LimitExceeded, Refused
 from ..keys.files import AnyPath
-from ..text import quoted
+from ..text import normalized, quoted
 from .book import Book
 from .hello import Hello, please, text_fields, user_name
 from .throttle import NameThrottle
@@ -179,7 +178,7 @@ class Passwords:
         if fields is None:
             raise Refused(please(self))
         user, password = fields
-        name, host = unicodedata.normalize("NFC", user), hello.address[0]
+        name, host = normalized("NFC", user), hello.address[0]
         if not self._throttle.charge(name, host):
             raise Refused(_TOO_OFTEN)
         account = self._book.read().get(name)
@@ -197,4 +196,4 @@ class Passwords:
 def _password_bytes(password: str) -> bytes:
     # Composed, as two keyboards may send one letter differently. Half a surrogate pair cannot come
     # over the wire; one that comes from a caller is only wrong.
-    return unicodedata.normalize("NFC", password).encode("utf-8", "surrogatepass")
+    return normalized("NFC", password, limits.MAX_PASSWORD).encode("utf-8", "surrogatepass")

@@ -7,14 +7,13 @@ import logging
 import secrets
 import threading
 import time
-import unicodedata
 from typing import Any
 
 from ...app.received import Received
 from ...errors import RequestFailed, SecureLinkError
 from ...server import Server
 from ...session import Session
-from ...text import escaped, folded
+from ...text import escaped, folded, normalized
 from ..console.marks import Marks
 from .history import HISTORY, History
 from .names import MAX_NAME_LENGTH, checked_name, suggestion
@@ -250,7 +249,7 @@ class ChatServer:
 def _checked_room(wished: object) -> str:
     """The name of a room. Raises `RequestFailed`."""
     if isinstance(wished, str) and len(wished) <= 10 * MAX_NAME_LENGTH:
-        room = unicodedata.normalize("NFKC", wished).strip()
+        room = normalized("NFKC", wished).strip()
         if 0 < len(room) <= MAX_NAME_LENGTH and room.isprintable():
             return room
     raise RequestFailed(f"a room's name has 1 to {MAX_NAME_LENGTH} printable characters")
