@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,6 +124,22 @@ def test_who_shows_no_sign_hears_nothing(identity: Identity, tmp_path: Path) -> 
         assert stage.server.broadcast("public", 1) == 2
         for action in ("secret", "public"):
             assert stage.neighbour.wait_for(action, WAIT).data == 1
+
+
+def test_who_shows_no_sign_in_time_is_out(identity: Identity, tmp_path: Path) -> None:
+    """Without its sign a connection lasts as long as a handshake may, also one that sends a record byte by byte."""
+    with door(identity, tmp_path) as (stage, tokens, token):
+        stage.hurry(5.0)
+        with asking(stage, token) as client:
+            client.read_until(Opened)
+            sign = client.seal(Content.PING, bytes(8))
+            with contextlib.suppress(OSError):
+                for byte in sign[:-1] + bytes(100):
+                    client.sock.sendall(bytes((byte,)))
+                    time.sleep(0.1)
+            until(lambda: left(tokens) == 1)
+            assert len(stage.server.sessions) == 1
+            stage.check_neighbour()
 
 
 def test_the_same_client_takes_over(

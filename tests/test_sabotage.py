@@ -80,5 +80,11 @@ def test_a_harmless_change_is_not_taken_for_a_fault(workbench: Workbench, tmp_pa
     """What turns no test red is reported as missed, and so is a test that does not exist."""
     harmless = Fault("harmless", "text.py", "def escaped(", "\ndef escaped(", "test_jobs.py")
     assert not workbench.notices(harmless)[0]
-    nowhere = Fault("nowhere", "text.py", "return text", "return ''", "test_jobs.py::test_nothing")
+    nowhere = Fault(
+        "nowhere",
+        "text.py",
+        "        return text\n    return",
+        "        return ''\n    return",
+        "test_jobs.py::test_nothing",
+    )
     assert not workbench.notices(nowhere)[0]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from commands import succeeds
-from helpers import WAIT, failure, until
+from helpers import WAIT, Hostile, failure, secrets, until
 
 from securelink import (
     AuthorizedClients,
@@ -20,11 +20,16 @@ from securelink import (
     ConnectionClosed,
     HandshakeError,
     Identity,
+    JoinTokens,
+    KeyFileError,
     Refused,
     Server,
 )
 from securelink.limits import SWEEP_SECONDS
+from securelink.protocol import Closed
 from securelink.tools.console import Console, Operators, attach
+from securelink.wire.fields import Content
+from securelink.wire.packets import encode_value
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -111,12 +116,64 @@ def test_a_damaged_file_ends_nothing(
     with serving(identity) as server, enter(server, key_pool[1]) as ada:
         content = clients.path.read_text()
         clients.path.write_text("damaged\n")
-        until(lambda: "whose key was revoked cannot be seen, sessions stay" in caplog.text)
+        until(lambda: "whose key was revoked cannot be seen yet, sessions stay" in caplog.text)
         assert ada.ping(WAIT) >= 0
         with pytest.raises(HandshakeError):
             Client("127.0.0.1", server.address[1], keys=key_pool[2]).connect(WAIT)
         clients.path.write_text(content.replace(key_pool[1].fingerprint, "SHA256:" + "A" * 43))
         assert ended(ada).text == REASON
+
+
+def test_a_look_that_failed_is_repeated(
+    identity: Identity,
+    key_pool: list[Identity],
+    clients: AuthorizedClients,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A process without a free descriptor cannot read the file; once it can, whoever was revoked is out."""
+    starved = threading.Event()
+    names = AuthorizedClients.names
+
+    def reading(file: AuthorizedClients) -> Mapping[str, str]:
+        if starved.is_set():
+            raise KeyFileError("the file cannot be read: Too many open files")
+        return names(file)
+
+    monkeypatch.setattr(AuthorizedClients, "names", reading)
+    with serving(identity) as server, enter(server, key_pool[1]) as ada:
+        starved.set()
+        clients.revoke("ada")
+        until(lambda: "cannot be seen yet" in caplog.text)
+        time.sleep(2.5 * SWEEP_SECONDS)  # looks that fail
+        assert ada.ping(WAIT) >= 0
+        starved.clear()
+        assert ended(ada).text == REASON
+        assert caplog.text.count("cannot be seen yet") == 1
+
+
+def test_revoked_between_welcome_and_the_first_record(
+    identity: Identity, key_pool: list[Identity], clients: AuthorizedClients
+) -> None:
+    """A client that waits with its first record until its key was revoked is no session at any time."""
+    tokens = JoinTokens()
+    token = tokens.create(user="ada", uses=1)
+    secrets.add(token)
+    seen: list[object] = []
+    with serving(identity, authenticate=tokens) as server:
+        server.on_connect(seen.append)
+        with Hostile(
+            server.address[1], identity=key_pool[1], credentials=encode_value({"token": token})
+        ) as client:
+            client.open()
+            clients.revoke("ada")
+            client.send(Content.PING, bytes(8))
+            end = client.read_until(Closed)
+            assert isinstance(end, Closed)
+            assert end.code == Code.REFUSED
+            until(lambda: tokens.entries()[0].uses == 1)
+        assert not server.sessions
+        assert not seen
 
 
 def test_a_removed_file_ends_all(

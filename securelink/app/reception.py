@@ -88,6 +88,17 @@ class Gate:
             )
         return self._ask_authenticate(link, client, fingerprint)
 
+    def knows(self, session: Session) -> bool:
+        """Whether the key by which it was let in is authorized still."""
+        if self._known_clients is None or session.operator:
+            return True
+        try:
+            key = session.fingerprint
+            return key is not None and self._known_clients.allows(key) is not None
+        except SecureLinkError as error:
+            log.error("whether its key is authorized cannot be seen: %s", error)
+            return False
+
     def _operator(self, fingerprint: str | None) -> str | None:
         """The name of the operator who has this key, or None."""
         if self.operator_name is None or fingerprint is None:
@@ -225,8 +236,16 @@ class Reception:
         return session
 
     def confirmed(self, link: ServerLink) -> bool:
-        """By the leader: the client has WELCOME, so what was held for it is used now."""
-        return all(hold.confirm() for hold in _holds(link))
+        """By the leader: the client has WELCOME, so what was held for it is used now. False: it must not stay."""
+        session = link.channel
+        assert isinstance(session, Session)
+        if not self._gate.knows(session):
+            log.info("%s: its key was revoked while it came in", link.address[0])
+            return False
+        if all(hold.confirm() for hold in _holds(link)):
+            return True
+        log.info("%s came in twice with what admits once; the later one stays", link.address[0])
+        return False
 
     def not_entered(self, link: ServerLink, *, at_once: bool) -> None:
         """By the leader: nobody got in. It may take a file, so the pool does it, unless the server is stopping."""

@@ -15,8 +15,9 @@ from ..trust import AuthorizedClients
 
 log = logging.getLogger("securelink.server")
 
-# For so many seconds after a change, clients that the old file let in may still become sessions.
-_LATE = HANDSHAKE_SECONDS + 2 * SWEEP_SECONDS
+# For so many seconds after a change, clients that the old file let in may still become sessions: their handshake ends,
+# and then they give a sign.
+_LATE = 2 * HANDSHAKE_SECONDS + 2 * SWEEP_SECONDS
 
 
 @dataclass(slots=True)
@@ -28,6 +29,7 @@ class _Watch:
     reason: str
     state: FileState | None
     until: float = 0.0  # by the loop's clock: looked at until then, though nothing changes any more
+    unread: bool = False  # the last try to read it failed: looked at until one does not
 
 
 class Revocations:
@@ -75,7 +77,7 @@ class Revocations:
             state = watch.file.state()
             if state != watch.state:
                 watch.state, watch.until = state, loop.now + _LATE
-        if any(loop.now < watch.until for watch in self._watches):
+        if any(watch.unread or loop.now < watch.until for watch in self._watches):
             loop.make_ready(self)
         loop.call_later(SWEEP_SECONDS, lambda: self._look(loop))
 
@@ -83,7 +85,7 @@ class Revocations:
         """The loop runs it like an inbox."""
         loop = self._loop
         for watch in self._watches:
-            if loop is not None and loop.now < watch.until:
+            if loop is not None and (watch.unread or loop.now < watch.until):
                 self._enforce(watch)
         return False
 
@@ -91,9 +93,12 @@ class Revocations:
         try:
             authorized = watch.file.names()
         except SecureLinkError as error:
-            log.error("whose key was revoked cannot be seen, sessions stay: %s", error)
-            watch.until = 0.0
+            # It may pass: a file that is being saved, or a process without a free descriptor.
+            if not watch.unread:
+                log.error("whose key was revoked cannot be seen yet, sessions stay: %s", error)
+            watch.unread = True
             return
+        watch.unread = False
         for session in tuple(self._sessions()):
             if session.fingerprint not in authorized and watch.concerns(session):
                 log.info("%s ends: %s", session, watch.reason)

@@ -185,7 +185,9 @@ class ServerLink(Link):
             self._not_entered()
             return
         if self._close is None:
-            self.deadline = None
+            # Until it gives a sign there is no session to be seen, and none that could be ended: that is not for long.
+            late = self.loop.now + self._listener.admission.handshake_seconds
+            self.deadline = late if self.provisional else None
         self._looked_at = self.loop.now
         self._deaf = True  # how long the handshake took is not its silence
         if not self.provisional:
@@ -199,9 +201,9 @@ class ServerLink(Link):
         host = self._listener.host
         if host.confirmed(self):
             self.provisional = False
+            self.deadline = None
             host.opened(self.channel)
         else:
-            log.info("%s came in twice with what admits once; the later one stays", self.address[0])
             self.channel._end(Code.REFUSED)
 
     def _not_entered(self) -> None:
