@@ -45,14 +45,16 @@ def carry(data: bytes, engine: Connection, name: str) -> None:
     for item in engine.receive_data(data):
         match item:
             case HelloReceived():
-                server.answer_hello(identity)  # the expensive part: a signature and a key exchange
+                server.begin_answer()  # a key exchange; over a network its bytes are sent at once
+                server.finish_answer(identity)  # the expensive part: a signature
             case AuthReceived():
                 verified = server.verify_client()
                 print(f"server: a client dialled {verified.dialled!r}")
-                server.welcome(uuid.uuid4().bytes, max_packet=64 * 1024, heartbeat=20.0)
+                server.welcome(verified, uuid.uuid4().bytes, max_packet=64 * 1024, heartbeat=20.0)
             case ServerVerified(proof):
                 print(f"client: the server has proved its key {proof.key.fingerprint[:20]}...")
                 client.authenticate(
+                    proof,
                     identity=None,
                     dialled="nowhere in particular",
                     application="",

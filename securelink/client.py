@@ -51,9 +51,8 @@ from .limits import (
 )
 from .logs.default import make_visible
 from .options import flag, path, place, seconds, seconds_or_none, secret, text, whole, word
-from .protocol import ClientConnection, Item, refusal
+from .protocol import ClientConnection, Item, PlaintextServer, VerifiedServer, refusal
 from .protocol.bounds import Bounds, encode_for
-from .protocol.handshake_client import VerifiedServer
 from .signatures import checked, checked_or_none
 from .streams.reach import connect
 from .streams.sockets import is_chosen_by_system, is_loopback, shown
@@ -427,12 +426,12 @@ class Client:
         return shown(self.host, self.port)
 
     def _decide(
-        self, engine: ClientConnection, server: VerifiedServer | None, *, loopback: bool
+        self, engine: ClientConnection, server: VerifiedServer | PlaintextServer, *, loopback: bool
     ) -> None:
         """The server has proved its key, or answered in plaintext as we allow: trust it, and say who we are."""
         identity = None
         self._server_fingerprint = None
-        if server is None:
+        if isinstance(server, PlaintextServer):
             log.warning(
                 "PLAINTEXT session with %s: anyone on the path can read and change everything",
                 self._where,
@@ -445,6 +444,7 @@ class Client:
             if server.wanted == Wanted.REQUIRED and identity is None:
                 raise refusal(Code.CLIENT_KEY_REQUIRED, "")
         engine.authenticate(
+            server,
             identity=identity,
             dialled=self.host,
             application=self._application,
@@ -452,10 +452,10 @@ class Client:
             credentials=self._encoded_credentials(server),
         )
 
-    def _encoded_credentials(self, server: VerifiedServer | None) -> bytes:
+    def _encoded_credentials(self, server: VerifiedServer | PlaintextServer) -> bytes:
         credentials = self._credentials
         if callable(credentials):
-            binding = server.binding if server is not None else None
+            binding = server.binding if isinstance(server, VerifiedServer) else None
             credentials = credentials(binding, self._server_fingerprint)
         try:
             return encode_value(credentials)

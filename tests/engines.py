@@ -29,8 +29,8 @@ from securelink.protocol import (
     ServerConnection,
     ServerVerified,
     State,
+    VerifiedClient,
 )
-from securelink.protocol.handshake_server import VerifiedClient
 from securelink.protocol.records import PlainSender, Sealer
 from securelink.wire.fields import Mode
 from securelink.wire.messages import Wanted
@@ -81,6 +81,7 @@ class Pair:
         client_identity: The client's key, or None.
         refusal: Code and text with which the server turns the client away.
         max_packet: Limit of a frame body after WELCOME.
+        wait_for_sign: Of `ServerConnection.welcome`.
         tamper: Called with the sender's role, the number of the frame in that direction and the frame; what it
             returns arrives instead.
         options: Of `ClientConnection.authenticate`.
@@ -88,7 +89,7 @@ class Pair:
     Attributes:
         sent: All bytes that each role sent, before tampering.
         items: All that each engine reported.
-        errors: What `answer_hello` and `verify_client` raised.
+        errors: What the server's steps raised.
         verified: What the server knows of the client.
         now: The time of both engines' clocks.
     """
@@ -104,6 +105,7 @@ class Pair:
         refusal: tuple[int, str] | None = None,
         max_packet: int = MAX_PACKET,
         client_max_packet: int = MAX_FRAME_BODY,
+        wait_for_sign: bool = False,
         tamper: Tamper | None = None,
         client_random: crypto.Random = os.urandom,
         server_random: crypto.Random = os.urandom,
@@ -127,6 +129,7 @@ class Pair:
         self._client_identity = client_identity
         self._refusal = refusal
         self._max_packet = max_packet
+        self._wait_for_sign = wait_for_sign
         self._tamper = tamper
         self._options = {
             "dialled": "localhost", "application": "", "version": "", "credentials": NOTHING
@@ -157,7 +160,8 @@ class Pair:
     def until(self, role: Role, state: State) -> Pair:
         """Go on until an engine is in that state."""
         while self.engine(role).state is not state:
-            assert self.step(), f"the {role} never came to {state}"
+            if not self.step():  # no `assert`: the step is to be taken under `python -O` too
+                raise AssertionError(f"the {role} never came to {state}")
         return self
 
     def step(self) -> bool:
@@ -195,11 +199,11 @@ class Pair:
     def _react(self, role: Role, item: Item) -> None:
         match item:
             case HelloReceived():
-                self._try(lambda: self.server.answer_hello(self._identity))
+                self._try(self._answer)
             case AuthReceived():
                 self._try(self._decide)
-            case ServerVerified() | PlaintextChosen():
-                self.client.authenticate(identity=self._client_identity, **self._options)
+            case ServerVerified(server) | PlaintextChosen(server):
+                self.client.authenticate(server, identity=self._client_identity, **self._options)
             case Failed(_, answer):
                 self._enqueue(role, answer)
                 return
@@ -207,12 +211,19 @@ class Pair:
                 return
         self._report(role, plain_items(self.engine(role).reconsider()))
 
+    def _answer(self) -> None:
+        self.server.begin_answer()
+        self._collect()
+        self.server.finish_answer(self._identity)
+
     def _decide(self) -> None:
         self.verified = self.server.verify_client()
         if self._refusal is not None:
             self.server.refuse(*self._refusal)
         else:
-            self.server.welcome(TOKEN, self._max_packet, 20.0)
+            self.server.welcome(
+                self.verified, TOKEN, self._max_packet, 20.0, wait_for_sign=self._wait_for_sign
+            )
 
     def _try(self, action: Callable[[], None]) -> None:
         try:

@@ -28,9 +28,10 @@ from securelink.protocol import (
     Failed,
     Opened,
     PlaintextChosen,
+    PlaintextServer,
     ServerVerified,
+    VerifiedServer,
 )
-from securelink.protocol.handshake_client import VerifiedServer
 from securelink.threads.listener import Listener, ServerLink
 from securelink.wire.fields import Content, Kind, Mode
 
@@ -265,7 +266,7 @@ class Hostile:
     def __init__(self, port: int, mode: Mode = Mode.REQUIRED, **auth: Any) -> None:
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=WAIT)
         self.engine = ClientConnection(mode, clock=time.monotonic, max_packet=MAX_FRAME_BODY)
-        self.server: VerifiedServer | None = None
+        self.server: VerifiedServer | PlaintextServer | None = None
         self.events: list[Event] = []
         self._auth = {
             "identity": None, "dialled": "127.0.0.1", "application": "", "version": "",
@@ -281,15 +282,22 @@ class Hostile:
     def hello(self) -> None:
         """Send CLIENT_HELLO and wait for the server's proof (or its choice of plaintext)."""
         self.flush()
-        self.read_until(ServerVerified, PlaintextChosen)
+        event = self.read_until(ServerVerified, PlaintextChosen)
+        if isinstance(event, ServerVerified | PlaintextChosen):
+            self.server = event.server
 
     def open(self) -> Self:
         """The whole handshake."""
         self.hello()
-        self.engine.authenticate(**self._auth)
+        self.authenticate()
         self.flush()
         self.read_until(Opened)
         return self
+
+    def authenticate(self) -> None:
+        """Queue CLIENT_AUTH for the server that has answered."""
+        assert self.server is not None
+        self.engine.authenticate(self.server, **self._auth)
 
     def flush(self) -> None:
         """Send what the engine wants sent."""

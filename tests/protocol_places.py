@@ -40,8 +40,6 @@ KEYED = [place for place in PLACES if place[1] in PROTECTED]
 def at(place: Place, identity: Identity) -> Pair:
     """A pair whose engine in that role is in that state, and in that mode."""
     role, state, mode = place
-    pair = Pair(identity, client_mode=mode, server_mode=mode)
-    if state is State.WELCOMED:
-        pair.run().server.state = state
-        return pair
-    return pair.run() if state is State.OPEN else pair.until(role, state)
+    waits = state is State.WELCOMED
+    pair = Pair(identity, client_mode=mode, server_mode=mode, wait_for_sign=waits)
+    return pair.run() if state in (State.OPEN, State.WELCOMED) else pair.until(role, state)

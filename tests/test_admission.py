@@ -52,7 +52,7 @@ def test_guesses_at_once_are_bounded_too(identity: Identity) -> None:
         for client in clients:
             client.hello()
         for client in clients:
-            client.engine.authenticate(**client._auth)
+            client.authenticate()
             client.flush()
         codes = [client.ending()[0] for client in clients]
         # They keep their sockets open: their refusals count all the same.

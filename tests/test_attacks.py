@@ -250,7 +250,7 @@ def test_who_is_gone_uses_no_token(identity: Identity, monkeypatch: pytest.Monke
         monkeypatch.setattr(listener.ServerLink, "_authorize", late)
         with Hostile(stage.port, credentials=b"\x01") as client:
             client.hello()
-            client.engine.authenticate(**client._auth)
+            client.authenticate()
             client.flush()
             at = stage.server._listener
             assert at is not None

@@ -47,7 +47,7 @@ def asking(stage: Scene, token: str, mode: Mode = Mode.REQUIRED) -> Hostile:
     """A client that has asked to enter by this token, and read nothing since."""
     client = Hostile(stage.port, mode, credentials=encode_value({"token": token}))
     client.hello()
-    client.engine.authenticate(**client._auth)
+    client.authenticate()
     client.flush()
     return client
 

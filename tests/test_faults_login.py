@@ -225,9 +225,7 @@ def test_a_client_without_a_key_is_told_how_to_get_one(
         until(stage.alone)
         with Hostile(stage.port) as stubborn:  # one that goes on all the same
             stubborn.hello()
-            stubborn.engine.authenticate(
-                identity=None, dialled="", application="", version="", credentials=b"\xc0"
-            )
+            stubborn.authenticate()
             stubborn.flush()
             assert stubborn.ending()[0] == Code.CLIENT_KEY_REQUIRED
         until(stage.alone)
@@ -341,9 +339,7 @@ def test_a_client_that_does_not_wait_for_the_decision(identity: Identity) -> Non
         failure(LinkTimeout, lambda: client.connect(1.5), "within 1.5 s", "overloaded")
         with Hostile(stage.port, credentials=b"\xa1x") as rude:
             rude.hello()
-            rude.engine.authenticate(
-                identity=None, dialled="", application="", version="", credentials=b"\xa1x"
-            )
+            rude.authenticate()
             rude.flush()
             until(lambda: door.waiting == 2)
         door.open.set()

@@ -290,7 +290,7 @@ def test_the_binding_is_known_before_the_client_speaks(identity: Identity) -> No
 def test_plaintext_has_no_binding(identity: Identity) -> None:
     """In plaintext mode there is nothing to bind to."""
     pair = Pair(identity, client_mode=OFF, server_mode=OFF).run()
-    assert pair.items["client"][0] == PlaintextChosen()
+    assert isinstance(pair.items["client"][0], PlaintextChosen)
     assert pair.verified is not None
     assert pair.verified.binding is None
 
@@ -322,7 +322,7 @@ def test_only_the_hello_is_in_clear(identity: Identity, other_identity: Identity
 def test_the_first_event_of_a_server_costs_nothing(
     identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before `answer_hello` no RSA and no KEM work is done: a flood of hellos can be dropped cheaply."""
+    """Before `begin_answer` no RSA and no KEM work is done: a flood of hellos can be dropped cheaply."""
 
     def expensive(*_: object) -> tuple[bytes, bytes]:
         raise AssertionError("too early")

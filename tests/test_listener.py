@@ -92,7 +92,7 @@ def test_the_end_comes_while_a_worker_has_the_engine(how: str, identity: Identit
             if how == "vanishes":
                 stranger = Hostile(server.address[1])
                 stranger.hello()
-                stranger.engine.authenticate(**stranger._auth)
+                stranger.authenticate()
                 stranger.flush()
                 assert inside.wait(WAIT)
                 stranger.sock.close()

@@ -308,7 +308,7 @@ def test_a_client_key_is_looked_up_after_its_signature(
     with serving(identity, client_keys="known") as server:
         with Hostile(server.address[1], identity=Liar(other_identity, identity)) as liar:
             liar.hello()
-            liar.engine.authenticate(**liar._auth)
+            liar.authenticate()
             liar.flush()
             assert liar.ending()[0] == Code.PROTOCOL
         assert not asked

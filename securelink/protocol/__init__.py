@@ -41,6 +41,8 @@ from .events import (
     Ponged,
     ServerVerified,
 )
+from .handshake_client import PlaintextServer, VerifiedServer
+from .handshake_server import VerifiedClient
 from .sender import Sender
 from .server import ServerConnection
 from .states import CONTENTS, FRAMES, State
@@ -62,10 +64,13 @@ __all__ = [
     "Opened",
     "Pinged",
     "PlaintextChosen",
+    "PlaintextServer",
     "Ponged",
     "Sender",
     "ServerConnection",
     "ServerVerified",
     "State",
+    "VerifiedClient",
+    "VerifiedServer",
     "refusal",
 ]

@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 from .. import crypto
 from ..codes import CODE_TEXT, Code, code_text
-from ..errors import HandshakeError, PeerIncompatible, ProtocolError, Refused
+from ..errors import ConfigError, HandshakeError, PeerIncompatible, ProtocolError, Refused
 from ..keys import Identity
 from ..wire.fields import Kind, Mode
 from ..wire.messages import Welcome
 from .connection import Connection
 from .events import Item, Opened, PlaintextChosen, ServerVerified
-from .handshake_client import ClientHandshake
+from .handshake_client import ClientHandshake, PlaintextServer, VerifiedServer
+from .order import made_before
 from .records import Opener, PlainReceiver, PlainSender, Sealer
 from .states import State
 
@@ -71,10 +72,12 @@ class ClientConnection(Connection):
         super().__init__(State.HELLO_SENT, clock)
         self._handshake = ClientHandshake(mode, random=random)
         self._max_packet = max_packet
+        self._server: VerifiedServer | PlaintextServer | None = None  # what `authenticate` demands
         self._out.append(self._handshake.hello())
 
     def authenticate(
         self,
+        server: VerifiedServer | PlaintextServer,
         *,
         identity: Identity | None,
         dialled: str,
@@ -83,12 +86,27 @@ class ClientConnection(Connection):
         credentials: bytes,
     ) -> None:
         """
-        Queue CLIENT_AUTH. Called once, after `ServerVerified` or `PlaintextChosen`.
+        Queue CLIENT_AUTH.
+
+        Args:
+            server: What `ServerVerified` or `PlaintextChosen` of this very engine brought. It serves once.
+            identity: The key to show, or None to stay anonymous. Never shown in plaintext mode.
+            dialled: The host name or address that the user asked for.
+            application: Name of the application.
+            version: Of the application.
+            credentials: One MessagePack value.
 
         Raises:
-            ConfigError: Called before, or a second time: the credentials would go to a server that has proved nothing.
+            ConfigError: Called too early, a second time, or with a proof that is not of this connection: the
+                credentials would go to a server that has proved nothing.
         """
-        self._demand(State.VERIFIED, "authenticate")
+        self._demand("authenticate", State.VERIFIED)
+        if server is not self._server:
+            raise ConfigError(
+                "authenticate() needs the proof of this connection's own server",
+                hint="pass on what `ServerVerified` or `PlaintextChosen` of this engine brought",
+            )
+        self._server = None
         record = self._handshake.client_auth(
             identity=identity,
             dialled=dialled,
@@ -100,11 +118,10 @@ class ClientConnection(Connection):
             self._send, self._receive = PlainSender(), PlainReceiver()
             self._out.append(self._send.seal(record))
         else:
-            assert self._send is not None
-            assert self._handshake.application_secrets is not None
-            self._out.append(self._send.seal(record))
-            self._send = Sealer(self._handshake.application_secrets.client)
-            self._receive = Opener(self._handshake.application_secrets.server)
+            secrets = made_before(self._handshake.application_secrets, "authenticate")
+            self._out.append(made_before(self._send, "authenticate").seal(record))
+            self._send = Sealer(secrets.client)
+            self._receive = Opener(secrets.server)
         self.state = State.AUTH_SENT
 
     def _receive_unopened(self, data: bytes) -> list[Item]:
@@ -122,19 +139,20 @@ class ClientConnection(Connection):
         return super()._receive_unopened(data)
 
     def _server_hello(self, header: bytes, body: bytes, out: list[Item]) -> None:
-        self._handshake.server_hello(header, body)
+        plaintext = self._handshake.server_hello(header, body)
         self.encrypted = self._handshake.encrypted
-        if not self.encrypted:
+        if plaintext is not None:
+            self._server = plaintext
             self.state = State.VERIFIED
-            out.append(PlaintextChosen())
+            out.append(PlaintextChosen(plaintext))
             return
-        assert self._handshake.handshake_secrets is not None
-        self._send = Sealer(self._handshake.handshake_secrets.client)
-        self._receive = Opener(self._handshake.handshake_secrets.server)
+        secrets = made_before(self._handshake.handshake_secrets, "server_hello")
+        self._send = Sealer(secrets.client)
+        self._receive = Opener(secrets.server)
         self.state = State.WAIT_AUTH
 
     def _server_auth(self, plaintext: bytes, out: list[Item]) -> None:
-        server = self._handshake.server_auth(plaintext)
+        server = self._server = self._handshake.server_auth(plaintext)
         self.state = State.VERIFIED
         out.append(ServerVerified(server))
 

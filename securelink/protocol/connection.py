@@ -12,6 +12,7 @@ from ..wire.frames import FrameBuffer
 from ..wire.messages import Close
 from .events import Alerted, Closed, Ended, Failed, Item, Pinged, Ponged
 from .numbering import Numbering
+from .order import made_before
 from .records import RecordReceiver, RecordSender
 from .sender import Sender
 from .states import CONTENTS, FRAMES, READS_NOTHING, State
@@ -131,7 +132,8 @@ class Connection:
     def _record(self, header: bytes, body: bytes, out: list[Item]) -> None:
         """One frame of an open session. The usual contents need no look-up: it takes longer than decrypting them."""
         receive = self._receive
-        assert receive is not None
+        if receive is None:
+            raise ConfigError("an open connection has nothing to open records with")
         if header[0] != receive.kind:
             self._unprotect(header, body, out)
             return
@@ -202,18 +204,17 @@ class Connection:
         self.state = State.FAILED
         return word
 
-    def _demand(self, state: State, step: str) -> None:
+    def _demand(self, step: str, *states: State) -> None:
         """Steps come in the order of the handshake; a check with `assert` would be gone under `python -O`."""
-        if self.state is not state:
+        if self.state not in states:
             raise ConfigError(
                 f"{step}() does not belong here: the connection is {self.state.value}",
-                hint=f"call it once, when the connection is {state.value}",
+                hint=f"call it once, when the connection is {' or '.join(s.value for s in states)}",
             )
 
     def _open(self, max_packet: int) -> None:
-        assert self._send is not None
         self._frames.limit = max_packet
-        self.sender = Sender(self._send, self.numbering, max_packet)
+        self.sender = Sender(made_before(self._send, "open"), self.numbering, max_packet)
         self.state = State.OPEN
 
     # Frames and contents that both roles take.
@@ -266,10 +267,10 @@ class Connection:
         out.append(Ponged(plaintext[1:]))
 
     def _key_update(self, plaintext: bytes, out: list[Item]) -> None:
-        assert self._receive is not None
+        receive = made_before(self._receive, "key_update")
         if len(plaintext) != 1:
             raise ProtocolError("a KEY_UPDATE record of the wrong size")
-        enough_records = self._receive.update()
+        enough_records = receive.update()
         now = self._clock()
         if not enough_records and now - self._last_update < 1.0:
             raise ProtocolError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..codes import Code
 from ..errors import ProtocolError, RecordError, SecureLinkError
 from ..wire.messages import Welcome
-from .handshake_client import VerifiedServer
+from .handshake_client import PlaintextServer, VerifiedServer
 from .records import INTERFERES
 
 FAULTY = "it is no fault of the network: use the same version of securelink on both sides"
@@ -15,24 +15,26 @@ FAULTY = "it is no fault of the network: use the same version of securelink on b
 
 @dataclass(frozen=True)
 class HelloReceived:
-    """Server: call `answer_hello` (expensive) when a worker has time."""
+    """Server: call `begin_answer`, send, then `finish_answer` (both expensive) when a worker has time."""
 
 
 @dataclass(frozen=True)
 class AuthReceived:
-    """Server: call `verify_client` (expensive), then `welcome` or `refuse`."""
+    """Server: call `verify_client` (expensive), then `welcome` with what it returns, or `refuse`."""
 
 
 @dataclass(frozen=True)
 class ServerVerified:
-    """Client: the server proved its key; decide on trust, then call `authenticate`."""
+    """Client: the server proved its key; decide on trust, then call `authenticate` with the proof."""
 
     server: VerifiedServer
 
 
 @dataclass(frozen=True)
 class PlaintextChosen:
-    """Client: the server answered in plaintext, which our mode allows; call `authenticate`."""
+    """Client: the server answered in plaintext, which our mode allows; call `authenticate` with it."""
+
+    server: PlaintextServer
 
 
 @dataclass(frozen=True)

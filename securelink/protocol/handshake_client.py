@@ -3,29 +3,65 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 
 from .. import crypto
 from ..codes import Code
-from ..errors import PeerIncompatible, ProtocolError, RecordError
+from ..errors import ConfigError, PeerIncompatible, ProtocolError, RecordError
 from ..keys import Identity, PublicKey
 from ..keys.succession import Statement, decode_succession
 from ..limits import HEADER_SIZE, RANDOM_SIZE
 from ..wire.fields import Content, Kind, Mode, encode_field, encode_fields
 from ..wire.messages import ClientAuthField, ClientHello, ServerAuth, ServerHello, pad
 from . import schedule
+from .order import made_before
+
+_MAKER = object()  # what only this module has: a proof that somebody else constructs is none
+
+
+def _check_maker(maker: object) -> None:
+    if maker is not _MAKER:
+        raise ConfigError(
+            "only a handshake makes a proof of the server",
+            hint="pass on the one that `ServerVerified` or `PlaintextChosen` brings",
+        )
 
 
 @dataclass(frozen=True)
 class VerifiedServer:
-    """A server that proved its key in this very exchange. Only `ClientHandshake.server_auth` makes one."""
+    """
+    A server that proved its key in this very exchange. Only `ClientHandshake.server_auth` makes one.
+
+    Raises:
+        ConfigError: Anything else constructs it.
+    """
 
     key: PublicKey
     wanted: int
     binding: bytes = field(repr=False)
-    succession: tuple[
-        Statement, ...
-    ] = ()  # what earlier keys are said to have said: nothing of it is verified
+    #: What earlier keys are said to have said: nothing of it is verified.
+    succession: tuple[Statement, ...]
+    maker: InitVar[object]
+
+    def __post_init__(self, maker: object) -> None:
+        _check_maker(maker)
+
+
+@dataclass(frozen=True)
+class PlaintextServer:
+    """
+    A server that answered in plaintext, as our mode allows: it has proved nothing, and that was agreed to.
+
+    Only `ClientHandshake.server_hello` makes one.
+
+    Raises:
+        ConfigError: Anything else constructs it.
+    """
+
+    maker: InitVar[object]
+
+    def __post_init__(self, maker: object) -> None:
+        _check_maker(maker)
 
 
 class ClientHandshake:
@@ -41,6 +77,7 @@ class ClientHandshake:
         self._mode = mode
         self._random = random
         self._share: crypto.ClientShare | None = None
+        self._settled = False  # whether the hellos have settled `encrypted`
         self._transcript = crypto.Transcript()
         self.encrypted = False
         self.handshake_secrets: schedule.HandshakeSecrets | None = None
@@ -56,9 +93,12 @@ class ClientHandshake:
         self._transcript.update(frame)
         return frame
 
-    def server_hello(self, header: bytes, body: bytes) -> None:
+    def server_hello(self, header: bytes, body: bytes) -> PlaintextServer | None:
         """
         Take the SERVER_HELLO frame; afterwards `encrypted` is settled and the handshake secrets exist.
+
+        Returns:
+            In plaintext what `client_auth` may follow; None when the server has still to prove itself.
 
         Raises:
             PeerIncompatible: The server's mode is not one that we offered, or it speaks another version.
@@ -74,15 +114,18 @@ class ClientHandshake:
         if self._mode == Mode.OFF and hello.encrypted:
             raise ProtocolError("the server answered encrypted although we offered no key share")
         self.encrypted = hello.encrypted
+        self._settled = True
         if not hello.encrypted:
-            return
-        assert self._share is not None
-        assert hello.share is not None
+            return PlaintextServer(_MAKER)
+        ours = made_before(self._share, "server_hello")
+        if hello.share is None:
+            raise ProtocolError("SERVER_HELLO has no key share")
         self._transcript.update(header)
         self._transcript.update(body)
-        shared = self._share.finish(hello.share)
+        shared = ours.finish(hello.share)
         self._share = None
         self.handshake_secrets = schedule.handshake_secrets(shared, self._transcript.digest())
+        return None
 
     def server_auth(self, plaintext: bytes) -> VerifiedServer:
         """
@@ -92,11 +135,11 @@ class ClientHandshake:
             ProtocolError: Malformed, a key outside the policy, or not its signature.
             RecordError: Finished is wrong: somebody else's exchange or a changed message.
         """
-        assert self.handshake_secrets is not None
+        early = made_before(self.handshake_secrets, "server_auth")
         auth = ServerAuth.decode(plaintext)
         proved = self._transcript.copy()
         proved.update(auth.finished_over)
-        expected = schedule.finished(self.handshake_secrets.server, proved.digest())
+        expected = schedule.finished(early.server, proved.digest())
         # First: a peer that cannot compute it is not listened to any further, and makes us look at no key.
         if not crypto.equal(expected, auth.finished):
             raise RecordError("the server's Finished is wrong: the handshake was tampered with")
@@ -107,12 +150,10 @@ class ClientHandshake:
             auth.signature, crypto.signature_input(schedule.SERVER_SIGNATURE, signed.digest())
         )
         self._transcript.update(plaintext)
-        secrets = schedule.application_secrets(
-            self.handshake_secrets.handshake, self._transcript.digest()
-        )
+        secrets = schedule.application_secrets(early.handshake, self._transcript.digest())
         self.application_secrets = secrets
         statements = decode_succession(auth.succession)
-        return VerifiedServer(key, auth.wanted, secrets.binding, statements)
+        return VerifiedServer(key, auth.wanted, secrets.binding, statements, _MAKER)
 
     def client_auth(
         self,
@@ -130,7 +171,11 @@ class ClientHandshake:
             identity: The key to show, or None to stay anonymous. Never shown in plaintext mode.
             dialled: The host name or address that the user asked for (RFC 9846 F.9, misbinding).
             credentials: One MessagePack value.
+
+        Raises:
+            ConfigError: The hellos were not exchanged before.
         """
+        made_before(self._settled or None, "client_auth")
         f = ClientAuthField
         record = Content.CLIENT_AUTH.to_bytes(1)
         if self.encrypted and identity is not None:
@@ -149,11 +194,9 @@ class ClientHandshake:
         )
         if not self.encrypted:
             return record
-        assert self.handshake_secrets is not None
+        early = made_before(self.handshake_secrets, "client_auth")
         record += pad(record[1:], f.PADDING)
         proved = self._transcript.copy()
         proved.update(record)
-        record += encode_field(
-            f.FINISHED, schedule.finished(self.handshake_secrets.client, proved.digest())
-        )
+        record += encode_field(f.FINISHED, schedule.finished(early.client, proved.digest()))
         return record

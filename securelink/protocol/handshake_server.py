@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 
 from .. import crypto
 from ..codes import Code
-from ..errors import PeerIncompatible, RecordError
+from ..errors import ConfigError, PeerIncompatible, ProtocolError, RecordError
 from ..keys import Identity, PublicKey
 from ..limits import HEADER_SIZE, RANDOM_SIZE
 from ..wire.fields import Content, Kind, Mode, encode_field
 from ..wire.messages import ClientAuth, ClientHello, ServerAuthField, ServerHello, pad
 from . import schedule
+from .order import made_before
+
+_MAKER = object()  # what only this module has: a proof that somebody else constructs is none
 
 
 @dataclass(frozen=True)
 class VerifiedClient:
-    """What a client said, after its Finished (and signature, if any) held. Plaintext: merely what it said."""
+    """
+    What a client said, after its Finished (and signature, if any) held. Plaintext: merely what it said.
+
+    Only `ServerHandshake.client_auth` makes one.
+
+    Raises:
+        ConfigError: Anything else constructs it.
+    """
 
     key: PublicKey | None
     dialled: str
@@ -25,6 +35,14 @@ class VerifiedClient:
     version: str
     credentials: bytes = field(repr=False)
     binding: bytes | None = field(repr=False)
+    maker: InitVar[object]
+
+    def __post_init__(self, maker: object) -> None:
+        if maker is not _MAKER:
+            raise ConfigError(
+                "only a handshake makes a proof of the client",
+                hint="pass on the one that `verify_client()` returns",
+            )
 
 
 class ServerHandshake:
@@ -77,13 +95,15 @@ class ServerHandshake:
 
         Raises:
             ProtocolError: The client's key share is not a valid one.
+            ConfigError: No hello has come.
         """
-        assert self._hello is not None
+        hello = made_before(self._hello, "answer")
         random = self._random(RANDOM_SIZE)
         if not self.encrypted:
             return self._frame(ServerHello(False, random, None).encode())
-        assert self._hello.share is not None
-        share, shared = crypto.answer_key_share(self._hello.share, self._random)
+        if hello.share is None:
+            raise ProtocolError("CLIENT_HELLO has no key share")
+        share, shared = crypto.answer_key_share(hello.share, self._random)
         frame = self._frame(ServerHello(True, random, share).encode())
         self._transcript.update(frame)
         self.handshake_secrets = schedule.handshake_secrets(shared, self._transcript.digest())
@@ -101,8 +121,11 @@ class ServerHandshake:
             identity: The server's key.
             wanted: A `Wanted` number: whether a client key is wanted.
             succession: What earlier keys of this server said of it (keys/succession.py).
+
+        Raises:
+            ConfigError: `answer` was not called before, or chose plaintext.
         """
-        assert self.handshake_secrets is not None
+        early = made_before(self.handshake_secrets, "server_auth")
         f = ServerAuthField
         record = Content.SERVER_AUTH.to_bytes(1) + encode_field(f.KEY, identity.public.spki)
         signed = self._transcript.copy()
@@ -114,11 +137,11 @@ class ServerHandshake:
         record += pad(record[1:], f.PADDING, len(after))
         proved = self._transcript.copy()
         proved.update(record)
-        verify_data = schedule.finished(self.handshake_secrets.server, proved.digest())
+        verify_data = schedule.finished(early.server, proved.digest())
         record += encode_field(f.FINISHED, verify_data) + after
         self._transcript.update(record)
         self.application_secrets = schedule.application_secrets(
-            self.handshake_secrets.handshake, self._transcript.digest()
+            early.handshake, self._transcript.digest()
         )
         return record
 
@@ -129,19 +152,21 @@ class ServerHandshake:
         Raises:
             ProtocolError: Malformed, a key outside the policy, or not its signature.
             RecordError: Finished is wrong.
+            ConfigError: The hellos were not exchanged before, or `server_auth` was not called.
         """
+        made_before(self._hello, "client_auth")
         auth = ClientAuth.decode(plaintext, encrypted=self.encrypted)
         key = binding = None
         if self.encrypted:
-            assert self.handshake_secrets is not None
-            assert self.application_secrets is not None
+            early = made_before(self.handshake_secrets, "client_auth")
+            late = made_before(self.application_secrets, "client_auth")
             proved = self._transcript.copy()
             proved.update(auth.finished_over)
-            expected = schedule.finished(self.handshake_secrets.client, proved.digest())
+            expected = schedule.finished(early.client, proved.digest())
             # First: a peer that cannot compute it is not listened to any further, and makes us look at no key.
             if not crypto.equal(expected, auth.finished):
                 raise RecordError("the client's Finished is wrong: the handshake was tampered with")
-            binding = self.application_secrets.binding
+            binding = late.binding
         if auth.key is not None and auth.signature is not None:
             key = PublicKey.from_spki(auth.key)
             signed = self._transcript.copy()
@@ -149,5 +174,5 @@ class ServerHandshake:
             message = crypto.signature_input(schedule.CLIENT_SIGNATURE, signed.digest())
             key.verify(auth.signature, message)
         return VerifiedClient(
-            key, auth.dialled, auth.application, auth.version, auth.credentials, binding
+            key, auth.dialled, auth.application, auth.version, auth.credentials, binding, _MAKER
         )

@@ -16,6 +16,7 @@ from ..wire.messages import Wanted, Welcome
 from .connection import Connection
 from .events import AuthReceived, Confirmed, Failed, HelloReceived, Item
 from .handshake_server import ServerHandshake, VerifiedClient
+from .order import made_before
 from .records import Opener, PlainReceiver, PlainSender, Sealer
 from .states import State
 
@@ -78,7 +79,7 @@ class ServerConnection(Connection):
         self._handshake = ServerHandshake(policy, random=random)
         self._wanted = wanted
         self._auth = b""
-        self._verified = False
+        self._client: VerifiedClient | None = None  # what `welcome` demands
         self._first = b""
         self._recognised = False
         self.knock = ""
@@ -105,51 +106,63 @@ class ServerConnection(Connection):
         error = ProtocolError(f"the other side does not speak securelink: {_KNOCKS[self.knock]}")
         return Failed(error, _ANSWERS[self.knock])
 
-    def answer_hello(
-        self, identity: Identity | None, write: Callable[[bytes], None] | None = None
-    ) -> None:
+    def begin_answer(self) -> None:
         """
-        Encapsulate, sign and queue SERVER_HELLO and SERVER_AUTH. Takes about a millisecond: not for the loop.
+        Encapsulate and queue SERVER_HELLO. Takes a fraction of a millisecond: not for the loop.
 
-        Args:
-            identity: The server's key; may be None in plaintext mode only.
-            write: Sends SERVER_HELLO before the signature is made, so that the client computes meanwhile.
+        Send it before `finish_answer`, whose signature takes longer: the client computes meanwhile.
 
         Raises:
             SecureLinkError: The client's key share is bad; `data_to_send` has the last word.
             ConfigError: No hello waits for an answer.
         """
-        self._demand(State.HELLO_RECEIVED, "answer_hello")
+        self._demand("begin_answer", State.HELLO_RECEIVED)
         try:
-            frame = self._handshake.answer()
+            self._out.append(self._handshake.answer())
         except SecureLinkError as error:
             self._out.append(self._fail(error).answer)
             raise
-        if write is not None:
-            write(frame)
-        else:
-            self._out.append(frame)
+        self.state = State.ANSWERING
+
+    def finish_answer(self, identity: Identity | None) -> None:
+        """
+        Sign and queue SERVER_AUTH; in plaintext there is none. Takes about a millisecond: not for the loop.
+
+        Args:
+            identity: The server's key; may be None in plaintext mode only.
+
+        Raises:
+            ConfigError: `begin_answer` was not called before, or the key is missing.
+        """
+        self._demand("finish_answer", State.ANSWERING)
         if not self.encrypted:
             self._send, self._receive = PlainSender(), PlainReceiver()
         else:
-            assert identity is not None
+            if identity is None:
+                raise ConfigError(
+                    "an encrypted connection needs the server's key",
+                    hint="pass an Identity to finish_answer()",
+                )
             auth = self._handshake.server_auth(identity, self._wanted, self._succession)
-            assert self._handshake.handshake_secrets
-            assert self._handshake.application_secrets
-            self._out.append(Sealer(self._handshake.handshake_secrets.server).seal(auth))
-            self._send = Sealer(self._handshake.application_secrets.server)
-            self._receive = Opener(self._handshake.handshake_secrets.client)
+            early = made_before(self._handshake.handshake_secrets, "finish_answer")
+            late = made_before(self._handshake.application_secrets, "finish_answer")
+            self._out.append(Sealer(early.server).seal(auth))
+            self._send = Sealer(late.server)
+            self._receive = Opener(early.client)
         self.state = State.WAIT_CLIENT
 
     def verify_client(self) -> VerifiedClient:
         """
-        Verify CLIENT_AUTH: a signature check when the client showed a key.
+        Verify CLIENT_AUTH, once: a signature check when the client showed a key.
+
+        Returns:
+            The proof that `welcome` demands.
 
         Raises:
             SecureLinkError: It does not hold; `data_to_send` has the last word.
-            ConfigError: No CLIENT_AUTH has come.
+            ConfigError: No CLIENT_AUTH has come, or it was verified before.
         """
-        self._demand(State.AUTHORIZING, "verify_client")
+        self._demand("verify_client", State.AUTH_RECEIVED)
         try:
             client = self._handshake.client_auth(self._auth)
             if self._wanted == Wanted.NO and client.key is not None:
@@ -163,44 +176,59 @@ class ServerConnection(Connection):
             self._out.append(self._fail(error).answer)
             raise
         self._auth = b""
-        self._verified = True
+        self._client = client
+        self.state = State.AUTHORIZING
         return client
 
     def welcome(
-        self, token: bytes, max_packet: int, heartbeat: float, *, wait_for_sign: bool = False
+        self,
+        verified: VerifiedClient,
+        token: bytes,
+        max_packet: int,
+        heartbeat: float,
+        *,
+        wait_for_sign: bool = False,
     ) -> None:
         """
         Admit the client: queue WELCOME and open.
 
         Args:
+            verified: What `verify_client` of this very engine returned. It serves once.
             token: Of the session.
             max_packet: The longest frame body from now on.
             heartbeat: Proposed seconds between pings.
             wait_for_sign: Give `Confirmed` in front of the first record of the client.
 
         Raises:
-            ConfigError: Nobody waits for it, or `verify_client()` has not returned: the client has proved nothing.
+            ConfigError: No client waits for it, or the proof is not of this connection: its client has proved nothing.
         """
-        self._demand(State.AUTHORIZING, "welcome")
-        if not self._verified:
+        self._demand("welcome", State.AUTHORIZING)
+        if verified is not self._client:
             raise ConfigError(
                 "welcome() would admit a client that has proved nothing",
-                hint="call verify_client() first; it raises when the proof does not hold",
+                hint="pass on what verify_client() of this engine returned",
             )
-        assert self._send is not None
-        self._out.append(self._send.seal(Welcome(token, max_packet, heartbeat).encode()))
+        self._client = None
+        send = made_before(self._send, "welcome")
+        self._out.append(send.seal(Welcome(token, max_packet, heartbeat).encode()))
         if isinstance(self._send, PlainSender) and isinstance(self._receive, PlainReceiver):
             self._send.token = self._receive.token = token
         else:
-            assert self._handshake.application_secrets is not None
-            self._receive = Opener(self._handshake.application_secrets.client)
+            late = made_before(self._handshake.application_secrets, "welcome")
+            self._receive = Opener(late.client)
         del self._handshake
         self._open(max_packet)
         if wait_for_sign:
             self.state = State.WELCOMED
 
     def refuse(self, code: int, text: str = "") -> None:
-        """Turn the client away: queue CLOSE with the application's words."""
+        """
+        Turn the client away, verified or not: queue CLOSE with the application's words.
+
+        Raises:
+            ConfigError: No client waits for an answer.
+        """
+        self._demand("refuse", State.AUTH_RECEIVED, State.AUTHORIZING)
         self._out.append(self.give_up(code, text))
 
     def blocked(self, seconds: float) -> bytes:
@@ -234,5 +262,5 @@ class ServerConnection(Connection):
 
     def _client_auth(self, plaintext: bytes, out: list[Item]) -> None:
         self._auth = bytes(plaintext)
-        self.state = State.AUTHORIZING
+        self.state = State.AUTH_RECEIVED
         out.append(AuthReceived())

@@ -11,8 +11,8 @@ class State(Enum):
     """
     Where a connection stands, as its receiving half sees it.
 
-    The client's VERIFIED and the server's HELLO_RECEIVED and AUTHORIZING read nothing. That we have said CLOSE is
-    known to the sending half alone (`Sender.closed`): what may be read until the peer's CLOSE stays the same.
+    READS_NOTHING has the states in which one side computes or decides. That we have said CLOSE is known to the
+    sending half alone (`Sender.closed`): what may be read until the peer's CLOSE stays the same.
     A server is WELCOMED instead of OPEN where it was asked to tell when the first record has come.
     """
 
@@ -21,8 +21,10 @@ class State(Enum):
     VERIFIED = "client: deciding whether to trust the server"
     AUTH_SENT = "client: waiting for WELCOME"
     START = "server: waiting for a hello"
-    HELLO_RECEIVED = "server: computing its answer"
+    HELLO_RECEIVED = "server: computing its hello"
+    ANSWERING = "server: computing its proof"
     WAIT_CLIENT = "server: waiting for the client's proof"
+    AUTH_RECEIVED = "server: checking the client's proof"
     AUTHORIZING = "server: deciding"
     WELCOMED = "server: waiting for a sign that WELCOME has arrived"
     OPEN = "open"
@@ -64,5 +66,13 @@ CONTENTS: dict[tuple[State, Content], str] = {
 
 #: States in which what arrives stays in the buffer.
 READS_NOTHING = frozenset(
-    (State.HELLO_RECEIVED, State.AUTHORIZING, State.VERIFIED, State.CLOSED, State.FAILED)
+    (
+        State.HELLO_RECEIVED,
+        State.ANSWERING,
+        State.AUTH_RECEIVED,
+        State.AUTHORIZING,
+        State.VERIFIED,
+        State.CLOSED,
+        State.FAILED,
+    )
 )

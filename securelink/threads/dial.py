@@ -17,15 +17,16 @@ from ..protocol import (
     Item,
     Opened,
     PlaintextChosen,
+    PlaintextServer,
     ServerVerified,
+    VerifiedServer,
     refusal,
 )
-from ..protocol.handshake_client import VerifiedServer
 from ..text import escaped
 from ..wire.messages import Welcome
 from .client_link import wait_for
 
-Decide = Callable[[ClientConnection, VerifiedServer | None], None]
+Decide = Callable[[ClientConnection, VerifiedServer | PlaintextServer], None]
 
 
 class Dialogue:
@@ -35,7 +36,7 @@ class Dialogue:
     Args:
         sock: Connected, non-blocking. It stays the caller's.
         where: `host:port`, for errors.
-        decide: Called with the verified server (None in plaintext); calls `engine.authenticate`, or raises.
+        decide: Called with the proof of the server; calls `engine.authenticate` with it, or raises.
         confirm: Called after WELCOME and before anything of the session is used. If it raises, the session is over.
         timeout: In seconds, for errors; `deadline` is what counts.
     """
@@ -89,10 +90,8 @@ class Dialogue:
 
     def _take(self, item: Item) -> Welcome | None:
         match item:
-            case ServerVerified(server):
+            case ServerVerified(server) | PlaintextChosen(server):
                 self._proceed(server)
-            case PlaintextChosen():
-                self._proceed(None)
             case Opened(welcome):
                 self._enter()
                 return welcome
@@ -114,7 +113,7 @@ class Dialogue:
                 )
         return None
 
-    def _proceed(self, server: VerifiedServer | None) -> None:
+    def _proceed(self, server: VerifiedServer | PlaintextServer) -> None:
         try:
             self._decide(self._engine, server)
         except Exception as error:

@@ -118,7 +118,9 @@ class ServerLink(Link):
         engine = self.engine
         assert isinstance(engine, ServerConnection)
         try:
-            engine.answer_hello(self._listener.admission.identity, self.write_raw)
+            engine.begin_answer()
+            self.write_raw(engine.data_to_send())  # the client computes while this side signs
+            engine.finish_answer(self._listener.admission.identity)
         except SecureLinkError as error:
             self._turn_away(error)
             return
@@ -157,6 +159,7 @@ class ServerLink(Link):
         admission = self._listener.admission
         engine.numbering = channel._numbering
         engine.welcome(
+            client,
             self.token,
             admission.max_packet,
             admission.heartbeat,

@@ -17,7 +17,16 @@ from unittest import mock
 
 from securelink import crypto
 from securelink.keys import Identity, PublicKey
-from securelink.protocol import ClientConnection, Connection, Item, ServerConnection
+from securelink.protocol import (
+    ClientConnection,
+    Connection,
+    Item,
+    PlaintextChosen,
+    PlaintextServer,
+    ServerConnection,
+    ServerVerified,
+    VerifiedServer,
+)
 from securelink.wire.fields import Content, Mode
 
 Role = Literal["client", "server"]
@@ -96,6 +105,7 @@ class Actor:
         self.role = role
         self.settings = recording[role]
         self.identity = identity
+        self._server: VerifiedServer | PlaintextServer | None = None
         mode = Mode[self.settings["mode"].upper()]
         if role == "client":
             self.engine = ClientConnection(
@@ -114,7 +124,11 @@ class Actor:
 
     def take(self, data: bytes) -> list[Item]:
         """Feed bytes; returns what the engine reports."""
-        return self.engine.receive_data(data)
+        items = self.engine.receive_data(data)
+        for item in items:
+            if isinstance(item, ServerVerified | PlaintextChosen):
+                self._server = item.server
+        return items
 
     # The steps.
 
@@ -123,13 +137,16 @@ class Actor:
 
     def _answer(self) -> bytes:
         assert isinstance(self.engine, ServerConnection)
-        self.engine.answer_hello(self.identity)
+        self.engine.begin_answer()
+        self.engine.finish_answer(self.identity)
         return self.engine.data_to_send()
 
     def _authenticate(self) -> bytes:
         assert isinstance(self.engine, ClientConnection)
         s = self.settings
+        assert self._server is not None
         self.engine.authenticate(
+            self._server,
             identity=self.identity,
             dialled=s["dialled"],
             application=s["application"],
@@ -141,8 +158,8 @@ class Actor:
     def _welcome(self) -> bytes:
         assert isinstance(self.engine, ServerConnection)
         s = self.settings
-        self.engine.verify_client()
-        self.engine.welcome(bytes.fromhex(s["token"]), s["max_packet"], s["heartbeat"])
+        client = self.engine.verify_client()
+        self.engine.welcome(client, bytes.fromhex(s["token"]), s["max_packet"], s["heartbeat"])
         return self.engine.data_to_send()
 
     def _refuse(self, code: int, text: str) -> bytes:
