@@ -584,6 +584,8 @@ class Client:
         """
         timeout = seconds("timeout", timeout)
         check_action(action)
+        if self._before_send is not None:
+            data = self._before_send(action, data)
         return self._request(action, data, headers, timeout)
 
     def _request(
@@ -606,9 +608,11 @@ class Client:
 
             client.request_later("path", [3, 4]).add_done_callback(found)
 
-        `result()` waits for it, also in a handler. Callbacks run as handlers of this session do: one at a time, in
-        order with its packets, in the same threads. `cancel()` makes nobody wait any more; the other side does not
-        learn of it. In an asyncio program `asyncio.wrap_future()` makes it awaitable.
+        Callbacks run as handlers of this session do: one at a time, in order with its packets, in the same threads.
+        `result()` waits, also in a handler. But a handler that waits for its own session does better with `request()`,
+        which tells the other side so: a handler there that asks back is then refused at once, and otherwise both wait
+        for their time-outs. `cancel()` makes nobody wait any more; the other side does not learn of it. In an asyncio
+        program `asyncio.wrap_future()` makes it awaitable.
 
         Args:
             timeout: Seconds from now; then the future has a `LinkTimeout`.
@@ -625,6 +629,8 @@ class Client:
         """
         timeout = seconds("timeout", timeout)
         check_action(action)
+        if self._before_send is not None:
+            data = self._before_send(action, data)
         packet = Packet(action, data, headers, time.time())
         return ask_later(self._need_channel(), packet, timeout)
 
@@ -845,7 +851,10 @@ class Client:
 
     @property
     def before_send(self) -> BeforeSend | None:
-        """A hook: f(action, data) gives the data to send instead."""
+        """
+        A hook: f(action, data) gives the data to send instead, of packets, requests and states. What a handler returns
+        as its answer goes out as it is.
+        """
         return self._before_send
 
     @before_send.setter

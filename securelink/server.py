@@ -563,7 +563,10 @@ class Server(Lifecycle):
 
     @property
     def before_send(self) -> BeforeSend | None:
-        """A hook: f(session or None, action, data) gives the data to send instead."""
+        """
+        A hook: f(session or None, action, data) gives the data to send instead, of packets, requests and states. What a
+        handler returns as its answer goes out as it is.
+        """
         return self._before_send
 
     @before_send.setter

@@ -165,6 +165,9 @@ class Session(Channel):
         """
         timeout = seconds("timeout", timeout)
         check_action(action)
+        hook = self._server._before_send
+        if hook is not None:
+            data = hook(self, action, data)
         return self._ask(Packet(action, data, headers, time.time()), timeout).data
 
     def request_later(
@@ -180,9 +183,11 @@ class Session(Channel):
 
             votes = [session.request_later("vote") for session in server.sessions.values()]
 
-        `result()` waits for it, also in a handler. Callbacks run as handlers of this session do: one at a time, in
-        order with its packets, in the same threads. `cancel()` makes nobody wait any more; the other side does not
-        learn of it. In an asyncio program `asyncio.wrap_future()` makes it awaitable.
+        Callbacks run as handlers of this session do: one at a time, in order with its packets, in the same threads.
+        `result()` waits, also in a handler. But a handler that waits for its own session does better with `request()`,
+        which tells the other side so: a handler there that asks back is then refused at once, and otherwise both wait
+        for their time-outs. `cancel()` makes nobody wait any more; the other side does not learn of it. In an asyncio
+        program `asyncio.wrap_future()` makes it awaitable.
 
         Args:
             timeout: Seconds from now; then the future has a `LinkTimeout`.
@@ -199,6 +204,9 @@ class Session(Channel):
         """
         timeout = seconds("timeout", timeout)
         check_action(action)
+        hook = self._server._before_send
+        if hook is not None:
+            data = hook(self, action, data)
         packet = Packet(action, data, headers, time.time())
         return ask_later(self, packet, timeout)
 

@@ -187,7 +187,7 @@ def test_state_and_packets_stand_side_by_side(identity: Identity) -> None:
 
 
 def test_hooks_may_rewrite(identity: Identity) -> None:
-    """Before sending and after receiving, on both sides, packets and state."""
+    """Before sending and after receiving, on both sides, packets, state and requests."""
     with serving(identity) as server, joined(server) as (client,):
         client.before_send = lambda action, data: [action, data]
         server.after_receive = lambda packet: [*packet.data, "server in"]
@@ -197,6 +197,13 @@ def test_hooks_may_rewrite(identity: Identity) -> None:
         assert take(client) == [["echo", 1, "server in", "server out", "client in"]]
         client.set_state("s")
         until(lambda: the_session(server).state == ["~state", "s", "server in"])
+        server.on("ask", lambda session, packet: packet.data)
+        client.on("ask", lambda packet: packet.data)
+        session = the_session(server)
+        for ask in (client.request, lambda *asked: client.request_later(*asked).result(WAIT)):
+            assert ask("ask", 3) == ["ask", 3, "server in"]
+        for ask in (session.request, lambda *asked: session.request_later(*asked).result(WAIT)):
+            assert ask("ask", [4]) == [4, "server out", "client in"]
         client.before_send = server.after_receive = server.before_send = client.after_receive = None
         client.send("echo", 2)
         assert take(client) == [2]
