@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,6 +18,25 @@ from typing import Self
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 WAIT = 120.0  # seconds after which a test fails; a process takes 0.3 on an idle machine
+
+
+def awaited(
+    pattern: str, text: Callable[[], str], more: Callable[[float], bool], after: int = 0
+) -> re.Match[str]:
+    """
+    Wait until a program has written something that matches; fail when it has not in time, or has ended.
+
+    Args:
+        text: What it has written.
+        more: Waits for more of it, so many seconds at most; False when nothing will come.
+        after: Where to begin in the text.
+    """
+    deadline, going = time.monotonic() + WAIT, True
+    while not (found := re.compile(pattern).search(text(), after)):
+        if not going or time.monotonic() > deadline:
+            raise AssertionError(f"no {pattern!r} in:\n{text()}")
+        going = more(0.2)
+    return found
 
 
 class Program:
@@ -54,14 +74,12 @@ class Program:
 
     def prints(self, pattern: str) -> re.Match[str]:
         """Wait until it has printed something that matches; fail when it does not in time."""
-        deadline = time.monotonic() + WAIT
+        return awaited(pattern, lambda: self.output, self._more)
+
+    def _more(self, seconds: float) -> bool:
         with self._changed:
-            while not (found := re.search(pattern, self.output)):
-                left = deadline - time.monotonic()
-                if left <= 0 or not self._reader.is_alive():
-                    raise AssertionError(f"no {pattern!r} in:\n{self.output}")
-                self._changed.wait(min(left, 0.2))
-            return found
+            self._changed.wait(seconds)
+        return self._reader.is_alive()
 
     def types(self, text: str) -> None:
         """Type something; "\\n" is the Enter key."""

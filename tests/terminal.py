@@ -18,7 +18,7 @@ from termios import TIOCSCTTY, TIOCSWINSZ, tcgetattr
 from types import TracebackType
 from typing import Any, Self
 
-from programs import ROOT, WAIT
+from programs import ROOT, WAIT, awaited
 
 #: Sequences by which programs move the cursor and colour text.
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[=>()][B0]?|\x1b\][^\x07]*\x07")
@@ -79,16 +79,7 @@ class Terminal:
 
     def shows(self, pattern: str, *, raw: bool = False, after: int = 0) -> re.Match[str]:
         """Wait until something that matches is on the screen, behind the first `after` characters."""
-        deadline = time.monotonic() + WAIT
-        while True:
-            text = self.raw if raw else self.output
-            if found := re.compile(pattern).search(text, after):
-                return found
-            if not self._look(0.1) or time.monotonic() > deadline:
-                text = self.raw if raw else self.output
-                if found := re.compile(pattern).search(text, after):
-                    return found
-                raise AssertionError(f"no {pattern!r} in:\n{text}")
+        return awaited(pattern, lambda: self.raw if raw else self.output, self._look, after)
 
     def types(self, text: str) -> None:
         """Press keys; "\\r" is the Enter key. Nobody reads them when the program has ended meanwhile."""

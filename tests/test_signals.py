@@ -30,11 +30,18 @@ print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, flush=True)
 """
 
 
-def started(
-    folder: Path, *command: str, stderr: IO[bytes] | None = None
-) -> tuple[subprocess.Popen[str], int]:
+class Process(subprocess.Popen[str]):
+    """A process that a test that fails does not wait for."""
+
+    def __exit__(self, kind: type[BaseException] | None, *more: Any) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, *more)
+
+
+def started(folder: Path, *command: str, stderr: IO[bytes] | None = None) -> tuple[Process, int]:
     """A process and the port that it prints first."""
-    process = subprocess.Popen(
+    process = Process(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=stderr, text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
