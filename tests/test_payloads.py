@@ -30,7 +30,8 @@ from securelink import (
     payload,
     seal,
 )
-from securelink.limits import LOGGED_FAILURES
+from securelink.app.payloads import converter
+from securelink.limits import LOGGED_FAILURES, MAX_NUMBER_KEYS
 from securelink.wire.packets import encode_value
 
 
@@ -390,3 +391,58 @@ def test_strict_types_change_nothing_else(identity: Identity) -> None:
             circle: list[Any] = []
             circle.append(circle)
             failure(CodecError, lambda: client.send("echo", circle), "contains itself")
+
+
+class Tagged(msgspec.Struct, tag=True, array_like=True):
+    """A Struct that travels as an array with its name in front."""
+
+    points: frozenset[tuple[int, int]]
+    path: list[int] = []
+
+
+class Tree(msgspec.Struct):
+    """A type that contains itself."""
+
+    ids: set[int | None] = set()
+    below: list[Tree] = []
+    names: dict[uuid.UUID, int] = {}
+
+
+MANY = MAX_NUMBER_KEYS + 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        (set[int], list(range(MANY))),
+        (frozenset[tuple[int, int]], [[n, n] for n in range(MANY)]),
+        (Move, {"x": 1, "seen": list(range(MANY))}),
+        (Jump, {"height": 1, "then": {"x": 1, "seen": list(range(MANY))}}),
+        (Tagged, ["Tagged", [[n, n] for n in range(MANY)]]),
+        (Tree, {"below": [{"below": [{"ids": list(range(MANY))}]}]}),
+        (Tree, {"below": [{"names": {str(uuid.UUID(int=n)): n for n in range(MANY)}}]}),
+        (dict[str, set[decimal.Decimal]], {"a": [str(n) for n in range(MANY)]}),
+        (tuple[int, set[int]], [1, list(range(MANY))]),
+        (set[int] | None, list(range(MANY))),
+    ],
+)
+def test_a_set_of_numbers_has_few_members(kind: Any, data: Any) -> None:
+    """Members whose hashes a peer can choose are counted before a set is made of them, wherever it is in a type."""
+    failure(CodecError, lambda: converter("a", kind)(data), "513 members")
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        (set[str], [str(n) for n in range(MANY)]),
+        (set[str | None], [str(n) for n in range(MANY)]),
+        (list[int], list(range(MANY))),
+        (set[int], list(range(MANY - 1))),
+        (Tree, {"below": [{"ids": [n]} for n in range(MANY)]}),
+        (Tagged, ["Tagged", [[1, 2]], list(range(MANY))]),
+        (dict[str, int], {str(n): n for n in range(MANY)}),
+    ],
+)
+def test_other_data_has_as_many_as_it_likes(kind: Any, data: Any) -> None:
+    """Lists, and sets of text, are bounded by the packet alone."""
+    assert converter("a", kind)(data) == msgspec.convert(data, kind)

@@ -5,6 +5,7 @@ What both shells share of a server's and a client's application side. Threads be
     hooks.py       functions of the application that are asked or told; their failures
     received.py    a packet as a handler sees it
     payloads.py    data of declared types
+    crowds.py      how many members a set may get out of them
     collect.py     packets and errors, collected for the caller
     answers.py     what a handler may return
     modes.py       the word for encryption

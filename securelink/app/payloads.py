@@ -13,6 +13,7 @@ from msgspec import inspect as shapes
 from ..errors import CodecError, ConfigError
 from ..text import escaped
 from ..wire.sendable import declare
+from .crowds import Bound, TooMany
 
 _AS_THEY_COME = (bytes, bytearray)  # otherwise a str would be taken for bytes in Base64
 _MAX_WHY = 200  # characters of what msgspec says; it may quote a name out of the data
@@ -53,11 +54,14 @@ def converter(action: str, kind: Any) -> Callable[[Any], Any]:
 
     if isinstance(kind, type):
         declare(kind)
+    within = Bound().of(shapes.type_info(kind))
 
     def convert(data: Any) -> Any:
         try:
+            if within is not None:
+                within(data)
             return msgspec.convert(data, kind, builtin_types=_AS_THEY_COME)
-        except (msgspec.ValidationError, RecursionError, OverflowError) as error:
+        except (msgspec.ValidationError, RecursionError, OverflowError, TooMany) as error:
             why = escaped(str(error)[:_MAX_WHY])
             raise CodecError(f"the data of {action!r} does not fit: {why}") from None
 
