@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
 import time
 import uuid
 import warnings
@@ -33,6 +32,7 @@ from .errors import (
     LinkTimeout,
     SecureLinkError,
 )
+from .interrupts import Right, Sign
 from .invite import Invite, is_invite
 from .keys import Identity, fingerprint_digest, load_or_create
 from .limits import (
@@ -278,10 +278,10 @@ class Client:
         self._handlers.bind_reserved(STATE, _weakly(self._take_state))
         self._before_send: BeforeSend | None = None
         self.server_state: Any = None
-        self._awaited: list[_Awaited] = []  # who waits for a packet of one name
+        self._awaited: dict[_Awaited, None] = {}  # who waits for a packet of one name
         self._channel: ClientChannel | None = None
-        self._connecting = threading.Lock()  # only ever tried: one thread at a time connects
-        self._given_up = threading.Event()  # close() was called meanwhile
+        self._connecting = Right()  # one thread at a time connects
+        self._given_up = Sign()  # close() was called meanwhile
         self._welcome: Welcome | None = None
         self._server_fingerprint: str | None = None
         self._encrypted = False
@@ -316,16 +316,19 @@ class Client:
             LinkTimeout: The deadline passed.
         """
         timeout = seconds("timeout", timeout)
-        if not self._connecting.acquire(False):
+        right = self._connecting
+        try:
+            del right.free
+        except AttributeError:
             raise ConfigError(
                 "another thread is connecting this client", hint="let one of the two call connect()"
-            )
+            ) from None
         try:
             if self.connected:
                 raise ConfigError("this client is connected", hint="call close() first")
             self._connect_within(timeout, retry=retry)
         finally:
-            self._connecting.release()
+            right.free = True
         return self
 
     def _connect_within(self, timeout: float, *, retry: bool) -> None:
@@ -364,11 +367,7 @@ class Client:
         mode = self._belief.consult(self._mode)
         sock = connect(self.host, self.port, max(0.001, deadline - time.monotonic()))
         try:
-            loop = caretaker.loop()
-        except BaseException:
-            sock.close()
-            raise
-        try:
+            loop = caretaker.loop(sock)
             if leads_to_own_thread(sock):
                 raise ConfigError(
                     "this thread drives the server by update(), and cannot wait for it in connect()",
@@ -391,12 +390,14 @@ class Client:
             self._welcome, early = dialogue.run()
             if self._given_up.is_set():
                 raise self._gave_up()
+            self._encrypted = engine.encrypted
+            link = ClientLink(loop, sock, engine, self._welcome.heartbeat)
+            channel = self._make_channel(link, engine)
         except BaseException:
             sock.close()
-            caretaker.leave()
+            caretaker.leave(sock)
             raise
-        self._encrypted = engine.encrypted
-        self._begin(ClientLink(loop, sock, engine, self._welcome.heartbeat), engine, early)
+        self._begin(link, channel, early)
         if self._credentials is not None:
             self._show_that_we_are_in(max(0.0, deadline - time.monotonic()))
 
@@ -466,7 +467,7 @@ class Client:
                 f"{MAX_CREDENTIALS:,} bytes, nested up to {MAX_CREDENTIALS_DEPTH} levels",
             ) from None
 
-    def _begin(self, link: ClientLink, engine: ClientConnection, early: list[Item]) -> None:
+    def _make_channel(self, link: ClientLink, engine: ClientConnection) -> ClientChannel:
         channel = ClientChannel(
             link.loop,
             Bounds(strict=self._strict_types, elements=self._max_elements),
@@ -479,20 +480,30 @@ class Client:
         assert engine.sender is not None
         link.max_packets = engine.sender.max_packets
         channel.attach(link)
-        if self._channel is not None:
-            channel.inherit(self._channel)
-        self._channel = channel
-        self._keep_alive()
-        channel._inbox.append(self.on_connect.fire)  # first, whoever runs the inbox
-        with channel._driving():
-            caretaker.adopt(link)
-            # What came together with WELCOME is not in the socket any more.
-            link._take_items(early)
+        return channel
+
+    def _begin(self, link: ClientLink, channel: ClientChannel, early: list[Item]) -> None:
+        try:
+            if self._channel is not None:
+                channel.inherit(self._channel)
+            self._channel = channel
+            self._keep_alive()
+            channel._inbox.append(self.on_connect.fire)  # first, whoever runs the inbox
+            channel.drive_once(lambda: self._take_over(link, early))
+        except BaseException:  # Ctrl-C: who calls connect() again must not find half a session
+            link.break_off()
+            link.loop.call(link.give_up)
+            raise
         # close() says first that it was called, and then looks for the session: one of us two sees the other.
         if self._given_up.is_set():
             channel.close(CLOSE_SECONDS)
             raise self._gave_up()
         channel.run()
+
+    def _take_over(self, link: ClientLink, early: list[Item]) -> None:
+        caretaker.adopt(link)
+        # What came together with WELCOME is not in the socket any more.
+        link._take_items(early)
 
     # --- packets ---------------------------------------------------------------------------------------------
 
@@ -665,7 +676,7 @@ class Client:
         channel.check_may_receive()
         deadline = time.monotonic() + timeout
         awaited = _Awaited(action)
-        self._awaited.append(awaited)
+        self._awaited[awaited] = None
         try:
             while not awaited.found:
                 # Each time: another thread may have stored it before it could know of us.
@@ -685,7 +696,7 @@ class Client:
                 channel.wait(left, awaited.found.__len__)
             return awaited.found.pop()
         finally:
-            self._awaited.remove(awaited)
+            self._awaited.pop(awaited, None)
             channel._packets.extend(awaited.found)  # two came, we take one
 
     @overload

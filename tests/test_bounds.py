@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from helpers import WAIT, failure, until
-from together import serving
+from together import serving, unread
 
 from securelink import Client, CodecError, ConfigError, ConnectionClosed, Identity, Packet, Server
 from securelink.codes import Code
@@ -73,7 +73,7 @@ def test_the_greediest_session_is_ended(
         assert channel is not None
         with (
             Client("127.0.0.1", server.address[1], known_servers=tmp_path / "known") as other,
-            channel._driving(),  # nobody reads for it
+            unread(channel),
         ):
             session = server.sessions[slow.token]
             with contextlib.suppress(ConnectionClosed):

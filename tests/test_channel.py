@@ -48,7 +48,7 @@ def test_packets_and_events_come_in_order() -> None:
 def test_a_full_inbox_stops_reading_and_goes_on() -> None:
     """More records than the inbox holds: the rest waits in the network until there is room, nothing is lost."""
     with bench(Bounds(inbox_records=8)) as stage:
-        stage.channel._run_lock.acquire()  # somebody is in a handler
+        del stage.channel._run_right.free  # somebody is in a handler
         for number in range(200):
             stage.send([number, bytes(1000)])
         stage.turn(20)
@@ -58,7 +58,7 @@ def test_a_full_inbox_stops_reading_and_goes_on() -> None:
         assert 8 < held < 200
         stage.turn(20)
         assert len(stage.channel._inbox) == held
-        stage.channel._run_lock.release()
+        stage.channel._run_right.free = True
         stage.channel._loop.schedule(stage.channel)
         until(lambda: stage.turn(1) or len(stage.channel.data) == 200)  # type: ignore[func-returns-value]
         assert [number for number, _ in stage.channel.data] == list(range(200))
@@ -68,7 +68,7 @@ def test_a_full_inbox_stops_reading_and_goes_on() -> None:
 def test_a_full_inbox_is_counted_in_bytes_too() -> None:
     """A few large records fill it as well."""
     with bench(Bounds(inbox_bytes=100_000)) as stage:
-        stage.channel._run_lock.acquire()
+        del stage.channel._run_right.free
 
         def send() -> None:
             for _ in range(20):
@@ -78,7 +78,7 @@ def test_a_full_inbox_is_counted_in_bytes_too() -> None:
         sender.start()
         until(lambda: stage.turn(1) or stage.channel._full)  # type: ignore[func-returns-value]
         assert stage.channel._in_bytes - stage.channel._out_bytes < 300_000
-        stage.channel._run_lock.release()
+        stage.channel._run_right.free = True
         stage.channel._loop.schedule(stage.channel)
         until(lambda: stage.turn(1) or len(stage.channel.data) == 20)  # type: ignore[func-returns-value]
         sender.join(WAIT)
@@ -205,7 +205,7 @@ def test_a_record_that_cannot_be_read_ends_the_session(caplog: pytest.LogCapture
 def test_a_reply_overtakes_the_inbox() -> None:
     """While somebody waits for it, a reply is given out as soon as it arrives; what came with it keeps its turn."""
     with bench() as stage:
-        stage.channel._run_lock.acquire()
+        del stage.channel._run_right.free
         waiting = Waiting()
         number = stage.channel._expect(waiting)
         reply = encode_packet(Packet("x", "reply", None, 0.0, None, number))
@@ -220,7 +220,7 @@ def test_a_reply_overtakes_the_inbox() -> None:
         stage.sock.sendall(stage.peer.sender.packets([reply]))
         stage.turn()
         stage.channel._forget(number)
-        stage.channel._run_lock.release()
+        stage.channel._run_right.free = True
         stage.channel._loop.schedule(stage.channel)
         stage.turn()
         assert stage.channel.data == [0, 1, 2, "reply"]
@@ -230,7 +230,7 @@ def test_a_reply_overtakes_the_inbox() -> None:
 def test_records_decoded_early_are_bounded_too() -> None:
     """A peer that answers and floods at once fills the inbox like any other."""
     with bench(Bounds(inbox_bytes=100_000)) as stage:
-        stage.channel._run_lock.acquire()
+        del stage.channel._run_right.free
         waitings = [Waiting() for _ in range(20)]
         assert stage.peer.sender is not None
         frames = []
@@ -245,7 +245,7 @@ def test_records_decoded_early_are_bounded_too() -> None:
         until(lambda: stage.turn(1) or stage.channel._full)  # type: ignore[func-returns-value]
         stage.turn(20)
         assert stage.channel._in_bytes < 300_000
-        stage.channel._run_lock.release()
+        stage.channel._run_right.free = True
         stage.channel._loop.schedule(stage.channel)
         until(lambda: stage.turn(1) or len(stage.channel.data) == 20)  # type: ignore[func-returns-value]
         sender.join(WAIT)

@@ -24,6 +24,7 @@ from together import (
 
 from securelink import ConfigError, ConnectionClosed, Identity, Received, Session
 from securelink.codes import Code
+from securelink.interrupts import Right
 from securelink.threads import caretaker as caretaker_module
 from securelink.threads.caretaker import caretaker
 from securelink.threads.client_channel import ClientChannel
@@ -102,7 +103,7 @@ def test_what_is_handled_elsewhere_is_not_waited_for(identity: Identity, patient
         with Crew() as crew:
             assert inside.wait(WAIT)  # in the background
             crew.start(take, client)
-            until(channel._drive_lock.locked)
+            until(lambda: channel._drive_right.taken)
             time.sleep(0.05)
             began = time.monotonic()
             gate.set()
@@ -151,7 +152,7 @@ def test_a_client_that_nobody_reads_is_read_in_the_background(
         # Whoever waits in receive() runs the handlers from now on.
         with Crew() as crew:
             crew.start(take, client)
-            until(channel_of(client)._drive_lock.locked)
+            until(lambda: channel_of(client)._drive_right.taken)
             time.sleep(0.02)
             session.send("tick", 50)
             until(lambda: len(handled) == 51)
@@ -174,9 +175,8 @@ def test_what_a_driver_leaves_behind_is_handled(attempt: int, identity: Identity
         link = link_of(client)
         channel = channel_of(client)
         client.send("give", attempt)
-        with channel._driving():
-            # As a blocked send does: it reads, and leaves the rest to others.
-            link.drive(0.5)
+        # As a blocked send does: it reads, and leaves the rest to others.
+        assert channel.drive_once(lambda: link.drive(0.5))
         until(lambda: handled)
         assert handled == [attempt]
 
@@ -250,7 +250,7 @@ def test_waiting_for_the_same_name_twice(attempt: int, identity: Identity, patie
             session.send("other", 3)
         assert time.monotonic() - began < AT_ONCE
         assert sorted(found) == [0, 1, 2, 3]
-        assert client._awaited == []
+        assert not client._awaited
         assert client.receive(0.0) is None
 
 
@@ -357,25 +357,24 @@ def test_what_a_request_leaves_in_the_inbox(identity: Identity) -> None:
 def test_a_driver_that_begins_while_the_loop_takes_over(identity: Identity) -> None:
     """Who drives does not know of a flag that goes up behind its back: the loop looks once more, and lets be."""
 
-    class Taken:
+    class Taken(Right):
         looks = 0
 
-        def locked(self) -> bool:
+        @property
+        def taken(self) -> bool:
             self.looks += 1
             return self.looks > 1
-
-        def acquire(self, blocking: bool = True) -> bool:
-            return False
 
     with serving(identity) as server, joined(server) as [client]:
         link, channel = link_of(client), channel_of(client)
         until(lambda: link.background)
-        lock, channel._drive_lock = channel._drive_lock, Taken()  # type: ignore[assignment]
+        right, channel._drive_right = channel._drive_right, Taken()
+        del channel._drive_right.free
         link.background = False
         link.drives_seen = channel._drives
         assert link.tick() is False
         assert not link.background
-        channel._drive_lock = lock
+        channel._drive_right = right
 
 
 def test_packets_leave_nothing_to_collect(identity: Identity) -> None:

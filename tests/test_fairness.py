@@ -83,12 +83,12 @@ def test_a_session_gives_way_after_each_slow_packet(
 def test_a_session_gives_way_after_so_many_packets(size: int) -> None:
     """A run ends after RUN_PACKETS, however they are spread over records, and goes on where it stopped."""
     with bench() as stage:
-        stage.channel._run_lock.acquire()
+        del stage.channel._run_right.free
         for first in range(0, 1000, size):
             stage.send(*range(first, min(first + size, 1000)))
         until(lambda: stage.turn(1) or not stage.link.engine.more)  # type: ignore[func-returns-value]
         stage.turn(20)
-        stage.channel._run_lock.release()
+        stage.channel._run_right.free = True
         before = 0
         while before < 1000:
             stage.channel.run()
@@ -244,13 +244,13 @@ def test_records_that_are_decoded_early_are_one_a_turn() -> None:
 def test_what_waits_for_its_turn_is_not_lost_when_reading_stops() -> None:
     """A connection that is not read for a while goes on with the frames that it had, though no byte follows them."""
     with bench(Bounds(inbox_records=READ_FRAMES // 2)) as stage:
-        stage.channel._run_lock.acquire()
+        del stage.channel._run_right.free
         for number in range(3 * READ_FRAMES):
             stage.send(number)
         stage.turn()
         assert stage.channel._full
         assert stage.link.engine.more
-        stage.channel._run_lock.release()
+        stage.channel._run_right.free = True
         stage.channel._loop.schedule(stage.channel)
         until(lambda: stage.loop.turn() or len(stage.channel.data) == 3 * READ_FRAMES)  # type: ignore[func-returns-value]
         assert stage.channel.data == list(range(3 * READ_FRAMES))

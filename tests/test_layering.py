@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).parent.parent / "securelink"
 # From the bottom up. A module imports from its own line or from lines above it in this list, never from below. A room
 # is a folder or a module at the root; a module inside a folder that stands elsewhere has an entry of its own.
 LAYERS = [
-    {"codes", "errors", "limits", "text", "_mypyc", "options", "signatures", "signals", "rates", "logs"},
+    {"codes", "errors", "limits", "text", "_mypyc", "options", "signatures", "signals", "interrupts", "rates", "logs"},
     {"crypto", "wire", "streams"},
     {"keys"},
     {"protocol", "invite", "sealed"},

@@ -16,6 +16,7 @@ import pytest
 from helpers import WAIT, until
 from together import REPEATS, Crew
 
+from securelink.interrupts import Sign
 from securelink.threads import loop as loop_module
 from securelink.threads.loop import Loop, hand_over, worker_threads
 from securelink.threads.poller import READ
@@ -73,13 +74,14 @@ def running(*, watched: bool = True, **options: Any) -> Iterator[Loop]:
     loop = Loop("test", **options)
     loop.start()
     if not watched:
-        loop._watch_wanted.set = lambda: None  # type: ignore[method-assign]
+        wanted, loop._watch_wanted = loop._watch_wanted, Sign()
         until(lambda: loop._watch_dormant)
     try:
         yield loop
     finally:
         if not watched:
-            del loop._watch_wanted.set
+            loop._watch_wanted = wanted
+            wanted.set()
         loop.stop(lambda: None)
         ended = loop.join(WAIT)
     assert ended, loop.thread_names()

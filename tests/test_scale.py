@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from helpers import SOON, WAIT, Hostile, until
-from together import Crew, joined, serving, take
+from together import Crew, joined, serving, take, unread
 
 from securelink import Client, ConnectionClosed, Identity, LinkTimeout, Server, Session
 from securelink.codes import Code
@@ -270,7 +270,7 @@ def test_handlers_that_send_to_the_deaf(
         stranger.connect()
         channel = stranger._channel
         assert channel is not None
-        with channel._driving():  # nobody reads
+        with unread(channel):
             stranger.send("much")
             until(lambda: len(server.sessions) == 1)
         other.send("echo", 1)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from helpers import SOON, WAIT, until
-from together import REPEATS, Crew, joined, serving, take
+from together import REPEATS, Crew, joined, serving, take, unread
 
 from securelink import Client, ConnectionClosed, Identity, LinkTimeout, Server, Session
 from securelink.codes import Code
@@ -179,7 +179,7 @@ def test_a_send_outside_waits_and_says_for_whom(identity: Identity) -> None:
             session.send("x", [sent, bytes(50_000)], timeout=0.05)
             sent += 1
 
-        with channel._driving(), pytest.raises(LinkTimeout) as caught:
+        with unread(channel), pytest.raises(LinkTimeout) as caught:
             list(iter(send, "never"))
         assert client.token in caught.value.message
         session.send("x", ["end"], timeout=WAIT)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from helpers import SOON, WAIT, open_descriptors, until
-from together import REPEATS, Crew, joined, recorded, serving, take
+from together import REPEATS, Crew, joined, recorded, serving, take, unread
 
 from securelink import (
     Client,
@@ -204,7 +204,7 @@ def test_clients_that_do_not_answer(identity: Identity) -> None:
         with joined(server, 2) as (polite, silent):
             channel = silent._channel
             assert channel is not None
-            with channel._driving():  # nobody reads
+            with unread(channel):
                 began = time.monotonic()
                 server.stop(timeout=0.3)
                 assert 0.25 < time.monotonic() - began < SOON
@@ -228,7 +228,7 @@ def test_a_stop_that_is_held_up(identity: Identity) -> None:
             inside.set()
             told.wait(WAIT)
 
-        with channel._driving(), Crew() as crew:  # nobody reads
+        with unread(channel), Crew() as crew:
             loop.call(hold_up)
             assert inside.wait(WAIT)
             crew.start(server.stop, 0.05)

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from helpers import WAIT
+from helpers import WAIT, until
 
 from securelink import Client, Identity, Server, Session
 from securelink.threads.client_channel import ClientChannel
@@ -107,6 +107,26 @@ def channel_of(client: Client) -> ClientChannel:
     """The session of a client that had one."""
     assert client._channel is not None
     return client._channel
+
+
+@contextlib.contextmanager
+def unread(channel: ClientChannel) -> Iterator[None]:
+    """Nobody reads for this session of a client until the block ends."""
+    right = channel._drive_right
+
+    def taken() -> bool:
+        try:
+            del right.free
+        except AttributeError:
+            return False
+        return True
+
+    until(taken)
+    try:
+        yield
+    finally:
+        right.free = True
+        channel._wake_drivers()
 
 
 def link_of(client: Client) -> ClientLink:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
+from ..interrupts import Sign
 from ..limits import (
     MAX_CAUGHT_TEXT,
     MAX_COLLECTED,
@@ -44,7 +46,8 @@ class Collector:
     def __init__(self, hook: EventHook[...], limit: int = MAX_COLLECTED) -> None:
         self._hook = hook
         self._limit = whole("limit", limit, 1, unit="entries")
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()  # guards the next two
+        self._grown = Sign()
         self._entries: deque[tuple[tuple[Any, ...], int]] = deque()  # with the bytes of each
         self._size = 0  # of all of them
         self.dropped = 0
@@ -52,7 +55,7 @@ class Collector:
 
     def _add(self, *arguments: Any) -> None:
         size = sum(map(_size, arguments))
-        with self._changed:
+        with self._lock:
             self._entries.append((arguments, size))
             self._size += size
             # The newest is kept however much it is.
@@ -61,14 +64,17 @@ class Collector:
             ):
                 self._size -= self._entries.popleft()[1]
                 self.dropped += 1
-            self._changed.notify_all()
+        self._grown.set()
 
     def take(self, timeout: float = 0.0) -> list[tuple[Any, ...]]:
         """All that is stored, oldest first; waits up to `timeout` seconds for a first one."""
         timeout = seconds("timeout", timeout)
-        with self._changed:
-            if not self._entries and timeout > 0:
-                self._changed.wait(timeout)
+        deadline = time.monotonic() + timeout
+        while not self._entries and (left := deadline - time.monotonic()) > 0:
+            self._grown.clear()
+            if not self._entries:  # looked at once more: it may have come just before
+                self._grown.wait(left)
+        with self._lock:
             taken = [arguments for arguments, _ in self._entries]
             self._entries.clear()
             self._size = 0

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from ..errors import ConfigError, ConnectionClosed, LimitExceeded, LinkTimeout, Refused
+from ..interrupts import Sign
 from ..limits import LOGGED_FAILURES, MAX_LISTENERS
 from ..options import seconds
 from ..signatures import DidNotRun, checked, did_run
@@ -228,15 +228,15 @@ class EventHook(Generic[Arguments]):
             LinkTimeout: It did not fire in `timeout` seconds.
         """
         timeout = seconds("timeout", timeout)
-        fired = threading.Event()
+        fired = Sign()
         seen: list[tuple[Any, ...]] = []
 
         def listener(*arguments: Any) -> None:
             seen.append(arguments)
             fired.set()
 
-        self._add(listener)
         try:
+            self._add(listener)
             if not fired.wait(timeout):
                 raise LinkTimeout(
                     f"{self.name} did not happen within {timeout:g} s",

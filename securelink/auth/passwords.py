@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from pathlib import Path
@@ -31,7 +32,8 @@ _WRONG = "wrong user name or password"  # one text: else it would tell which nam
 _TOO_OFTEN = "too many wrong passwords for this user name; try again in a minute"
 
 # Each check takes 32 MiB: without a bound, logins that come together could take all memory.
-_CHECKS = threading.BoundedSemaphore(limits.MAX_PASSWORD_CHECKS)
+# A lock for each place, and no semaphore: Ctrl-C could leave that one locked, see interrupts.py.
+_CHECKS = itertools.cycle([threading.Lock() for _ in range(limits.MAX_PASSWORD_CHECKS)])
 
 _Salt = Annotated[bytes, msgspec.Meta(min_length=_SALT_SIZE, max_length=_SALT_SIZE)]
 _Hash = Annotated[bytes, msgspec.Meta(min_length=_HASH_SIZE, max_length=_HASH_SIZE)]
@@ -52,7 +54,7 @@ class _Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def matches(self, password: bytes) -> bool:
         """Compare in constant time, after the same work for each account of the same settings."""
-        with _CHECKS:
+        with next(_CHECKS):
             computed = crypto.scrypt(password, self.salt, self.n, self.r, self.p)
         return crypto.equal(computed, self.hash)
 
@@ -118,7 +120,7 @@ class Passwords:
             )
         salt = os.urandom(_SALT_SIZE)
         secret = _password_bytes(password)
-        with _CHECKS:
+        with next(_CHECKS):
             computed = crypto.scrypt(secret, salt, self._cost, _BLOCK_SIZE, _PARALLEL)
         account = self._account(user, computed, salt)
         with self._book.update() as accounts:

@@ -21,6 +21,7 @@ from typing import Any, Self
 
 import securelink
 
+from ..interrupts import Sign
 from .puppet import Report
 from .relay import Relay
 
@@ -47,7 +48,8 @@ class Puppet:
         self.name = name
         self._errors = folder / f"{name}.stderr"
         self._reports: list[Report] = []
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()  # guards the reports
+        self._changed = Sign()
         self._ended = False
         path = [str(Path(securelink.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
         with self._errors.open("wb") as errors:
@@ -95,23 +97,26 @@ class Puppet:
             Missing: It did not come in time.
         """
         deadline = time.monotonic() + timeout
-        with self._changed:
-            while True:
+        while True:
+            self._changed.clear()
+            ended = self._ended  # looked at first: the last reports come before it
+            with self._lock:
                 for report in self._reports:
                     if report["event"] == event and fields.items() <= report.items():
                         self._reports.remove(report)
                         return report
-                left = deadline - time.monotonic()
-                if left <= 0 or self._ended:
-                    break
-                self._changed.wait(left)
+            left = deadline - time.monotonic()
+            if left <= 0 or ended:
+                break
+            self._changed.wait(left)
+        with self._lock:
             others = ", ".join(str(r["event"]) for r in self._reports) or "nothing"
         wanted = " ".join([event, *(f"{name}={value!r}" for name, value in fields.items())])
         raise Missing(f"{self.name} did not report {wanted}, but: {others}{self._last_words()}")
 
     def take(self, event: str) -> list[Report]:
         """Take out all reports of this event that have come, without waiting."""
-        with self._changed:
+        with self._lock:
             found = [report for report in self._reports if report["event"] == event]
             self._reports = [report for report in self._reports if report["event"] != event]
         return found
@@ -139,12 +144,11 @@ class Puppet:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            with self._changed:
+            with self._lock:
                 self._reports.append(json.loads(line))
-                self._changed.notify_all()
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
+            self._changed.set()
+        self._ended = True
+        self._changed.set()
 
     def _last_words(self) -> str:
         with contextlib.suppress(OSError):

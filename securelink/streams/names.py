@@ -14,6 +14,7 @@ import threading
 from typing import Any
 
 from ..errors import ConnectFailed, LimitExceeded, LinkTimeout
+from ..interrupts import Sign, start_thread
 from ..limits import MAX_LOOKUPS, MAX_NAME
 from ..text import quoted
 
@@ -25,7 +26,7 @@ class _Lookup:
     """One look-up under way."""
 
     def __init__(self) -> None:
-        self.done = threading.Event()
+        self.done = Sign()
         self.found: list[Place] = []
         self.failure: Exception | None = None
 
@@ -36,8 +37,7 @@ class _Lookup:
         except Exception as error:
             self.failure = error.with_traceback(None)
         finally:
-            with _names.lock:
-                _names.asked.pop((host, port), None)
+            _names.over(host, port, self)
             self.done.set()
 
 
@@ -47,6 +47,12 @@ class _Names:
     def __init__(self) -> None:
         self.lock = threading.Lock()  # guards the dict
         self.asked: dict[tuple[str, int], _Lookup] = {}
+
+    def over(self, host: str, port: int, lookup: _Lookup) -> None:
+        """Nobody waits for this look-up any more."""
+        with self.lock:
+            if self.asked.get((host, port)) is lookup:
+                del self.asked[host, port]
 
     def forget(self) -> None:
         """In a child of fork(): their threads are the parent's."""
@@ -104,29 +110,32 @@ def _ask(host: str, port: int) -> list[Place]:
 
 def _begin(host: str, port: int) -> _Lookup:
     """The look-up of this name: the one under way, or a new one."""
-    with _names.lock:
-        lookup = _names.asked.get((host, port))
-        if lookup is not None:
-            return lookup
-        if len(_names.asked) >= MAX_LOOKUPS:
-            raise LimitExceeded(
-                f"{MAX_LOOKUPS} names are being looked up, and the name server does not answer",
-                limit="MAX_LOOKUPS",
-                hint="check the network, or use IP addresses",
-            )
-        lookup = _names.asked[host, port] = _Lookup()
-    thread = threading.Thread(
-        target=lookup.run, args=(host, port), name="securelink-lookup", daemon=True
-    )
+    lookup = _Lookup()
     try:
-        thread.start()
-    except RuntimeError:
         with _names.lock:
-            _names.asked.pop((host, port), None)
+            under_way = _names.asked.get((host, port))
+            if under_way is not None:
+                return under_way
+            if len(_names.asked) >= MAX_LOOKUPS:
+                raise LimitExceeded(
+                    f"{MAX_LOOKUPS} names are being looked up, and the name server does not answer",
+                    limit="MAX_LOOKUPS",
+                    hint="check the network, or use IP addresses",
+                )
+            _names.asked[host, port] = lookup
+        thread = threading.Thread(
+            target=lookup.run, args=(host, port), name="securelink-lookup", daemon=True
+        )
+        start_thread(thread)
+    except RuntimeError:
+        _names.over(host, port, lookup)
         raise ConnectFailed(
             f"the name {quoted(host, 2 * MAX_NAME)} cannot be looked up: the system gives no more threads",
             hint="end some of them, or use the IP address",
         ) from None
+    except BaseException:  # Ctrl-C: perhaps nobody looks this one up
+        _names.over(host, port, lookup)
+        raise
     return lookup
 
 

@@ -37,30 +37,33 @@ class _Caretaker:
             set()
         )  # those of them that the loop does not read itself; the leader's
         self._everyone: set[ClientLink] = set()  # the same, at once, for fork(); guarded by _lock
-        self._users = 0
+        self._users: set[object] = set()  # attempts and links, each by its socket
 
-    def loop(self) -> Loop:
+    def loop(self, user: object) -> Loop:
         """
-        The running loop, for one connection attempt or link; pair with `leave`.
+        The running loop, for one connection attempt or link; pair with `leave`, also when this raises.
 
         Raises:
             LimitExceeded: The system starts no more threads. The next call tries again.
         """
         with self._lock:
-            loop = self._loop
-            if loop is None:
+            if self._loop is None:
                 loop = Loop("clients", workers=CARETAKER_WORKERS)
-                loop.start()
-                self._schedule(loop)
+                try:
+                    loop.start()
+                    self._schedule(loop)
+                except BaseException:  # Ctrl-C
+                    loop.discard()
+                    raise
                 self._loop = loop
-            self._users += 1
-            return loop
+            self._users.add(user)
+            return self._loop
 
-    def leave(self) -> None:
-        """One attempt or link fewer."""
+    def leave(self, user: object) -> None:
+        """An attempt or link less."""
         with self._lock:
-            self._users -= 1
-            if self._users == 0 and self._loop is not None:
+            self._users.discard(user)
+            if not self._users and self._loop is not None:
                 loop = self._ending = self._loop
                 loop.call_later(LINGER_SECONDS, lambda: self._stop_if_unused(loop))
 
@@ -84,7 +87,7 @@ class _Caretaker:
         """Whether the loop will end as soon as the sockets of sessions that are over are closed."""
         with self._lock:
             over = all(link.leaving for link in self._everyone)
-            return self._loop is not None and over and self._users <= len(self._everyone)
+            return self._loop is not None and over and len(self._users) <= len(self._everyone)
 
     def _stop_if_unused(self, loop: Loop) -> None:
         with self._lock:
@@ -115,7 +118,7 @@ class _Caretaker:
         self._driven.discard(link)
         with self._lock:
             self._everyone.discard(link)
-        self.leave()
+        self.leave(link.sock)
 
     def forget_all(self) -> None:
         """In a child of fork(): threads and connections belong to the parent."""

@@ -7,13 +7,13 @@ from __future__ import annotations
 import math
 import threading
 import time
-from contextlib import nullcontext
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from .._mypyc import mypyc_attr
 from ..codes import Code, code_text, known
 from ..errors import ConfigError, ConnectionClosed, LimitExceeded, LinkTimeout, RequestFailed
+from ..interrupts import Right, Sign
 from ..limits import MAX_REQUESTS, MAX_WAITING_HANDLERS
 from ..protocol.bounds import Bounds, encode_for
 from ..text import escaped
@@ -33,12 +33,20 @@ FORKED = "this process is a fork of the one that opened it"
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Waiting:
-    """Somebody waits for a reply or a PONG. The reading thread fills it in."""
+    """
+    Somebody waits for a reply or a PONG. The reading thread fills it in.
 
-    __slots__ = ("event", "packet")
+    Attributes:
+        event: Set when there is nothing to wait for any more.
+        number: Of the request; of a PING the negative one; 0 before there is one.
+        packet: The reply, if one came.
+    """
+
+    __slots__ = ("event", "number", "packet")
 
     def __init__(self) -> None:
-        self.event = threading.Event()
+        self.event = Sign()
+        self.number = 0
         self.packet: Packet | None = None
 
     def answered(self, packet: Packet) -> None:
@@ -97,6 +105,11 @@ class Channel(Outbox):
     # --- asking ---------------------------------------------------------------------------------------------
 
     def _expect(self, waiting: Waiting, *, pong: bool = False) -> int:
+        """
+        From now on the reply, or the PONG, with the number that this returns is for `waiting`.
+
+        It may be so although this raises, for Ctrl-C can come at the end: `waiting.number` says it.
+        """
         with self._lock:
             if self._link is None:
                 raise self._closed_error()
@@ -107,8 +120,10 @@ class Channel(Outbox):
             if self._expected is _NOTHING:
                 self._expected = {}
             self._asked += 1
-            self._expected[-self._asked if pong else self._asked] = waiting
-            return self._asked
+            number = self._asked
+            waiting.number = -number if pong else number
+            self._expected[waiting.number] = waiting
+            return number
 
     def _resolve(self, packet: Packet) -> bool:
         """Give a reply to the call that waits for it; False when none does."""
@@ -153,12 +168,14 @@ class Channel(Outbox):
             packet.headers = {**(packet.headers or {}), BLOCKED: True}
         deadline = time.monotonic() + timeout
         waiting = Waiting()
-        number = packet.id = self._expect(waiting)
         try:
+            packet.id = self._expect(waiting)
             self._post(encode_for(self._bounds, packet), timeout=timeout)
             self._await(waiting, deadline)
         finally:
-            self._forget(number)
+            # Not by a call of ours, at whose beginning Ctrl-C may come: it would be waited for for ever.
+            with self._lock:
+                self._expected.pop(waiting.number, None)
         reply = waiting.packet
         if reply is None:
             if self._ended:
@@ -176,8 +193,8 @@ class Channel(Outbox):
         """Send a PING; seconds until its PONG. Raises `LinkTimeout`, `ConnectionClosed`."""
         self._check_may_wait()
         waiting = Waiting()
-        number = self._expect(waiting, pong=True)
         try:
+            number = self._expect(waiting, pong=True)
             link = self._link
             if link is None:
                 raise self._closed_error()
@@ -193,7 +210,8 @@ class Channel(Outbox):
                 raise self._closed_error()
             return time.monotonic() - start
         finally:
-            self._forget(-number)
+            with self._lock:  # see _ask
+                self._expected.pop(waiting.number, None)
 
     def _check_may_wait(self) -> None:
         if self._loop.manual and self._loop.turn_thread == get_ident():
@@ -250,8 +268,11 @@ class Channel(Outbox):
 
     def _unconfirmed(self, link: Link | None) -> list[Packet]:
         """What the peer has not acknowledged, and what was never sent, in order. After the end."""
-        with link.sending_stopped() if link is not None else nullcontext():
-            records = self._numbering.outgoing.unconfirmed
+        outgoing = self._numbering.outgoing
+        if link is None:
+            records = outgoing.unconfirmed
+        else:
+            records = link.when_not_sending(lambda _: outgoing.unconfirmed)
         with self._lock:
             waiting = [e.encoded if isinstance(e, Slot) else e for e in self._outbox]
         records += [join_packets([encoded]) for encoded in waiting]
@@ -313,7 +334,7 @@ class Channel(Outbox):
 
     def _orphaned(self) -> None:
         """In a child of fork(): the session is the parent's. Threads that held these locks are not here."""
-        self._lock, self._run_lock = threading.Lock(), threading.Lock()
+        self._lock, self._run_right = threading.Lock(), Right()
         self._inbox.clear()
         self._ended, self._clean, self._link = True, False, None
         self._close_code, self._close_text, self._failed = int(Code.INTERNAL), FORKED, None

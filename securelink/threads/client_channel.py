@@ -1,7 +1,7 @@
 """
 The session as the client holds it: the thread that waits drives.
 
-A thread that waits for a packet reads the socket itself, under the drive lock: no thread switch between the kernel and
+A thread that waits for a packet reads the socket itself, with the drive right: no thread switch between the kernel and
 the caller. A thread that waits while another one drives is woken by it, and looks again.
 """
 
@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -28,6 +27,7 @@ from ..errors import (
     LinkTimeout,
     ProtocolError,
 )
+from ..interrupts import Right, Sign
 from ..limits import MAX_INBOX_RECORDS, MAX_WAITING_DECODED
 from ..protocol.bounds import Bounds
 from ..wire.packets import Packet, decode_packets, encode_packet, join_packets
@@ -89,7 +89,7 @@ class ClientChannel(Channel):
     """The session as the client holds it."""
 
     __slots__ = (
-        "_carrier", "_drive_lock", "_drivers", "_drives", "_kept", "_own_thread", "_owner_ref", "_packets",
+        "_carrier", "_drive_right", "_drivers", "_drives", "_kept", "_own_thread", "_owner_ref", "_packets",
         "_waiting_bytes", "_warned", "_where", "token",
     )  # fmt: skip
 
@@ -114,8 +114,8 @@ class ClientChannel(Channel):
         # Of the records that gave _packets since it was empty, as on the wire. By the running thread.
         self._waiting_bytes = 0
         self._carrier: ClientLink | None = None
-        self._drive_lock = threading.Lock()
-        self._drivers: deque[threading.Event] = deque()
+        self._drive_right = Right()
+        self._drivers: dict[Sign, None] = {}  # of those who wait while another one drives
         self._drives = 0
         self._warned = False
 
@@ -279,29 +279,34 @@ class ClientChannel(Channel):
     def _wait(self, timeout: float | None, ready: Callable[[], object]) -> None:
         if timeout is None or timeout > PATIENCE_SECONDS:
             timeout = PATIENCE_SECONDS
-        if self._drive_lock.acquire(False):
-            try:
-                self._drives += 1
-                self._drive(timeout, ready)
-            finally:
-                self._drive_lock.release()
-                if self._drivers:
-                    self._wake_drivers()
-            return
-        event = threading.Event()
-        self._drivers.append(event)
-        # Look once more after joining the queue: the driver may have left in between.
-        if not ready() and not self._ended and self._drive_lock.locked():
-            event.wait(timeout)
+        right = self._drive_right
         try:
-            self._drivers.remove(event)
-        except ValueError:
-            pass
+            del right.free
+        except AttributeError:
+            self._wait_for_driver(timeout, ready)
+            return
+        try:
+            self._drives += 1
+            self._drive(timeout, ready)
+        finally:
+            right.free = True
+            if self._drivers:
+                self._wake_drivers()
+
+    def _wait_for_driver(self, timeout: float, ready: Callable[[], object]) -> None:
+        sign = Sign()
+        self._drivers[sign] = None
+        try:
+            # Look once more after joining them: the driver may have left in between.
+            if not ready() and not self._ended and self._drive_right.taken:
+                sign.wait(timeout)
+        finally:
+            self._drivers.pop(sign, None)
 
     def _drive(self, timeout: float, ready: Callable[[], object]) -> None:
         # In this order: what was taken out of the inbox is being handled still, or what came of it is there.
         waiting = bool(self._inbox) and self._may_run()
-        running = self._run_lock.locked()
+        running = self._run_right.taken
         if ready() or (waiting and not running):
             return
         if running and timeout > 0.02:
@@ -320,32 +325,38 @@ class ClientChannel(Channel):
                 hint="return, and call it once a frame",
             )
         self._own_thread = get_ident()
-        with self._driving() as driving:
-            link = self._link
-            for _ in range(UPDATE_READS if driving and link is not None else 0):
-                if not cast("ClientLink", link).drive(0.0):
-                    break
+        self.drive_once(self._read_frame)
         # What comes while it is being handled is for the next frame.
         until = self._in_bytes
         while self._inbox and self.run() and self._out_bytes < until:
             pass
         return not self._ended or bool(self._inbox)
 
-    @contextmanager
-    def _driving(self) -> Iterator[bool]:
-        if not self._drive_lock.acquire(False):
-            yield False
-            return
+    def _read_frame(self) -> None:
+        link = self._link
+        for _ in range(UPDATE_READS if link is not None else 0):
+            if not cast("ClientLink", link).drive(0.0):
+                break
+
+    def drive_once(self, act: Callable[[], object]) -> bool:
+        """Do something as the driver; False when another thread drives."""
+        right = self._drive_right
+        try:
+            del right.free
+        except AttributeError:
+            return False
         try:
             self._drives += 1
-            yield True
+            act()
         finally:
-            self._drive_lock.release()
-            self._wake_drivers()
+            right.free = True
+            if self._drivers:
+                self._wake_drivers()
+        return True
 
     def _wake_drivers(self) -> None:
-        for event in tuple(self._drivers):
-            event.set()
+        for sign in tuple(self._drivers):
+            sign.set()
 
     def _wait_for_room(self, size: int, timeout: float | None, latest: str | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -360,12 +371,14 @@ class ClientChannel(Channel):
             link.flush()
             if not self._is_crowded(size):
                 return
-            with self._driving() as driving:
-                if driving:
-                    cast("ClientLink", link).drive(slice_, greedy=True)
-                    link.flush()
-            if not driving:
+            if not self.drive_once(partial(self._make_room, slice_)):
                 time.sleep(min(slice_, 0.001))
+
+    def _make_room(self, timeout: float) -> None:
+        link = self._link
+        if link is not None:
+            cast("ClientLink", link).drive(timeout, greedy=True)
+            link.flush()
 
     def _await(self, waiting: Waiting, deadline: float) -> None:
         while not waiting.event.is_set() and not self._ended:
@@ -378,7 +391,7 @@ class ClientChannel(Channel):
 
     def _orphaned(self) -> None:
         super()._orphaned()
-        self._drive_lock = threading.Lock()
+        self._drive_right = Right()
 
     def attach(self, link: ClientLink) -> None:
         """The connection that carries this session."""
@@ -397,15 +410,15 @@ class ClientChannel(Channel):
             return  # a handler of its own connects again; what is left comes after it
         if self._own_thread:
             self._own_thread = get_ident()
-        while self._inbox or self._run_lock.locked():
-            if not self._may_run() and not self._run_lock.locked():
+        while self._inbox or self._run_right.taken:
+            if not self._may_run() and not self._run_right.taken:
                 raise LimitExceeded(
                     f"{len(self._packets)} packets of the last session wait for receive()",
                     limit="MAX_INBOX_RECORDS",
                     hint="receive() them, or call close() to drop them, before you connect again",
                 )
             self.run()
-            if self._run_lock.locked():
+            if self._run_right.taken:
                 if time.monotonic() > deadline:
                     raise LinkTimeout(
                         "a handler of the last session still runs",
@@ -431,9 +444,8 @@ class ClientChannel(Channel):
             self._packets.clear()
             self.run()
             return self._unconfirmed(None)
-        with carrier.sending_stopped() as can_send:
-            if not can_send:
-                carrier.break_off()
+        if not carrier.when_not_sending(lambda held: held):
+            carrier.break_off()  # a signal came in the middle of a write, and its handler closes
         self._end(Code.NORMAL)
         self._packets.clear()
         while not self._ended and (left := deadline - time.monotonic()) > 0:

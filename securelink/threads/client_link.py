@@ -8,7 +8,6 @@ there, until it meets a driver.
 from __future__ import annotations
 
 import logging
-import math
 import select
 import socket
 import struct
@@ -22,7 +21,7 @@ from ..wire.fields import Content
 from .caretaker import TICK_SECONDS, caretaker
 from .channel import Channel
 from .client_channel import PATIENCE_SECONDS, ClientChannel
-from .link import LEFT_LOCKED_SECONDS, Link
+from .link import Link
 from .loop import Loop
 from .poller import HANGUP, READ, WRITE
 
@@ -49,7 +48,7 @@ class ClientLink(Link):
     """The connection of a client."""
 
     __slots__ = (
-        "_given_up", "_last_ping", "_left_at", "_quiet_ticks", "_sat_since", "_sits", "_ticks", "_woken", "background",
+        "_last_ping", "_left_at", "_quiet_ticks", "_sat_since", "_sits", "_ticks", "_woken", "background",
         "drives_seen", "heartbeat",
     )  # fmt: skip
 
@@ -66,7 +65,6 @@ class ClientLink(Link):
         self.drives_seen = -1
         self._last_ping = time.monotonic()
         self.recv_flags = DONT_WAIT
-        self._given_up = math.inf
         self._sits = -1  # the drive in which somebody sat in recv() at the last tick, since
         self._sat_since = 0.0
         self._woken = False
@@ -75,7 +73,7 @@ class ClientLink(Link):
             patience = struct.pack("@ll", PATIENCE_SECONDS, 0)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
 
-    # By the driver, which holds the drive lock.
+    # By the driver, which has the drive right.
 
     def drive(self, timeout: float | None, *, greedy: bool = False) -> bool:
         """
@@ -90,8 +88,9 @@ class ClientLink(Link):
         if self._closed or (self._send_dead and self._gone_already()):
             return True
         if self.background:
-            self.background = False
+            # In this order: Ctrl-C between the two must not leave a link that nobody knows to be driven.
             self.loop.call(self._leave_to_driver)
+            self.background = False
         writing = bool(self._tail)
         reading = self._has_room() or ((greedy or self._hung_up) and self._has_flood_room())
         if reading and self.engine.more:
@@ -191,13 +190,19 @@ class ClientLink(Link):
         if not mask & READ or self._closed or self._unfinished:
             return
         channel = cast(ClientChannel | None, self.channel)
-        if channel is None or not channel._drive_lock.acquire(False):
+        if channel is None:
+            self._leave_to_driver()
+            return
+        right = channel._drive_right
+        try:
+            del right.free
+        except AttributeError:
             self._leave_to_driver()
             return
         try:
             self.read()
         finally:
-            channel._drive_lock.release()
+            right.free = True
             if channel._drivers:  # a PONG is nothing to deliver, and somebody may wait for it
                 channel._wake_drivers()
         self._hand_to_handlers(channel)
@@ -230,7 +235,7 @@ class ClientLink(Link):
         drives = channel._drives
         if self.recv_flags != DONT_WAIT:
             self._look_after_sitter(drives)
-        if drives != self.drives_seen or channel._drive_lock.locked():
+        if drives != self.drives_seen or channel._drive_right.taken:
             self.drives_seen = drives
             self._ticks = 0
             return False
@@ -241,7 +246,7 @@ class ClientLink(Link):
             self._left_at = self.loop.now
             self.background = True
             # Look once more: a driver that began before the flag was up does not know of it, and says nothing.
-            if drives != channel._drives or channel._drive_lock.locked():
+            if drives != channel._drives or channel._drive_right.taken:
                 self.background = False
                 return False
             self.update_interest()
@@ -295,19 +300,19 @@ class ClientLink(Link):
         channel = cast(ClientChannel | None, self.channel)
         if channel is None or self._closed:
             return
-        if channel._drive_lock.acquire(False):
-            try:
-                self.lost()
-            finally:
-                channel._drive_lock.release()
-        elif self.loop.now - self._given_up >= LEFT_LOCKED_SECONDS:
-            self.lost()  # nobody is reading: Ctrl-C left the lock behind
-        else:
-            self._given_up = min(self._given_up, self.loop.now)
+        right = channel._drive_right
+        try:
+            del right.free
+        except AttributeError:
             try:
                 self.sock.shutdown(socket.SHUT_RDWR)  # wakes the driver, which then says lost()
             except OSError:
                 pass
+            return
+        try:
+            self.lost()
+        finally:
+            right.free = True
 
     @property
     def leaving(self) -> bool:

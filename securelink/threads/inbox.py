@@ -2,13 +2,12 @@
 What arrives at a session: records and events in order, run by at most one thread.
 
 Records wait as bytes and are decoded when their turn comes, so a peer makes us hold its wire bytes, not the many times
-larger objects. `_run_lock` is the right to run the inbox; the thread that gives it up looks once more.
+larger objects. `_run_right` is the right to run the inbox; the thread that gives it up looks once more.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from .._mypyc import mypyc_attr
 from ..codes import Code
 from ..errors import CodecError
+from ..interrupts import Right
 from ..limits import (
     HANGUP_FACTOR,
     OPENED_FACTOR,
@@ -82,7 +82,7 @@ class Inbox:
 
     __slots__ = (
         "_bounds", "_detail", "_dropping", "_expected", "_full", "_handled", "_handled_before", "_in_bytes", "_inbox",
-        "_link", "_loop", "_opened", "_out_bytes", "_run_lock", "_runner", "_throttled",
+        "_link", "_loop", "_opened", "_out_bytes", "_run_right", "_runner", "_throttled",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, bounds: Bounds) -> None:
@@ -99,7 +99,7 @@ class Inbox:
         self._throttled = False
         self._opened: Rest | None = None  # the record that is being handled
         self._runner = 0  # the thread that runs handlers of this session
-        self._run_lock = threading.Lock()
+        self._run_right = Right()
         self._dropping = False  # ended from our side: what the peer still sends is not handled
         self._expected: dict[int, Any] = {}  # replies that are waited for
 
@@ -157,7 +157,10 @@ class Inbox:
         Returns:
             True when something is left, or came meanwhile: the caller sees that the inbox is run again.
         """
-        if not self._run_lock.acquire(False):
+        right = self._run_right
+        try:
+            del right.free
+        except AttributeError:
             return False  # the thread that runs it looks once more when it is done
         try:
             more = self._run()
@@ -173,7 +176,7 @@ class Inbox:
             )  # fmt: skip
             more = True
         finally:
-            self._run_lock.release()
+            right.free = True
         # Given up; look once more: a thread that appended meanwhile found us running and went away.
         return more or bool(self._inbox)
 
@@ -200,12 +203,16 @@ class Inbox:
         left = RUN_PACKETS
         deadline = 0.0  # unknown while there is a single thing to do: a lone packet costs no look at the clock
         while inbox:
-            item = inbox.popleft()
+            # Not popleft(): Ctrl-C comes after calls, and would take the item with it.
+            item = inbox[0]
             if isinstance(item, (bytes, memoryview, Partly)):
-                item = Rest(self._open(item), len(item))
-            elif not isinstance(item, Rest):
-                if inbox and not deadline:
+                item = self._rest_of(item)
+            elif isinstance(item, Rest):
+                del inbox[0]
+            else:
+                if not deadline and len(inbox) > 1:
                     deadline = time.monotonic() + RUN_SECONDS
+                del inbox[0]
                 item()
                 left -= 1
                 if inbox and (left <= 0 or time.monotonic() > deadline):
@@ -213,12 +220,12 @@ class Inbox:
                 continue
             self._opened = item  # counted, until all of it is handled
             packets = item.packets
-            count = len(packets)
-            if not count:
-                left -= 1  # an empty record is work as well
-            if not deadline and (inbox or count - item.at > 1):
-                deadline = time.monotonic() + RUN_SECONDS
             try:
+                count = len(packets)
+                if not count:
+                    left -= 1  # an empty record is work as well
+                if not deadline and (inbox or count - item.at > 1):
+                    deadline = time.monotonic() + RUN_SECONDS
                 while item.at < count:
                     packet = packets[item.at]
                     item.at += 1
@@ -229,7 +236,7 @@ class Inbox:
                     elif item.at < count and (left <= 0 or time.monotonic() > deadline):
                         return True
             finally:
-                if item.at < count:
+                if item.at < len(packets):
                     inbox.appendleft(item)
                 else:
                     self._opened = None
@@ -238,6 +245,17 @@ class Inbox:
             if inbox and (left <= 0 or time.monotonic() > deadline):
                 return True
         return False
+
+    def _rest_of(self, record: Record | Partly) -> Rest:
+        """The first record, whose turn has come, decoded and counted. After Ctrl-C its turn comes again."""
+        inbox, out_bytes = self._inbox, self._out_bytes
+        del inbox[0]
+        try:
+            return Rest(self._open(record), len(record))
+        except (KeyboardInterrupt, SystemExit):
+            self._out_bytes = out_bytes
+            inbox.appendleft(record)
+            raise
 
     def _open(self, record: Record | Partly) -> list[Packet]:
         """Decode a record whose turn has come, and count it."""

@@ -38,7 +38,10 @@ class LaterReply(Future[Any]):
         self._channel = channel
         self._owner = channel._owner  # a client that waits for an answer is not forgotten
         self._waiting = _Later(self, deadline)
-        self._number = 0
+
+    @property
+    def _number(self) -> int:
+        return self._waiting.number
 
     def cancel(self) -> bool:
         """
@@ -146,13 +149,13 @@ def ask_later(channel: Channel, packet: Packet, timeout: float) -> Future[Any]:
     """
     deadline = time.monotonic() + timeout
     future = LaterReply(channel, deadline)
-    future._number = packet.id = channel._expect(future._waiting)
     try:
+        packet.id = channel._expect(future._waiting)
         channel._post(encode_for(channel._bounds, packet), timeout=0.0)
+        _arm(channel, deadline)
     except BaseException:
         channel._forget(future._number)
         raise
-    _arm(channel, deadline)
     return future
 
 
@@ -162,7 +165,12 @@ def _arm(channel: Channel, deadline: float) -> None:
         if deadline >= channel._expires_at:
             return
         channel._expires_at = deadline
-    channel._loop.call_later(max(0.0, deadline - time.monotonic()), lambda: _expire(channel))
+    try:
+        channel._loop.call_later(max(0.0, deadline - time.monotonic()), lambda: _expire(channel))
+    except BaseException:  # Ctrl-C: the next request shall not believe that there is a timer
+        with channel._lock:
+            channel._expires_at = math.inf
+        raise
 
 
 def _expire(channel: Channel) -> None:

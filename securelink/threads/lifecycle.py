@@ -18,6 +18,7 @@ from ..app.reception import Reception
 from ..app.ticker import Ticker, checked_rate
 from ..codes import Code
 from ..errors import ConfigError
+from ..interrupts import Sign
 from ..limits import (
     CLOSE_SECONDS,
     END_SECONDS,
@@ -101,7 +102,7 @@ class Lifecycle:
         self._ticker: Ticker | None = None
         self._driver = 0
         self._paused = False
-        self._stopped = threading.Event()
+        self._stopped = Sign()
         self._stopped.set()
 
     # What `Server` adds.
@@ -363,7 +364,7 @@ class Lifecycle:
         loop, listener = self._loop, self._listener
         if loop is None or listener is None:
             return
-        done = threading.Event()
+        done = Sign()
 
         def apply() -> None:
             listener.set_paused(paused)

@@ -1,8 +1,8 @@
 """
 One TCP connection that carries a channel.
 
-Writing: append, try the send lock; its holder seals and writes all that is queued, releases it, and looks once more.
-So the order of sealing is the order of the nonces is the order on the wire, and nobody waits for the lock. What the
+Writing: append, try the send right; its holder seals and writes all that is queued, releases it, and looks once more.
+So the order of sealing is the order of the nonces is the order on the wire, and nobody waits for it. What the
 kernel does not take stays as a tail, and the leader is asked for writability.
 
 Reading, closing the socket and everything else with the selector is the leader's alone.
@@ -13,15 +13,14 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from .._mypyc import mypyc_attr
 from ..codes import Code
 from ..errors import SecureLinkError
+from ..interrupts import Right
 from ..limits import (
     ACK_BYTES,
     ACK_FEW_RECORDS,
@@ -46,9 +45,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("securelink")
 
+Result = TypeVar("Result")
+
 MAX_CONTROLS = 64  # control records that wait behind a full kernel buffer
 READ_SIZE = 64 * 1024  # below malloc's mmap threshold: larger buffers cost a page fault each
-LEFT_LOCKED_SECONDS = 1.0
+RIGHT_SECONDS = (
+    1.0  # the longest wait for the send right; a write that does not block takes microseconds
+)
 _forks = [0]
 
 
@@ -83,7 +86,7 @@ class Link:
     __slots__ = (
         "_ack_bytes", "_ack_listed", "_ack_records", "_choked", "_close", "_closed", "_controls", "_controls_before",
         "_deaf", "_fork", "_hung_up", "_interrupted", "_looked_at", "_quiet", "_raw", "_reading", "_send_dead",
-        "_send_lock", "_shut", "_stalled", "_tail", "_tail_seen", "_unfinished", "_want_write", "address", "channel",
+        "_send_right", "_shut", "_stalled", "_tail", "_tail_seen", "_unfinished", "_want_write", "address", "channel",
         "deadline", "engine", "key_since", "listed", "loop", "max_packets", "reads", "reads_seen", "recv_flags",
         "send_flags", "sock",
     )  # fmt: skip
@@ -104,7 +107,7 @@ class Link:
         self.key_since = loop.now
         self.deadline: float | None = None
         self.max_packets = 0
-        self._send_lock = threading.Lock()
+        self._send_right = Right()
         self._raw: deque[bytes] = deque()
         self._controls: deque[tuple[Content, bytes]] = deque()
         self._close: tuple[int, str] | None = None
@@ -176,7 +179,10 @@ class Link:
         Returns:
             False when it has to be queued.
         """
-        if not self._send_lock.acquire(False):
+        right = self._send_right
+        try:
+            del right.free
+        except AttributeError:
             return False
         try:
             sender = self.engine.sender
@@ -199,16 +205,21 @@ class Link:
             self.break_off()
             raise
         finally:
-            self._send_lock.release()
+            right.free = True
         assert channel is not None
         waiting = channel._outbox or self._controls or self._choked or self._close is not None
         if waiting and not (self._tail or self._send_dead):
-            self.flush()  # a thread that came meanwhile found the lock taken, and went away
+            self.flush()  # a thread that came meanwhile found the right taken, and went away
         return True
 
     def flush(self) -> None:
         """Seal and write what is queued, without waiting."""
-        while self._send_lock.acquire(False):
+        right = self._send_right
+        while True:
+            try:
+                del right.free
+            except AttributeError:
+                return  # who has it looks once more
             try:
                 self._write()
             except (OSError, SecureLinkError) as error:
@@ -217,7 +228,7 @@ class Link:
                 self.break_off()
                 raise
             finally:
-                self._send_lock.release()
+                right.free = True
             if self._tail or self._send_dead or not self._has_more():
                 return
 
@@ -643,32 +654,28 @@ class Link:
             return
         self._closed = True
         self.loop.register(self.sock, 0, self)
-        # With the send lock: a number freed while another thread is in send() could be reused under it.
-        with self.sending_stopped():
-            self._send_dead = True
-            self._drop_unsendable()
-            self.sock.close()
+        # With the send right: a number freed while another thread is in send() could be reused under it.
+        self.when_not_sending(self._close_socket)
         self._finish_channel(Code.BROKEN, "", clean=False)
         self._gone()
 
-    @contextmanager
-    def sending_stopped(self) -> Iterator[bool]:
-        """
-        The send lock, for whoever must have it. Gives False when it had to go on without.
+    def _close_socket(self, _held: bool) -> None:
+        self._send_dead = True
+        self._drop_unsendable()
+        self.sock.close()
 
-        Nobody keeps it for a second; but Ctrl-C in the program's own thread, just after it took the lock, leaves it
-        locked for ever.
+    def when_not_sending(self, act: Callable[[bool], Result]) -> Result:
         """
-        held = self._send_lock.acquire(timeout=LEFT_LOCKED_SECONDS)
-        try:
-            yield held
-        finally:
-            if held:
-                self._send_lock.release()
+        Do something with the send right, see `Right.within`.
+
+        Who has it gives it back after a write that does not block. It is not to be had when that very thread waits
+        here: in the handler of a signal that came while it wrote.
+        """
+        return self._send_right.within(RIGHT_SECONDS, act)
 
     def orphaned(self) -> None:
         """In a child of fork(): the connection is the parent's. The peer must not wait for us to close it as well."""
-        self._send_lock = threading.Lock()  # the old one may be held by a thread that is not here
+        self._send_right = Right()  # the old one may be held by a thread that is not here
         self._send_dead = self._closed = True
         self._drop_unsendable()
         if self.channel is not None:
@@ -709,9 +716,14 @@ class Link:
             self.update_interest()
 
     def _release(self) -> None:
-        """By a sweep: what the peer has acknowledged goes, though nothing is sent that would take it along."""
+        """
+        By a sweep: what the peer has acknowledged goes, though nothing is sent that would take it along; and what a
+        thread queued whose second look Ctrl-C has prevented.
+        """
         channel = self.channel
-        if channel is not None and channel._numbering.outgoing.releasable:
+        if channel is None:
+            return
+        if channel._numbering.outgoing.releasable or (channel._outbox and not self._tail):
             self.flush()
 
     def _watch_key(self, now: float) -> None:

@@ -27,6 +27,7 @@ from typing import Protocol, TypeVar
 
 from .._mypyc import mypyc_attr
 from ..errors import LimitExceeded
+from ..interrupts import Right, Sign, start_thread
 from ..limits import (
     MAX_PENDING_SIGNATURES,
     MAX_WAITING_HANDLERS,
@@ -140,7 +141,10 @@ class Loop:
         self._workers = workers
         self._job_places = max(1, min(4, (workers - 1) // 2))
         self._handler_places = workers - 1 - self._job_places if overlap else 1
-        self._token = threading.Lock()
+        self._token = (
+            threading.Lock()
+        )  # taken and given back by threads of ours only, which no signal interrupts
+        self._turn_right = Right()  # manual mode: what the token is otherwise
         self.turn_thread = 0
         self.flush_list: list[Flushable] = []
         self.batches: dict[int, list[Flushable]] = {}  # thread -> what its batch() holds back
@@ -155,7 +159,7 @@ class Loop:
         self._slow_ones: set[Runnable] = (
             set()
         )  # those whose last run cost the lead: the pool runs them
-        self._handed: deque[Runnable] = deque()  # for the pool; under `_pool`
+        self._handed: deque[Runnable] = deque()  # for the pool; under `_pool_lock`
         self._unfinished: deque[Unfinished] = deque()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_ids = itertools.count()
@@ -164,14 +168,16 @@ class Loop:
         self._wake_receiver, self._wake_sender = socket.socketpair()
         self._wake_receiver.setblocking(False)
         self._wake_sender.setblocking(False)
-        # The pool: `_pool` guards the fields up to `_threads`. Threads start when they are needed.
-        self._pool = threading.Condition()
+        # The pool: `_pool_lock` guards the fields up to `_threads`. Threads start when they are needed.
+        self._pool_lock = threading.RLock()
+        self._pool = threading.Condition(self._pool_lock)  # waited for by threads of ours only
         self._idle = 0
         self._started = 0
         self._jobs = JobQueue(MAX_PENDING_SIGNATURES)
         self._busy_jobs = 0
         self._busy_handlers = 0
         self._lead_offered = False
+        self._led = False  # whether the lead was ever taken
         self._waits = WaitPlaces(MAX_WAITING_HANDLERS)
         self._at_jobs: set[int] = set()  # threads that do one
         self._crowded = False  # packets wait for a handler's place,
@@ -183,12 +189,12 @@ class Loop:
         self._batch = 0
         self._in_handler = False
         self._watch_dormant = False
-        self._watch_wanted = threading.Event()
+        self._watch_wanted = Sign()
         self._slow: set[int] = (
             set()
         )  # threads that lost the lead to the watchdog, until their handler is done
         self._stopping = False
-        self._stopped = threading.Event()
+        self._stopped = Sign()
         self._on_stopped: list[Callable[[], None]] = []
 
     # --- starting and stopping ------------------------------------------------------------------------
@@ -203,10 +209,10 @@ class Loop:
         self._poller.set(self._wake_receiver, READ, _Waker(self._wake_receiver))
         if self.manual:
             return
-        self._token.acquire()
         try:
+            self._token.acquire()
             self._start_thread("watchdog", self._watch)
-            with self._pool:
+            with self._pool_lock:
                 self._lead_offered = True
                 error = self._call_worker()
             if error is not None:
@@ -218,23 +224,44 @@ class Loop:
                 limit="threads",
                 hint="end others, or raise the limit (ulimit -u, the container's number of processes)",
             ) from error
+        except (
+            BaseException
+        ):  # Ctrl-C: what has been started must not wait for a leader who never comes
+            if self._nobody_leads():
+                self.abandon()
+            raise
+
+    def _nobody_leads(self) -> bool:
+        """Whether no thread has taken the lead; from now on none does then."""
+        with self._pool_lock:
+            self._lead_offered = False
+            return not self._led
+
+    def discard(self) -> None:
+        """By who has made it, and was interrupted: it is not needed. It ends, however far it got."""
+        if self.stopped:
+            return
+        if self._nobody_leads():
+            self.abandon()
+        else:
+            self.stop(lambda: None)
 
     def _start_thread(self, role: str, target: Callable[[], None]) -> None:
         # Listed before it starts: stop() must never miss one.
         thread = threading.Thread(target=target, name=f"securelink-{self.name}-{role}", daemon=True)
         self._threads.append(thread)
         try:
-            thread.start()
+            start_thread(thread)
         except RuntimeError:
             self._threads.remove(thread)
             raise
 
     def _call_worker(self) -> RuntimeError | None:
         """
-        Somebody must come for a job or the lead: wake one, or start one while there are places. Under `_pool`.
+        Somebody must come for a job or the lead: wake one, or start one while there are places. Under `_pool_lock`.
 
         Returns:
-            Why no thread could be started; for `_no_thread`, after `_pool`. The next that has nothing to do comes.
+            Why no thread could be started; for `_no_thread`, after the lock. The next that has nothing to do comes.
         """
         jobs = min(len(self._jobs), self._job_places - self._busy_jobs)
         wanted = self._lead_offered + len(self._handed) + jobs
@@ -301,7 +328,7 @@ class Loop:
         self._poller.close()
         self._wake_receiver.close()
         self._wake_sender.close()
-        with self._pool:
+        with self._pool_lock:
             self._stopped.set()
             self._pool.notify_all()
         self._watch_wanted.set()
@@ -348,7 +375,7 @@ class Loop:
 
     def submit(self, key: str, job: Job, *, late: bool = False) -> bool:
         """Give expensive work to the pool; False when too much waits already. `late`: after all that is not."""
-        with self._pool:
+        with self._pool_lock:
             if self._stopping or not self._jobs.put(key, job, late=late):
                 return False
             error = self._call_worker()
@@ -397,7 +424,12 @@ class Loop:
 
     def turn(self) -> None:
         """One turn in the caller's thread (manual mode): read, handle, write; never waits."""
-        if self._stopping or not self._token.acquire(False):
+        if self._stopping:
+            return
+        right = self._turn_right
+        try:
+            del right.free
+        except AttributeError:
             return
         try:
             self.turn_thread = get_ident()
@@ -407,7 +439,7 @@ class Loop:
             self._flush()
         finally:
             self.turn_thread = 0
-            self._token.release()
+            right.free = True
 
     def _lead(self) -> None:
         """Lead until the token is lost or the loop stops. The token was taken on our behalf."""
@@ -428,12 +460,20 @@ class Loop:
     def _flush(self) -> None:
         while self.flush_list:
             flushing, self.flush_list = self.flush_list, []
-            for target in flushing:
-                target.listed = False
-                try:
-                    target.flush()
-                except Exception:
-                    self._went_wrong(target)
+            flushed = 0
+            try:
+                for target in flushing:
+                    flushed += 1
+                    target.listed = False
+                    try:
+                        target.flush()
+                    except Exception:
+                        self._went_wrong(target)
+            except (
+                BaseException
+            ):  # Ctrl-C in update(): those that are listed would never be listed again
+                self.flush_list = flushing[flushed:] + self.flush_list
+                raise
 
     def each(self, targets: Iterable[Target], act: Callable[[Target], object]) -> None:
         """For the leader: do something with many connections, of which none can keep it from the next."""
@@ -520,7 +560,7 @@ class Loop:
 
     def _hand_to_pool(self, runnable: Runnable) -> None:
         """Let a thread of the pool run an inbox whose last handler was slow: the lead need not be taken again."""
-        with self._pool:
+        with self._pool_lock:
             self._busy_handlers += 1
             self._handed.append(runnable)
             error = self._call_worker()
@@ -540,7 +580,7 @@ class Loop:
         self._free_place()
 
     def _free_place(self) -> None:
-        with self._pool:
+        with self._pool_lock:
             self._busy_handlers -= 1
         if self._ready or self._again:
             self._wake()
@@ -560,7 +600,7 @@ class Loop:
         if get_ident() in self._at_jobs:
             return None
         wait = Wait(wake)
-        with self._pool:
+        with self._pool_lock:
             oldest = self._waits.enter(wait)
             self._busy_handlers -= 1
         if oldest is not None:
@@ -570,7 +610,7 @@ class Loop:
 
     def end_wait(self, wait: Wait) -> None:
         """Its handler goes on."""
-        with self._pool:
+        with self._pool_lock:
             self._waits.leave(wait)
             self._busy_handlers += 1
 
@@ -583,7 +623,7 @@ class Loop:
             return False
         self.turn_thread = 0
         self._in_handler = False
-        with self._pool:
+        with self._pool_lock:
             self._busy_handlers += 1
             self._lead_offered = True
             error = self._call_worker()
@@ -702,10 +742,11 @@ class Loop:
             worker_threads.pop(get_ident(), None)
 
     def _next_task(self) -> Job | None:
-        with self._pool:
+        with self._pool_lock:
             while True:
                 if self._lead_offered:
                     self._lead_offered = False
+                    self._led = True
                     return self._lead
                 if self._handed:
                     runnable = self._handed.popleft()
@@ -727,7 +768,7 @@ class Loop:
             log.exception("internal error in a worker thread")
         finally:
             self._at_jobs.discard(get_ident())
-            with self._pool:
+            with self._pool_lock:
                 self._busy_jobs -= 1
 
     def _take_from_slow(self, leader: int, batch: int) -> None:

@@ -2,7 +2,7 @@
 What a session sends: packets, encoded, not yet numbered. Inside a handler a send never waits; elsewhere it waits for
 room.
 
-`_lock` guards `_outbox`, `_queued`, `_latest` and `_waiters`. The link's send lock is taken before it, never after; no
+`_lock` guards `_outbox`, `_queued`, `_latest` and `_waiters`. The link's send right is taken before it, never after; no
 user code runs and nothing waits while it is held.
 """
 
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from .._mypyc import mypyc_attr
 from ..codes import Code
 from ..errors import ConnectionClosed, LimitExceeded, LinkTimeout
+from ..interrupts import Sign
 from ..limits import OBJECT_BYTES
 from ..protocol.bounds import Bounds
 from ..protocol.numbering import Numbering
@@ -57,7 +58,7 @@ class Outbox(Inbox):
         self._outbox: deque[bytes | Slot] = deque()
         self._queued = 0
         self._latest: dict[str, Slot] | None = None
-        self._waiters: list[threading.Event] = []
+        self._waiters: list[Sign] = []
         self._muted = False
 
     def _post(
@@ -128,7 +129,7 @@ class Outbox(Inbox):
             slot.encoded = encoded
 
     def _take(self) -> list[bytes]:
-        """Packets for the next records, oldest first, up to WRITE_BUDGET. Only under the link's send lock."""
+        """Packets for the next records, oldest first, up to WRITE_BUDGET. Only under the link's send right."""
         taken: list[bytes] = []
         size = 0
         with self._lock:
@@ -193,7 +194,7 @@ class Outbox(Inbox):
 
     def _wait_for_room(self, size: int, timeout: float | None, latest: str | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
-        event = threading.Event()
+        event = Sign()
         try:
             while self._is_crowded(size) and not self._replaces(latest):
                 link = self._link

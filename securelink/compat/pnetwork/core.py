@@ -13,6 +13,7 @@ from typing import Any
 from ... import client, server
 from ...app.handlers import Handlers
 from ...errors import CodecError, ConnectFailed, ConnectionClosed, LinkTimeout, SecureLinkError
+from ...interrupts import Sign
 from ...limits import CONNECT_SECONDS, MAX_WORKERS
 from ...session import Session
 from ..settings import make_client, make_server, own_words
@@ -193,7 +194,7 @@ class Client(ComCore):
         core = self.core = make_client(self.host, self.port)
         core.on_connect(lambda: log.info("Connected to server"))
         core.on_message(self._received)
-        self._ready = threading.Event()
+        self._ready = Sign()
         while self.core is core:
             try:
                 with own_words():

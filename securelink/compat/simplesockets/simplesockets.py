@@ -14,6 +14,7 @@ from typing import Any
 from ... import limits
 from ...app.received import Received
 from ...errors import SecureLinkError
+from ...interrupts import Sign
 from ...session import Session
 from ..settings import make_client, make_server, own_words
 
@@ -45,7 +46,8 @@ class _Endpoint:
     on_receive: Callback = None
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._changing = threading.RLock()
+        self._room = Sign()  # for what is received
         self.socket: Any = None
         self.recved_data: list[Any] = []
         self.event = SimpleNamespace(new_data=False)
@@ -67,10 +69,12 @@ class _Endpoint:
         vars(self).update(given)  # one that was set as an attribute stays
 
     def _store(self, *message: Any) -> None:
-        with self._changed:
-            full = limits.MAX_COLLECTED
-            while len(self.recved_data) >= full and self.socket and not self.on_receive:
-                self._changed.wait(0.5)
+        full = limits.MAX_COLLECTED
+        self._room.clear()
+        while len(self.recved_data) >= full and self.socket and not self.on_receive:
+            self._room.wait(0.5)
+            self._room.clear()
+        with self._changing:
             if self.on_receive:
                 del self.recved_data[: 1 - full]  # it has seen them
             self.recved_data.append(message if len(message) > 1 else message[0])
@@ -80,7 +84,7 @@ class _Endpoint:
     def _record(self, error: Exception) -> None:
         caught = self.event.exception
         entry = ("".join(traceback.format_exception(error)), error)
-        with self._changed:
+        with self._changing:
             caught.list = [*caught.list[1 - _MAX_EXCEPTIONS :], entry]
             caught.occurred = True
 
@@ -102,10 +106,10 @@ class _Endpoint:
 
     def return_recved_data(self) -> list[Any]:
         """All that was received and not yet taken."""
-        with self._changed:
+        with self._changing:
             taken, self.recved_data = self.recved_data, []
             self.event.new_data = False
-            self._changed.notify_all()
+        self._room.set()
         return taken
 
     def return_exceptions(
@@ -113,7 +117,7 @@ class _Endpoint:
     ) -> list[tuple[str, Exception]]:
         """The caught exceptions, each after its traceback as text."""
         caught = self.event.exception
-        with self._changed:
+        with self._changing:
             taken = list(caught.list)
             caught.list = [] if delete else taken
             caught.occurred &= not (reset_exception and reset_exceptions)
@@ -146,7 +150,7 @@ class TCPClient(_Endpoint):
 
     def _turn(self, connected: bool) -> None:
         event = self.event
-        with self._changed:
+        with self._changing:
             if not connected and (not event.is_connected or self.socket.connected):
                 return  # disconnect() has told it already, or it comes from a connection before this one
             event.connected = event.is_connected = connected
@@ -288,7 +292,7 @@ class TCPServer(_Endpoint):
     def _arrived(self, session: Session) -> None:
         client = session.data["socket"] = ClientSocket(self, session)
         thread = threading.Thread(target=self._serve, args=(client,), daemon=True)
-        with self._changed:
+        with self._changing:
             self.clients = {**self.clients, client.address: [thread, client]}
         thread.start()
 
@@ -297,7 +301,7 @@ class TCPServer(_Endpoint):
         self._try(self._handle_client, client, client.address)
         while client.recv():
             pass  # a handle_client that has returned wants no more
-        with self._changed:
+        with self._changing:
             self.clients = {key: it for key, it in self.clients.items() if it[1] is not client}
         self._try(self.on_disconnect, client.address)
 

@@ -11,6 +11,7 @@ from ...app.received import Received
 from ...client import Client
 from ...codes import Code
 from ...errors import ConnectionClosed, LinkTimeout, RequestFailed, SecureLinkError
+from ...interrupts import Sign
 from ...text import escaped
 
 LEAVE = ("exit", "/exit", "/quit")
@@ -60,7 +61,7 @@ class ChatClient:
         self._client = client
         self._show = show
         self._over = ended or (lambda reason: None)
-        self._leaving = threading.Event()
+        self._leaving = Sign()
         self._again = ""
         self.name = ""
         self.room = ""

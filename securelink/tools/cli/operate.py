@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
+import time
 from pathlib import Path
 
 import click
@@ -41,7 +41,7 @@ def wait_for_the_end(server: Server) -> None:
     """Until the server stops, Ctrl-C, or a signal that ends programs."""
     with ends_by_exit():
         while server.running:
-            threading.Event().wait(_LOOK)
+            time.sleep(_LOOK)
 
 
 def run_console(server: Server, console: Console) -> None:

@@ -55,7 +55,7 @@ class Prompt:
         self._editor = _editor(text, complete, history)
         # A line, or None: no more will come.
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._wanted = threading.Semaphore(0)
+        self._wanted: queue.SimpleQueue[None] = queue.SimpleQueue()  # an entry for each line
         self._reader: threading.Thread | None = None
         self._ended = False
 
@@ -78,7 +78,7 @@ class Prompt:
         with self._editor.showing():
             try:
                 while not self._ended:
-                    self._wanted.release()
+                    self._wanted.put(None)
                     line = self._next()
                     if line is None:
                         return
@@ -87,7 +87,7 @@ class Prompt:
                 return
             finally:
                 self._ended = True
-                self._wanted.release()
+                self._wanted.put(None)
                 if self._editor.leave():
                     self._reader.join(_LEAVE_SECONDS)
 
@@ -98,7 +98,10 @@ class Prompt:
 
     def _read(self) -> None:
         # Only when asked: the next prompt comes after the answer to the last line.
-        while self._wanted.acquire() and not self._ended:
+        while True:
+            self._wanted.get()
+            if self._ended:
+                return
             try:
                 line = self._editor.read()
             except (EOFError, KeyboardInterrupt):

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 from ...client import Client
 from ...errors import ConfigError, SecureLinkError
+from ...interrupts import Sign
 from ...limits import CLOSE_SECONDS, CONNECT_SECONDS
 from .plan import Plan
 from .simulated import ANSWER_SECONDS, SimulatedClient, clock
@@ -99,7 +100,7 @@ class Swarm:
         self.ramp_took = 0.0
         self.interrupted = False
         self._make = make
-        self._stopping = threading.Event()
+        self._stopping = Sign()
         self._lock = threading.Lock()  # guards the next three
         self._clients = [first]
         self._next = iter(range(1, plan.clients))
