@@ -13,7 +13,7 @@ from together import channel_of, joined, link_of, serving, session_of, take
 
 from securelink import Client, ConnectionClosed, Identity, Server
 from securelink.codes import Code
-from securelink.limits import MAX_SWEEP_STEP, STALLED_SECONDS
+from securelink.limits import MAX_SWEEP_STEP, READ_FRAMES, STALLED_SECONDS
 from securelink.protocol import Pinged
 from securelink.protocol.bounds import Bounds
 from securelink.threads.client_link import ClientLink
@@ -74,6 +74,35 @@ def test_time_in_which_we_did_not_read_is_not_silence(reason: str) -> None:
         set_deaf(True)
         set_deaf(False)
         assert link._silence(now + 1002) == 0.0
+
+
+def test_what_waits_in_our_engine_is_not_silence() -> None:
+    """More than a turn takes waits here, so nothing new is read: that is our time, and the peer's begins after it."""
+    with bench() as stage:
+        link, now = stage.link, stage.loop.now
+        assert link._silence(now + 1) == 1.0
+        for _ in range(3 * READ_FRAMES):
+            stage.send("x")
+        stage.turn(1)
+        assert link.engine.more
+        for second in range(2, 100):
+            assert link._silence(now + second) == 0.0
+        stage.turn(10)
+        assert not link.engine.more
+        assert link._silence(now + 100) == 0.0  # what the peer said meanwhile may be unread still
+        assert link._silence(now + 101) == 1.0
+
+
+def test_a_client_hears_of_a_server_that_is_busy(identity: Identity) -> None:
+    """While a client's pings wait behind what it sent before, the server says by one of its own that it is there."""
+    with serving(identity) as server, joined(server) as [client]:
+        link, reads = session_of(server, client)._link, link_of(client).reads
+        assert isinstance(link, ServerLink)
+        link.loop.call(lambda: setattr(link, "_unfinished", True))
+        after(link, 600)
+        until(lambda: link_of(client).reads > reads)
+        link.loop.call(link.go_on)
+        assert client.ping(WAIT) > 0
 
 
 def test_time_in_which_we_stood_still_is_not_silence() -> None:

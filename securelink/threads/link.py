@@ -395,6 +395,10 @@ class Link:
             return self._has_flood_room()
         return not self._choked and self._has_room()
 
+    def _hears(self) -> bool:
+        """Whether what the peer sends is also taken: while more of the last read waits here, nothing new is read."""
+        return self._listens() and not self._unfinished
+
     def _write_mask(self) -> int:
         # The flag falls before the look at the tail: a thread that leaves a tail after the look finds it down, and asks
         # again.
@@ -431,7 +435,7 @@ class Link:
 
     def _go_on_later(self) -> None:
         if not self._unfinished and self.loop.leading:
-            self._unfinished = True
+            self._unfinished = self._deaf = True
             self.loop.make_unfinished(self)
 
     def go_on(self) -> None:
@@ -690,10 +694,10 @@ class Link:
         """
         step = min(max(0.0, now - self._looked_at), MAX_SWEEP_STEP)
         self._looked_at = now
-        listens = self._listens()
-        if self.reads != self.reads_seen or self._deaf or not listens:
+        hears = self._hears()
+        if self.reads != self.reads_seen or self._deaf or not hears:
             self.reads_seen = self.reads
-            self._deaf = not listens
+            self._deaf = not hears
             self._quiet = 0.0
         else:
             self._quiet += step

@@ -252,7 +252,7 @@ class ServerLink(Link):
         quiet = self._silence(now)
         self._watch_key(now)
         self._release()
-        listens = self._listens()
+        hears = self._hears()
         self._next_second()
         channel = self.channel
         if self.deadline is not None:
@@ -267,7 +267,7 @@ class ServerLink(Link):
         elif self._is_stalled():
             log.warning("%s takes nothing, and is not read meanwhile: it is ended", channel._name())
             channel._end(Code.TOO_SLOW)
-        elif listens or self._hung_up:
+        elif hears or self._hung_up:
             pass
         elif now - self._signed_at >= silence / SILENCE_FACTOR / 2:
             # Its pings wait unread, so it hears no answers; this tells it that we are alive.
