@@ -256,7 +256,7 @@ def test_who_is_gone_uses_no_token(identity: Identity, monkeypatch: pytest.Monke
             assert at is not None
             until(lambda: at.half_open == 1)
             (waiting,) = [one for one in at.links if one.channel is None]
-            until(lambda: waiting.engine.state is State.AUTHORIZING)
+            until(lambda: waiting.engine.state is State.AUTH_RECEIVED)
             at.loop.call(waiting.lost)
             until(lambda: at.half_open == 0)
             go.set()

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 from engines import TOKEN, Pair, Role, other, split_frames
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from programs import ROOT
 from protocol_places import KEYED, OFF, PLACES, PROTECTED, REQUIRED, Place, at
 
 from securelink import crypto
 from securelink.codes import Code
-from securelink.errors import ProtocolError, RecordError
+from securelink.errors import ConfigError, ProtocolError, RecordError
 from securelink.keys import Identity
 from securelink.protocol import (
-    CONTENTS,
-    FRAMES,
+    MOVES,
     Alerted,
     AuthReceived,
     Closed,
@@ -25,7 +27,7 @@ from securelink.protocol import (
     ServerVerified,
     State,
 )
-from securelink.protocol.states import READS_NOTHING
+from securelink.protocol.states import CONTENT_INPUTS, ENDS, KIND_INPUTS, READS_NOTHING, Input, Take
 from securelink.wire.fields import Content, Kind, Mode
 from securelink.wire.messages import ClientHello, Close, ServerHello, VersionMismatch, Welcome
 
@@ -85,13 +87,58 @@ def names(place: object) -> str | None:
 
 def test_the_table_is_that_of_the_document() -> None:
     """What may come is written twice, here and in the code; both must be the same."""
-    assert {(state, kind) for state, kinds in CLEAR.items() for kind in kinds} == set(FRAMES)
-    assert {(s, content) for s, contents in PROTECTED.items() for content in contents} == set(
-        CONTENTS
-    )
-    reading = {state for state, _ in FRAMES} | {state for state, _ in CONTENTS}
+    peers = {(s, given): move for (s, given), move in MOVES.items() if move.take is not None}
+    clear = {(s, KIND_INPUTS[kind]) for s, kinds in CLEAR.items() for kind in kinds}
+    protected = {
+        (s, CONTENT_INPUTS[content]) for s, found in PROTECTED.items() for content in found
+    }
+    assert clear | protected == set(peers)
+    reading = {state for state, _ in peers}
     assert reading | READS_NOTHING == set(State)
     assert not reading & READS_NOTHING
+
+
+def test_each_input_has_what_takes_it(identity: Identity) -> None:
+    """Each role has a method for all that its states name, and no `Take` is there for nothing."""
+    pair = Pair(identity)
+    clients = {State.HELLO_SENT, State.WAIT_AUTH, State.VERIFIED, State.AUTH_SENT}
+    for (state, _), move in MOVES.items():
+        if move.take is not None:
+            if state in clients or state is State.OPEN:
+                assert move.take in pair.client._takes
+            if state not in clients:
+                assert move.take in pair.server._takes
+    assert {move.take for move in MOVES.values()} == {*Take, None}
+
+
+def test_only_the_table_changes_a_state() -> None:
+    """One line of the package sets the state of a connection, after it has looked into the table."""
+    found = []
+    for file in (ROOT / "securelink").rglob("*.py"):
+        for function in ast.walk(ast.parse(file.read_text())):
+            if isinstance(function, ast.FunctionDef):
+                found += [
+                    f"{file.name}:{function.name}"
+                    for node in ast.walk(function)
+                    if isinstance(node, ast.Attribute)
+                    and node.attr == "state"
+                    and isinstance(node.ctx, ast.Store)
+                ]
+    # A file has a state, too: when it was last changed.
+    files = {"files.py:__init__", "revocation.py:_look"}
+    assert sorted(set(found) - files) == ["connection.py:__init__", "connection.py:_go"]
+
+
+@pytest.mark.parametrize("given", [given for given in Input if given not in ENDS])
+def test_a_step_that_is_not_in_the_table(given: Input, identity: Identity) -> None:
+    """What the table does not have changes no state, but raises; so in every state, the last two included."""
+    for state in State:
+        pair = Pair(identity)
+        pair.server.state = state
+        if (state, given) not in MOVES:
+            with pytest.raises(ConfigError, match="does not belong here"):
+                pair.server._go(given)
+            assert pair.server.state is state
 
 
 @pytest.mark.parametrize("place", PLACES, ids=names)

@@ -12,7 +12,8 @@ from programs import ROOT
 from securelink import ConfigError, Identity, Invite, crypto, limits
 from securelink.codes import Code
 from securelink.errors import _FAILURES
-from securelink.protocol import CONTENTS, FRAMES, State, schedule
+from securelink.protocol import MOVES, Input, State, schedule
+from securelink.protocol.states import CONTENT_INPUTS, KIND_INPUTS, OVER
 from securelink.threads.link import MAX_CONTROLS
 from securelink.wire.fields import Content, Kind
 from securelink.wire.messages import ClientAuthField, ServerAuthField
@@ -43,14 +44,36 @@ def test_numbers(first: str, members: type[Kind] | type[Content] | type[Code]) -
 
 
 def test_states() -> None:
-    """The state table of the document is that of the code."""
+    """What the document says a state takes from the peer is what the code takes."""
     clear, protected = set(), set()
     for state, kinds, contents, _ in table("state"):
         name = State[state.split()[-1]]
-        clear |= {(name, Kind[kind]) for kind in kinds.split(", ") if kind}
-        protected |= {(name, Content[content]) for content in contents.split(", ") if content}
-    assert clear == set(FRAMES)
-    assert protected == set(CONTENTS)
+        clear |= {(name, Input[kind]) for kind in kinds.split(", ") if kind}
+        protected |= {(name, Input[content]) for content in contents.split(", ") if content}
+    assert clear == {(state, given) for state, given in MOVES if given in KIND_INPUTS.values()}
+    assert protected == {
+        (state, given) for state, given in MOVES if given in CONTENT_INPUTS.values()
+    }
+
+
+def test_transitions() -> None:
+    """Every step from one state to the next stands in the document and in the code, with the same end."""
+    documented: dict[tuple[State, Input], tuple[State, State]] = {}  # encrypted, in plaintext
+    for names, inputs, to in table("from state"):
+        states = set(State) - OVER
+        if not names.startswith("any"):
+            states = {State[name] for name in names.split(", ")}
+        for name in inputs.removesuffix(", encrypted").removesuffix(", plaintext").split(", "):
+            for state in states:
+                key = state, Input[name.upper().replace(" ", "_")]
+                if inputs.endswith(", plaintext"):
+                    documented[key] = documented[key][0], State[to]
+                else:
+                    assert key not in documented
+                    documented[key] = State[to], State[to]
+    assert documented == {
+        key: (move.then, move.in_plaintext or move.then) for key, move in MOVES.items()
+    }
 
 
 def fields_of(heading: str) -> dict[str, int]:

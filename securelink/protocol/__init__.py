@@ -5,11 +5,10 @@ Feed what arrives to `receive_data` (b"" is end of stream); it returns what happ
 `data_to_send` has the answer; once OPEN, `sender` seals packets and control records. Any split of the input gives
 the same events. An engine that met an error stays failed: its last event is `Failed`.
 
-`FRAMES` and `CONTENTS` are the state machine: which frame or content may come in which state. A missing entry is the
-error.
+`MOVES` is the state machine: what may happen in which state, and which one comes next. A missing entry is the error.
 The receiving half (`receive_data`) and the sending half (`sender`) may be used by two threads at once, each by one.
 
-    states.py   states, and which message may come in which
+    states.py   the states, and the one table of what may happen in which
     events.py   what a connection reports
     sender.py   the sending half of an open connection
     connection.py   what both roles share
@@ -45,11 +44,10 @@ from .handshake_client import PlaintextServer, VerifiedServer
 from .handshake_server import VerifiedClient
 from .sender import Sender
 from .server import ServerConnection
-from .states import CONTENTS, FRAMES, State
+from .states import MOVES, Input, State
 
 __all__ = [
-    "CONTENTS",
-    "FRAMES",
+    "MOVES",
     "Alerted",
     "AuthReceived",
     "ClientConnection",
@@ -60,6 +58,7 @@ __all__ = [
     "Event",
     "Failed",
     "HelloReceived",
+    "Input",
     "Item",
     "Opened",
     "Pinged",

@@ -11,12 +11,12 @@ from ..errors import ConfigError, HandshakeError, PeerIncompatible, ProtocolErro
 from ..keys import Identity
 from ..wire.fields import Kind, Mode
 from ..wire.messages import Welcome
-from .connection import Connection
+from .connection import SHARED_TAKES, Connection, Takes
 from .events import Item, Opened, PlaintextChosen, ServerVerified
 from .handshake_client import ClientHandshake, PlaintextServer, VerifiedServer
 from .order import made_before
 from .records import Opener, PlainReceiver, PlainSender, Sealer
-from .states import State
+from .states import Input, State, Take
 
 
 def refusal(code: int, text: str, seconds: int = 0) -> HandshakeError:
@@ -69,7 +69,7 @@ class ClientConnection(Connection):
         max_packet: int,
         random: crypto.Random = os.urandom,
     ) -> None:
-        super().__init__(State.HELLO_SENT, clock)
+        super().__init__(State.HELLO_SENT, _TAKES, clock)
         self._handshake = ClientHandshake(mode, random=random)
         self._max_packet = max_packet
         self._server: VerifiedServer | PlaintextServer | None = None  # what `authenticate` demands
@@ -100,7 +100,7 @@ class ClientConnection(Connection):
             ConfigError: Called too early, a second time, or with a proof that is not of this connection: the
                 credentials would go to a server that has proved nothing.
         """
-        self._demand("authenticate", State.VERIFIED)
+        self._demand("authenticate", Input.AUTHENTICATE)
         if server is not self._server:
             raise ConfigError(
                 "authenticate() needs the proof of this connection's own server",
@@ -122,7 +122,7 @@ class ClientConnection(Connection):
             self._out.append(made_before(self._send, "authenticate").seal(record))
             self._send = Sealer(secrets.client)
             self._receive = Opener(secrets.server)
-        self.state = State.AUTH_SENT
+        self._go(Input.AUTHENTICATE)
 
     def _receive_unopened(self, data: bytes) -> list[Item]:
         """As `Connection._receive_unopened`; an answer that is no securelink frame is named for what it is."""
@@ -143,17 +143,14 @@ class ClientConnection(Connection):
         self.encrypted = self._handshake.encrypted
         if plaintext is not None:
             self._server = plaintext
-            self.state = State.VERIFIED
             out.append(PlaintextChosen(plaintext))
             return
         secrets = made_before(self._handshake.handshake_secrets, "server_hello")
         self._send = Sealer(secrets.client)
         self._receive = Opener(secrets.server)
-        self.state = State.WAIT_AUTH
 
     def _server_auth(self, plaintext: bytes, out: list[Item]) -> None:
         server = self._server = self._handshake.server_auth(plaintext)
-        self.state = State.VERIFIED
         out.append(ServerVerified(server))
 
     def _welcome(self, plaintext: bytes, out: list[Item]) -> None:
@@ -168,3 +165,11 @@ class ClientConnection(Connection):
         del self._handshake
         self._open(welcome.max_packet)
         out.append(Opened(welcome))
+
+
+_TAKES: Takes = {
+    **SHARED_TAKES,
+    Take.SERVER_HELLO: ClientConnection._server_hello,
+    Take.SERVER_AUTH: ClientConnection._server_auth,
+    Take.WELCOME: ClientConnection._welcome,
+}

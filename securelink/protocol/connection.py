@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ..codes import Code
 from ..errors import ConfigError, HandshakeError, ProtocolError, SecureLinkError
@@ -15,7 +15,7 @@ from .numbering import Numbering
 from .order import made_before
 from .records import RecordReceiver, RecordSender
 from .sender import Sender
-from .states import CONTENTS, FRAMES, READS_NOTHING, State
+from .states import CONTENT_INPUTS, KIND_INPUTS, MOVES, OVER, READS_NOTHING, Input, State, Take
 
 _COPY_BELOW = 4096  # bytes: a slice that copies is cheaper than a view up to about here
 # Names of the fast path: looking up and comparing members of an enum costs more than opening a record.
@@ -24,15 +24,21 @@ _DATA = int(Content.DATA)
 _DATA_ACK = int(Content.DATA_ACK)
 
 
+#: What a role does with what it takes: with header and body of a frame in clear, or with the plaintext of another.
+Takes = Mapping[Take, Callable[..., None]]
+
+
 class Connection:
     """
     What both roles share.
 
     Args:
+        state: The first.
+        takes: What this role does with what the table lets in.
         clock: Seconds, monotonic; read only when the peer updates its key.
 
     Attributes:
-        state: A `State`.
+        state: A `State`. Only `_go` changes it.
         sender: The sending half; exists from OPEN on.
         numbering: The session's counters; given by the session that this connection carries.
         encrypted: Settled by the hellos.
@@ -41,8 +47,9 @@ class Connection:
         controls: ACK, PING, PONG and KEY_UPDATE records so far.
     """
 
-    def __init__(self, state: State, clock: Callable[[], float]) -> None:
+    def __init__(self, state: State, takes: Takes, clock: Callable[[], float]) -> None:
         self.state = state
+        self._takes = takes
         self.encrypted = False
         self.numbering = Numbering()
         self.sender: Sender | None = None
@@ -93,12 +100,11 @@ class Connection:
 
     def _receive_unopened(self, data: bytes) -> list[Item]:
         """Before the session is open, after it, and the end of the stream at any time."""
-        over = self.state in (State.CLOSED, State.FAILED)
         if not data:
             # Said also after CLOSE and failures: whoever holds the socket waits for it to close the socket.
-            self.state = self.state if over else State.CLOSED
+            self._go(Input.END_OF_STREAM)
             return [Ended()]
-        if over:
+        if self.state in OVER:
             return []
         self._frames.feed(data)
         return self.reconsider()
@@ -169,25 +175,51 @@ class Connection:
         kind = header[0]
         if self._receive is not None and kind == self._receive.kind:
             return self._receive.open(header, body)
-        try:
-            name = FRAMES[self.state, Kind(kind)]
-        except (KeyError, ValueError):
-            raise ProtocolError(f"a frame of type {kind} while {self.state.value}") from None
-        getattr(self, name)(header, body, out)
+        given = KIND_INPUTS.get(kind)
+        move = None if given is None else MOVES.get((self.state, given))
+        if given is None or move is None or move.take is None:
+            raise ProtocolError(f"a frame of type {kind} while {self.state.value}")
+        self._takes[move.take](self, header, body, out)
+        self._go(given)
         return b""
 
     def _dispatch(self, plaintext: bytes, out: list[Item]) -> None:
-        try:
-            name = CONTENTS[self.state, Content(plaintext[0])]
-        except (KeyError, ValueError):
-            raise ProtocolError(f"content {plaintext[0]} while {self.state.value}") from None
-        getattr(self, name)(plaintext, out)
+        state = self.state
+        given = CONTENT_INPUTS.get(plaintext[0])
+        move = None if given is None else MOVES.get((state, given))
+        if given is None or move is None or move.take is None:
+            raise ProtocolError(f"content {plaintext[0]} while {state.value}")
+        self._takes[move.take](self, plaintext, out)
+        if move.then is not state:
+            self._go(given)
+
+    # The state: the one place where it is looked up, and the one where it changes.
+
+    def _demand(self, step: str, given: Input) -> None:
+        """Steps come in the order of the handshake; a check with `assert` would be gone under `python -O`."""
+        if (self.state, given) not in MOVES:
+            states = " or ".join(state.value for state, known in MOVES if known is given)
+            raise ConfigError(
+                f"{step}() does not belong here: the connection is {self.state.value}",
+                hint=f"call it once, when the connection is {states}",
+            )
+
+    def _go(self, given: Input) -> None:
+        """Change the state as the table says."""
+        self._demand(given.name.lower(), given)
+        move = MOVES[self.state, given]
+        plaintext = None if self.encrypted else move.in_plaintext
+        self.state = move.then if plaintext is None else plaintext
+
+    def abort(self) -> None:
+        """Something of a record may be lost on this side for certain: what still arrives is not looked at."""
+        self._go(Input.ABORT)
 
     def _fail(self, error: SecureLinkError) -> Failed:
         self.more = False
         code = error.code if isinstance(error, ProtocolError | HandshakeError) else Code.PROTOCOL
         answer = self._last_word(int(code))
-        self.state = State.FAILED
+        self._go(Input.FAULT)
         return Failed(error, answer, self._proved)
 
     def _last_word(self, code: int, text: str = "") -> bytes:
@@ -200,44 +232,40 @@ class Connection:
 
     def give_up(self, code: int, text: str = "") -> bytes:
         """End the handshake from our side; returns the last word for the peer."""
-        word = self._last_word(code, text)
-        self.state = State.FAILED
-        return word
+        return self._end(Input.GIVE_UP, code, text)
 
-    def _demand(self, step: str, *states: State) -> None:
-        """Steps come in the order of the handshake; a check with `assert` would be gone under `python -O`."""
-        if self.state not in states:
-            raise ConfigError(
-                f"{step}() does not belong here: the connection is {self.state.value}",
-                hint=f"call it once, when the connection is {' or '.join(s.value for s in states)}",
-            )
+    def _end(self, given: Input, code: int, text: str = "") -> bytes:
+        """End the handshake by a step of our own; returns the last word for the peer."""
+        word = self._last_word(code, text)
+        self._go(given)
+        return word
 
     def _open(self, max_packet: int) -> None:
         self._frames.limit = max_packet
         self.sender = Sender(made_before(self._send, "open"), self.numbering, max_packet)
-        self.state = State.OPEN
 
     # Frames and contents that both roles take.
 
     def _alert(self, header: bytes, body: bytes, out: list[Item]) -> None:
         if len(body) != 1 and not (len(body) == 2 and body[0] == Code.BLOCKED):
             raise ProtocolError("an ALERT of the wrong size")
-        self.state = State.FAILED
         out.append(Alerted(body[0], body[1] if len(body) == 2 else 0))
 
     def _close(self, plaintext: bytes, out: list[Item]) -> None:
+        close = self._close_of(plaintext)
+        out.append(Closed(close.code, close.text))
+
+    def _close_unproved(self, plaintext: bytes, out: list[Item]) -> None:
+        """The peer has proved nothing yet: this can end the attempt and no more, and its text is nobody's."""
+        out.append(Alerted(self._close_of(plaintext).code))
+
+    def _close_of(self, plaintext: bytes) -> Close:
         close = Close.decode(plaintext)
         if close.sent != self.numbering.incoming.accepted:
             raise ProtocolError(
                 f"CLOSE counts {close.sent} records, {self.numbering.incoming.accepted} arrived"
             )
-        if self.state in (State.WAIT_AUTH, State.WAIT_CLIENT):
-            # The peer has proved nothing yet: this can end the attempt and no more, and its text is nobody's.
-            self.state = State.FAILED
-            out.append(Alerted(close.code))
-            return
-        self.state = State.CLOSED
-        out.append(Closed(close.code, close.text))
+        return close
 
     def _data(self, plaintext: bytes, out: list[Item], start: int = 1) -> None:
         """The record is ours from here on: it is counted, and goes to the inbox."""
@@ -277,3 +305,17 @@ class Connection:
                 "a flood of key updates: more than one per 1,000 records and second"
             )
         self._last_update = now
+
+
+#: What both roles do alike.
+SHARED_TAKES: Takes = {
+    Take.ALERT: Connection._alert,
+    Take.DATA: Connection._data,
+    Take.DATA_ACK: Connection._data_ack,
+    Take.ACK: Connection._ack,
+    Take.PING: Connection._ping,
+    Take.PONG: Connection._pong,
+    Take.KEY_UPDATE: Connection._key_update,
+    Take.CLOSE: Connection._close,
+    Take.CLOSE_UNPROVED: Connection._close_unproved,
+}

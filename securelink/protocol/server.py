@@ -13,12 +13,12 @@ from ..keys import Identity
 from ..limits import HEADER_SIZE, MAGIC
 from ..wire.fields import Content, Kind, Mode
 from ..wire.messages import Wanted, Welcome
-from .connection import Connection
+from .connection import SHARED_TAKES, Connection, Takes
 from .events import AuthReceived, Confirmed, Failed, HelloReceived, Item
 from .handshake_server import ServerHandshake, VerifiedClient
 from .order import made_before
 from .records import Opener, PlainReceiver, PlainSender, Sealer
-from .states import State
+from .states import CONTENT_INPUTS, MOVES, Input, State, Take
 
 _KNOCKS = {
     "HTTP": "an HTTP client or web browser knocked",
@@ -74,7 +74,7 @@ class ServerConnection(Connection):
         random: crypto.Random = os.urandom,
         succession: bytes = b"",
     ) -> None:
-        super().__init__(State.START, clock)
+        super().__init__(State.START, _TAKES, clock)
         self._succession = succession
         self._handshake = ServerHandshake(policy, random=random)
         self._wanted = wanted
@@ -102,7 +102,7 @@ class ServerConnection(Connection):
 
     def _stranger(self, data: bytes) -> Failed:
         self.knock = next((name for name, starts in _STRANGERS if data.startswith(starts)), "noise")
-        self.state = State.FAILED
+        self._go(Input.FAULT)
         error = ProtocolError(f"the other side does not speak securelink: {_KNOCKS[self.knock]}")
         return Failed(error, _ANSWERS[self.knock])
 
@@ -116,13 +116,13 @@ class ServerConnection(Connection):
             SecureLinkError: The client's key share is bad; `data_to_send` has the last word.
             ConfigError: No hello waits for an answer.
         """
-        self._demand("begin_answer", State.HELLO_RECEIVED)
+        self._demand("begin_answer", Input.BEGIN_ANSWER)
         try:
             self._out.append(self._handshake.answer())
         except SecureLinkError as error:
             self._out.append(self._fail(error).answer)
             raise
-        self.state = State.ANSWERING
+        self._go(Input.BEGIN_ANSWER)
 
     def finish_answer(self, identity: Identity | None) -> None:
         """
@@ -134,7 +134,7 @@ class ServerConnection(Connection):
         Raises:
             ConfigError: `begin_answer` was not called before, or the key is missing.
         """
-        self._demand("finish_answer", State.ANSWERING)
+        self._demand("finish_answer", Input.FINISH_ANSWER)
         if not self.encrypted:
             self._send, self._receive = PlainSender(), PlainReceiver()
         else:
@@ -149,7 +149,7 @@ class ServerConnection(Connection):
             self._out.append(Sealer(early.server).seal(auth))
             self._send = Sealer(late.server)
             self._receive = Opener(early.client)
-        self.state = State.WAIT_CLIENT
+        self._go(Input.FINISH_ANSWER)
 
     def verify_client(self) -> VerifiedClient:
         """
@@ -162,7 +162,7 @@ class ServerConnection(Connection):
             SecureLinkError: It does not hold; `data_to_send` has the last word.
             ConfigError: No CLIENT_AUTH has come, or it was verified before.
         """
-        self._demand("verify_client", State.AUTH_RECEIVED)
+        self._demand("verify_client", Input.VERIFY_CLIENT)
         try:
             client = self._handshake.client_auth(self._auth)
             if self._wanted == Wanted.NO and client.key is not None:
@@ -177,7 +177,7 @@ class ServerConnection(Connection):
             raise
         self._auth = b""
         self._client = client
-        self.state = State.AUTHORIZING
+        self._go(Input.VERIFY_CLIENT)
         return client
 
     def welcome(
@@ -202,7 +202,8 @@ class ServerConnection(Connection):
         Raises:
             ConfigError: No client waits for it, or the proof is not of this connection: its client has proved nothing.
         """
-        self._demand("welcome", State.AUTHORIZING)
+        given = Input.ADMIT_ON_TRIAL if wait_for_sign else Input.ADMIT
+        self._demand("welcome", given)
         if verified is not self._client:
             raise ConfigError(
                 "welcome() would admit a client that has proved nothing",
@@ -218,8 +219,7 @@ class ServerConnection(Connection):
             self._receive = Opener(late.client)
         del self._handshake
         self._open(max_packet)
-        if wait_for_sign:
-            self.state = State.WELCOMED
+        self._go(given)
 
     def refuse(self, code: int, text: str = "") -> None:
         """
@@ -228,18 +228,18 @@ class ServerConnection(Connection):
         Raises:
             ConfigError: No client waits for an answer.
         """
-        self._demand("refuse", State.AUTH_RECEIVED, State.AUTHORIZING)
-        self._out.append(self.give_up(code, text))
+        self._demand("refuse", Input.REFUSE)
+        self._out.append(self._end(Input.REFUSE, code, text))
 
     def blocked(self, seconds: float) -> bytes:
         """End a handshake before it has begun, for its address is blocked; the last word says for how long."""
-        self.state = State.FAILED
+        self._go(Input.GIVE_UP)
         body = bytes((Code.BLOCKED, min(255, max(1, math.ceil(seconds)))))
         return Kind.ALERT.to_bytes(1) + len(body).to_bytes(HEADER_SIZE - 1) + body
 
     def overdue(self) -> bytes:
         """End a handshake that takes too long: a last word for a client of ours, none for whatever else it may be."""
-        word = self.give_up(Code.TIMEOUT)
+        word = self._end(Input.DEADLINE, Code.TIMEOUT)
         return word if self._recognised else b""
 
     def _client_hello(self, header: bytes, body: bytes, out: list[Item]) -> None:
@@ -250,17 +250,23 @@ class ServerConnection(Connection):
                 "this server demands client keys, and plaintext has none",
                 code=Code.ENCRYPTION_REQUIRED,
             )
-        self.state = State.HELLO_RECEIVED
         out.append(HelloReceived())
 
     def _first_record(self, plaintext: bytes, out: list[Item]) -> None:
-        self.state = State.OPEN
         # CLOSE is no sign: a client that has given up may have sent it before WELCOME came.
         if plaintext[0] != Content.CLOSE:
             out.append(Confirmed())
-        self._dispatch(plaintext, out)
+        take = MOVES[State.OPEN, CONTENT_INPUTS[plaintext[0]]].take
+        self._takes[made_before(take, "welcome")](self, plaintext, out)
 
     def _client_auth(self, plaintext: bytes, out: list[Item]) -> None:
         self._auth = bytes(plaintext)
-        self.state = State.AUTH_RECEIVED
         out.append(AuthReceived())
+
+
+_TAKES: Takes = {
+    **SHARED_TAKES,
+    Take.CLIENT_HELLO: ServerConnection._client_hello,
+    Take.CLIENT_AUTH: ServerConnection._client_auth,
+    Take.FIRST_RECORD: ServerConnection._first_record,
+}

@@ -1,8 +1,14 @@
-"""The state machine as data."""
+"""
+The state machine as data: `MOVES` says what may happen in which state, who takes it, and which state comes next.
+
+Nothing else changes a state: `Connection` looks here for every step, the peer's and our own. A missing entry is the
+error. docs/PROTOCOL.md, section 13, has the same table in words.
+"""
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import Enum, IntEnum, auto
+from typing import NamedTuple
 
 from ..wire.fields import Content, Kind
 
@@ -32,47 +38,143 @@ class State(Enum):
     FAILED = "failed"
 
 
-_OPEN_CONTENTS = (
-    Content.DATA,
-    Content.DATA_ACK,
-    Content.ACK,
-    Content.PING,
-    Content.PONG,
-    Content.KEY_UPDATE,
-    Content.CLOSE,
-)
+class Input(IntEnum):
+    """What can happen to a connection: a frame in clear, a content, a step of our own, an end."""
 
-# Two tables, because kinds and contents are both small integers and equal ones are equal as keys.
+    # Frames in clear.
+    CLIENT_HELLO = auto()
+    SERVER_HELLO = auto()
+    ALERT = auto()
+    # Contents of SEALED and PLAIN frames.
+    SERVER_AUTH = auto()
+    CLIENT_AUTH = auto()
+    WELCOME = auto()
+    DATA = auto()
+    DATA_ACK = auto()
+    ACK = auto()
+    PING = auto()
+    PONG = auto()
+    KEY_UPDATE = auto()
+    CLOSE = auto()
+    # Steps of our own, called like the methods that take them; ADMIT and ADMIT_ON_TRIAL are `welcome()`.
+    AUTHENTICATE = auto()
+    BEGIN_ANSWER = auto()
+    FINISH_ANSWER = auto()
+    VERIFY_CLIENT = auto()
+    ADMIT = auto()
+    ADMIT_ON_TRIAL = auto()
+    REFUSE = auto()
+    # Ends that can come at any time.
+    FAULT = auto()  # the peer broke the protocol
+    GIVE_UP = auto()  # we end a handshake for a reason of our own
+    DEADLINE = auto()  # the time for the handshake is over
+    ABORT = auto()  # something of a record is lost on our side
+    END_OF_STREAM = auto()
 
-#: (state, kind of a frame in clear) -> name of the method that takes it. Missing: the peer broke the protocol.
-FRAMES: dict[tuple[State, Kind], str] = {
-    (State.HELLO_SENT, Kind.SERVER_HELLO): "_server_hello",
-    (State.HELLO_SENT, Kind.ALERT): "_alert",
-    (State.START, Kind.CLIENT_HELLO): "_client_hello",
-    (State.WAIT_CLIENT, Kind.ALERT): "_alert",
+
+class Take(Enum):
+    """What carries out an input of the peer: each role has a method for each that its states name."""
+
+    CLIENT_HELLO = auto()
+    SERVER_HELLO = auto()
+    ALERT = auto()
+    SERVER_AUTH = auto()
+    CLIENT_AUTH = auto()
+    WELCOME = auto()
+    FIRST_RECORD = auto()
+    DATA = auto()
+    DATA_ACK = auto()
+    ACK = auto()
+    PING = auto()
+    PONG = auto()
+    KEY_UPDATE = auto()
+    CLOSE = auto()
+    CLOSE_UNPROVED = auto()  # from a peer that has proved nothing: worth no more than an ALERT
+
+
+class Move(NamedTuple):
+    """
+    What one input does in one state.
+
+    Attributes:
+        then: The next state.
+        take: What takes the peer's message; None for our own steps and for ends, which are methods already.
+        in_plaintext: The next state of a connection without encryption, where that is another one.
+    """
+
+    then: State
+    take: Take | None = None
+    in_plaintext: State | None = None
+
+
+#: kind of a frame in clear -> what it is to the table.
+KIND_INPUTS: dict[int, Input] = {
+    int(kind): Input[kind.name] for kind in (Kind.CLIENT_HELLO, Kind.SERVER_HELLO, Kind.ALERT)
+}
+#: content of a SEALED or PLAIN frame -> what it is to the table.
+CONTENT_INPUTS: dict[int, Input] = {int(content): Input[content.name] for content in Content}
+
+_CLIENT: dict[tuple[State, Input], Move] = {
+    (State.HELLO_SENT, Input.SERVER_HELLO): Move(
+        State.WAIT_AUTH, Take.SERVER_HELLO, in_plaintext=State.VERIFIED
+    ),
+    (State.HELLO_SENT, Input.ALERT): Move(State.FAILED, Take.ALERT),
+    (State.WAIT_AUTH, Input.SERVER_AUTH): Move(State.VERIFIED, Take.SERVER_AUTH),
+    (State.WAIT_AUTH, Input.CLOSE): Move(State.FAILED, Take.CLOSE_UNPROVED),
+    (State.VERIFIED, Input.AUTHENTICATE): Move(State.AUTH_SENT),
+    (State.AUTH_SENT, Input.WELCOME): Move(State.OPEN, Take.WELCOME),
+    (State.AUTH_SENT, Input.CLOSE): Move(State.CLOSED, Take.CLOSE),
+}
+_SERVER: dict[tuple[State, Input], Move] = {
+    (State.START, Input.CLIENT_HELLO): Move(State.HELLO_RECEIVED, Take.CLIENT_HELLO),
+    (State.HELLO_RECEIVED, Input.BEGIN_ANSWER): Move(State.ANSWERING),
+    (State.ANSWERING, Input.FINISH_ANSWER): Move(State.WAIT_CLIENT),
+    (State.WAIT_CLIENT, Input.CLIENT_AUTH): Move(State.AUTH_RECEIVED, Take.CLIENT_AUTH),
+    (State.WAIT_CLIENT, Input.ALERT): Move(State.FAILED, Take.ALERT),
+    (State.WAIT_CLIENT, Input.CLOSE): Move(State.FAILED, Take.CLOSE_UNPROVED),
+    (State.AUTH_RECEIVED, Input.VERIFY_CLIENT): Move(State.AUTHORIZING),
+    (State.AUTH_RECEIVED, Input.REFUSE): Move(State.FAILED),
+    (State.AUTHORIZING, Input.ADMIT): Move(State.OPEN),
+    (State.AUTHORIZING, Input.ADMIT_ON_TRIAL): Move(State.WELCOMED),
+    (State.AUTHORIZING, Input.REFUSE): Move(State.FAILED),
+    (State.WELCOMED, Input.DATA): Move(State.OPEN, Take.FIRST_RECORD),
+    (State.WELCOMED, Input.DATA_ACK): Move(State.OPEN, Take.FIRST_RECORD),
+    (State.WELCOMED, Input.ACK): Move(State.OPEN, Take.FIRST_RECORD),
+    (State.WELCOMED, Input.PING): Move(State.OPEN, Take.FIRST_RECORD),
+    (State.WELCOMED, Input.PONG): Move(State.OPEN, Take.FIRST_RECORD),
+    (State.WELCOMED, Input.KEY_UPDATE): Move(State.OPEN, Take.FIRST_RECORD),
+    (State.WELCOMED, Input.CLOSE): Move(State.CLOSED, Take.FIRST_RECORD),
+}
+_OPEN: dict[tuple[State, Input], Move] = {
+    (State.OPEN, Input.DATA): Move(State.OPEN, Take.DATA),
+    (State.OPEN, Input.DATA_ACK): Move(State.OPEN, Take.DATA_ACK),
+    (State.OPEN, Input.ACK): Move(State.OPEN, Take.ACK),
+    (State.OPEN, Input.PING): Move(State.OPEN, Take.PING),
+    (State.OPEN, Input.PONG): Move(State.OPEN, Take.PONG),
+    (State.OPEN, Input.KEY_UPDATE): Move(State.OPEN, Take.KEY_UPDATE),
+    (State.OPEN, Input.CLOSE): Move(State.CLOSED, Take.CLOSE),
+}
+#: What ends a connection in any state; one that has ended stays as it is.
+ENDS: dict[Input, State] = {
+    Input.FAULT: State.FAILED,
+    Input.GIVE_UP: State.FAILED,
+    Input.DEADLINE: State.FAILED,
+    Input.ABORT: State.FAILED,
+    Input.END_OF_STREAM: State.CLOSED,
+}
+OVER = frozenset((State.CLOSED, State.FAILED))
+
+#: (state, what happens) -> what takes it, and the next state. Missing: it does not belong there.
+MOVES: dict[tuple[State, Input], Move] = {
+    **_CLIENT,
+    **_SERVER,
+    **_OPEN,
+    **{
+        (state, end): Move(state if state in OVER else then)
+        for end, then in ENDS.items()
+        for state in State
+    },
 }
 
-#: (state, content of a SEALED or PLAIN frame) -> name of the method that takes it. Missing: likewise.
-CONTENTS: dict[tuple[State, Content], str] = {
-    (State.WAIT_AUTH, Content.SERVER_AUTH): "_server_auth",
-    (State.WAIT_AUTH, Content.CLOSE): "_close",
-    (State.AUTH_SENT, Content.WELCOME): "_welcome",
-    (State.AUTH_SENT, Content.CLOSE): "_close",
-    (State.WAIT_CLIENT, Content.CLIENT_AUTH): "_client_auth",
-    (State.WAIT_CLIENT, Content.CLOSE): "_close",
-    **{(State.WELCOMED, content): "_first_record" for content in _OPEN_CONTENTS},
-    **{(State.OPEN, content): f"_{content.name.lower()}" for content in _OPEN_CONTENTS},
-}
-
-#: States in which what arrives stays in the buffer.
-READS_NOTHING = frozenset(
-    (
-        State.HELLO_RECEIVED,
-        State.ANSWERING,
-        State.AUTH_RECEIVED,
-        State.AUTHORIZING,
-        State.VERIFIED,
-        State.CLOSED,
-        State.FAILED,
-    )
-)
+#: States in which what arrives stays in the buffer: the table has no input of the peer for them.
+READS_NOTHING = frozenset(State) - {state for (state, _), move in MOVES.items() if move.take}

@@ -34,7 +34,7 @@ from ..limits import (
     STALLED_SECONDS,
     UPDATE_SECONDS,
 )
-from ..protocol import Closed, Connection, Ended, Event, Failed, Item, Pinged, Ponged, State
+from ..protocol import Closed, Connection, Ended, Event, Failed, Item, Pinged, Ponged
 from ..streams.sockets import peer_address
 from ..wire.fields import Content
 from .loop import Loop
@@ -342,7 +342,7 @@ class Link:
         """
         self._send_dead = True
         self._drop_unsendable()
-        self.engine.state = State.FAILED  # what still arrives is not looked at
+        self.engine.abort()  # what still arrives is not looked at
         try:
             self.sock.shutdown(socket.SHUT_RDWR)
         except OSError:

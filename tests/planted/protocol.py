@@ -78,34 +78,37 @@ FAULTS = [
     Fault(
         "DATA is taken before WELCOME",
         "protocol/states.py",
-        '    (State.AUTH_SENT, Content.CLOSE): "_close",',
+        "    (State.AUTH_SENT, Input.CLOSE): Move(State.CLOSED, Take.CLOSE),",
         (
-            '    (State.AUTH_SENT, Content.CLOSE): "_close",\n'
-            '    (State.AUTH_SENT, Content.DATA): "_data",'
+            "    (State.AUTH_SENT, Input.CLOSE): Move(State.CLOSED, Take.CLOSE),\n"
+            "    (State.AUTH_SENT, Input.DATA): Move(State.AUTH_SENT, Take.DATA),"
         ),
         "test_protocol_states.py::test_the_table_is_that_of_the_document",
     ),
     Fault(
         "CLIENT_AUTH is taken in an open session",
         "protocol/states.py",
-        '    (State.WAIT_CLIENT, Content.CLIENT_AUTH): "_client_auth",',
+        "    (State.WAIT_CLIENT, Input.CLIENT_AUTH): Move(State.AUTH_RECEIVED, Take.CLIENT_AUTH),",
         (
-            '    (State.WAIT_CLIENT, Content.CLIENT_AUTH): "_client_auth",\n'
-            '    (State.OPEN, Content.CLIENT_AUTH): "_client_auth",'
+            "    (State.WAIT_CLIENT, Input.CLIENT_AUTH): Move(State.AUTH_RECEIVED, Take.CLIENT_AUTH),\n"
+            "    (State.OPEN, Input.CLIENT_AUTH): Move(State.OPEN, Take.CLIENT_AUTH),"
         ),
         "test_protocol_states.py::test_the_table_is_that_of_the_document",
     ),
     Fault(
         "an ALERT ends an open session",
         "protocol/states.py",
-        '    (State.WAIT_CLIENT, Kind.ALERT): "_alert",',
-        ('    (State.WAIT_CLIENT, Kind.ALERT): "_alert",\n    (State.OPEN, Kind.ALERT): "_alert",'),
+        "    (State.WAIT_CLIENT, Input.ALERT): Move(State.FAILED, Take.ALERT),",
+        (
+            "    (State.WAIT_CLIENT, Input.ALERT): Move(State.FAILED, Take.ALERT),\n"
+            "    (State.OPEN, Input.ALERT): Move(State.FAILED, Take.ALERT),"
+        ),
         "test_protocol_states.py::test_the_table_is_that_of_the_document",
     ),
     Fault(
         "a failed engine reads on",
         "protocol/connection.py",
-        ("        answer = self._last_word(int(code))\n        self.state = State.FAILED"),
+        "        answer = self._last_word(int(code))\n        self._go(Input.FAULT)",
         "        answer = self._last_word(int(code))",
         "test_protocol.py::test_wrong_acknowledgements",
     ),
@@ -193,9 +196,23 @@ FAULTS = [
     Fault(
         "steps of the handshake may come in any order",
         "protocol/connection.py",
-        "        if self.state not in states:\n",
+        "        if (self.state, given) not in MOVES:\n",
         "        if False:\n",
         "test_protocol_order.py::test_wrong_order",
+    ),
+    Fault(
+        "an early end of the peer is believed",
+        "protocol/states.py",
+        "(State.WAIT_CLIENT, Input.CLOSE): Move(State.FAILED, Take.CLOSE_UNPROVED)",
+        "(State.WAIT_CLIENT, Input.CLOSE): Move(State.CLOSED, Take.CLOSE)",
+        "test_protocol_states.py::test_a_farewell_of_somebody_unproved",
+    ),
+    Fault(
+        "a server admits before it has checked the proof",
+        "protocol/states.py",
+        "(State.WAIT_CLIENT, Input.CLIENT_AUTH): Move(State.AUTH_RECEIVED, Take.CLIENT_AUTH)",
+        "(State.WAIT_CLIENT, Input.CLIENT_AUTH): Move(State.AUTHORIZING, Take.CLIENT_AUTH)",
+        "test_protocol_tables.py::test_transitions",
     ),
     Fault(
         "anybody can make a proof of a client",
