@@ -61,6 +61,14 @@ def test_an_invite_admits_as_the_user(folder: Path) -> None:
             Client(link).connect()
 
 
+def test_an_invite_is_made_of_a_key_that_only_its_owner_could_write(folder: Path) -> None:
+    """Whoever can write the public key would choose the key that all those who are invited trust."""
+    command = ("token", "create", "--host", "game.example", "--keys", folder)
+    assert succeeds(*command)
+    (folder / "server_public.pem").chmod(0o666)
+    assert "others can write it" in fails(*command) or "other users" in fails(*command)
+
+
 def test_list_says_what_the_tokens_are_for(tmp_path: Path) -> None:
     """Each token has a line: id, user, state, uses, end and note."""
     run(

@@ -94,18 +94,36 @@ def test_turning_away_writes_bounded_lines(
 # --- wrong passwords for one name ----------------------------------------------------------------------------
 
 
+def let_in(throttle: NameThrottle, name: str, host: str) -> None:
+    """A login with the right password."""
+    tried = throttle.charge(name, host)
+    assert tried is not None
+    throttle.right(tried, host)
+
+
 def test_a_name_is_not_guessed_from_everywhere() -> None:
     """Passwords for one name are bounded over all addresses; where it was right before its owner still gets in."""
     now = [0.0]
     throttle = NameThrottle(lambda: now[0])
-    assert throttle.charge("ada", "192.0.2.1")
-    throttle.right("ada", "192.0.2.1")
-    tried = [throttle.charge("ada", f"10.0.0.{number}") for number in range(40)]
+    let_in(throttle, "ada", "192.0.2.1")
+    tried = [throttle.charge("ada", f"10.0.0.{number}") is not None for number in range(40)]
     assert tried == [True] * MAX_NAME_FAILURES + [False] * (40 - MAX_NAME_FAILURES)
     assert throttle.charge("ada", "192.0.2.1")
     assert throttle.charge("bert", "10.0.0.1")
     now[0] += 60.0
     assert throttle.charge("ada", "10.0.0.1")
+
+
+def test_right_passwords_are_no_wrong_ones() -> None:
+    """Many logins of one user at once, the first from this place, leave nothing counted when all were right."""
+    throttle = NameThrottle(lambda: 0.0)
+    for _ in range(3):
+        tries = [throttle.charge("ada", "192.0.2.1") for _ in range(MAX_NAME_FAILURES)]
+        for tried in tries:
+            assert tried is not None
+            throttle.right(tried, "192.0.2.1")
+    tries = [throttle.charge("ada", f"10.0.0.{number}") for number in range(MAX_NAME_FAILURES)]
+    assert None not in tries
 
 
 def test_the_tables_of_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +132,7 @@ def test_the_tables_of_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     throttle = NameThrottle()
     for number in range(500):
         throttle.charge(f"{number:03}" + "x" * 4000, "2001:db8::1")
-        throttle.right(f"{number:03}", f"2001:db8:{number:x}::1")
+        throttle.right((f"{number:03}", ""), f"2001:db8:{number:x}::1")
     assert len(throttle._tries) == len(throttle._places) == 50
     assert max(len(name) for name, _ in tuple(throttle._tries.keys())) <= 65
 
@@ -148,12 +166,10 @@ def test_a_place_that_was_right_is_bounded_too() -> None:
     """Behind a tunnel everybody is at one place: that the owner of a name was let in there makes no guess free."""
     now = [0.0]
     throttle = NameThrottle(lambda: now[0])
-    assert throttle.charge("ada", "127.0.0.1")
-    throttle.right("ada", "127.0.0.1")
+    let_in(throttle, "ada", "127.0.0.1")
     tried = [throttle.charge("ada", "127.0.0.1") for _ in range(40)]
-    assert tried.count(True) == MAX_NAME_FAILURES
+    assert 40 - tried.count(None) == MAX_NAME_FAILURES
     assert throttle.charge("ada", "192.0.2.1")  # other places have what is theirs
     now[0] += FAILED_WINDOW
     for _ in range(3 * MAX_NAME_FAILURES):
-        assert throttle.charge("ada", "127.0.0.1")
-        throttle.right("ada", "127.0.0.1")  # who knows the password is never stopped
+        let_in(throttle, "ada", "127.0.0.1")  # who knows the password is never stopped

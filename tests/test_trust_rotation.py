@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import errno
+import json
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
 
@@ -25,12 +28,13 @@ from securelink import (
 )
 from securelink.keys import PublicKey
 from securelink.keys.succession import Statement
-from securelink.trust.rotation import load_statements, rotate, statements_path
+from securelink.trust.rotation import Rotated, load_statements, rotate, statements_path
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
 Failing = Callable[[int], Callable[..., NoReturn]]
 KNOWN = "known"
+GENERATE = Identity.generate
 
 
 @pytest.fixture
@@ -247,6 +251,32 @@ def test_what_is_damaged_is_said(first: Identity) -> None:
     failure(KeyFileError, Server("127.0.0.1", 0).start, "server_rotation.json is damaged")
     failure(KeyFileError, lambda: rotate("keys"), "server_rotation.json is damaged")
     assert current().public == first.public
+    old = base64.b64encode(bytes(300)).decode()
+    for expires in (-1, 2**63, 2**64):
+        entry = {"old": old, "expires": expires, "signature": old}
+        statements_path("keys", "server").write_text(json.dumps([entry]))
+        failure(KeyFileError, Server("127.0.0.1", 0).start, "server_rotation.json is damaged")
+
+
+def test_one_rotation_at_a_time(first: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of rotations that run at once some fail; each that reports a new key has put it into the file."""
+    monkeypatch.setattr("securelink.trust.rotation.Identity.generate", GENERATE)
+    for _ in range(2):
+        with ThreadPoolExecutor(3) as pool:
+            outcomes = list(pool.map(lambda _: attempt(), range(3)))
+        done = [outcome for outcome in outcomes if isinstance(outcome, Rotated)]
+        kept = {Identity.load(path).public for path in Path("keys").glob("server*_private.pem")}
+        assert done
+        assert {rotated.new for rotated in done} <= kept
+        assert all(isinstance(outcome, Rotated | KeyFileError) for outcome in outcomes)
+
+
+def attempt() -> Rotated | KeyFileError:
+    """One rotation, or its error."""
+    try:
+        return rotate("keys", bits=2048)
+    except KeyFileError as error:
+        return error
 
 
 def test_warnings(first: Identity, caplog: pytest.LogCaptureFixture) -> None:

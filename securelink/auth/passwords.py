@@ -181,12 +181,13 @@ class Passwords:
             raise Refused(please(self))
         user, password = fields
         name, host = normalized("NFC", user), hello.address[0]
-        if not self._throttle.charge(name, host):
+        tried = self._throttle.charge(name, host)
+        if tried is None:
             raise Refused(_TOO_OFTEN)
         account = self._book.read().get(name)
         if not (account or self._nobody).matches(_password_bytes(password)) or account is None:
             raise Refused(_WRONG)
-        self._throttle.right(name, host)
+        self._throttle.right(tried, host)
         return account.user
 
     def _account(self, user: str, computed: bytes, salt: bytes) -> _Account:

@@ -10,6 +10,8 @@ from ..limits import FAILED_WINDOW, MAX_NAME_FAILURES, MAX_NAMES_COUNTED, MAX_US
 from ..rates import WindowCounts
 from ..streams.addresses import network
 
+Try = tuple[str, str]  # under what a try is counted: a name, and its place or ""
+
 
 class NameThrottle:
     """
@@ -26,22 +28,26 @@ class NameThrottle:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._lock = threading.Lock()  # guards both
         # By name, and place if it was right there.
-        self._tries = WindowCounts[tuple[str, str]](FAILED_WINDOW, MAX_NAMES_COUNTED, clock)
+        self._tries = WindowCounts[Try](FAILED_WINDOW, MAX_NAMES_COUNTED, clock)
         self._places: dict[tuple[str, str], None] = {}  # (name, place) that was right; oldest first
 
-    def charge(self, name: str, host: str) -> bool:
-        """Count a try before it is looked at; False when there were too many."""
+    def charge(self, name: str, host: str) -> Try | None:
+        """Count a try before it is looked at; None when there were too many."""
         with self._lock:
             key = self._key(name, host)
             if self._tries.count(key) >= MAX_NAME_FAILURES:
-                return False
+                return None
             self._tries.add(key)
-            return True
+            return key
 
-    def right(self, name: str, host: str) -> None:
-        """The password was right: this try was none, and the place is remembered."""
+    def right(self, key: Try, host: str) -> None:
+        """
+        The password was right: this try was none, and the place is remembered.
+
+        Args:
+            key: From `charge`. By now the try might be counted under another, as the place is known.
+        """
         with self._lock:
-            key = self._key(name, host)
             self._tries.take_back(key)
             place = (key[0], network(host))
             self._places.pop(place, None)
@@ -49,7 +55,7 @@ class NameThrottle:
             while len(self._places) > MAX_NAMES_COUNTED:
                 del self._places[next(iter(self._places))]
 
-    def _key(self, name: str, host: str) -> tuple[str, str]:
+    def _key(self, name: str, host: str) -> Try:
         """Under what a try is counted."""
         short = name[: MAX_USER_NAME + 1]
         place = (short, network(host))

@@ -13,7 +13,7 @@ import secrets
 import shlex
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import ConfigError, KeyFileError
@@ -62,7 +62,7 @@ class NewFile:
     """A file to be created: where, what is in it, and who may read it."""
 
     path: Path
-    data: bytes
+    data: bytes = field(repr=False)
     mode: int = PRIVATE_MODE
 
 

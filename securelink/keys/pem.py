@@ -16,7 +16,6 @@ class Block:
     label: str
     der: bytes = field(repr=False)
     headers: bool
-    text: bytes = field(repr=False)
 
 
 def find_block(data: bytes, ends_with: str) -> Block | None:
@@ -42,8 +41,7 @@ def find_block(data: bytes, ends_with: str) -> Block | None:
         der = base64.b64decode(b"".join(body.split()), validate=True)
     except binascii.Error:
         raise ValueError("the block is not base64") from None
-    text = data[begin.start() : end + len(b"-----END -----") + len(name)]
-    return Block(name.decode(), der, headers, text)
+    return Block(name.decode(), der, headers)
 
 
 def write_block(label: str, der: bytes) -> bytes:

@@ -13,6 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Annotated
+
+import msgspec
 
 from .. import crypto
 from ..errors import ConfigError, ProtocolError
@@ -35,7 +38,7 @@ class Statement:
     """
 
     old: bytes
-    expires: int
+    expires: Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
     signature: bytes = field(repr=False)
 
     @classmethod

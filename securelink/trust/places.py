@@ -33,17 +33,18 @@ def spelled(host: str) -> str:
     if not host or "#" in host or " " in host or not host.isprintable():
         raise ConfigError(f"{quoted(host)} is not the name or address of a host")
     host = host.lower()
-    if ":" in host:
-        return _spelled_ipv6(host)
-    host = host.removesuffix(".") or host
     if not host.isascii():
         try:
+            # Each letter alone: a name service takes full-width digits, dots and colons for ordinary ones.
             plain = host.encode("idna").decode().lower()
         except UnicodeError:
             return host  # no name service finds it either
-        if not plain.isprintable() or set(plain) & set("# :"):
+        if not plain.isprintable() or set(plain) & set("# "):
             return host  # compatibility forms of signs that would not fit on a line
-        host = plain.removesuffix(".") or plain  # full stops of other scripts are full stops by now
+        host = plain
+    if ":" in host:
+        return _spelled_ipv6(host)
+    host = host.removesuffix(".") or host
     return _spelled_ipv4(host) or host
 
 
@@ -60,6 +61,10 @@ def _spelled_ipv6(host: str) -> str:
         address = ipaddress.IPv6Address(host)
     except ValueError:
         return host
+    if address.scope_id is not None and not (address.is_link_local or address.is_multicast):
+        address = ipaddress.IPv6Address(
+            int(address)
+        )  # there is no choice of networks: the system passes over it
     return str(address) if address.ipv4_mapped is None else str(address.ipv4_mapped)
 
 
@@ -84,7 +89,9 @@ def _number(text: str) -> int | None:
     if not text or not text.isascii() or not text.isalnum():
         return None
     base = 16 if text.startswith("0x") else 8 if text.startswith("0") and len(text) > 1 else 10
+    digits = text.removeprefix("0x")
+    digits = digits.lstrip("0") or digits[:1]  # inet_aton() reads any number of zeros in front
     try:
-        return int(text.removeprefix("0x"), base) if len(text) <= 16 else None
+        return int(digits, base) if len(digits) <= 16 else None
     except ValueError:
         return None

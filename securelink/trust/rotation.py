@@ -94,28 +94,34 @@ def rotate(
     expires = int(now + lifetime)
     kept = f"{name}-old-{fingerprint_digest(old.fingerprint)[:4].hex()}"
     with locked_update(statements_path(directory, name)) as file:
-        if Identity.load(private_path, passphrase).public != old.public:
-            raise KeyFileError(f"{private_path} was replaced meanwhile", hint="try again")
+        _check_current(private_path, passphrase, old)
         statements = [Statement.sign(old, new.public, expires)]
         statements += [one for one in _decode(file.data, file.path) if now < one.expires]
         file.data = msgspec.json.encode(statements[: 2 * MAX_ROTATIONS])
     # From here on the statement is on disk. It is about a key that nobody shows yet: a crash does no harm.
     kept_private, kept_public = key_paths(directory, kept)
-    if not exists(kept_private):  # it is there if the last try failed after this step
-        content = read_file(private_path, MAX_KEY_FILE)
-        create_files(
+    with locked_update(file.path):  # no other rotation comes between the look and the replacement
+        _check_current(private_path, passphrase, old)
+        if not exists(kept_private):  # it is there if the last try failed after this step
+            content = read_file(private_path, MAX_KEY_FILE)
+            create_files(
+                [
+                    NewFile(kept_private, content),
+                    NewFile(kept_public, old.public.to_pem(), PUBLIC_MODE),
+                ]
+            )
+        _replace(
             [
-                NewFile(kept_private, content),
-                NewFile(kept_public, old.public.to_pem(), PUBLIC_MODE),
+                NewFile(private_path, new.to_pkcs8_pem(passphrase)),
+                NewFile(public_path, new.public.to_pem(), PUBLIC_MODE),
             ]
         )
-    _replace(
-        [
-            NewFile(private_path, new.to_pkcs8_pem(passphrase)),
-            NewFile(public_path, new.public.to_pem(), PUBLIC_MODE),
-        ]
-    )
     return Rotated(old.public, new.public, kept_private, expires)
+
+
+def _check_current(path: Path, passphrase: Passphrase, old: Identity) -> None:
+    if Identity.load(path, passphrase).public != old.public:
+        raise KeyFileError(f"{path} was replaced meanwhile", hint="try again")
 
 
 def _replace(files: list[NewFile]) -> None:

@@ -14,6 +14,7 @@ from ...keys import PublicKey
 from ...keys.files import absolute
 from ...keys.identity import key_paths
 from ...limits import INVITE_SECONDS
+from ...trust import read_trust_file
 from .program import PORT, Group, keys_option, lifetime, number_of_uses, show_table, span, tell
 
 
@@ -95,7 +96,9 @@ def _invite(host: str, port: int, directory: str) -> Invite:
             f"an invite holds the fingerprint of the server's key, and there is no {public_path}",
             hint="name the server's folder with --keys, or make its key with: securelink keys create",
         )
-    return Invite(host, port, PublicKey.load(public_path).fingerprint)
+    # Whoever could write this file would have all those who are invited trust another key.
+    key = PublicKey.from_pem(read_trust_file(public_path), source=str(public_path))
+    return Invite(host, port, key.fingerprint)
 
 
 def _terms(user: str | None, uses: int | None, lifetime: float | None) -> str:
