@@ -11,6 +11,7 @@ choice, and should be one that only the monitoring reaches. They say how much, n
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import threading
@@ -37,7 +38,10 @@ except ImportError:
 log = logging.getLogger("securelink.server")
 
 _PREFIX = "securelink_"
-_REQUEST_SECONDS = 10.0  # a request that takes longer to arrive is dropped
+_REQUEST_SECONDS = (
+    10.0  # a request that takes longer, from its first byte to the last of the answer, is cut off
+)
+_READERS = 16  # requests at the same time; a further one is closed
 _GAUGES = {
     "uptime_seconds": "Seconds since the server was started.",
     "sessions": "Sessions that are open.",
@@ -176,8 +180,40 @@ class _PagesServer(ThreadingHTTPServer):
     allow_reuse_address = True
     block_on_close = False
 
+    def __init__(self, *arguments: Any) -> None:
+        self._places = _READERS
+        self._lock = threading.Lock()
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """A thread for a connection, if fewer than `_READERS` are busy; this server's sessions need theirs."""
+        with self._lock:
+            free = self._places > 0
+            self._places -= free
+        if free:
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """In its thread. A timer cuts off whoever sends a request, or takes the answer, too slowly."""
+        late = threading.Timer(_REQUEST_SECONDS, _cut, [request])
+        late.daemon = True
+        late.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            late.cancel()
+            with self._lock:
+                self._places += 1
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A reader that goes away is nobody's concern."""
+
+
+def _cut(request: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        request.shutdown(socket.SHUT_RDWR)
 
 
 class _PagesServer6(_PagesServer):

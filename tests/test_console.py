@@ -163,6 +163,18 @@ def test_completion(server: Server, console: Console, tmp_path: Path) -> None:
         assert console.complete("rooms l") == ["lobby"]
         assert console.complete("help unm") == ["unmute"]
         assert console.complete("stats x") == []
+        server.sessions[ann.token].join("l\x1b]0;owned\x07")
+        assert console.complete("rooms l") == ["lobby"]
+
+
+def test_credentials_and_deep_json_on_the_console(
+    console: Console, server: Server, tmp_path: Path
+) -> None:
+    """`info` shows no more of a user than the list does, and whatever JSON is typed is an answer, no exception."""
+    with enter(server, "ann", tmp_path) as ann:
+        server.sessions[ann.token].user = {"user": "ann", "password": "hunter2"}
+        assert "hunter2" not in console.execute(f"info {ann.token}")
+        assert "no JSON" in console.execute("packet all a " + "[" * 100_000)
 
 
 def test_help_lists_every_command(console: Console) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import socket
 import threading
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -177,6 +180,37 @@ def test_the_pages_are_served_where_it_was_said(identity: Identity) -> None:
         failure(ConfigError, lambda: serve_metrics(server, "127.0.0.1", 70_000), "no TCP port")
     serve_metrics(server, "127.0.0.1", port).close()
     until(lambda: threading.active_count() <= threads)
+
+
+def test_slow_readers_hold_no_thread(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sends a request byte by byte is cut off in time; of many at once some are closed; then all is well."""
+    monkeypatch.setattr("securelink.metrics._REQUEST_SECONDS", 2.0)
+    before = threading.active_count()
+    with (
+        Server("127.0.0.1", 0, keys=identity) as server,
+        serve_metrics(server, "127.0.0.1", 0) as pages,
+        contextlib.ExitStack() as open_ones,
+    ):
+        readers = [
+            open_ones.enter_context(socket.create_connection(pages.address, WAIT))
+            for _ in range(40)
+        ]
+        end = time.monotonic() + 10
+        left = set(readers)
+        while left and time.monotonic() < end:
+            for reader in tuple(left):
+                try:
+                    reader.sendall(b"G")
+                    reader.settimeout(0.01)
+                    if not reader.recv(1):
+                        left.discard(reader)
+                except TimeoutError:
+                    pass
+                except OSError:
+                    left.discard(reader)
+        assert not left
+        until(lambda: threading.active_count() < before + 10)
+        assert page(pages.address, "/healthz")[0] == 200
 
 
 def test_the_command_serves_them(tmp_path: Path) -> None:

@@ -156,6 +156,24 @@ def test_a_value_that_fits_nowhere_is_a_warning(
     until(lambda: [*stage.server.get_client_data().values()] == ["fits"])
 
 
+def test_what_a_function_failed_with_is_shown_escaped(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The words of the other side in an exception move no cursor and make no lines of their own."""
+
+    def fails(server: object, message: dict[str, Any]) -> None:
+        raise ValueError("bad value " + message["data"])
+
+    stage.server.set_post_recieve_func(fails)
+    client = stage.client()
+    lines = printed(capsys)
+    client.set_data("\x1b]0;owned\x07\x1b[2J\n[Server INFO] forged")
+    until(lambda: any("bad value" in line for line in lines()))
+    assert not [
+        line for line in lines() if "\x1b" in line or line.startswith("[Server INFO] forged")
+    ]
+
+
 def test_nobody_spins(stage: Stage) -> None:
     """The old pair, freed of its delay, exchanged for ever; idle sides use no processor."""
     client = stage.client()

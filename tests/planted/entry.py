@@ -241,7 +241,7 @@ FAULTS = [
         "auth/throttle.py",
         (
             "            if self._tries.count(key) >= MAX_NAME_FAILURES:\n"
-            "                return False\n"
+            "                return None\n"
         ),
         "",
         "test_floods.py::test_a_name_is_not_guessed_from_everywhere",

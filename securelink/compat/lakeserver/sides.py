@@ -14,6 +14,7 @@ from ...errors import ConfigError, ConnectFailed, SecureLinkError
 from ...logs.default import show_status
 from ...session import Session
 from ...streams.sockets import local_address
+from ...text import escaped
 from ..settings import make_client, make_server, own_words
 from .literals import read_literal
 
@@ -164,7 +165,8 @@ class SockStreamConnection:
 
     def _show(self, kind: str, message: str) -> None:
         if self._shown[kind]:
-            click.echo(f"[{type(self).__name__} {kind}] {message}")
+            # A function of the user's may have failed with words of the other side.
+            click.echo(f"[{type(self).__name__} {kind}] {escaped(message)}")
 
     def enable_outputs(self, boolean: bool) -> None:
         """Show INFO and WARNING lines, or not."""

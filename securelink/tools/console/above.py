@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from ...text import escaped
+
 try:
     import readline
 except ImportError:  # Windows, whose console edits lines by itself
@@ -88,7 +90,7 @@ class PlainEditor:
         """Write whole lines, above what is typed so far."""
         with self._lock:
             if self._typing:
-                line = self._text + readline.get_line_buffer()
+                line = self._text + escaped(readline.get_line_buffer())  # it may have been pasted
                 # A long line has gone over the edge; the cursor is in its last row.
                 rows = len(line) // max(shutil.get_terminal_size().columns, 1)
                 stream.write("\r" + "\033[A" * rows + f"\033[J{text}{line}")

@@ -139,7 +139,8 @@ class Console:
             candidates = [name for s in sessions for name in (s.token, _called(s)) if name != "-"]
         else:
             candidates = []
-        return sorted(c for c in candidates if c.startswith(words[1]))
+        # What a terminal would obey is never put into the line that somebody types.
+        return sorted(c for c in candidates if c.startswith(words[1]) and c.isprintable())
 
     # --- finding ------------------------------------------------------------------------------------------
 
@@ -193,7 +194,9 @@ class Console:
 
     def _info(self, rest: str) -> str:
         session, _ = self._who(rest)
-        return _columns([(name, _shown(value)) for name, value in session.info().items()])
+        info = session.info()
+        info["user"] = shown_user(info["user"])  # it may be what the client logged in with
+        return _columns([(name, _shown(value)) for name, value in info.items()])
 
     def _ping(self, rest: str) -> str:
         session, _ = self._who(rest)
@@ -226,7 +229,7 @@ class Console:
             text = text[1:-1]  # as a shell would want it
         try:
             data = json.loads(text) if text else None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(
                 f"the data is no JSON: {error}", hint='write: packet all move {"x": 1}'
             ) from None
