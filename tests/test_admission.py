@@ -323,6 +323,24 @@ def test_a_header_of_a_stranger_is_not_believed(
     assert "not in trusted_proxies" in caplog.text
 
 
+def test_a_check_that_is_reset_costs_nothing(
+    identity: Identity, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A balancer checks by a connection that it resets at once: also that one came from a trusted proxy."""
+    with behind(identity) as (server, came):
+        server.pause()  # it is reset before it is accepted
+        check = socket.create_connection(server.address, WAIT)
+        check.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        check.sendall(header(command=0x20))
+        check.close()
+        server.resume()
+        with through(server, header()) as client:
+            client.open()
+            until(lambda: came)
+        assert server.stats()["handshakes_failed_total"] == 0
+    assert "handshake with" not in caplog.text
+
+
 def test_a_proxy_that_is_silent_has_a_deadline(
     identity: Identity, caplog: pytest.LogCaptureFixture
 ) -> None:

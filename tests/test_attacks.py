@@ -30,7 +30,7 @@ from securelink.codes import Code
 from securelink.limits import MAX_FAILED_PER_ADDRESS
 from securelink.protocol import State
 from securelink.streams.addresses import network
-from securelink.threads import link, listener
+from securelink.threads import listener
 from securelink.threads.client_channel import Folded
 from securelink.tools.console.commands import Console
 from securelink.tools.console.operators import Attachment, Operators
@@ -215,7 +215,7 @@ def test_who_has_a_network_of_ipv6_is_one_address(
     hosts = (f"2001:db8:1:2::{number:x}" for number in itertools.count(1))
     with scene(identity) as stage:
         stage.hold_window()
-        monkeypatch.setattr(link, "peer_address", lambda sock: (next(hosts), 1))
+        monkeypatch.setattr(listener, "plain_address", lambda name: (next(hosts), 1))
         for _ in range(MAX_FAILED_PER_ADDRESS):
             with socket.create_connection(("127.0.0.1", stage.port)) as sock:
                 sock.sendall(b"x")

@@ -7,6 +7,7 @@ import functools
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 from ..errors import ConnectFailed, SecureLinkError
 from ..limits import CONNECT_SECONDS
@@ -22,10 +23,14 @@ _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
 def peer_address(sock: socket.socket) -> Address:
     """Host and port of the other side; ("", 0) when it is gone already."""
     try:
-        host, port = sock.getpeername()[:2]
+        return plain_address(sock.getpeername())
     except OSError:
         return ("", 0)
-    return (str(host).removeprefix("::ffff:"), int(port))
+
+
+def plain_address(name: tuple[Any, ...]) -> Address:
+    """Host and port of what the socket module calls an address; an IPv4 one within IPv6 as IPv4."""
+    return (str(name[0]).removeprefix("::ffff:"), int(name[1]))
 
 
 def shown(host: str, port: int) -> str:

@@ -31,7 +31,7 @@ from ..protocol import (
 )
 from ..streams.addresses import is_loopback_host, networks
 from ..streams.proxy import Preamble, is_trusted
-from ..streams.sockets import Address, peer_address, prepare
+from ..streams.sockets import Address, plain_address, prepare
 from ..text import escaped
 from ..wire.fields import Content, Mode
 from ..wire.messages import Wanted
@@ -62,7 +62,7 @@ class ServerLink(Link):
         "token",
     )  # fmt: skip
 
-    def __init__(self, listener: Listener, sock: socket.socket, address: Address | None) -> None:
+    def __init__(self, listener: Listener, sock: socket.socket, address: Address) -> None:
         admission = listener.admission
         engine = ServerConnection(
             admission.policy,
@@ -72,8 +72,7 @@ class ServerLink(Link):
         )
         super().__init__(listener.loop, sock, engine)
         self._listener = listener
-        if address is not None:
-            self.address = address  # as a trusted proxy says; the socket's is that of the proxy
+        self.address = address  # as a trusted proxy says, if there is one: the socket's is then that of the proxy
         self.network = networks(self.address[0])[-1]
         self.half_open = True
         self.counted = False  # as one of its address
@@ -411,11 +410,12 @@ class Listener:
         for listening in self._sockets:
             for _ in range(ACCEPTS_PER_TURN):
                 try:
-                    sock, _address = listening.accept()
+                    sock, name = listening.accept()
                 except OSError as error:
                     self._accept_failed(error)
                     break
-                self._accepted(sock)
+                # As accept() says it: a connection that was reset meanwhile has no peer any more, but it had one.
+                self._accepted(sock, plain_address(name))
 
     def _accept_failed(self, error: OSError) -> None:
         if isinstance(error, BlockingIOError | InterruptedError | ConnectionError):
@@ -426,18 +426,16 @@ class Listener:
             self.loop.register(sock, 0, self)
         self.loop.call_later(1.0, self._register)
 
-    def _accepted(self, sock: socket.socket) -> None:
+    def _accepted(self, sock: socket.socket, peer: Address) -> None:
         try:
             prepare(sock)
         except OSError:
             sock.close()  # it was reset while it waited
             return
-        if self.admission.proxies:
-            peer = peer_address(sock)
-            if is_trusted(peer[0], self.admission.proxies):
-                self._await_header(sock, peer)
-                return
-        self._admit(sock, None)
+        if self.admission.proxies and is_trusted(peer[0], self.admission.proxies):
+            self._await_header(sock, peer)
+            return
+        self._admit(sock, peer)
 
     def _await_header(self, sock: socket.socket, peer: Address) -> None:
         preamble = Preamble(sock, peer, self._header_done)
@@ -467,7 +465,7 @@ class Listener:
             self.loop.register(preamble.sock, 0, preamble)
             preamble.sock.close()
 
-    def _admit(self, sock: socket.socket, address: Address | None) -> None:
+    def _admit(self, sock: socket.socket, address: Address) -> None:
         link = ServerLink(self, sock, address)
         self.links.add(link)
         host = link.address[0]
