@@ -377,7 +377,7 @@ class Client:
             mode = self._belief.mode(
                 mode, credentials=self._credentials is not None, loopback=loopback
             )
-            engine = ClientConnection(mode, clock=time.monotonic, max_packet=self._max_packet)
+            engine = ClientConnection(mode, max_packet=self._max_packet)
             dialogue = Dialogue(
                 sock,
                 engine,
@@ -391,7 +391,7 @@ class Client:
             if self._given_up.is_set():
                 raise self._gave_up()
             self._encrypted = engine.encrypted
-            link = ClientLink(loop, sock, engine, self._welcome.heartbeat)
+            link = ClientLink(loop, sock, engine)
             channel = self._make_channel(link, engine)
         except BaseException:
             sock.close()
@@ -503,7 +503,7 @@ class Client:
     def _take_over(self, link: ClientLink, early: list[Item]) -> None:
         caretaker.adopt(link)
         # What came together with WELCOME is not in the socket any more.
-        link._take_items(early)
+        link.take_items(early)
 
     # --- packets ---------------------------------------------------------------------------------------------
 

@@ -103,6 +103,7 @@ RUN_SECONDS = 0.010  # or after this time
 READ_FRAMES = (
     64  # frames of one connection that are opened in a row, whatever they hold: about 0.3 ms
 )
+MAX_CONTROLS = 64  # PING and PONG of one connection that wait behind a full kernel buffer
 MAX_CONTROL_RATE = (
     50_000  # ACK, PING, PONG and KEY_UPDATE a second of one session, then as with MAX_RATE
 )

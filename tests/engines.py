@@ -82,6 +82,7 @@ class Pair:
         refusal: Code and text with which the server turns the client away.
         max_packet: Limit of a frame body after WELCOME.
         wait_for_sign: Of `ServerConnection.welcome`.
+        heartbeat: What the server proposes, in seconds.
         tamper: Called with the sender's role, the number of the frame in that direction and the frame; what it
             returns arrives instead.
         options: Of `ClientConnection.authenticate`.
@@ -91,7 +92,7 @@ class Pair:
         items: All that each engine reported.
         errors: What the server's steps raised.
         verified: What the server knows of the client.
-        now: The time of both engines' clocks.
+        now: The time that both engines are told.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Pair:
         max_packet: int = MAX_PACKET,
         client_max_packet: int = MAX_FRAME_BODY,
         wait_for_sign: bool = False,
+        heartbeat: float = 20.0,
         tamper: Tamper | None = None,
         client_random: crypto.Random = os.urandom,
         server_random: crypto.Random = os.urandom,
@@ -114,13 +116,10 @@ class Pair:
         self.now = 0.0
         self.client = ClientConnection(
             client_mode,
-            clock=lambda: self.now,
             max_packet=client_max_packet,
             random=client_random,
         )
-        self.server = ServerConnection(
-            server_mode, wanted, clock=lambda: self.now, random=server_random
-        )
+        self.server = ServerConnection(server_mode, wanted, random=server_random)
         self.sent: dict[Role, bytearray] = {"client": bytearray(), "server": bytearray()}
         self.items: dict[Role, list[Item]] = {"client": [], "server": []}
         self.errors: list[SecureLinkError] = []
@@ -130,6 +129,7 @@ class Pair:
         self._refusal = refusal
         self._max_packet = max_packet
         self._wait_for_sign = wait_for_sign
+        self._heartbeat = heartbeat
         self._tamper = tamper
         self._options = {
             "dialled": "localhost", "application": "", "version": "", "credentials": NOTHING
@@ -152,7 +152,8 @@ class Pair:
     # What happens.
 
     def run(self) -> Pair:
-        """Go on until nothing is under way."""
+        """Go on until nothing is under way, and nobody has anything to say."""
+        self._collect()
         while self.step():
             pass
         return self
@@ -188,7 +189,7 @@ class Pair:
 
     def feed(self, role: Role, data: bytes) -> list[Item]:
         """Let bytes arrive at an engine as they are."""
-        items = plain_items(self.engine(role).receive_data(data))
+        items = plain_items(self.engine(role).receive_data(data, self.now))
         self._report(role, items)
         return items
 
@@ -209,7 +210,7 @@ class Pair:
                 return
             case _:
                 return
-        self._report(role, plain_items(self.engine(role).reconsider()))
+        self._report(role, plain_items(self.engine(role).reconsider(self.now)))
 
     def _answer(self) -> None:
         self.server.begin_answer()
@@ -222,7 +223,11 @@ class Pair:
             self.server.refuse(*self._refusal)
         else:
             self.server.welcome(
-                self.verified, TOKEN, self._max_packet, 20.0, wait_for_sign=self._wait_for_sign
+                self.verified,
+                TOKEN,
+                self._max_packet,
+                self._heartbeat,
+                wait_for_sign=self._wait_for_sign,
             )
 
     def _try(self, action: Callable[[], None]) -> None:

@@ -204,7 +204,7 @@ class Scene:
     def overdue(self) -> None:
         """The time for all handshakes that are under way is over, as the next sweep will notice."""
         for link in self.half_open():
-            link.deadline = 0.0
+            link.engine.deadline = 0.0
 
     def hold_window(self, held: bool = True) -> None:
         """Failures of an address are counted until this is undone: no sweep in between begins a new window."""
@@ -265,7 +265,7 @@ class Hostile:
 
     def __init__(self, port: int, mode: Mode = Mode.REQUIRED, **auth: Any) -> None:
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=WAIT)
-        self.engine = ClientConnection(mode, clock=time.monotonic, max_packet=MAX_FRAME_BODY)
+        self.engine = ClientConnection(mode, max_packet=MAX_FRAME_BODY)
         self.server: VerifiedServer | PlaintextServer | None = None
         self.events: list[Event] = []
         self._auth = {
@@ -328,7 +328,7 @@ class Hostile:
                 data = b""
             self.events += [
                 item
-                for item in self.engine.receive_data(data)
+                for item in self.engine.receive_data(data, time.monotonic())
                 if not isinstance(item, bytes | memoryview)
             ]
 

@@ -146,7 +146,7 @@ class Bench:
 
     def items(self) -> list[Item]:
         """What the peer gets from one read."""
-        return self.peer.receive_data(self.sock.recv(1 << 20))
+        return self.peer.receive_data(self.sock.recv(1 << 20), time.monotonic())
 
     def read(self, count: int) -> list[Any]:
         """The data of so many packets at the peer; the loop turns meanwhile."""

@@ -110,12 +110,12 @@ def test_a_long_frame_costs_no_session(identity: Identity, monkeypatch: pytest.M
         session = session_of(server, client)
         session.send("move", 1)
         until(lambda: session._numbering.outgoing.acknowledged == 1)
-        reads = session._link.reads if session._link is not None else 0
+        reads = session._link.engine.reads if session._link is not None else 0
         time.sleep(3.0)  # longer than a silent client is believed to live
         assert session.connected
         assert session.ping(WAIT) < WAIT
         assert session._link is not None
-        assert session._link.reads > reads + 1
+        assert session._link.engine.reads > reads + 1
         assert seen == ["connect"]
         play(client, 0, lambda: "move" in seen)
         assert threads == {get_ident()}

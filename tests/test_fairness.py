@@ -294,7 +294,7 @@ def test_an_engine_stops_and_goes_on() -> None:
     assert pair.client.sender is not None
     data = b"".join(pair.client.sender.packet(encode_packet(Packet("x", n))) for n in range(10))
     pair.server.at_once = 4
-    parts = [pair.server.receive_data(data)]
+    parts = [pair.server.receive_data(data, 0.0)]
     while pair.server.more:
-        parts.append(pair.server.reconsider())
+        parts.append(pair.server.reconsider(0.0))
     assert [len(part) for part in parts] == [4, 4, 2]

@@ -181,7 +181,7 @@ def test_tampering_after_an_interrupt(identity: Identity, caplog: pytest.LogCapt
     """A Ctrl-C that lost nothing is no excuse for what is changed on the way later."""
     with serving(identity) as server, joined(server) as [client]:
         link = link_of(client)
-        link._interrupted = True
+        link.engine.interrupted()
         session = server.sessions[client.token]
         session.send("one")
         packet = client.receive(WAIT)

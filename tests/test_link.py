@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from math import inf
 
 import pytest
 from helpers import WAIT, until
@@ -13,12 +14,18 @@ from together import REPEATS, Crew
 
 from securelink.codes import Code
 from securelink.errors import ConnectionClosed
-from securelink.limits import ACK_BYTES, ACK_FEW_RECORDS, ACK_FEW_SECONDS, ACK_RECORDS
+from securelink.limits import (
+    ACK_BYTES,
+    ACK_FEW_RECORDS,
+    ACK_FEW_SECONDS,
+    ACK_RECORDS,
+    CLOSE_SECONDS,
+    MAX_CONTROLS,
+)
 from securelink.protocol import Closed, Ended, Item, Pinged, Ponged, Sender
 from securelink.protocol.bounds import Bounds
 from securelink.threads import link as link_module
 from securelink.threads import loop as loop_module
-from securelink.threads.link import MAX_CONTROLS
 from securelink.wire.fields import Content
 from securelink.wire.packets import Packet, decode_packets, encode_packet
 
@@ -164,7 +171,7 @@ def test_a_link_that_cannot_write_reads_on() -> None:
         stage.link._write_failed(OSError("on purpose"))
         stage.turn()
         assert stage.channel.data == ["before the end"]
-        assert stage.link.deadline is not None
+        assert stage.link.engine.deadline < inf
 
 
 # --- CLOSE is the last ---------------------------------------------------------------------------------------
@@ -186,7 +193,7 @@ def test_nothing_is_written_after_close() -> None:
 
         with Crew(WAIT) as crew:
             crew.start(more)
-        assert not stage.link._controls
+        assert not stage.link.engine.controls_waiting
         items: list[Item] = [*stage.items(), *stage.events()]
         first, *others = items
         (packet,) = decode_packets(first)  # type: ignore[arg-type]
@@ -232,11 +239,10 @@ def test_close_waits_for_what_was_sent_before() -> None:
 def test_a_peer_that_never_answers_close_is_left() -> None:
     """From our CLOSE on a deadline runs."""
     with bench() as stage:
-        assert stage.link.deadline is None
+        assert stage.link.engine.deadline == inf
         stage.channel._end(Code.NORMAL)
         stage.turn()
-        assert stage.link.deadline is not None
-        assert stage.link.deadline <= stage.loop.now + link_module.CLOSE_SECONDS
+        assert stage.link.engine.deadline <= stage.loop.now + CLOSE_SECONDS
 
 
 def test_the_end_of_the_stream_ends_the_session_once() -> None:
@@ -435,7 +441,7 @@ def test_a_peer_that_pings_without_reading() -> None:
         choked(stage)
         for _ in range(4 * MAX_CONTROLS):
             stage.link.control(Content.PONG, bytes(8))
-        assert len(stage.link._controls) == MAX_CONTROLS
+        assert stage.link.engine.controls_waiting == MAX_CONTROLS
 
 
 def test_half_a_shutdown() -> None:

@@ -286,11 +286,11 @@ def test_one_connection_cannot_stop_the_sweep(
     """A bug that one connection meets in the sweep ends that connection; all others are still looked after."""
     sweep = ServerLink.sweep
 
-    def fail_once(link: ServerLink, now: float, silence: float) -> None:
+    def fail_once(link: ServerLink, now: float) -> None:
         swept.append(link)
         if link is broken:
             raise ValueError("on purpose")
-        sweep(link, now, silence)
+        sweep(link, now)
 
     swept: list[ServerLink] = []
     monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.02)

@@ -17,6 +17,7 @@ from securelink.limits import MAX_SWEEP_STEP, READ_FRAMES, STALLED_SECONDS
 from securelink.protocol import Pinged
 from securelink.protocol.bounds import Bounds
 from securelink.threads.client_link import ClientLink
+from securelink.threads.link import Link
 from securelink.threads.listener import ServerLink
 from securelink.wire.fields import Content
 
@@ -33,14 +34,19 @@ def after(link: ServerLink | ClientLink, seconds: float) -> None:
             link.loop.now + 1000
         )  # the sweeps that the loop makes by itself are before that, and count nothing
         for second in range(int(seconds) + 1):
-            if isinstance(link, ServerLink):
-                link.sweep(start + second, SILENCE)
-            else:
-                link.sweep(start + second)
+            link.sweep(start + second)
         done.set()
 
     link.loop.call(sweeps)
     assert done.wait(WAIT)
+
+
+def quiet(link: Link, now: float) -> float:
+    """How long the peer has been silent, looked at as a sweep does at this time."""
+    link.engine.reading(link._listens())
+    link.engine.on_deadline(now)
+    assert link.engine.liveness is not None
+    return link.engine.liveness.quiet
 
 
 # --- time in which we did not read -----------------------------------------------------------------------------
@@ -51,6 +57,7 @@ def test_time_in_which_we_did_not_read_is_not_silence(reason: str) -> None:
     """Whatever keeps us from reading: it counts nothing, and when reading goes on the peer has its whole time."""
     with bench() as stage:
         link, now = stage.link, stage.loop.now
+        quiet(link, now)  # the handshake is not the peer's silence
 
         def set_deaf(deaf: bool) -> None:
             if reason == "full":
@@ -63,44 +70,49 @@ def test_time_in_which_we_did_not_read_is_not_silence(reason: str) -> None:
                 link._reading = not deaf
             link.update_interest()
 
-        assert link._silence(now + 1) == 1.0
+        assert quiet(link, now + 1) == 1.0
         set_deaf(True)
         for second in range(2, 1000):
-            assert link._silence(now + second) == 0.0
+            assert quiet(link, now + second) == 0.0
         set_deaf(False)
-        assert link._silence(now + 1000) == 0.0
-        assert link._silence(now + 1001) == 1.0
+        assert quiet(link, now + 1000) == 0.0
+        assert quiet(link, now + 1001) == 1.0
         # A moment of it between two looks is enough: what the peer said then may still be on its way.
         set_deaf(True)
         set_deaf(False)
-        assert link._silence(now + 1002) == 0.0
+        assert quiet(link, now + 1002) == 0.0
 
 
 def test_what_waits_in_our_engine_is_not_silence() -> None:
     """More than a turn takes waits here, so nothing new is read: that is our time, and the peer's begins after it."""
     with bench() as stage:
         link, now = stage.link, stage.loop.now
-        assert link._silence(now + 1) == 1.0
+        quiet(link, now)
+        assert quiet(link, now + 1) == 1.0
         for _ in range(3 * READ_FRAMES):
             stage.send("x")
         stage.turn(1)
         assert link.engine.more
         for second in range(2, 100):
-            assert link._silence(now + second) == 0.0
+            assert quiet(link, now + second) == 0.0
         stage.turn(10)
         assert not link.engine.more
-        assert link._silence(now + 100) == 0.0  # what the peer said meanwhile may be unread still
-        assert link._silence(now + 101) == 1.0
+        assert quiet(link, now + 100) == 0.0  # what the peer said meanwhile may be unread still
+        assert quiet(link, now + 101) == 1.0
 
 
 def test_a_client_hears_of_a_server_that_is_busy(identity: Identity) -> None:
     """While a client's pings wait behind what it sent before, the server says by one of its own that it is there."""
     with serving(identity) as server, joined(server) as [client]:
-        link, reads = session_of(server, client)._link, link_of(client).reads
+        link, reads = session_of(server, client)._link, link_of(client).engine.reads
         assert isinstance(link, ServerLink)
-        link.loop.call(lambda: setattr(link, "_unfinished", True))
+
+        def fall_behind() -> None:
+            link._unfinished = link.engine.more = True
+
+        link.loop.call(fall_behind)
         after(link, 600)
-        until(lambda: link_of(client).reads > reads)
+        until(lambda: link_of(client).engine.reads > reads)
         link.loop.call(link.go_on)
         assert client.ping(WAIT) > 0
 
@@ -109,11 +121,12 @@ def test_time_in_which_we_stood_still_is_not_silence() -> None:
     """A process that was suspended, or whose leader could not look, counts a moment of it."""
     with bench() as stage:
         now = stage.loop.now
-        assert stage.link._silence(now + 3600) == MAX_SWEEP_STEP
-        assert stage.link._silence(now + 3601) == MAX_SWEEP_STEP + 1
+        quiet(stage.link, now)
+        assert quiet(stage.link, now + 3600) == MAX_SWEEP_STEP
+        assert quiet(stage.link, now + 3601) == MAX_SWEEP_STEP + 1
         stage.control(Content.PONG, bytes(8))
         stage.turn()
-        assert stage.link._silence(now + 3602) == 0.0
+        assert quiet(stage.link, now + 3602) == 0.0
 
 
 def test_a_slow_handler_does_not_make_its_client_silent(identity: Identity) -> None:
@@ -134,10 +147,10 @@ def test_a_slow_handler_does_not_make_its_client_silent(identity: Identity) -> N
             client.send("work", number)
         until(lambda: session._full)
         assert isinstance(session._link, ServerLink)
-        reads = link_of(client).reads
+        reads = link_of(client).engine.reads
         after(session._link, 600)
         # The client's pings wait unread: the server tells it by one of its own that somebody is there.
-        until(lambda: link_of(client).reads > reads)
+        until(lambda: link_of(client).engine.reads > reads)
         assert session.connected
         go_on.set()
         until(lambda: len(seen) == 20)
@@ -181,14 +194,22 @@ def test_who_takes_nothing_is_too_slow_not_silent() -> None:
         link, now = stage.link, stage.loop.now
         for _ in range(100):
             stage.post(bytes(20_000), wait=False)
+        stage.turn()
         assert link._choked
+        assert link.engine.liveness is not None
+
+        def look(seconds: int) -> None:
+            link.engine.on_deadline(now + seconds)
+            link._watch_tail()
+
         second = 0
         while not link._is_stalled():
             second += 1
-            assert link._silence(now + second) == 0.0
+            look(second)
+            assert link.engine.liveness.quiet == 0.0
         assert STALLED_SECONDS <= second <= STALLED_SECONDS + 2
         stage.read(3)  # it takes something: it is slow, and there
-        link._silence(now + second + 1)
+        look(second + 1)
         assert not link._is_stalled()
 
 

@@ -188,7 +188,7 @@ def test_who_was_ended_and_takes_nothing_is_closed(
     """Until its connection is closed it counts: who comes again and again keeps no more than who stays."""
     monkeypatch.setattr(listener_module, "MAX_TOTAL_UNSENT", 1_000_000)
     monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.05)
-    monkeypatch.setattr("securelink.threads.link.CLOSE_SECONDS", 3 * WAIT)
+    monkeypatch.setattr("securelink.protocol.connection.CLOSE_SECONDS", 3 * WAIT)
     with scene(identity) as stage, Hostile(stage.port).open():
         until(lambda: len(stage.server.sessions) == 2)
         session = list(stage.server.sessions.values())[-1]

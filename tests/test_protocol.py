@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import runpy
 import tracemalloc
-from pathlib import Path
 
 import pytest
 from engines import Pair, Role, actions, opened, other, packets, sent, split_frames
@@ -246,8 +244,8 @@ def test_after_our_close_the_peer_may_finish(identity: Identity) -> None:
     pair.post("server", under_way)
     assert actions(pair, "client") == [["under way"]]
     assert pair.sender("client").ack() == b""  # accepted after our CLOSE: too late to say so
+    pair.server.close(Code.NORMAL, "too", now=pair.now)
     pair.post("client", closing)
-    pair.post("server", pair.sender("server").close(Code.NORMAL, "too"))
     assert pair.items["client"][-1] == Closed(Code.NORMAL, "too")
     assert pair.client.state is pair.server.state is State.CLOSED
 
@@ -280,27 +278,13 @@ def test_a_code_from_a_newer_peer(identity: Identity) -> None:
     assert pair.items["client"][-1] == Closed(250, "")
 
 
-# --- the example------------------------------------------------------------------------------------
-
-
-def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    """The example that uses the engine without sockets runs, and shows a packet that arrived."""
-    runpy.run_path(
-        str(Path(__file__).parent.parent / "examples/engine_without_sockets.py"),
-        run_name="__main__",
-    )
-    lines = capsys.readouterr().out.splitlines()
-    assert any("hello" in line for line in lines)
-    assert "closed" in lines[-1]
-
-
 # --- too late ---------------------------------------------------------------------------------------------
 
 
 def test_a_late_stranger_learns_nothing() -> None:
     """When the handshake takes too long a client of ours is told, and whatever else it may be gets no byte."""
     stranger = Pair(None, client_mode=OFF, server_mode=OFF).server
-    stranger.receive_data(b"\x01\x00")
+    stranger.receive_data(b"\x01\x00", 0.0)
     assert stranger.overdue() == b""
     client = Pair(None, client_mode=OFF, server_mode=OFF)
     client.until("server", State.WAIT_CLIENT)

@@ -247,7 +247,7 @@ def test_strangers_are_recognised(
     pair = Pair(identity)
     items = []
     for start in range(0, len(data), piece):
-        items += pair.server.receive_data(data[start : start + piece])
+        items += pair.server.receive_data(data[start : start + piece], 0.0)
     (failed,) = items
     assert isinstance(failed, Failed)
     assert fits(failed.answer)

@@ -545,9 +545,9 @@ def test_the_key_of_a_servers_early_close(identity: Identity) -> None:
     hello = pair.server._handshake.answer()
     secrets = pair.server._handshake.handshake_secrets
     assert secrets is not None
-    assert [type(item) for item in pair.client.receive_data(hello)] == []
+    assert [type(item) for item in pair.client.receive_data(hello, 0.0)] == []
     assert pair.client.state is State.WAIT_AUTH
     early = Sealer(secrets.server).seal(bytes([CLOSE, INTERNAL]) + bytes(8))
-    (ended,) = pair.client.receive_data(early)
+    (ended,) = pair.client.receive_data(early, 0.0)
     assert isinstance(ended, Alerted)
     assert ended.code == INTERNAL

@@ -202,10 +202,10 @@ def stays_failed(pair: Pair, role: Role) -> None:
     """Nothing revives an engine: not what would have been right, not the end of the stream."""
     engine = pair.engine(role)
     for frame in split_frames(bytes(pair.sent[other(role)])):
-        assert engine.receive_data(frame) == []
-    assert engine.reconsider() == []
+        assert engine.receive_data(frame, 0.0) == []
+    assert engine.reconsider(0.0) == []
     assert engine.state is State.FAILED
-    assert engine.receive_data(b"") == [Ended()]
+    assert engine.receive_data(b"", 0.0) == [Ended()]
     assert engine.state is State.FAILED
 
 
@@ -259,7 +259,7 @@ def test_the_end_of_the_stream(place: Place, identity: Identity) -> None:
     pair.feed(role, b"")
     assert pair.items[role][before:] == [Ended()]
     assert pair.engine(role).state is State.CLOSED
-    assert pair.engine(role).receive_data(clear_frame(1)) == []
+    assert pair.engine(role).receive_data(clear_frame(1), 0.0) == []
 
 
 def test_an_alert_after_protected_frames(identity: Identity) -> None:

@@ -14,7 +14,6 @@ from securelink.codes import Code
 from securelink.errors import _FAILURES
 from securelink.protocol import MOVES, Input, State, schedule
 from securelink.protocol.states import CONTENT_INPUTS, KIND_INPUTS, OVER
-from securelink.threads.link import MAX_CONTROLS
 from securelink.wire.fields import Content, Kind
 from securelink.wire.messages import ClientAuthField, ServerAuthField
 
@@ -118,7 +117,7 @@ def test_limits() -> None:
         f"elements in a record above {limits.MAX_WALK_FREE:,} bytes": f"{limits.MAX_ELEMENTS:,}",
         "bytes of packets not acknowledged before `send` waits": f"{limits.MAX_UNACKED:,}",
         "bytes of packets not acknowledged before TOO_SLOW": f"{limits.HARD_UNACKED:,}",
-        "PONGs that wait to be sent": f"{MAX_CONTROLS}",
+        "PONGs that wait to be sent": f"{limits.MAX_CONTROLS}",
         "seconds from accept to WELCOME": f"{limits.HANDSHAKE_SECONDS:.0f}",
         "seconds after one's own CLOSE": f"{limits.CLOSE_SECONDS:.0f}",
     }

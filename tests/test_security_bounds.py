@@ -14,11 +14,10 @@ from helpers import WAIT, Hostile, Scene, echo, end_of_stream, failure, scene, u
 
 from securelink import Client, ConnectionClosed, HandshakeError, Identity, Server, Session
 from securelink.codes import Code
-from securelink.limits import MAX_HANDSHAKE_BODY
+from securelink.limits import MAX_CONTROLS, MAX_HANDSHAKE_BODY
 from securelink.protocol import ServerVerified
 from securelink.protocol.bounds import Bounds
 from securelink.threads.admission import Admission
-from securelink.threads.link import MAX_CONTROLS
 from securelink.wire.fields import Content
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -194,7 +193,7 @@ def test_who_takes_nothing_is_ended(
 ) -> None:
     """A client that does not read costs a bounded amount of memory, then its session; broadcasts never wait for it."""
     monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.05)
-    monkeypatch.setattr("securelink.threads.link.CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr("securelink.protocol.connection.CLOSE_SECONDS", 0.2)
     with scene(identity) as stage:
         small(stage.server, unsent=256 * 1024, hard_unsent=1024 * 1024)
         with Hostile(stage.port) as deaf:
@@ -252,14 +251,14 @@ def test_pings_that_nobody_reads_pile_up_nowhere(identity: Identity) -> None:
         link = newcomer(stage)._link
         assert link is not None
         link.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        most, queued = 0, link._controls
+        most, queued = 0, link.engine
         while most < MAX_CONTROLS:  # until the kernel takes no more answers
             pinger.sock.sendall(b"".join(pinger.seal(Content.PING, bytes(8)) for _ in range(2000)))
-            most = max(most, len(queued))
+            most = max(most, queued.controls_waiting)
         for _ in range(3):
             pinger.sock.sendall(b"".join(pinger.seal(Content.PING, bytes(8)) for _ in range(2000)))
             assert echo(stage.neighbour, "by now some are read")
-            assert len(queued) <= MAX_CONTROLS
+            assert queued.controls_waiting <= MAX_CONTROLS
         assert most == MAX_CONTROLS
 
 

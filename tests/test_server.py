@@ -19,7 +19,7 @@ from securelink import Client, ConnectionClosed, Identity, LinkTimeout, Server, 
 from securelink.codes import Code
 from securelink.limits import SEND_SECONDS
 from securelink.protocol.bounds import Bounds
-from securelink.threads import link as link_module
+from securelink.threads.link import End
 from securelink.threads.loop import hand_over
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -252,7 +252,7 @@ def test_a_server_that_is_gone_is_not_kept(
     identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing of ours refers to a stopped server or to an ended session."""
-    monkeypatch.setattr(link_module, "CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr("securelink.protocol.connection.CLOSE_SECONDS", 0.2)
     server = Server("127.0.0.1", 0, keys=identity).start()
     with joined(server) as (client,):
         session = weakref.ref(server.sessions[client.token])
@@ -318,7 +318,7 @@ def test_a_connection_that_will_not_go_away_holds_up_no_stop(identity: Identity)
     with serving(identity) as server, joined(server):
         assert server._listener is not None
         [link] = server._listener.links
-        link._closed = True
+        link._end = End.CLOSED
         assert server.stop(0.1)
         assert not server.running
         link.sock.close()

@@ -459,7 +459,7 @@ def answer(stranger: Hostile) -> str:
     """What the server says to that."""
     ask(stranger)
     while True:
-        for item in stranger.engine.receive_data(stranger.sock.recv(65536)):
+        for item in stranger.engine.receive_data(stranger.sock.recv(65536), time.monotonic()):
             assert not isinstance(item, Event)
             (packet,) = decode_packets(item)
             token: str = packet.data

@@ -59,7 +59,7 @@ def played(recording: dict[str, Any], role: Role, pieces: list[bytes]) -> list[I
             if not isinstance(new[-1], WAITING):
                 break
             actor.act(own.pop(0))
-            new = actor.engine.reconsider()
+            new = actor.engine.reconsider(0.0)
     return items
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from math import inf
 
 from .. import crypto
 from ..codes import CODE_TEXT, Code, code_text
@@ -54,9 +54,9 @@ class ClientConnection(Connection):
 
     Args:
         mode: The client's encryption policy.
-        clock: Seconds, monotonic.
         random: Source of random bytes; tests give recorded ones.
         max_packet: The largest frame body that this client lets a server announce.
+        deadline: When the handshake must be done, as the time that is told to it.
     """
 
     __deletable__ = ("_handshake",)  # for mypyc: its secrets are forgotten once the session is open
@@ -65,11 +65,11 @@ class ClientConnection(Connection):
         self,
         mode: Mode,
         *,
-        clock: Callable[[], float],
         max_packet: int,
         random: crypto.Random = os.urandom,
+        deadline: float = inf,
     ) -> None:
-        super().__init__(State.HELLO_SENT, _TAKES, clock)
+        super().__init__(State.HELLO_SENT, _TAKES, pings=True, deadline=deadline)
         self._handshake = ClientHandshake(mode, random=random)
         self._max_packet = max_packet
         self._server: VerifiedServer | PlaintextServer | None = None  # what `authenticate` demands
@@ -163,7 +163,7 @@ class ClientConnection(Connection):
         if isinstance(self._send, PlainSender) and isinstance(self._receive, PlainReceiver):
             self._send.token = self._receive.token = welcome.token
         del self._handshake
-        self._open(welcome.max_packet)
+        self._open(welcome.max_packet, welcome.heartbeat)
         out.append(Opened(welcome))
 
 

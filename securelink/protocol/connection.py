@@ -1,16 +1,39 @@
-"""What the engines of both roles share."""
+"""What the connections of both roles share."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
+from math import inf
 
 from ..codes import Code
 from ..errors import ConfigError, HandshakeError, ProtocolError, SecureLinkError
-from ..limits import HEADER_SIZE, MAX_HANDSHAKE_BODY
+from ..limits import (
+    CLOSE_SECONDS,
+    HEADER_SIZE,
+    MAX_CONTROLS,
+    MAX_HANDSHAKE_BODY,
+    SWEEP_SECONDS,
+    UPDATE_SECONDS,
+)
 from ..wire.fields import Content, Kind
 from ..wire.frames import FrameBuffer
 from ..wire.messages import Close
-from .events import Alerted, Closed, Ended, Failed, Item, Pinged, Ponged
+from .acknowledging import Acknowledging
+from .events import (
+    Alerted,
+    Closed,
+    Ended,
+    Event,
+    Expired,
+    Failed,
+    Item,
+    Overdue,
+    Pinged,
+    Ponged,
+    Silent,
+)
+from .liveness import Liveness
 from .numbering import Numbering
 from .order import made_before
 from .records import RecordReceiver, RecordSender
@@ -32,10 +55,15 @@ class Connection:
     """
     What both roles share.
 
+    The receiving half (`receive_data`, `reconsider`), the sending half (`data_to_send`, `sender`) and whoever keeps the
+    time (`on_deadline`) may be three threads, one each. The first and the last only queue what is to be said;
+    `wants_write` tells, and the sending half seals it.
+
     Args:
         state: The first.
         takes: What this role does with what the table lets in.
-        clock: Seconds, monotonic; read only when the peer updates its key.
+        pings: Whether this side sends the heartbeats.
+        deadline: When the handshake must be done.
 
     Attributes:
         state: A `State`. Only `_go` changes it.
@@ -45,45 +73,224 @@ class Connection:
         at_once: Frames that one call opens at most; 0: all that have arrived.
         more: Whether the last call stopped there: `reconsider` goes on.
         controls: ACK, PING, PONG and KEY_UPDATE records so far.
+        key_updates: KEY_UPDATE records of the peer so far.
+        reads: Counts calls of `receive_data`.
+        wants_write: Once open: whether `data_to_send` has something to say.
+        deadline: When the handshake must be done, or the peer must have ended after our CLOSE; `inf` in between.
+        closing: Code and text of the CLOSE that is to be said, or was, whoever began.
+        asked: The same if `close` was called before there was any other reason for a CLOSE.
+        acks: When acknowledgements go.
+        liveness: Who is silent; exists from OPEN on.
     """
 
-    def __init__(self, state: State, takes: Takes, clock: Callable[[], float]) -> None:
+    def __init__(self, state: State, takes: Takes, *, pings: bool, deadline: float) -> None:
         self.state = state
         self._takes = takes
         self.encrypted = False
         self.numbering = Numbering()
         self.sender: Sender | None = None
+        self.acks = Acknowledging(self.numbering.incoming)
+        self.liveness: Liveness | None = None
         self.at_once = 0
         self.more = False
         self.controls = 0
-        self._clock = clock
+        self.key_updates = 0
+        self.reads = 0
+        self.wants_write = False
+        self.closing: tuple[int, str] | None = None
+        self.asked: tuple[int, str] | None = None
+        self._pings = pings
+        self.deadline = deadline
+        self._now = -inf  # as it was told last
+        self._reading = True
         self._frames = FrameBuffer(MAX_HANDSHAKE_BODY)
-        self._out: list[bytes] = []
+        self._out: deque[bytes] = deque()
+        self._controls: deque[tuple[Content, bytes]] = deque()
         self._send: RecordSender | None = None
         self._receive: RecordReceiver | None = None
-        self._last_update = float("-inf")
+        self._last_update = -inf
+        self._key_watched_at = inf
         self._proved = False  # whether what broke the protocol was authenticated as the peer's
+        self._bytes_lost = False
 
     @property
     def pending(self) -> int:
         """Bytes that arrived and are no whole frame yet."""
         return self._frames.pending
 
-    # Both directions during the handshake.
+    # Sending: one thread at a time.
 
-    def data_to_send(self) -> bytes:
-        """What the handshake wants sent; empty once it was taken."""
-        data = b"".join(self._out)
-        self._out.clear()
-        return data
+    def data_to_send(self, *, more: bool = False) -> bytes:
+        """
+        What is to be sent beside packets: the handshake's messages; once open ACK, PONG, PING and CLOSE.
 
-    def receive_data(self, data: bytes) -> list[Item]:
+        Args:
+            more: Packets wait that were sent before the end: CLOSE comes after them, not now.
+
+        Returns:
+            Bytes to be written in this order; empty once they were taken.
+        """
+        parts: list[bytes] = []
+        while self._out:
+            parts.append(self._out.popleft())
+        sender = self.sender
+        if sender is not None and self.wants_write:
+            self.wants_write = False  # first: what is queued from here on raises it again
+            self._seal_controls(sender, parts)
+            closing = self.closing
+            if closing is not None and not sender.closed:
+                if more:
+                    self.wants_write = True
+                else:
+                    parts.append(sender.close(closing[0], closing[1]))
+        return b"".join(parts)
+
+    def _seal_controls(self, sender: Sender, parts: list[bytes]) -> None:
+        if self.acks.due:
+            self.acks.due = False
+            parts.append(sender.ack())
+        controls = self._controls
+        if sender.closed:
+            controls.clear()  # after CLOSE there are none
+        while controls:
+            content, payload = controls.popleft()
+            parts.append(sender.control(content, payload))
+
+    # Asking for something: any thread.
+
+    def control(self, content: Content, payload: bytes = b"") -> None:
+        """Queue a PING or PONG. After CLOSE there are none, and a peer that pings without reading gets few answers."""
+        sender = self.sender
+        if sender is None or sender.closed or len(self._controls) >= MAX_CONTROLS:
+            return
+        self._controls.append((content, payload))
+        self.wants_write = True
+
+    @property
+    def controls_waiting(self) -> int:
+        """How many PING and PONG wait to be sealed."""
+        return len(self._controls)
+
+    def close(self, code: int, text: str = "", *, now: float) -> None:
+        """
+        Say CLOSE, after all that was sent before. The first one counts.
+
+        Args:
+            code: Why: a `Code`, such as NORMAL, UNREADABLE, TOO_SLOW.
+            text: The application's words for the peer.
+            now: The time: the peer has CLOSE_SECONDS to answer.
+        """
+        if self.closing is None:
+            self.asked = (code, text)
+            self._say_close(code, text)
+            self.leave(now)
+
+    def _say_close(self, code: int, text: str = "") -> None:
+        if self.closing is None:
+            self.closing = (code, text)
+        self.wants_write = self.sender is not None
+
+    def leave(self, now: float) -> None:
+        """The connection is about to end: from now on a deadline runs, after which `on_deadline` gives `Expired`."""
+        if self.deadline == inf:
+            self.deadline = now + CLOSE_SECONDS
+
+    def hurry(self, deadline: float) -> None:
+        """Give the peer until then for its next step, unless it is about to end anyway."""
+        if self.closing is None:
+            self.deadline = deadline
+
+    def interrupted(self) -> None:
+        """Bytes of the peer may have been lost on this side: should the next record not open, it is not to blame."""
+        self._bytes_lost = True
+
+    def abort(self) -> None:
+        """Something of a record is lost on this side for certain: what still arrives is not looked at."""
+        self._go(Input.ABORT)
+
+    # The time.
+
+    def reading(self, reads: bool) -> None:
+        """Tell whether what the peer sends is read from now on: time in which it is not is not the peer's silence."""
+        self._reading = reads
+        if self.liveness is not None:
+            self.liveness.reading(reads)
+
+    def hung_up(self) -> None:
+        """Tell that the peer's last byte has come, though it was not read yet."""
+        if self.liveness is not None:
+            self.liveness.hung_up = True
+
+    def next_deadline(self) -> float:
+        """When to call `on_deadline` at the latest; `inf` when there is nothing to wait for."""
+        due = min(self.deadline, self.acks.due_at)
+        if self.liveness is not None and self.closing is None:
+            due = min(due, self.liveness.next_look)
+        return due
+
+    def on_deadline(self, now: float) -> list[Event]:
+        """
+        Do what is due by time: acknowledgements, heartbeats, new keys, the end of what is overdue or silent.
+
+        It may be called sooner and later than `next_deadline` says, and more often.
+
+        Returns:
+            `Overdue`, `Expired` or `Silent`. What there is to say, `data_to_send` has.
+        """
+        acks, liveness = self.acks, self.liveness
+        if now >= acks.due_at and acks.on_time(now):
+            self.wants_write = True
+        if liveness is not None:
+            liveness.look(now, self.reads, behind=self.more)
+            self._watch_key(now)
+        if self.deadline < inf:
+            return self._past_deadline(now) if now >= self.deadline else []
+        if liveness is None or self.closing is not None:
+            return []
+        if liveness.silent:
+            self._say_close(Code.SILENT)
+            self.leave(now)
+            return [Silent(liveness.quiet)]
+        if liveness.ping_is_due(now):
+            self.control(Content.PING, bytes(8))
+        return []
+
+    def _watch_key(self, now: float) -> None:
+        """A key is replaced before it is an hour old (RFC 9846 5.5)."""
+        if self._key_watched_at == inf:
+            self._key_watched_at = now
+        if now - self._key_watched_at >= UPDATE_SECONDS / 2 and self.sender is not None:
+            self._key_watched_at = now
+            self.sender.want_update()
+
+    def _past_deadline(self, now: float) -> list[Event]:
+        state = self.state
+        # A moment to read a last word; and what is not closed by then is reported again.
+        self.deadline = now + SWEEP_SECONDS
+        if self.sender is not None or state is State.CLOSED or state is State.FAILED:
+            return [Expired()]
+        # While it is not read, somebody computes its next step in another thread.
+        return [Overdue(state, self.overdue() if self._reading else b"")]
+
+    def overdue(self) -> bytes:
+        """End a handshake that takes too long; returns the last word for the peer."""
+        return self._end(Input.DEADLINE, Code.TIMEOUT)
+
+    # Receiving: one thread at a time.
+
+    def receive_data(self, data: bytes, now: float) -> list[Item]:
         """
         Take bytes from the peer; b"" is end of stream.
+
+        Args:
+            data: What has arrived, in whatever pieces.
+            now: The time, in seconds; monotonic.
 
         Returns:
             Records and events in order. Never raises for what a peer does: the last event is `Failed` then.
         """
+        self._now = now
+        self.reads += 1
         if self.state is not _OPEN or not data:
             return self._receive_unopened(data)
         out: list[Item] = []
@@ -107,10 +314,11 @@ class Connection:
         if self.state in OVER:
             return []
         self._frames.feed(data)
-        return self.reconsider()
+        return self.reconsider(self._now)
 
-    def reconsider(self) -> list[Item]:
+    def reconsider(self, now: float) -> list[Item]:
         """Process what had arrived while the state read nothing. Same returns as `receive_data`."""
+        self._now = now
         out: list[Item] = []
         try:
             self._process(out)
@@ -211,21 +419,23 @@ class Connection:
         plaintext = None if self.encrypted else move.in_plaintext
         self.state = move.then if plaintext is None else plaintext
 
-    def abort(self) -> None:
-        """Something of a record may be lost on this side for certain: what still arrives is not looked at."""
-        self._go(Input.ABORT)
-
     def _fail(self, error: SecureLinkError) -> Failed:
         self.more = False
         code = error.code if isinstance(error, ProtocolError | HandshakeError) else Code.PROTOCOL
-        answer = self._last_word(int(code))
+        ours = self._bytes_lost
+        answer = b""
+        if self.sender is None:
+            answer = self._last_word(int(code))
+        else:
+            self._say_close(Code.NORMAL if ours else int(code))
+            self.leave(self._now)
         self._go(Input.FAULT)
-        return Failed(error, answer, self._proved)
+        return Failed(error, answer, self._proved, ours)
 
     def _last_word(self, code: int, text: str = "") -> bytes:
-        """ALERT while this direction has sent nothing protected, else CLOSE."""
+        """ALERT while this direction has sent nothing protected, otherwise CLOSE."""
         if self.sender is not None:
-            return b""  # the transport says CLOSE under its send lock
+            return b""  # `data_to_send` has the CLOSE
         if self._send is None:
             return Kind.ALERT.to_bytes(1) + (1).to_bytes(HEADER_SIZE - 1) + code.to_bytes(1)
         return self._send.seal(Close(code, 0, text).encode())
@@ -240,9 +450,17 @@ class Connection:
         self._go(given)
         return word
 
-    def _open(self, max_packet: int) -> None:
+    def _open(self, max_packet: int, heartbeat: float) -> None:
+        send = made_before(self._send, "open")
         self._frames.limit = max_packet
-        self.sender = Sender(made_before(self._send, "open"), self.numbering, max_packet)
+        self.acks = Acknowledging(self.numbering.incoming)
+        self.liveness = Liveness(heartbeat, self._now, pings=self._pings)
+        self.liveness.reading(self._reading)
+        self.sender = Sender(send, self.numbering, max_packet)
+        if self.closing is None:
+            self.deadline = inf
+        else:
+            self.wants_write = True
 
     # Frames and contents that both roles take.
 
@@ -253,7 +471,11 @@ class Connection:
 
     def _close(self, plaintext: bytes, out: list[Item]) -> None:
         close = self._close_of(plaintext)
-        out.append(Closed(close.code, close.text))
+        answers = self.closing is not None and close.code == Code.NORMAL
+        if self.sender is not None:
+            self._say_close(Code.NORMAL)
+            self.leave(self._now)
+        out.append(Closed(close.code, close.text, answers))
 
     def _close_unproved(self, plaintext: bytes, out: list[Item]) -> None:
         """The peer has proved nothing yet: this can end the attempt and no more, and its text is nobody's."""
@@ -269,9 +491,11 @@ class Connection:
 
     def _data(self, plaintext: bytes, out: list[Item], start: int = 1) -> None:
         """The record is ours from here on: it is counted, and goes to the inbox."""
-        self.numbering.incoming.accepted += 1
-        short = len(plaintext) < _COPY_BELOW
-        out.append(plaintext[start:] if short else memoryview(plaintext)[start:])
+        size = len(plaintext)
+        if self.acks.accept(size - start, self._now):
+            self.wants_write = True
+        self._bytes_lost = False  # a record was opened after it: nothing was lost
+        out.append(plaintext[start:] if size < _COPY_BELOW else memoryview(plaintext)[start:])
 
     def _data_ack(self, plaintext: bytes, out: list[Item]) -> None:
         if len(plaintext) < 10:
@@ -287,7 +511,9 @@ class Connection:
     def _ping(self, plaintext: bytes, out: list[Item]) -> None:
         if len(plaintext) != 9:
             raise ProtocolError("a PING record of the wrong size")
-        out.append(Pinged(plaintext[1:]))
+        payload = plaintext[1:]
+        self.control(Content.PONG, payload)
+        out.append(Pinged(payload))
 
     def _pong(self, plaintext: bytes, out: list[Item]) -> None:
         if len(plaintext) != 9:
@@ -299,12 +525,13 @@ class Connection:
         if len(plaintext) != 1:
             raise ProtocolError("a KEY_UPDATE record of the wrong size")
         enough_records = receive.update()
-        now = self._clock()
+        now = self._now
         if not enough_records and now - self._last_update < 1.0:
             raise ProtocolError(
                 "a flood of key updates: more than one per 1,000 records and second"
             )
         self._last_update = now
+        self.key_updates += 1
 
 
 #: What both roles do alike.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..codes import Code
 from ..errors import ProtocolError, RecordError, SecureLinkError
 from ..wire.messages import Welcome
 from .handshake_client import PlaintextServer, VerifiedServer
 from .records import INTERFERES
+from .states import State
 
 FAULTY = "it is no fault of the network: use the same version of securelink on both sides"
 
@@ -51,7 +52,7 @@ class Confirmed:
 
 @dataclass(frozen=True)
 class Pinged:
-    """Answer with `sender.control(Content.PONG, payload)`."""
+    """The peer asks whether we are there; the connection answers by itself."""
 
     payload: bytes
 
@@ -73,10 +74,15 @@ class Alerted:
 
 @dataclass(frozen=True)
 class Closed:
-    """The peer's CLOSE. Nothing follows it."""
+    """
+    The peer's CLOSE. Nothing follows it; the connection answers by itself.
+
+    `answers`: whether it answers a CLOSE of ours.
+    """
 
     code: int
     text: str
+    answers: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -85,16 +91,39 @@ class Ended:
 
 
 @dataclass(frozen=True)
+class Silent:
+    """The peer has said nothing for so many seconds in which it was read. The connection says CLOSE by itself."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Overdue:
+    """The handshake took too long, and ended in this state; `answer` is a last word for the peer."""
+
+    state: State
+    answer: bytes
+
+
+@dataclass(frozen=True)
+class Expired:
+    """The connection is over, and the peer has not closed it in time: close the stream."""
+
+
+@dataclass(frozen=True)
 class Failed:
     """
-    The peer broke the protocol; `answer` is a last word for it, to be sent before the socket is closed.
+    The peer broke the protocol. Before the session is open `answer` is a last word for it; later the connection says
+    CLOSE by itself.
 
     `proved`: what breaks it came authenticated from the peer, so nobody on the path can have done it.
+    `ours`: bytes were lost on this side, and nobody else is to blame.
     """
 
     error: SecureLinkError
     answer: bytes
     proved: bool = False
+    ours: bool = False
 
     @property
     def words(self) -> str:
@@ -128,6 +157,9 @@ Event = (
     | Closed
     | Ended
     | Failed
+    | Silent
+    | Overdue
+    | Expired
 )
 #: What `receive_data` returns: a record's `packets` array as bytes, or an event.
 Item = bytes | memoryview | Event

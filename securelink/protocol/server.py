@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from math import inf
 
 from .. import crypto
 from ..codes import Code
@@ -54,9 +54,9 @@ class ServerConnection(Connection):
     Args:
         policy: The server's encryption policy.
         wanted: A `Wanted` number: what it says about client keys.
-        clock: Seconds, monotonic.
         random: Source of random bytes; tests give recorded ones.
         succession: What earlier keys of the server said of its key.
+        deadline: When the handshake must be done, as the time that is told to it.
 
     Attributes:
         heard: Whether the client has sent anything.
@@ -70,11 +70,11 @@ class ServerConnection(Connection):
         policy: Mode,
         wanted: int,
         *,
-        clock: Callable[[], float],
         random: crypto.Random = os.urandom,
         succession: bytes = b"",
+        deadline: float = inf,
     ) -> None:
-        super().__init__(State.START, _TAKES, clock)
+        super().__init__(State.START, _TAKES, pings=False, deadline=deadline)
         self._succession = succession
         self._handshake = ServerHandshake(policy, random=random)
         self._wanted = wanted
@@ -218,7 +218,7 @@ class ServerConnection(Connection):
             late = made_before(self._handshake.application_secrets, "welcome")
             self._receive = Opener(late.client)
         del self._handshake
-        self._open(max_packet)
+        self._open(max_packet, heartbeat)
         self._go(given)
 
     def refuse(self, code: int, text: str = "") -> None:
@@ -253,6 +253,8 @@ class ServerConnection(Connection):
         out.append(HelloReceived())
 
     def _first_record(self, plaintext: bytes, out: list[Item]) -> None:
+        if self.closing is None:
+            self.deadline = inf
         # CLOSE is no sign: a client that has given up may have sent it before WELCOME came.
         if plaintext[0] != Content.CLOSE:
             out.append(Confirmed())

@@ -15,19 +15,18 @@ import time
 from typing import cast
 
 from ..codes import Code
-from ..limits import MAX_HEARTBEAT, MIN_HEARTBEAT, SILENCE_FACTOR
 from ..protocol import ClientConnection, Event, Failed
-from ..wire.fields import Content
 from .caretaker import TICK_SECONDS, caretaker
 from .channel import Channel
 from .client_channel import PATIENCE_SECONDS, ClientChannel
-from .link import Link
+from .link import End, Link
 from .loop import Loop
 from .poller import HANGUP, READ, WRITE
 
 log = logging.getLogger("securelink.client")
 
 LONG_QUIET_TICKS = 20
+_DEAD, _CLOSED = End.DEAD, End.CLOSED
 DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)  # 0 where the system has no such flag (Windows)
 
 
@@ -48,22 +47,17 @@ class ClientLink(Link):
     """The connection of a client."""
 
     __slots__ = (
-        "_last_ping", "_left_at", "_quiet_ticks", "_sat_since", "_sits", "_ticks", "_woken", "background",
-        "drives_seen", "heartbeat",
+        "_left_at", "_quiet_ticks", "_sat_since", "_sits", "_ticks", "_woken", "background", "drives_seen",
     )  # fmt: skip
 
-    def __init__(
-        self, loop: Loop, sock: socket.socket, engine: ClientConnection, heartbeat: float
-    ) -> None:
+    def __init__(self, loop: Loop, sock: socket.socket, engine: ClientConnection) -> None:
         super().__init__(loop, sock, engine)
         self.send_flags = DONT_WAIT
-        self.heartbeat = min(max(heartbeat, MIN_HEARTBEAT), MAX_HEARTBEAT)
         self.background = False
         self._ticks = 0  # since somebody drove it
         self._quiet_ticks = 1  # after so many the loop takes it over
         self._left_at = 0.0
         self.drives_seen = -1
-        self._last_ping = time.monotonic()
         self.recv_flags = DONT_WAIT
         self._sits = -1  # the drive in which somebody sat in recv() at the last tick, since
         self._sat_since = 0.0
@@ -85,7 +79,7 @@ class ClientLink(Link):
         Returns:
             False when nothing happened in `timeout` seconds.
         """
-        if self._closed or (self._send_dead and self._gone_already()):
+        if self._end is _CLOSED or (self._end is _DEAD and self._gone_already()):
             return True
         if self.background:
             # In this order: Ctrl-C between the two must not leave a link that nobody knows to be driven.
@@ -133,7 +127,7 @@ class ClientLink(Link):
         if self.loop.leading:
             super().lost()
         else:
-            self._send_dead = True
+            self._advance(_DEAD)
             self._finish_channel(Code.BROKEN, "", clean=False)
             self.loop.call(super().lost)
 
@@ -166,17 +160,18 @@ class ClientLink(Link):
             self.ask_interest()  # a driver has filled the inbox
         elif self.background:
             super().update_interest()
-        elif not self._closed:
+        elif self._end is not _CLOSED:
             mask = self._write_mask()
-            if not self._listens():
-                self._deaf = True
-                mask |= 0 if self._hung_up else HANGUP
+            listens = self._listens()
+            self.engine.reading(listens)
+            if not (listens or self._hung_up):
+                mask |= HANGUP
             self.loop.register(self.sock, mask, self)
 
     def go_on(self) -> None:
         """As `Link.go_on`; a driver goes on by itself."""
         self._unfinished = False
-        if self.background and not self._closed and self.engine.more and self._listens():
+        if self.background and self._end is not _CLOSED and self.engine.more and self._listens():
             self.on_io(READ)
 
     def on_io(self, mask: int) -> None:
@@ -184,10 +179,9 @@ class ClientLink(Link):
         if mask & WRITE:
             self.flush()
             self.update_interest()
-        if mask & HANGUP and not self._closed:
-            self._hung_up = True
-            self.update_interest()
-        if not mask & READ or self._closed or self._unfinished:
+        if mask & HANGUP and self._end is not _CLOSED:
+            self._peer_hung_up()
+        if not mask & READ or self._end is _CLOSED or self._unfinished:
             return
         channel = cast(ClientChannel | None, self.channel)
         if channel is None:
@@ -230,7 +224,7 @@ class ClientLink(Link):
             Whether it is the loop's now, and needs no tick until somebody drives it or leaves something in its inbox.
         """
         channel = cast(ClientChannel | None, self.channel)
-        if channel is None or self._closed:
+        if channel is None or self._end is _CLOSED:
             return False
         drives = channel._drives
         if self.recv_flags != DONT_WAIT:
@@ -275,30 +269,17 @@ class ClientLink(Link):
         if channel._inbox and channel._has_handlers():
             super()._deliverable(channel)
 
-    def sweep(self, now: float) -> None:
-        """Once a second: ping, and notice a silent or overdue connection."""
-        channel = cast(ClientChannel | None, self.channel)
-        if channel is None or self._closed:
-            return
-        silence = self._silence(now)
-        self._watch_key(now)
-        self._release()
-        self._next_second()
-        if self.deadline is not None and now > self.deadline:
-            self.give_up()
-        elif silence > self.heartbeat * SILENCE_FACTOR:
-            self._finish_channel(Code.SILENT, "", clean=False, ours=True)
-            self.give_up()
-        elif self._is_stalled():
-            channel._end(Code.TOO_SLOW)
-        elif now - self._last_ping >= self.heartbeat and self._close is None:
-            self._last_ping = now
-            self.control(Content.PING, bytes(8))
+    def _silent(self, seconds: float) -> None:
+        super()._silent(seconds)
+        self.give_up()
+
+    def _expired(self) -> None:
+        self.give_up()
 
     def give_up(self) -> None:
         """Close, but not under somebody who reads: the number of the socket could be reused under them."""
         channel = cast(ClientChannel | None, self.channel)
-        if channel is None or self._closed:
+        if channel is None or self._end is _CLOSED:
             return
         right = channel._drive_right
         try:

@@ -81,7 +81,7 @@ class Dialogue:
                 continue
             except OSError:
                 data = b""
-            items = self._engine.receive_data(data)
+            items = self._engine.receive_data(data, time.monotonic())
             for number, item in enumerate(items, 1):
                 welcome = self._take(item)
                 if welcome is not None:

@@ -6,6 +6,9 @@ So the order of sealing is the order of the nonces is the order on the wire, and
 kernel does not take stays as a tail, and the leader is asked for writability.
 
 Reading, closing the socket and everything else with the selector is the leader's alone.
+
+What is said to the peer and when is the connection's business (`protocol/connection.py`): a link moves bytes, waits,
+and calls it.
 """
 
 from __future__ import annotations
@@ -15,26 +18,27 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable
+from enum import IntEnum
+from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
 from .._mypyc import mypyc_attr
 from ..codes import Code
 from ..errors import SecureLinkError
 from ..interrupts import Right
-from ..limits import (
-    ACK_BYTES,
-    ACK_FEW_RECORDS,
-    ACK_FEW_SECONDS,
-    ACK_RECORDS,
-    ACK_SECONDS,
-    CLOSE_SECONDS,
-    MAX_CONTROL_RATE,
-    MAX_SWEEP_STEP,
-    READ_FRAMES,
-    STALLED_SECONDS,
-    UPDATE_SECONDS,
+from ..limits import MAX_CONTROL_RATE, READ_FRAMES, STALLED_SECONDS
+from ..protocol import (
+    Closed,
+    Connection,
+    Ended,
+    Event,
+    Expired,
+    Failed,
+    Item,
+    Pinged,
+    Ponged,
+    Silent,
 )
-from ..protocol import Closed, Connection, Ended, Event, Failed, Item, Pinged, Ponged
 from ..streams.sockets import peer_address
 from ..wire.fields import Content
 from .loop import Loop
@@ -47,7 +51,6 @@ log = logging.getLogger("securelink")
 
 Result = TypeVar("Result")
 
-MAX_CONTROLS = 64  # control records that wait behind a full kernel buffer
 READ_SIZE = 64 * 1024  # below malloc's mmap threshold: larger buffers cost a page fault each
 RIGHT_SECONDS = (
     1.0  # the longest wait for the send right; a write that does not block takes microseconds
@@ -64,6 +67,24 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_count_fork)
 
 
+class End(IntEnum):
+    """
+    How far a link has come to its end. Later is higher: a link never goes back.
+
+    Written with the send right, or by the leader that closes the socket.
+    """
+
+    OPEN = 0
+    CLOSING = 1  # CLOSE is to be said, after what is queued
+    SHUT = 2  # our last byte is out and our side is shut; the peer is read until its end
+    DEAD = 3  # the peer takes nothing more; what it sent before is read until its end
+    CLOSED = 4  # the socket is closed
+
+
+# Looking up a member costs more than comparing it.
+_OPEN, _CLOSING, _SHUT, _DEAD, _CLOSED = End.OPEN, End.CLOSING, End.SHUT, End.DEAD, End.CLOSED
+
+
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Link:
     """
@@ -78,17 +99,13 @@ class Link:
         channel: The session, once there is one.
         listed: On the loop's flush list.
         address: Of the peer.
-        reads: Counts reads; a sweep tells from it whether the peer is silent, without a clock per read.
-        deadline: When a sweep may close this link (handshake, closing), or None.
         max_packets: Bytes of the largest encoded packet.
     """
 
     __slots__ = (
-        "_ack_bytes", "_ack_listed", "_ack_records", "_choked", "_close", "_closed", "_controls", "_controls_before",
-        "_deaf", "_fork", "_hung_up", "_interrupted", "_looked_at", "_quiet", "_raw", "_reading", "_send_dead",
-        "_send_right", "_shut", "_stalled", "_tail", "_tail_seen", "_unfinished", "_want_write", "address", "channel",
-        "deadline", "engine", "key_since", "listed", "loop", "max_packets", "reads", "reads_seen", "recv_flags",
-        "send_flags", "sock",
+        "_ack_timed", "_choked", "_controls_before", "_end", "_fork", "_hung_up", "_raw", "_reading", "_send_right",
+        "_stalled", "_tail", "_tail_seen", "_unfinished", "_want_write", "address", "channel", "engine", "listed",
+        "loop", "max_packets", "recv_flags", "send_flags", "sock",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, sock: socket.socket, engine: Connection) -> None:
@@ -96,39 +113,25 @@ class Link:
         self.sock = sock
         self.send_flags = 0  # of each send(); the socket itself is non-blocking
         self.recv_flags = 0
-        self._interrupted = False
         self.engine = engine
         engine.at_once = READ_FRAMES
         self.address = peer_address(sock)
         self.channel: Channel | None = None
         self.listed = False
-        self.reads = 0
-        self.reads_seen = 0
-        self.key_since = loop.now
-        self.deadline: float | None = None
         self.max_packets = 0
+        self._end = _OPEN
         self._send_right = Right()
         self._raw: deque[bytes] = deque()
-        self._controls: deque[tuple[Content, bytes]] = deque()
-        self._close: tuple[int, str] | None = None
         self._tail = memoryview(b"")
         self._reading = True
         self._choked = False
         self._want_write = False
-        self._send_dead = False
-        self._shut = False
-        self._closed = False
-        self._ack_bytes = 0
-        self._ack_records = ACK_RECORDS  # so many records are acknowledged at once
-        self._ack_listed = False
+        self._ack_timed = False  # a timer runs for the acknowledgement that waits
         self._fork = _forks[0]
         self._hung_up = False
         self._unfinished = False  # the loop will call go_on()
         self._controls_before = 0  # this second
-        # For the sweep: how long the peer was silent while we listened, and how long it took nothing while we did not.
-        self._deaf = False
-        self._looked_at = loop.now
-        self._quiet = 0.0
+        # For the sweep: how long the peer took nothing while it was not read for that.
         self._stalled = 0.0
         self._tail_seen = self._tail
 
@@ -137,12 +140,12 @@ class Link:
     @property
     def closing(self) -> tuple[int, str] | None:
         """Code and text of the CLOSE that was or will be sent, if any."""
-        return self._close
+        return self.engine.closing
 
     @property
     def said_all(self) -> bool:
-        """Whether our CLOSE is out, and our side is shut."""
-        return self._shut
+        """Whether nothing more goes out: our CLOSE is out and our side is shut, or the peer takes nothing."""
+        return self._end >= _SHUT
 
     @property
     def tail_size(self) -> int:
@@ -156,19 +159,13 @@ class Link:
 
     def control(self, content: Content, payload: bytes = b"") -> None:
         """Queue a control record and write it. After CLOSE there are none."""
-        sender = self.engine.sender
-        if sender is None or sender.closed:
-            return
-        if len(self._controls) >= MAX_CONTROLS:
-            return  # a peer that pings without reading gets no answers
-        self._controls.append((content, payload))
+        self.engine.control(content, payload)
         self.flush()
 
     def end(self, code: int, text: str = "") -> None:
         """Send what is queued, then CLOSE; the leader sees to the rest."""
-        if self._close is None:
-            self._close = (code, text)
-            self.loop.call(self._begin_closing)
+        if self.engine.closing is None:
+            self.engine.close(code, text, now=self.loop.now)
             self.ask_interest()
         self.flush()
 
@@ -185,15 +182,16 @@ class Link:
         except AttributeError:
             return False
         try:
-            sender = self.engine.sender
+            engine = self.engine
+            sender = engine.sender
             channel = self.channel
             if (
                 self._tail
-                or self._send_dead
+                or self._end is not _OPEN
                 or self._raw
                 or channel is None
                 or channel._outbox
-                or self._close is not None
+                or engine.closing is not None
                 or sender is None
                 or self._fork != _forks[0]
             ):
@@ -207,8 +205,9 @@ class Link:
         finally:
             right.free = True
         assert channel is not None
-        waiting = channel._outbox or self._controls or self._choked or self._close is not None
-        if waiting and not (self._tail or self._send_dead):
+        if (channel._outbox or engine.wants_write or self._choked) and not (
+            self._tail or self._end >= _DEAD
+        ):
             self.flush()  # a thread that came meanwhile found the right taken, and went away
         return True
 
@@ -229,21 +228,22 @@ class Link:
                 raise
             finally:
                 right.free = True
-            if self._tail or self._send_dead or not self._has_more():
+            if self._tail or self._end >= _DEAD or not self._has_more():
                 return
 
     def _has_more(self) -> bool:
         if self._raw or self._choked:
             return True
-        sender = self.engine.sender
+        engine = self.engine
+        sender = engine.sender
         if sender is not None and not sender.closed:
             channel = self.channel
-            if self._controls or (channel is not None and channel._outbox):
+            if engine.wants_write or (channel is not None and channel._outbox):
                 return True
-        return self._close is not None and not self._shut
+        return engine.closing is not None and self._end < _SHUT
 
     def _write(self) -> None:
-        if self._send_dead:
+        if self._end >= _DEAD:
             self._drop_unsendable()
             return
         if self._fork != _forks[0]:
@@ -257,29 +257,22 @@ class Link:
         parts: list[bytes] = []
         while self._raw:
             parts.append(self._raw.popleft())
-        sender = self.engine.sender
+        engine = self.engine
+        sender = engine.sender
         if sender is not None and channel is not None and not sender.closed:
             if channel._outbox:
                 parts.append(sender.packets(channel._take()))
             elif channel._numbering.outgoing.unacked:
                 channel._numbering.outgoing.release()
-            while self._controls:
-                content, payload = self._controls.popleft()
-                parts.append(
-                    sender.ack() if content is Content.ACK else sender.control(content, payload)
-                )
             if channel._waiters:
                 channel._wake_waiters()
-        if self._close is not None and sender is not None and not sender.closed and self._drained():
-            parts.append(sender.close(*self._close))
+        if engine.wants_write:
+            parts.append(engine.data_to_send(more=channel is not None and bool(channel._outbox)))
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         if data:
             self._write_bytes(data)
-        if self._close is not None or self._choked:
+        if engine.closing is not None or self._choked:
             self._after_write()
-
-    def _drained(self) -> bool:
-        return self.channel is None or not self.channel._outbox
 
     def _write_bytes(self, data: bytes) -> None:
         try:
@@ -303,23 +296,27 @@ class Link:
         return True
 
     def _after_write(self) -> None:
+        if self.engine.closing is not None:
+            self._advance(_CLOSING)
         if self._tail:
             return
-        if self._close is not None and not self._shut and self._close_is_written():
+        sender = self.engine.sender
+        if self._end is _CLOSING and (sender is None or sender.closed):
             # Our last byte is out: say so, and read on until the peer's end. Closing now, with unread input,
             # would make TCP destroy what the peer has not read yet.
-            self._shut = True
+            self._advance(_SHUT)
             self.sock.shutdown(socket.SHUT_WR)
         self._unchoke()
+
+    def _advance(self, end: End) -> None:
+        """Come nearer to the end."""
+        if end > self._end:
+            self._end = end
 
     def _unchoke(self) -> None:
         if self._choked:
             self._choked = False
             self.ask_interest()
-
-    def _close_is_written(self) -> bool:
-        sender = self.engine.sender
-        return sender is None or sender.closed
 
     def _write_failed(self, error: Exception) -> None:
         """The peer takes nothing more. What it sent before may still be unread, so reading goes on."""
@@ -327,10 +324,10 @@ class Link:
             self.loop.call(
                 lambda: log.error("cannot write to %s: %s; it is closed", self.address, error)
             )
-        self._send_dead = True
+        self._advance(_DEAD)
         self._drop_unsendable()
         self._unchoke()
-        self.loop.call(self._begin_closing)
+        self.engine.leave(self.loop.now)
         if self._fork != _forks[0] and self.channel is not None:
             self.channel._orphaned()  # should it have escaped orphaned()
 
@@ -340,19 +337,18 @@ class Link:
 
         What would follow looks like tampering to whoever opens it, so nothing follows: the connection ends here.
         """
-        self._send_dead = True
+        self._advance(_DEAD)
         self._drop_unsendable()
         self.engine.abort()  # what still arrives is not looked at
         try:
             self.sock.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
-        self.loop.call(self._begin_closing)
+        self.engine.leave(self.loop.now)
 
     def _drop_unsendable(self) -> None:
         self._tail = memoryview(b"")
         self._raw.clear()
-        self._controls.clear()
 
     def _ask_writable(self) -> None:
         if not self._want_write:
@@ -374,17 +370,17 @@ class Link:
 
     def update_interest(self) -> None:
         """Register for what this link waits for."""
-        if self._closed:
+        if self._end is _CLOSED:
             return
         mask = self._write_mask()
-        if self._listens():
+        listens = self._listens()
+        self.engine.reading(listens)
+        if listens:
             mask |= READ
             if self.engine.more:
                 self._go_on_later()
-        else:
-            self._deaf = True
-            if not self._hung_up:
-                mask |= HANGUP
+        elif not self._hung_up:
+            mask |= HANGUP
         self.loop.register(self.sock, mask, self)
 
     def _listens(self) -> bool:
@@ -394,10 +390,6 @@ class Link:
         if self._hung_up:
             return self._has_flood_room()
         return not self._choked and self._has_room()
-
-    def _hears(self) -> bool:
-        """Whether what the peer sends is also taken: while more of the last read waits here, nothing new is read."""
-        return self._listens() and not self._unfinished
 
     def _write_mask(self) -> int:
         # The flag falls before the look at the tail: a thread that leaves a tail after the look finds it down, and asks
@@ -420,28 +412,32 @@ class Link:
     def on_io(self, mask: int) -> None:
         """The selector reports this link."""
         if mask == READ:
-            if not (self._closed or self._unfinished):
+            if not (self._end is _CLOSED or self._unfinished):
                 self.read()
             return
-        if mask & WRITE and not self._closed:
+        if mask & WRITE and self._end is not _CLOSED:
             self.flush()
             self.update_interest()
-        if mask & HANGUP and not self._closed:
+        if mask & HANGUP and self._end is not _CLOSED:
             # What it left is finite. It is read at once, so that its end is known though handlers lag behind.
-            self._hung_up = True
-            self.update_interest()
-        if mask & READ and not (self._closed or self._unfinished):
+            self._peer_hung_up()
+        if mask & READ and not (self._end is _CLOSED or self._unfinished):
             self.read()
+
+    def _peer_hung_up(self) -> None:
+        self._hung_up = True
+        self.engine.hung_up()
+        self.update_interest()
 
     def _go_on_later(self) -> None:
         if not self._unfinished and self.loop.leading:
-            self._unfinished = self._deaf = True
+            self._unfinished = True
             self.loop.make_unfinished(self)
 
     def go_on(self) -> None:
         """The next part of what arrived; the others had their turn."""
         self._unfinished = False
-        if not self._closed and self.engine.more and self._listens():
+        if self._end is not _CLOSED and self.engine.more and self._listens():
             self.read()
 
     def on_error(self) -> None:
@@ -461,9 +457,10 @@ class Link:
         channel = self.channel
         # While a reply is waited for each record is decoded here, which may take milliseconds.
         engine.at_once = 1 if channel is not None and channel._expected else READ_FRAMES
+        now = self.loop.now
         if engine.more:
             try:
-                self._take_in(None)
+                self.take_items(engine.reconsider(now))
             except BaseException:
                 self.break_off()
                 raise
@@ -476,104 +473,89 @@ class Link:
             data = b""
         except BaseException:
             # What it had read is lost. Sealed records tell, at the next one; plain ones would not.
-            self._interrupted = True
-            if not self.engine.encrypted:
+            engine.interrupted()
+            if not engine.encrypted:
                 self.break_off()
             raise
         # Ctrl-C is noticed when a function begins: from here on it would lose what was read.
         try:
-            self.reads += 1
-            self._take_in(data)
+            self.take_items(engine.receive_data(data, now))
         except BaseException:
             self.break_off()
             raise
         if not data:
-            # An engine that had ended before reports nothing; the socket would stay readable for ever.
+            # A connection that had ended before reports nothing; the socket would stay readable for ever.
             self.lost()
 
-    def _take_in(self, data: bytes | None) -> None:
+    def take_items(self, items: list[Item]) -> None:
+        """What the connection gave for what was read: records go to the inbox, events to `_event`."""
         engine = self.engine
-        self._take_items(engine.reconsider() if data is None else engine.receive_data(data))
-        if engine.more:
-            self._go_on_later()
-        if engine.controls - self._controls_before > MAX_CONTROL_RATE:
-            channel = self.channel
-            if channel is not None and not channel._throttled:
-                channel._throttle()
-
-    def _take_items(self, items: list[Item]) -> None:
         channel = self.channel
         delivered = False
         for item in items:
             if isinstance(item, (bytes, memoryview)):
-                channel._deliver(item)  # type: ignore[union-attr]  # data comes after WELCOME
-                self._ack_bytes += len(item)
+                channel._deliver(item)  # type: ignore[union-attr]
                 delivered = True
             else:
                 self._event(item)
-        if self._controls:
+        if engine.wants_write:
             self.flush()  # one system call for all the answers of one read
+        if engine.more:
+            self._go_on_later()
         if channel is None:
             return
         if delivered:
-            self._interrupted = False  # a record was opened after it: nothing was lost
             self._deliverable(channel)
             if channel._full:
                 self.update_interest()
-            incoming = channel._numbering.incoming
-            if (
-                self._ack_bytes >= ACK_BYTES
-                or incoming.accepted - incoming.confirmed >= self._ack_records
-            ):
-                self._ack_bytes = 0
-                self._ack_records = ACK_RECORDS
-                self.control(Content.ACK)
-            elif not self._ack_listed:
-                self._ack_listed = True
-                self.loop.call_later(ACK_SECONDS, self._ack_late)
+            if not self._ack_timed:
+                self._time_ack()
         if channel._waiters:
             self.flush()  # an acknowledgement may have made room
+        if engine.controls - self._controls_before > MAX_CONTROL_RATE and not channel._throttled:
+            channel._throttle()
 
     def _deliverable(self, channel: Channel) -> None:
         self.loop.make_ready(channel)
 
-    def _ack_late(self) -> None:
-        channel = self.channel
-        if channel is not None and not self._closed:
-            incoming = channel._numbering.incoming
-            if 0 < incoming.accepted - incoming.confirmed < ACK_FEW_RECORDS:
-                self._ack_records = ACK_FEW_RECORDS
-                self.loop.call_later(ACK_FEW_SECONDS - ACK_SECONDS, self._ack_rest)
-                return
-        self._ack_rest()
+    def _time_ack(self) -> None:
+        """Start a timer for the acknowledgement that waits, if one does."""
+        acks = self.engine.acks
+        if acks.due_at < inf:
+            self._ack_timed = True
+            self.loop.call_later(acks.due_at - self.loop.now, self._ack_time)
 
-    def _ack_rest(self) -> None:
-        self._ack_listed = False
-        self._ack_records = ACK_RECORDS
-        channel = self.channel
-        if self._closed or channel is None:
-            return
-        # Looked at only now: a thread that delivers after the mark has fallen sets a timer of its own.
-        incoming = channel._numbering.incoming
-        if incoming.accepted != incoming.confirmed:
-            self._ack_bytes = 0
-            self.control(Content.ACK)
+    def _ack_time(self) -> None:
+        self._ack_timed = (
+            False  # first: who accepts a record from here on starts a timer of its own
+        )
+        if self._end is not _CLOSED:
+            self._pass_time(self.loop.now)
+            self._time_ack()
+
+    def _pass_time(self, now: float) -> None:
+        """Let the connection do what is due."""
+        for event in self.engine.on_deadline(now):
+            self._event(event)
+        if self.engine.wants_write:
+            self.flush()
 
     def _event(self, event: Event) -> None:
         match event:
-            case Pinged(payload):
-                if (
-                    len(self._controls) < MAX_CONTROLS
-                ):  # a peer that pings without reading gets few answers
-                    self._controls.append((Content.PONG, payload))
+            case Pinged():
+                pass  # it is answered
             case Ponged(payload):
                 self._ponged(payload)
-            case Closed(code, text):
-                self._peer_closed(code, text)
+            case Closed():
+                self._peer_closed(event)
             case Ended():
                 self.lost()
             case Failed():
                 self._failed(event)
+            case Silent(seconds):
+                self._silent(seconds)
+            case Expired():
+                self._expired()
             case _:
                 self._handshake_event(event)
 
@@ -584,14 +566,10 @@ class Link:
         if self.channel is not None:
             self.channel._ponged(int.from_bytes(payload))
 
-    def _peer_closed(self, code: int, text: str) -> None:
-        """The peer's CLOSE: answer with ours, then the session is over."""
-        answered = self._close is not None and code == Code.NORMAL  # ours came first
-        if self._close is None:
-            self._close = (Code.NORMAL, "")
+    def _peer_closed(self, closed: Closed) -> None:
+        """The peer's CLOSE, which is answered: then the session is over."""
         self.flush()
-        self._finish_channel(code, text, clean=True, ours=answered)
-        self._begin_closing()
+        self._finish_channel(closed.code, closed.text, clean=True, ours=closed.answers)
 
     def _failed(self, failed: Failed) -> None:
         """The peer broke the protocol, or somebody on the path did."""
@@ -599,16 +577,26 @@ class Link:
         if channel is None:
             self._handshake_failed(failed.error, failed.answer)
             return
-        if self._interrupted:
+        if failed.ours:
             # Not the peer's fault, nor a stranger's: Ctrl-C took a piece of the stream with it.
             self._finish_channel(Code.BROKEN, "", clean=False)
-            self.end(Code.NORMAL)
-            return
-        # It is kept with the session; the frames that it passed through, with what they hold, are not.
-        failed.error.__traceback__ = failed.error.__context__ = failed.error.__cause__ = None
-        log.warning("%s: %s; the connection is closed", channel._name(), failed.as_error())
-        self._finish_channel(Code.PROTOCOL, "", clean=False, ours=True, failed=failed)
-        self.end(Code.PROTOCOL)
+        else:
+            # It is kept with the session; the frames that it passed through, with what they hold, are not.
+            failed.error.__traceback__ = failed.error.__context__ = failed.error.__cause__ = None
+            log.warning("%s: %s; the connection is closed", channel._name(), failed.as_error())
+            self._finish_channel(Code.PROTOCOL, "", clean=False, ours=True, failed=failed)
+        self.ask_interest()
+        self.flush()
+
+    def _silent(self, seconds: float) -> None:
+        """The peer was read, and said nothing for too long."""
+        self._finish_channel(Code.SILENT, "", clean=False, ours=True)
+        self.ask_interest()
+        self.flush()
+
+    def _expired(self) -> None:
+        """The peer did not come to the end in time."""
+        self.lost()
 
     def _handshake_failed(self, error: SecureLinkError, answer: bytes) -> None:
         raise NotImplementedError
@@ -630,33 +618,27 @@ class Link:
             ours: Whether this side ends it, for this reason.
             failed: What broke the protocol.
         """
-        closing = self._close
-        if closing is not None and (closing[0] != Code.NORMAL or not clean):
+        asked = self.engine.asked
+        if asked is not None and (asked[0] != Code.NORMAL or not clean):
             # We ended it, for a reason or before the stream ended: ours is the reason.
-            code, text = closing
+            code, text = asked
             clean = ours = True
         channel = self.channel
         return channel is not None and channel._finished(code, text, clean, ours, failed)
 
-    def _begin_closing(self) -> None:
-        """From now on a deadline runs; the end of stream usually comes first."""
-        if not self._closed and self.deadline is None:
-            self.deadline = self.loop.now + CLOSE_SECONDS
-
     def finish_raw(self, data: bytes) -> None:
         """Write last bytes of a failed handshake, shut our side, and let the peer read them."""
         self._raw.append(data)
-        self._close = (Code.NORMAL, "")
-        self._begin_closing()
+        self.engine.close(Code.NORMAL, now=self.loop.now)
         self.flush()
         self._reading = True
         self.update_interest()
 
     def lost(self) -> None:
         """End of stream, reset, or deadline: close the socket. The session ends if it has not."""
-        if self._closed:
+        if self._end is _CLOSED:
             return
-        self._closed = True
+        self._advance(_CLOSED)
         self.loop.register(self.sock, 0, self)
         # With the send right: a number freed while another thread is in send() could be reused under it.
         self.when_not_sending(self._close_socket)
@@ -664,7 +646,7 @@ class Link:
         self._gone()
 
     def _close_socket(self, _held: bool) -> None:
-        self._send_dead = True
+        self._advance(_CLOSED)
         self._drop_unsendable()
         self.sock.close()
 
@@ -680,40 +662,44 @@ class Link:
     def orphaned(self) -> None:
         """In a child of fork(): the connection is the parent's. The peer must not wait for us to close it as well."""
         self._send_right = Right()  # the old one may be held by a thread that is not here
-        self._send_dead = self._closed = True
+        self._advance(_CLOSED)
         self._drop_unsendable()
         if self.channel is not None:
             self.channel._orphaned()
         self.sock.close()
 
-    def _silence(self, now: float) -> float:
-        """
-        By a sweep: how long the peer has been silent while we listened, in seconds.
+    # --- once a second, by the leader ---------------------------------------------------------------------------
 
-        Time in which we did not read is not its silence, nor is time in which this process stood still.
-        """
-        step = min(max(0.0, now - self._looked_at), MAX_SWEEP_STEP)
-        self._looked_at = now
-        hears = self._hears()
-        if self.reads != self.reads_seen or self._deaf or not hears:
-            self.reads_seen = self.reads
-            self._deaf = not hears
-            self._quiet = 0.0
-        else:
-            self._quiet += step
-        if self._choked and self._tail is self._tail_seen and not self._hung_up:
-            self._stalled += step
-        else:
-            self._stalled = 0.0
-        self._tail_seen = self._tail
-        return self._quiet
+    def sweep(self, now: float) -> None:
+        """What is due, overdue or silent, and rates that are counted anew."""
+        if self._end is _CLOSED:
+            return
+        self._release()
+        self.engine.reading(self._listens())
+        self._pass_time(now)
+        if self._end is _CLOSED:
+            return
+        self._next_second()
+        self._watch_tail()
+        if self._is_stalled():
+            self._too_slow()
+
+    def _watch_tail(self) -> None:
+        """Add up the time in which the peer was not read because it took nothing, and took nothing."""
+        liveness = self.engine.liveness
+        if liveness is not None:
+            still = self._choked and self._tail is self._tail_seen and not self._hung_up
+            self._stalled = self._stalled + liveness.step if still else 0.0
+            self._tail_seen = self._tail
+
+    def _too_slow(self) -> None:
+        if self.channel is not None:
+            self.channel._end(Code.TOO_SLOW)
 
     def _is_stalled(self) -> bool:
-        """By a sweep, after `_silence`: whether the peer is not read, and takes nothing that would change it."""
         return self._stalled > STALLED_SECONDS
 
     def _next_second(self) -> None:
-        """By a sweep: rates are counted anew."""
         self._controls_before = self.engine.controls
         channel = self.channel
         if channel is not None and channel._next_second():
@@ -729,13 +715,6 @@ class Link:
             return
         if channel._numbering.outgoing.releasable or (channel._outbox and not self._tail):
             self.flush()
-
-    def _watch_key(self, now: float) -> None:
-        """By a sweep: a key is replaced before it is an hour old (RFC 9846 5.5)."""
-        sender = self.engine.sender
-        if sender is not None and now - self.key_since >= UPDATE_SECONDS / 2:
-            self.key_since = now
-            sender.want_update()
 
     def _gone(self) -> None:
         """The socket is closed. Subclasses take it out of their registries."""

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from ..app.budget import FailureBudget
 from ..codes import Code, code_text
 from ..errors import HandshakeError, ProtocolError, Refused, SecureLinkError
-from ..limits import LATE_FAILURES, MAX_TOTAL_UNSENT, MAX_TURNED_AWAY, SILENCE_FACTOR
+from ..limits import LATE_FAILURES, MAX_TOTAL_UNSENT, MAX_TURNED_AWAY
 from ..protocol import (
     Alerted,
     AuthReceived,
@@ -26,6 +26,7 @@ from ..protocol import (
     Event,
     Failed,
     HelloReceived,
+    Overdue,
     ServerConnection,
     State,
 )
@@ -33,11 +34,11 @@ from ..streams.addresses import is_loopback_host, networks
 from ..streams.proxy import Preamble, is_trusted
 from ..streams.sockets import Address, plain_address, prepare
 from ..text import escaped
-from ..wire.fields import Content, Mode
+from ..wire.fields import Mode
 from ..wire.messages import Wanted
 from .admission import Admission, Host
 from .channel import Channel
-from .link import Link
+from .link import End, Link
 from .loop import Loop
 from .poller import READ
 from .sweeper import Sweeper
@@ -53,7 +54,6 @@ class ServerLink(Link):
     __slots__ = (
         "_charged",
         "_listener",
-        "_signed_at",
         "counted",
         "failed",
         "half_open",
@@ -67,8 +67,8 @@ class ServerLink(Link):
         engine = ServerConnection(
             admission.policy,
             admission.wanted if admission.policy != Mode.OFF else Wanted.NO,
-            clock=lambda: listener.loop.now,
             succession=admission.succession,
+            deadline=listener.loop.now + admission.handshake_seconds,
         )
         super().__init__(listener.loop, sock, engine)
         self._listener = listener
@@ -78,15 +78,15 @@ class ServerLink(Link):
         self.counted = False  # as one of its address
         self.failed = False  # its handshake has failed, and is counted
         self._charged = False  # to its address, for what has failed or may fail
-        self._signed_at = 0.0
         self.provisional = (
             False  # something is given back unless the client shows that it has WELCOME
         )
         self.token = b""
-        self.deadline = listener.loop.now + admission.handshake_seconds
 
     def _handshake_event(self, event: Event) -> None:
         match event:
+            case Overdue():
+                self._overdue(event)
             case HelloReceived():
                 self._work(self._answer)
             case AuthReceived():
@@ -112,7 +112,7 @@ class ServerLink(Link):
     # In the pool.
 
     def _answer(self) -> None:
-        if self._closed:
+        if self._end is End.CLOSED:
             return
         engine = self.engine
         assert isinstance(engine, ServerConnection)
@@ -127,7 +127,7 @@ class ServerLink(Link):
         self.loop.call(self._read_on)
 
     def _authorize(self) -> None:
-        if self._closed:
+        if self._end is End.CLOSED:
             return  # it waited for too long: nobody would learn of a use of a join token
         engine = self.engine
         assert isinstance(engine, ServerConnection)
@@ -182,16 +182,13 @@ class ServerLink(Link):
     def _opened(self) -> None:
         assert self.channel is not None
         self._listener.no_longer_half_open(self)
-        if self._closed:
+        if self._end is End.CLOSED:
             self.channel._finished(Code.BROKEN, "", clean=False)
             self._not_entered()
             return
-        if self._close is None:
+        if self.provisional:
             # Until it gives a sign there is no session to be seen, and none that could be ended: that is not for long.
-            late = self.loop.now + self._listener.admission.handshake_seconds
-            self.deadline = late if self.provisional else None
-        self._looked_at = self.loop.now
-        self._deaf = True  # how long the handshake took is not its silence
+            self.engine.hurry(self.loop.now + self._listener.admission.handshake_seconds)
         if not self.provisional:
             self._listener.host.opened(self.channel)
         self.flush()  # WELCOME: its client finds a session that is public already
@@ -203,7 +200,6 @@ class ServerLink(Link):
         host = self._listener.host
         if host.confirmed(self):
             self.provisional = False
-            self.deadline = None
             host.opened(self.channel)
         else:
             self.channel._end(Code.REFUSED)
@@ -214,10 +210,10 @@ class ServerLink(Link):
             self._listener.host.not_entered(self, at_once=self._listener.closed)
 
     def _read_on(self) -> None:
-        if not self._closed:
+        if self._end is not End.CLOSED:
             self._reading = True
             self.update_interest()
-            self._take_in(None)
+            self.take_items(self.engine.reconsider(self.loop.now))
 
     def count_failure(self) -> None:
         """Its handshake has failed: counted now, not when its socket is closed, which may take as long as it likes."""
@@ -244,50 +240,27 @@ class ServerLink(Link):
             return 0
         return channel._held + self.engine.pending
 
-    def sweep(self, now: float, silence: float) -> None:
-        """Once a second: close what is overdue or silent."""
-        if self._closed:
-            return
-        quiet = self._silence(now)
-        self._watch_key(now)
-        self._release()
-        hears = self._hears()
-        self._next_second()
-        channel = self.channel
-        if self.deadline is not None:
-            if now > self.deadline:
-                self._overdue()
-        elif channel is None:
-            pass
-        elif quiet > silence:
-            log.info("%s: nothing heard for %.0f s", channel._name(), quiet)
-            self._finish_channel(Code.SILENT, "", clean=False, ours=True)
-            self.end(Code.SILENT)
-        elif self._is_stalled():
-            log.warning("%s takes nothing, and is not read meanwhile: it is ended", channel._name())
-            channel._end(Code.TOO_SLOW)
-        elif hears or self._hung_up:
-            pass
-        elif now - self._signed_at >= silence / SILENCE_FACTOR / 2:
-            # Its pings wait unread, so it hears no answers; this tells it that we are alive.
-            self._signed_at = now
-            self.control(Content.PING, bytes(8))
+    def _silent(self, seconds: float) -> None:
+        if self.channel is not None:
+            log.info("%s: nothing heard for %.0f s", self.channel._name(), seconds)
+        super()._silent(seconds)
 
-    def _overdue(self) -> None:
-        engine = self.engine
-        assert isinstance(engine, ServerConnection)
-        if not self.half_open or engine.state is State.FAILED:
-            self.lost()
-            return
+    def _too_slow(self) -> None:
+        if self.channel is not None:
+            log.warning(
+                "%s takes nothing, and is not read meanwhile: it is ended", self.channel._name()
+            )
+        super()._too_slow()
+
+    def _overdue(self, overdue: Overdue) -> None:
         log.info(
             "%s did not finish its handshake in time (while %s)",
             self.address[0],
-            engine.state.value,
+            overdue.state.value,
         )
         self.count_failure()  # also one that has said nothing: it took the place of somebody else
-        word = engine.overdue() if self._reading else b""  # else a worker has the engine
-        if word:
-            self.finish_raw(word)  # the next sweep closes what is still there
+        if overdue.answer:
+            self.finish_raw(overdue.answer)  # the next sweep closes what is still there
         else:
             self.lost()
 
@@ -574,7 +547,7 @@ class Listener:
         """An internal error while accepting: go on."""
 
     def _visit(self, link: ServerLink) -> None:
-        link.sweep(self.loop.now, self.admission.heartbeat * SILENCE_FACTOR)
+        link.sweep(self.loop.now)
         self._held += link.held
 
     def _round_ended(self) -> None:

@@ -108,8 +108,8 @@ FAULTS = [
     Fault(
         "a failed engine reads on",
         "protocol/connection.py",
-        "        answer = self._last_word(int(code))\n        self._go(Input.FAULT)",
-        "        answer = self._last_word(int(code))",
+        "            self.leave(self._now)\n        self._go(Input.FAULT)\n",
+        "            self.leave(self._now)\n",
         "test_protocol.py::test_wrong_acknowledgements",
     ),
     Fault(
@@ -142,8 +142,8 @@ FAULTS = [
     ),
     Fault(
         "accepted records are not counted",
-        "protocol/connection.py",
-        "        self.numbering.incoming.accepted += 1\n",
+        "protocol/acknowledging.py",
+        "        incoming.accepted = accepted\n",
         "",
         "test_protocol.py::test_packets_arrive_in_order",
     ),

@@ -8,8 +8,8 @@ FAULTS = [
     Fault(
         "a handshake has no deadline",
         "threads/listener.py",
-        "self.deadline = listener.loop.now + admission.handshake_seconds",
-        "self.deadline = None",
+        "deadline=listener.loop.now + admission.handshake_seconds,",
+        "",
         "test_security_bounds.py::test_the_handshake_has_one_deadline",
     ),
     Fault(

@@ -108,12 +108,10 @@ class Actor:
         self._server: VerifiedServer | PlaintextServer | None = None
         mode = Mode[self.settings["mode"].upper()]
         if role == "client":
-            self.engine = ClientConnection(
-                mode, clock=lambda: 0.0, max_packet=2**24 - 1, random=random
-            )
+            self.engine = ClientConnection(mode, max_packet=2**24 - 1, random=random)
         else:
             wanted = self.settings["wanted"]
-            self.engine = ServerConnection(mode, wanted, clock=lambda: 0.0, random=random)
+            self.engine = ServerConnection(mode, wanted, random=random)
 
     def act(self, do: list[Any]) -> bytes:
         """Do one step; returns the bytes that it sends."""
@@ -124,7 +122,7 @@ class Actor:
 
     def take(self, data: bytes) -> list[Item]:
         """Feed bytes; returns what the engine reports."""
-        items = self.engine.receive_data(data)
+        items = self.engine.receive_data(data, 0.0)
         for item in items:
             if isinstance(item, ServerVerified | PlaintextChosen):
                 self._server = item.server

@@ -1,0 +1,74 @@
+"""
+When an acknowledgement goes out alone.
+
+Usually it travels in front of a record that is sent anyway (`Sender`). When nothing is sent, it goes after ACK_RECORDS
+records, ACK_BYTES bytes or ACK_SECONDS. A quiet session, which has fewer than ACK_FEW_RECORDS by then, waits for that
+many or for ACK_FEW_SECONDS, because otherwise it would send one acknowledgement for each record.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from ..limits import ACK_BYTES, ACK_FEW_RECORDS, ACK_FEW_SECONDS, ACK_RECORDS, ACK_SECONDS
+from .numbering import Incoming
+
+
+class Acknowledging:
+    """
+    Counts what a connection accepts. The receiving half calls `accept`; whoever keeps the time calls `on_time`.
+
+    Args:
+        incoming: The session's count of accepted records.
+
+    Attributes:
+        due: An acknowledgement is to be sent. Raised here, taken down by the sending half.
+        due_at: When to call `on_time`, as the time that was told; `inf` while nothing waits.
+    """
+
+    __slots__ = ("_at_once", "_bytes", "_incoming", "_patient", "due", "due_at")
+
+    def __init__(self, incoming: Incoming) -> None:
+        self._incoming = incoming
+        self._bytes = 0  # accepted since the last acknowledgement that went alone
+        self._at_once = ACK_RECORDS  # this many unconfirmed records are acknowledged at once
+        self._patient = False  # few records have come, and wait for ACK_FEW_SECONDS
+        self.due = False
+        self.due_at = inf
+
+    def accept(self, size: int, now: float) -> bool:
+        """
+        Count a record of so many bytes; True when an acknowledgement is due. Hot: once for each record.
+        """
+        incoming = self._incoming
+        accepted = incoming.accepted + 1
+        incoming.accepted = accepted
+        self._bytes += size
+        if accepted - incoming.confirmed >= self._at_once or self._bytes >= ACK_BYTES:
+            self._raise()
+            return True
+        if self.due_at == inf:
+            self.due_at = now + ACK_SECONDS
+        return False
+
+    def on_time(self, now: float) -> bool:
+        """`due_at` has come: True when an acknowledgement is due."""
+        unconfirmed = self._incoming.accepted - self._incoming.confirmed
+        if not self._patient and 0 < unconfirmed < ACK_FEW_RECORDS:
+            self._patient = True
+            self._at_once = ACK_FEW_RECORDS
+            self.due_at = now + ACK_FEW_SECONDS - ACK_SECONDS
+            return False
+        self._patient = False
+        self._at_once = ACK_RECORDS
+        self.due_at = inf
+        # Counted only now: what is accepted after that line sets a time of its own.
+        if self._incoming.accepted == self._incoming.confirmed:
+            return False
+        self._raise()
+        return True
+
+    def _raise(self) -> None:
+        self._bytes = 0
+        self._at_once = ACK_RECORDS
+        self.due = True
