@@ -70,6 +70,15 @@ def test_info_ping_and_stats(server: Server, console: Console, tmp_path: Path) -
         assert console.execute(f"ping {ann.token[:8]}").endswith(" ms")
         stats = dict(line.split("  ", 1) for line in console.execute("stats").splitlines())
         assert stats["sessions"].strip() == "1"
+        assert stats["limits_reached_total"].strip() == "0"
+        session = server.sessions[ann.token]
+        session.kick()
+        until(lambda: not server.sessions)
+        shown = console.execute("stats")
+        assert "sessions_ended_total" in shown
+        assert "kicked 1" in shown
+        assert "{" not in shown
+    with enter(server, "ann", tmp_path):
         assert "leader" not in console.execute("threads")
         # A busy machine may make it start another one between two looks.
         until(lambda: f"{len(server.threads)} threads" in console.execute("threads"))

@@ -369,6 +369,8 @@ def _called(session: Session) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.1f}"
+    if isinstance(value, dict):  # counts by what they count: those that are
+        return ", ".join(f"{name} {_shown(count)}" for name, count in value.items() if count) or "0"
     return escaped(str(value))
 
 
