@@ -143,6 +143,9 @@ MAX_FAILED_ADDRESSES = 100_000  # addresses whose failures are counted: about 15
 MAX_TURNED_AWAY = 64  # connections that are told that there is no room; then the oldest is closed
 MAX_PENDING_SIGNATURES = 256  # hellos that wait for the pool
 HANDSHAKE_SECONDS = 10.0  # one deadline from accept to WELCOME, authenticate included
+PATIENT_SECONDS = (
+    3.0  # a client that our queue has kept waiting for this time has not failed when it gives up
+)
 ATTEMPT_SECONDS = 0.25  # between attempts at the addresses of a name (RFC 8305, section 5)
 MAX_LOOKUPS = 32  # names looked up at the same time in one process: a thread each
 CONNECT_SECONDS = 10.0  # default of Client.connect()

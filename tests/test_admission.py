@@ -6,12 +6,13 @@ import dataclasses
 import ipaddress
 import socket
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
-from helpers import WAIT, Hostile, echo, end_of_stream, failure, scene, until
+from helpers import WAIT, Hostile, Scene, echo, end_of_stream, failure, scene, until
 
 from securelink import ConfigError, HandshakeError, Hello, Identity, Refused, Server
 from securelink.app.budget import FailureBudget
@@ -76,6 +77,141 @@ def test_a_probe_is_no_failure(identity: Identity) -> None:
             assert echo(client, "welcome")
 
 
+class Crowd:
+    """
+    Clients of one address, of which the first take all places for logins and the others wait in our queue.
+
+    Attributes:
+        inside: They are asked about.
+        waiting: Nobody has begun with them.
+        door: Lets those go on that are asked about.
+    """
+
+    def __init__(self, stage: Scene, stack: ExitStack, door: threading.Event, waiting: int) -> None:
+        loop = stage.server._loop
+        assert loop is not None
+        self.stage, self.door = stage, door
+        self.jobs, count = loop._jobs, loop._job_places
+        self.inside = [self._ask(stack) for _ in range(count)]
+        until(lambda: loop._busy_jobs == count)
+        until(lambda: stage.listener.budget.failures("127.0.0.1") == count)
+        self.waiting = [stack.enter_context(Hostile(stage.port)) for _ in range(waiting)]
+        for client in self.waiting:
+            client.flush()
+        until(lambda: len(self.jobs) == waiting)
+
+    def _ask(self, stack: ExitStack) -> Hostile:
+        client = stack.enter_context(Hostile(self.stage.port))
+        client.hello()
+        client.authenticate()
+        client.flush()
+        return client
+
+    @property
+    def counted(self) -> int:
+        """Failures of the address."""
+        return self.stage.listener.budget.failures("127.0.0.1")
+
+
+@pytest.fixture
+def crowd(identity: Identity, far_away: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Crowd]:
+    """Four that wait behind slow logins; who is asked about is let in."""
+    monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.05)
+    door = threading.Event()
+
+    def authenticate(hello: Hello) -> str:
+        if hello.credentials != "neighbour":
+            assert door.wait(WAIT)
+        return "somebody"
+
+    neighbour = {"credentials": "neighbour"}
+    with (
+        scene(identity, authenticate=authenticate, neighbour=neighbour) as stage,
+        ExitStack() as stack,
+    ):
+        stage.hold_window()
+        stack.callback(door.set)
+        yield Crowd(stage, stack, door, 4)
+
+
+def test_who_was_late_in_our_queue_has_not_failed(crowd: Crowd) -> None:
+    """A handshake whose time is over while we owe the next message is our failure: its client hears BUSY."""
+    crowd.stage.overdue()
+    assert [client.ending()[0] for client in crowd.waiting] == [Code.BUSY] * 4
+    # Those that are being asked about: their places are taken by the hook of the application.
+    assert [client.ending()[0] for client in crowd.inside] == [-1] * len(crowd.inside)
+    crowd.door.set()
+    until(crowd.stage.alone)
+    until(lambda: crowd.counted == 0)
+    assert crowd.stage.listener.failed == 0
+
+
+@pytest.mark.pure  # it lowers a bound of a module
+def test_who_gives_up_after_waiting_for_us_has_not_failed(
+    crowd: Crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients have a time-out as well: those that we kept waiting may go, before or after their turn has come."""
+    monkeypatch.setattr("securelink.threads.listener.PATIENT_SECONDS", 0.0)
+    for client in (*crowd.waiting, *crowd.inside):
+        client.sock.close()
+    crowd.door.set()
+    until(crowd.stage.alone)
+    until(lambda: crowd.counted == 0)
+
+
+def test_who_leaves_at_once_has_failed(crowd: Crowd) -> None:
+    """A hello without a client behind it costs us a signature: it counts, as long as we were not late."""
+    for client in crowd.waiting:
+        client.sock.close()
+    crowd.door.set()
+    until(lambda: crowd.counted == len(crowd.waiting))
+
+
+def test_who_gives_way_in_the_queue_hears_it_at_once(crowd: Crowd) -> None:
+    """A full queue drops what the address with most has queued last: BUSY, no failure, and no wait for a deadline."""
+    crowd.jobs._limit = len(crowd.jobs)
+    with Hostile(crowd.stage.port) as elsewhere:
+        elsewhere.sock.close()
+        elsewhere.sock = socket.create_connection(
+            ("127.0.0.1", crowd.stage.port), WAIT, source_address=("127.0.0.2", 0)
+        )
+        elsewhere.flush()
+        assert crowd.waiting[-1].ending()[0] == Code.BUSY
+        crowd.waiting[-1].sock.close()
+        crowd.door.set()
+        elsewhere.hello()
+    for client in crowd.waiting[:-1]:
+        client.hello()
+    until(lambda: crowd.counted == 0)
+
+
+def test_right_passwords_at_once_are_not_late(crowd: Crowd) -> None:
+    """Many who log in at the same time do not wait behind others as if they had failed."""
+    assert crowd.counted >= 3
+    assert not crowd.jobs._late
+    assert len(crowd.jobs._soon) == 1
+
+
+@pytest.mark.usefixtures("far_away")
+def test_who_says_nothing_is_no_failure(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection without a byte counts nothing, also when its time is over; one with a byte has failed."""
+    monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.05)
+    with scene(identity, max_failures=2) as stage, ExitStack() as stack:
+        stage.hold_window()
+        address = ("127.0.0.1", stage.port)
+        socks = [stack.enter_context(socket.create_connection(address, WAIT)) for _ in range(4)]
+        until(lambda: len(stage.half_open()) == 4)
+        socks[0].sendall(b"S")
+        until(lambda: any(link.engine.reads for link in stage.half_open()))
+        stage.overdue()
+        for sock in socks:
+            assert end_of_stream(sock) == b""
+        until(stage.alone)
+        assert stage.listener.budget.failures("127.0.0.1") == stage.listener.failed == 1
+
+
 class Clock:
     """Seconds that a test sets."""
 
@@ -101,9 +237,23 @@ def test_a_budget_of_failures() -> None:
     assert counted.charge("192.0.2.2") == 0
     clock.now += 20
     assert counted.blocked_for("192.0.2.1") == 0
-    counted.charge("192.0.2.1")
-    counted.refund("192.0.2.1")
+    counted.charge("192.0.2.1", under_way=True)
+    counted.settle("192.0.2.1", failed=False)
     assert counted.failures("192.0.2.1") == 0
+
+
+def test_what_is_under_way_has_not_failed() -> None:
+    """Tries that are made now count against the budget, but make nobody one that has failed."""
+    counted, _ = budget(4)
+    for _ in range(4):
+        assert counted.charge("192.0.2.1", under_way=True) == 0
+    assert counted.charge("192.0.2.1", under_way=True) > 0
+    assert not counted.has_failed("192.0.2.1", 1)
+    for failed in (False, True, False, True):
+        counted.settle("192.0.2.1", failed=failed)
+    assert counted.failures("192.0.2.1") == 2
+    assert counted.has_failed("192.0.2.1", 2)
+    assert not counted.has_failed("192.0.2.1", 3)
 
 
 @pytest.mark.parametrize(("size", "share"), [(64, 1), (56, 4), (48, 16)])

@@ -38,3 +38,15 @@ def test_a_flood_does_not_fill_the_queue_for_others() -> None:
     assert not queue.put("flood", lambda: None)
     assert [queue.put("ada", lambda: None) for _ in range(8)] == [True] * 3 + [False] * 5
     assert len(queue) == 10
+
+
+def test_who_gives_way_is_told() -> None:
+    """What was said for that case is to be called, once, after the lock; a job that is done is not told."""
+    queue, told = JobQueue(2), list[str]()
+    for name in ("first", "second"):
+        queue.put("flood", lambda: None, displaced=lambda name=name: told.append(name))  # type: ignore[misc]
+    assert queue.put("ada", lambda: None)
+    assert told == []
+    for act in queue.displaced:
+        act()
+    assert told == ["second"]

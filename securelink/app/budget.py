@@ -30,6 +30,7 @@ class FailureBudget:
         self._exempt = exempt
         self._lock = threading.Lock()  # guards the counts
         self._failures = WindowCounts[str](FAILED_WINDOW, MAX_FAILED_ADDRESSES, clock)
+        self._tries: dict[str, int] = {}  # those that are counted and under way, by address or /64
 
     @property
     def window(self) -> float:
@@ -47,10 +48,14 @@ class FailureBudget:
         with self._lock:
             return self._left(host)
 
-    def charge(self, host: str) -> float:
+    def charge(self, host: str, *, under_way: bool = False) -> float:
         """
         Count a failure, or what may become one, unless the address is blocked already. In one step: of guesses that are
         made at once no more than the budget are looked at.
+
+        Args:
+            host: The address.
+            under_way: It may become one. `settle` says later what has become of it, if it was counted.
 
         Returns:
             Seconds until the address may try again; 0.0 when this one was counted.
@@ -63,18 +68,34 @@ class FailureBudget:
                 return left
             for network in networks(host):
                 self._failures.add(network)
+            if under_way:
+                near = networks(host)[0]
+                self._tries[near] = self._tries.get(near, 0) + 1
             return 0.0
 
-    def refund(self, host: str) -> None:
-        """What was counted was no failure after all."""
+    def settle(self, host: str, *, failed: bool) -> None:
+        """What was under way is over."""
+        if self._exempt(host):
+            return
+        near = networks(host)[0]
         with self._lock:
-            for network in networks(host):
-                self._failures.take_back(network)
+            left = self._tries.pop(near, 0) - 1
+            if left > 0:
+                self._tries[near] = left
+            if not failed:
+                for network in networks(host):
+                    self._failures.take_back(network)
 
     def failures(self, host: str) -> int:
-        """How many of this address, or of its /64, are counted."""
+        """How many of this address, or of its /64, are counted, with those that are under way."""
         with self._lock:
             return self._failures.count(networks(host)[0])
+
+    def has_failed(self, host: str, times: int) -> bool:
+        """Whether so many of this address, or of its /64, have failed; who has right passwords has tries under way."""
+        near = networks(host)[0]
+        with self._lock:
+            return self._failures.count(near) - self._tries.get(near, 0) >= times
 
     def clear(self) -> None:
         """Forget all."""

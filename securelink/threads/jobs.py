@@ -6,7 +6,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 
 Job = Callable[[], None]
-_Turns = OrderedDict[str, deque[Job]]
+_Queued = tuple[Job, Job | None]  # with what to call if it has to give way
+_Turns = OrderedDict[str, deque[_Queued]]
 
 
 class JobQueue:
@@ -18,25 +19,37 @@ class JobQueue:
     jobs gives way to an address that has fewer.
 
     Not locked: the pool's lock guards it.
+
+    Attributes:
+        displaced: Of jobs that have given way: what to call, after the lock.
     """
 
-    __slots__ = ("_late", "_limit", "_size", "_soon")
+    __slots__ = ("_late", "_limit", "_size", "_soon", "displaced")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._size = 0
         self._soon: _Turns = OrderedDict()
         self._late: _Turns = OrderedDict()
+        self.displaced: list[Job] = []
 
     def __len__(self) -> int:
         return self._size
 
-    def put(self, key: str, job: Job, *, late: bool = False) -> bool:
-        """Queue a job of an address; False when the queue is full. One that gives way is dropped."""
+    def put(self, key: str, job: Job, *, late: bool = False, displaced: Job | None = None) -> bool:
+        """
+        Queue a job of an address; False when the queue is full.
+
+        Args:
+            key: The address.
+            job: What to do.
+            late: After all that are not.
+            displaced: What to call if it gives way to another one.
+        """
         if self._size >= self._limit and (late or not self._make_room(key)):
             return False
         self._size += 1
-        (self._late if late else self._soon).setdefault(key, deque()).append(job)
+        (self._late if late else self._soon).setdefault(key, deque()).append((job, displaced))
         return True
 
     def take(self) -> Job | None:
@@ -45,19 +58,21 @@ class JobQueue:
         if not turns:
             return None
         key, jobs = turns.popitem(last=False)
-        job = jobs.popleft()
+        job, _ = jobs.popleft()
         self._size -= 1
         if jobs:
             turns[key] = jobs
         return job
 
     def _make_room(self, key: str) -> bool:
-        """Drop the newest job of the address that has most. Its connection ends at its deadline."""
+        """Drop the newest job of the address that has most."""
         turns = self._late or self._soon
         busiest = max(turns, key=lambda other: len(turns[other]))
         if turns is self._soon and len(turns[busiest]) <= len(turns.get(key, ())) + 1:
             return False
-        turns[busiest].pop()
+        _, displaced = turns[busiest].pop()
+        if displaced is not None:
+            self.displaced.append(displaced)
         if not turns[busiest]:
             del turns[busiest]
         self._size -= 1

@@ -3,7 +3,8 @@ Accepting connections, and the server's side of the handshake.
 
 Before any expensive work stand: the frame cap (in the engine), one deadline, a cap on half-open connections (at the
 cap the oldest of the address that has the most is dropped), and a budget of unfinished and failed handshakes for each
-address, which knows no successes and not the loopback: a school or a LAN party is one address.
+address, which knows no successes and not the loopback: a school or a LAN party is one address. Nor does it know what is
+our own lateness: it counts who owed the next message, and was not kept waiting before.
 
 RSA, key exchange and `authenticate` run in the pool. While a worker has the engine, the leader does not read.
 """
@@ -13,12 +14,13 @@ from __future__ import annotations
 import logging
 import math
 import socket
+import time
 from collections.abc import Callable
 
 from ..app.budget import FailureBudget
 from ..codes import Code, code_text
 from ..errors import HandshakeError, ProtocolError, Refused, SecureLinkError
-from ..limits import LATE_FAILURES, MAX_TOTAL_UNSENT, MAX_TURNED_AWAY
+from ..limits import LATE_FAILURES, MAX_TOTAL_UNSENT, MAX_TURNED_AWAY, PATIENT_SECONDS
 from ..protocol import (
     Alerted,
     AuthReceived,
@@ -53,7 +55,10 @@ class ServerLink(Link):
 
     __slots__ = (
         "_charged",
+        "_kept",
         "_listener",
+        "_queued",
+        "_waits_since",
         "counted",
         "failed",
         "half_open",
@@ -78,6 +83,9 @@ class ServerLink(Link):
         self.counted = False  # as one of its address
         self.failed = False  # its handshake has failed, and is counted
         self._charged = False  # to its address, for what has failed or may fail
+        self._queued: list[Callable[[], None]] = []  # the job that no worker has begun yet
+        self._waits_since = math.inf  # when its job was queued, until it is done
+        self._kept = 0.0  # seconds that its client has waited for jobs that are done
         self.provisional = (
             False  # something is given back unless the client shows that it has WELCOME
         )
@@ -95,21 +103,61 @@ class ServerLink(Link):
                 self._confirmed()
             case Alerted(code):
                 log.info("%s gave up the handshake: %s", self.address[0], code_text(code))
-                self.count_failure()
+                if not self.was_kept_waiting:
+                    self.count_failure()
                 self.lost()
 
     def _work(self, job: Callable[[], None]) -> None:
         """Give the engine to a worker; nothing is read until it comes back."""
         self._reading = False
+        self._waits_since = time.monotonic()
+        self._queued.append(job)
         self.update_interest()
-        late = self._listener.budget.failures(self.address[0]) >= LATE_FAILURES
-        if not self.loop.submit(self.network, job, late=late):
-            log.warning("too many handshakes at once; %s is turned away", self.address[0])
-            self._listener.host.note("limit_handshakes")
-            assert isinstance(self.engine, ServerConnection)
-            self.finish_raw(self.engine.give_up(Code.BUSY))
+        late = self._listener.budget.has_failed(self.address[0], LATE_FAILURES)
+        if not self.loop.submit(self.network, self._do, late=late, displaced=self._displaced):
+            self._displaced()
+
+    def _give_up_job(self) -> bool:
+        """By the leader: nobody comes to its job, or not in time, and the client hears that. False: a worker has it."""
+        if self._take_job() is None:
+            return False
+        log.warning("too many handshakes at once; %s is turned away", self.address[0])
+        self._listener.host.note("limit_handshakes")
+        self._no_fault()
+        assert isinstance(self.engine, ServerConnection)
+        self.finish_raw(self.engine.give_up(Code.BUSY))
+        return True
+
+    def _displaced(self) -> None:
+        self._give_up_job()
+
+    def _take_job(self) -> Callable[[], None] | None:
+        """The job that was queued, for who comes first: a worker who does it, or the leader who gives it up."""
+        try:
+            return self._queued.pop()
+        except IndexError:
+            return None
+
+    @property
+    def was_heard(self) -> bool:
+        """Whether its client has said anything."""
+        return isinstance(self.engine, ServerConnection) and self.engine.heard
+
+    @property
+    def was_kept_waiting(self) -> bool:
+        """Whether its client has waited so long for us that it may well have given up."""
+        waits = max(0.0, time.monotonic() - self._waits_since)
+        return self._kept + waits >= PATIENT_SECONDS
+
+    def _no_fault(self) -> None:
+        self._kept = math.inf
 
     # In the pool.
+
+    def _do(self) -> None:
+        job = self._take_job()
+        if job is not None:
+            job()
 
     def _answer(self) -> None:
         if self._end is End.CLOSED:
@@ -133,7 +181,7 @@ class ServerLink(Link):
         assert isinstance(engine, ServerConnection)
         budget, host = self._listener.budget, self.address[0]
         # Before anybody looks: guesses that wait here together would all be made before the first has failed.
-        left = budget.charge(host)
+        left = budget.charge(host, under_way=True)
         if left:
             engine.refuse(Code.BLOCKED, f"this address is blocked for {math.ceil(left)} s")
             self._turn_away(HandshakeError("its address is blocked", code=Code.BLOCKED))
@@ -146,15 +194,17 @@ class ServerLink(Link):
             if engine.state is State.AUTHORIZING:
                 text = error.text if isinstance(error, Refused) else error.message
                 engine.refuse(error.code, text)
+            budget.settle(host, failed=True)
             self._turn_away(error)
             return
         except SecureLinkError as error:
-            if engine.state is State.AUTHORIZING:
-                engine.refuse(Code.INTERNAL)  # our own trouble, such as a damaged file
-                budget.refund(host)
+            ours = engine.state is State.AUTHORIZING  # our own trouble, such as a damaged file
+            if ours:
+                engine.refuse(Code.INTERNAL)
+            budget.settle(host, failed=not ours)
             self._turn_away(error)
             return
-        budget.refund(host)
+        budget.settle(host, failed=False)
         admission = self._listener.admission
         engine.numbering = channel._numbering
         engine.welcome(
@@ -210,6 +260,8 @@ class ServerLink(Link):
             self._listener.host.not_entered(self, at_once=self._listener.closed)
 
     def _read_on(self) -> None:
+        self._kept += max(0.0, time.monotonic() - self._waits_since)
+        self._waits_since = math.inf
         if self._end is not End.CLOSED:
             self._reading = True
             self.update_interest()
@@ -258,7 +310,15 @@ class ServerLink(Link):
             self.address[0],
             overdue.state.value,
         )
-        self.count_failure()  # also one that has said nothing: it took the place of somebody else
+        if not self._reading:
+            if not self._give_up_job():
+                # A worker has the engine; it may have had it all the time, in the hook of the application.
+                self._no_fault()
+                self.lost()
+            return
+        # Who has said nothing has cost a place, of which its address has a bounded share. It may be a probe.
+        if self.was_heard and not self.was_kept_waiting:
+            self.count_failure()
         if overdue.answer:
             self.finish_raw(overdue.answer)  # the next sweep closes what is still there
         else:
@@ -525,7 +585,7 @@ class Listener:
         if link.half_open:
             self.no_longer_half_open(link)
             # One that closes without a byte was a probe: a balancer's, or somebody looked whether the port is open.
-            if link.failed or (isinstance(link.engine, ServerConnection) and link.engine.heard):
+            if link.failed or (link.was_heard and not link.was_kept_waiting):
                 link.count_failure()
                 self.failed += 1
                 self.host.note("handshakes_failed")

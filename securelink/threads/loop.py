@@ -373,12 +373,28 @@ class Loop:
         else:
             self.call(lambda: self.make_ready(runnable))
 
-    def submit(self, key: str, job: Job, *, late: bool = False) -> bool:
-        """Give expensive work to the pool; False when too much waits already. `late`: after all that is not."""
+    def submit(
+        self, key: str, job: Job, *, late: bool = False, displaced: Job | None = None
+    ) -> bool:
+        """
+        Give expensive work to the pool.
+
+        Args:
+            key: The address that it is for; they take turns.
+            job: What to do.
+            late: After all work that is not.
+            displaced: What the leader does if it has to give way to the work of others.
+
+        Returns:
+            False when too much waits already.
+        """
         with self._pool_lock:
-            if self._stopping or not self._jobs.put(key, job, late=late):
+            if self._stopping or not self._jobs.put(key, job, late=late, displaced=displaced):
                 return False
+            gone, self._jobs.displaced = self._jobs.displaced, []
             error = self._call_worker()
+        for act in gone:
+            self.call(act)
         self._no_thread(error)
         return True
 
