@@ -7,6 +7,7 @@
 # make coverage       the tests, with the branches of the package that they reach; fails below the number held
 # make docs           the documentation site, in build/site       make sbom   what an installation contains
 # make fuzz           the fuzzer, FUZZ_SECONDS=300 for all harnesses together, or FUZZ_TARGETS="packets spki"
+# make structure      sizes, foreign privates, circles, the calls of one packet
 # make dist           what goes to the package index, checked
 PYTHON ?= python3
 VENV := .venv
@@ -15,10 +16,10 @@ BIN := $(VENV)/bin
 # One line installs what a target needs beside the package: $(call install,EXTRA)
 install = $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(1)]'
 
-.PHONY: demo test check bench format tools sabotage clean compiled pure test-compiled test-versions coverage docs sbom dist fuzz
+.PHONY: demo test check bench format tools sabotage clean compiled pure test-compiled test-versions coverage docs sbom dist fuzz structure
 
 demo: $(VENV)/.run
-	$(BIN)/securelink demo
+	$(BIN)/python examples/demo
 
 test: $(VENV)/.test tools
 	$(BIN)/python -m pytest
@@ -38,6 +39,9 @@ bench: $(VENV)/.bench $(VENV)/.compile
 
 sabotage: $(VENV)/.test tools
 	$(BIN)/python tests/sabotage.py
+
+structure: $(VENV)/.run
+	$(BIN)/python tests/structure.py
 
 format: $(VENV)/.check
 	$(BIN)/ruff format .

@@ -70,7 +70,7 @@ def main() -> int:
     peers = _chosen(parser, PEERS, options.peers.split(",") if options.peers else [])
     if options.compiled is None:
         peers = [peer for peer in peers if not peer.copy]
-    elif not list(options.compiled.glob("securelink/records.*.so")):
+    elif not list(options.compiled.glob("securelink/protocol/records.*.so")):
         parser.error(f"{options.compiled} has no compiled securelink: see .ci/compiled-copy")
     repetitions = options.repeat or (1 if options.quick else 5)
     began = time.monotonic()

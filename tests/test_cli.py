@@ -92,7 +92,6 @@ def test_bash_completes(tmp_path: Path) -> None:
         (["keys", "create", "--bits", "1024"], "1024 is not in the range"),
         (["keys", "trust", "localhost"], "missing argument 'PORT'"),
         (["keys", "trust", "localhost", "0", "SHA256:x"], "0 is not in the range"),
-        (["demo", "--seed", "first"], "is not a valid integer"),
     ],
 )
 def test_a_wrong_command_line_is_explained(arguments: list[str], words: str) -> None:

@@ -9,15 +9,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from commands import securelink
+from demo import main as demo_main
+from demo.report import CheckFailed, Reporter, Step
+from demo.stage import Missing, Stage
 from helpers import until
-from programs import Program
+from programs import EXAMPLES, Program
 from rich.console import Console
 
 from securelink import ConfigError
-from securelink.demo import main as demo_main
-from securelink.demo.report import CheckFailed, Reporter, Step
-from securelink.demo.stage import Missing, Stage
 
 
 @pytest.fixture
@@ -58,9 +57,9 @@ def started_by(demo: Program) -> list[int]:
 
 
 def test_every_check_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`securelink demo` ends with 0, shows real errors and dumps, and leaves nothing behind."""
+    """The demonstration ends with 0, shows real errors and dumps, and leaves nothing behind."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    with securelink("demo", "--seed", "7", folder=tmp_path) as demo:
+    with Program(EXAMPLES / "demo", "--seed", "7", folder=tmp_path) as demo:
         assert demo.ends() == 0, demo.output
     text = demo.output
     held = re.search(r"All (\d+) checks held", text)
@@ -84,7 +83,7 @@ def test_every_check_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_ctrl_c_ends_every_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the middle of it, Ctrl-C exits with 130, and processes and keys are gone."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    with securelink("demo", folder=tmp_path) as demo:
+    with Program(EXAMPLES / "demo", folder=tmp_path) as demo:
         started = started_by(demo)
         demo.interrupt()
         assert demo.ends() == 130
@@ -98,7 +97,7 @@ def test_the_processes_end_with_the_one_that_started_them(
 ) -> None:
     """Even when that one is killed and can clean up nothing."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    with securelink("demo", folder=tmp_path) as demo:
+    with Program(EXAMPLES / "demo", folder=tmp_path) as demo:
         started = started_by(demo)
     # Leaving the block has killed it.
     until(lambda: not any(alive(number) for number in started))

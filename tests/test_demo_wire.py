@@ -6,10 +6,7 @@ import os
 import uuid
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from securelink.demo.wire import (
+from demo.wire import (
     PLAIN,
     SEALED,
     Attack,
@@ -21,6 +18,9 @@ from securelink.demo.wire import (
     leaks,
     readable,
 )
+from hypothesis import given
+from hypothesis import strategies as st
+
 from securelink.wire.frames import frame_header
 
 LARGE = frame_header(SEALED, 200) + bytes(200)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 
+from securelink.demo.relay import Relay, by_frame
+
 from .cast import FIRST, PLAYERS, SECOND, THIRD, Cast, threads_left
-from .relay import Relay, by_frame
 from .server import APPLICATION, PURSE
 from .stage import Puppet
 from .wire import PLAIN, SEALED, FlipBit, Repeat, Rewrite, hexdump, largest_frame, leaks, readable

@@ -6,10 +6,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from ..app.received import Received
-from ..auth import Hello, JoinTokens
-from ..server import Server
-from ..session import Session
+from securelink.app.received import Received
+from securelink.auth import Hello, JoinTokens
+from securelink.server import Server
+from securelink.session import Session
+
 from .puppet import Report, ReportErrors, orders, report
 
 APPLICATION = "securelink-demonstration"

@@ -17,7 +17,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import SecureLinkError
+from securelink.errors import SecureLinkError
+
 from .puppet import Report as Observed
 from .stage import Missing
 

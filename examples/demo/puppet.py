@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import SecureLinkError
+from securelink.errors import SecureLinkError
 
 Report = dict[str, Any]
 
@@ -26,7 +26,7 @@ def report(event: str, **fields: Any) -> None:
     """Tell the parent what happened."""
     with _writing:
         try:
-            print(json.dumps({"event": event, **fields}), flush=True)  # noqa: T201  # the protocol
+            print(json.dumps({"event": event, **fields}), flush=True)  # the protocol
         except BrokenPipeError:
             pass  # the parent is gone; the end of the orders follows
 

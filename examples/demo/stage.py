@@ -20,10 +20,10 @@ from types import TracebackType
 from typing import Any, Self
 
 import securelink
+from securelink.demo.relay import Relay
+from securelink.interrupts import Sign
 
-from ..interrupts import Sign
 from .puppet import Report
-from .relay import Relay
 
 WAIT = 15.0  # seconds for anything that should happen; a slow machine needs one or two
 _STOP_SECONDS = 8.0  # what a process gets to close its sessions
@@ -51,10 +51,11 @@ class Puppet:
         self._lock = threading.Lock()  # guards the reports
         self._changed = Sign()
         self._ended = False
-        path = [str(Path(securelink.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+        places = (Path(securelink.__file__).parent.parent, Path(__file__).parent.parent)
+        path = [*map(str, places), os.environ.get("PYTHONPATH", "")]
         with self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", f"securelink.demo.{module}"],
+                [sys.executable, "-m", f"demo.{module}"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 
-from ..client import Client
-from ..errors import SecureLinkError
+from securelink.client import Client
+from securelink.errors import SecureLinkError
+
 from .puppet import Report, ReportErrors, described, orders, report
 from .server import APPLICATION
 
