@@ -54,8 +54,10 @@ from .options import flag, path, place, seconds, seconds_or_none, secret, text, 
 from .protocol import ClientConnection, Item, PlaintextServer, VerifiedServer, refusal
 from .protocol.bounds import Bounds, encode_for
 from .signatures import checked, checked_or_none
-from .streams.reach import connect
-from .streams.sockets import is_chosen_by_system, is_loopback, shown
+from .streams.addresses import is_loopback_host
+from .streams.base import Carrier
+from .streams.sockets import is_chosen_by_system, shown
+from .streams.tcp import TCP
 from .threads.batch import held_back
 from .threads.caretaker import SETTLE_SECONDS, caretaker
 from .threads.client_channel import ClientChannel
@@ -244,6 +246,7 @@ class Client:
             raise ConfigError("give credentials= or token=, not both")
         self.host = host
         self.port = port
+        self.carrier: Carrier = TCP
         if callable(credentials):
             checked("credentials", credentials, ("binding", "fingerprint"))
         self._credentials = {"token": token} if token is not None else credentials
@@ -365,21 +368,21 @@ class Client:
 
     def _connect(self, deadline: float, timeout: float) -> None:
         mode = self._belief.consult(self._mode)
-        sock = connect(self.host, self.port, max(0.001, deadline - time.monotonic()))
+        stream = self.carrier.connect(self.host, self.port, max(0.001, deadline - time.monotonic()))
         try:
-            loop = caretaker.loop(sock)
-            if leads_to_own_thread(sock):
+            loop = caretaker.loop(stream)
+            if leads_to_own_thread(stream):
                 raise ConfigError(
                     "this thread drives the server by update(), and cannot wait for it in connect()",
                     hint="connect in another thread, or let the server run by itself: start()",
                 )
-            loopback = is_loopback(sock)
+            loopback = is_loopback_host(stream.peer[0])
             mode = self._belief.mode(
                 mode, credentials=self._credentials is not None, loopback=loopback
             )
             engine = ClientConnection(mode, max_packet=self._max_packet)
             dialogue = Dialogue(
-                sock,
+                stream,
                 engine,
                 where=self._where,
                 decide=lambda engine, server: self._decide(engine, server, loopback=loopback),
@@ -391,11 +394,11 @@ class Client:
             if self._given_up.is_set():
                 raise self._gave_up()
             self._encrypted = engine.encrypted
-            link = ClientLink(loop, sock, engine)
+            link = ClientLink(loop, stream, engine)
             channel = self._make_channel(link, engine)
         except BaseException:
-            sock.close()
-            caretaker.leave(sock)
+            stream.close()
+            caretaker.leave(stream)
             raise
         self._begin(link, channel, early)
         if self._credentials is not None:

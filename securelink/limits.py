@@ -127,6 +127,9 @@ MAX_COLLECTED_BYTES = (
 # --- connections and threads --------------------------------------------------------------------------
 
 MAX_CONNECTIONS = 10_000  # option max_connections
+MEMORY_STREAM_BYTES = (
+    256 * 1024
+)  # of a direction of a connection in memory: about what a kernel holds
 BACKLOG = 1024  # connections that wait in the kernel to be accepted; option backlog
 MAX_BACKLOG = 65_535  # systems keep 16 bits of it
 MAX_HALF_OPEN = 256  # connections without a session; then the busiest address loses its oldest

@@ -32,6 +32,8 @@ from securelink.protocol import (
     ServerVerified,
     VerifiedServer,
 )
+from securelink.streams.tcp import TcpStream
+from securelink.threads.link import Link
 from securelink.threads.listener import Listener, ServerLink
 from securelink.wire.fields import Content, Kind, Mode
 
@@ -212,6 +214,12 @@ class Scene:
         budget.window = 86_400.0 if held else FAILED_WINDOW
         if not held:
             budget.clear()
+
+
+def sock_of(link: Link) -> socket.socket:
+    """The socket below a connection over TCP."""
+    assert isinstance(link.stream, TcpStream)
+    return link.stream.sock
 
 
 def echo(client: Client, data: Any) -> bool:

@@ -18,6 +18,7 @@ from helpers import WAIT
 
 from securelink.protocol import Closed, Connection, Ended, Event, Failed, Item, Pinged, Ponged
 from securelink.protocol.bounds import Bounds
+from securelink.streams.tcp import TcpStream
 from securelink.threads.channel import Channel
 from securelink.threads.link import Link
 from securelink.threads.loop import Loop
@@ -101,7 +102,7 @@ class Bench:
         self.sock.settimeout(WAIT)
         self.loop = Loop("bench", manual=True)
         self.loop.start()
-        self.link = ProbeLink(self.loop, ours, pair.server)
+        self.link = ProbeLink(self.loop, TcpStream(ours), pair.server)
         self.channel = ProbeChannel(self.loop, bounds)
         self.channel._numbering = pair.server.numbering
         self.channel._link = self.link

@@ -14,6 +14,7 @@ from helpers import WAIT, failure, until
 
 from securelink import Client, ConnectionClosed, Identity, RequestFailed, Server
 from securelink.limits import MAX_CHAT_BYTES, MAX_CHAT_ROOM_BYTES
+from securelink.streams.base import BREAK
 from securelink.tools.chat import ChatClient, ChatServer
 from securelink.tools.chat.client import free_name
 from securelink.tools.chat.history import History
@@ -380,7 +381,7 @@ def test_a_broken_connection_is_made_anew(
     old = bob.client.token
     link = server.sessions[old]._link
     assert link is not None
-    link.sock.shutdown(2)
+    link.stream.shutdown(BREAK)
     bob.sees("* the connection is lost; trying to come back")
     until(lambda: bob.client.token != old and bob.chat.room == "den" and len(server.sessions) == 2)
     until(lambda: sum("you are bob, in the room den" in line for line in bob.screen) == 2)

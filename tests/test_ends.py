@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ from securelink.demo.relay import Relay
 from securelink.protocol.bounds import Bounds
 from securelink.protocol.events import FAULTY
 from securelink.protocol.records import INTERFERES
+from securelink.streams.base import BREAK
 from securelink.wire.fields import Content
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -51,7 +51,7 @@ def stop(server: Server, client: Client) -> None:
 
 def cut(server: Server, client: Client) -> None:
     """The connection breaks under both."""
-    link_of(client).sock.shutdown(socket.SHUT_RDWR)
+    link_of(client).stream.shutdown(BREAK)
 
 
 def babble(server: Server, client: Client) -> None:

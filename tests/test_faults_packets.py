@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 import pytest
-from helpers import WAIT, Hostile, echo, failure, frame, scene, until
+from helpers import WAIT, Hostile, echo, failure, frame, scene, sock_of, until
 from test_codec_hostile import HOSTILE
 
 from securelink import (
@@ -140,7 +140,7 @@ def test_a_client_told_of_its_own_nonsense(identity: Identity) -> None:
         link = client._channel._link  # type: ignore[union-attr]
         assert link is not None
         assert link.engine.sender is not None
-        link.sock.sendall(link.engine.sender.packets([b"\xc1"]))
+        sock_of(link).sendall(link.engine.sender.packets([b"\xc1"]))
         error = failure(ConnectionClosed, lambda: client.receive(WAIT), "could not read a packet")
         assert error.code == Code.UNREADABLE
         client.close()

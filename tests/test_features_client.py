@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from helpers import SOON, WAIT, until
+from helpers import SOON, WAIT, sock_of, until
 from together import Crew, joined, serving, take
 
 from securelink import (
@@ -22,6 +22,7 @@ from securelink import (
     Server,
     Session,
 )
+from securelink.streams.base import BREAK
 from securelink.threads import client_channel as channel_module
 from securelink.threads.client_link import ClientLink
 
@@ -176,7 +177,7 @@ def test_the_end_is_noticed_once_and_at_once(identity: Identity) -> None:
                     assert client._channel is not None
                     link = client._channel._link
                     assert link is not None
-                    link.sock.shutdown(socket.SHUT_RDWR)
+                    link.stream.shutdown(BREAK)
                 began = time.monotonic()
                 until(lambda: gone)
                 assert time.monotonic() - began < SOON
@@ -211,7 +212,7 @@ def test_small_packets_do_not_wait(identity: Identity) -> None:
         (session,) = server.sessions.values()
         for link in (client._channel._link, session._link):
             assert link is not None
-            assert link.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert sock_of(link).getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_user_name_and_password(identity: Identity) -> None:

@@ -128,19 +128,19 @@ def test_interrupted_while_reading(
 
         class Interrupted:
             def recv(self, size: int, flags: int = 0) -> bytes:
-                sock.recv(size)
+                stream.recv(size, 0)
                 raise KeyboardInterrupt
 
             def __getattr__(self, name: str) -> Any:
-                return getattr(sock, name)
+                return getattr(stream, name)
 
-        sock = link.sock
-        link.sock = Interrupted()  # type: ignore[assignment]
+        stream = link.stream
+        link.stream = Interrupted()
         session = server.sessions[client.token]
         session.send("one")
         with pytest.raises(KeyboardInterrupt):
             client.receive(WAIT)
-        link.sock = sock
+        link.stream = stream
         # In plaintext the connection ends at once, and the server may know it already.
         with contextlib.suppress(ConnectionClosed):
             session.send("two")
@@ -160,7 +160,7 @@ def test_closing_in_the_middle_of_a_write(identity: Identity) -> None:
             del link._send_right.free
             client.send("never")
             assert [packet.action for packet in client.close(WAIT)] == ["never"]
-        until(lambda: link.sock.fileno() < 0)
+        until(lambda: link.stream.fileno() < 0)
 
 
 @pytest.mark.pure
@@ -171,9 +171,9 @@ def test_closing_in_the_middle_of_a_read(identity: Identity) -> None:
         del right.free
         client.close(0.1)
         assert not client.connected
-        assert link.sock.fileno() >= 0
+        assert link.stream.fileno() >= 0
         right.free = True
-        until(lambda: link.sock.fileno() < 0, 3 * WAIT)
+        until(lambda: link.stream.fileno() < 0, 3 * WAIT)
 
 
 @pytest.mark.pure

@@ -1,6 +1,7 @@
 """The architecture's rules about who may import whom, enforced."""
 
 import ast
+import re
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "securelink"
@@ -109,6 +110,20 @@ def test_only_the_bridge_and_keys_know_the_crypto_libraries() -> None:
         )
     ]
     assert not wrong
+
+
+def test_links_know_no_socket() -> None:
+    """In threads/ only the loop's wake-up, its poller and the check for gevent know sockets; all else knows streams."""
+    found = {
+        path.name
+        for path in (PACKAGE / "threads").glob("*.py")
+        for kind, target in imports(path)
+        if kind == "outside" and target in ("socket", "selectors", "select")
+    }
+    assert found == {"loop.py", "poller.py", "patched.py"}
+    for path in (PACKAGE / "threads").glob("*.py"):
+        if path.name not in found:
+            assert not re.search(r"\bsock\.", path.read_text()), path.name
 
 
 def test_only_streams_and_threads_open_sockets() -> None:

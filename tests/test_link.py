@@ -253,7 +253,7 @@ def test_the_end_of_the_stream_ends_the_session_once() -> None:
         until(lambda: stage.turn() or stage.link.gone)  # type: ignore[func-returns-value]
         assert stage.channel._ended
         assert not stage.channel._clean
-        assert stage.link.sock.fileno() == -1
+        assert stage.link.stream.fileno() == -1
         assert stage.channel._finished(Code.KICKED, "late", True) is False
         with pytest.raises(ConnectionClosed, match="broke"):
             stage.post(2)

@@ -211,7 +211,7 @@ def test_descriptors_run_out_and_come_back(
     """Accepting fails for want of descriptors: sessions go on, the loop does not spin, and later clients get in."""
     with serving(identity) as server, joined(server) as (client,):
         listener = listener_of(server)
-        listening = listener._sockets[0]
+        listening = listener._listening[0]
 
         class Exhausted:
             """The listening socket of a process without descriptors."""
@@ -227,7 +227,7 @@ def test_descriptors_run_out_and_come_back(
                 return getattr(listening, name)
 
         exhausted = Exhausted()
-        listener._sockets[0] = exhausted  # type: ignore[call-overload]
+        listener._listening = [exhausted]  # it has what is used
         with Crew() as crew:
             late = Client(*server.address, pin=identity.fingerprint)
             crew.start(lambda: late.connect(WAIT))
@@ -237,7 +237,7 @@ def test_descriptors_run_out_and_come_back(
                 client.send("echo", number)
                 assert take(client) == [number]
             assert exhausted.tries < 3 + (time.monotonic() - began)  # once a second
-            listener._sockets[0] = listening
+            listener._listening = [listening]
         late.close()
     assert "cannot accept connections" in caplog.text
 

@@ -16,6 +16,7 @@ from securelink.codes import Code
 from securelink.limits import MAX_SWEEP_STEP, READ_FRAMES, STALLED_SECONDS
 from securelink.protocol import Pinged
 from securelink.protocol.bounds import Bounds
+from securelink.streams.base import BREAK
 from securelink.threads.client_link import ClientLink
 from securelink.threads.link import Link
 from securelink.threads.listener import ServerLink
@@ -279,7 +280,7 @@ def test_the_end_of_a_peer_is_known_before_its_backlog_is_handled(
         if clean:
             client.close(0.2)
         else:
-            link_of(client).sock.shutdown(2)
+            link_of(client).stream.shutdown(BREAK)
         until(lambda: not session.connected)
         until(lambda: hung_up)
         assert hung_up == [(False, 0)]

@@ -17,9 +17,9 @@ from helpers import WAIT, until
 from together import REPEATS, Crew
 
 from securelink.interrupts import Sign
+from securelink.streams.base import READ
 from securelink.threads import loop as loop_module
 from securelink.threads.loop import Loop, hand_over, worker_threads
-from securelink.threads.poller import READ
 
 again = pytest.mark.parametrize("attempt", range(REPEATS))
 

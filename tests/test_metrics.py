@@ -20,6 +20,7 @@ from together import joined, serving
 
 from securelink import Client, ConfigError, ConnectFailed, Identity, Refused, RequestFailed, Server
 from securelink.metrics import serve_metrics
+from securelink.streams.base import BREAK
 
 
 def page(address: tuple[str, int], path: str) -> tuple[int, str]:
@@ -80,7 +81,7 @@ def test_counters_only_grow(identity: Identity) -> None:
                     with pytest.raises(RequestFailed):
                         client.request("fail", timeout=WAIT)
                     if number % 2:
-                        client._channel._link.sock.shutdown(2)  # type: ignore[union-attr]
+                        client._channel._link.stream.shutdown(BREAK)  # type: ignore[union-attr]
                     client.close()
                 until(lambda: not server.sessions)
     finally:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
-from helpers import WAIT, Hostile, Scene, echo, end_of_stream, failure, scene, until
+from helpers import WAIT, Hostile, Scene, echo, end_of_stream, failure, scene, sock_of, until
 
 from securelink import Client, ConnectionClosed, HandshakeError, Identity, Server, Session
 from securelink.codes import Code
@@ -250,7 +250,7 @@ def test_pings_that_nobody_reads_pile_up_nowhere(identity: Identity) -> None:
         pinger.open()
         link = newcomer(stage)._link
         assert link is not None
-        link.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        sock_of(link).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         most, queued = 0, link.engine
         while most < MAX_CONTROLS:  # until the kernel takes no more answers
             pinger.sock.sendall(b"".join(pinger.seal(Content.PING, bytes(8)) for _ in range(2000)))

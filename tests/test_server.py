@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import socket
 import threading
 import time
 import weakref
@@ -19,6 +18,7 @@ from securelink import Client, ConnectionClosed, Identity, LinkTimeout, Server, 
 from securelink.codes import Code
 from securelink.limits import SEND_SECONDS
 from securelink.protocol.bounds import Bounds
+from securelink.streams.base import BREAK
 from securelink.threads.link import End
 from securelink.threads.loop import hand_over
 
@@ -211,7 +211,7 @@ def test_the_order_of_a_sessions_events(attempt: int, identity: Identity) -> Non
                     client.close()
                 else:
                     link = client._channel._link  # type: ignore[union-attr]
-                    link.sock.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
+                    link.stream.shutdown(BREAK)  # type: ignore[union-attr]
                     client.close()
 
         with Crew() as crew:
@@ -321,7 +321,7 @@ def test_a_connection_that_will_not_go_away_holds_up_no_stop(identity: Identity)
         link._end = End.CLOSED
         assert server.stop(0.1)
         assert not server.running
-        link.sock.close()
+        link.stream.close()
 
 
 def test_ctrl_c_before_the_server_runs(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:

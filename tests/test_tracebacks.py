@@ -17,6 +17,7 @@ from together import joined, serving
 
 from securelink import Client, Identity, RequestFailed, Session
 from securelink.logs.tracebacks import traceback_text
+from securelink.streams.base import BREAK
 
 FORGED = "[Server INFO] forged"
 # A new line, a carriage return, escapes of terminals (also as one C1 character), what ends lines in Unicode, what turns
@@ -312,7 +313,7 @@ def test_a_client_that_leaves_is_no_failure_of_its_handler(
                 session.send("answer")
 
         client.send("last")
-        client._channel._link.sock.shutdown(2)  # type: ignore[union-attr]
+        client._channel._link.stream.shutdown(BREAK)  # type: ignore[union-attr]
         until(lambda: left)
         server.on("wrong", lambda session, packet: 1 / 0)
         other.send("wrong")

@@ -16,7 +16,7 @@ from together import AT_ONCE, joined, link_of, serving, session_of
 
 from securelink import Client, Collector, ConfigError, Identity, LinkTimeout, RequestFailed, Server
 from securelink.errors import SecureLinkError
-from securelink.threads import client_link
+from securelink.streams import tcp
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -130,7 +130,7 @@ def test_signals_do_not_make_a_wait_endless(
                 CALLS[f"Client.{call}"](server, client, 1.5)
         assert 1.4 < time.monotonic() - start < WAIT / 2
         assert len(signals) > before
-        assert link_of(client)._woken or client_link.DONT_WAIT == 0
+        assert link_of(client)._woken or tcp.DONT_WAIT == 0
         server.on("echo it", lambda session, packet: packet.data)
         assert [client.request("echo it", n, timeout=WAIT) for n in range(20)] == list(range(20))
 

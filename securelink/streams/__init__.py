@@ -1,6 +1,9 @@
 """
-From a host and a port to a connected socket, and back to an address.
+From a host and a port to a stream of bytes, and back to an address.
 
+    base.py       what a link needs of a stream, and of a place where streams come in
+    tcp.py        TCP as such a carrier
+    memory.py     one without a network, for tests
     sockets.py    addresses, listening, error texts
     names.py      from a name to addresses, in bounded time
     reach.py      connecting: all addresses of a name

@@ -8,14 +8,13 @@ and from these it must come: otherwise whoever reaches the balancer's machine co
 from __future__ import annotations
 
 import ipaddress
-import socket
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..errors import ConfigError, ProtocolError
 from ..limits import MAX_PROXIES, MAX_PROXY_HEADER
 from ..text import quoted
-from .sockets import Address
+from .base import Address, Stream
 
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 _FIXED = 16  # signature 12, version and command, family and transport, length u16
@@ -128,19 +127,17 @@ class Preamble:
     A connection from a trusted proxy whose header is still to come. The leader's alone.
 
     Args:
-        sock: Accepted, non-blocking.
-        peer: The proxy.
+        stream: From the proxy.
         done: Called once, when no more is to be read here: with the client's address, or with what went wrong.
     """
 
     def __init__(
         self,
-        sock: socket.socket,
-        peer: Address,
+        stream: Stream,
         done: Callable[[Preamble, Address | ProtocolError | None], None],
     ) -> None:
-        self.sock = sock
-        self.peer = peer
+        self.stream = stream
+        self.peer = stream.peer
         self._done = done
         self._reader = HeaderReader()
 
@@ -148,7 +145,7 @@ class Preamble:
         """Bytes have come, or the end."""
         try:
             while self._reader.wanted:
-                data = self.sock.recv(self._reader.wanted)
+                data = self.stream.recv(self._reader.wanted, self.stream.at_once)
                 if not data:
                     self._done(self, None)
                     return

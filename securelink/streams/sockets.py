@@ -11,10 +11,8 @@ from typing import Any
 
 from ..errors import ConnectFailed, SecureLinkError
 from ..limits import CONNECT_SECONDS
-from .addresses import is_loopback_host
+from .base import Address
 from .names import Place, resolve
-
-Address = tuple[str, int]
 
 _PORT_TRIES = 16  # for a port that is free on all addresses of a name
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
@@ -36,11 +34,6 @@ def plain_address(name: tuple[Any, ...]) -> Address:
 def shown(host: str, port: int) -> str:
     """`host:port`, an IPv6 host in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def is_loopback(sock: socket.socket) -> bool:
-    """Whether the other side is on this machine."""
-    return is_loopback_host(peer_address(sock)[0])
 
 
 def with_zone_name(host: str) -> str:

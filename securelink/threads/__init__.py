@@ -3,7 +3,7 @@ The shell with threads: who waits, which thread reads, writes and runs handlers.
 
     patched.py         whether gevent or eventlet has patched the process
     jobs.py            the queue of expensive work, which takes addresses in rotation
-    poller.py          which sockets are ready
+    poller.py          which streams are ready
     loop.py            the leader, its spare threads, timers
     switching.py       the interpreter's switch interval while a handler computes
     waits.py           handlers that wait for another side
@@ -11,7 +11,7 @@ The shell with threads: who waits, which thread reads, writes and runs handlers.
     inbox.py           what arrived and waits for its handler
     outbox.py          what waits to be sent
     channel.py         what is durable of a session: both, who waits for an answer, the end
-    link.py            one TCP connection that carries a channel
+    link.py            one connection that carries a channel
     later.py           requests that nobody waits for
     batch.py           holding back what one thread sends
     admission.py       how a server lets clients in

@@ -37,7 +37,7 @@ class _Caretaker:
             set()
         )  # those of them that the loop does not read itself; the leader's
         self._everyone: set[ClientLink] = set()  # the same, at once, for fork(); guarded by _lock
-        self._users: set[object] = set()  # attempts and links, each by its socket
+        self._users: set[object] = set()  # attempts and links, each by its stream
 
     def loop(self, user: object) -> Loop:
         """
@@ -118,7 +118,7 @@ class _Caretaker:
         self._driven.discard(link)
         with self._lock:
             self._everyone.discard(link)
-        self.leave(link.sock)
+        self.leave(link.stream)
 
     def forget_all(self) -> None:
         """In a child of fork(): threads and connections belong to the parent."""

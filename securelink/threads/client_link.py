@@ -8,70 +8,48 @@ there, until it meets a driver.
 from __future__ import annotations
 
 import logging
-import select
-import socket
-import struct
 import time
 from typing import cast
 
 from ..codes import Code
 from ..protocol import ClientConnection, Event, Failed
+from ..streams.base import BREAK, HANGUP, READ, WRITE, Stream
 from .caretaker import TICK_SECONDS, caretaker
 from .channel import Channel
 from .client_channel import PATIENCE_SECONDS, ClientChannel
 from .link import End, Link
 from .loop import Loop
-from .poller import HANGUP, READ, WRITE
 
 log = logging.getLogger("securelink.client")
 
 LONG_QUIET_TICKS = 20
 _DEAD, _CLOSED = End.DEAD, End.CLOSED
-DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)  # 0 where the system has no such flag (Windows)
-
-
-def wait_for(sock: socket.socket, *, read: bool = True, write: bool, timeout: float | None) -> bool:
-    """Wait until the socket can be read or written, as asked; False after `timeout` seconds."""
-    if hasattr(select, "poll"):
-        poller = select.poll()
-        poller.register(sock, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
-        if timeout is not None:  # poll() rounds up, and what must not wait would wait a millisecond
-            timeout = timeout * 1000 + 0.5 if timeout > 0 else 0
-        return bool(poller.poll(timeout))
-    readers, writers = [sock] if read else [], [sock] if write else []
-    readable, writable, _ = select.select(readers, writers, [], timeout)
-    return bool(readable or writable)
 
 
 class ClientLink(Link):
     """The connection of a client."""
 
     __slots__ = (
-        "_left_at", "_quiet_ticks", "_sat_since", "_sits", "_ticks", "_woken", "background", "drives_seen",
+        "_left_at", "_patient", "_quiet_ticks", "_sat_since", "_sits", "_ticks", "_woken", "background", "drives_seen",
     )  # fmt: skip
 
-    def __init__(self, loop: Loop, sock: socket.socket, engine: ClientConnection) -> None:
-        super().__init__(loop, sock, engine)
-        self.send_flags = DONT_WAIT
+    def __init__(self, loop: Loop, stream: Stream, engine: ClientConnection) -> None:
+        super().__init__(loop, stream, engine)
         self.background = False
         self._ticks = 0  # since somebody drove it
         self._quiet_ticks = 1  # after so many the loop takes it over
         self._left_at = 0.0
         self.drives_seen = -1
-        self.recv_flags = DONT_WAIT
         self._sits = -1  # the drive in which somebody sat in recv() at the last tick, since
         self._sat_since = 0.0
         self._woken = False
-        if DONT_WAIT:
-            sock.settimeout(None)
-            patience = struct.pack("@ll", PATIENCE_SECONDS, 0)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
+        self._patient = stream.patience(PATIENCE_SECONDS)
 
     # By the driver, which has the drive right.
 
     def drive(self, timeout: float | None, *, greedy: bool = False) -> bool:
         """
-        Wait for the socket once, then read and write what is there.
+        Wait for the stream once, then read and write what is there.
 
         Args:
             greedy: Read although the inbox is full (a blocked send must not stop reading).
@@ -98,9 +76,9 @@ class ClientLink(Link):
             try:
                 self.read()
             finally:
-                self.recv_flags = DONT_WAIT
+                self.recv_flags = self.stream.at_once
             return True
-        if not wait_for(self.sock, read=reading, write=writing, timeout=timeout):
+        if not self.stream.wait(read=reading, write=writing, timeout=timeout):
             return False
         if writing:
             self.flush()
@@ -111,7 +89,7 @@ class ClientLink(Link):
     def _may_sit(self) -> bool:
         # Ctrl-C may take what a recv() that sat waiting has just read. A lost piece of an encrypted stream is
         # noticed at the next record; plaintext waits with poll().
-        return DONT_WAIT != 0 and self.engine.encrypted and not self._woken
+        return self._patient and self.engine.encrypted and not self._woken
 
     def _gone_already(self) -> bool:
         channel = cast(ClientChannel | None, self.channel)
@@ -166,7 +144,7 @@ class ClientLink(Link):
             self.engine.reading(listens)
             if not (listens or self._hung_up):
                 mask |= HANGUP
-            self.loop.register(self.sock, mask, self)
+            self.loop.register(self.stream, mask, self)
 
     def go_on(self) -> None:
         """As `Link.go_on`; a driver goes on by itself."""
@@ -227,7 +205,7 @@ class ClientLink(Link):
         if channel is None or self._end is _CLOSED:
             return False
         drives = channel._drives
-        if self.recv_flags != DONT_WAIT:
+        if self.recv_flags != self.stream.at_once:
             self._look_after_sitter(drives)
         if drives != self.drives_seen or channel._drive_right.taken:
             self.drives_seen = drives
@@ -258,7 +236,7 @@ class ClientLink(Link):
             self._sits, self._sat_since = drives, now
         elif now - self._sat_since > PATIENCE_SECONDS and not self._woken:
             self._woken = True
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", 0, 1))
+            self.stream.patience(0.000_001)
 
     def left_over(self) -> None:
         """By who ran the inbox and leaves something in it: the caretaker looks again."""
@@ -286,7 +264,7 @@ class ClientLink(Link):
             del right.free
         except AttributeError:
             try:
-                self.sock.shutdown(socket.SHUT_RDWR)  # wakes the driver, which then says lost()
+                self.stream.shutdown(BREAK)  # wakes the driver, which then says lost()
             except OSError:
                 pass
             return

@@ -1,8 +1,7 @@
-"""The client's handshake over a socket, driven in the caller's thread."""
+"""The client's handshake over a stream, driven in the caller's thread."""
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable
 
@@ -22,9 +21,9 @@ from ..protocol import (
     VerifiedServer,
     refusal,
 )
+from ..streams.base import Stream
 from ..text import escaped
 from ..wire.messages import Welcome
-from .client_link import wait_for
 
 Decide = Callable[[ClientConnection, VerifiedServer | PlaintextServer], None]
 
@@ -34,7 +33,7 @@ class Dialogue:
     One handshake. What fails in it ends this attempt and nothing else.
 
     Args:
-        sock: Connected, non-blocking. It stays the caller's.
+        stream: To the server. It stays the caller's.
         where: `host:port`, for errors.
         decide: Called with the proof of the server; calls `engine.authenticate` with it, or raises.
         confirm: Called after WELCOME and before anything of the session is used. If it raises, the session is over.
@@ -43,7 +42,7 @@ class Dialogue:
 
     def __init__(
         self,
-        sock: socket.socket,
+        stream: Stream,
         engine: ClientConnection,
         *,
         where: str,
@@ -52,7 +51,7 @@ class Dialogue:
         deadline: float,
         timeout: float,
     ) -> None:
-        self._sock = sock
+        self._stream = stream
         self._engine = engine
         self._where = where
         self._decide = decide
@@ -76,7 +75,7 @@ class Dialogue:
         while True:
             self._wait(write=False)
             try:
-                data = self._sock.recv(16 * 1024)
+                data = self._stream.recv(16 * 1024, self._stream.at_once)
             except BlockingIOError:
                 continue
             except OSError:
@@ -133,14 +132,14 @@ class Dialogue:
 
     def _last_word(self, data: bytes) -> None:
         try:
-            self._sock.send(data)
+            self._stream.send(data, self._stream.at_once)
         except OSError:
             pass  # the attempt has failed anyway; our own error says why
 
     def _send(self, data: bytes) -> None:
         while data:
             try:
-                data = data[self._sock.send(data) :]
+                data = data[self._stream.send(data, self._stream.at_once) :]
             except BlockingIOError:
                 self._wait(write=True)
             except OSError:
@@ -148,7 +147,7 @@ class Dialogue:
 
     def _wait(self, *, write: bool) -> None:
         left = self._deadline - time.monotonic()
-        if left <= 0 or not wait_for(self._sock, write=write, timeout=left):
+        if left <= 0 or not self._stream.wait(read=True, write=write, timeout=left):
             raise LinkTimeout(
                 f"{self._where} did not finish the handshake within {self._timeout:g} s",
                 hint="is it a securelink server? is it overloaded?",

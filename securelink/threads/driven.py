@@ -6,12 +6,12 @@ Such a thread must not wait for its own server: nobody would answer. `Client.con
 
 from __future__ import annotations
 
-import socket
 import weakref
 from threading import get_ident
 from typing import Protocol
 
-from ..streams.sockets import is_loopback, peer_address
+from ..streams.addresses import is_loopback_host
+from ..streams.base import Stream
 
 _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104
 
@@ -36,10 +36,10 @@ def add(server: Driven) -> None:
     _driven.add(server)
 
 
-def leads_to_own_thread(sock: socket.socket) -> bool:
+def leads_to_own_thread(stream: Stream) -> bool:
     """Whether a new connection leads to a server that the calling thread drives."""
-    host, port = peer_address(sock)
-    if not is_loopback(sock) and sock.getsockname()[0] != sock.getpeername()[0]:
+    host, port = stream.peer
+    if not is_loopback_host(host) and stream.local[0] != host:
         return False
     me = get_ident()
     return any(

@@ -32,7 +32,9 @@ from ..logs.floods import flood_filter
 from ..options import flag, place, seconds, whole
 from ..protocol.bounds import Bounds
 from ..signals import ends_like_interrupts
-from ..streams.sockets import listen, local_address
+from ..streams.base import Carrier
+from ..streams.sockets import local_address
+from ..streams.tcp import TCP
 from . import driven
 from .admission import Admission
 from .listener import Listener
@@ -68,6 +70,9 @@ class Lifecycle:
     """
     Base of `Server`: everything about running it. What is said to whom is in `server.py`.
 
+    Attributes:
+        carrier: How it listens from the next start on: TCP, or something in its place, as `securelink.testing` has it.
+
     Args:
         host, port: Where to listen.
         workers, overlap: Of the loop.
@@ -91,6 +96,7 @@ class Lifecycle:
         self.host, self.port = place(
             host, port, low=0, example="Server(port=5050), or Server('127.0.0.1', 5050)"
         )
+        self.carrier: Carrier = TCP
         self._workers = whole("workers", workers, MIN_WORKERS, MAX_WORKERS)
         self._overlap = flag("overlap", overlap)
         self._backlog = whole("backlog", backlog, 1, MAX_BACKLOG)
@@ -153,14 +159,14 @@ class Lifecycle:
                     "the server is running", hint="call stop() before you start again"
                 )
             admission = self._admission()
-            sockets = listen(self.host, self.port, self._backlog)
+            listening = self.carrier.listen(self.host, self.port, self._backlog)
             loop = Loop(
-                f"server-{sockets[0].getsockname()[1]}",
+                f"server-{listening[0].address[1]}",
                 workers=self._workers,
                 overlap=self._overlap,
                 manual=manual,
             )
-            listener = Listener(loop, sockets, admission, self._reception())
+            listener = Listener(loop, listening, admission, self._reception())
             ticker = Ticker(loop, self.on_tick, self._rate)
             self._loop, self._listener, self._ticker = loop, listener, ticker
             self._stopped.clear()
@@ -179,8 +185,8 @@ class Lifecycle:
             # Ctrl-C, or no threads: nobody will ever lead.
             if loop.stopped or not loop.thread_names():
                 self._loop = self._listener = self._ticker = None
-                for sock in sockets:
-                    sock.close()
+                for place in listening:
+                    place.close()
                 if not loop.stopped:
                     loop.abandon()
                 _running.discard(self)

@@ -1,5 +1,5 @@
 """
-One TCP connection that carries a channel.
+One connection that carries a channel.
 
 Writing: append, try the send right; its holder seals and writes all that is queued, releases it, and looks once more.
 So the order of sealing is the order of the nonces is the order on the wire, and nobody waits for it. What the
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 from collections import deque
 from collections.abc import Callable
 from enum import IntEnum
@@ -39,10 +38,9 @@ from ..protocol import (
     Ponged,
     Silent,
 )
-from ..streams.sockets import peer_address
+from ..streams.base import BREAK, END_SENDING, HANGUP, READ, WRITE, Stream
 from ..wire.fields import Content
 from .loop import Loop
-from .poller import HANGUP, READ, WRITE
 
 if TYPE_CHECKING:
     from .channel import Channel
@@ -88,11 +86,11 @@ _OPEN, _CLOSING, _SHUT, _DEAD, _CLOSED = End.OPEN, End.CLOSING, End.SHUT, End.DE
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Link:
     """
-    Socket, engine, and what waits to be written.
+    Stream, engine, and what waits to be written.
 
     Args:
         loop: Its leader reads this link.
-        sock: Connected, non-blocking.
+        stream: To the peer. The link closes it.
         engine: In either role.
 
     Attributes:
@@ -105,17 +103,16 @@ class Link:
     __slots__ = (
         "_ack_timed", "_choked", "_controls_before", "_end", "_fork", "_hung_up", "_raw", "_reading", "_send_right",
         "_stalled", "_tail", "_tail_seen", "_unfinished", "_want_write", "address", "channel", "engine", "listed",
-        "loop", "max_packets", "recv_flags", "send_flags", "sock",
+        "loop", "max_packets", "recv_flags", "send_flags", "stream",
     )  # fmt: skip
 
-    def __init__(self, loop: Loop, sock: socket.socket, engine: Connection) -> None:
+    def __init__(self, loop: Loop, stream: Stream, engine: Connection) -> None:
         self.loop = loop
-        self.sock = sock
-        self.send_flags = 0  # of each send(); the socket itself is non-blocking
-        self.recv_flags = 0
+        self.stream = stream
+        self.send_flags = self.recv_flags = stream.at_once
         self.engine = engine
         engine.at_once = READ_FRAMES
-        self.address = peer_address(sock)
+        self.address = stream.peer
         self.channel: Channel | None = None
         self.listed = False
         self.max_packets = 0
@@ -276,7 +273,7 @@ class Link:
 
     def _write_bytes(self, data: bytes) -> None:
         try:
-            taken = self.sock.send(data, self.send_flags)
+            taken = self.stream.send(data, self.send_flags)
         except (BlockingIOError, InterruptedError):
             taken = 0
         if taken < len(data):
@@ -285,7 +282,7 @@ class Link:
 
     def _write_tail(self) -> bool:
         try:
-            taken = self.sock.send(self._tail, self.send_flags)
+            taken = self.stream.send(self._tail, self.send_flags)
             self._tail = self._tail[taken:]
         except (BlockingIOError, InterruptedError):
             pass
@@ -305,7 +302,7 @@ class Link:
             # Our last byte is out: say so, and read on until the peer's end. Closing now, with unread input,
             # would make TCP destroy what the peer has not read yet.
             self._advance(_SHUT)
-            self.sock.shutdown(socket.SHUT_WR)
+            self.stream.shutdown(END_SENDING)
         self._unchoke()
 
     def _advance(self, end: End) -> None:
@@ -341,7 +338,7 @@ class Link:
         self._drop_unsendable()
         self.engine.abort()  # what still arrives is not looked at
         try:
-            self.sock.shutdown(socket.SHUT_RDWR)
+            self.stream.shutdown(BREAK)
         except OSError:
             pass
         self.engine.leave(self.loop.now)
@@ -381,7 +378,7 @@ class Link:
                 self._go_on_later()
         elif not self._hung_up:
             mask |= HANGUP
-        self.loop.register(self.sock, mask, self)
+        self.loop.register(self.stream, mask, self)
 
     def _listens(self) -> bool:
         """Whether we read what the peer sends."""
@@ -466,7 +463,7 @@ class Link:
                 raise
             return
         try:
-            data = self.sock.recv(READ_SIZE, self.recv_flags)
+            data = self.stream.recv(READ_SIZE, self.recv_flags)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -639,7 +636,7 @@ class Link:
         if self._end is _CLOSED:
             return
         self._advance(_CLOSED)
-        self.loop.register(self.sock, 0, self)
+        self.loop.register(self.stream, 0, self)
         # With the send right: a number freed while another thread is in send() could be reused under it.
         self.when_not_sending(self._close_socket)
         self._finish_channel(Code.BROKEN, "", clean=False)
@@ -648,7 +645,7 @@ class Link:
     def _close_socket(self, _held: bool) -> None:
         self._advance(_CLOSED)
         self._drop_unsendable()
-        self.sock.close()
+        self.stream.close()
 
     def when_not_sending(self, act: Callable[[bool], Result]) -> Result:
         """
@@ -666,7 +663,7 @@ class Link:
         self._drop_unsendable()
         if self.channel is not None:
             self.channel._orphaned()
-        self.sock.close()
+        self.stream.close()
 
     # --- once a second, by the leader ---------------------------------------------------------------------------
 

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import logging
 import math
-import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..app.budget import FailureBudget
 from ..codes import Code, code_text
@@ -33,8 +32,8 @@ from ..protocol import (
     State,
 )
 from ..streams.addresses import is_loopback_host, networks
+from ..streams.base import READ, Address, Listening, Stream
 from ..streams.proxy import Preamble, is_trusted
-from ..streams.sockets import Address, plain_address, prepare
 from ..text import escaped
 from ..wire.fields import Mode
 from ..wire.messages import Wanted
@@ -42,7 +41,6 @@ from .admission import Admission, Host
 from .channel import Channel
 from .link import End, Link
 from .loop import Loop
-from .poller import READ
 from .sweeper import Sweeper
 
 log = logging.getLogger("securelink.server")
@@ -67,7 +65,7 @@ class ServerLink(Link):
         "token",
     )  # fmt: skip
 
-    def __init__(self, listener: Listener, sock: socket.socket, address: Address) -> None:
+    def __init__(self, listener: Listener, stream: Stream, address: Address) -> None:
         admission = listener.admission
         engine = ServerConnection(
             admission.policy,
@@ -75,9 +73,9 @@ class ServerLink(Link):
             succession=admission.succession,
             deadline=listener.loop.now + admission.handshake_seconds,
         )
-        super().__init__(listener.loop, sock, engine)
+        super().__init__(listener.loop, stream, engine)
         self._listener = listener
-        self.address = address  # as a trusted proxy says, if there is one: the socket's is then that of the proxy
+        self.address = address  # as a trusted proxy says, if there is one: the stream's is then that of the proxy
         self.network = networks(self.address[0])[-1]
         self.half_open = True
         self.counted = False  # as one of its address
@@ -350,11 +348,11 @@ class ServerLink(Link):
 
 class Listener:
     """
-    The listening sockets of one server and all connections that came in through them.
+    The places where one server listens, and all connections that came in through them.
 
     Args:
         loop: Its leader accepts.
-        sockets: Listening, non-blocking.
+        listening: Where streams come in.
         admission: How to do handshakes.
         host: The server.
 
@@ -365,15 +363,14 @@ class Listener:
     """
 
     def __init__(
-        self, loop: Loop, sockets: list[socket.socket], admission: Admission, host: Host
+        self, loop: Loop, listening: Sequence[Listening], admission: Admission, host: Host
     ) -> None:
         self.loop = loop
         self.admission = admission
         self.host = host
         self.links: set[ServerLink] = set()
-        self._sockets = sockets
-        # Asked now: other threads want to know, also while the sockets are being closed.
-        self.addresses: list[tuple[str, int]] = [sock.getsockname()[:2] for sock in sockets]
+        self._listening = listening
+        self.addresses: list[Address] = [place.address for place in listening]
         self._half_open: dict[str, dict[ServerLink, None]] = {}  # network -> links, oldest first
         self._half_open_count = 0
         self._turned_away: dict[ServerLink, None] = {}  # oldest first
@@ -409,8 +406,8 @@ class Listener:
         Sweeper(self.loop, self.links, self._visit, self._round_ended)
 
     def _register(self) -> None:
-        for sock in self._sockets:
-            self.loop.register(sock, 0 if self._paused or self._closed else READ, self)
+        for place in self._listening:
+            self.loop.register(place, 0 if self._paused or self._closed else READ, self)
 
     def set_paused(self, paused: bool) -> None:
         """Stop or go on accepting; connections wait in the kernel's backlog meanwhile."""
@@ -423,59 +420,55 @@ class Listener:
         if not self._closed:
             self._closed = True
             self._register()
-            for sock in self._sockets:
-                sock.close()
+            for place in self._listening:
+                place.close()
             for preamble in tuple(self._preambles):
                 self._drop_preamble(preamble)
 
     def orphaned(self) -> None:
         """In a child of fork(): the sockets are the parent's, and it alone decides when the port is free again."""
         self._closed = True
-        for sock in self._sockets:
-            sock.close()
+        for place in self._listening:
+            place.close()
         for preamble in self._preambles:
-            preamble.sock.close()
+            preamble.stream.close()
         for link in self.links:
             link.orphaned()
 
     def on_io(self, mask: int) -> None:
         """Connections wait to be accepted."""
-        for listening in self._sockets:
+        for place in self._listening:
             for _ in range(ACCEPTS_PER_TURN):
                 try:
-                    sock, name = listening.accept()
+                    stream = place.accept()
+                except ConnectionError:
+                    continue  # it was reset while it waited
                 except OSError as error:
                     self._accept_failed(error)
                     break
-                # As accept() says it: a connection that was reset meanwhile has no peer any more, but it had one.
-                self._accepted(sock, plain_address(name))
+                self._accepted(stream)
 
     def _accept_failed(self, error: OSError) -> None:
-        if isinstance(error, BlockingIOError | InterruptedError | ConnectionError):
+        if isinstance(error, BlockingIOError | InterruptedError):
             return
         # Out of descriptors, most likely. The connection stays in the backlog; trying at once would spin.
         log.error("cannot accept connections: %s; trying again in a second", error)
-        for sock in self._sockets:
-            self.loop.register(sock, 0, self)
+        for place in self._listening:
+            self.loop.register(place, 0, self)
         self.loop.call_later(1.0, self._register)
 
-    def _accepted(self, sock: socket.socket, peer: Address) -> None:
-        try:
-            prepare(sock)
-        except OSError:
-            sock.close()  # it was reset while it waited
+    def _accepted(self, stream: Stream) -> None:
+        if self.admission.proxies and is_trusted(stream.peer[0], self.admission.proxies):
+            self._await_header(stream)
             return
-        if self.admission.proxies and is_trusted(peer[0], self.admission.proxies):
-            self._await_header(sock, peer)
-            return
-        self._admit(sock, peer)
+        self._admit(stream, stream.peer)
 
-    def _await_header(self, sock: socket.socket, peer: Address) -> None:
-        preamble = Preamble(sock, peer, self._header_done)
+    def _await_header(self, stream: Stream) -> None:
+        preamble = Preamble(stream, self._header_done)
         self._preambles[preamble] = None
         if len(self._preambles) > self.admission.max_half_open:
             self._drop_preamble(next(iter(self._preambles)))
-        self.loop.register(sock, READ, preamble)
+        self.loop.register(stream, READ, preamble)
         self.loop.call_later(self.admission.handshake_seconds, lambda: self._header_late(preamble))
 
     def _header_late(self, preamble: Preamble) -> None:
@@ -490,16 +483,16 @@ class Listener:
             self._drop_preamble(preamble)
             return
         del self._preambles[preamble]
-        self.loop.register(preamble.sock, 0, preamble)
-        self._admit(preamble.sock, found)
+        self.loop.register(preamble.stream, 0, preamble)
+        self._admit(preamble.stream, found)
 
     def _drop_preamble(self, preamble: Preamble) -> None:
         if self._preambles.pop(preamble, 0) is None:
-            self.loop.register(preamble.sock, 0, preamble)
-            preamble.sock.close()
+            self.loop.register(preamble.stream, 0, preamble)
+            preamble.stream.close()
 
-    def _admit(self, sock: socket.socket, address: Address) -> None:
-        link = ServerLink(self, sock, address)
+    def _admit(self, stream: Stream, address: Address) -> None:
+        link = ServerLink(self, stream, address)
         self.links.add(link)
         host = link.address[0]
         if len(self.links) - len(self._turned_away) > self.admission.max_connections:

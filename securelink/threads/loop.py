@@ -41,8 +41,9 @@ from ..limits import (
     WORKERS,
 )
 from ..options import whole
+from ..streams.base import READ, Source, Told
 from .jobs import Job, JobQueue
-from .poller import READ, IOReady, make_poller
+from .poller import IOReady, ToldPoller, make_poller
 from .switching import short_turns
 from .waits import Wait, WaitPlaces
 
@@ -150,6 +151,7 @@ class Loop:
         self.batches: dict[int, list[Flushable]] = {}  # thread -> what its batch() holds back
         self.now = time.monotonic()
         self._poller = make_poller()
+        self._told = ToldPoller(self._wake)
         self._commands: deque[Callable[[], None]] = deque()
         # The ready list: each inbox is on it once at most. `_again` are those that gave way, until what the next poll
         # brings has got its place before them. Both belong to the leader.
@@ -424,9 +426,12 @@ class Loop:
 
     # --- what only the leader may call --------------------------------------------------------------------
 
-    def register(self, sock: socket.socket, mask: int, target: IOReady) -> None:
-        """Set what the selector reports for a socket; a mask of 0 removes it."""
-        self._poller.set(sock, mask, target)
+    def register(self, source: Source, mask: int, target: IOReady) -> None:
+        """Set what polling reports for a source, such as a stream; a mask of 0 removes it."""
+        if isinstance(source, Told):
+            self._told.set(source, mask, target)
+        else:
+            self._poller.set(source, mask, target)
 
     def make_ready(self, runnable: Runnable) -> None:
         """Put an inbox on the ready list, unless it is there."""
@@ -665,7 +670,8 @@ class Loop:
             or ((self._ready or self._again) and self._may_handle())
         ):
             timeout = 0.0
-        events = self._poller.poll(timeout)
+        told = self._told
+        events = told.poll(self._poller, timeout) if told.watched else self._poller.poll(timeout)
         self._sleeping = False
         self.now = time.monotonic()
         unfinished = len(self._unfinished)  # what this poll brings has had its turn by then

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import select
 import selectors
-import socket
 import sys
+from collections.abc import Callable
 from typing import Protocol
 
-READ = selectors.EVENT_READ
-WRITE = selectors.EVENT_WRITE
-HANGUP = 4  # the peer has sent its last byte; told only by epoll, and by others when they are read
+from ..streams.base import HANGUP, READ, WRITE, Source, Told
+
 MAX_EVENTS = 256  # of one call; what is left is reported by the next
 
 
@@ -30,10 +29,10 @@ class IOReady(Protocol):
 
 
 class Poller(Protocol):
-    """A set of sockets."""
+    """A set of sources that the system knows."""
 
-    def set(self, sock: socket.socket, mask: int, target: IOReady) -> None:
-        """What to report for a socket (READ, WRITE, HANGUP); a mask of 0 removes it."""
+    def set(self, source: Source, mask: int, target: IOReady) -> None:
+        """What to report for a source (READ, WRITE, HANGUP); a mask of 0 removes it."""
 
     def poll(self, timeout: float | None) -> list[tuple[IOReady, int]]:
         """(target, mask) of those that are ready; waits up to `timeout` seconds, None for ever."""
@@ -42,25 +41,58 @@ class Poller(Protocol):
         """Release it."""
 
 
+class ToldPoller:
+    """
+    The sources that tell by themselves: as a selector would, it reports what is ready for as long as it is.
+
+    Args:
+        wake: Ends the sleep of the thread that polls.
+
+    Attributes:
+        watched: source -> (target, mask).
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self.watched: dict[Told, tuple[IOReady, int]] = {}
+        self._wake = wake
+
+    def set(self, source: Told, mask: int, target: IOReady) -> None:
+        """As `Poller.set`."""
+        if mask:
+            self.watched[source] = target, mask
+            source.on_change = self._wake
+        elif self.watched.pop(source, None) is not None:
+            source.on_change = None
+
+    def poll(self, poller: Poller, timeout: float | None) -> list[tuple[IOReady, int]]:
+        """As `Poller.poll`, for these sources and those of `poller` together."""
+        ready = [
+            (target, found)
+            for source, (target, mask) in self.watched.items()
+            if (found := source.ready() & mask)
+        ]
+        return ready + poller.poll(0.0 if ready else timeout)
+
+
 class SelectorPoller:
     """On `selectors`: any platform."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
 
-    def set(self, sock: socket.socket, mask: int, target: IOReady) -> None:
-        """As `Poller.set`; HANGUP is not told."""
+    def set(self, source: Source, mask: int, target: IOReady) -> None:
+        """As `Poller.set`; HANGUP is not told: it is met when they are read."""
         mask &= READ | WRITE
         try:
-            key = self._selector.get_key(sock)
+            key = self._selector.get_key(source)
         except (KeyError, ValueError):
             if mask:
-                self._selector.register(sock, mask, target)
+                self._selector.register(source, mask, target)
             return
         if not mask:
-            self._selector.unregister(sock)
+            self._selector.unregister(source)
         elif key.events != mask or key.data is not target:
-            self._selector.modify(sock, mask, target)
+            self._selector.modify(source, mask, target)
 
     def poll(self, timeout: float | None) -> list[tuple[IOReady, int]]:
         """As `Poller.poll`."""
@@ -80,9 +112,9 @@ if sys.platform == "linux":
             self._epoll = select.epoll()
             self._targets: dict[int, tuple[IOReady, int]] = {}
 
-        def set(self, sock: socket.socket, mask: int, target: IOReady) -> None:
+        def set(self, source: Source, mask: int, target: IOReady) -> None:
             """As `Poller.set`."""
-            number = sock.fileno()
+            number = source.fileno()
             known = self._targets.get(number)
             events = 0
             if mask & READ:

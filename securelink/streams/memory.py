@@ -1,0 +1,267 @@
+"""
+Streams in memory: two programs' ends in one process, without a port, a descriptor or the system's buffers.
+
+What is sent is there at once, so nothing depends on how busy the machine is. A selector knows nothing of it: each end
+tells whoever watches (`Told`), and the loop asks it before it sleeps.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import threading
+import time
+from collections import deque
+from typing import Final
+
+from ..errors import ConnectFailed
+from ..interrupts import Sign
+from ..limits import MEMORY_STREAM_BYTES
+from .base import BREAK, END_SENDING, HANGUP, READ, WRITE, Address, Told
+
+HOST: Final = (
+    "127.0.0.1"  # what both ends say they are: they are on this machine, and trusted like it
+)
+_FIRST_PORT = 49_152
+
+
+class _Direction:
+    """Bytes on their way, and what their two ends have said of it. Guarded by the lock of the pair."""
+
+    def __init__(self, capacity: int) -> None:
+        self.bytes = bytearray()
+        self.capacity = capacity
+        self.ended = False  # its sender sends no more
+        self.unwanted = False  # its receiver reads no more
+
+
+class MemoryStream(Told):
+    """
+    One end of `memory_pair`, see `Stream` and `Told`.
+
+    Attributes:
+        closed: Whether `close` was called.
+    """
+
+    at_once = 0  # `recv` and `send` never wait
+
+    def __init__(
+        self,
+        lock: threading.Lock,
+        incoming: _Direction,
+        outgoing: _Direction,
+        local: Address,
+        peer: Address,
+    ) -> None:
+        self.local = local
+        self.peer = peer
+        self.closed = False
+        self._lock = lock
+        self._waiters: list[Sign] = []
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._other: MemoryStream | None = None
+
+    def join(self, other: MemoryStream) -> None:
+        """Make these two the ends of one connection."""
+        self._other, other._other = other, self
+
+    def recv(self, size: int, _flags: int = 0, /) -> bytes:
+        """As `Stream.recv`."""
+        with self._lock:
+            if self.closed:
+                raise OSError("the stream is closed")
+            incoming = self._incoming
+            if not incoming.bytes:
+                if incoming.ended or incoming.unwanted:
+                    return b""
+                raise BlockingIOError("nothing has come")
+            data = bytes(incoming.bytes[:size])
+            del incoming.bytes[:size]
+        self._tell_other()
+        return data
+
+    def send(self, data: bytes | memoryview, _flags: int = 0, /) -> int:
+        """As `Stream.send`."""
+        with self._lock:
+            outgoing = self._outgoing
+            if self.closed or outgoing.ended or outgoing.unwanted:
+                raise BrokenPipeError("the other side takes nothing more")
+            room = outgoing.capacity - len(outgoing.bytes)
+            if room <= 0:
+                raise BlockingIOError("there is no room")
+            taken = data[:room]
+            outgoing.bytes += taken
+        self._tell_other()
+        return len(taken)
+
+    def shutdown(self, how: int, /) -> None:
+        """As `Stream.shutdown`."""
+        with self._lock:
+            if self.closed:
+                raise OSError("the stream is closed")
+            if how in (END_SENDING, BREAK):
+                self._outgoing.ended = True
+            if how == BREAK:
+                self._incoming.unwanted = True
+        self._tell_other()
+        self.tell()
+
+    def close(self) -> None:
+        """As `Stream.close`."""
+        with self._lock:
+            self.closed = True
+            self._outgoing.ended = True
+            self._incoming.unwanted = True
+            self._incoming.bytes.clear()
+        self._tell_other()
+        self.tell()
+
+    def ready(self) -> int:
+        """As `Told.ready`."""
+        incoming, outgoing = self._incoming, self._outgoing
+        mask = 0
+        if incoming.bytes or incoming.ended or incoming.unwanted:
+            mask |= READ
+        if outgoing.unwanted or outgoing.ended or len(outgoing.bytes) < outgoing.capacity:
+            mask |= WRITE
+        if incoming.ended:
+            mask |= HANGUP
+        return mask
+
+    def wait(self, *, read: bool, write: bool, timeout: float | None) -> bool:
+        """As `Stream.wait`."""
+        wanted = (READ if read else 0) | (WRITE if write else 0)
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        changed = Sign()
+        self._waiters.append(changed)
+        try:
+            while not (self.closed or self.ready() & wanted):
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                changed.wait(None if timeout is None else left)
+                changed.clear()
+            return True
+        finally:
+            self._waiters.remove(changed)
+
+    def patience(self, seconds: float) -> bool:
+        """As `Stream.patience`: `recv` never waits."""
+        return False
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that were sent by this end and not read yet."""
+        return len(self._outgoing.bytes)
+
+    def tell(self) -> None:
+        """As `Told.tell`; who waits in `wait` looks again, too."""
+        for waiter in tuple(self._waiters):
+            waiter.set()
+        super().tell()
+
+    def _tell_other(self) -> None:
+        if self._other is not None:
+            self._other.tell()
+
+
+def memory_pair(
+    capacity: int = MEMORY_STREAM_BYTES,
+    addresses: tuple[Address, Address] = ((HOST, 1), (HOST, 2)),
+) -> tuple[MemoryStream, MemoryStream]:
+    """
+    Two ends of one connection.
+
+    Args:
+        capacity: Bytes that each direction holds; `send` takes no more until they are read.
+        addresses: Of the two.
+    """
+    lock = threading.Lock()
+    there, back = _Direction(capacity), _Direction(capacity)
+    one = MemoryStream(lock, back, there, addresses[0], addresses[1])
+    two = MemoryStream(lock, there, back, addresses[1], addresses[0])
+    one.join(two)
+    return one, two
+
+
+class MemoryListening(Told):
+    """A place of a `MemoryNetwork` where streams come in, see `Listening` and `Told`."""
+
+    def __init__(self, network: MemoryNetwork, address: Address, backlog: int) -> None:
+        self.address = address
+        self._network = network
+        self._backlog = backlog
+        self._waiting: deque[MemoryStream] = deque()
+
+    def offer(self, stream: MemoryStream) -> bool:
+        """Let a stream wait for `accept`; False when too many do."""
+        if len(self._waiting) >= self._backlog:
+            return False
+        self._waiting.append(stream)
+        self.tell()
+        return True
+
+    def accept(self) -> MemoryStream:
+        """As `Listening.accept`."""
+        try:
+            return self._waiting.popleft()
+        except IndexError:
+            raise BlockingIOError("nobody waits") from None
+
+    def close(self) -> None:
+        """As `Listening.close`."""
+        self._network.forget(self)
+        while self._waiting:
+            self._waiting.popleft().close()
+
+    def ready(self) -> int:
+        """As `Told.ready`."""
+        return READ if self._waiting else 0
+
+
+class MemoryNetwork:
+    """
+    Ports that exist in this object alone, see `Carrier`. Hosts make no difference.
+
+    Args:
+        capacity: Bytes that each direction of a connection holds.
+    """
+
+    def __init__(self, capacity: int = MEMORY_STREAM_BYTES) -> None:
+        self._capacity = capacity
+        self._lock = threading.Lock()  # guards _places and _ports
+        self._places: dict[int, MemoryListening] = {}
+        self._ports = itertools.count(_FIRST_PORT)
+
+    def listen(self, host: str, port: int, backlog: int) -> list[MemoryListening]:
+        """As `Carrier.listen`."""
+        with self._lock:
+            port = port or next(self._ports)
+            if port in self._places:
+                raise ConnectFailed(
+                    f"port {port} of this memory network is in use",
+                    hint="stop the server that has it, or choose another port",
+                )
+            place = self._places[port] = MemoryListening(self, (HOST, port), max(1, backlog))
+        return [place]
+
+    def connect(self, host: str, port: int, timeout: float) -> MemoryStream:
+        """As `Carrier.connect`; it never waits."""
+        with self._lock:
+            place = self._places.get(port)
+            local = (HOST, next(self._ports))
+        if place is not None:
+            ours, theirs = memory_pair(self._capacity, (local, place.address))
+            if place.offer(theirs):
+                return ours
+        raise ConnectFailed(
+            f"nobody listens on port {port} of this memory network",
+            hint="is the server started, and on this network?",
+        )
+
+    def forget(self, place: MemoryListening) -> None:
+        """By the place: it is closed."""
+        with self._lock:
+            if self._places.get(place.address[1]) is place:
+                del self._places[place.address[1]]

@@ -1,0 +1,121 @@
+"""TCP as a carrier. Reading and writing are the socket's own methods: nothing stands between a link and the system."""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+
+from .base import Address
+from .reach import connect
+from .sockets import listen, peer_address, plain_address, prepare
+
+DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)  # 0 where the system has no such flag (Windows)
+
+
+class TcpStream:
+    """
+    A connected socket, see `Stream`.
+
+    Args:
+        sock: Connected, non-blocking. The stream closes it.
+        peer: The other side, where that is known already.
+    """
+
+    __slots__ = ("at_once", "fileno", "local", "peer", "recv", "send", "shutdown", "sock")
+
+    def __init__(self, sock: socket.socket, peer: Address | None = None) -> None:
+        self.sock = sock
+        self.peer: Address = peer or peer_address(sock)
+        self.local: Address = _local_address(sock)
+        self.at_once: int = DONT_WAIT
+        # Bound once: each call of these goes into the system without a function of ours.
+        self.recv = sock.recv
+        self.send = sock.send
+        self.shutdown = sock.shutdown
+        self.fileno = sock.fileno
+
+    def close(self) -> None:
+        """As `Stream.close`."""
+        self.sock.close()
+
+    def wait(self, *, read: bool, write: bool, timeout: float | None) -> bool:
+        """As `Stream.wait`."""
+        sock = self.sock
+        if hasattr(select, "poll"):
+            poller = select.poll()
+            poller.register(sock, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
+            if (
+                timeout is not None
+            ):  # poll() rounds up, and what must not wait would wait a millisecond
+                timeout = timeout * 1000 + 0.5 if timeout > 0 else 0
+            return bool(poller.poll(timeout))
+        # Windows: one socket, so the bound of select() on numbers of sockets does not matter.
+        readers, writers = [sock] if read else [], [sock] if write else []
+        readable, writable, _ = select.select(readers, writers, [], timeout)
+        return bool(readable or writable)
+
+    def patience(self, seconds: float) -> bool:
+        """As `Stream.patience`."""
+        if not DONT_WAIT:
+            return False
+        whole = int(seconds)
+        self.sock.settimeout(None)
+        length = struct.pack("@ll", whole, int((seconds - whole) * 1_000_000))
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, length)
+        return True
+
+
+class TcpListening:
+    """
+    A listening socket, see `Listening`.
+
+    Args:
+        sock: Listening, non-blocking.
+    """
+
+    __slots__ = ("address", "fileno", "sock")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        # Asked now: other threads want to know, also while the socket is being closed.
+        self.address: Address = _local_address(sock)
+        self.fileno = sock.fileno
+
+    def accept(self) -> TcpStream:
+        """As `Listening.accept`."""
+        sock, name = self.sock.accept()
+        try:
+            prepare(sock)
+        except OSError as error:
+            sock.close()
+            raise ConnectionAbortedError("it was reset while it waited") from error
+        # As accept() says it: a connection that was reset meanwhile has no peer any more, but it had one.
+        return TcpStream(sock, plain_address(name))
+
+    def close(self) -> None:
+        """As `Listening.close`."""
+        self.sock.close()
+
+
+class TcpCarrier:
+    """The network, see `Carrier`."""
+
+    def listen(self, host: str, port: int, backlog: int) -> list[TcpListening]:
+        """As `Carrier.listen`: one for each address of the host."""
+        return [TcpListening(sock) for sock in listen(host, port, backlog)]
+
+    def connect(self, host: str, port: int, timeout: float) -> TcpStream:
+        """As `Carrier.connect`: to the address of the host that answers first."""
+        return TcpStream(connect(host, port, timeout))
+
+
+TCP = TcpCarrier()
+
+
+def _local_address(sock: socket.socket) -> Address:
+    try:
+        host, port = sock.getsockname()[:2]
+    except OSError:
+        return ("", 0)
+    return (str(host), int(port))
