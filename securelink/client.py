@@ -50,7 +50,7 @@ from .limits import (
     SEND_SECONDS,
 )
 from .logs.default import make_visible
-from .options import flag, path, place, seconds, seconds_or_none, secret, text, whole, word
+from .options import flag, key, path, place, seconds, seconds_or_none, secret, text, whole, word
 from .protocol import ClientConnection, Item, PlaintextServer, VerifiedServer, refusal
 from .protocol.bounds import Bounds, encode_for
 from .signatures import checked, checked_or_none
@@ -552,6 +552,8 @@ class Client:
         timeout: float | None = SEND_SECONDS,
     ) -> None:
         """Send a packet whose name may be one of our own."""
+        if latest is not None:
+            key("latest", latest)
         if self._before_send is not None:
             data = self._before_send(action, data)
         packet = Packet(action, data, headers, time.time())

@@ -201,8 +201,8 @@ class ClientShare:
     __slots__ = ("_keys", "public")
 
     def __init__(self, random: Random = os.urandom) -> None:
-        kem = MLKEM768PrivateKey.from_seed_bytes(_draw(random, _MLKEM_SEED_SIZE))
-        ecdh = X25519PrivateKey.from_private_bytes(_draw(random, _X25519_SIZE))
+        kem = MLKEM768PrivateKey.from_seed_bytes(draw(random, _MLKEM_SEED_SIZE))
+        ecdh = X25519PrivateKey.from_private_bytes(draw(random, _X25519_SIZE))
         self._keys: tuple[MLKEM768PrivateKey, X25519PrivateKey] | None = (kem, ecdh)
         self.public = kem.public_key().public_bytes_raw() + ecdh.public_key().public_bytes_raw()
 
@@ -248,7 +248,7 @@ def answer_key_share(client_share: bytes, random: Random = os.urandom) -> tuple[
         ProtocolError: It holds no valid ML-KEM key, or an X25519 key that makes the secret zero.
     """
     encapsulation_key, point = _split(client_share, _MLKEM_PUBLIC_SIZE, "client")
-    ecdh = X25519PrivateKey.from_private_bytes(_draw(random, _X25519_SIZE))
+    ecdh = X25519PrivateKey.from_private_bytes(draw(random, _X25519_SIZE))
     ecdh_secret = _x25519(ecdh, point)
     # By its global name: tests put a recorded answer here.
     kem_secret, ciphertext = mlkem_encapsulate(encapsulation_key)
@@ -271,8 +271,11 @@ def mlkem_encapsulate(encapsulation_key: bytes) -> tuple[bytes, bytes]:
         raise ProtocolError("the peer's ML-KEM key is not valid") from None
 
 
-def _draw(random: Random, size: int) -> bytes:
+def draw(random: Random, size: int) -> bytes:
+    """Random bytes from a source; `ConfigError` when it gives anything but so many bytes."""
     drawn = random(size)
+    if not isinstance(drawn, bytes):
+        raise ConfigError(f"the random source gave a {type(drawn).__name__} instead of bytes")
     # A source that falls short would weaken every key: never go on with what it gave.
     if len(drawn) != size:
         raise ConfigError(f"the random source gave {len(drawn)} bytes instead of {size}")

@@ -7,15 +7,17 @@ raises `ConfigError` with the name of the argument, the value, and what is possi
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError
 from .limits import FOREVER_SECONDS, MAX_NAME
+from .signatures import checked
 from .text import quoted
 
 # Signs that no name and no address has, and what looks like a join token.
@@ -45,8 +47,9 @@ def number(
     """
     if _is(int | float, value) and -math.inf < value < math.inf:
         enough = low <= value if low else value > 0
-        if enough and (high is None or value <= high):
-            return float(value)
+        with contextlib.suppress(OverflowError):  # a whole number larger than any float
+            if enough and (high is None or value <= high):
+                return float(value)
     least = (
         _range(low, high) if low else "above 0" + (f" and at most {_plain(high)}" if high else "")
     )
@@ -119,6 +122,44 @@ def text(name: str, value: object, *, most: int = MAX_NAME) -> str:
     if size > most:
         raise ConfigError(f"{name}= is longer than {most} bytes", hint=f"it has {size:,}")
     return value
+
+
+def raw(name: str, value: object) -> None:
+    """
+    Bytes, or what holds bytes. The value is not shown.
+
+    Raises:
+        ConfigError: It is something else; a text most likely, which has to be encoded first.
+    """
+    if not isinstance(value, bytes | bytearray | memoryview):
+        hint = (
+            "encode the text: text.encode()"
+            if isinstance(value, str)
+            else "it is possible as bytes"
+        )
+        raise ConfigError(f"{name} is a {type(value).__name__}, not bytes", hint=hint)
+
+
+def moment(name: str, clock: Callable[[], float]) -> float:
+    """
+    What a clock says, in seconds.
+
+    Raises:
+        ConfigError: It cannot be called, or says no number.
+    """
+    checked(name, clock, ())
+    return number(f"{name}()", clock(), -FOREVER_SECONDS)
+
+
+def key(name: str, value: object) -> None:
+    """
+    A name that is kept and compared, but does not travel alone; None for none.
+
+    Raises:
+        ConfigError: It is no text, or has more than MAX_NAME characters.
+    """
+    if value is not None and (not isinstance(value, str) or len(value) > MAX_NAME):
+        raise _wrong(name, value, f"a text of at most {MAX_NAME} characters, or None")
 
 
 def secret(name: str, value: object) -> None:

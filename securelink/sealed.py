@@ -50,7 +50,7 @@ from . import crypto
 from .errors import CodecError, ConfigError, LimitExceeded, ProtocolError, UnsealError
 from .keys import Identity, PublicKey, fingerprint_digest
 from .limits import MAX_SEALED, SEALED_SKEW, TAG_SIZE
-from .options import number
+from .options import moment, number
 from .wire.packets import Packet, decode_packets, encode_packet, join_packets
 
 MAGIC = b"SLSEAL\x1a"
@@ -129,7 +129,9 @@ def seal(
         LimitExceeded: The result would have more than `MAX_SEALED` bytes.
     """
     key = recipient if isinstance(recipient, PublicKey) else PublicKey.from_rsa(recipient)
-    created = float(now())
+    created = moment("now", now)
+    if not callable(random):
+        raise ConfigError(f"random= is a {type(random).__name__}", hint="give a function of a size")
     if not isinstance(sender, Identity):
         raise ConfigError(f"the sender is a {type(sender).__name__}, not an Identity")
     if not isinstance(packet, Packet):
@@ -139,13 +141,13 @@ def seal(
             raise ConfigError("give a Packet, or (action, data)") from None
         packet = Packet(action, data, created=created)
     encoded = encode_packet(packet)
-    secret = random(_SECRET_SIZE)
+    secret = crypto.draw(random, _SECRET_SIZE)
     outside = _outside(key, key.encrypt(secret, SECRET_LABEL))
     body = b"".join(
         (
             len(sender.public.spki).to_bytes(2),
             sender.public.spki,
-            _STAMP.pack(created, uuid.UUID(bytes=random(16), version=4).bytes),
+            _STAMP.pack(created, uuid.UUID(bytes=crypto.draw(random, 16), version=4).bytes),
             len(encoded).to_bytes(4),
             encoded,
         )
@@ -267,7 +269,7 @@ def _signed(outside: bytes, body: bytes) -> bytes:
 
 
 def _fresh(created: float, max_age: float | None, now: Callable[[], float]) -> bool:
-    return max_age is None or -SEALED_SKEW <= now() - created <= max_age
+    return max_age is None or -SEALED_SKEW <= moment("now", now) - created <= max_age
 
 
 def _fingerprints(sender: object) -> frozenset[str] | None:

@@ -43,7 +43,7 @@ from .limits import (
     RECORD_ROOM,
     WORKERS,
 )
-from .options import flag, number, path, secret, text, whole, word
+from .options import flag, key, number, path, secret, text, whole, word
 from .protocol.bounds import Bounds, encode_for
 from .session import Session
 from .signatures import checked, checked_or_none
@@ -333,6 +333,8 @@ class Server(Lifecycle):
 
     def find(self, *, address: tuple[str, int] | None = None, user: Any = None) -> list[Session]:
         """The sessions from an address (host, port), or of a user, or both; `sessions[token]` finds by token."""
+        if address is not None and not isinstance(address, tuple | list):
+            raise ConfigError(f"address= is a {type(address).__name__}", hint="it is (host, port)")
         return [
             session
             for session in self._everybody()
@@ -626,25 +628,28 @@ class Server(Lifecycle):
             ConfigError: The name begins with "~".
             LimitExceeded: The packet is larger than `max_packet`.
         """
+        key("latest", latest)
+        chosen, left_out = self._receivers(to, exclude)
         check_action(action)
         if self._before_send is not None:
             data = self._before_send(None, action, data)
         encoded = encode_for(self._bounds, Packet(action, data, headers, time.time()))
-        if isinstance(to, Session | str):
-            to = (to,)
-        if isinstance(exclude, Session | str):
-            exclude = (exclude,)
-        chosen: Iterable[Session]
-        if to is None:
-            chosen = self._everybody()
-        else:
-            sessions = self._sessions
-            found = (sessions.get(item) if isinstance(item, str) else item for item in to)
-            chosen = [session for session in found if session is not None]
-        left_out = {item if isinstance(item, str) else item.token for item in exclude}
         if left_out:
             chosen = [session for session in chosen if session.token not in left_out]
         return self._spread(chosen, encoded, latest)
+
+    def _receivers(
+        self, to: Iterable[Session | str] | None, exclude: Iterable[Session | str]
+    ) -> tuple[Iterable[Session], set[str]]:
+        """The sessions of `to`, and the tokens of `exclude`."""
+        left_out = {
+            item if isinstance(item, str) else item.token for item in _named("exclude", exclude)
+        }
+        if to is None:
+            return self._everybody(), left_out
+        sessions = self._sessions
+        found = (sessions.get(item) if isinstance(item, str) else item for item in _named("to", to))
+        return [session for session in found if session is not None], left_out
 
     def _spread(self, sessions: Iterable[Session], encoded: bytes, latest: str | None) -> int:
         count = 0
@@ -664,3 +669,21 @@ class Server(Lifecycle):
         Inside handlers that is so anyway.
         """
         return held_back(self._loop)
+
+
+def _named(name: str, sessions: Iterable[Session | str]) -> list[Session | str]:
+    """Sessions or tokens as a list. Raises `ConfigError` for anything else."""
+    if isinstance(sessions, Session | str):
+        return [sessions]
+    try:
+        named = list(sessions)
+    except TypeError:
+        raise ConfigError(
+            f"{name}= is a {type(sessions).__name__}", hint="give sessions or their tokens"
+        ) from None
+    for item in named:
+        if not isinstance(item, Session | str):
+            raise ConfigError(
+                f"{name}= has a {type(item).__name__} in it", hint="give sessions or their tokens"
+            )
+    return named

@@ -14,7 +14,7 @@ from .app.received import Received
 from .auth import Hold
 from .codes import Code
 from .limits import MAX_UNUSED_STATE, REQUEST_SECONDS, SEND_SECONDS
-from .options import seconds, seconds_or_none
+from .options import key, seconds, seconds_or_none
 from .protocol.bounds import encode_for
 from .protocol.handshake_server import VerifiedClient
 from .streams.sockets import shown
@@ -130,6 +130,8 @@ class Session(Channel):
         timeout: float | None = SEND_SECONDS,
     ) -> None:
         """Send a packet whose name may be one of our own."""
+        if latest is not None:
+            key("latest", latest)
         hook = self._server._before_send
         if hook is not None:
             data = hook(self, action, data)

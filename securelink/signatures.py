@@ -88,19 +88,15 @@ def never_run(result: object) -> str:
     return "an awaitable" if hasattr(type(result), "__await__") else ""
 
 
-class DidNotRun(ConfigError):
-    """A function returned something that nobody runs: what it was to do was not done."""
-
-
 def did_run(result: object) -> None:
     """
     Look at what a function returned that is not None.
 
     Raises:
-        DidNotRun: It is a coroutine, a generator or the like: the function has done nothing.
+        ConfigError: It is a coroutine, a generator or the like: the function has done nothing.
     """
     if kind := never_run(result):
-        raise DidNotRun(f"it returned {kind}, which nobody runs", hint=_SYNC)
+        raise ConfigError(f"it returned {kind}, which nobody runs", hint=_SYNC)
 
 
 def _steps(function: Any) -> list[Any]:

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from typing import Literal
 
+from .errors import ConfigError
 from .limits import MAX_NORMALIZED
 
 _SHOWN = 60  # characters of a value in an error
@@ -36,6 +37,8 @@ def escaped(text: str) -> str:
     Joiners stay where writing needs them: within an emoji of several parts, and between letters of scripts that
     are shaped by them. They are invisible, but a terminal obeys nothing in them.
     """
+    if not isinstance(text, str):
+        raise ConfigError(f"escaped() takes a text, not a {type(text).__name__}")
     if text.isprintable():
         return text
     return "".join(

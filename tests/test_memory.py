@@ -15,7 +15,7 @@ from helpers import WAIT, Hostile, scene, until
 from linked import bench
 from together import channel_of, joined, serving, session_of
 
-from securelink import Code, Identity, Server
+from securelink import Code, ConfigError, Identity, Server
 from securelink.app.collect import CaughtErrors, Collector
 from securelink.app.hooks import EventHook
 from securelink.app.received import Received
@@ -273,3 +273,22 @@ def test_errors_that_quote_peers_are_bounded() -> None:
     assert str(kept[-1].error).startswith("'99x")
     caught.add("handler", KeyError("x" * 2 * MAX_CAUGHT_TEXT))
     assert len(caught) == 1
+
+
+def test_the_key_of_latest_is_counted_and_bounded(identity: Identity) -> None:
+    """What waits under `latest=` is counted with its key, until it is sent; a longer key is refused."""
+    with serving(identity) as server, joined(server):
+        (session,) = server.sessions.values()
+        until(lambda: session._unsent == 0)
+        with server.batch():
+            session.send("a", None, latest="k" * 255)
+            first = session._unsent
+            assert first > 255
+            for _ in range(10):
+                session.send("a", None, latest="k" * 255)  # replaces: nothing more is kept
+            assert session._unsent == first
+        until(lambda: session._unsent == 0)
+        wrong: Any
+        for wrong in ("k" * 256, 5, []):
+            with pytest.raises(ConfigError, match="latest="):
+                session.send("a", None, latest=wrong)

@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import ConfigError
 from ..interrupts import Sign
 from ..limits import (
     MAX_CAUGHT_TEXT,
@@ -37,13 +38,18 @@ class Collector:
         limit: Most entries kept.
 
     Raises:
-        ConfigError: The limit is no whole number above 0.
+        ConfigError: The limit is no whole number above 0, or `hook` is no event.
 
     Attributes:
         dropped: How many were lost because nobody took them in time.
     """
 
     def __init__(self, hook: EventHook[...], limit: int = MAX_COLLECTED) -> None:
+        if not isinstance(hook, EventHook):
+            raise ConfigError(
+                f"a Collector takes an event, not a {type(hook).__name__}",
+                hint="write Collector(server.on_message), for example",
+            )
         self._hook = hook
         self._limit = whole("limit", limit, 1, unit="entries")
         self._lock = threading.Lock()  # guards the next two

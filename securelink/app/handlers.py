@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from ..errors import CodecError, ConfigError, ConnectionClosed, RequestFailed
 from ..limits import MAX_ACTION
+from ..options import key
 from ..signatures import checked, did_run
 from ..text import escaped
 from ..wire.packets import Packet
@@ -128,6 +129,7 @@ class Handlers:
 
     def off(self, action: str) -> bool:
         """Remove the handler of an action; False when there was none."""
+        key("action", action)
         found = self._by_action.pop(action, None) is not None
         self._changed()
         return found

@@ -11,7 +11,7 @@ from ..errors import ConfigError, ConnectionClosed, LimitExceeded, LinkTimeout, 
 from ..interrupts import Sign
 from ..limits import LOGGED_FAILURES, MAX_LISTENERS
 from ..options import seconds
-from ..signatures import DidNotRun, checked, did_run
+from ..signatures import checked, did_run
 from .answers import Answer
 
 log = logging.getLogger("securelink")
@@ -173,11 +173,13 @@ class EventHook(Generic[Arguments]):
         """
         last_word: BaseException | None = None
         for listener in self._listeners:
+            returned = False
             try:
                 result = listener(*arguments)
                 if result is not None and type(result) not in PLAIN:
                     if self._may_refuse:
                         _refuse_if_returned(result)
+                    returned = True
                     did_run(result)
             except Exception as error:
                 if self._may_refuse and isinstance(error, Refused):
@@ -192,7 +194,7 @@ class EventHook(Generic[Arguments]):
                 )
                 if self._caught is not None:
                     self._caught(self.name, error)
-                if self._may_refuse and isinstance(error, DidNotRun):
+                if self._may_refuse and returned:
                     # What should have looked at this session has not: nobody may be in because of that.
                     raise Refused(_NOT_CHECKED) from None
             except KeyboardInterrupt:

@@ -6,10 +6,12 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from ..errors import SecureLinkError
+from ..errors import ConfigError, SecureLinkError
 from ..keys.files import FileState
-from ..limits import HANDSHAKE_SECONDS, SWEEP_SECONDS
+from ..limits import HANDSHAKE_SECONDS, MAX_CLOSE_TEXT, SWEEP_SECONDS
+from ..options import text
 from ..session import Session
+from ..signatures import checked
 from ..threads.loop import Loop
 from ..trust import AuthorizedClients
 
@@ -59,6 +61,10 @@ class Revocations:
             concerns: Whether a session is there because its key was.
             reason: What a client is told.
         """
+        if not isinstance(file, AuthorizedClients):
+            raise ConfigError(f"the file is a {type(file).__name__}, not AuthorizedClients")
+        checked("concerns", concerns, ("session",))
+        text("reason", reason, most=MAX_CLOSE_TEXT)
         self._watches.append(_Watch(file, concerns, reason, file.state()))
         loop = self._loop
         if loop is not None and len(self._watches) == 1:

@@ -77,6 +77,7 @@ class Rooms:
 
     def get(self, name: str) -> Room:
         """The room of that name; an empty one when nobody is in it."""
+        _check_name(name)
         return self._by_name.get(name) or Room(self, name)
 
     def names(self) -> list[str]:
@@ -97,8 +98,7 @@ class Rooms:
             ConnectionClosed: The session has ended.
             LimitExceeded: The room is full, or there are too many rooms, or the session is in too many.
         """
-        if not isinstance(name, str) or not 0 < len(name) <= MAX_ACTION:
-            raise ConfigError(f"a room's name has 1 to {MAX_ACTION} characters")
+        _check_name(name)
         with self._lock:
             if not session.connected:
                 raise ConnectionClosed("a session that has ended joins no room")
@@ -127,6 +127,7 @@ class Rooms:
 
     def leave(self, session: Session, name: str) -> bool:
         """Take a session out of a room; False when it was not there."""
+        _check_name(name)
         with self._lock:
             room = self._by_name.get(name)
             if room is None or session not in room.members:
@@ -151,3 +152,9 @@ class Rooms:
         room.members = tuple(member for member in room.members if member is not session)
         if not room.members:
             self._by_name.pop(room.name, None)
+
+
+def _check_name(name: object) -> None:
+    """Raises `ConfigError` for what cannot be the name of a room."""
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_ACTION:
+        raise ConfigError(f"a room's name is a text of 1 to {MAX_ACTION} characters")

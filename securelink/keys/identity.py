@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from .. import crypto
 from ..errors import ConfigError, KeyFileError
 from ..limits import DEFAULT_RSA_BITS, MAX_RSA_BITS, MIN_RSA_BITS, MIN_RSA_EXPONENT
-from ..options import whole
+from ..options import raw, whole
 from ..text import quoted
 from .files import PUBLIC_MODE, AnyPath, NewFile, absolute, create_files, exists, make_folder
 from .loaded import load_private_key
@@ -40,6 +40,11 @@ class Identity:
     __slots__ = ("_key", "path", "public")
 
     def __init__(self, key: crypto.RSAPrivateKey, *, path: Path | None = None) -> None:
+        if not isinstance(key, crypto.RSAPrivateKey):
+            raise ConfigError(
+                f"an Identity is not made of a {type(key).__name__}",
+                hint="use Identity.load(), generate(), from_pem() or from_rsa()",
+            )
         self._key = key
         self.public = PublicKey(key.public_key())
         self.path = path
@@ -148,7 +153,13 @@ class Identity:
         return private_path, public_path
 
     def sign(self, message: bytes) -> bytes:
-        """Sign a message (RSA-PSS, SHA-256, salt 32)."""
+        """
+        Sign a message (RSA-PSS, SHA-256, salt 32).
+
+        Raises:
+            ConfigError: The message is no bytes.
+        """
+        raw("the message", message)
         return crypto.pss_sign(self._key, message)
 
     def decrypt(self, ciphertext: bytes, label: bytes) -> bytes:
@@ -157,8 +168,11 @@ class Identity:
 
         Raises:
             UnsealError: Wrong key, label or content; never says which.
+            ConfigError: An argument is no bytes.
         """
-        return crypto.oaep_decrypt(self._key, ciphertext, label)
+        raw("the ciphertext", ciphertext)
+        raw("the label", label)
+        return crypto.oaep_decrypt(self._key, bytes(ciphertext), bytes(label))
 
     def to_pkcs1_pem(self) -> bytes:
         """PEM, `RSA PRIVATE KEY` (PKCS#1), not encrypted: the form that python-rsa knows."""

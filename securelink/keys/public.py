@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 from .. import crypto
 from ..errors import ConfigError, KeyFileError, ProtocolError
 from ..limits import MAX_KEY_FILE, MAX_RSA_BITS
+from ..options import raw
 from ..text import quoted
 from .der import DerError
 from .files import AnyPath, absolute, read_file
@@ -71,6 +72,11 @@ class PublicKey:
     __slots__ = ("_fingerprint", "_key", "_spki")
 
     def __init__(self, key: crypto.RSAPublicKey) -> None:
+        if not isinstance(key, crypto.RSAPublicKey):
+            raise ConfigError(
+                f"a PublicKey is not made of a {type(key).__name__}",
+                hint="use PublicKey.load(), from_pem(), from_spki() or from_rsa()",
+            )
         numbers = key.public_numbers()
         try:
             PublicNumbers(numbers.n, numbers.e).check()
@@ -192,7 +198,10 @@ class PublicKey:
 
         Raises:
             ProtocolError: The signature is not by this key over this message.
+            ConfigError: An argument is no bytes.
         """
+        raw("the signature", signature)
+        raw("the message", message)
         crypto.pss_verify(self._key, signature, message)
 
     def encrypt(self, plaintext: bytes, label: bytes) -> bytes:
@@ -200,9 +209,11 @@ class PublicKey:
         Encrypt a short secret for the holder of this key (RSA-OAEP, SHA-256).
 
         Raises:
-            ConfigError: The plaintext is too long for the key.
+            ConfigError: The plaintext is too long for the key, or an argument is no bytes.
         """
-        return crypto.oaep_encrypt(self._key, plaintext, label)
+        raw("the plaintext", plaintext)
+        raw("the label", label)
+        return crypto.oaep_encrypt(self._key, bytes(plaintext), bytes(label))
 
     def to_pem(self) -> bytes:
         """PEM, `PUBLIC KEY`: the form of our own files."""

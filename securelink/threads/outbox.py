@@ -125,13 +125,14 @@ class Outbox(Inbox):
             if slot is None:
                 slot = self._latest[latest] = Slot(latest, b"")
                 self._outbox.append(slot)
+                self._queued += len(latest)  # the key is kept as long as the packet
             self._queued += size - len(slot.encoded)
             slot.encoded = encoded
 
     def _take(self) -> list[bytes]:
         """Packets for the next records, oldest first, up to WRITE_BUDGET. Only under the link's send right."""
         taken: list[bytes] = []
-        size = 0
+        size = keys = 0
         with self._lock:
             outbox = self._outbox
             while outbox and size < WRITE_BUDGET:
@@ -139,10 +140,11 @@ class Outbox(Inbox):
                 if isinstance(entry, Slot):
                     assert self._latest is not None
                     del self._latest[entry.key]
+                    keys += len(entry.key)
                     entry = entry.encoded
                 taken.append(entry)
                 size += len(entry)
-            self._queued -= size
+            self._queued -= size + keys
         return taken
 
     def _drop_unsent(self) -> None:

@@ -96,6 +96,8 @@ class AuthorizedClients:
         Raises:
             KeyFileError: The file is damaged or cannot be read.
         """
+        if not isinstance(fingerprint, str):
+            raise ConfigError(f"a fingerprint is a text, not a {type(fingerprint).__name__}")
         entry = self._file.read().found.get(fingerprint)
         return None if entry is None else entry.name
 

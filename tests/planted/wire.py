@@ -193,15 +193,15 @@ FAULTS = [
     Fault(
         "sealed packets of any age are accepted",
         "sealed.py",
-        "return max_age is None or -SEALED_SKEW <= now() - created <= max_age",
+        'return max_age is None or -SEALED_SKEW <= moment("now", now) - created <= max_age',
         "return True",
         "test_sealed.py::test_age",
     ),
     Fault(
         "a sealed packet from the future is accepted",
         "sealed.py",
-        "return max_age is None or -SEALED_SKEW <= now() - created <= max_age",
-        "return max_age is None or now() - created <= max_age",
+        'return max_age is None or -SEALED_SKEW <= moment("now", now) - created <= max_age',
+        'return max_age is None or moment("now", now) - created <= max_age',
         "test_sealed.py::test_age",
     ),
     Fault(
