@@ -426,7 +426,7 @@ def test_a_day_without_sockets(capsys: pytest.CaptureFixture[str]) -> None:
     assert client.over
     assert server.over
     assert len(server.packets) == 1 + 24 * (100 + 6)
-    outgoing = client.connection.numbering.outgoing
+    outgoing = client.session.numbering.outgoing
     assert outgoing.sent == outgoing.acknowledged == len(server.packets)
     assert 22 <= server.connection.key_updates <= 25
     assert 22 <= client.connection.key_updates <= 25

@@ -1,9 +1,10 @@
 """
-The connection engine: bytes in, events out, bytes out. No socket, no thread, no clock of its own.
+The core: bytes and the time in; records, events, bytes and deadlines out. No socket, no thread, no clock of its own.
 
-Feed what arrives to `receive_data` (b"" is end of stream); it returns what happened, in order. During the handshake
-`data_to_send` has the answer; once OPEN, `sender` seals packets and control records. Any split of the input gives
-the same events. An engine that met an error stays failed: its last event is `Failed`.
+Feed what arrives to `receive_data` (b"" is end of stream); it returns what happened, in order. `data_to_send` has what
+is to be said: the handshake, answers, acknowledgements, heartbeats, CLOSE. `next_deadline` says when `on_deadline` has
+to be called. Any split of the input gives the same events. A connection that met an error stays failed: its last
+event is `Failed`. A `SessionCore` is what a connection carries, and outlives it.
 
 `MOVES` is the state machine: what may happen in which state, and which one comes next. A missing entry is the error.
 The receiving half (`receive_data`) and the sending half (`sender`) may be used by two threads at once, each by one.
@@ -19,6 +20,11 @@ The receiving half (`receive_data`) and the sending half (`sender`) may be used 
     schedule.py    key schedule
     records.py     AES-256-GCM or plaintext
     numbering.py   counting and keeping the records of a session
+    acknowledging.py   when an acknowledgement goes
+    liveness.py    heartbeats and silence
+
+    session_core.py   the durable side: what a connection carries
+    send_queue.py, receive_queue.py, requests.py   what it has
     bounds.py      how much one session may keep
 """
 
@@ -47,6 +53,7 @@ from .handshake_client import PlaintextServer, VerifiedServer
 from .handshake_server import VerifiedClient
 from .sender import Sender
 from .server import ServerConnection
+from .session_core import SessionCore
 from .states import MOVES, Input, State
 
 __all__ = [
@@ -73,6 +80,7 @@ __all__ = [
     "Sender",
     "ServerConnection",
     "ServerVerified",
+    "SessionCore",
     "Silent",
     "State",
     "VerifiedClient",

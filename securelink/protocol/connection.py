@@ -68,7 +68,7 @@ class Connection:
     Attributes:
         state: A `State`. Only `_go` changes it.
         sender: The sending half; exists from OPEN on.
-        numbering: The session's counters; given by the session that this connection carries.
+        numbering: The session's counters, see `carry`.
         encrypted: Settled by the hellos.
         at_once: Frames that one call opens at most; 0: all that have arrived.
         more: Whether the last call stopped there: `reconsider` goes on.
@@ -145,6 +145,11 @@ class Connection:
                     parts.append(sender.close(closing[0], closing[1]))
         return b"".join(parts)
 
+    @property
+    def has_handshake_data(self) -> bool:
+        """Whether a message of the handshake waits to be sent."""
+        return bool(self._out)
+
     def _seal_controls(self, sender: Sender, parts: list[bytes]) -> None:
         if self.acks.due:
             self.acks.due = False
@@ -155,6 +160,20 @@ class Connection:
         while controls:
             content, payload = controls.popleft()
             parts.append(sender.control(content, payload))
+
+    def carry(self, numbering: Numbering) -> None:
+        """
+        Count the records of this session: what it has numbered and accepted before goes on here.
+
+        Raises:
+            ConfigError: The connection is open, and counts already.
+        """
+        if self.sender is not None:
+            raise ConfigError(
+                "carry() does not belong here: the connection is open",
+                hint="give it the session's numbering before",
+            )
+        self.numbering = numbering
 
     # Asking for something: any thread.
 

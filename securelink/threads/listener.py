@@ -204,7 +204,7 @@ class ServerLink(Link):
             return
         budget.settle(host, failed=False)
         admission = self._listener.admission
-        engine.numbering = channel._numbering
+        engine.carry(channel._numbering)
         engine.welcome(
             client,
             self.token,

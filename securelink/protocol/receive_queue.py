@@ -1,0 +1,185 @@
+"""
+What has arrived at a session and waits for its turn: records as bytes, and events among them, in order.
+
+Records are decoded when their turn comes, so a peer makes us hold its wire bytes, not the many times larger objects.
+Bounds: `full` while more waits than the session may keep (it is not read then), `is_flooded` when even more does, and a
+number of packets in a second.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from ..errors import CodecError
+from ..limits import HANGUP_FACTOR, OPENED_FACTOR, OPENED_MOST_BYTES, OPENED_PACKET_BYTES
+from ..wire.packets import Packet, decode_packets
+from .bounds import Bounds
+from .requests import Requests
+
+Record = bytes | memoryview
+Happening = Callable[[], None]
+
+
+class Partly:
+    """A record of which some packets, replies, were given to those that waited for them."""
+
+    __slots__ = ("record", "taken")
+
+    def __init__(self, record: Record, taken: frozenset[int]) -> None:
+        self.record = record
+        self.taken = taken  # places of these packets in the record
+
+    def __len__(self) -> int:
+        return len(self.record)
+
+
+class Rest:
+    """
+    A record whose turn has come: its packets, until all of them are handled, perhaps in the session's next turn.
+
+    Bytes are known of the record alone. What a packet took of them is not its share: one may have nearly all.
+    """
+
+    __slots__ = ("at", "charged", "packets", "size")
+
+    def __init__(self, packets: list[Packet], size: int) -> None:
+        self.packets = packets
+        self.size = size  # bytes of the record
+        self.charged = False  # whether it is counted with what waits for `receive`
+        self.at = 0  # the next one to handle
+
+    @property
+    def held(self) -> int:
+        """What is kept of it in memory, in bytes; about, for only the packets themselves know."""
+        size = self.size
+        return len(self.packets) * OPENED_PACKET_BYTES + min(
+            OPENED_FACTOR * size, size + OPENED_MOST_BYTES
+        )
+
+
+class ReceiveQueue:
+    """
+    The records of one session whose turn has not come.
+
+    Args:
+        bounds: How much may wait.
+        requests: Replies are given to those that wait for them, ahead of their turn.
+
+    Attributes:
+        items: In order: records, what is left of one, and calls to be made.
+        in_bytes: Of all records so far. Written by the receiving half only.
+        out_bytes: Of those whose turn has come. Written by the running thread only.
+        full: More waits than the session may keep.
+        dropping: What comes is not wanted any more.
+        opened: The record that is being handled.
+    """
+
+    __slots__ = (
+        "_before", "_handled", "_requests", "bounds", "dropping", "full", "in_bytes", "items", "opened", "out_bytes",
+    )  # fmt: skip
+
+    def __init__(self, bounds: Bounds, requests: Requests) -> None:
+        self.bounds = bounds
+        self._requests = requests
+        self.items: deque[Record | Partly | Rest | Happening] = deque()
+        self.in_bytes = 0
+        self.out_bytes = 0
+        self.full = False
+        self.dropping = False
+        self.opened: Rest | None = None
+        self._handled = 0  # packets; written by the running thread only
+        self._before = 0  # the same when this second began; written by whoever keeps the time
+
+    # By the receiving half.
+
+    def deliver(self, record: Record) -> None:
+        """Take an accepted record."""
+        if self.dropping:
+            return
+        item: Record | Partly = record
+        if self._requests.expected:
+            taken, only = self._give_replies(record)
+            if only:
+                return
+            if taken:
+                item = Partly(record, taken)
+        self.in_bytes += len(record)
+        self.items.append(item)
+        bounds = self.bounds
+        if (
+            self.in_bytes - self.out_bytes > bounds.inbox_bytes
+            or len(self.items) > bounds.inbox_records
+        ):
+            self.full = True
+            if not self.items:
+                self.full = False  # it was emptied between the two lines; nobody else would notice
+
+    def _give_replies(self, record: Record) -> tuple[frozenset[int], bool]:
+        """
+        While a reply is waited for, records are looked into at once: it must not queue behind what its waiter blocks.
+
+        The record is kept as bytes all the same, and decoded again when its turn comes: as objects it could be
+        seventy times larger.
+
+        Returns:
+            The places of the replies in it that somebody waited for, and whether there is nothing else.
+        """
+        try:
+            packets = decode_packets(record, self.bounds.elements)
+        except CodecError:
+            return frozenset(), False  # reported when its turn comes
+        resolve = self._requests.resolve
+        taken = frozenset(n for n, packet in enumerate(packets) if resolve(packet))
+        return taken, bool(taken) and len(taken) == len(packets)
+
+    # By whoever runs it.
+
+    def open(self, record: Record | Partly) -> list[Packet]:
+        """
+        The packets of a record whose turn has come; it is counted, readable or not.
+
+        Raises:
+            CodecError: It is no array of packets.
+        """
+        packets: list[Packet] = []
+        try:
+            if not self.dropping:
+                if isinstance(record, Partly):
+                    packets = decode_packets(record.record, self.bounds.elements)
+                    packets = [packet for n, packet in enumerate(packets) if n not in record.taken]
+                else:
+                    packets = decode_packets(record, self.bounds.elements)
+        finally:
+            self.out_bytes += len(record)
+            self._handled += len(packets) or 1
+        return packets
+
+    def make_room(self) -> bool:
+        """After something was handled while it was full: whether there is room again."""
+        bounds = self.bounds
+        if self.waiting > bounds.inbox_bytes // 2 or len(self.items) > bounds.inbox_records // 2:
+            return False
+        self.full = False
+        return True
+
+    # Looked at by anybody.
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of the records whose turn has not come."""
+        return self.in_bytes - self.out_bytes
+
+    @property
+    def is_flooded(self) -> bool:
+        """Whether so much waits that not even a peer that hung up, or lets us wait in `send`, is read."""
+        return self.waiting > self.bounds.inbox_bytes * HANGUP_FACTOR
+
+    @property
+    def is_over_rate(self) -> bool:
+        """Whether more packets were handled in this second than may be."""
+        return self._handled - self._before > self.bounds.rate
+
+    def next_second(self) -> None:
+        """The rate is counted anew."""
+        self._before = self._handled

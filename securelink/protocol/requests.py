@@ -1,0 +1,101 @@
+"""Request numbers, and who waits for which reply."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from ..errors import LimitExceeded
+from ..limits import MAX_REQUESTS
+from ..wire.packets import Packet
+
+
+class Waiter(Protocol):
+    """
+    Who waits for a reply or a PONG.
+
+    Attributes:
+        number: What `expect` gave it; negative for a PONG.
+    """
+
+    number: int
+
+    def answered(self, packet: Packet | None) -> None:
+        """The reply is there, or the PONG (None)."""
+
+    def over(self) -> None:
+        """The session has ended: there will be no reply."""
+
+
+#: Shared by all sessions that wait for nothing: an empty dict each would cost 64 bytes.
+_NOTHING: dict[int, Any] = {}
+
+
+class Requests:
+    """
+    What one session waits for.
+
+    Args:
+        guard: Held while the table changes; a lock where threads share it.
+
+    Attributes:
+        expected: Who waits, by number. To be looked at only; empty while nobody waits.
+    """
+
+    __slots__ = ("_asked", "_guard", "expected")
+
+    def __init__(self, guard: AbstractContextManager[Any]) -> None:
+        self._guard = guard
+        self._asked = 0  # requests and pings so far
+        self.expected: dict[int, Waiter] = _NOTHING
+
+    def expect(self, waiter: Waiter, *, pong: bool = False) -> int:
+        """
+        From now on the reply, or the PONG, with the number that this returns is for `waiter`.
+
+        It may be so although this raises, for Ctrl-C can come at the end: `waiter.number` says it.
+
+        Raises:
+            LimitExceeded: MAX_REQUESTS wait already.
+        """
+        with self._guard:
+            if len(self.expected) >= MAX_REQUESTS:
+                raise LimitExceeded(
+                    f"{MAX_REQUESTS} requests wait for their reply already", limit="MAX_REQUESTS"
+                )
+            if self.expected is _NOTHING:
+                self.expected = {}
+            self._asked += 1
+            number = self._asked
+            waiter.number = -number if pong else number
+            self.expected[waiter.number] = waiter
+            return number
+
+    def resolve(self, packet: Packet) -> bool:
+        """Give a reply to whoever waits for it; False when nobody does."""
+        if packet.reply_to is None:
+            return False
+        with self._guard:
+            waiter = self.expected.pop(packet.reply_to, None)
+        if waiter is None:
+            return False
+        waiter.answered(packet)
+        return True
+
+    def ponged(self, number: int) -> None:
+        """A PONG with this number has come. Who waits for it forgets it when it looks."""
+        waiter = self.expected.get(-number)
+        if waiter is not None:
+            waiter.answered(None)
+
+    def forget(self, number: int) -> bool:
+        """Wait no more; False when nobody did."""
+        with self._guard:
+            return self.expected.pop(number, None) is not None
+
+    def over(self) -> None:
+        """The session has ended: tell everybody who waits."""
+        with self._guard:
+            expected, self.expected = self.expected, _NOTHING
+        for waiter in expected.values():
+            waiter.over()

@@ -1,0 +1,140 @@
+"""
+What a session sends: packets, encoded, not yet numbered; and how much may wait.
+
+`unsent` is what was not yet taken by the stream, `unacked` what the peer has not acknowledged. Beyond the first bound
+of either a `send` waits; beyond the hard one the session is ended.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import AbstractContextManager
+from typing import Any
+
+from .bounds import Bounds
+from .numbering import Outgoing
+
+WRITE_BUDGET = (
+    256 * 1024
+)  # bytes sealed by one write: what waits behind a full kernel buffer stays small
+
+
+class Slot:
+    """An entry that may be replaced until it is put into a record (`latest=`)."""
+
+    __slots__ = ("encoded", "key")
+
+    def __init__(self, key: str, encoded: bytes) -> None:
+        self.key = key
+        self.encoded = encoded
+
+
+class SendQueue:
+    """
+    The packets of one session that wait to be sent.
+
+    Args:
+        bounds: How much may wait.
+        outgoing: The session's count of sent records.
+        guard: Held while the queue changes; a lock where threads share it.
+
+    Attributes:
+        packets: Oldest first. To be looked at only.
+        size: Bytes of them.
+        tail: Bytes that are sealed, and that the stream has not taken. Told by the shell.
+    """
+
+    __slots__ = ("_guard", "_latest", "_outgoing", "bounds", "packets", "size", "tail")
+
+    def __init__(
+        self, bounds: Bounds, outgoing: Outgoing, guard: AbstractContextManager[Any]
+    ) -> None:
+        self.bounds = bounds
+        self._outgoing = outgoing
+        self._guard = guard
+        self.packets: deque[bytes | Slot] = deque()
+        self.size = 0
+        self.tail = 0
+        self._latest: dict[str, Slot] | None = None
+
+    def put(self, encoded: bytes, latest: str | None = None) -> None:
+        """
+        Let a packet wait.
+
+        Args:
+            encoded: From `encode_packet`.
+            latest: A key: a packet with the same key that still waits is replaced, in its place.
+        """
+        size = len(encoded)
+        with self._guard:
+            if latest is None:
+                self.packets.append(encoded)
+                self.size += size
+                return
+            if self._latest is None:
+                self._latest = {}
+            slot = self._latest.get(latest)
+            if slot is None:
+                slot = self._latest[latest] = Slot(latest, b"")
+                self.packets.append(slot)
+            self.size += size - len(slot.encoded)
+            slot.encoded = encoded
+
+    def take(self, budget: int = WRITE_BUDGET) -> list[bytes]:
+        """Packets for the next records, oldest first, until they have `budget` bytes. By the sending half."""
+        taken: list[bytes] = []
+        size = 0
+        with self._guard:
+            packets, latest = self.packets, self._latest
+            while packets and size < budget:
+                entry = packets.popleft()
+                if isinstance(entry, Slot):
+                    if latest is not None:
+                        del latest[entry.key]
+                    entry = entry.encoded
+                taken.append(entry)
+                size += len(entry)
+            self.size -= size
+        return taken
+
+    @property
+    def waiting(self) -> list[bytes]:
+        """The packets, oldest first."""
+        with self._guard:
+            return [entry.encoded if isinstance(entry, Slot) else entry for entry in self.packets]
+
+    def drop(self) -> None:
+        """The session is over: what was not taken or acknowledged is nobody's."""
+        with self._guard:
+            self.packets.clear()
+            self._latest = None
+            self.size = 0
+        self._outgoing.drop()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the stream has not taken yet."""
+        return self.size + self.tail
+
+    def is_crowded(self, size: int) -> bool:
+        """
+        Whether a packet of so many bytes has to wait for room. It always fits into an empty session.
+
+        Hot: reads without the guard, so threads that send at the same time may overshoot by a packet each.
+        """
+        bounds = self.bounds
+        unsent = self.size + self.tail
+        if unsent and unsent + size > bounds.unsent:
+            return True
+        unacked = self._outgoing.unacked
+        return bool(unacked) and unacked + size > bounds.unacked
+
+    def replaces(self, latest: str | None) -> bool:
+        """Whether a packet with this key takes the place of one that waits, and needs no room."""
+        return latest is not None and self._latest is not None and latest in self._latest
+
+    @property
+    def is_over_hard_limit(self) -> bool:
+        """Whether so much waits that the session is to be ended."""
+        bounds = self.bounds
+        return self.unsent > bounds.hard_unsent or self._outgoing.unacked > bounds.hard_unacked

@@ -1,0 +1,369 @@
+"""The durable side of a session: what waits, what is kept, who waits for a reply. No socket, no thread."""
+
+from __future__ import annotations
+
+import pytest
+from engines import TOKEN, opened
+from hypothesis import given
+from hypothesis import strategies as st
+
+from securelink.codes import Code
+from securelink.errors import CodecError, ConfigError, LimitExceeded
+from securelink.keys import Identity
+from securelink.limits import HANGUP_FACTOR, MAX_REQUESTS
+from securelink.protocol import (
+    AuthReceived,
+    ClientConnection,
+    Closed,
+    Event,
+    HelloReceived,
+    PlaintextChosen,
+    ServerConnection,
+    SessionCore,
+)
+from securelink.protocol.bounds import Bounds
+from securelink.wire.fields import Mode
+from securelink.wire.messages import Wanted
+from securelink.wire.packets import (
+    Packet,
+    decode_packets,
+    encode_packet,
+    encode_value,
+    join_packets,
+)
+
+
+class Waiter:
+    """Waits for a reply or a PONG."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.told: list[Packet | str | None] = []
+
+    def answered(self, packet: Packet | None) -> None:
+        """Remember it."""
+        self.told.append(packet)
+
+    def over(self) -> None:
+        """Remember it."""
+        self.told.append("over")
+
+
+class Both:
+    """A client's and a server's session, carried by two connections in plaintext."""
+
+    def __init__(self, bounds: Bounds | None = None) -> None:
+        self._client = ClientConnection(Mode.OFF, max_packet=2**24 - 1)
+        self._server = ServerConnection(Mode.OFF, Wanted.NO)
+        self.client = SessionCore(bounds or Bounds())
+        self.server = SessionCore(bounds or Bounds())
+        self.client.attach(self._client)
+        self.server.attach(self._server)
+        self.events: list[Event] = []
+        self.settle()
+
+    def settle(self) -> None:
+        """Carry everything that both have to say."""
+        while True:
+            up, down = self.client.data_to_send(), self.server.data_to_send()
+            if not up and not down:
+                return
+            for core, data in (self.server, up), (self.client, down):
+                for event in core.receive_data(data, 0.0) if data else []:
+                    self._decide(event)
+
+    def _decide(self, event: Event) -> None:
+        match event:
+            case HelloReceived():
+                self._server.begin_answer()
+                self._server.finish_answer(None)
+            case AuthReceived():
+                self._server.welcome(self._server.verify_client(), TOKEN, 64 * 1024, 20.0)
+            case PlaintextChosen():
+                self._client.authenticate(
+                    event.server, identity=None, dialled="", application="", version="",
+                    credentials=encode_value(None),
+                )  # fmt: skip
+            case _:
+                self.events.append(event)
+
+
+def packet(action: str, data: object = None, **fields: object) -> bytes:
+    """An encoded packet."""
+    return encode_packet(Packet(action, data, **fields))  # type: ignore[arg-type]
+
+
+def arrived(core: SessionCore) -> list[str]:
+    """The names of the packets that wait in a session, which takes them out."""
+    names: list[str] = []
+    while core.receiving.items:
+        record = core.receiving.items.popleft()
+        assert isinstance(record, bytes | memoryview)
+        names += [packet.action for packet in core.receiving.open(record)]
+    return names
+
+
+# --- numbering ------------------------------------------------------------------------------------------------
+
+
+def test_both_sides_own_their_numbering() -> None:
+    """The session counts, in either role, from before its connection is open; the connection only carries."""
+    both = Both()
+    for core in (both.client, both.server):
+        assert core.connection is not None
+        assert core.connection.numbering is core.numbering
+    both.client.sending.put(packet("a"))
+    both.settle()
+    assert arrived(both.server) == ["a"]
+    assert both.client.numbering.outgoing.sent == both.server.numbering.incoming.accepted == 1
+
+
+def test_an_open_connection_takes_no_other_session(identity: Identity) -> None:
+    """What a connection counts is settled before it is open; a session is carried by one connection at a time."""
+    pair = opened(identity)
+    with pytest.raises(ConfigError, match="is open") as caught:
+        SessionCore(Bounds()).attach(pair.client)
+    assert caught.value.hint
+    both = Both()
+    with pytest.raises(ConfigError, match="another connection") as caught:
+        both.client.attach(ClientConnection(Mode.OFF, max_packet=4096))
+    assert caught.value.hint
+    with pytest.raises(ConfigError, match="no connection"):
+        SessionCore(Bounds()).receive_data(b"x", 0.0)
+
+
+def test_a_session_outlives_its_connection() -> None:
+    """What was not sent and not acknowledged stays with the session that has lost its connection, in order."""
+    both = Both()
+    both.client.sending.put(packet("kept"))
+    assert both.client.data_to_send()  # and lost on the way
+    both.client.sending.put(packet("waits"))
+    both.client.detach()
+    assert not both.client.wants_write
+    assert both.client.data_to_send() == b""
+    assert [packet.action for packet in both.client.unconfirmed()] == ["kept", "waits"]
+    another = ClientConnection(Mode.OFF, max_packet=4096)
+    both.client.attach(another)
+    assert another.numbering.outgoing.sent == 1
+
+
+def test_welcome_goes_before_the_first_packet() -> None:
+    """A server that sends as soon as it has admitted: its client reads WELCOME, then the packet."""
+    both = Both()
+    both.server.sending.put(packet("hello"))
+    both.settle()
+    assert arrived(both.client) == ["hello"]
+
+
+def test_close_goes_after_the_last_packet() -> None:
+    """Packets that wait go out before CLOSE, more than one write takes of them too."""
+    both = Both()
+    for number in range(30):
+        both.client.sending.put(packet("x", [number, bytes(30_000)]))
+    assert both.client.connection is not None
+    both.client.connection.close(Code.NORMAL, "bye", now=0.0)
+    both.settle()
+    assert len(arrived(both.server)) == 30
+    assert Closed(Code.NORMAL, "bye") in both.events
+
+
+# --- what waits to be sent ------------------------------------------------------------------------------------
+
+
+def test_the_latest_takes_the_place_of_the_one_that_waits() -> None:
+    """A packet with a key replaces the one that waits with the same key, in its place; what is sealed stays."""
+    core = SessionCore(Bounds())
+    queue = core.sending
+    queue.put(packet("state", 1), "state")
+    queue.put(packet("other"))
+    assert queue.replaces("state")
+    assert not queue.replaces(None)
+    queue.put(packet("state", 22222222), "state")
+    assert queue.waiting == [packet("state", 22222222), packet("other")]
+    assert queue.size == sum(map(len, queue.waiting))
+    assert queue.take() == [packet("state", 22222222), packet("other")]
+    assert queue.size == 0
+    assert not queue.replaces("state")
+    queue.put(packet("state", 3), "state")
+    assert queue.waiting == [packet("state", 3)]
+
+
+@given(st.lists(st.tuples(st.sampled_from([None, "a", "b"]), st.integers(0, 50)), max_size=40))
+def test_what_waits_is_counted(puts: list[tuple[str | None, int]]) -> None:
+    """However packets come and go: the size is that of what waits, and a key stands there once at most."""
+    queue = SessionCore(Bounds()).sending
+    for number, (latest, size) in enumerate(puts):
+        queue.put(bytes(size), latest)
+        assert queue.size == sum(map(len, queue.waiting))
+        if number % 7 == 6:
+            queue.take(60)
+            assert queue.size == sum(map(len, queue.waiting))
+    keyed = sum(latest is not None for latest, _ in puts)
+    assert len(queue.packets) <= len(puts) - keyed + 2
+
+
+def test_when_a_packet_waits_for_room() -> None:
+    """Either bound makes it wait; an empty session takes any; what the stream has not taken counts."""
+    bounds = Bounds(unsent=100, unacked=1000, hard_unsent=300, hard_unacked=2000)
+    core = SessionCore(bounds)
+    queue = core.sending
+    assert not queue.is_crowded(10_000)
+    queue.put(bytes(60))
+    assert not queue.is_crowded(40)
+    assert queue.is_crowded(41)
+    queue.tail = 30
+    assert queue.is_crowded(11)
+    assert not queue.is_over_hard_limit
+    queue.tail = 300
+    assert queue.is_over_hard_limit
+    queue.take()
+    queue.tail = 0
+    core.numbering.outgoing.keep(bytes(999))
+    assert not queue.is_crowded(1)
+    assert queue.is_crowded(2)
+    core.numbering.outgoing.keep(bytes(1002))
+    assert queue.is_over_hard_limit
+    queue.drop()
+    assert not queue.is_crowded(10_000)
+
+
+# --- what has arrived -----------------------------------------------------------------------------------------
+
+
+def test_a_full_session_is_not_read() -> None:
+    """Full by bytes or by records; there is room again when half of both is free; flooded is many times as much."""
+    core = SessionCore(Bounds(inbox_bytes=100, inbox_records=4))
+    queue = core.receiving
+    record = join_packets([packet("x", bytes(24))])
+    queue.deliver(record)
+    assert not queue.full
+    while not queue.full:
+        queue.deliver(record)
+    assert queue.waiting > 100
+    assert not queue.is_flooded
+    while queue.waiting <= 100 * HANGUP_FACTOR:
+        queue.deliver(record)
+    assert queue.is_flooded
+    while queue.waiting > 50:
+        assert not queue.make_room()
+        queue.open(queue.items.popleft())
+    assert queue.make_room()
+    assert not queue.full
+    empty = join_packets([])
+    for _ in range(5):
+        queue.deliver(empty)
+    assert queue.full
+
+
+def test_what_is_not_wanted_is_not_kept() -> None:
+    """A session that was ended from our side takes nothing more, and decodes nothing of what waits."""
+    queue = SessionCore(Bounds()).receiving
+    record = join_packets([packet("x")])
+    queue.deliver(record)
+    queue.dropping = True
+    queue.deliver(record)
+    assert len(queue.items) == 1
+    assert queue.open(queue.items.popleft()) == []  # type: ignore[arg-type]
+    assert queue.waiting == 0
+
+
+def test_an_unreadable_record_is_counted() -> None:
+    """What cannot be decoded raises, and is counted as one that was handled."""
+    queue = SessionCore(Bounds(rate=1)).receiving
+    for _ in range(2):
+        queue.deliver(b"\xc1")
+        with pytest.raises(CodecError):
+            queue.open(queue.items.popleft())  # type: ignore[arg-type]
+    assert queue.waiting == 0
+    assert queue.is_over_rate
+    queue.next_second()
+    assert not queue.is_over_rate
+
+
+def test_what_a_session_keeps_is_counted() -> None:
+    """Bytes of both directions, with what each piece costs beside them."""
+    core = SessionCore(Bounds())
+    assert core.held == 0
+    core.sending.put(bytes(100))
+    core.sending.tail = 10
+    core.numbering.outgoing.keep(bytes(1000))
+    core.receiving.deliver(join_packets([packet("x", bytes(500))]))
+    held = core.held
+    assert held > 100 + 10 + 1000 + 500
+    core.receiving.items.clear()
+    assert core.held < held
+
+
+# --- requests -------------------------------------------------------------------------------------------------
+
+
+def test_a_reply_overtakes_what_waits() -> None:
+    """The reply is given to who waits when its record arrives; the others of that record keep their turn."""
+    core = SessionCore(Bounds())
+    waiter = Waiter()
+    number = core.requests.expect(waiter)
+    core.receiving.deliver(join_packets([packet("first")]))
+    core.receiving.deliver(
+        join_packets([packet("second"), packet("reply", 42, reply_to=number), packet("third")])
+    )
+    (reply,) = waiter.told
+    assert isinstance(reply, Packet)
+    assert reply.data == 42
+    names = []
+    while core.receiving.items:
+        names += [p.action for p in core.receiving.open(core.receiving.items.popleft())]  # type: ignore[arg-type]
+    assert names == ["first", "second", "third"]
+    assert not core.requests.expected
+
+
+def test_a_reply_alone_takes_no_place() -> None:
+    """A record that is a reply and nothing else does not wait in the session."""
+    core = SessionCore(Bounds())
+    number = core.requests.expect(Waiter())
+    core.receiving.deliver(join_packets([packet("reply", reply_to=number)]))
+    assert not core.receiving.items
+    core.receiving.deliver(
+        join_packets([packet("reply", reply_to=number)])
+    )  # nobody waits any more
+    assert len(core.receiving.items) == 1
+
+
+def test_a_pong_is_no_reply() -> None:
+    """PONGs have numbers of their own: a reply does not answer a ping, nor the other way round."""
+    core = SessionCore(Bounds())
+    ping, request = Waiter(), Waiter()
+    number = core.requests.expect(ping, pong=True)
+    other = core.requests.expect(request)
+    assert (ping.number, request.number) == (-number, other)
+    core.requests.ponged(other)
+    assert request.told == []
+    assert not core.requests.resolve(Packet("x", reply_to=number))
+    core.requests.ponged(number)
+    assert ping.told == [None]
+    assert core.requests.forget(ping.number)
+    assert not core.requests.forget(ping.number)
+
+
+def test_requests_are_bounded_and_end_with_the_session() -> None:
+    """MAX_REQUESTS wait at a time; when the session is over, each of them is told once."""
+    requests = SessionCore(Bounds()).requests
+    waiters = [Waiter() for _ in range(MAX_REQUESTS)]
+    for waiter in waiters:
+        requests.expect(waiter)
+    with pytest.raises(LimitExceeded):
+        requests.expect(Waiter())
+    requests.over()
+    assert [waiter.told for waiter in waiters] == [["over"]] * MAX_REQUESTS
+    requests.over()
+    assert waiters[0].told == ["over"]
+    requests.expect(Waiter())
+
+
+def test_requests_of_two_sessions_do_not_mix() -> None:
+    """The empty table that sessions share stays empty."""
+    one, two = SessionCore(Bounds()).requests, SessionCore(Bounds()).requests
+    one.expect(Waiter())
+    assert not two.expected
+    one.over()
+    assert not SessionCore(Bounds()).requests.expected
+    assert decode_packets(join_packets([packet("x")]))[0].action == "x"
