@@ -12,7 +12,6 @@ what is promised and what is not.
 from .app.collect import CaughtError, Collector
 from .app.hooks import EventHook
 from .app.received import Received, Typed
-from .app.rooms import Room
 from .auth import Hello, JoinTokens, Passwords, first_of
 from .client import Client
 from .codes import Code
@@ -39,7 +38,7 @@ from .keys import Identity, PublicKey, createEncryptKeys
 from .logs.default import show_status
 from .sealed import ANYONE, Unsealed, seal, unseal
 from .server import Server
-from .session import Session
+from .session import Room, Session
 from .text import escaped
 from .trust import AuthorizedClients, KnownServers
 from .wire.packets import Packet

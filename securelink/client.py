@@ -9,16 +9,16 @@ import uuid
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import get_ident
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar, overload
+from typing import Any, Protocol, Self, TypeVar, cast, overload
 
 from .app.answers import Answer
 from .app.collect import CaughtErrors
-from .app.handlers import MISSING, STATE, Handlers, check_action
+from .app.context import Awaited, ClientContext
+from .app.handlers import MISSING, STATE, Handlers
 from .app.hooks import EventHook
 from .app.modes import encryption_mode
 from .app.received import Received, Typed
@@ -45,18 +45,16 @@ from .limits import (
     MAX_FRAME_BODY,
     MIN_ELEMENTS,
     MIN_PACKET,
-    POLL_BYTES,
-    REQUEST_SECONDS,
-    SEND_SECONDS,
 )
 from .logs.default import make_visible
-from .options import flag, key, path, place, seconds, seconds_or_none, secret, text, whole, word
+from .options import flag, path, place, seconds, secret, text, whole, word
+from .peer import Peer
 from .protocol import ClientConnection, Item, PlaintextServer, VerifiedServer, refusal
-from .protocol.bounds import Bounds, encode_for
+from .protocol.bounds import Bounds
 from .signatures import checked, checked_or_none
-from .streams.addresses import is_loopback_host
+from .streams.addresses import is_loopback_host, shown
 from .streams.base import Carrier
-from .streams.sockets import is_chosen_by_system, shown
+from .streams.sockets import is_chosen_by_system
 from .streams.tcp import TCP
 from .threads.batch import held_back
 from .threads.caretaker import SETTLE_SECONDS, caretaker
@@ -64,7 +62,7 @@ from .threads.client_channel import ClientChannel
 from .threads.client_link import ClientLink
 from .threads.dial import Dialogue
 from .threads.driven import leads_to_own_thread
-from .threads.later import ask_later
+from .threads.mailbox import Mailbox
 from .threads.patched import check_not_patched
 from .trust import KnownServers
 from .trust.home import KNOWN_SERVERS, user_known_servers
@@ -155,17 +153,7 @@ def _mode_for(mode: Mode, pin: str | None, trust: str | None) -> Mode:
     return Mode.REQUIRED
 
 
-class _Awaited:
-    """Somebody waits for a packet of one name."""
-
-    __slots__ = ("action", "found")
-
-    def __init__(self, action: str) -> None:
-        self.action = action
-        self.found: list[Received] = []
-
-
-class Client:
+class Client(Peer):
     """
     A client.
 
@@ -279,9 +267,7 @@ class Client:
         changed = _weakly(self._keep_alive)
         self._handlers = Handlers("client", ("packet",), changed)
         self._handlers.bind_reserved(STATE, _weakly(self._take_state))
-        self._before_send: BeforeSend | None = None
         self.server_state: Any = None
-        self._awaited: dict[_Awaited, None] = {}  # who waits for a packet of one name
         self._channel: ClientChannel | None = None
         self._connecting = Right()  # one thread at a time connects
         self._given_up = Sign()  # close() was called meanwhile
@@ -293,6 +279,9 @@ class Client:
         self.on_disconnect: EventHook[[]] = EventHook("on_disconnect", caught, (), changed=changed)
         self.on_message: EventHook[[Received]] = self._handlers.on_message
         self.on_state: EventHook[[Any]] = EventHook("on_state", caught, ("value",), changed=changed)
+        self._hooks: ClientContext = ClientContext(
+            self._handlers, self.on_state, self.on_disconnect, in_update=self._in_update
+        )
 
     # --- connecting ---------------------------------------------------------------------------------------
 
@@ -412,7 +401,7 @@ class Client:
         """
         channel = self._need_channel()
         try:
-            channel._probe(timeout)
+            channel.probe(timeout)
         except ConnectionClosed:
             pass  # the session has been, and was ended: whoever uses it hears why
         except LinkTimeout:
@@ -471,15 +460,11 @@ class Client:
             ) from None
 
     def _make_channel(self, link: ClientLink, engine: ClientConnection) -> ClientChannel:
-        channel = ClientChannel(
-            link.loop,
-            Bounds(strict=self._strict_types, elements=self._max_elements),
-            owner=self,
-            token=self.token,
-            where=self._where,
-            own_thread=get_ident() if self._in_update else 0,
-        )
-        channel._numbering = engine.numbering
+        bounds = Bounds(strict=self._strict_types, elements=self._max_elements)
+        mailbox = Mailbox(self, self._hooks, self._where, elements=bounds.elements)
+        own_thread = get_ident() if self._in_update else 0
+        channel = ClientChannel(link.loop, bounds, mailbox, token=self.token, own_thread=own_thread)
+        channel.numbering = engine.numbering
         assert engine.sender is not None
         link.max_packets = engine.sender.max_packets
         channel.attach(link)
@@ -488,11 +473,10 @@ class Client:
     def _begin(self, link: ClientLink, channel: ClientChannel, early: list[Item]) -> None:
         try:
             if self._channel is not None:
-                channel.inherit(self._channel)
+                channel.mailbox.inherit(self._channel.mailbox)
             self._channel = channel
             self._keep_alive()
-            channel._inbox.append(self.on_connect.fire)  # first, whoever runs the inbox
-            channel.drive_once(lambda: self._take_over(link, early))
+            channel.begin(link, early, self.on_connect.fire)
         except BaseException:  # Ctrl-C: who calls connect() again must not find half a session
             link.break_off()
             link.loop.call(link.give_up)
@@ -503,63 +487,10 @@ class Client:
             raise self._gave_up()
         channel.run()
 
-    def _take_over(self, link: ClientLink, early: list[Item]) -> None:
-        caretaker.adopt(link)
-        # What came together with WELCOME is not in the socket any more.
-        link.take_items(early)
-
     # --- packets ---------------------------------------------------------------------------------------------
 
-    def send(
-        self,
-        action: str,
-        data: Any = None,
-        *,
-        headers: dict[str, Any] | None = None,
-        latest: str | None = None,
-        timeout: float | None = SEND_SECONDS,
-    ) -> None:
-        """
-        Send one packet to the server.
-
-        Waits while more than the session's bounds is unsent or unacknowledged, and reads meanwhile.
-
-        Args:
-            action: The packet's name, 1 to 255 characters.
-            data: None, bool, int, float, str, bytes, and lists and dicts of these.
-            headers: More of the same, by name.
-            latest: A key: a packet with the same key that is still waiting is replaced, not followed.
-            timeout: In seconds; None waits for ever.
-
-        Raises:
-            CodecError: The data cannot be encoded.
-            ConfigError: The name begins with "~", or `timeout` is no number.
-            ConnectionClosed: There is no session.
-            LimitExceeded: The packet is larger than the server's `max_packet`.
-            LinkTimeout: The server takes nothing.
-        """
-        if timeout is not SEND_SECONDS:
-            timeout = seconds_or_none("timeout", timeout)
-        check_action(action)
-        self._send(action, data, headers, latest, timeout)
-
-    def _send(
-        self,
-        action: str,
-        data: Any = None,
-        headers: dict[str, Any] | None = None,
-        latest: str | None = None,
-        timeout: float | None = SEND_SECONDS,
-    ) -> None:
-        """Send a packet whose name may be one of our own."""
-        if latest is not None:
-            key("latest", latest)
-        if self._before_send is not None:
-            data = self._before_send(action, data)
-        packet = Packet(action, data, headers, time.time())
-        channel = self._channel or self._need_channel()
-        encoded = encode_for(channel._bounds, packet)
-        channel._post(encoded, timeout=timeout, latest=latest)
+    def _rewritten(self, hook: Callable[..., Any], action: str, data: Any) -> Any:
+        return hook(action, data)
 
     def batch(self) -> AbstractContextManager[None]:
         """
@@ -570,103 +501,11 @@ class Client:
                     client.send("move", move)
         """
         channel = self._need_channel()
-        return held_back(channel._loop)
-
-    def request(
-        self,
-        action: str,
-        data: Any = None,
-        *,
-        headers: dict[str, Any] | None = None,
-        timeout: float = REQUEST_SECONDS,
-    ) -> Any:
-        """
-        Ask the server and wait for its answer. Also in a handler.
-
-        Args:
-            timeout: In seconds.
-
-        Returns:
-            What the server's handler returned.
-
-        Raises:
-            ConfigError: The name begins with "~", or `timeout` is no number, or there was never a session, or the
-                server waits for this very handler and could not answer before.
-            CodecError: The data cannot be encoded.
-            RequestFailed: The server has no handler for it, or its handler failed or refused.
-            ConnectionClosed: The session ended before the answer came.
-            LimitExceeded: The packet is larger than the server's `max_packet`, or MAX_REQUESTS wait for their answer.
-            LinkTimeout: No answer in time.
-        """
-        timeout = seconds("timeout", timeout)
-        check_action(action)
-        if self._before_send is not None:
-            data = self._before_send(action, data)
-        return self._request(action, data, headers, timeout)
-
-    def _request(
-        self, action: str, data: Any, headers: dict[str, Any] | None, timeout: float
-    ) -> Any:
-        """Ask for something whose name may be one of our own."""
-        packet = Packet(action, data, headers, time.time())
-        return self._need_channel()._ask(packet, timeout).data
-
-    def request_later(
-        self,
-        action: str,
-        data: Any = None,
-        *,
-        headers: dict[str, Any] | None = None,
-        timeout: float = REQUEST_SECONDS,
-    ) -> Future[Any]:
-        """
-        Ask the server and go on; the answer comes into the future that this returns. Never waits.
-
-            client.request_later("path", [3, 4]).add_done_callback(found)
-
-        Callbacks run as handlers of this session do: one at a time, in order with its packets, in the same threads.
-        `result()` waits, also in a handler. But a handler that waits for its own session does better with `request()`,
-        which tells the other side so: a handler there that asks back is then refused at once, and otherwise both wait
-        for their time-outs. `cancel()` makes nobody wait any more; the other side does not learn of it. In an asyncio
-        program `asyncio.wrap_future()` makes it awaitable.
-
-        Args:
-            timeout: Seconds from now; then the future has a `LinkTimeout`.
-
-        Returns:
-            A future of what the other side's handler returns. Its exception is what `request()` would raise.
-
-        Raises:
-            ConfigError: The name begins with "~", or `timeout` is no number, or there was never a session.
-            CodecError: The data cannot be encoded.
-            ConnectionClosed: The session has ended.
-            LimitExceeded: The packet is larger than `max_packet`, or MAX_REQUESTS wait for their answer.
-            LinkTimeout: The other side takes nothing, and there is no room.
-        """
-        timeout = seconds("timeout", timeout)
-        check_action(action)
-        if self._before_send is not None:
-            data = self._before_send(action, data)
-        packet = Packet(action, data, headers, time.time())
-        return ask_later(self._need_channel(), packet, timeout)
-
-    def set_state(self, value: Any) -> None:
-        """Give the server a new value of this client's state; one that is still waiting is replaced."""
-        self._send(STATE, value, latest=STATE)
+        return held_back(channel.loop)
 
     def _take_state(self, packet: Received) -> None:
         self.server_state = packet.data
         self.on_state.fire(packet.data)
-
-    def ping(self, timeout: float = REQUEST_SECONDS) -> float:
-        """
-        Whether the server answers: seconds of the round trip.
-
-        Raises:
-            LinkTimeout: No answer in time.
-            ConnectionClosed: The session has ended.
-        """
-        return self._need_channel()._probe(seconds("timeout", timeout))
 
     def wait_for(self, action: str, timeout: float) -> Received:
         """
@@ -677,32 +516,14 @@ class Client:
             ConnectionClosed: The session ended before.
         """
         timeout = seconds("timeout", timeout)
-        channel = self._need_channel()
-        channel.check_may_receive()
-        deadline = time.monotonic() + timeout
-        awaited = _Awaited(action)
-        self._awaited[awaited] = None
+        channel = self._channel or self._need_channel()
+        awaited = Awaited(action)
+        self._hooks.awaited[awaited] = None
         try:
-            while not awaited.found:
-                # Each time: another thread may have stored it before it could know of us.
-                packet = channel.take(action)
-                if packet is not None:
-                    return packet
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise LinkTimeout(
-                        f"no packet named {action!r} within {timeout:g} s",
-                        hint="give a longer timeout=, or bind a handler with on(), which need not wait",
-                    )
-                if channel._inbox:
-                    channel.run()
-                elif channel._ended:
-                    raise channel.over_error()
-                channel.wait(left, awaited.found.__len__)
-            return awaited.found.pop()
+            return channel.receive_named(awaited, timeout)
         finally:
-            self._awaited.pop(awaited, None)
-            channel._packets.extend(awaited.found)  # two came, we take one
+            self._hooks.awaited.pop(awaited, None)
+            channel.mailbox.packets.extend(awaited.found)  # two came, we take one
 
     @overload
     def receive(self, timeout: None = None) -> Received: ...
@@ -724,28 +545,9 @@ class Client:
             ConnectionClosed: The session is over and every packet was taken.
             ProtocolError: The same, and it ended because the server, or somebody on the path, broke the protocol.
         """
-        channel = self._channel or self._need_channel()
-        if channel._runner:
-            channel.check_may_receive()
-        deadline = None
         if timeout is not None:
-            deadline = time.monotonic() + seconds("timeout", timeout)
-        while True:
-            if channel._packets:
-                try:
-                    return channel.pop()
-                except IndexError:
-                    pass  # another thread was faster
-            if channel._inbox:
-                channel.run()
-                if channel._packets:
-                    continue
-            if channel._ended and not channel._inbox:
-                raise channel.over_error()
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left < 0:
-                return None
-            channel.wait(left, channel._packets.__len__)
+            timeout = seconds("timeout", timeout)
+        return (self._channel or self._need_channel()).receive(timeout)
 
     def poll(self) -> list[Received]:
         """
@@ -757,14 +559,7 @@ class Client:
             ConnectionClosed: The session is over and every packet was taken.
             ProtocolError: The same, and it ended because the server, or somebody on the path, broke the protocol.
         """
-        channel = self._need_channel()
-        channel.wait(0.0, lambda: False)
-        while channel._inbox and channel.run():
-            pass
-        packets = channel.pop_some(POLL_BYTES)
-        if not packets and channel._ended and not channel._inbox:
-            raise channel.over_error()
-        return packets
+        return self._need_channel().poll()
 
     def update(self) -> bool:
         """
@@ -871,33 +666,21 @@ class Client:
         A hook: f(action, data) gives the data to send instead, of packets, requests and states. What a handler returns
         as its answer goes out as it is.
         """
-        return self._before_send
+        return self._hooks.before_send
 
     @before_send.setter
     def before_send(self, hook: BeforeSend | None) -> None:
-        self._before_send = checked_or_none("before_send", hook, ("action", "data"))
+        self._hooks.before_send = checked_or_none("before_send", hook, ("action", "data"))
 
     @property
     def caught(self) -> CaughtErrors:
         """What handlers and listeners raised, until it is taken."""
         return self._handlers.caught
 
-    def _wants_background(self) -> bool:
-        return not self._in_update and (self._handlers.any or bool(self.on_state.listeners))
-
-    def _on_packet(self, packet: Packet, received: Received) -> bool:
-        if self._awaited:
-            for awaited in tuple(self._awaited):
-                if awaited.action == packet.action and not awaited.found:
-                    awaited.found.append(received)
-                    return True
-        return self._handlers.run(received._origin, packet, received, received)
-
     def _keep_alive(self) -> None:
         """A client that has handlers works in the background, whether or not the program keeps a reference."""
         if self._channel is not None:
-            listens = bool(self.on_disconnect.listeners) and not self._in_update
-            self._channel.keep_owner(self._wants_background() or listens)
+            self._channel.keep_client(wanted=self._hooks.wants_to_live)
 
     # --- the end -------------------------------------------------------------------------------------------------
 
@@ -922,41 +705,10 @@ class Client:
         caretaker.settle(SETTLE_SECONDS)
         return left
 
-    def _ended(self) -> None:
-        self.on_disconnect.fire()
-
     def _need_channel(self) -> ClientChannel:
-        channel = self._channel
-        if channel is None:
-            raise ConfigError("this client is not connected", hint="call connect() first")
-        return channel
+        return cast(ClientChannel, super()._need_channel())
 
     # --- what is known about it ------------------------------------------------------------------------------------
-
-    @property
-    def connected(self) -> bool:
-        """Whether packets can be sent."""
-        return self._channel is not None and self._channel._link is not None
-
-    @property
-    def reason(self) -> str:
-        """Why the last session ended, in a sentence that names who ended it; "" while there is one, and before."""
-        return self._channel.reason if self._channel is not None else ""
-
-    @property
-    def code(self) -> int | None:
-        """The same as a `Code` (or the number that a newer server sent); None while there is a session, and before."""
-        return self._channel.code if self._channel is not None else None
-
-    @property
-    def text(self) -> str:
-        """The words with which the server's application ended the last session, escaped; "" without."""
-        return self._channel.text if self._channel is not None else ""
-
-    @property
-    def clean(self) -> bool:
-        """Whether one side announced the end of the last session. False when the connection broke, and before."""
-        return self._channel is not None and self._channel.clean
 
     @property
     def token(self) -> str:
@@ -991,7 +743,7 @@ class Client:
 
     def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
         channel: ClientChannel | None = getattr(self, "_channel", None)
-        if channel is not None and channel._link is not None and not channel._dropping:
+        if channel is not None and not channel.is_over():
             warn(
                 f"{self!r} was forgotten while it was connected: call close(), or use it with 'with'",
                 ResourceWarning,

@@ -8,21 +8,24 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol, TypeVar, overload
+from typing import Any, Protocol, TypeVar, cast, overload
 
+from .app.admission import Admission, Entry
 from .app.answers import Answer
 from .app.collect import CaughtErrors
-from .app.counts import Counts
-from .app.handlers import MISSING, STATE, Handlers, check_action
+from .app.context import ServerContext
+from .app.fanout import Fanout
+from .app.handlers import MISSING, STATE, Handlers
 from .app.hooks import EventHook
 from .app.modes import encryption_mode
 from .app.own_key import load_own_key, load_succession
 from .app.received import Received, Typed
-from .app.reception import Gate, Reception
+from .app.registry import Registry
 from .app.revocation import Revocations
-from .app.rooms import Room, Rooms
+from .app.rooms import Rooms
+from .app.session_manager import SessionManager
 from .auth import Authenticate, JoinTokens, checked_hook
-from .errors import ConfigError, ConnectionClosed, LimitExceeded
+from .errors import ConfigError
 from .invite import Invite
 from .keys import Identity
 from .limits import (
@@ -40,23 +43,24 @@ from .limits import (
     MIN_HEARTBEAT,
     MIN_PACKET,
     MIN_PER_ADDRESS,
-    RECORD_ROOM,
     WORKERS,
 )
-from .options import flag, key, number, path, secret, text, whole, word
-from .protocol.bounds import Bounds, encode_for
-from .session import Session
+from .options import flag, number, path, secret, text, whole, word
+from .protocol.bounds import Bounds
+from .protocol.handshake_server import VerifiedClient
+from .session import Room, Session, channel_of, context_of
 from .signatures import checked, checked_or_none
 from .streams.proxy import proxy_networks
 from .text import quoted
-from .threads.admission import Admission
 from .threads.batch import held_back
+from .threads.channel import Channel
 from .threads.lifecycle import Lifecycle
+from .threads.listener import ServerLink
 from .threads.loop import Loop
+from .threads.settings import HandshakeSettings
 from .trust import AuthorizedClients
 from .wire.fields import Mode
 from .wire.messages import Wanted
-from .wire.packets import Packet
 
 log = logging.getLogger("securelink.server")
 
@@ -206,29 +210,23 @@ class Server(Lifecycle):
         self._identity = keys if isinstance(keys, Identity) else None
         self._keys = None if isinstance(keys, Identity) else path("keys", keys)
         self._tokens: JoinTokens | None = None
-        self._revocations = Revocations(self._everybody)
+        self._registry = self._new_registry()
+        self._revocations = Revocations(self._registry.everybody)
         known = AuthorizedClients((self._keys or Path("keys")) / "authorized_clients")
         if client_keys == "known":
             self.end_when_revoked(
                 known, lambda session: not session.operator, "this client's key was revoked"
             )
-        self._gate = Gate(
+        self._entry = Admission(
             text("application", application),
             text("version", version),
             known if client_keys == "known" else None,
             self._authenticator(authenticate),
         )
-        self._sessions: dict[str, Session] = {}
-        self._changes = 0  # of _sessions; by the leader
-        self._all_sessions: tuple[int, tuple[Session, ...]] = (0, ())
-        self._counts = Counts()
         self._started_at = 0.0
-        self._state: bytes | None = None
-        self._states_used = False  # somebody has looked at a client's state
         self._handlers = Handlers("server", ("session", "packet"))
         self._handlers.bind_reserved(STATE, self._take_state)
-        self._rooms = Rooms(self, room_capacity)
-        self._before_send: BeforeSend | None = None
+        self._rooms: Rooms[Session] = Rooms(self.broadcast, room_capacity, Room)
         caught = self._handlers.caught.add
         self.on_connect: EventHook[[Session]] = EventHook(
             "on_connect", caught, ("session",), may_refuse=True
@@ -239,9 +237,31 @@ class Server(Lifecycle):
         self.on_state: EventHook[[Session, Any]] = EventHook(
             "on_state", caught, ("session", "value")
         )
+        self._context = ServerContext(
+            self._handlers, self._rooms, self._registry.counts, self.on_state
+        )
+        self._fanout = self._new_fanout()
         self.on_tick: EventHook[[]] = EventHook("on_tick", caught, ())
         self.on_start: EventHook[[]] = EventHook("on_start", caught, ())
         self.on_stop: EventHook[[]] = EventHook("on_stop", caught, ())
+
+    # A server of several processes has others.
+
+    def _new_registry(self) -> Registry[Session]:
+        """Where its sessions are."""
+        return Registry(lambda session: channel_of(session).numbers())
+
+    def _new_fanout(self) -> Fanout[Session]:
+        """What sends to many of them."""
+        return Fanout(
+            self._registry,
+            self._context,
+            self._bounds,
+            self._max_packet,
+            kind=Session,
+            outlet_of=channel_of,
+            hold_back=self.batch,
+        )
 
     def _authenticator(self, authenticate: Authenticate | str | None) -> Authenticate | None:
         if isinstance(authenticate, str):
@@ -258,14 +278,13 @@ class Server(Lifecycle):
 
     # --- what Lifecycle asks ------------------------------------------------------------------------------
 
-    def _admission(self) -> Admission:
+    def _settings(self) -> HandshakeSettings:
         if self._keys is not None:
             self._identity = None  # it may have been rotated since the last start
         self._load_identity()
-        self._sessions = {}
-        self._changes += 1
+        self._registry.clear()
         self._started_at = time.time()
-        return Admission(
+        return HandshakeSettings(
             policy=self._mode,
             identity=self._identity,
             wanted=_CLIENT_KEYS[self._client_keys],
@@ -278,8 +297,20 @@ class Server(Lifecycle):
             succession=self._succession(),
         )
 
-    def _reception(self) -> Reception:
-        return Reception(self, self._gate)
+    def _host(self) -> SessionManager:
+        return SessionManager(
+            self._entry,
+            self._registry,
+            self._fanout,
+            self._new_session,
+            on_connect=self.on_connect,
+            on_hangup=self.on_hangup,
+            on_disconnect=self.on_disconnect,
+        )
+
+    def _new_session(self, link: ServerLink, client: VerifiedClient, entry: Entry) -> Channel:
+        session = Session(self._context, self._bounds, link, client, entry)
+        return channel_of(session)
 
     def _load_identity(self) -> None:
         if self._mode == Mode.OFF or self._identity is not None:
@@ -298,11 +329,10 @@ class Server(Lifecycle):
 
     def _orphaned(self) -> None:
         super()._orphaned()
-        self._sessions = {}
-        self._changes += 1
+        self._registry.clear()
 
     def _is_empty(self) -> bool:
-        return not self._everybody()
+        return not self._registry.everybody()
 
     def _announce(self) -> None:
         log.info("Server IP: %s", self.lan_address)
@@ -328,8 +358,8 @@ class Server(Lifecycle):
 
     @property
     def sessions(self) -> Mapping[str, Session]:
-        """The sessions by token: a picture of this moment."""
-        return MappingProxyType({session.token: session for session in self._everybody()})
+        """The sessions by token: a snapshot."""
+        return MappingProxyType({session.token: session for session in self._registry.everybody()})
 
     def find(self, *, address: tuple[str, int] | None = None, user: Any = None) -> list[Session]:
         """The sessions from an address (host, port), or of a user, or both; `sessions[token]` finds by token."""
@@ -337,26 +367,14 @@ class Server(Lifecycle):
             raise ConfigError(f"address= is a {type(address).__name__}", hint="it is (host, port)")
         return [
             session
-            for session in self._everybody()
+            for session in self._registry.everybody()
             if (address is None or session.address == tuple(address))
             and (user is None or session.user == user)
         ]
 
-    def _everybody(self) -> tuple[Session, ...]:
-        """All sessions; remembered until somebody comes or goes."""
-        changes, everybody = self._all_sessions
-        if changes != self._changes:
-            changes = self._changes
-            try:
-                everybody = tuple(self._sessions.values())
-            except RuntimeError:  # somebody came or went while we looked
-                return self._everybody()
-            self._all_sessions = (changes, everybody)
-        return everybody
-
     def room(self, name: str) -> Room:
         """A room; sessions enter by `session.join(name)`."""
-        return self._rooms.get(name)
+        return cast(Room, self._rooms.get(name))
 
     @property
     def rooms(self) -> list[str]:
@@ -380,8 +398,8 @@ class Server(Lifecycle):
             `sent_bytes_total`, `sessions_ended_total` (a dict: how often for which reason) and
             `limits_reached_total` (a dict: how often which limit).
         """
-        counts, listener = self._counts, self._listener
-        totals, events = counts.totals(self._sessions), counts.events
+        counts, listener = self._registry.counts, self._listener
+        totals, events = self._registry.totals(), counts.events
         limits = (
             "connections",
             "failures",
@@ -394,11 +412,13 @@ class Server(Lifecycle):
         return {
             "running": self.running,
             "uptime_seconds": time.time() - self._started_at if self.running else 0.0,
-            "sessions": len(self._everybody()),
+            "sessions": len(self._registry.everybody()),
             "connections_half_open": listener.half_open if listener is not None else 0,
             "rooms": len(self.rooms),
             "threads": len(self.threads),
-            "unsent_bytes": sum(session._unsent for session in self._everybody()),
+            "unsent_bytes": sum(
+                channel_of(session).unsent for session in self._registry.everybody()
+            ),
             "sessions_total": events["sessions"],
             "handshakes_failed_total": events["handshakes_failed"],
             "logins_refused_total": events["logins_refused"],
@@ -505,7 +525,7 @@ class Server(Lifecycle):
         Raises:
             ConfigError: `name_of` is no plain function of one argument.
         """
-        self._gate.operator_name = checked("name_of", name_of, ("fingerprint",))
+        self._entry.operator_name = checked("name_of", name_of, ("fingerprint",))
 
     # --- handlers and sending -----------------------------------------------------------------------------------
 
@@ -569,11 +589,13 @@ class Server(Lifecycle):
         A hook: f(session or None, action, data) gives the data to send instead, of packets, requests and states. What a
         handler returns as its answer goes out as it is.
         """
-        return self._before_send
+        return self._context.before_send
 
     @before_send.setter
     def before_send(self, hook: BeforeSend | None) -> None:
-        self._before_send = checked_or_none("before_send", hook, ("session", "action", "data"))
+        self._context.before_send = checked_or_none(
+            "before_send", hook, ("session", "action", "data")
+        )
 
     def set_state(self, value: Any) -> None:
         """
@@ -585,19 +607,10 @@ class Server(Lifecycle):
             CodecError: The value cannot be encoded.
             LimitExceeded: It is larger than `max_packet`.
         """
-        if self._before_send is not None:
-            value = self._before_send(None, STATE, value)
-        encoded = encode_for(self._bounds, Packet(STATE, value, None, time.time()))
-        if len(encoded) > self._max_packet - RECORD_ROOM:  # now, not when somebody connects
-            raise LimitExceeded(
-                f"a state of {len(encoded)} bytes is larger than max_packet allows",
-                limit="max_packet",
-            )
-        self._state = encoded
-        self._spread(self._everybody(), self._state, STATE)
+        self._fanout.set_state(value)
 
     def _take_state(self, session: Session, packet: Received) -> None:
-        session._take_state(packet._packet)
+        context_of(session).take_state(packet.data)
         self.on_state.fire(session, packet.data)
 
     def broadcast(
@@ -628,39 +641,9 @@ class Server(Lifecycle):
             ConfigError: The name begins with "~".
             LimitExceeded: The packet is larger than `max_packet`.
         """
-        key("latest", latest)
-        chosen, left_out = self._receivers(to, exclude)
-        check_action(action)
-        if self._before_send is not None:
-            data = self._before_send(None, action, data)
-        encoded = encode_for(self._bounds, Packet(action, data, headers, time.time()))
-        if left_out:
-            chosen = [session for session in chosen if session.token not in left_out]
-        return self._spread(chosen, encoded, latest)
-
-    def _receivers(
-        self, to: Iterable[Session | str] | None, exclude: Iterable[Session | str]
-    ) -> tuple[Iterable[Session], set[str]]:
-        """The sessions of `to`, and the tokens of `exclude`."""
-        left_out = {
-            item if isinstance(item, str) else item.token for item in _named("exclude", exclude)
-        }
-        if to is None:
-            return self._everybody(), left_out
-        sessions = self._sessions
-        found = (sessions.get(item) if isinstance(item, str) else item for item in _named("to", to))
-        return [session for session in found if session is not None], left_out
-
-    def _spread(self, sessions: Iterable[Session], encoded: bytes, latest: str | None) -> int:
-        count = 0
-        with self.batch():
-            for session in sessions:
-                try:
-                    session._post(encoded, timeout=None, latest=latest, wait=False)
-                except ConnectionClosed:
-                    continue  # it left meanwhile
-                count += 1
-        return count
+        return self._fanout.broadcast(
+            action, data, to=to, exclude=exclude, headers=headers, latest=latest
+        )
 
     def batch(self) -> AbstractContextManager[None]:
         """
@@ -669,21 +652,3 @@ class Server(Lifecycle):
         Inside handlers that is so anyway.
         """
         return held_back(self._loop)
-
-
-def _named(name: str, sessions: Iterable[Session | str]) -> list[Session | str]:
-    """Sessions or tokens as a list. Raises `ConfigError` for anything else."""
-    if isinstance(sessions, Session | str):
-        return [sessions]
-    try:
-        named = list(sessions)
-    except TypeError:
-        raise ConfigError(
-            f"{name}= is a {type(sessions).__name__}", hint="give sessions or their tokens"
-        ) from None
-    for item in named:
-        if not isinstance(item, Session | str):
-            raise ConfigError(
-                f"{name}= has a {type(item).__name__} in it", hint="give sessions or their tokens"
-            )
-    return named

@@ -200,8 +200,8 @@ class Scene:
 
     def hurry(self, seconds: float) -> None:
         """Whoever knocks from now on has so much time for the handshake; the neighbour had the usual."""
-        admission = dataclasses.replace(self.listener.admission, handshake_seconds=seconds)
-        self.listener.admission = admission
+        admission = dataclasses.replace(self.listener.settings, handshake_seconds=seconds)
+        self.listener.settings = admission
 
     def overdue(self) -> None:
         """The time for all handshakes that are under way is over, as the next sweep will notice."""

@@ -61,19 +61,28 @@ class ProbeChannel(Channel):
     """A channel that keeps what it is given; `handle` may be replaced."""
 
     def __init__(self, loop: Loop, bounds: Bounds) -> None:
-        super().__init__(loop, bounds)
+        super().__init__(loop, bounds, ProbeOwner())
         self.data: list[Any] = []
         self.answers: deque[Any] = deque()
 
     def handle(self, data: Any) -> None:
         """What a handler would do."""
 
-    def _handle(self, packet: Packet) -> None:
-        self.data.append(packet.data)
-        self.handle(packet.data)
 
-    def _name(self) -> str:
-        return "the probe"
+class ProbeOwner:
+    """What the channel is of."""
+
+    session = None
+    name = "the probe"
+    held = 0
+
+    def handle(self, channel: ProbeChannel, packet: Packet) -> None:
+        """Keep it."""
+        channel.data.append(packet.data)
+        channel.handle(packet.data)
+
+    def throttled(self) -> None:
+        """Not counted."""
 
 
 class Bench:
@@ -104,7 +113,7 @@ class Bench:
         self.loop.start()
         self.link = ProbeLink(self.loop, TcpStream(ours), pair.server)
         self.channel = ProbeChannel(self.loop, bounds)
-        self.channel._numbering = pair.server.numbering
+        self.channel.numbering = pair.server.numbering
         self.channel._link = self.link
         self.link.channel = self.channel
         assert pair.server.sender is not None
@@ -133,7 +142,7 @@ class Bench:
     def post(self, data: Any, **options: Any) -> None:
         """Send a packet from the link's side."""
         options.setdefault("timeout", 0.0)
-        self.channel._post(encode_packet(Packet("x", data)), **options)
+        self.channel.post(encode_packet(Packet("x", data)), **options)
 
     def send(self, *data: Any) -> None:
         """The peer sends a record with these packets."""

@@ -327,17 +327,17 @@ def test_the_default_leaves_room_for_others(
     """Without a word one address has 1,000 places, and of a smaller server three quarters, but never below 16."""
     with Server("127.0.0.1", 0, keys=identity, max_connections=connections) as server:
         assert server._listener is not None
-        assert server._listener.admission.max_per_address == most
+        assert server._listener.settings.max_per_address == most
 
 
 def test_a_network_does_not_hold_every_place(identity: Identity) -> None:
     """The /48 of one customer is sixteen addresses, and never more than three quarters of the server."""
     with Server("127.0.0.1", 0, keys=identity, max_connections=100) as server:
         assert server._listener is not None
-        assert server._listener.admission.per_network == (75, 75, 75)
+        assert server._listener.settings.per_network == (75, 75, 75)
     with Server("127.0.0.1", 0, keys=identity, max_per_address=10, max_connections=100) as server:
         assert server._listener is not None
-        assert server._listener.admission.per_network == (10, 40, 75)
+        assert server._listener.settings.per_network == (10, 40, 75)
 
 
 def test_this_machine_may_hold_every_place(identity: Identity) -> None:
@@ -499,8 +499,8 @@ def test_a_proxy_that_is_silent_has_a_deadline(
         listener = server._listener
         assert listener is not None
 
-        listener.admission = dataclasses.replace(
-            listener.admission, handshake_seconds=0.2, max_half_open=3
+        listener.settings = dataclasses.replace(
+            listener.settings, handshake_seconds=0.2, max_half_open=3
         )
         socks = [socket.create_connection(server.address, WAIT) for _ in range(4)]
         for sock in socks:

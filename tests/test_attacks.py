@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, Hostile, answering, end_of_stream, failure, scene, until
+from together import channel_of
 
 from securelink import (
     Client,
@@ -31,7 +32,7 @@ from securelink.limits import MAX_FAILED_PER_ADDRESS
 from securelink.protocol import State
 from securelink.streams.addresses import network
 from securelink.threads import listener
-from securelink.threads.client_channel import Folded
+from securelink.threads.mailbox import Folded
 from securelink.tools.console.commands import Console
 from securelink.tools.console.operators import Attachment, Operators
 from securelink.trust import AuthorizedClients
@@ -128,7 +129,7 @@ def test_partial_frames_of_all_sessions_are_bounded_together(
         clients = [stack.enter_context(Hostile(stage.port).open()) for _ in range(3)]
         for client in clients:
             client.sock.sendall(bytes((Kind.SEALED,)) + (2**21).to_bytes(3) + bytes(2**21 - 1))
-        until(lambda: sum(s._dropping for s in stage.server.sessions.values()) == 2)
+        until(lambda: sum(channel_of(s)._dropping for s in stage.server.sessions.values()) == 2)
 
 
 def test_what_nobody_receives_is_bounded_by_bytes(identity: Identity) -> None:
@@ -147,7 +148,7 @@ def test_what_nobody_receives_is_bounded_by_bytes(identity: Identity) -> None:
                     sent += 1
             until(lambda: channel._full)
             kept = sum(
-                len(p.encoded if isinstance(p, Folded) else p.data) for p in channel._packets
+                len(p.encoded if isinstance(p, Folded) else p.data) for p in channel.mailbox.packets
             )
             held = channel._in_bytes - channel._out_bytes + kept
             assert held < 20 * 2**20
@@ -178,7 +179,7 @@ def test_what_waits_for_receive_is_bytes(identity: Identity) -> None:
                 assert channel is not None
                 while channel._inbox:
                     channel.run()
-                assert len(channel._packets) == 20
+                assert len(channel.mailbox.packets) == 20
                 held = tracemalloc.get_traced_memory()[0] - before
             finally:
                 tracemalloc.stop()
@@ -202,10 +203,17 @@ def test_empty_records_count_for_the_rate(identity: Identity) -> None:
         session = list(stage.server.sessions.values())[-1]
         for _ in range(300):
             client.send(Content.DATA, b"\x90")
-        until(lambda: session._handled == 300)
+        until(lambda: channel_of(session)._handled == 300)
         client.send(Content.DATA, join_packets([encode_packet(Packet("nothing"))] * 1000))
-        until(lambda: session._numbering.incoming.accepted == 301 and not session._inbox)
-        until(lambda: session._handled == 1300)  # once each, though handled in several turns
+        until(
+            lambda: (
+                channel_of(session).numbering.incoming.accepted == 301
+                and not channel_of(session)._inbox
+            )
+        )
+        until(
+            lambda: channel_of(session)._handled == 1300
+        )  # once each, though handled in several turns
 
 
 def test_who_has_a_network_of_ipv6_is_one_address(
@@ -311,8 +319,8 @@ def test_a_state_is_kept_as_bytes(identity: Identity, tmp_path: Path) -> None:
         client.set_state([{}] * 50_000)
         session = next(iter(server.sessions.values()))
         until(lambda: session.state is not None)
-        assert session._state is not None
-        assert len(session._state) < 60_000
+        assert session._context._state is not None
+        assert len(session._context._state) < 60_000
         assert session.state == [{}] * 50_000
 
 

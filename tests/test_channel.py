@@ -37,10 +37,10 @@ def fill(stage: Bench, *, reading: bool = False, **options: Any) -> None:
 def test_packets_and_events_come_in_order() -> None:
     """An event that happens between two packets is told between them."""
     with bench() as stage:
-        stage.channel._note(lambda: stage.channel.data.append("first"))
+        stage.channel.note(lambda: stage.channel.data.append("first"))
         stage.send(1, 2)
         stage.turn()
-        stage.channel._note(lambda: stage.channel.data.append("last"))
+        stage.channel.note(lambda: stage.channel.data.append("last"))
         stage.turn()
         assert stage.channel.data == ["first", 1, 2, "last"]
 
@@ -59,7 +59,7 @@ def test_a_full_inbox_stops_reading_and_goes_on() -> None:
         stage.turn(20)
         assert len(stage.channel._inbox) == held
         stage.channel._run_right.free = True
-        stage.channel._loop.schedule(stage.channel)
+        stage.channel.loop.schedule(stage.channel)
         until(lambda: stage.turn(1) or len(stage.channel.data) == 200)  # type: ignore[func-returns-value]
         assert [number for number, _ in stage.channel.data] == list(range(200))
         assert not stage.channel._full
@@ -79,7 +79,7 @@ def test_a_full_inbox_is_counted_in_bytes_too() -> None:
         until(lambda: stage.turn(1) or stage.channel._full)  # type: ignore[func-returns-value]
         assert stage.channel._in_bytes - stage.channel._out_bytes < 300_000
         stage.channel._run_right.free = True
-        stage.channel._loop.schedule(stage.channel)
+        stage.channel.loop.schedule(stage.channel)
         until(lambda: stage.turn(1) or len(stage.channel.data) == 20)  # type: ignore[func-returns-value]
         sender.join(WAIT)
         assert stage.channel._in_bytes == stage.channel._out_bytes
@@ -207,7 +207,7 @@ def test_a_reply_overtakes_the_inbox() -> None:
     with bench() as stage:
         del stage.channel._run_right.free
         waiting = Waiting()
-        number = stage.channel._expect(waiting)
+        number = stage.channel.expect(waiting)
         reply = encode_packet(Packet("x", "reply", None, 0.0, None, number))
         others = [encode_packet(Packet("x", n)) for n in range(3)]
         assert stage.peer.sender is not None
@@ -219,9 +219,9 @@ def test_a_reply_overtakes_the_inbox() -> None:
         # A second reply to the same request is nobody's.
         stage.sock.sendall(stage.peer.sender.packets([reply]))
         stage.turn()
-        stage.channel._forget(number)
+        stage.channel.forget(number)
         stage.channel._run_right.free = True
-        stage.channel._loop.schedule(stage.channel)
+        stage.channel.loop.schedule(stage.channel)
         stage.turn()
         assert stage.channel.data == [0, 1, 2, "reply"]
         assert stage.channel._in_bytes == stage.channel._out_bytes
@@ -235,7 +235,7 @@ def test_records_decoded_early_are_bounded_too() -> None:
         assert stage.peer.sender is not None
         frames = []
         for waiting in waitings:
-            number = stage.channel._expect(waiting)
+            number = stage.channel.expect(waiting)
             reply = encode_packet(Packet("x", None, None, 0.0, None, number))
             frames.append(
                 stage.peer.sender.packets([encode_packet(Packet("x", bytes(30_000))), reply])
@@ -246,7 +246,7 @@ def test_records_decoded_early_are_bounded_too() -> None:
         stage.turn(20)
         assert stage.channel._in_bytes < 300_000
         stage.channel._run_right.free = True
-        stage.channel._loop.schedule(stage.channel)
+        stage.channel.loop.schedule(stage.channel)
         until(lambda: stage.turn(1) or len(stage.channel.data) == 20)  # type: ignore[func-returns-value]
         sender.join(WAIT)
         assert all(waiting.event.is_set() for waiting in waitings)
@@ -257,12 +257,12 @@ def test_who_waits_for_a_reply_hears_of_the_end() -> None:
     """The end of the session wakes whoever waits for a reply."""
     with bench() as stage:
         waiting = Waiting()
-        stage.channel._expect(waiting)
+        stage.channel.expect(waiting)
         stage.link.lost()
         assert waiting.event.is_set()
         assert waiting.packet is None
         with pytest.raises(ConnectionClosed):
-            stage.channel._expect(Waiting())
+            stage.channel.expect(Waiting())
 
 
 # --- outbox ------------------------------------------------------------------------------------------------------
@@ -305,7 +305,7 @@ def test_the_latest_value_replaces_the_one_that_waits() -> None:
 def test_the_latest_value_needs_no_room() -> None:
     """A packet that takes the place of one that waits never blocks, however crowded the session is."""
     with bench(Bounds(unsent=50_000), buffer=SMALL) as stage:
-        stage.channel._loop.manual = False  # not inside a handler
+        stage.channel.loop.manual = False  # not inside a handler
         while not stage.link.tail_size:
             stage.post(bytes(20_000), wait=False)
         stage.post(0, latest="key")
@@ -315,13 +315,13 @@ def test_the_latest_value_needs_no_room() -> None:
         stage.post(2, latest="key", timeout=0.0)
         with pytest.raises(LinkTimeout):
             stage.post(3, latest="another", timeout=0.0)
-        stage.channel._loop.manual = True
+        stage.channel.loop.manual = True
 
 
 def test_a_send_without_room_says_so() -> None:
     """It names the bytes that wait and what to do, queues nothing, and leaves nothing behind."""
     with bench(Bounds(unsent=50_000), buffer=SMALL) as stage:
-        stage.channel._loop.manual = False
+        stage.channel.loop.manual = False
         with pytest.raises(LinkTimeout) as caught:
             fill(stage, timeout=0.02)
         assert "bytes wait to be sent" in caught.value.message
@@ -333,7 +333,7 @@ def test_a_send_without_room_says_so() -> None:
                 stage.post(bytes(20_000), timeout=0.0)
         assert stage.channel._queued == queued
         assert stage.channel._waiters == []
-        stage.channel._loop.manual = True
+        stage.channel.loop.manual = True
 
 
 @again
@@ -379,7 +379,7 @@ def test_unacknowledged_bytes_hold_up_a_sender() -> None:
         stage.channel._inside_handler = lambda: False  # type: ignore[method-assign]
         with pytest.raises(LinkTimeout, match="to be acknowledged"):
             fill(stage, timeout=0.0)
-        count = stage.channel._numbering.outgoing.sent
+        count = stage.channel.numbering.outgoing.sent
         assert count == 4
         stage.read(count)
         assert stage.peer.sender is not None
@@ -400,7 +400,7 @@ def test_the_hard_limit_ends_a_session(what: str, caplog: pytest.LogCaptureFixtu
             fill(stage, reading=what == "unacked", wait=False)
         assert caught.value.code == Code.TOO_SLOW
         assert stage.channel._queued < 450_000
-        outgoing = stage.channel._numbering.outgoing
+        outgoing = stage.channel.numbering.outgoing
         assert outgoing.unacked < 450_000
         assert caplog.text.count("is too slow") == 1
 
@@ -449,6 +449,6 @@ def test_what_was_never_confirmed() -> None:
         stage.post("queued")
         stage.post("slot", latest="key")
         stage.link.lost()
-        data = [packet.data for packet in stage.channel._unconfirmed(stage.link)]
+        data = [packet.data for packet in stage.channel.unconfirmed(stage.link)]
         assert [item[0] for item in data[:-2]] == list(range(count))
         assert data[-2:] == ["queued", "slot"]

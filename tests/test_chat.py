@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, failure, until
+from together import link_of
 
 from securelink import Client, ConnectionClosed, Identity, RequestFailed, Server
 from securelink.limits import MAX_CHAT_BYTES, MAX_CHAT_ROOM_BYTES
@@ -379,7 +380,7 @@ def test_a_broken_connection_is_made_anew(
     ann, bob = enter("ann"), enter("bob")
     bob.says("/join den")
     old = bob.client.token
-    link = server.sessions[old]._link
+    link = link_of(server.sessions[old])
     assert link is not None
     link.stream.shutdown(BREAK)
     bob.sees("* the connection is lost; trying to come back")

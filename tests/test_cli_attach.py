@@ -205,7 +205,7 @@ def test_what_a_server_answers_is_harmless(
             person.types("list\r")
             person.shows(r"second ")
             (session,) = server.sessions.values()
-            session._send(LINE, f"third {EVIL}")
+            session.send(LINE, f"third {EVIL}")
             session.send("anything", EVIL)
             person.shows(r"third ")
             session.kick(f"fourth {EVIL}")

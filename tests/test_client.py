@@ -110,8 +110,7 @@ def test_disconnect_is_told_once(attempt: int, who: str, identity: Identity) -> 
                 elif who == "stop":
                     crew.start(server.stop)
                 else:
-                    assert session._link is not None
-                    session._link.loop.call(session._link.lost)
+                    link_of(session).loop.call(link_of(session).lost)
                 until(lambda: gone)
             assert not client.connected
             assert len(failures) == attempt % 3
@@ -159,7 +158,7 @@ def test_closing_a_client_that_is_full(identity: Identity) -> None:
     with serving(identity) as server, joined(server) as (client,):
         gone: list[int] = []
         client.on_disconnect(lambda: gone.append(1))
-        channel_of(client)._bounds = Bounds(inbox_bytes=100_000)
+        channel_of(client).bounds = Bounds(inbox_bytes=100_000)
         session = session_of(server, client)
         for _ in range(20):
             session.send("x", bytes(50_000))
@@ -305,7 +304,7 @@ def test_before_and_after_a_session(identity: Identity) -> None:
 def test_a_batch(identity: Identity) -> None:
     """What one thread sends inside the block goes out together at its end; other threads' packets at once."""
     with serving(identity) as server, joined(server) as (client,):
-        sent = channel_of(client)._numbering.outgoing
+        sent = channel_of(client).numbering.outgoing
         with client.batch():
             for number in range(20):
                 client.send("echo", number)
@@ -335,7 +334,7 @@ def test_a_tail_goes_out_while_another_thread_waits(identity: Identity, patient:
 def test_a_peer_that_is_too_fast_is_not_throttled_for_life(identity: Identity) -> None:
     """A client that has had more packets than its rate reads on in the next second, and so in all others."""
     with serving(identity) as server, joined(server) as (client,):
-        channel_of(client)._bounds = Bounds(rate=50)
+        channel_of(client).bounds = Bounds(rate=50)
         session = session_of(server, client)
         for number in range(60):
             session.send("x", number)
@@ -352,9 +351,9 @@ def test_acknowledged_records_are_released_within_seconds(identity: Identity) ->
         for _ in range(20):
             client.send("echo", bytes(10_000))
         take(client, 20)
-        for channel in (session, channel_of(client)):
-            until(lambda channel=channel: channel._numbering.outgoing.unacked == 0)  # type: ignore[misc]
-            assert not channel._numbering.outgoing._kept
+        for channel in (channel_of(session), channel_of(client)):
+            until(lambda channel=channel: channel.numbering.outgoing.unacked == 0)  # type: ignore[misc]
+            assert not channel.numbering.outgoing._kept
 
 
 def test_only_the_caretaker_touches_its_poller(
@@ -373,7 +372,7 @@ def test_only_the_caretaker_touches_its_poller(
 
         monkeypatch.setattr(loop._poller, "set", watched)
         channel = channel_of(client)
-        channel._bounds = Bounds(inbox_bytes=100_000)
+        channel.bounds = Bounds(inbox_bytes=100_000)
         until(lambda: link_of(client).background)
         session = session_of(server, client)
 
@@ -538,9 +537,8 @@ def test_unread_packets_survive_connecting_again(end: str, identity: Identity) -
             session.send("a", number)
         session.send("bound", 5)
         if end == "break":
-            until(lambda: not session._unsent)
-            assert session._link is not None
-            session._link.loop.call(session._link.lost)
+            until(lambda: not channel_of(session).unsent)
+            link_of(session).loop.call(link_of(session).lost)
         elif end == "kick":
             session.kick()
         until(lambda: end == "stop" or not client.connected)
@@ -568,7 +566,7 @@ def test_too_many_unread_packets_of_the_last_session(identity: Identity) -> None
     """Nothing is dropped in silence and nothing grows: connect() says what waits, close() drops it."""
     with serving(identity) as server:
         client = Client(*server.address, pin=identity.fingerprint).connect()
-        channel_of(client)._bounds = Bounds(inbox_bytes=10_000)
+        channel_of(client).bounds = Bounds(inbox_bytes=10_000)
         session = session_of(server, client)
         for number in range(3):
             session.send("x", [number, bytes(6_000)])
@@ -576,7 +574,7 @@ def test_too_many_unread_packets_of_the_last_session(identity: Identity) -> None
         def stored() -> bool:
             with pytest.raises(LinkTimeout):
                 client.wait_for("never", 0.05)
-            return len(channel_of(client)._packets) > 1
+            return len(channel_of(client).mailbox.packets) > 1
 
         until(stored)
         for number in range(3, 6):

@@ -62,7 +62,7 @@ def unread(client: Client) -> None:
         client.send("echo", 1)
     client.wait_for("echo", WAIT)
     client.send("echo", 2)
-    until(lambda: channel_of(client)._inbox or channel_of(client)._packets)
+    until(lambda: channel_of(client)._inbox or channel_of(client).mailbox.packets)
 
 
 def unbound(client: Client) -> None:
@@ -163,7 +163,7 @@ def test_a_thread_that_waits_holds_its_client(identity: Identity) -> None:
         del client
         session.send("x", 1)
         until(lambda: got == [1])
-        session._end(Code.NORMAL)
+        channel_of(session).end(Code.NORMAL)
         thread.join(WAIT)
         assert not thread.is_alive()
 

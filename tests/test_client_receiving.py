@@ -78,7 +78,7 @@ def test_one_thread_takes_what_another_has_read(
             with Crew() as crew:
                 for _ in range(2):
                     crew.start(take, client)
-                until(lambda: channel_of(client)._drivers)
+                until(lambda: channel_of(client).drivers)
                 began = time.monotonic()
                 with server.batch():
                     session.send("x", 1)
@@ -123,7 +123,7 @@ def test_the_last_look_before_reading(
         def race(self: ClientChannel, timeout: float, ready: Any) -> None:
             if not raced:
                 raced.append(True)
-                self._packets.append("stored by another thread")  # type: ignore[arg-type]
+                self.mailbox.packets.append("stored by another thread")  # type: ignore[arg-type]
             drive(self, timeout, ready)
 
         monkeypatch.setattr(ClientChannel, "_drive", race)
@@ -131,7 +131,7 @@ def test_the_last_look_before_reading(
         packet: object = client.receive(WAIT)
         assert packet == "stored by another thread"
         assert time.monotonic() - began < AT_ONCE
-        assert not channel._packets
+        assert not channel.mailbox.packets
 
 
 def test_a_client_that_nobody_reads_is_read_in_the_background(
@@ -221,7 +221,7 @@ def test_iterating(identity: Identity) -> None:
         session = session_of(server, first)
         session.send("x", 1)
         session.send("x", 2)
-        session._end(Code.NORMAL)
+        channel_of(session).end(Code.NORMAL)
         assert [packet.data for packet in first] == [1, 2]
         session_of(server, second).send("x", 3)
         session_of(server, second).kick("out")
@@ -242,7 +242,7 @@ def test_waiting_for_the_same_name_twice(attempt: int, identity: Identity, patie
             for _ in range(3):
                 crew.start(lambda: found.append(client.wait_for("wanted", WAIT).data))
             crew.start(lambda: found.append(take(client)[0]))
-            until(lambda: len(client._awaited) == 3)
+            until(lambda: len(client._hooks.awaited) == 3)
             session = session_of(server, client)
             began = time.monotonic()
             for number in range(3):
@@ -250,7 +250,7 @@ def test_waiting_for_the_same_name_twice(attempt: int, identity: Identity, patie
             session.send("other", 3)
         assert time.monotonic() - began < AT_ONCE
         assert sorted(found) == [0, 1, 2, 3]
-        assert not client._awaited
+        assert not client._hooks.awaited
         assert client.receive(0.0) is None
 
 

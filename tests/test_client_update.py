@@ -109,13 +109,12 @@ def test_a_long_frame_costs_no_session(identity: Identity, monkeypatch: pytest.M
         client.update()
         session = session_of(server, client)
         session.send("move", 1)
-        until(lambda: session._numbering.outgoing.acknowledged == 1)
-        reads = session._link.engine.reads if session._link is not None else 0
+        until(lambda: channel_of(session).numbering.outgoing.acknowledged == 1)
+        reads = link_of(session).engine.reads if channel_of(session)._link is not None else 0
         time.sleep(3.0)  # longer than a silent client is believed to live
         assert session.connected
         assert session.ping(WAIT) < WAIT
-        assert session._link is not None
-        assert session._link.engine.reads > reads + 1
+        assert link_of(session).engine.reads > reads + 1
         assert seen == ["connect"]
         play(client, 0, lambda: "move" in seen)
         assert threads == {get_ident()}
@@ -138,7 +137,7 @@ def test_the_inbox_is_bounded_between_frames(identity: Identity) -> None:
         client.on("n", lambda packet: numbers.append(packet.data[0]))
         client.connect()
         channel = channel_of(client)
-        channel._bounds = Bounds(inbox_bytes=200_000)
+        channel.bounds = Bounds(inbox_bytes=200_000)
         session = session_of(server, client)
         count = 400
         with Crew() as crew:

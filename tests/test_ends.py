@@ -61,7 +61,7 @@ def babble(server: Server, client: Client) -> None:
 
 def be_unreadable(server: Server, client: Client) -> None:
     """The client sends what is no packet."""
-    channel_of(client)._post(b"\xc1", timeout=None)
+    channel_of(client).post(b"\xc1", timeout=None)
 
 
 SAFE = r"no \x1b[2Jcheating"
@@ -132,7 +132,7 @@ def test_too_slow_is_told_from_both_sides(identity: Identity) -> None:
     with serving(identity) as server, joined(server) as (client,):
         server.on_disconnect(lambda session: told.append(why(session)))
         session = session_of(server, client)
-        session._end(Code.TOO_SLOW)
+        channel_of(session).end(Code.TOO_SLOW)
         until(lambda: told and client.code is not None)
         assert told[0][3].startswith("the other side is too slow")
         assert client.reason.startswith("the other side says that we are too slow")
@@ -181,7 +181,7 @@ def test_every_later_call_names_the_server_that_broke_a_rule(rule: str, identity
     """After the server broke the protocol no call of the client says that we did."""
     content, body = RULES[rule]
     with serving(identity) as server, joined(server) as (client,):
-        link = session_of(server, client)._link
+        link = link_of(session_of(server, client))
         assert link is not None
         assert link.engine.sender is not None
         frame = link.engine.sender.records.seal(content.to_bytes(1) + body)
@@ -221,7 +221,7 @@ def test_plaintext_blames_nobody_for_sure(identity: Identity) -> None:
         Client("127.0.0.1", server.address[1], encryption="off") as client,
     ):
         until(lambda: server.sessions)
-        link = session_of(server, client)._link
+        link = link_of(session_of(server, client))
         assert link is not None
         link.control(Content.PING, b"123")
         error = failure(ProtocolError, lambda: client.receive(WAIT), "somebody on the path")
@@ -234,9 +234,10 @@ def test_an_end_keeps_no_frames(identity: Identity) -> None:
         session = session_of(server, client)
         babble(server, client)
         until(lambda: session.code is not None)
-        assert session._failed is not None
-        assert session._failed.error.__traceback__ is None
-        assert session._failed.error.__context__ is None
+        failed = channel_of(session)._failed
+        assert failed is not None
+        assert failed.error.__traceback__ is None
+        assert failed.error.__context__ is None
 
 
 # --- rooms -------------------------------------------------------------------------------------------------------
@@ -284,6 +285,6 @@ def test_a_session_ended_for_its_backlog_says_so(identity: Identity) -> None:
     """`Bounds` that are exceeded end the session with TOO_SLOW, clean, on the side that ends it."""
     with serving(identity) as server, joined(server) as (client,):
         session = session_of(server, client)
-        session._bounds = Bounds(unsent=1, hard_unsent=1, hard_unacked=1)
+        channel_of(session).bounds = Bounds(unsent=1, hard_unsent=1, hard_unacked=1)
         until(lambda: session.code is not None or server.broadcast("x", bytes(100_000)) is None)
         assert (session.code, session.clean) == (Code.TOO_SLOW, True)

@@ -9,7 +9,7 @@ import pytest
 from engines import Pair
 from helpers import WAIT, until
 from linked import Bench, bench
-from together import joined, session_of
+from together import channel_of, joined, session_of
 
 from securelink import Identity, Server
 from securelink.limits import READ_FRAMES, RUN_PACKETS
@@ -167,7 +167,7 @@ def echoes(server: Server, count: int, busy: int) -> float:
         for number in range(400):
             for client in busy_ones:
                 client.send("slow", number)
-        until(lambda: all(session_of(server, client)._inbox for client in busy_ones))
+        until(lambda: all(channel_of(session_of(server, client))._inbox for client in busy_ones))
         for client in others:
             start = time.monotonic()
             assert client.request("echo", 1, timeout=WAIT) == 1
@@ -231,7 +231,7 @@ def test_no_kind_of_record_escapes_the_bound_of_a_turn(kind: str) -> None:
 def test_records_that_are_decoded_early_are_one_a_turn() -> None:
     """While a reply is waited for each record is decoded as it is read: then a turn takes one of a flood."""
     with bench(Bounds(inbox_records=10_000)) as stage:
-        stage.channel._expect(Waiting())
+        stage.channel.expect(Waiting())
         counter = CountingReceiver(stage.link.engine._receive)
         stage.link.engine._receive = counter  # type: ignore[assignment]
         flood(stage, Content.DATA, TINY, 12)
@@ -251,7 +251,7 @@ def test_what_waits_for_its_turn_is_not_lost_when_reading_stops() -> None:
         assert stage.channel._full
         assert stage.link.engine.more
         stage.channel._run_right.free = True
-        stage.channel._loop.schedule(stage.channel)
+        stage.channel.loop.schedule(stage.channel)
         until(lambda: stage.loop.turn() or len(stage.channel.data) == 3 * READ_FRAMES)  # type: ignore[func-returns-value]
         assert stage.channel.data == list(range(3 * READ_FRAMES))
 

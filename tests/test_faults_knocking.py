@@ -21,7 +21,7 @@ from helpers import WAIT, Hostile, Scene, echo, end_of_stream, failure, scene, u
 from securelink import HandshakeError, Identity
 from securelink.codes import Code
 from securelink.limits import MAGIC
-from securelink.threads.admission import Admission
+from securelink.threads.settings import HandshakeSettings
 from securelink.wire.fields import Kind, Mode
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -195,8 +195,8 @@ def test_a_flood_costs_the_busiest_address_its_oldest(
     identity: Identity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """At the cap of half-open connections others keep theirs, and new ones still come in."""
-    admission = functools.partial(Admission, max_half_open=4)
-    monkeypatch.setattr("securelink.server.Admission", admission)
+    admission = functools.partial(HandshakeSettings, max_half_open=4)
+    monkeypatch.setattr("securelink.server.HandshakeSettings", admission)
     with scene(identity) as stage, ExitStack() as stack:
         other = stack.enter_context(knock(stage.port, b"", "127.0.0.2"))
         flood = [stack.enter_context(knock(stage.port, b"")) for _ in range(8)]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from helpers import WAIT, Hostile, echo, failure, frame, scene, sock_of, until
 from test_codec_hostile import HOSTILE
+from together import link_of
 
 from securelink import (
     CodecError,
@@ -45,7 +46,7 @@ def test_the_largest_packet_passes_and_the_next_one_does_not(
     with scene(identity, encryption=encryption, max_packet=LIMIT) as stage:
         client = stage.neighbour
         session = stage.session(client)
-        link = session._link
+        link = link_of(session)
         assert link is not None
         largest = link.max_packets
         assert LIMIT - 64 < largest < LIMIT

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, Hostile, Scene, echo, failure, scene, until
+from together import channel_of
 
 from securelink import Client, ConnectFailed, ConnectionClosed, Identity, Server, Session
 from securelink.codes import Code
@@ -96,7 +97,7 @@ def test_a_client_that_goes_before_it_has_read(identity: Identity) -> None:
         with Hostile(stage.port).open() as peer:
             until(lambda: seen.came)
             (session,) = seen.came
-            while not session._unsent:  # until the kernel takes no more
+            while not channel_of(session).unsent:  # until the kernel takes no more
                 session.send("bulk", bytes(100_000))
             stage.check_neighbour()
             reset(peer.sock)
@@ -122,7 +123,7 @@ def test_a_blocked_send_ends_with_the_session(identity: Identity) -> None:
 
             thread = threading.Thread(target=fill)
             thread.start()
-            until(lambda: session._waiters)
+            until(lambda: channel_of(session)._waiters)
             reset(peer.sock)
             thread.join(WAIT)
         assert [str(error) for error in errors] == [f"the session is over: {BROKEN}"]

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from helpers import SOON, WAIT, sock_of, until
-from together import Crew, joined, serving, take
+from together import Crew, joined, link_of, serving, take
 
 from securelink import (
     Client,
@@ -210,7 +210,7 @@ def test_small_packets_do_not_wait(identity: Identity) -> None:
     with serving(identity) as server, joined(server) as (client,):
         assert client._channel is not None
         (session,) = server.sessions.values()
-        for link in (client._channel._link, session._link):
+        for link in (client._channel._link, link_of(session)):
             assert link is not None
             assert sock_of(link).getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 

@@ -187,8 +187,7 @@ def test_tampering_after_an_interrupt(identity: Identity, caplog: pytest.LogCapt
         packet = client.receive(WAIT)
         assert packet is not None
         assert packet.action == "one"
-        assert session._link is not None
-        session._link.write_raw(b"\x03\x00\x00\x20" + bytes(32))
+        link_of(session).write_raw(b"\x03\x00\x00\x20" + bytes(32))
         with pytest.raises(RecordError):
             client.receive(WAIT)
     assert "failed authentication" in caplog.text
@@ -238,9 +237,9 @@ def left_behind(client: Client) -> list[str]:
         "of the pool": loop is not None and not _can_be_had(loop._pool_lock),
     }
     waiting = {
-        "drivers": channel._drivers,
+        "drivers": channel.drivers,
         "running": channel._runner,
-        "awaited": client._awaited,
+        "awaited": client._hooks.awaited,
         "expected": channel._expected,
         "batches": loop is not None and loop.batches,
     }
@@ -410,7 +409,9 @@ def test_a_turn_interrupted_at_every_point(identity: Identity) -> None:
                 assert loop.turn_thread == 0
                 server.update()
                 assert not any(
-                    link.listed for session in server.sessions.values() if (link := session._link)
+                    link.listed
+                    for session in server.sessions.values()
+                    if (link := link_of(session))
                 )
         finally:
             over.set()

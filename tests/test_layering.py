@@ -17,7 +17,8 @@ LAYERS = [
     {"auth"},
     {"app"},
     {"threads"},
-    {"session", "app.rooms", "app.reception", "app.revocation", "app.ticker", "threads.lifecycle"},
+    {"peer"},
+    {"session"},
     {"server", "client"},
 ]  # fmt: skip
 SANS_IO = {

@@ -181,7 +181,7 @@ def test_nothing_is_written_after_close() -> None:
     """Packets and control records that come after CLOSE are refused or dropped; nobody loops over them."""
     with bench() as stage:
         stage.post(1)
-        stage.channel._end(Code.KICKED, "enough")
+        stage.channel.end(Code.KICKED, "enough")
         with pytest.raises(ConnectionClosed, match="being ended: enough") as caught:
             stage.post(2)
         assert caught.value.code == Code.KICKED
@@ -204,7 +204,7 @@ def test_nothing_is_written_after_close() -> None:
 def test_a_busy_peer_is_ended_all_the_same() -> None:
     """A session that was ended while its peer sends and pings: each is taken, none is answered, CLOSE is."""
     with bench(Bounds(inbox_records=4)) as stage:
-        stage.channel.handle = lambda data: stage.channel._end(Code.KICKED, "")  # type: ignore[method-assign]
+        stage.channel.handle = lambda data: stage.channel.end(Code.KICKED, "")  # type: ignore[method-assign]
         stage.send(0)
         stage.turn()
         for number in range(1, 4 * ACK_RECORDS):
@@ -214,7 +214,7 @@ def test_a_busy_peer_is_ended_all_the_same() -> None:
         stage.sock.sendall(stage.peer.sender.close(Code.NORMAL))
         stage.turn(10)
         assert stage.channel.data == [0]
-        assert stage.channel._ended
+        assert stage.channel.ended
         assert (stage.channel.code, stage.channel.clean) == (Code.KICKED, True)
         assert stage.events()[-2:] == [Closed(Code.KICKED, ""), Ended()]
 
@@ -224,7 +224,7 @@ def test_close_waits_for_what_was_sent_before() -> None:
     with bench(buffer=SMALL) as stage:
         for number in range(10):
             stage.post([number, bytes(30_000)], wait=False)
-        stage.channel._end(Code.NORMAL)
+        stage.channel.end(Code.NORMAL)
         found, closed = [], False
         while not closed:
             stage.loop.turn()
@@ -240,7 +240,7 @@ def test_a_peer_that_never_answers_close_is_left() -> None:
     """From our CLOSE on a deadline runs."""
     with bench() as stage:
         assert stage.link.engine.deadline == inf
-        stage.channel._end(Code.NORMAL)
+        stage.channel.end(Code.NORMAL)
         stage.turn()
         assert stage.link.engine.deadline <= stage.loop.now + CLOSE_SECONDS
 
@@ -251,7 +251,7 @@ def test_the_end_of_the_stream_ends_the_session_once() -> None:
         stage.post(1)
         stage.sock.close()
         until(lambda: stage.turn() or stage.link.gone)  # type: ignore[func-returns-value]
-        assert stage.channel._ended
+        assert stage.channel.ended
         assert not stage.channel._clean
         assert stage.link.stream.fileno() == -1
         assert stage.channel._finished(Code.KICKED, "late", True) is False
@@ -396,7 +396,7 @@ def test_a_quiet_session_is_acknowledged_seldom(acks: list[int], clock: Clock) -
 def test_acknowledged_records_are_released() -> None:
     """What the peer has accepted is kept no longer than until the next record."""
     with bench() as stage:
-        outgoing = stage.channel._numbering.outgoing
+        outgoing = stage.channel.numbering.outgoing
         for number in range(10):
             stage.post([number, bytes(1000)])
         assert len(outgoing.unconfirmed) == 10
@@ -414,7 +414,7 @@ def test_acknowledgements_make_room_although_the_kernel_does_not() -> None:
     """Records are released also while a tail waits: what is acknowledged is not counted as if it were not."""
     with bench(buffer=SMALL) as stage:
         choked(stage)
-        outgoing = stage.channel._numbering.outgoing
+        outgoing = stage.channel.numbering.outgoing
         assert outgoing.unacked > 0
         outgoing.acknowledged = outgoing.sent  # as the reading half does
         stage.link.flush()
@@ -451,7 +451,7 @@ def test_half_a_shutdown() -> None:
         stage.sock.shutdown(socket.SHUT_WR)
         until(lambda: stage.turn() or stage.link.gone)  # type: ignore[func-returns-value]
         assert stage.channel.data == ["last"]
-        assert stage.channel._ended
+        assert stage.channel.ended
 
 
 # --- after fork() ---------------------------------------------------------------------------------------------
@@ -471,7 +471,7 @@ def test_a_lone_packet_is_not_sealed_in_the_child(monkeypatch: pytest.MonkeyPatc
         fork(monkeypatch)
         assert not stage.link.write_packet(encode_packet(Packet("x", 1)))
         assert stage.quiet()
-        assert stage.channel._numbering.outgoing.sent == 0
+        assert stage.channel.numbering.outgoing.sent == 0
 
 
 @pytest.mark.pure
@@ -482,8 +482,8 @@ def test_what_is_queued_is_not_sealed_in_the_child(monkeypatch: pytest.MonkeyPat
         stage.channel._put(encode_packet(Packet("x", 1)), 10, None)
         stage.link.flush()
         assert stage.quiet()
-        assert stage.channel._numbering.outgoing.sent == 0
-        assert stage.channel._ended
+        assert stage.channel.numbering.outgoing.sent == 0
+        assert stage.channel.ended
         with pytest.raises(ConnectionClosed, match="fork"):
             stage.post(2)
 
@@ -496,6 +496,6 @@ def test_nothing_is_opened_in_the_child(monkeypatch: pytest.MonkeyPatch) -> None
         stage.arrive()
         fork(monkeypatch)
         stage.link.read()
-        assert stage.channel._numbering.incoming.accepted == 0
+        assert stage.channel.numbering.incoming.accepted == 0
         assert stage.channel.data == []
-        assert stage.channel._ended
+        assert stage.channel.ended

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, Hostile, until
-from together import REPEATS, Crew, joined, serving, take
+from together import REPEATS, Crew, joined, link_of, serving, take
 
 from securelink import Client, ConnectionClosed, HandshakeError, Hello, Identity, Server
 from securelink.codes import Code
@@ -49,7 +49,7 @@ def test_welcome_is_the_first_word(identity: Identity, monkeypatch: pytest.Monke
 
     def end_first(link: ServerLink) -> None:
         assert link.channel is not None
-        link.channel._end(Code.KICKED, "at once")
+        link.channel.end(Code.KICKED, "at once")
         opened(link)
 
     monkeypatch.setattr(ServerLink, "_opened", end_first)
@@ -295,7 +295,7 @@ def test_one_connection_cannot_stop_the_sweep(
     swept: list[ServerLink] = []
     monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.02)
     with serving(identity) as server, joined(server, 3) as clients:
-        broken = server.sessions[clients[0].token]._link
+        broken = link_of(server.sessions[clients[0].token])
         monkeypatch.setattr(ServerLink, "sweep", fail_once)
         with pytest.raises(ConnectionClosed):
             clients[0].receive(WAIT)

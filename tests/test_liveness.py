@@ -105,7 +105,7 @@ def test_what_waits_in_our_engine_is_not_silence() -> None:
 def test_a_client_hears_of_a_server_that_is_busy(identity: Identity) -> None:
     """While a client's pings wait behind what it sent before, the server says by one of its own that it is there."""
     with serving(identity) as server, joined(server) as [client]:
-        link, reads = session_of(server, client)._link, link_of(client).engine.reads
+        link, reads = link_of(session_of(server, client)), link_of(client).engine.reads
         assert isinstance(link, ServerLink)
 
         def fall_behind() -> None:
@@ -146,10 +146,10 @@ def test_a_slow_handler_does_not_make_its_client_silent(identity: Identity) -> N
         session = session_of(server, client)
         for number in range(20):
             client.send("work", number)
-        until(lambda: session._full)
-        assert isinstance(session._link, ServerLink)
+        until(lambda: channel_of(session)._full)
+        assert isinstance(link_of(session), ServerLink)
         reads = link_of(client).engine.reads
-        after(session._link, 600)
+        after(link_of(session), 600)
         # The client's pings wait unread: the server tells it by one of its own that somebody is there.
         until(lambda: link_of(client).engine.reads > reads)
         assert session.connected
@@ -164,7 +164,7 @@ def test_a_program_that_does_not_receive_keeps_its_server(identity: Identity) ->
     with serving(identity) as server, joined(server) as [client]:
         session = session_of(server, client)
         channel, link = channel_of(client), link_of(client)
-        channel._bounds = Bounds(inbox_bytes=100)
+        channel.bounds = Bounds(inbox_bytes=100)
         for number in range(20):
             session.send("n", number)
         until(lambda: channel._full)
@@ -222,10 +222,10 @@ def test_a_server_ends_who_takes_nothing(
     monkeypatch.setattr("securelink.threads.link.STALLED_SECONDS", 5.0)
     with serving(identity) as server, joined(server) as [client]:
         session = session_of(server, client)
-        link = session._link
+        link = link_of(session)
         assert isinstance(link, ServerLink)
         ends: list[int] = []
-        server.on_disconnect(lambda session: ends.append(session._close_code))
+        server.on_disconnect(lambda session: ends.append(channel_of(session)._close_code))
         channel_of(client)._full = True  # its program is busy, and reads no more
         server.on(
             "much", lambda session, packet: [session.send("x", bytes(1_000_000)) for _ in range(30)]
@@ -276,7 +276,7 @@ def test_the_end_of_a_peer_is_known_before_its_backlog_is_handled(
         session = session_of(server, client)
         for number in range(300):
             client.send("work", number)
-        until(lambda: session._full)
+        until(lambda: channel_of(session)._full)
         if clean:
             client.close(0.2)
         else:

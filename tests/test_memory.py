@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from helpers import WAIT, Hostile, scene, until
 from linked import bench
-from together import channel_of, joined, serving, session_of
+from together import channel_of, joined, link_of, serving, session_of
 
 from securelink import Code, ConfigError, Identity, Server
 from securelink.app.collect import CaughtErrors, Collector
@@ -21,7 +21,7 @@ from securelink.app.hooks import EventHook
 from securelink.app.received import Received
 from securelink.limits import MAX_CAUGHT_TEXT, MAX_UNUSED_STATE, OBJECT_BYTES, OPENED_FACTOR
 from securelink.threads import listener as listener_module
-from securelink.threads.client_channel import Folded
+from securelink.threads.mailbox import Folded
 from securelink.wire.packets import Packet, encode_packet, join_packets
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -36,9 +36,9 @@ def test_a_state_that_nobody_looks_at_is_small(identity: Identity) -> None:
         session = session_of(server, client)
         client.set_state(b"small")
         client.ping(WAIT)
-        until(lambda: session._state is not None)
+        until(lambda: session._context._state is not None)
         client.set_state(bytes(MAX_UNUSED_STATE))
-        until(lambda: session._state is None)
+        until(lambda: session._context._state is None)
         assert session.state is None  # the first look
         client.set_state(bytes(MAX_UNUSED_STATE))
         until(lambda: session.state == bytes(MAX_UNUSED_STATE))
@@ -51,7 +51,7 @@ def test_a_state_with_a_listener_is_kept(identity: Identity) -> None:
         server.on_state(lambda session, value: seen.append(len(value)))
         client.set_state(bytes(1_000_000))
         until(lambda: seen)
-        assert session_of(server, client)._state is not None
+        assert session_of(server, client)._context._state is not None
 
 
 def test_states_count(identity: Identity) -> None:
@@ -59,9 +59,9 @@ def test_states_count(identity: Identity) -> None:
     with serving(identity) as server, joined(server) as [client]:
         server.on_state(lambda session, value: None)
         session = session_of(server, client)
-        before = session._held
+        before = channel_of(session).held
         client.set_state(bytes(1_000_000))
-        until(lambda: session._held - before > 990_000)  # less what was under way before
+        until(lambda: channel_of(session).held - before > 990_000)  # less what was under way before
 
 
 @pytest.mark.pure  # it lowers a bound of a module
@@ -87,28 +87,28 @@ def test_states_of_all_sessions_are_bounded_together(
 def test_small_pieces_count_for_what_they_take() -> None:
     """A record of a few bytes is counted with the object around it, in both directions."""
     with bench() as stage:
-        empty = stage.channel._held
+        empty = stage.channel.held
         for _ in range(100):
             stage.channel._deliver(join_packets([]))
-        assert stage.channel._held - empty == 100 * (1 + OBJECT_BYTES)
+        assert stage.channel.held - empty == 100 * (1 + OBJECT_BYTES)
         stage.channel.run()
         stage.channel.run()
-        assert stage.channel._held == empty
+        assert stage.channel.held == empty
         stage.post("small")
-        assert stage.channel._held - empty > OBJECT_BYTES
+        assert stage.channel.held - empty > OBJECT_BYTES
 
 
 def test_packets_that_are_decoded_count_until_they_are_handled() -> None:
     """The objects of a record whose packets are being handled are counted; afterwards nothing of them is kept."""
     many = join_packets([encode_packet(Packet("x"))] * 1000)
     with bench() as stage:
-        empty = stage.channel._held
+        empty = stage.channel.held
         stage.channel._deliver(many)
         stage.channel.run()
-        assert stage.channel._held - empty > 900 * 200
+        assert stage.channel.held - empty > 900 * 200
         while stage.channel.run():
             pass
-        assert stage.channel._held == empty
+        assert stage.channel.held == empty
         assert stage.channel._opened is None
 
 
@@ -117,7 +117,7 @@ def test_a_large_packet_counts_whole_beside_small_ones() -> None:
     large, small = encode_packet(Packet("x", [{}] * 50_000)), encode_packet(Packet("x"))
     with bench() as stage:
         counted: list[int] = []
-        stage.channel.handle = lambda data: counted.append(stage.channel._held)  # type: ignore[method-assign]
+        stage.channel.handle = lambda data: counted.append(stage.channel.held)  # type: ignore[method-assign]
         stage.channel._deliver(join_packets([*[small] * 40, large]))
         stage.channel.run()
         assert min(counted) > 50_000 * OPENED_FACTOR
@@ -134,14 +134,13 @@ def test_small_packets_do_not_hide_large_ones_that_wait(identity: Identity) -> N
         session = session_of(server, client)
         for _ in range(10):
             for encoded in [large, *[late] * 500]:
-                session._put(encoded, len(encoded), None)
-            assert session._link is not None
-            session._link.flush()
+                channel_of(session)._put(encoded, len(encoded), None)
+            link_of(session).flush()
             client.ping(WAIT)
         channel = channel_of(client)
-        until(lambda: not channel.run() and len(channel._packets) == 10)
-        assert sum(isinstance(packet, Folded) for packet in channel._packets) >= 8
-        assert channel._waiting_bytes > 10 * 40_000
+        until(lambda: not channel.run() and len(channel.mailbox.packets) == 10)
+        assert sum(isinstance(packet, Folded) for packet in channel.mailbox.packets) >= 8
+        assert channel.mailbox._waiting_bytes > 10 * 40_000
 
 
 def test_a_collector_is_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,11 +173,11 @@ def test_a_session_that_has_ended_keeps_nothing(identity: Identity) -> None:
         for _ in range(20):
             session.send("x", bytes(10_000), latest="key")
             session.send("x", bytes(10_000))
-        until(lambda: session._numbering.outgoing.unacked > 100_000)
+        until(lambda: channel_of(session).numbering.outgoing.unacked > 100_000)
         client.sock.close()
         until(lambda: not session.connected)
-        until(lambda: session._held == 0)
-        assert session._latest is None
+        until(lambda: channel_of(session).held == 0)
+        assert channel_of(session)._latest is None
 
 
 @pytest.mark.pure  # it lowers a bound of a module
@@ -194,7 +193,7 @@ def test_who_was_ended_and_takes_nothing_is_closed(
         session = list(stage.server.sessions.values())[-1]
         session.send("x", bytes(1_500_000))
         until(lambda: not session.connected)
-        until(lambda: session._held == 0)
+        until(lambda: channel_of(session).held == 0)
         assert session.code == Code.TOO_SLOW
 
 
@@ -223,7 +222,7 @@ def test_what_clients_leave_behind_is_bounded(
                     client.send("work", bytes(500_000))
         listener = server._listener
         assert listener is not None
-        until(lambda: sum(c._held for c in tuple(listener.leaving) if not c._dropping) < 3_000_000)
+        until(lambda: sum(c.held for c in tuple(listener.leaving) if not c._dropping) < 3_000_000)
         gate.set()
         until(lambda: len(ended) == 8)
         until(lambda: not listener.leaving)
@@ -279,15 +278,15 @@ def test_the_key_of_latest_is_counted_and_bounded(identity: Identity) -> None:
     """What waits under `latest=` is counted with its key, until it is sent; a longer key is refused."""
     with serving(identity) as server, joined(server):
         (session,) = server.sessions.values()
-        until(lambda: session._unsent == 0)
+        until(lambda: channel_of(session).unsent == 0)
         with server.batch():
             session.send("a", None, latest="k" * 255)
-            first = session._unsent
+            first = channel_of(session).unsent
             assert first > 255
             for _ in range(10):
                 session.send("a", None, latest="k" * 255)  # replaces: nothing more is kept
-            assert session._unsent == first
-        until(lambda: session._unsent == 0)
+            assert channel_of(session).unsent == first
+        until(lambda: channel_of(session).unsent == 0)
         wrong: Any
         for wrong in ("k" * 256, 5, []):
             with pytest.raises(ConfigError, match="latest="):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from helpers import SOON, WAIT, Hostile, until
-from together import Crew, joined, serving, take, unread
+from together import Crew, channel_of, joined, serving, take, unread
 
 from securelink import Client, ConnectionClosed, Identity, LinkTimeout, Server, Session
 from securelink.codes import Code
@@ -194,19 +194,19 @@ def test_a_slow_reader_gets_everything(identity: Identity, quiet: None) -> None:
     """A client that takes its time slows the sender down, and loses nothing; others are served meanwhile."""
     with serving(identity) as server, joined(server, 2) as (slow, other):
         session = server.sessions[slow.token]
-        session._bounds = Bounds(unsent=MIB, unacked=20 * MIB)
+        channel_of(session).bounds = Bounds(unsent=MIB, unacked=20 * MIB)
         assert slow._channel is not None
-        slow._channel._bounds = Bounds(inbox_bytes=MIB // 4)
+        slow._channel.bounds = Bounds(inbox_bytes=MIB // 4)
         most = [0]
 
         def send() -> None:
             for number in range(200):
                 session.send("data", [number, bytes(100_000)], timeout=WAIT)
-                most[0] = max(most[0], session._unsent)
+                most[0] = max(most[0], channel_of(session).unsent)
 
         with Crew() as crew:
             crew.start(send)
-            until(lambda: session._unsent > MIB // 2)
+            until(lambda: channel_of(session).unsent > MIB // 2)
             for number in range(200):
                 (data,) = take(slow)
                 assert data[0] == number
@@ -228,7 +228,7 @@ def test_a_reader_that_never_reads(identity: Identity, quiet: None) -> None:
                 send_until_blocked(session)
             assert "wait to be sent" in caught.value.message
             assert "is the other side reading" in caught.value.hint
-            held = session._unsent + session._numbering.outgoing.unacked
+            held = channel_of(session).unsent + channel_of(session).numbering.outgoing.unacked
             assert held < 4 * MIB
             for number in range(20):
                 other.send("echo", number)
@@ -287,9 +287,9 @@ def test_a_client_that_only_sends(identity: Identity, quiet: None) -> None:
     with serving(identity) as server, joined(server) as (client,):
         channel = client._channel
         assert channel is not None
-        channel._bounds = Bounds(unsent=MIB, inbox_bytes=MIB // 8, unacked=2 * MIB)
+        channel.bounds = Bounds(unsent=MIB, inbox_bytes=MIB // 8, unacked=2 * MIB)
         session = server.sessions[client.token]
-        session._bounds = Bounds(unsent=MIB)
+        channel_of(session).bounds = Bounds(unsent=MIB)
         with pytest.raises(LinkTimeout) as caught:
             echo_without_end(client)
         assert "receive()" in caught.value.hint
@@ -326,7 +326,7 @@ def test_an_endless_stream_of_unreceived_packets(
         until(lambda: "packets wait for receive()" in caplog.text)
         channel = client._channel
         assert channel is not None
-        assert len(channel._packets) < 1200
+        assert len(channel.mailbox.packets) < 1200
         assert take(client, 4000) == list(range(4000))
         until(lambda: client.poll() == [] and handled)
         assert handled == [1]

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, Hostile, Scene, echo, end_of_stream, failure, scene, sock_of, until
+from together import channel_of, link_of
 
 from securelink import Client, ConnectionClosed, HandshakeError, Identity, Server, Session
 from securelink.codes import Code
 from securelink.limits import MAX_CONTROLS, MAX_HANDSHAKE_BODY
 from securelink.protocol import ServerVerified
 from securelink.protocol.bounds import Bounds
-from securelink.threads.admission import Admission
+from securelink.threads.settings import HandshakeSettings
 from securelink.wire.fields import Content
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -25,9 +26,9 @@ pytestmark = pytest.mark.usefixtures("tidy")
 
 def admitting(monkeypatch: pytest.MonkeyPatch, **limits: Any) -> None:
     """Servers of this test admit with other limits."""
-    admission = Server._admission
+    admission = Server._settings
     monkeypatch.setattr(
-        Server, "_admission", lambda server: dataclasses.replace(admission(server), **limits)
+        Server, "_settings", lambda server: dataclasses.replace(admission(server), **limits)
     )
 
 
@@ -200,10 +201,10 @@ def test_who_takes_nothing_is_ended(
             deaf.open()
             session, chunk, most = newcomer(stage), bytes(64 * 1024), 0
             for _ in range(1000):  # 64 MB are more than any kernel keeps
-                if session._dropping:
+                if channel_of(session)._dropping:
                     break
                 stage.server.broadcast("noise", chunk, to=[session])
-                most = max(most, session._unsent)
+                most = max(most, channel_of(session).unsent)
             assert 512 * 1024 < most < 2 * 1024 * 1024
             until(stage.alone)
     assert "is too slow" in caplog.text
@@ -231,9 +232,9 @@ def test_an_inbox_is_bounded(identity: Identity) -> None:
 
             sender = threading.Thread(target=send)
             sender.start()
-            until(lambda: session._full)
+            until(lambda: channel_of(session)._full)
             for _ in range(20):
-                most = max(most, session._in_bytes - session._out_bytes)
+                most = max(most, channel_of(session)._in_bytes - channel_of(session)._out_bytes)
                 sender.join(0.01)
             assert most < 2 * 256 * 1024
             assert sender.is_alive()  # 12 MB are more than what fits in between
@@ -248,8 +249,7 @@ def test_pings_that_nobody_reads_pile_up_nowhere(identity: Identity) -> None:
     with scene(identity) as stage, Hostile(stage.port) as pinger:
         pinger.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         pinger.open()
-        link = newcomer(stage)._link
-        assert link is not None
+        link = link_of(newcomer(stage))
         sock_of(link).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         most, queued = 0, link.engine
         while most < MAX_CONTROLS:  # until the kernel takes no more answers
@@ -297,7 +297,7 @@ def test_a_server_cannot_flood_a_client(identity: Identity) -> None:
 
 def test_default_limits_are_those_of_the_document() -> None:
     """The limits that SECURITY.md names are the ones that servers run with."""
-    fields = {field.name: field.default for field in dataclasses.fields(Admission)}
+    fields = {field.name: field.default for field in dataclasses.fields(HandshakeSettings)}
     assert (fields["handshake_seconds"], fields["max_half_open"]) == (10.0, 256)
     bounds = Bounds()
     assert (bounds.inbox_bytes, bounds.hard_unsent) == (8 * 2**20, 64 * 2**20)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from helpers import SOON, WAIT, until
-from together import REPEATS, Crew, joined, serving, take, unread
+from together import REPEATS, Crew, channel_of, joined, serving, take, unread
 
 from securelink import Client, ConnectionClosed, Identity, LinkTimeout, Server, Session
 from securelink.codes import Code
@@ -123,20 +123,20 @@ def test_a_batch_of_a_server(identity: Identity) -> None:
                 crew.start(lambda: sessions[1].send("x", "at once"))
             assert take(other, 21) == [*range(20), "at once"]
         assert take(client, 20) == list(range(20))
-        assert sessions[0]._numbering.outgoing.sent == 1
+        assert channel_of(sessions[0]).numbering.outgoing.sent == 1
 
 
 def test_a_batch_does_not_outgrow_its_bounds(identity: Identity) -> None:
     """Inside a batch a send waits for room as outside: the block holds back system calls, not memory."""
     with serving(identity) as server, joined(server) as (client,):
         session = server.sessions[client.token]
-        session._bounds = Bounds(unsent=200_000)
+        channel_of(session).bounds = Bounds(unsent=200_000)
         with Crew() as crew:
             crew.start(lambda: len(take(client, 50)) == 50 or pytest.fail("too few"))
             with server.batch():
                 for _ in range(50):
                     session.send("x", bytes(50_000), timeout=WAIT)
-                    assert session._queued <= 300_000
+                    assert channel_of(session)._queued <= 300_000
 
 
 @again
@@ -144,7 +144,7 @@ def test_a_send_in_a_handler_never_waits(attempt: int, identity: Identity) -> No
     """Also in one that has lost the lead long ago: it is queued, the peer is not read, and all arrives in the end."""
     with serving(identity) as server, joined(server) as (client,):
         session = server.sessions[client.token]
-        session._bounds = Bounds(unsent=100_000)
+        channel_of(session).bounds = Bounds(unsent=100_000)
         took: list[float] = []
 
         @server.on("much")
@@ -169,7 +169,7 @@ def test_a_send_outside_waits_and_says_for_whom(identity: Identity) -> None:
     """A peer that takes nothing: the error names the session, and the packet was not queued."""
     with serving(identity) as server, joined(server) as (client,):
         session = server.sessions[client.token]
-        session._bounds = Bounds(unsent=300_000)
+        channel_of(session).bounds = Bounds(unsent=300_000)
         channel = client._channel
         assert channel is not None
         sent = 0

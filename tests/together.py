@@ -6,13 +6,16 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, overload
 
 from helpers import WAIT, until
 
 from securelink import Client, Identity, Server, Session
+from securelink.threads.channel import Channel
 from securelink.threads.client_channel import ClientChannel
 from securelink.threads.client_link import ClientLink
+from securelink.threads.link import Link
+from securelink.threads.listener import ServerLink
 
 #: How often a test of a race is run. `SECURELINK_REPEATS=100` is the long way.
 REPEATS = int(os.environ.get("SECURELINK_REPEATS", "3"))
@@ -103,10 +106,18 @@ def recorded(server: Server) -> list[str]:
     return events
 
 
-def channel_of(client: Client) -> ClientChannel:
-    """The session of a client that had one."""
-    assert client._channel is not None
-    return client._channel
+@overload
+def channel_of(side: Client) -> ClientChannel: ...
+
+
+@overload
+def channel_of(side: Session) -> Channel: ...
+
+
+def channel_of(side: Client | Session) -> Channel:
+    """The channel of a client that had a session, or of a session."""
+    assert side._channel is not None
+    return side._channel
 
 
 @contextlib.contextmanager
@@ -126,12 +137,20 @@ def unread(channel: ClientChannel) -> Iterator[None]:
         yield
     finally:
         right.free = True
-        channel._wake_drivers()
+        channel.wake_drivers()
 
 
-def link_of(client: Client) -> ClientLink:
-    """The connection of a connected client."""
-    link = channel_of(client)._carrier
+@overload
+def link_of(side: Client) -> ClientLink: ...
+
+
+@overload
+def link_of(side: Session) -> ServerLink: ...
+
+
+def link_of(side: Client | Session) -> Link:
+    """The connection of a connected client, or of a session."""
+    link = channel_of(side)._carrier if isinstance(side, Client) else channel_of(side)._link
     assert link is not None
     return link
 
@@ -143,9 +162,8 @@ def session_of(server: Server, client: Client) -> Session:
 
 def deafen(server: Server, session: Session) -> Callable[[], None]:
     """Let the server not read a session any more; what is returned ends its connection."""
-    loop, link = server._loop, session._link
+    loop, link = server._loop, link_of(session)
     assert loop is not None
-    assert link is not None
     done = threading.Event()
 
     def stop_reading() -> None:

@@ -10,7 +10,12 @@ What both shells share of a server's and a client's application side. Threads be
     answers.py     what a handler may return
     modes.py       the word for encryption
     rooms.py       named groups of sessions
-    reception.py   who may enter; from a verified client to a session and to its end
+    admission.py   who may enter
+    session_manager.py  from an admitted client to a session, and to its end
+    registry.py    which sessions there are
+    fanout.py      one packet to many sessions
+    context.py     what the sessions of a server or client share
+    scheduling.py  what runs jobs, as the others know it
     budget.py      how often a stranger may fail
     revocation.py  whose key is revoked does not stay
     own_key.py     the server's key, and what earlier keys said of it

@@ -25,16 +25,24 @@ MISSING: Any = object()  # an argument that was not given; None was
 _MAX_UNHANDLED = 64  # action names remembered for the warning about missing handlers
 
 
+class OwnAction(str):
+    """The name of an action that is ours, and begins with "~": what an application cannot use by mistake."""
+
+    __slots__ = ()
+
+
 class Misfit(Exception):  # never leaves this module
     """The data of a packet is not of the type that its handler wants."""
 
 
 class Answering(Protocol):
-    """A session, as far as a reply needs it."""
+    """A session's channel, as far as a reply needs it."""
 
-    def _answer(self, packet: Packet, data: Any = None, error: str | None = None) -> None: ...
+    def answer(self, packet: Packet, data: Any = None, error: str | None = None) -> None:
+        """Send the reply to a request."""
 
-    def _is_over(self) -> bool: ...
+    def is_over(self) -> bool:
+        """Whether nothing can be sent any more."""
 
 
 class Handlers:
@@ -57,8 +65,11 @@ class Handlers:
     ) -> None:
         self.caught = CaughtErrors()
         self.on_message: EventHook[...] = EventHook(
-            "on_message", self.caught.add, takes, changed=changed
+            "on_message", self.caught.add, takes, changed=self._listeners_changed
         )
+        self._listeners: tuple[
+            Callable[..., object], ...
+        ] = ()  # of on_message: looked at per packet
         self._changed = changed
         self.after_receive: Callable[[Received], Any] | None = None
         self._owner = owner
@@ -68,6 +79,10 @@ class Handlers:
         self._failures = FailureLog()
         self._misfits = FailureLog()
         self._leavers = FailureLog()
+
+    def _listeners_changed(self) -> None:
+        self._listeners = self.on_message.listeners
+        self._changed()
 
     def on(self, action: Any, kind: Any = MISSING, handler: Any = MISSING) -> Any:
         """
@@ -85,7 +100,7 @@ class Handlers:
         """
         if not isinstance(action, str) or not 0 < len(action) <= MAX_ACTION:
             raise self._bad_action(action)
-        check_action(action)
+        action = checked_action(action)
         convert = None
         if kind is not MISSING and is_type(kind):
             convert = converter(action, kind)
@@ -148,7 +163,7 @@ class Handlers:
         """The actions that have a handler."""
         return sorted(name for name in self._by_action if not name.startswith(RESERVED))
 
-    def run(self, session: Answering, packet: Packet, received: Received, *arguments: Any) -> bool:
+    def run(self, channel: Answering, packet: Packet, received: Received, *arguments: Any) -> bool:
         """
         Give one packet to its listeners and its handler, and answer it if it is a request.
 
@@ -162,26 +177,26 @@ class Handlers:
         if self.after_receive is not None:
             self._rewrite(packet, received)
         handler = self._by_action.get(packet.action)
-        listeners = self.on_message._listeners
+        listeners = self._listeners
         if listeners and not packet.action.startswith(RESERVED):
             try:
                 self.on_message.fire(*arguments)
             except BaseException as error:
-                if handler is None and packet.id is not None and not received._answered:
-                    session._answer(packet, None, "error")
+                if handler is None and packet.id is not None and not received.answered:
+                    channel.answer(packet, None, "error")
                 if handler is not None and not isinstance(error, KeyboardInterrupt):
-                    self._handle(handler, session, packet, received, *arguments)
+                    self._handle(handler, channel, packet, received, *arguments)
                 raise
         if handler is None:
-            answered = packet.id is not None and self._unanswered(session, packet, received)
+            answered = packet.id is not None and self._unanswered(channel, packet, received)
             return answered or bool(listeners)
-        self._handle(handler, session, packet, received, *arguments)
+        self._handle(handler, channel, packet, received, *arguments)
         return True
 
     def _handle(
         self,
         handler: Callable[..., Any],
-        session: Answering,
+        channel: Answering,
         packet: Packet,
         received: Received,
         *arguments: Any,
@@ -190,29 +205,29 @@ class Handlers:
             result = handler(*arguments)
             if result is not None and type(result) not in PLAIN:
                 did_run(result)
-            if packet.id is not None and not received._answered:
-                session._answer(packet, result)  # fails for what cannot be encoded
+            if packet.id is not None and not received.answered:
+                channel.answer(packet, result)  # fails for what cannot be encoded
         except Misfit as misfit:  # a name of its own: mypyc gives one name one type
-            self._misfit(session, packet, received, misfit)
+            self._misfit(channel, packet, received, misfit)
         except Exception as error:
-            self._failed(session, packet, received, error)
+            self._failed(channel, packet, received, error)
         except KeyboardInterrupt:
-            if packet.id is not None and not received._answered:
-                session._answer(packet, None, "error")
+            if packet.id is not None and not received.answered:
+                channel.answer(packet, None, "error")
             raise
         except (
             BaseException
         ) as error:  # SystemExit, CancelledError, the outcome of a test framework
-            self._failed(session, packet, received, error)
+            self._failed(channel, packet, received, error)
             raise
 
     def _misfit(
-        self, session: Answering, packet: Packet, received: Received, error: Misfit
+        self, channel: Answering, packet: Packet, received: Received, error: Misfit
     ) -> None:
         """The peer's fault, so no traceback; who asked is told what does not fit."""
         self._misfits.note(logging.WARNING, "%s; nobody saw the packet", error)
-        if packet.id is not None and not received._answered:
-            session._answer(packet, str(error), "invalid")
+        if packet.id is not None and not received.answered:
+            channel.answer(packet, str(error), "invalid")
 
     def _rewrite(self, packet: Packet, received: Received) -> None:
         assert self.after_receive is not None
@@ -223,19 +238,19 @@ class Handlers:
             self.caught.add("after_receive", error)
 
     def _failed(
-        self, session: Answering, packet: Packet, received: Received, error: BaseException
+        self, channel: Answering, packet: Packet, received: Received, error: BaseException
     ) -> None:
-        if isinstance(error, ConnectionClosed) and session._is_over():
+        if isinstance(error, ConnectionClosed) and channel.is_over():
             self._leavers.note(
                 logging.DEBUG,
                 "the peer left while the handler of '%s' ran",
                 escaped(packet.action),
             )
             return
-        waits = packet.id is not None and not received._answered
+        waits = packet.id is not None and not received.answered
         if isinstance(error, RequestFailed) and waits:
             try:
-                session._answer(packet, error.text, "refused")
+                channel.answer(packet, error.text, "refused")
                 return
             except ConnectionClosed:
                 raise
@@ -249,12 +264,12 @@ class Handlers:
         self.caught.add(packet.action, error)
         if waits:
             # The peer learns that it failed, not why: the reason may be nobody else's business.
-            session._answer(packet, None, "error")
+            channel.answer(packet, None, "error")
 
-    def _unanswered(self, session: Answering, packet: Packet, received: Received) -> bool:
-        if received._answered:
+    def _unanswered(self, channel: Answering, packet: Packet, received: Received) -> bool:
+        if received.answered:
             return False
-        session._answer(packet, None, "no handler")
+        channel.answer(packet, None, "no handler")
         return True
 
     def warn_unhandled(self, action: str, where: str) -> None:
@@ -264,18 +279,21 @@ class Handlers:
             log.warning("nobody handles packets named '%s'; add %s", escaped(action), where)
 
 
-def check_action(action: object) -> None:
+def checked_action(action: str) -> str:
     """
-    Look at the name of an action that an application uses.
+    Look at the name of an action that an application, or a tool of ours, uses.
 
     Raises:
-        ConfigError: It begins with "~": such names are ours.
+        ConfigError: It begins with "~", which only an `OwnAction` may.
     """
     if isinstance(action, str) and action.startswith(RESERVED):  # the codec refuses what is no text
+        if isinstance(action, OwnAction):
+            return str(action)
         raise ConfigError(
             f"{escaped(repr(action))} cannot be the name of an action",
             hint=f"use a text that does not begin with {RESERVED!r}",
         )
+    return action
 
 
 def _typed(handler: Callable[..., Any], convert: Callable[[Any], Any]) -> Callable[..., Any]:
@@ -291,6 +309,6 @@ def _typed(handler: Callable[..., Any], convert: Callable[[Any], Any]) -> Callab
         try:
             return handler(*arguments[:-1], packet)
         finally:
-            received._answered = packet._answered
+            received.answered = packet.answered
 
     return typed

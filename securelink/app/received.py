@@ -16,20 +16,26 @@ class Received:
     A packet that arrived, and the session that carried it.
 
     `session` and `token` come from the session, never from the wire: a peer cannot claim to be somebody else.
+
+    Attributes:
+        answered: Whether a request was answered, or will be by what `defer` gave.
     """
 
-    __slots__ = ("_answered", "_origin", "_packet")
+    __slots__ = ("_origin", "_packet", "_session", "answered")
 
-    def __init__(self, packet: Packet, origin: Any) -> None:
+    def __init__(self, packet: Packet, origin: Any, session: Any = None) -> None:
         self._packet = packet
-        self._answered = False
-        # The very session: a client that connects again gets another one, and answers belong to the first.
+        self.answered = False
+        # The channel: a client that connects again gets another one, and answers belong to the first.
         self._origin = origin
+        # None for a client, which must not live on because its packets do.
+        self._session = session
 
     @property
     def session(self) -> Any:
         """The server's `Session`, or the `Client` on the client's side."""
-        return self._origin._owner
+        session = self._session
+        return session if session is not None else self._origin.owner.session
 
     @property
     def action(self) -> str:
@@ -64,7 +70,8 @@ class Received:
     @property
     def token(self) -> str:
         """The uuid4 that names the session."""
-        token: str = self._origin.token
+        session = self._session
+        token: str = session.token if session is not None else self._origin.token
         return token
 
     def reply(self, data: Any = None) -> None:
@@ -74,19 +81,19 @@ class Received:
         Raises:
             CodecError: The data cannot be encoded.
         """
-        if self._packet.id is not None and not self._answered:
-            self._origin._answer(self._packet, data)
-            self._answered = True
+        if self._packet.id is not None and not self.answered:
+            self._origin.answer(self._packet, data)
+            self.answered = True
 
     def fail(self, text: str) -> None:
         """Answer a request with a refusal: `request()` raises `RequestFailed` with this text."""
-        if self._packet.id is not None and not self._answered:
-            self._answered = True
-            self._origin._answer(self._packet, text, "refused")
+        if self._packet.id is not None and not self.answered:
+            self.answered = True
+            self._origin.answer(self._packet, text, "refused")
 
     def defer(self) -> Deferred:
         """The handler's return value is no answer; call `reply` or `fail` of what this returns later."""
-        self._answered = True
+        self.answered = True
         return Deferred(self._packet, self._origin)
 
     def __reduce__(self) -> NoReturn:
@@ -110,8 +117,8 @@ class Typed(Received, Generic[Data]):
     __slots__ = ("_checked",)
 
     def __init__(self, received: Received, checked: Data) -> None:
-        super().__init__(received._packet, received._origin)
-        self._answered = received._answered
+        super().__init__(received._packet, received._origin, received._session)
+        self.answered = received.answered
         self._checked = checked
 
     @property
@@ -123,20 +130,20 @@ class Typed(Received, Generic[Data]):
 class Deferred:
     """A request that is answered later, from any thread."""
 
-    __slots__ = ("_packet", "_session")
+    __slots__ = ("_origin", "_packet")
 
-    def __init__(self, packet: Packet, session: Any) -> None:
+    def __init__(self, packet: Packet, origin: Any) -> None:
         self._packet: Packet | None = packet
-        self._session = session
+        self._origin = origin
 
     def reply(self, data: Any = None) -> None:
         """Answer; only the first answer counts."""
         packet, self._packet = self._packet, None
         if packet is not None:
-            self._session._answer(packet, data)
+            self._origin.answer(packet, data)
 
     def fail(self, text: str) -> None:
         """Refuse; only the first answer counts."""
         packet, self._packet = self._packet, None
         if packet is not None:
-            self._session._answer(packet, text, "refused")
+            self._origin.answer(packet, text, "refused")

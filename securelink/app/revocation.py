@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from ..errors import ConfigError, SecureLinkError
 from ..keys.files import FileState
 from ..limits import HANDSHAKE_SECONDS, MAX_CLOSE_TEXT, SWEEP_SECONDS
 from ..options import text
-from ..session import Session
 from ..signatures import checked
-from ..threads.loop import Loop
 from ..trust import AuthorizedClients
+from .scheduling import Scheduler
 
 log = logging.getLogger("securelink.server")
 
@@ -22,19 +22,33 @@ log = logging.getLogger("securelink.server")
 _LATE = 2 * HANDSHAKE_SECONDS + 2 * SWEEP_SECONDS
 
 
+class Keyed(Protocol):
+    """A session, as far as revocation needs it."""
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Of its client's key."""
+
+    def kick(self, reason: str = "") -> None:
+        """End it."""
+
+
+Member = TypeVar("Member", bound=Keyed)
+
+
 @dataclass(slots=True)
-class _Watch:
+class _Watch(Generic[Member]):
     """One file, and whom it concerns."""
 
     file: AuthorizedClients
-    concerns: Callable[[Session], bool]
+    concerns: Callable[[Member], bool]
     reason: str
     state: FileState | None
     until: float = 0.0  # by the loop's clock: looked at until then, though nothing changes any more
     unread: bool = False  # the last try to read it failed: looked at until one does not
 
 
-class Revocations:
+class Revocations(Generic[Member]):
     """
     Looks at files of authorized keys once a second and ends the sessions of keys that are no longer in them.
 
@@ -45,13 +59,13 @@ class Revocations:
         sessions: Gives all sessions.
     """
 
-    def __init__(self, sessions: Callable[[], Iterable[Session]]) -> None:
+    def __init__(self, sessions: Callable[[], Iterable[Member]]) -> None:
         self._sessions = sessions
-        self._watches: list[_Watch] = []
-        self._loop: Loop | None = None
+        self._watches: list[_Watch[Member]] = []
+        self._loop: Scheduler | None = None
 
     def watch(
-        self, file: AuthorizedClients, concerns: Callable[[Session], bool], reason: str
+        self, file: AuthorizedClients, concerns: Callable[[Member], bool], reason: str
     ) -> None:
         """
         Watch a file. Also while the server runs.
@@ -70,13 +84,13 @@ class Revocations:
         if loop is not None and len(self._watches) == 1:
             loop.call(lambda: self._look(loop))
 
-    def start(self, loop: Loop) -> None:
+    def start(self, loop: Scheduler) -> None:
         """By the leader: begin to look."""
         self._loop = loop
         if self._watches:
             self._look(loop)
 
-    def _look(self, loop: Loop) -> None:
+    def _look(self, loop: Scheduler) -> None:
         if loop.stopping or loop is not self._loop:
             return
         for watch in self._watches:
@@ -95,7 +109,7 @@ class Revocations:
                 self._enforce(watch)
         return False
 
-    def _enforce(self, watch: _Watch) -> None:
+    def _enforce(self, watch: _Watch[Member]) -> None:
         try:
             authorized = watch.file.names()
         except SecureLinkError as error:

@@ -3,19 +3,44 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Generic, Protocol, TypeVar
 
 from ..errors import ConfigError, ConnectionClosed, LimitExceeded
 from ..limits import MAX_ACTION, MAX_ROOMS, MAX_ROOMS_PER_SESSION
 from ..options import whole
 
-if TYPE_CHECKING:
-    from ..server import Server
-    from ..session import Session
+
+class Visitor(Protocol):
+    """A session, as far as rooms know it."""
+
+    token: str
+
+    @property
+    def connected(self) -> bool:
+        """Whether it may still enter."""
 
 
-class Room:
+Member = TypeVar("Member", bound=Visitor)
+
+
+class Broadcast(Protocol):
+    """`Server.broadcast`."""
+
+    def __call__(
+        self,
+        action: str,
+        data: Any = None,
+        *,
+        to: Iterable[Any] | None = None,
+        exclude: Iterable[Any] = (),
+        headers: dict[str, Any] | None = None,
+        latest: str | None = None,
+    ) -> int:
+        """Send to those in `to`."""
+
+
+class Group(Generic[Member]):
     """
     A group of sessions under one name. It exists as long as it has members; iterating gives them.
 
@@ -26,27 +51,27 @@ class Room:
 
     __slots__ = ("_rooms", "members", "name")
 
-    def __init__(self, rooms: Rooms, name: str) -> None:
+    def __init__(self, rooms: Rooms[Member], name: str) -> None:
         self._rooms = rooms
         self.name = name
         # A tuple that is replaced, never changed: sending takes no lock.
-        self.members: tuple[Session, ...] = ()
+        self.members: tuple[Member, ...] = ()
 
     def broadcast(
         self,
         action: str,
         data: Any = None,
         *,
-        exclude: Iterable[Session | str] = (),
+        exclude: Iterable[Member | str] = (),
         headers: dict[str, Any] | None = None,
         latest: str | None = None,
     ) -> int:
         """Send one packet to all members, as `Server.broadcast` does."""
-        return self._rooms.server.broadcast(
+        return self._rooms.broadcast(
             action, data, to=self.members, exclude=exclude, headers=headers, latest=latest
         )
 
-    def __iter__(self) -> Iterator[Session]:
+    def __iter__(self) -> Iterator[Member]:
         return iter(self.members)
 
     def __len__(self) -> int:
@@ -59,37 +84,44 @@ class Room:
         return f"<Room {self.name!r}, {len(self.members)} members>"
 
 
-class Rooms:
+class Rooms(Generic[Member]):
     """
     All rooms of a server.
 
     Args:
-        server: Whose sessions join.
+        broadcast: Sends to the members of a room.
         capacity: Most members of one room; None for any number.
+        kind: What a room is made as.
     """
 
-    def __init__(self, server: Server, capacity: int | None) -> None:
-        self.server = server
+    def __init__(
+        self,
+        broadcast: Broadcast,
+        capacity: int | None,
+        kind: Callable[[Rooms[Member], str], Group[Member]],
+    ) -> None:
+        self.broadcast = broadcast
+        self._kind = kind
         self._capacity = None if capacity is None else whole("room_capacity", capacity, 1)
         self._lock = threading.Lock()
-        self._by_name: dict[str, Room] = {}
-        self._by_session: dict[str, tuple[Room, ...]] = {}
+        self._by_name: dict[str, Group[Member]] = {}
+        self._by_session: dict[str, tuple[Group[Member], ...]] = {}
 
-    def get(self, name: str) -> Room:
+    def get(self, name: str) -> Group[Member]:
         """The room of that name; an empty one when nobody is in it."""
         _check_name(name)
-        return self._by_name.get(name) or Room(self, name)
+        return self._by_name.get(name) or self._kind(self, name)
 
     def names(self) -> list[str]:
         """The names of all rooms that have members."""
         with self._lock:
             return sorted(self._by_name)
 
-    def of(self, session: Session) -> tuple[Room, ...]:
+    def of(self, session: Member) -> tuple[Group[Member], ...]:
         """The rooms that a session is in, in the order of joining."""
         return self._by_session.get(session.token, ())
 
-    def join(self, session: Session, name: str) -> Room:
+    def join(self, session: Member, name: str) -> Group[Member]:
         """
         Put a session into a room; it may be there already.
 
@@ -108,12 +140,14 @@ class Rooms:
                 return room
             self._check_room_for_one(name, room, mine)
             if room is None:
-                room = self._by_name[name] = Room(self, name)
+                room = self._by_name[name] = self._kind(self, name)
             room.members = (*room.members, session)
             self._by_session[session.token] = (*mine, room)
             return room
 
-    def _check_room_for_one(self, name: str, room: Room | None, mine: tuple[Room, ...]) -> None:
+    def _check_room_for_one(
+        self, name: str, room: Group[Member] | None, mine: tuple[Group[Member], ...]
+    ) -> None:
         if len(mine) >= MAX_ROOMS_PER_SESSION:
             raise LimitExceeded(
                 f"a session may be in {MAX_ROOMS_PER_SESSION} rooms", limit="MAX_ROOMS_PER_SESSION"
@@ -125,7 +159,7 @@ class Rooms:
                 f"the room {name!r} is full: {self._capacity} are in it", limit="room_capacity"
             )
 
-    def leave(self, session: Session, name: str) -> bool:
+    def leave(self, session: Member, name: str) -> bool:
         """Take a session out of a room; False when it was not there."""
         _check_name(name)
         with self._lock:
@@ -140,15 +174,15 @@ class Rooms:
                 self._by_session.pop(session.token, None)
             return True
 
-    def leave_all(self, session: Session) -> None:
-        """The session has ended; it remembers where it was, for `on_disconnect`."""
+    def leave_all(self, session: Member) -> tuple[str, ...]:
+        """The session has ended. Gives the names of the rooms that it was in."""
         with self._lock:
             rooms = self._by_session.pop(session.token, ())
-            session._left = tuple(room.name for room in rooms)
             for room in rooms:
                 self._remove(room, session)
+        return tuple(room.name for room in rooms)
 
-    def _remove(self, room: Room, session: Session) -> None:
+    def _remove(self, room: Group[Member], session: Member) -> None:
         room.members = tuple(member for member in room.members if member is not session)
         if not room.members:
             self._by_name.pop(room.name, None)

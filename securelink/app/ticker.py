@@ -6,8 +6,8 @@ import time
 
 from ..limits import MAX_TICK_RATE
 from ..options import number
-from ..threads.loop import Loop
 from .hooks import EventHook
+from .scheduling import Scheduler
 
 
 def checked_rate(rate: float | None) -> float | None:
@@ -26,7 +26,7 @@ class Ticker:
     small delays do not add up. A tick whose listeners still run is skipped, not queued.
     """
 
-    def __init__(self, loop: Loop, on_tick: EventHook[[]], rate: float | None) -> None:
+    def __init__(self, loop: Scheduler, on_tick: EventHook[[]], rate: float | None) -> None:
         self._loop = loop
         self._on_tick = on_tick
         self._due = 0.0

@@ -29,3 +29,8 @@ def networks(host: str) -> tuple[str, ...]:
         )
     except ValueError:
         return (host,)
+
+
+def shown(host: str, port: int) -> str:
+    """`host:port`, an IPv6 host in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

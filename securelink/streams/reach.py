@@ -18,8 +18,9 @@ from collections.abc import Iterable
 
 from ..errors import ConnectFailed, LinkTimeout
 from ..limits import ATTEMPT_SECONDS
+from .addresses import shown
 from .names import Place, resolve
-from .sockets import prepare, reason, shown
+from .sockets import prepare, reason
 
 
 def connect(host: str, port: int, timeout: float) -> socket.socket:

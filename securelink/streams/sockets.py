@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import ConnectFailed, SecureLinkError
 from ..limits import CONNECT_SECONDS
+from .addresses import shown
 from .base import Address
 from .names import Place, resolve
 
@@ -29,11 +30,6 @@ def peer_address(sock: socket.socket) -> Address:
 def plain_address(name: tuple[Any, ...]) -> Address:
     """Host and port of what the socket module calls an address; an IPv4 one within IPv6 as IPv4."""
     return (str(name[0]).removeprefix("::ffff:"), int(name[1]))
-
-
-def shown(host: str, port: int) -> str:
-    """`host:port`, an IPv6 host in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def with_zone_name(host: str) -> str:

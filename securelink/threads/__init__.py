@@ -14,7 +14,8 @@ The shell with threads: who waits, which thread reads, writes and runs handlers.
     link.py            one connection that carries a channel
     later.py           requests that nobody waits for
     batch.py           holding back what one thread sends
-    admission.py       how a server lets clients in
+    settings.py        how a server does handshakes
+    mailbox.py         what arrives at a client
     listener.py        accepting, half-open connections
     dial.py            a client's handshake
     client_channel.py  a client's session: the thread that waits drives

@@ -19,6 +19,7 @@ from ..protocol.bounds import Bounds, encode_for
 from ..text import escaped
 from ..wire.fields import Content
 from ..wire.packets import Packet, decode_packets, join_packets
+from .inbox import Owner
 from .loop import Loop
 from .loop import waiting as taking_a_place
 from .outbox import Outbox, Slot
@@ -76,23 +77,23 @@ _NOTHING: dict[int, Waiting] = {}
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Channel(Outbox):
-    """Base of the server's `Session` and of the client's session."""
+    """The durable side of a session, in either role."""
 
     __slots__ = (
         "_asked",
         "_clean",
         "_close_code",
         "_close_text",
-        "_ended",
         "_expires_at",
         "_failed",
         "_ours",
+        "ended",
     )
     _expected: dict[int, Waiting]
 
-    def __init__(self, loop: Loop, bounds: Bounds) -> None:
-        super().__init__(loop, bounds)
-        self._ended = False
+    def __init__(self, loop: Loop, bounds: Bounds, owner: Owner) -> None:
+        super().__init__(loop, bounds, owner)
+        self.ended = False
         self._close_code = int(Code.NORMAL)
         self._close_text = ""
         self._clean = False
@@ -104,7 +105,7 @@ class Channel(Outbox):
 
     # --- asking ---------------------------------------------------------------------------------------------
 
-    def _expect(self, waiting: Waiting, *, pong: bool = False) -> int:
+    def expect(self, waiting: Waiting, *, pong: bool = False) -> int:
         """
         From now on the reply, or the PONG, with the number that this returns is for `waiting`.
 
@@ -112,7 +113,7 @@ class Channel(Outbox):
         """
         with self._lock:
             if self._link is None:
-                raise self._closed_error()
+                raise self.closed_error()
             if len(self._expected) >= MAX_REQUESTS:
                 raise LimitExceeded(
                     f"{MAX_REQUESTS} requests wait for their reply already", limit="MAX_REQUESTS"
@@ -141,12 +142,12 @@ class Channel(Outbox):
         if waiting is not None:
             waiting.event.set()
 
-    def _forget(self, number: int) -> bool:
+    def forget(self, number: int) -> bool:
         """Wait no more; False when nobody did."""
         with self._lock:
             return self._expected.pop(number, None) is not None
 
-    def _ask(self, packet: Packet, timeout: float) -> Packet:
+    def ask(self, packet: Packet, timeout: float) -> Packet:
         """
         Send a request and wait for its reply.
 
@@ -156,12 +157,12 @@ class Channel(Outbox):
             LinkTimeout: No reply in time. One that comes later is dropped.
             ConfigError: The other side cannot handle it before this handler has answered.
         """
-        self._check_may_wait()
+        self.check_may_wait()
         handling = self._handling()
         if handling is not None:
             if handling.headers and BLOCKED in handling.headers:
                 raise ConfigError(
-                    f"{self._name()} waits for this handler's answer in a handler of its own, "
+                    f"{self.name} waits for this handler's answer in a handler of its own, "
                     "and handles no request before",
                     hint="answer first, or send() and handle the answer as a packet",
                 )
@@ -169,19 +170,19 @@ class Channel(Outbox):
         deadline = time.monotonic() + timeout
         waiting = Waiting()
         try:
-            packet.id = self._expect(waiting)
-            self._post(encode_for(self._bounds, packet), timeout=timeout)
-            self._await(waiting, deadline)
+            packet.id = self.expect(waiting)
+            self.post(encode_for(self.bounds, packet), timeout=timeout)
+            self.await_answer(waiting, deadline)
         finally:
             # Not by a call of ours, at whose beginning Ctrl-C may come: it would be waited for for ever.
             with self._lock:
                 self._expected.pop(waiting.number, None)
         reply = waiting.packet
         if reply is None:
-            if self._ended:
-                raise self._closed_error()
+            if self.ended:
+                raise self.closed_error()
             raise LinkTimeout(
-                f"{self._name()} did not answer the request {packet.action!r} within {timeout:g} s",
+                f"{self.name} did not answer the request {packet.action!r} within {timeout:g} s",
                 hint="its handler may still be running: give a longer timeout=",
             )
         failure = failure_of(reply)
@@ -189,40 +190,40 @@ class Channel(Outbox):
             raise failure
         return reply
 
-    def _probe(self, timeout: float) -> float:
+    def probe(self, timeout: float) -> float:
         """Send a PING; seconds until its PONG. Raises `LinkTimeout`, `ConnectionClosed`."""
-        self._check_may_wait()
+        self.check_may_wait()
         waiting = Waiting()
         try:
-            number = self._expect(waiting, pong=True)
+            number = self.expect(waiting, pong=True)
             link = self._link
             if link is None:
-                raise self._closed_error()
+                raise self.closed_error()
             start = time.monotonic()
             link.control(Content.PING, number.to_bytes(8))
-            self._await(waiting, start + timeout)
+            self.await_answer(waiting, start + timeout)
             if not waiting.event.is_set():
                 raise LinkTimeout(
-                    f"{self._name()} did not answer a ping within {timeout:g} s",
+                    f"{self.name} did not answer a ping within {timeout:g} s",
                     hint="it or the network may be overloaded: try again with a longer timeout=",
                 )
-            if self._ended:
-                raise self._closed_error()
+            if self.ended:
+                raise self.closed_error()
             return time.monotonic() - start
         finally:
             with self._lock:  # see _ask
                 self._expected.pop(waiting.number, None)
 
-    def _check_may_wait(self) -> None:
-        if self._loop.manual and self._loop.turn_thread == get_ident():
+    def check_may_wait(self) -> None:
+        if self.loop.manual and self.loop.turn_thread == get_ident():
             raise ConfigError(
                 "a handler inside update() cannot wait for the other side",
                 hint="send() and handle the answer as a packet, or use start()",
             )
 
-    def _await(self, waiting: Waiting, deadline: float) -> None:
+    def await_answer(self, waiting: Waiting, deadline: float) -> None:
         """Wait until `waiting` is filled, the session ends or the deadline passes."""
-        loop = self._loop
+        loop = self.loop
         if not loop.manual:
             # Whoever waits must not lead: the reply has to be read.
             with taking_a_place(waiting.event.set) as place:
@@ -234,41 +235,57 @@ class Channel(Outbox):
             loop.turn()
 
     def _ended_early(self, waiting: Waiting) -> None:
-        if waiting.packet is None and not self._ended:
+        if waiting.packet is None and not self.ended:
             raise self._crowded_out()
 
     def _crowded_out(self) -> LinkTimeout:
         return LinkTimeout(
-            f"{self._name()} did not answer yet, and {MAX_WAITING_HANDLERS} other handlers wait for replies",
+            f"{self.name} did not answer yet, and {MAX_WAITING_HANDLERS} other handlers wait for replies",
             hint="a handler need not wait: send(), and handle the answer as a packet",
         )
 
-    def _answer(self, packet: Packet, data: Any = None, error: str | None = None) -> None:
+    def answer(self, packet: Packet, data: Any = None, error: str | None = None) -> None:
         """Send the reply to a request; a session that has ended meanwhile needs none."""
         headers = {"error": error} if error is not None else None
         reply = Packet(packet.action, data, headers, time.time(), None, packet.id)
         try:
-            self._post(encode_for(self._bounds, reply), timeout=None, wait=False)
+            self.post(encode_for(self.bounds, reply), timeout=None, wait=False)
         except ConnectionClosed:
             pass
 
-    def _is_over(self) -> bool:
+    @property
+    def connected(self) -> bool:
+        """Whether packets can be sent."""
+        return self._link is not None
+
+    def numbers(self) -> dict[str, int]:
+        """Records, packets and bytes of both directions so far."""
+        incoming, outgoing = self.numbering.incoming, self.numbering.outgoing
+        return {
+            "records_received": incoming.accepted,
+            "records_sent": outgoing.sent,
+            "bytes_received": self._in_bytes,
+            "bytes_sent": outgoing.bytes,
+            "packets_received": self._handled,
+        }
+
+    def is_over(self) -> bool:
         """Whether nothing can be sent any more: the session has ended, or is being ended."""
         link = self._link
         return link is None or link.closing is not None or self._dropping
 
     # --- the end ----------------------------------------------------------------------------------------------
 
-    def _end(self, code: int, text: str = "") -> None:
+    def end(self, code: int, text: str = "") -> None:
         """End the session from our side: what is queued goes out, then CLOSE. Any thread; returns at once."""
         self._dropping = True
         link = self._link
         if link is not None:
             link.end(code, text)
 
-    def _unconfirmed(self, link: Link | None) -> list[Packet]:
+    def unconfirmed(self, link: Link | None) -> list[Packet]:
         """What the peer has not acknowledged, and what was never sent, in order. After the end."""
-        outgoing = self._numbering.outgoing
+        outgoing = self.numbering.outgoing
         if link is None:
             records = outgoing.unconfirmed
         else:
@@ -277,18 +294,13 @@ class Channel(Outbox):
             waiting = [e.encoded if isinstance(e, Slot) else e for e in self._outbox]
         records += [join_packets([encoded]) for encoded in waiting]
         return [
-            packet for record in records for packet in decode_packets(record, self._bounds.elements)
+            packet for record in records for packet in decode_packets(record, self.bounds.elements)
         ]
-
-    @property
-    def _owner(self) -> Any:
-        """What the application knows this session as."""
-        return self
 
     @property
     def reason(self) -> str:
         """Why the session ended, in a sentence that names who ended it; "" until it has ended."""
-        if not self._ended:
+        if not self.ended:
             return ""
         if self._failed is not None:
             return escaped(self._failed.words)
@@ -300,19 +312,19 @@ class Channel(Outbox):
         self,
     ) -> Code | int | None:  # the compiler makes a plain int of what is declared as one
         """Why the session ended, as a `Code` (or the number that a newer peer sent); None until it has ended."""
-        return known(self._close_code) if self._ended else None
+        return known(self._close_code) if self.ended else None
 
     @property
     def text(self) -> str:
         """The words with which an application ended the session (`kick`, a refusal), escaped; "" without."""
-        return self._close_text if self._ended else ""
+        return self._close_text if self.ended else ""
 
     @property
     def clean(self) -> bool:
         """Whether one side announced the end. False when the connection broke, and until it has ended."""
-        return self._ended and self._clean
+        return self.ended and self._clean
 
-    def _closed_error(self) -> ConnectionClosed:
+    def closed_error(self) -> ConnectionClosed:
         link = self._link
         if link is not None and link.closing is not None:
             code, text = link.closing
@@ -322,7 +334,7 @@ class Channel(Outbox):
                 text=escaped(text),
                 clean=True,
             )
-        if not self._ended and not self._dropping:
+        if not self.ended and not self._dropping:
             return ConnectionClosed("there is no connection", hint="call connect() first")
         return ConnectionClosed(
             f"the session is over: {self.reason}",
@@ -336,7 +348,7 @@ class Channel(Outbox):
         """In a child of fork(): the session is the parent's. Threads that held these locks are not here."""
         self._lock, self._run_right = threading.Lock(), Right()
         self._inbox.clear()
-        self._ended, self._clean, self._link = True, False, None
+        self.ended, self._clean, self._link = True, False, None
         self._close_code, self._close_text, self._failed = int(Code.INTERNAL), FORKED, None
 
     def _finished(
@@ -344,11 +356,11 @@ class Channel(Outbox):
     ) -> bool:
         """The link is gone. False for all calls but the first: the reading thread and `close()` may race."""
         with self._lock:
-            if self._ended:
+            if self.ended:
                 return False
             self._close_code, self._close_text, self._clean = code, escaped(text), clean
             self._ours, self._failed = ours, failed
-            self._ended = True  # after what says why
+            self.ended = True  # after what says why
             self._link = None
             expected, self._expected = self._expected, _NOTHING
         for waiting in expected.values():

@@ -10,17 +10,15 @@ from __future__ import annotations
 import logging
 import math
 import time
-import weakref
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
+from ..app.context import Awaited
 from ..app.received import Received
 from ..codes import Code
 from ..errors import (
-    CodecError,
     ConfigError,
     ConnectionClosed,
     LimitExceeded,
@@ -28,12 +26,15 @@ from ..errors import (
     ProtocolError,
 )
 from ..interrupts import Right, Sign
-from ..limits import MAX_INBOX_RECORDS, MAX_WAITING_DECODED
+from ..limits import POLL_BYTES
+from ..protocol import Item
 from ..protocol.bounds import Bounds
-from ..wire.packets import Packet, decode_packets, encode_packet, join_packets
+from ..wire.packets import Packet
+from .caretaker import caretaker
 from .channel import Channel, Waiting
 from .loop import Loop, worker_threads
 from .loop import waiting as taking_a_place
+from .mailbox import Mailbox
 
 if TYPE_CHECKING:
     from .client_link import ClientLink
@@ -56,101 +57,46 @@ _WAYS_ON: dict[int, str] = {
 UPDATE_READS = 16  # reads of one update(): 1 MiB, so that a frame does not wait for a fast server
 
 
-class Owner(Protocol):
-    """The client, as its session needs it."""
-
-    def _wants_background(self) -> bool:
-        """Whether packets go to handlers by themselves."""
-
-    def _on_packet(self, packet: Packet, received: Received) -> bool:
-        """Take a packet; False when nobody wants it."""
-
-    def _ended(self) -> None:
-        """The session is over, and everything that came in it is handled."""
-
-
-class Folded:
-    """A packet that waits for `receive` as bytes: as objects it may be seventy times larger."""
-
-    __slots__ = ("_elements", "action", "encoded")
-
-    def __init__(self, packet: Packet, elements: int) -> None:
-        self.action = packet.action
-        self._elements = elements
-        self.encoded = encode_packet(packet, elements)
-
-    def unfold(self) -> Packet:
-        """The packet again."""
-        (packet,) = decode_packets(join_packets([self.encoded]), self._elements)
-        return packet
-
-
 class ClientChannel(Channel):
     """The session as the client holds it."""
 
     __slots__ = (
-        "_carrier", "_drive_right", "_drivers", "_drives", "_kept", "_own_thread", "_owner_ref", "_packets",
-        "_waiting_bytes", "_warned", "_where", "token",
+        "_carrier", "_drive_right", "_drives", "_own_thread", "_warned", "drivers", "mailbox", "token",
     )  # fmt: skip
 
     def __init__(
-        self,
-        loop: Loop,
-        bounds: Bounds,
-        *,
-        owner: Owner,
-        token: str,
-        where: str,
-        own_thread: int = 0,
+        self, loop: Loop, bounds: Bounds, mailbox: Mailbox, *, token: str, own_thread: int = 0
     ) -> None:
-        super().__init__(loop, bounds)
+        super().__init__(loop, bounds, mailbox)
         self._own_thread = own_thread  # the only one that runs the inbox; 0: any
-        # Weak: a client that is forgotten while it is connected would otherwise be connected for ever.
-        self._owner_ref = weakref.ref(owner)
-        self._kept: Owner | None = None
+        self.mailbox = mailbox
         self.token = token
-        self._where = where
-        self._packets: deque[Received | Folded] = deque()
-        # Of the records that gave _packets since it was empty, as on the wire. By the running thread.
-        self._waiting_bytes = 0
         self._carrier: ClientLink | None = None
         self._drive_right = Right()
-        self._drivers: dict[Sign, None] = {}  # of those who wait while another one drives
+        self.drivers: dict[Sign, None] = {}  # of those who wait while another one drives
         self._drives = 0
         self._warned = False
 
-    def _name(self) -> str:
-        return f"the server {self._where}"
-
-    @property
-    def _owner(self) -> Any:
-        return self._owner_ref()
-
-    def keep_owner(self, wanted: bool) -> None:
+    def keep_client(self, *, wanted: bool) -> None:
         """Keep the client alive although the program forgets it, as long as the session lasts: it has work to do."""
-        owner = self._owner_ref()
-        self._kept = owner if wanted and not self._ended else None
+        self.mailbox.keep_client(wanted=wanted and not self.ended)
 
     def abandon(self) -> None:
         """The client was forgotten: say goodbye. In a finalizer, so it takes no lock and leaves it to the loop."""
-        self._loop.call(self._leave)
+        self.loop.call(self._leave)
 
     def _leave(self) -> None:
-        self._end(Code.NORMAL)
+        self.end(Code.NORMAL)
 
     def _is_wanted(self) -> bool:
         """Whether what comes must not wait until somebody drives: handlers, or answers to `request_later`."""
         return self._expires_at < math.inf or self._has_handlers()
 
     def _has_handlers(self) -> bool:
-        owner: Owner | None = self._owner_ref()
-        return owner is not None and owner._wants_background()
+        return self.mailbox.wants_background
 
     def _ended_event(self) -> None:
-        owner: Owner | None = self._owner_ref()
-        self._kept = None
-        if owner is not None:
-            owner._ended()
+        self.mailbox.ended()
 
     def _released(self) -> None:
         """By the connection, whose socket is closed: a session that is over holds nothing that holds it."""
@@ -162,7 +108,7 @@ class ClientChannel(Channel):
         """As `Channel.run`; what no handler takes is kept for `receive`, up to a bound."""
         if self._is_foreign():
             return False  # its own thread runs it, in update()
-        if not self._packets or self._may_run():
+        if not self.mailbox.packets or self._may_run():
             more = super().run()
             link = self._link
             if more and link is not None and get_ident() not in worker_threads:
@@ -173,7 +119,7 @@ class ClientChannel(Channel):
             log.warning(
                 "%d packets wait for receive(); until it is called no handler is called either. "
                 "Bind a handler to what is not wanted",
-                len(self._packets),
+                len(self.mailbox.packets),
             )
         return False
 
@@ -184,76 +130,99 @@ class ClientChannel(Channel):
     def _may_run(self) -> bool:
         if self._is_foreign():
             return False
-        waiting = self._packets
-        room = self._waiting_bytes <= self._bounds.inbox_bytes and len(waiting) < MAX_INBOX_RECORDS
-        return room or not waiting or self._dropping
+        return self._dropping or self.mailbox.has_room(self.bounds.inbox_bytes)
 
-    def take(self, action: str) -> Received | None:
-        """The first packet of that name among those that wait for `receive`."""
-        for packet in tuple(self._packets):
-            if packet.action == action:
-                try:
-                    self._packets.remove(packet)
-                except ValueError:
-                    continue  # another thread took it
-                return self._unfolded(packet)
-        return None
-
-    def pop(self) -> Received:
-        """The first packet that waits for `receive`. Raises `IndexError` when there is none."""
-        return self._unfolded(self._packets.popleft())
-
-    def pop_some(self, limit: int) -> list[Received]:
-        """The packets that wait for `receive`, in order, until `limit` bytes of them were unfolded."""
-        taken: list[Received] = []
-        while self._packets and limit > 0:
-            try:
-                packet = self._packets.popleft()
-            except IndexError:
-                break  # another thread was faster
-            if isinstance(packet, Folded):
-                limit -= len(packet.encoded)
-            taken.append(self._unfolded(packet))
-        return taken
-
-    def _unfolded(self, packet: Received | Folded) -> Received:
-        if isinstance(packet, Folded):
-            return Received(packet.unfold(), self)
-        return packet
-
-    def _keep(self, received: Received, packet: Packet) -> None:
-        """Let a packet wait for `receive`: the first ones as they are, what piles up behind them as bytes."""
-        if not self._packets:
-            self._waiting_bytes = 0
+    def charge(self) -> int:
+        """Bytes of the record that is being handled; 0 when that was asked before."""
         opened = self._opened
-        if opened is not None and not opened.charged:
-            opened.charged = True  # the whole record: how much of it this packet is nobody knows
-            self._waiting_bytes += opened.size
-        kept: Received | Folded = received
-        if self._waiting_bytes > MAX_WAITING_DECODED:
-            try:
-                kept = Folded(packet, self._bounds.elements)
-            except CodecError:
-                pass  # a packet that we accept and would not send
-        self._packets.append(kept)
+        if opened is None or opened.charged:
+            return 0
+        opened.charged = True
+        return opened.size
 
     def check_may_receive(self) -> None:
         """Raises `ConfigError` inside a handler: what it would wait for is handled only after it."""
-        if self._runner and self._runner == get_ident() and not self._packets:
+        if self._runner and self._runner == get_ident() and not self.mailbox.packets:
             raise ConfigError(
                 "a handler of this client cannot wait for packets: they come after it",
                 hint="use request(), or bind a handler to the packet",
             )
 
-    def _handle(self, packet: Packet) -> None:
-        if packet.reply_to is not None:
-            return  # a reply that came too late
-        received = Received(packet, self)
-        owner: Owner | None = self._owner_ref()
-        if owner is None or not owner._on_packet(packet, received):
-            self._keep(received, packet)
-        if self._drivers:
-            self._wake_drivers()
+    def receive(self, timeout: float | None) -> Received | None:
+        """See `Client.receive`."""
+        if self._runner:
+            self.check_may_receive()
+        packets = self.mailbox.packets
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            if packets:
+                try:
+                    return self.mailbox.pop()
+                except IndexError:
+                    pass  # another thread was faster
+            if self._inbox:
+                self.run()
+                if packets:
+                    continue
+            if self.ended and not self._inbox:
+                raise self.over_error()
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left < 0:
+                return None
+            self.wait(left, packets.__len__)
+
+    def receive_named(self, awaited: Awaited, timeout: float) -> Received:
+        """Wait for a packet of one name, which the client's handlers are told of. See `Client.wait_for`."""
+        self.check_may_receive()
+        deadline = time.monotonic() + timeout
+        while not awaited.found:
+            # Each time: another thread may have stored it before it could know of us.
+            packet = self.mailbox.take(awaited.action)
+            if packet is not None:
+                return packet
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise LinkTimeout(
+                    f"no packet named {awaited.action!r} within {timeout:g} s",
+                    hint="give a longer timeout=, or bind a handler with on(), which need not wait",
+                )
+            if self._inbox:
+                self.run()
+            elif self.ended:
+                raise self.over_error()
+            self.wait(left, awaited.found.__len__)
+        return awaited.found.pop()
+
+    def poll(self) -> list[Received]:
+        """See `Client.poll`."""
+        self.wait(0.0, lambda: False)
+        while self._inbox and self.run():
+            pass
+        packets = self.mailbox.pop_some(POLL_BYTES)
+        if not packets and self.ended and not self._inbox:
+            raise self.over_error()
+        return packets
+
+    def attach(self, link: ClientLink) -> None:
+        """The connection that carries this session."""
+        self._link = self._carrier = link
+        link.channel = self
+
+    def begin(self, link: ClientLink, early: list[Item], greet: Callable[[], None]) -> None:
+        """
+        The handshake is done, and a connection attached: carry the session.
+
+        Args:
+            link: Its connection.
+            early: What came together with WELCOME, and is not in the socket any more.
+            greet: Called first of all, by whoever runs the inbox.
+        """
+        self._inbox.append(greet)
+        self.drive_once(lambda: self._take_over(link, early))
+
+    def _take_over(self, link: ClientLink, early: list[Item]) -> None:
+        caretaker.adopt(link)
+        link.take_items(early)
 
     # Driving: any thread.
 
@@ -271,7 +240,7 @@ class ClientChannel(Channel):
         if get_ident() not in worker_threads or timeout == 0:
             self._wait(timeout, ready)
             return
-        with taking_a_place(self._wake_drivers) as place:
+        with taking_a_place(self.wake_drivers) as place:
             self._wait(timeout, ready)
         if place is not None and place.ended_early and not ready():
             raise self._crowded_out()
@@ -290,18 +259,18 @@ class ClientChannel(Channel):
             self._drive(timeout, ready)
         finally:
             right.free = True
-            if self._drivers:
-                self._wake_drivers()
+            if self.drivers:
+                self.wake_drivers()
 
     def _wait_for_driver(self, timeout: float, ready: Callable[[], object]) -> None:
         sign = Sign()
-        self._drivers[sign] = None
+        self.drivers[sign] = None
         try:
             # Look once more after joining them: the driver may have left in between.
-            if not ready() and not self._ended and self._drive_right.taken:
+            if not ready() and not self.ended and self._drive_right.taken:
                 sign.wait(timeout)
         finally:
-            self._drivers.pop(sign, None)
+            self.drivers.pop(sign, None)
 
     def _drive(self, timeout: float, ready: Callable[[], object]) -> None:
         # In this order: what was taken out of the inbox is being handled still, or what came of it is there.
@@ -330,7 +299,7 @@ class ClientChannel(Channel):
         until = self._in_bytes
         while self._inbox and self.run() and self._out_bytes < until:
             pass
-        return not self._ended or bool(self._inbox)
+        return not self.ended or bool(self._inbox)
 
     def _read_frame(self) -> None:
         link = self._link
@@ -350,12 +319,13 @@ class ClientChannel(Channel):
             act()
         finally:
             right.free = True
-            if self._drivers:
-                self._wake_drivers()
+            if self.drivers:
+                self.wake_drivers()
         return True
 
-    def _wake_drivers(self) -> None:
-        for sign in tuple(self._drivers):
+    def wake_drivers(self) -> None:
+        """Let threads that wait look again."""
+        for sign in tuple(self.drivers):
             sign.set()
 
     def _wait_for_room(self, size: int, timeout: float | None, latest: str | None) -> None:
@@ -363,7 +333,7 @@ class ClientChannel(Channel):
         while self._is_crowded(size) and not self._replaces(latest):
             link = self._link
             if link is None or self._dropping:
-                raise self._closed_error()
+                raise self.closed_error()
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 raise self._crowded_error(timeout)
@@ -380,8 +350,8 @@ class ClientChannel(Channel):
             cast("ClientLink", link).drive(timeout, greedy=True)
             link.flush()
 
-    def _await(self, waiting: Waiting, deadline: float) -> None:
-        while not waiting.event.is_set() and not self._ended:
+    def await_answer(self, waiting: Waiting, deadline: float) -> None:
+        while not waiting.event.is_set() and not self.ended:
             left = deadline - time.monotonic()
             if left <= 0:
                 return
@@ -392,11 +362,6 @@ class ClientChannel(Channel):
     def _orphaned(self) -> None:
         super()._orphaned()
         self._drive_right = Right()
-
-    def attach(self, link: ClientLink) -> None:
-        """The connection that carries this session."""
-        self._link = self._carrier = link
-        link.channel = self
 
     def finish(self, deadline: float) -> None:
         """
@@ -413,7 +378,7 @@ class ClientChannel(Channel):
         while self._inbox or self._run_right.taken:
             if not self._may_run() and not self._run_right.taken:
                 raise LimitExceeded(
-                    f"{len(self._packets)} packets of the last session wait for receive()",
+                    f"{len(self.mailbox.packets)} packets of the last session wait for receive()",
                     limit="MAX_INBOX_RECORDS",
                     hint="receive() them, or call close() to drop them, before you connect again",
                 )
@@ -426,42 +391,33 @@ class ClientChannel(Channel):
                     )
                 time.sleep(0.002)
 
-    def inherit(self, last: ClientChannel) -> None:
-        """Take over what the last session, which is over, leaves for `receive`."""
-        self._waiting_bytes = last._waiting_bytes
-        while last._packets:
-            try:
-                self._packets.append(last._packets.popleft())
-            except IndexError:
-                return  # another thread receives
-
     def close(self, timeout: float) -> list[Packet]:
         """See `Client.close`."""
         deadline = time.monotonic() + timeout
         carrier = self._carrier
         if carrier is None:
-            self._end(Code.NORMAL)
-            self._packets.clear()
+            self.end(Code.NORMAL)
+            self.mailbox.packets.clear()
             self.run()
-            return self._unconfirmed(None)
+            return self.unconfirmed(None)
         if not carrier.when_not_sending(lambda held: held):
             carrier.break_off()  # a signal came in the middle of a write, and its handler closes
-        self._end(Code.NORMAL)
-        self._packets.clear()
-        while not self._ended and (left := deadline - time.monotonic()) > 0:
-            self._wait(left, lambda: self._ended)
+        self.end(Code.NORMAL)
+        self.mailbox.packets.clear()
+        while not self.ended and (left := deadline - time.monotonic()) > 0:
+            self._wait(left, lambda: self.ended)
             self.run()  # drops what is not wanted any more
-        if not self._ended:
+        if not self.ended:
             carrier._finish_channel(Code.BROKEN, "", clean=False)
             carrier.loop.call(carrier.give_up)
         elif carrier.said_all:
             carrier.loop.call(carrier.give_up)  # nothing comes after the server's CLOSE
         while self.run():  # on_disconnect, unless another thread is at it
             pass
-        return self._unconfirmed(carrier)
+        return self.unconfirmed(carrier)
 
-    def _closed_error(self) -> ConnectionClosed:
-        error = super()._closed_error()
+    def closed_error(self) -> ConnectionClosed:
+        error = super().closed_error()
         if not error.hint:
             told = error.clean and not self._ours
             error.hint = _WAYS_ON.get(error.code, "") if told else _AGAIN
@@ -469,7 +425,7 @@ class ClientChannel(Channel):
 
     def over_error(self) -> ConnectionClosed | ProtocolError:
         """Why nothing more can be received: a broken protocol is an error of its own."""
-        return self._closed_error() if self._failed is None else self._failed.as_error()
+        return self.closed_error() if self._failed is None else self._failed.as_error()
 
     def _crowded_error(self, timeout: float | None) -> LinkTimeout:
         error = super()._crowded_error(timeout)

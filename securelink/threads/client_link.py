@@ -93,12 +93,12 @@ class ClientLink(Link):
 
     def _gone_already(self) -> bool:
         channel = cast(ClientChannel | None, self.channel)
-        return channel is not None and channel._ended
+        return channel is not None and channel.ended
 
     def _deliverable(self, channel: Channel) -> None:
         assert isinstance(channel, ClientChannel)
-        if channel._drivers:
-            channel._wake_drivers()
+        if channel.drivers:
+            channel.wake_drivers()
 
     def lost(self) -> None:
         """End of the connection. The driver only says so; the leader closes the socket."""
@@ -119,12 +119,12 @@ class ClientLink(Link):
         failed: Failed | None = None,
     ) -> bool:
         channel = cast(ClientChannel | None, self.channel)
-        if channel is None or channel._ended:
+        if channel is None or channel.ended:
             return False
         if not super()._finish_channel(code, text, clean=clean, ours=ours, failed=failed):
             return False
-        channel._note(channel._ended_event)
-        channel._wake_drivers()
+        channel.note(channel._ended_event)
+        channel.wake_drivers()
         return True
 
     def _handshake_event(self, event: Event) -> None:
@@ -175,8 +175,8 @@ class ClientLink(Link):
             self.read()
         finally:
             right.free = True
-            if channel._drivers:  # a PONG is nothing to deliver, and somebody may wait for it
-                channel._wake_drivers()
+            if channel.drivers:  # a PONG is nothing to deliver, and somebody may wait for it
+                channel.wake_drivers()
         self._hand_to_handlers(channel)
         if channel._inbox:
             caretaker.driven(self)  # it may wait for a handler that is bound later
@@ -277,7 +277,7 @@ class ClientLink(Link):
     def leaving(self) -> bool:
         """Whether its session is over, and only the socket is left to be closed."""
         channel = cast(ClientChannel | None, self.channel)
-        return channel is None or channel._ended
+        return channel is None or channel.ended
 
     def _gone(self) -> None:
         channel = cast(ClientChannel | None, self.channel)

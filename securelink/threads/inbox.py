@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .._mypyc import mypyc_attr
 from ..codes import Code
@@ -37,6 +37,33 @@ log = logging.getLogger("securelink")
 
 Record = bytes | memoryview
 Event = Callable[[], None]
+
+
+class Owner(Protocol):
+    """What has a channel: takes the packets that arrive in it."""
+
+    @property
+    def session(self) -> Any:
+        """What the application knows the session as."""
+
+    @property
+    def name(self) -> str:
+        """Who the peer is, for the log."""
+
+    @property
+    def held(self) -> int:
+        """Bytes that it keeps for the peer."""
+
+    def handle(self, channel: Any, packet: Packet) -> None:
+        """
+        Take one packet.
+
+        Raises:
+            BaseException: One that is no `Exception`, of the application's.
+        """
+
+    def throttled(self) -> None:
+        """The peer sends more than it may in a second."""
 
 
 class Partly:
@@ -81,13 +108,14 @@ class Inbox:
     """The receiving half of a `Channel`."""
 
     __slots__ = (
-        "_bounds", "_detail", "_dropping", "_expected", "_full", "_handled", "_handled_before", "_in_bytes", "_inbox",
-        "_link", "_loop", "_opened", "_out_bytes", "_run_right", "_runner", "_throttled",
+        "_detail", "_dropping", "_expected", "_full", "_handled", "_handled_before", "_in_bytes", "_inbox",
+        "_link", "_opened", "_out_bytes", "_run_right", "_runner", "_throttled", "bounds", "loop", "owner",
     )  # fmt: skip
 
-    def __init__(self, loop: Loop, bounds: Bounds) -> None:
-        self._loop = loop
-        self._bounds = bounds
+    def __init__(self, loop: Loop, bounds: Bounds, owner: Owner) -> None:
+        self.loop = loop
+        self.bounds = bounds
+        self.owner = owner
         self._link: Link | None = None
         self._detail = ""  # what was wrong with what the peer sent
         self._inbox: deque[Record | Partly | Rest | Event] = deque()
@@ -119,8 +147,8 @@ class Inbox:
         self._in_bytes += len(record)
         self._inbox.append(item)
         if (
-            self._in_bytes - self._out_bytes > self._bounds.inbox_bytes
-            or len(self._inbox) > self._bounds.inbox_records
+            self._in_bytes - self._out_bytes > self.bounds.inbox_bytes
+            or len(self._inbox) > self.bounds.inbox_records
         ):
             self._full = True
             if not self._inbox:
@@ -137,16 +165,16 @@ class Inbox:
             The places of the replies in it that somebody waited for, and whether there is nothing else.
         """
         try:
-            packets = decode_packets(record, self._bounds.elements)
+            packets = decode_packets(record, self.bounds.elements)
         except CodecError:
             return frozenset(), False  # reported when its turn comes
         taken = frozenset(n for n, packet in enumerate(packets) if self._resolve(packet))
         return taken, bool(taken) and len(taken) == len(packets)
 
-    def _note(self, event: Event) -> None:
+    def note(self, event: Event) -> None:
         """Put an event behind the packets that came before it. Any thread."""
         self._inbox.append(event)
-        self._loop.schedule(self)
+        self.loop.schedule(self)
 
     # --- the running thread -----------------------------------------------------------------------------------
 
@@ -168,11 +196,11 @@ class Inbox:
             # Ctrl-C, most likely. In the program's own thread it ends what the program is doing;
             # in one of ours it would only end the thread.
             if get_ident() not in worker_threads:
-                self._loop.schedule(self)
+                self.loop.schedule(self)
                 raise
             log.warning(
                 "a handler of %s raised %s, which ends nothing in a thread of ours; the session goes on",
-                self._name(), type(error).__name__,
+                self.name, type(error).__name__,
             )  # fmt: skip
             more = True
         finally:
@@ -229,7 +257,7 @@ class Inbox:
                 while item.at < count:
                     packet = packets[item.at]
                     item.at += 1
-                    self._handle(packet)
+                    self.owner.handle(self, packet)
                     left -= 1
                     if self._dropping:
                         item.at = count  # this packet's handler has ended the session
@@ -268,17 +296,17 @@ class Inbox:
         self._out_bytes += size
         count = len(packets) or 1
         self._handled += count
-        if self._handled - self._handled_before > self._bounds.rate and not self._throttled:
+        if self._handled - self._handled_before > self.bounds.rate and not self._throttled:
             self._throttle()
         return packets
 
     def _decode(self, record: Record) -> list[Packet]:
         try:
-            return decode_packets(record, self._bounds.elements)
+            return decode_packets(record, self.bounds.elements)
         except CodecError as error:
-            log.warning("%s sent a packet that cannot be read: %s", self._name(), error)
+            log.warning("%s sent a packet that cannot be read: %s", self.name, error)
             self._detail = error.message
-            self._end(Code.UNREADABLE)
+            self.end(Code.UNREADABLE)
             return []
 
     def _throttle(self) -> None:
@@ -286,8 +314,9 @@ class Inbox:
         self._throttled = True
         link = self._link
         if link is not None:
-            log.info("%s sends too much: it is not read for the rest of this second", self._name())
+            log.info("%s sends too much: it is not read for the rest of this second", self.name)
             link.ask_interest()
+        self.owner.throttled()
 
     def _next_second(self) -> bool:
         """By a sweep: a new second for the rate limit; True when reading may go on again."""
@@ -297,10 +326,10 @@ class Inbox:
 
     def _flooded(self) -> bool:
         """Whether so much waits that not even a peer that hung up, or lets us wait in `send`, is read."""
-        return self._in_bytes - self._out_bytes > self._bounds.inbox_bytes * HANGUP_FACTOR
+        return self._in_bytes - self._out_bytes > self.bounds.inbox_bytes * HANGUP_FACTOR
 
     def _maybe_room(self) -> None:
-        bounds = self._bounds
+        bounds = self.bounds
         if (
             self._in_bytes - self._out_bytes <= bounds.inbox_bytes // 2
             and len(self._inbox) <= bounds.inbox_records // 2
@@ -310,18 +339,15 @@ class Inbox:
             if link is not None:
                 link.ask_interest()
 
-    def _handle(self, packet: Packet) -> None:
-        """Give one packet to the application. Subclasses; must not raise."""
-        raise NotImplementedError
-
-    def _name(self) -> str:
+    @property
+    def name(self) -> str:
         """Who the peer is, for the log."""
-        raise NotImplementedError
+        return self.owner.name
 
     def _resolve(self, packet: Packet) -> bool:
         """Give a reply to the call that waits for it; False when none does. `Channel` does it."""
         raise NotImplementedError
 
-    def _end(self, code: int, text: str = "") -> None:
+    def end(self, code: int, text: str = "") -> None:
         """End the session from our side. `Channel` does it."""
         raise NotImplementedError

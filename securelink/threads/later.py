@@ -36,7 +36,7 @@ class LaterReply(Future[Any]):
     def __init__(self, channel: Channel, deadline: float) -> None:
         super().__init__()
         self._channel = channel
-        self._owner = channel._owner  # a client that waits for an answer is not forgotten
+        self._owner = channel.owner.session  # a client that waits for an answer is not forgotten
         self._waiting = _Later(self, deadline)
 
     @property
@@ -50,7 +50,7 @@ class LaterReply(Future[Any]):
         Returns:
             False when the answer, or an error, is there already.
         """
-        if self._channel._forget(self._number):
+        if self._channel.forget(self._number):
             super().cancel()
             self.set_running_or_notify_cancel()  # wakes those in concurrent.futures.wait()
             self._owner = None
@@ -81,10 +81,10 @@ class LaterReply(Future[Any]):
         super().add_done_callback(lambda _: self._hand_over(fn))
 
     def _hand_over(self, callback: Callable[[Future[Any]], object]) -> None:
-        if self._channel._loop.stopped:
+        if self._channel.loop.stopped:
             self._call(callback)  # nobody is left who runs handlers
         else:
-            self._channel._note(lambda: self._call(callback))
+            self._channel.note(lambda: self._call(callback))
 
     def _call(self, callback: Callable[[Future[Any]], object]) -> None:
         try:
@@ -96,16 +96,14 @@ class LaterReply(Future[Any]):
         if self.done():
             return
         channel = self._channel
-        channel._check_may_wait()
+        channel.check_may_wait()
         waiting = Waiting()
         super().add_done_callback(lambda _: waiting.event.set())
         end = time.monotonic() + timeout if timeout is not None else math.inf
         while not self.done() and (now := time.monotonic()) < end:
-            channel._await(waiting, min(end, now + _WAIT_SECONDS))
-            if channel._ended and not waiting.event.wait(1.0) and channel._forget(self._number):
-                self._failed(
-                    channel._closed_error()
-                )  # in a process that was forked: nobody says so
+            channel.await_answer(waiting, min(end, now + _WAIT_SECONDS))
+            if channel.ended and not waiting.event.wait(1.0) and channel.forget(self._number):
+                self._failed(channel.closed_error())  # in a process that was forked: nobody says so
 
     def _answered(self, answer: Packet) -> None:
         failure = failure_of(answer)
@@ -136,7 +134,7 @@ class _Later(Waiting):
 
     def over(self) -> None:
         """The session has ended."""
-        self.future._failed(self.future._channel._closed_error())
+        self.future._failed(self.future._channel.closed_error())
 
 
 def ask_later(channel: Channel, packet: Packet, timeout: float) -> Future[Any]:
@@ -150,11 +148,11 @@ def ask_later(channel: Channel, packet: Packet, timeout: float) -> Future[Any]:
     deadline = time.monotonic() + timeout
     future = LaterReply(channel, deadline)
     try:
-        packet.id = channel._expect(future._waiting)
-        channel._post(encode_for(channel._bounds, packet), timeout=0.0)
+        packet.id = channel.expect(future._waiting)
+        channel.post(encode_for(channel.bounds, packet), timeout=0.0)
         _arm(channel, deadline)
     except BaseException:
-        channel._forget(future._number)
+        channel.forget(future._number)
         raise
     return future
 
@@ -166,7 +164,7 @@ def _arm(channel: Channel, deadline: float) -> None:
             return
         channel._expires_at = deadline
     try:
-        channel._loop.call_later(max(0.0, deadline - time.monotonic()), lambda: _expire(channel))
+        channel.loop.call_later(max(0.0, deadline - time.monotonic()), lambda: _expire(channel))
     except BaseException:  # Ctrl-C: the next request shall not believe that there is a timer
         with channel._lock:
             channel._expires_at = math.inf
@@ -185,7 +183,7 @@ def _expire(channel: Channel) -> None:
     for _, later in overdue:
         later.future._failed(
             LinkTimeout(
-                f"{channel._name()} did not answer a request in time; the session goes on",
+                f"{channel.name} did not answer a request in time; the session goes on",
                 hint="its handler may still be running: give a longer timeout=",
             )
         )

@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import Self
 
 from ..app.hooks import EventHook
-from ..app.reception import Reception
 from ..app.ticker import Ticker, checked_rate
 from ..codes import Code
 from ..errors import ConfigError
@@ -36,10 +35,10 @@ from ..streams.base import Carrier
 from ..streams.sockets import local_address
 from ..streams.tcp import TCP
 from . import driven
-from .admission import Admission
-from .listener import Listener
+from .listener import Host, Listener
 from .loop import Loop, hand_over, worker_threads
 from .patched import check_not_patched
+from .settings import HandshakeSettings
 
 log = logging.getLogger("securelink.server")
 
@@ -117,11 +116,11 @@ class Lifecycle:
     on_start: EventHook[[]]
     on_stop: EventHook[[]]
 
-    def _admission(self) -> Admission:
+    def _settings(self) -> HandshakeSettings:
         """The settings of a start; loads the key."""
         raise NotImplementedError
 
-    def _reception(self) -> Reception:
+    def _host(self) -> Host:
         raise NotImplementedError
 
     def _started(self, loop: Loop) -> None:
@@ -158,7 +157,7 @@ class Lifecycle:
                 raise ConfigError(
                     "the server is running", hint="call stop() before you start again"
                 )
-            admission = self._admission()
+            settings = self._settings()
             listening = self.carrier.listen(self.host, self.port, self._backlog)
             loop = Loop(
                 f"server-{listening[0].address[1]}",
@@ -166,7 +165,7 @@ class Lifecycle:
                 overlap=self._overlap,
                 manual=manual,
             )
-            listener = Listener(loop, listening, admission, self._reception())
+            listener = Listener(loop, listening, settings, self._host())
             ticker = Ticker(loop, self.on_tick, self._rate)
             self._loop, self._listener, self._ticker = loop, listener, ticker
             self._stopped.clear()
@@ -332,7 +331,7 @@ class Lifecycle:
             if link.channel is None:
                 link.lost()
             else:
-                link.channel._end(Code.SHUTDOWN)
+                link.channel.end(Code.SHUTDOWN)
         self._continue_stop(loop, listener, deadline, deadline + STOP_GRACE_SECONDS)
 
     def _continue_stop(self, loop: Loop, listener: Listener, deadline: float, end: float) -> None:

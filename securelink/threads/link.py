@@ -248,7 +248,7 @@ class Link:
         channel = self.channel
         if self._tail:
             if channel is not None:
-                channel._numbering.outgoing.release()
+                channel.numbering.outgoing.release()
             if not self._write_tail():
                 return
         parts: list[bytes] = []
@@ -259,8 +259,8 @@ class Link:
         if sender is not None and channel is not None and not sender.closed:
             if channel._outbox:
                 parts.append(sender.packets(channel._take()))
-            elif channel._numbering.outgoing.unacked:
-                channel._numbering.outgoing.release()
+            elif channel.numbering.outgoing.unacked:
+                channel.numbering.outgoing.release()
             if channel._waiters:
                 channel._wake_waiters()
         if engine.wants_write:
@@ -580,7 +580,7 @@ class Link:
         else:
             # It is kept with the session; the frames that it passed through, with what they hold, are not.
             failed.error.__traceback__ = failed.error.__context__ = failed.error.__cause__ = None
-            log.warning("%s: %s; the connection is closed", channel._name(), failed.as_error())
+            log.warning("%s: %s; the connection is closed", channel.name, failed.as_error())
             self._finish_channel(Code.PROTOCOL, "", clean=False, ours=True, failed=failed)
         self.ask_interest()
         self.flush()
@@ -691,7 +691,7 @@ class Link:
 
     def _too_slow(self) -> None:
         if self.channel is not None:
-            self.channel._end(Code.TOO_SLOW)
+            self.channel.end(Code.TOO_SLOW)
 
     def _is_stalled(self) -> bool:
         return self._stalled > STALLED_SECONDS
@@ -710,7 +710,7 @@ class Link:
         channel = self.channel
         if channel is None:
             return
-        if channel._numbering.outgoing.releasable or (channel._outbox and not self._tail):
+        if channel.numbering.outgoing.releasable or (channel._outbox and not self._tail):
             self.flush()
 
     def _gone(self) -> None:

@@ -15,6 +15,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from ..app.budget import FailureBudget
 from ..codes import Code, code_text
@@ -31,21 +32,44 @@ from ..protocol import (
     ServerConnection,
     State,
 )
+from ..protocol.handshake_server import VerifiedClient
 from ..streams.addresses import is_loopback_host, networks
 from ..streams.base import READ, Address, Listening, Stream
 from ..streams.proxy import Preamble, is_trusted
 from ..text import escaped
 from ..wire.fields import Mode
 from ..wire.messages import Wanted
-from .admission import Admission, Host
 from .channel import Channel
 from .link import End, Link
 from .loop import Loop
+from .settings import HandshakeSettings
 from .sweeper import Sweeper
 
 log = logging.getLogger("securelink.server")
 
 ACCEPTS_PER_TURN = 64  # a flood of connections must not keep the leader from those it has
+
+
+class Host(Protocol):
+    """What a listener asks of the server above it: who gives sessions to the clients that come in."""
+
+    def authorize(self, link: ServerLink, client: VerifiedClient) -> Channel:
+        """In the pool: decide, and give the new session's channel, not yet public. Raises `HandshakeError`."""
+
+    def opened(self, channel: Channel) -> None:
+        """By the leader: make the session public; then its WELCOME is sent."""
+
+    def confirmed(self, link: ServerLink) -> bool:
+        """By the leader: whether the client of a provisional link may have its session, now that it has WELCOME."""
+
+    def not_entered(self, link: ServerLink, *, at_once: bool) -> None:
+        """By the leader: the client of a provisional link did not get in; the pool may not come to it any more."""
+
+    def ended(self, channel: Channel) -> None:
+        """By the leader: the session is over."""
+
+    def note(self, event: str) -> None:
+        """Any thread: something happened that is counted."""
 
 
 class ServerLink(Link):
@@ -66,12 +90,12 @@ class ServerLink(Link):
     )  # fmt: skip
 
     def __init__(self, listener: Listener, stream: Stream, address: Address) -> None:
-        admission = listener.admission
+        settings = listener.settings
         engine = ServerConnection(
-            admission.policy,
-            admission.wanted if admission.policy != Mode.OFF else Wanted.NO,
-            succession=admission.succession,
-            deadline=listener.loop.now + admission.handshake_seconds,
+            settings.policy,
+            settings.wanted if settings.policy != Mode.OFF else Wanted.NO,
+            succession=settings.succession,
+            deadline=listener.loop.now + settings.handshake_seconds,
         )
         super().__init__(listener.loop, stream, engine)
         self._listener = listener
@@ -165,7 +189,7 @@ class ServerLink(Link):
         try:
             engine.begin_answer()
             self.write_raw(engine.data_to_send())  # the client computes while this side signs
-            engine.finish_answer(self._listener.admission.identity)
+            engine.finish_answer(self._listener.settings.identity)
         except SecureLinkError as error:
             self._turn_away(error)
             return
@@ -203,13 +227,13 @@ class ServerLink(Link):
             self._turn_away(error)
             return
         budget.settle(host, failed=False)
-        admission = self._listener.admission
-        engine.carry(channel._numbering)
+        settings = self._listener.settings
+        engine.carry(channel.numbering)
         engine.welcome(
             client,
             self.token,
-            admission.max_packet,
-            admission.heartbeat,
+            settings.max_packet,
+            settings.heartbeat,
             wait_for_sign=self.provisional,
         )
         assert engine.sender is not None
@@ -236,7 +260,7 @@ class ServerLink(Link):
             return
         if self.provisional:
             # Until it gives a sign there is no session to be seen, and none that could be ended: that is not for long.
-            self.engine.hurry(self.loop.now + self._listener.admission.handshake_seconds)
+            self.engine.hurry(self.loop.now + self._listener.settings.handshake_seconds)
         if not self.provisional:
             self._listener.host.opened(self.channel)
         self.flush()  # WELCOME: its client finds a session that is public already
@@ -250,7 +274,7 @@ class ServerLink(Link):
             self.provisional = False
             host.opened(self.channel)
         else:
-            self.channel._end(Code.REFUSED)
+            self.channel.end(Code.REFUSED)
 
     def _not_entered(self) -> None:
         if self.provisional:
@@ -283,22 +307,27 @@ class ServerLink(Link):
         self.finish_raw(answer)
 
     @property
+    def encrypted(self) -> bool:
+        """Whether it is."""
+        return self.engine.encrypted
+
+    @property
     def held(self) -> int:
         """Bytes that its session keeps, for and of its peer."""
         channel = self.channel
         if channel is None:
             return 0
-        return channel._held + self.engine.pending
+        return channel.held + self.engine.pending
 
     def _silent(self, seconds: float) -> None:
         if self.channel is not None:
-            log.info("%s: nothing heard for %.0f s", self.channel._name(), seconds)
+            log.info("%s: nothing heard for %.0f s", self.channel.name, seconds)
         super()._silent(seconds)
 
     def _too_slow(self) -> None:
         if self.channel is not None:
             log.warning(
-                "%s takes nothing, and is not read meanwhile: it is ended", self.channel._name()
+                "%s takes nothing, and is not read meanwhile: it is ended", self.channel.name
             )
         super()._too_slow()
 
@@ -353,7 +382,7 @@ class Listener:
     Args:
         loop: Its leader accepts.
         listening: Where streams come in.
-        admission: How to do handshakes.
+        settings: How to do handshakes.
         host: The server.
 
     Attributes:
@@ -363,10 +392,10 @@ class Listener:
     """
 
     def __init__(
-        self, loop: Loop, listening: Sequence[Listening], admission: Admission, host: Host
+        self, loop: Loop, listening: Sequence[Listening], settings: HandshakeSettings, host: Host
     ) -> None:
         self.loop = loop
-        self.admission = admission
+        self.settings = settings
         self.host = host
         self.links: set[ServerLink] = set()
         self._listening = listening
@@ -380,7 +409,7 @@ class Listener:
         self._of_address: dict[str, int] = {}  # connections
         # Loopback has no budget: all users of the machine, and whatever tunnel ends here, are that one address.
         self.budget = FailureBudget(
-            admission.max_failures, lambda: loop.now, lambda host: is_loopback_host(host)
+            settings.max_failures, lambda: loop.now, lambda host: is_loopback_host(host)
         )
         self.leaving: set[Channel] = set()  # sessions that have ended, and whose packets still wait
         self._held = 0  # bytes of the connections that this round of the sweep has visited
@@ -458,7 +487,7 @@ class Listener:
         self.loop.call_later(1.0, self._register)
 
     def _accepted(self, stream: Stream) -> None:
-        if self.admission.proxies and is_trusted(stream.peer[0], self.admission.proxies):
+        if self.settings.proxies and is_trusted(stream.peer[0], self.settings.proxies):
             self._await_header(stream)
             return
         self._admit(stream, stream.peer)
@@ -466,10 +495,10 @@ class Listener:
     def _await_header(self, stream: Stream) -> None:
         preamble = Preamble(stream, self._header_done)
         self._preambles[preamble] = None
-        if len(self._preambles) > self.admission.max_half_open:
+        if len(self._preambles) > self.settings.max_half_open:
             self._drop_preamble(next(iter(self._preambles)))
         self.loop.register(stream, READ, preamble)
-        self.loop.call_later(self.admission.handshake_seconds, lambda: self._header_late(preamble))
+        self.loop.call_later(self.settings.handshake_seconds, lambda: self._header_late(preamble))
 
     def _header_late(self, preamble: Preamble) -> None:
         if preamble in self._preambles:
@@ -495,7 +524,7 @@ class Listener:
         link = ServerLink(self, stream, address)
         self.links.add(link)
         host = link.address[0]
-        if len(self.links) - len(self._turned_away) > self.admission.max_connections:
+        if len(self.links) - len(self._turned_away) > self.settings.max_connections:
             log.warning("too many connections (max_connections): %s is turned away", host)
             self.host.note("limit_connections")
             self._refuse(link, link.engine.give_up(Code.BUSY))
@@ -514,14 +543,14 @@ class Listener:
             return
         self._half_open.setdefault(link.network, {})[link] = None
         self._half_open_count += 1
-        if self._half_open_count > self.admission.max_half_open:
+        if self._half_open_count > self.settings.max_half_open:
             self._drop_oldest()
         link.update_interest()
 
     def _count(self, link: ServerLink, host: str) -> bool:
         """Whether its address, or /64, and the networks around it have room for one more connection."""
         mine = networks(host)
-        limits = self.admission.per_network
+        limits = self.settings.per_network
         if any(
             self._of_address.get(net, 0) >= most for net, most in zip(mine, limits, strict=False)
         ):
@@ -588,11 +617,11 @@ class Listener:
         if charge:
             self.budget.charge(host)
         left = self.budget.blocked_for(host)
-        if left and self.budget.failures(host) == self.admission.max_failures:
+        if left and self.budget.failures(host) == self.settings.max_failures:
             log.warning(
                 "%s failed %d handshakes; it is turned away for %d s",
                 host,
-                self.admission.max_failures,
+                self.settings.max_failures,
                 math.ceil(left),
             )
 
@@ -606,7 +635,7 @@ class Listener:
     def _round_ended(self) -> None:
         for channel in tuple(self.leaving):
             if channel._inbox or channel._opened is not None:
-                self._held += channel._held
+                self._held += channel.held
             else:
                 self.leaving.discard(channel)
         if self._held > MAX_TOTAL_UNSENT:
@@ -617,7 +646,7 @@ class Listener:
         """What all sessions together keep, for and of their peers, is bounded too: the greediest are ended."""
         links = {link.channel: link for link in self.links if link.channel is not None}
         held = {channel: link.held for channel, link in links.items()}
-        held.update((channel, channel._held) for channel in self.leaving if not channel._dropping)
+        held.update((channel, channel.held) for channel in self.leaving if not channel._dropping)
         excess = sum(held.values()) - MAX_TOTAL_UNSENT
         for channel in sorted(held, key=lambda channel: held[channel], reverse=True):
             if excess <= 0:
@@ -627,6 +656,6 @@ class Listener:
                 # Ended before, and its peer has not taken the rest: others cannot wait until its time is over.
                 links[channel].lost()
                 continue
-            log.warning("%s is ended: too much waits for all sessions together", channel._name())
+            log.warning("%s is ended: too much waits for all sessions together", channel.name)
             self.host.note("limit_total_unsent")
-            channel._end(Code.TOO_SLOW)
+            channel.end(Code.TOO_SLOW)

@@ -22,7 +22,7 @@ from ..interrupts import Sign
 from ..limits import OBJECT_BYTES
 from ..protocol.bounds import Bounds
 from ..protocol.numbering import Numbering
-from .inbox import Inbox
+from .inbox import Inbox, Owner
 from .loop import Loop, worker_threads
 
 if TYPE_CHECKING:
@@ -49,19 +49,19 @@ class Slot:
 class Outbox(Inbox):
     """The sending half of a `Channel`."""
 
-    __slots__ = ("_latest", "_lock", "_muted", "_numbering", "_outbox", "_queued", "_waiters")
+    __slots__ = ("_latest", "_lock", "_outbox", "_queued", "_waiters", "muted", "numbering")
 
-    def __init__(self, loop: Loop, bounds: Bounds) -> None:
-        super().__init__(loop, bounds)
-        self._numbering = Numbering()
+    def __init__(self, loop: Loop, bounds: Bounds, owner: Owner) -> None:
+        super().__init__(loop, bounds, owner)
+        self.numbering = Numbering()
         self._lock = threading.Lock()
         self._outbox: deque[bytes | Slot] = deque()
         self._queued = 0
         self._latest: dict[str, Slot] | None = None
         self._waiters: list[Sign] = []
-        self._muted = False
+        self.muted = False
 
-    def _post(
+    def post(
         self, encoded: bytes, *, timeout: float | None, latest: str | None = None, wait: bool = True
     ) -> None:
         """
@@ -74,7 +74,7 @@ class Outbox(Inbox):
         """
         link = self._link
         if link is None or self._dropping:
-            raise self._closed_error()
+            raise self.closed_error()
         size = len(encoded)
         if size > link.max_packets:
             raise LimitExceeded(
@@ -82,9 +82,9 @@ class Outbox(Inbox):
                 limit="max_packet",
                 hint="send it in pieces, or raise max_packet= of the server",
             )
-        if self._muted:
+        if self.muted:
             return
-        loop = self._loop
+        loop = self.loop
         me = get_ident()
         if loop.turn_thread == me:
             self._put(encoded, size, latest)
@@ -109,8 +109,8 @@ class Outbox(Inbox):
                     link.flush()
                 else:
                     batch.append(link)
-        bounds = self._bounds
-        if self._queued > bounds.unsent or self._numbering.outgoing.unacked > bounds.hard_unacked:
+        bounds = self.bounds
+        if self._queued > bounds.unsent or self.numbering.outgoing.unacked > bounds.hard_unacked:
             self._choke(link)
 
     def _put(self, encoded: bytes, size: int, latest: str | None) -> None:
@@ -153,41 +153,41 @@ class Outbox(Inbox):
             self._outbox.clear()
             self._latest = None
             self._queued = 0
-        self._numbering.outgoing.drop()
+        self.numbering.outgoing.drop()
 
     def _inside_handler(self) -> bool:
         # With a manual loop nobody would read acknowledgements while we wait.
-        return get_ident() in worker_threads or self._loop.manual
+        return get_ident() in worker_threads or self.loop.manual
 
     @property
-    def _unsent(self) -> int:
+    def unsent(self) -> int:
         link = self._link
         return self._queued + (link.tail_size if link is not None else 0)
 
     @property
-    def _held(self) -> int:
+    def held(self) -> int:
         """
         Bytes that this session keeps in memory, for and of its peer: both directions, with what each piece costs beside
         its bytes, and what is decoded of the record that is being handled. By a sweep.
         """
-        outgoing = self._numbering.outgoing
+        outgoing = self.numbering.outgoing
         pieces = len(self._inbox) + len(self._outbox) + outgoing.kept
         waiting = self._in_bytes - self._out_bytes
-        held = self._unsent + outgoing.unacked + waiting + OBJECT_BYTES * pieces
+        held = self.unsent + outgoing.unacked + waiting + OBJECT_BYTES * pieces
         opened = self._opened
         if opened is not None:
             held += opened.held
-        return held
+        return held + self.owner.held
 
     def _is_crowded(self, size: int) -> bool:
         # Hot: reads without the lock. Threads that send at the same time may overshoot by a packet each.
-        bounds = self._bounds
+        bounds = self.bounds
         # A packet always fits into an empty session, however small the bounds are.
         link = self._link
         unsent = self._queued + (len(link._tail) if link is not None else 0)
         if unsent and unsent + size > bounds.unsent:
             return True
-        unacked = self._numbering.outgoing.unacked
+        unacked = self.numbering.outgoing.unacked
         return bool(unacked) and unacked + size > bounds.unacked
 
     def _replaces(self, latest: str | None) -> bool:
@@ -201,7 +201,7 @@ class Outbox(Inbox):
             while self._is_crowded(size) and not self._replaces(latest):
                 link = self._link
                 if link is None or self._dropping:
-                    raise self._closed_error()
+                    raise self.closed_error()
                 event.clear()
                 with self._lock:
                     if event not in self._waiters:
@@ -222,8 +222,8 @@ class Outbox(Inbox):
 
     def _crowded_error(self, timeout: float | None) -> LinkTimeout:
         return LinkTimeout(
-            f"{self._name()} does not take its packets: {self._unsent} bytes wait to be sent and "
-            f"{self._numbering.outgoing.unacked} to be acknowledged after {timeout} s",
+            f"{self.name} does not take its packets: {self.unsent} bytes wait to be sent and "
+            f"{self.numbering.outgoing.unacked} to be acknowledged after {timeout} s",
             hint="is the other side reading? send less, or give send() a longer timeout=",
         )
 
@@ -237,17 +237,17 @@ class Outbox(Inbox):
     def _choke(self, link: Link) -> None:
         """Much waits to be sent or acknowledged: stop reading the peer, or end it at a hard limit."""
         link.flush()  # a handler's packets wait for the end of the turn, which is no fault of the peer
-        bounds = self._bounds
-        unsent, unacked = self._unsent, self._numbering.outgoing.unacked
+        bounds = self.bounds
+        unsent, unacked = self.unsent, self.numbering.outgoing.unacked
         if unsent > bounds.hard_unsent or unacked > bounds.hard_unacked:
             log.warning(
                 "%s is too slow: %d bytes wait to be sent, %d to be acknowledged; ended",
-                self._name(), unsent, unacked,
+                self.name, unsent, unacked,
             )  # fmt: skip
-            self._end(Code.TOO_SLOW)
+            self.end(Code.TOO_SLOW)
         elif unsent > bounds.unsent:
             link.choke()
 
-    def _closed_error(self) -> ConnectionClosed:
+    def closed_error(self) -> ConnectionClosed:
         """Why nothing can be sent. `Channel` knows."""
         raise NotImplementedError

@@ -10,8 +10,8 @@ from ..errors import ConfigError, NotTrusted, SecureLinkError
 from ..keys.succession import follows
 from ..options import word
 from ..protocol.handshake_client import VerifiedServer
-from ..streams.addresses import is_loopback_host
-from ..streams.sockets import shown, with_zone_name
+from ..streams.addresses import is_loopback_host, shown
+from ..streams.sockets import with_zone_name
 from ..wire.fields import Mode
 from . import KnownServers
 from .home import user_known_servers

@@ -12,7 +12,7 @@ from typing import Any
 from ...app.received import Received
 from ...errors import RequestFailed, SecureLinkError
 from ...server import Server
-from ...session import Session
+from ...session import Session, context_of
 from ...text import escaped, folded, normalized
 from ..console.marks import Marks
 from .history import HISTORY, History
@@ -100,7 +100,7 @@ class ChatServer:
         session.data["again"] = secrets.token_hex(16)
         place = _checked_room(room) if isinstance(room, str) and room else LOBBY
         came = "is back" if back else "came in"
-        log.info("%s is %s in the chat", session._name(), escaped(name))
+        log.info("%s is %s in the chat", context_of(session).name, escaped(name))
         answer = {"name": name, **self._move(session, place, came)}
         return answer | {"again": session.data["again"]}
 

@@ -15,7 +15,7 @@ from ...codes import Code
 from ...errors import NotTrusted, Refused
 from ...keys import Identity
 from ...keys.identity import key_paths
-from ...streams.sockets import shown
+from ...streams.addresses import shown
 from ...text import escaped
 from ...trust import KnownServers
 from ..console.prompt import Prompt

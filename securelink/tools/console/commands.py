@@ -9,9 +9,10 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ...app.context import shown_user
 from ...errors import ConfigError, Refused, SecureLinkError
 from ...server import Server
-from ...session import Session, shown_user
+from ...session import Session
 from ...text import escaped
 from .marks import Marks, same
 

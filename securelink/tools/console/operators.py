@@ -13,19 +13,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ...app.handlers import OwnAction
 from ...app.received import Received
 from ...auth import Authenticate, Hello, checked_hook
 from ...client import Client
 from ...errors import Refused, RequestFailed
 from ...logs.default import Forwarder
 from ...server import Server
-from ...session import Session
+from ...session import Session, context_of
 from ...text import escaped
 from ...trust import AuthorizedClients
 from .commands import Console
 
-COMMAND = "~console"
-LINE = "~console-line"
+COMMAND = OwnAction("~console")
+LINE = OwnAction("~console-line")
 _USER = "operator:"  # the user of a session that an operator's key opened begins so
 COMMAND_SECONDS = 30.0
 _WARNED = "~console warned"  # in the data of a session
@@ -90,7 +91,7 @@ class Operators:
                     session.data[_WARNED] = True
                     log.warning(
                         "%s is no operator and tried a command; its key is %s",
-                        session._name(),
+                        context_of(session).name,
                         session.fingerprint,
                     )
                 raise RequestFailed("this key is not authorised to operate the server")
@@ -102,7 +103,7 @@ class Operators:
             return console.execute(packet.data)
 
         server.admit_operators(self._name)
-        server._handlers.bind_reserved(COMMAND, run)
+        server.on(COMMAND, run)
         server.on_disconnect.add_listener(self._detach)
         server.end_when_revoked(
             self._authorized, self._is_here_as_operator, "this operator's key was revoked"
@@ -142,7 +143,7 @@ class _LineSender(Forwarder):
                         self._operator(session.fingerprint) is not None
                     )  # its key may be revoked by now
                     if allowed:
-                        session._send(LINE, text, timeout=0.0)
+                        session.send(LINE, text, timeout=0.0)
                 except Exception:  # also from a before_send hook: who logs must not hear of it
                     allowed = False
                 if not allowed:
@@ -168,11 +169,11 @@ class Attachment:
             RequestFailed: This key is not authorised.
             ConnectionClosed: The server is gone.
         """
-        return str(self._client._request(COMMAND, line, None, COMMAND_SECONDS))
+        return str(self._client.request(COMMAND, line, timeout=COMMAND_SECONDS))
 
     def on_line(self, show: Any) -> None:
         """Call show(text) for each log line of the server."""
-        self._client._handlers.bind_reserved(LINE, lambda packet: show(escaped(str(packet.data))))
+        self._client.on(LINE, lambda packet: show(escaped(str(packet.data))))
 
     def close(self) -> None:
         """Leave the server running and go."""

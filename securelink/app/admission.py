@@ -1,29 +1,20 @@
-"""From a verified client to a public session, and from there to its end."""
+"""Who may enter a server."""
 
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ..auth import Authenticate, Hello, Hold, NoAnswer, ask
 from ..codes import Code
-from ..errors import CodecError, HandshakeError, PeerIncompatible, Refused, SecureLinkError
+from ..errors import CodecError, PeerIncompatible, Refused, SecureLinkError
 from ..protocol.handshake_server import VerifiedClient
-from ..session import Session
 from ..signatures import never_run
-from ..streams.sockets import shown
 from ..text import escaped
-from ..threads.channel import Channel
-from ..threads.listener import ServerLink
 from ..trust import AuthorizedClients
 from ..wire.packets import decode_value
-from .handlers import STATE
-
-if TYPE_CHECKING:
-    from ..server import Server
 
 log = logging.getLogger("securelink.server")
 
@@ -46,9 +37,22 @@ class Entry:
     operator: bool = False
 
 
-class Gate:
+class Keyed(Protocol):
+    """A session, as far as its key goes."""
+
+    @property
+    def operator(self) -> bool:
+        """Whether it entered by the key of an operator."""
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Of its client's key."""
+
+
+class Admission:
     """
-    Decides who may enter. Called in the pool: `authenticate` may be slow.
+    Decides who may enter: by operators' keys, by the application and its version, by known client keys, and by the
+    application's `authenticate`. Called in the pool: `authenticate` may be slow.
 
     Args:
         application, version: What a client must say too, unless "".
@@ -72,8 +76,18 @@ class Gate:
         self._authenticate = authenticate
         self.operator_name: Callable[[str], str | None] | None = None
 
-    def admit(self, link: ServerLink, client: VerifiedClient) -> Entry:
-        """Why this client may enter. Raises `HandshakeError` if it may not."""
+    def admit(self, client: VerifiedClient, address: tuple[str, int], *, encrypted: bool) -> Entry:
+        """
+        Why this client may enter.
+
+        Args:
+            client: Who it is, proved.
+            address: Where its connection comes from.
+            encrypted: Whether the connection is.
+
+        Raises:
+            HandshakeError: It may not.
+        """
         fingerprint = client.key.fingerprint if client.key is not None else None
         operator = self._operator(fingerprint)
         if operator is not None:
@@ -86,9 +100,9 @@ class Gate:
             raise Refused(
                 "the server does not know this client's key", code=Code.CLIENT_KEY_UNKNOWN
             )
-        return self._ask_authenticate(link, client, fingerprint)
+        return self._ask_authenticate(client, fingerprint, address, encrypted=encrypted)
 
-    def knows(self, session: Session) -> bool:
+    def knows(self, session: Keyed) -> bool:
         """Whether the key by which it was let in is authorized still."""
         if self._known_clients is None or session.operator:
             return True
@@ -132,7 +146,12 @@ class Gate:
                 )
 
     def _ask_authenticate(
-        self, link: ServerLink, client: VerifiedClient, fingerprint: str | None
+        self,
+        client: VerifiedClient,
+        fingerprint: str | None,
+        address: tuple[str, int],
+        *,
+        encrypted: bool,
     ) -> Entry:
         if self._authenticate is None:
             return Entry(None)
@@ -143,36 +162,37 @@ class Gate:
         hello = Hello(
             credentials=credentials,
             fingerprint=fingerprint,
-            address=link.address,
+            address=address,
             dialled=client.dialled,
             application=client.application,
             version=client.version,
             resumed=None,
             binding=client.binding,
-            encrypted=link.engine.encrypted,
+            encrypted=encrypted,
             _holds=[],
         )
         try:
             user = ask(self._authenticate, hello)
         except BaseException as error:
-            _release(hello.holds)
-            raise self._refusal(error, link) from None
+            release(hello.holds)
+            raise self._refusal(error, address[0]) from None
         return Entry(user, hello.holds)
 
-    def _refusal(self, error: BaseException, link: ServerLink) -> Refused:
+    def _refusal(self, error: BaseException, host: str) -> Refused:
         """What the client is told when the hook gave no user; the log is told why."""
         if isinstance(error, NoAnswer):
-            log.error("authenticate %s; %s is refused", error.mistake, link.address[0])
+            log.error("authenticate %s; %s is refused", error.mistake, host)
             return error
         if isinstance(error, Refused):
-            code, text = _farewell(error)  # the listener logs it, with the words
+            code, text = farewell(error)  # the listener logs it, with the words
             return Refused(text, code=code)
         # Also SystemExit, which would only end this thread.
-        log.error("authenticate raised an error; %s is refused", link.address[0], exc_info=error)
+        log.error("authenticate raised an error; %s is refused", host, exc_info=error)
         return Refused("the server could not check the credentials")
 
 
-def _release(holds: Holds) -> None:
+def release(holds: Holds) -> None:
+    """Give back what a client did not use: it has not got in."""
     for hold in holds:
         try:
             hold.release()
@@ -180,13 +200,7 @@ def _release(holds: Holds) -> None:
             log.exception("what a client did not use could not be given back")
 
 
-def _holds(link: ServerLink) -> Holds:
-    session = link.channel
-    assert isinstance(session, Session)
-    return session._holds
-
-
-def _farewell(refusal: Refused) -> tuple[int, str]:
+def farewell(refusal: Refused) -> tuple[int, str]:
     """Code and text of a refusal in the application's words; whatever is in it, it can be sent."""
     try:
         code, text = refusal.code, str(refusal.text or "")
@@ -200,102 +214,3 @@ def _farewell(refusal: Refused) -> tuple[int, str]:
 
 def _program(application: str, version: str) -> str:
     return f"{escaped(application) or 'an unnamed application'} {escaped(version)}".rstrip()
-
-
-class _Hangup:
-    """Says that a session is over, outside of its order: handlers may still be busy with what it sent before."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def run(self) -> bool:
-        """By the loop."""
-        self._session._server.on_hangup.fire(self._session)
-        return False
-
-
-class Reception:
-    """What the listener tells and asks: the `Host` of threads/listener.py."""
-
-    def __init__(self, server: Server, gate: Gate) -> None:
-        self._server = server
-        self._gate = gate
-
-    def authorize(self, link: ServerLink, client: VerifiedClient) -> Session:
-        """In the pool: a session for this client, not yet public. Raises `HandshakeError` to refuse."""
-        try:
-            entry = self._gate.admit(link, client)
-        except HandshakeError:
-            self.note("logins_refused")
-            raise
-        link.token = uuid.uuid4().bytes
-        session = Session(self._server, link.loop, link, client, entry.user)
-        session.operator = entry.operator
-        session._holds = entry.holds
-        link.provisional = bool(entry.holds)
-        return session
-
-    def confirmed(self, link: ServerLink) -> bool:
-        """By the leader: the client has WELCOME, so what was held for it is used now. False: it must not stay."""
-        session = link.channel
-        assert isinstance(session, Session)
-        if not self._gate.knows(session):
-            log.info("%s: its key was revoked while it came in", link.address[0])
-            return False
-        if all(hold.confirm() for hold in _holds(link)):
-            return True
-        log.info("%s came in twice with what admits once; the later one stays", link.address[0])
-        return False
-
-    def not_entered(self, link: ServerLink, *, at_once: bool) -> None:
-        """By the leader: nobody got in. It may take a file, so the pool does it, unless the server is stopping."""
-        holds = _holds(link)
-        if at_once or not link.loop.submit(link.network, lambda: _release(holds)):
-            _release(holds)
-
-    def opened(self, channel: Channel) -> None:
-        """By the leader: the session is public from now on."""
-        assert isinstance(channel, Session)
-        session, server = channel, self._server
-        server._sessions[session.token] = session
-        server._changes += 1
-        server._counts.note("sessions")
-        if server._state is not None:
-            session._post(server._state, timeout=None, latest=STATE, wait=False)
-        log.info("%s connected from %s", session._name(), shown(*session.address))
-        session._note(lambda: self._welcome(session))
-
-    def _welcome(self, session: Session) -> None:
-        """First of all in its inbox: the application greets it, or refuses it after all."""
-        try:
-            self._server.on_connect.fire(session)
-        except Refused as refusal:
-            code, text = _farewell(refusal)
-            self.note("logins_refused")
-            log.info("on_connect refused %s: %s", session._name(), escaped(text))
-            session._end(code, text)
-
-    def ended(self, channel: Channel) -> None:
-        """By the leader: the session is over; its disconnect event comes after its last packet."""
-        assert isinstance(channel, Session)
-        session, server = channel, self._server
-        if not server._counts.leave(server._sessions, session):
-            return
-        server._changes += 1
-        server._all_sessions = (-1, ())  # it would keep this one until somebody asks again
-        server._rooms.leave_all(session)
-        if server.on_hangup._listeners:
-            session._loop.schedule(_Hangup(session))
-        log.info("%s disconnected: %s", session._name(), session._closed_error().message)
-        session._note(lambda: self._goodbye(session))
-
-    def _goodbye(self, session: Session) -> None:
-        """Last of all in its inbox."""
-        try:
-            self._server.on_disconnect.fire(session)
-        finally:
-            self._server._counts.left(session)
-
-    def note(self, event: str) -> None:
-        """Something happened that is counted."""
-        self._server._counts.note(event)

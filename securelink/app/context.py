@@ -1,0 +1,216 @@
+"""What the sessions of a server or client share, and what the server keeps of each beside its channel."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Set
+from typing import Any, Protocol
+
+from ..auth import Hold
+from ..limits import MAX_UNUSED_STATE
+from ..text import escaped
+from ..wire.packets import Packet, decode_packets, encode_packet, join_packets
+from .counts import Counts
+from .handlers import STATE, Answering, Handlers
+from .hooks import EventHook
+from .received import Received
+from .rooms import Rooms
+
+log = logging.getLogger("securelink.server")
+
+_SHOWN_USER = 200  # characters
+
+
+class Named(Protocol):
+    """A session, as far as it is named in the log."""
+
+    token: str
+    user: Any
+
+
+class ServerContext:
+    """
+    What the sessions of a server share.
+
+    Attributes:
+        handlers: Of packets.
+        rooms: Where sessions are.
+        counts: What has happened.
+        on_state: Fires when a client gives a new state.
+        before_send: None, or f(session or None, action, data) that returns the data to send.
+        states_used: Whether the program has looked at a client's state.
+    """
+
+    __slots__ = ("before_send", "counts", "handlers", "on_state", "rooms", "states_used")
+
+    def __init__(
+        self, handlers: Handlers, rooms: Rooms[Any], counts: Counts, on_state: EventHook[...]
+    ) -> None:
+        self.handlers = handlers
+        self.rooms = rooms
+        self.counts = counts
+        self.on_state = on_state
+        self.before_send: Callable[..., Any] | None = None
+        self.states_used = False
+
+
+class SessionContext:
+    """
+    A session, as its channel knows it: takes its packets, and keeps what belongs to the server.
+
+    Args:
+        session: What handlers get.
+        server: What it shares with the others.
+        holds: What is given back unless the client gets in.
+        elements: Values in a state that is kept, at most.
+
+    Attributes:
+        left: Names of the rooms that it was in when it ended.
+    """
+
+    __slots__ = ("_elements", "_name", "_server", "_state", "holds", "left", "session")
+
+    def __init__(
+        self, session: Named, server: ServerContext, holds: tuple[Hold, ...], elements: int
+    ) -> None:
+        self.session: Named | None = session
+        self._server = server
+        self._elements = elements
+        self._name = ""
+        self._state: bytes | None = None  # encoded: a peer makes us keep its bytes, not the objects
+        self.holds = holds
+        self.left: tuple[str, ...] = ()
+
+    def handle(self, channel: Answering, packet: Packet) -> None:
+        """Give a packet to the handlers."""
+        session = self.session
+        if packet.reply_to is not None or session is None:
+            return  # a reply that came too late
+        received = Received(packet, channel, session)
+        handlers = self._server.handlers
+        if not handlers.run(channel, packet, received, session, received):
+            handlers.warn_unhandled(packet.action, "@server.on(...) or @server.on_message")
+
+    def throttled(self) -> None:
+        """It sends more than it may in a second."""
+        self._server.counts.note("limit_rate")
+
+    def through(self) -> None:
+        """Its last packet is handled: from now on nothing here refers to the session, so it goes when it is dropped."""
+        self._name = self.name
+        self.session = None
+
+    @property
+    def name(self) -> str:
+        """What the log calls it."""
+        session = self.session
+        if session is None:
+            return self._name
+        user = f" ({shown_user(session.user)})" if session.user is not None else ""
+        return f"session {session.token}{user}"
+
+    @property
+    def rooms(self) -> Rooms[Any]:
+        """All rooms of the server."""
+        return self._server.rooms
+
+    @property
+    def held(self) -> int:
+        """Bytes that are kept here."""
+        state = self._state
+        return len(state) if state is not None else 0
+
+    @property
+    def state(self) -> Any:
+        """The last state that the client gave; None before. Decoded at each look."""
+        self._server.states_used = True
+        state = self._state
+        return None if state is None else decode_packets(state, self._elements)[0].data
+
+    def take_state(self, value: Any) -> None:
+        """Keep a new state of the client, unless it is large and nobody looks."""
+        encoded = join_packets([encode_packet(Packet(STATE, value), self._elements)])
+        server = self._server
+        if not (
+            len(encoded) <= MAX_UNUSED_STATE or server.states_used or server.on_state.listeners
+        ):
+            self._state = None  # the one before is not the latest any more
+            log.info("%s: a state of %d bytes is dropped, nobody looks", self.name, len(encoded))
+            return
+        self._state = encoded
+
+
+class Awaited:
+    """A thread waits for a packet of one name."""
+
+    __slots__ = ("action", "found")
+
+    def __init__(self, action: str) -> None:
+        self.action = action
+        self.found: list[Received] = []
+
+
+class ClientContext:
+    """
+    What a client's sessions share.
+
+    Args:
+        handlers: Of packets.
+        on_state: Fires when the server gives a new state.
+        on_disconnect: Fires when a session has ended.
+        in_update: Whether all of them run only in the program's own thread.
+
+    Attributes:
+        before_send: None, or f(action, data) that returns the data to send.
+        awaited: The threads that wait for packets of one name.
+    """
+
+    def __init__(
+        self,
+        handlers: Handlers,
+        on_state: EventHook[...],
+        on_disconnect: EventHook[...],
+        *,
+        in_update: bool,
+    ) -> None:
+        self.handlers = handlers
+        self.on_disconnect = on_disconnect
+        self.before_send: Callable[..., Any] | None = None
+        self.awaited: dict[Awaited, None] = {}
+        self._on_state = on_state
+        self._in_update = in_update
+
+    @property
+    def wants_background(self) -> bool:
+        """Whether packets go to handlers by themselves."""
+        return not self._in_update and (self.handlers.any or bool(self._on_state.listeners))
+
+    @property
+    def wants_to_live(self) -> bool:
+        """Whether there is work although the program keeps no reference to the client."""
+        listens = bool(self.on_disconnect.listeners) and not self._in_update
+        return self.wants_background or listens
+
+    def on_packet(self, channel: Answering, packet: Packet, received: Received) -> bool:
+        """Take a packet; False when nobody wants it."""
+        if self.awaited:
+            for awaited in tuple(self.awaited):
+                if awaited.action == packet.action and not awaited.found:
+                    awaited.found.append(received)
+                    return True
+        return self.handlers.run(channel, packet, received, received)
+
+
+def shown_user(user: object) -> str:
+    """
+    A user on one line, for logs and consoles.
+
+    A container or bytes may be what came as credentials, password and all, and is not shown. Nor does a user that fails
+    when it is shown keep its session from beginning or ending.
+    """
+    if isinstance(user, Mapping | list | tuple | Set | bytes | bytearray):
+        return f"a {type(user).__name__}"
+    try:
+        return escaped(str(user)[:_SHOWN_USER])
+    except Exception:
+        return f"a {type(user).__name__} that cannot be shown"

@@ -1,0 +1,196 @@
+"""From an admitted client to a public session, and from there to its end."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ..errors import ConnectionClosed, HandshakeError, Refused
+from ..protocol.handshake_server import VerifiedClient
+from ..streams.addresses import shown
+from ..text import escaped
+from .admission import Admission, Entry, farewell, release
+from .context import SessionContext
+from .fanout import Fanout
+from .hooks import EventHook
+from .registry import Registry
+from .scheduling import Scheduler
+
+log = logging.getLogger("securelink.server")
+
+
+class SessionChannel(Protocol):
+    """A session's channel, as far as its beginning and its end need it."""
+
+    @property
+    def loop(self) -> Scheduler:
+        """What runs it."""
+
+    @property
+    def owner(self) -> Any:
+        """The session's context."""
+
+    def post(
+        self, encoded: bytes, *, timeout: float | None, latest: str | None = None, wait: bool = True
+    ) -> None:
+        """Queue one encoded packet."""
+
+    def note(self, event: Callable[[], None]) -> None:
+        """Put an event behind the packets that came before it."""
+
+    def end(self, code: int, text: str = "") -> None:
+        """End it from our side."""
+
+    def closed_error(self) -> ConnectionClosed:
+        """Why nothing can be sent."""
+
+
+class Arrival(Protocol):
+    """A connection whose client wants a session."""
+
+    token: bytes
+    provisional: bool
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it comes from."""
+
+    @property
+    def network(self) -> str:
+        """The network of that address."""
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether it is."""
+
+    @property
+    def loop(self) -> Scheduler:
+        """What runs it."""
+
+    @property
+    def channel(self) -> Any:
+        """Of the session, once there is one."""
+
+
+class _Hangup:
+    """Says that a session is over, outside of its order: handlers may still be busy with what it sent before."""
+
+    def __init__(self, hook: EventHook[...], session: Any) -> None:
+        self._hook = hook
+        self._session = session
+
+    def run(self) -> bool:
+        """By the loop."""
+        self._hook.fire(self._session)
+        return False
+
+
+class SessionManager:
+    """
+    Makes sessions, makes them public, and sees to their end.
+
+    Args:
+        admission: Who may enter.
+        registry: Where public sessions are.
+        fanout: Gives a new session the server's state.
+        make: Gives the channel of a new session for (connection, client, why it may enter).
+        on_connect, on_hangup, on_disconnect: The events of a session.
+    """
+
+    def __init__(
+        self,
+        admission: Admission,
+        registry: Registry[Any],
+        fanout: Fanout[Any],
+        make: Callable[[Any, VerifiedClient, Entry], Any],
+        *,
+        on_connect: EventHook[...],
+        on_hangup: EventHook[...],
+        on_disconnect: EventHook[...],
+    ) -> None:
+        self._admission = admission
+        self._registry = registry
+        self._fanout = fanout
+        self._make = make
+        self._on_connect = on_connect
+        self._on_hangup = on_hangup
+        self._on_disconnect = on_disconnect
+
+    def authorize(self, link: Arrival, client: VerifiedClient) -> Any:
+        """In the pool: the channel of a session for this client, not yet public. Raises `HandshakeError` to refuse."""
+        try:
+            entry = self._admission.admit(client, link.address, encrypted=link.encrypted)
+        except HandshakeError:
+            self.note("logins_refused")
+            raise
+        link.token = uuid.uuid4().bytes
+        link.provisional = bool(entry.holds)
+        return self._make(link, client, entry)
+
+    def confirmed(self, link: Arrival) -> bool:
+        """By the leader: the client has WELCOME, so what was held for it is used now. False: it must not stay."""
+        context = _context(link.channel)
+        session: Any = context.session
+        if not self._admission.knows(session):
+            log.info("%s: its key was revoked while it came in", link.address[0])
+            return False
+        if all(hold.confirm() for hold in context.holds):
+            return True
+        log.info("%s came in twice with what admits once; the later one stays", link.address[0])
+        return False
+
+    def not_entered(self, link: Arrival, *, at_once: bool) -> None:
+        """By the leader: nobody got in. It may take a file, so the pool does it, unless the server is stopping."""
+        holds = _context(link.channel).holds
+        if at_once or not link.loop.submit(link.network, lambda: release(holds)):
+            release(holds)
+
+    def opened(self, channel: SessionChannel) -> None:
+        """By the leader: the session is public from now on."""
+        context = _context(channel)
+        session: Any = context.session
+        self._registry.add(session)
+        self._fanout.greet(channel)
+        log.info("%s connected from %s", context.name, shown(*session.address))
+        channel.note(lambda: self._welcome(channel, session))
+
+    def _welcome(self, channel: SessionChannel, session: Any) -> None:
+        """First of all in its inbox: the application greets it, or refuses it after all."""
+        try:
+            self._on_connect.fire(session)
+        except Refused as refusal:
+            code, text = farewell(refusal)
+            self.note("logins_refused")
+            log.info("on_connect refused %s: %s", _context(channel).name, escaped(text))
+            channel.end(code, text)
+
+    def ended(self, channel: SessionChannel) -> None:
+        """By the leader: the session is over; its disconnect event comes after its last packet."""
+        context = _context(channel)
+        session: Any = context.session
+        if session is None or not self._registry.remove(session):
+            return
+        context.left = context.rooms.leave_all(session)
+        if self._on_hangup.listeners:
+            channel.loop.schedule(_Hangup(self._on_hangup, session))
+        log.info("%s disconnected: %s", context.name, channel.closed_error().message)
+        channel.note(lambda: self._goodbye(context, session))
+
+    def _goodbye(self, context: SessionContext, session: Any) -> None:
+        """Last of all in its inbox."""
+        try:
+            self._on_disconnect.fire(session)
+        finally:
+            self._registry.through(session)
+            context.through()
+
+    def note(self, event: str) -> None:
+        """Something happened that is counted."""
+        self._registry.counts.note(event)
+
+
+def _context(channel: SessionChannel) -> SessionContext:
+    context: SessionContext = channel.owner
+    return context

@@ -1,0 +1,211 @@
+"""The other side of a session, as an application talks to it: what `Session` and `Client` have in common."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+from .app.handlers import STATE, checked_action
+from .codes import Code
+from .errors import ConfigError
+from .limits import REQUEST_SECONDS, SEND_SECONDS
+from .options import key, seconds, seconds_or_none
+from .protocol.bounds import encode_for
+from .threads.channel import Channel
+from .threads.later import ask_later
+from .wire.packets import Packet
+
+
+class Hooks(Protocol):
+    """Where the hook stands that is asked before each packet is sent."""
+
+    before_send: Callable[..., Any] | None
+
+
+class Peer:
+    """Whoever is at the other end. It has a channel, once there is a session."""
+
+    __slots__ = ()
+    _channel: Channel | None
+    _hooks: Hooks
+
+    def send(
+        self,
+        action: str,
+        data: Any = None,
+        *,
+        headers: dict[str, Any] | None = None,
+        latest: str | None = None,
+        timeout: float | None = SEND_SECONDS,
+    ) -> None:
+        """
+        Send one packet to the other side.
+
+        Waits while more than the session's bounds is unsent or unacknowledged; a client reads meanwhile. In a handler
+        of a server it never waits.
+
+        Args:
+            action: The packet's name, 1 to 255 characters.
+            data: None, bool, int, float, str, bytes, and lists and dicts of these.
+            headers: More of the same, by name.
+            latest: A key: a packet with the same key that is still waiting is replaced, not followed.
+            timeout: In seconds; None waits for ever.
+
+        Raises:
+            CodecError: The data cannot be encoded.
+            ConfigError: The name begins with "~", or `timeout` is no number, or there was never a session.
+            ConnectionClosed: The session has ended.
+            LimitExceeded: The packet is larger than the server's `max_packet`.
+            LinkTimeout: The other side takes nothing.
+        """
+        if timeout is not SEND_SECONDS:  # packets should not pay for a check of our own default
+            timeout = seconds_or_none("timeout", timeout)
+        self._send(checked_action(action), data, headers, latest, timeout)
+
+    def _send(
+        self,
+        action: str,
+        data: Any = None,
+        headers: dict[str, Any] | None = None,
+        latest: str | None = None,
+        timeout: float | None = SEND_SECONDS,
+    ) -> None:
+        """Send a packet whose name may be one of our own."""
+        if latest is not None:
+            key("latest", latest)
+        hook = self._hooks.before_send
+        if hook is not None:
+            data = self._rewritten(hook, action, data)
+        packet = Packet(action, data, headers, time.time())
+        channel = self._channel or self._need_channel()
+        channel.post(encode_for(channel.bounds, packet), timeout=timeout, latest=latest)
+
+    def _rewritten(self, hook: Callable[..., Any], action: str, data: Any) -> Any:
+        """What the hook wants to be sent instead."""
+        raise NotImplementedError
+
+    def _need_channel(self) -> Channel:
+        channel = self._channel
+        if channel is None:
+            raise ConfigError("this client is not connected", hint="call connect() first")
+        return channel
+
+    def request(
+        self,
+        action: str,
+        data: Any = None,
+        *,
+        headers: dict[str, Any] | None = None,
+        timeout: float = REQUEST_SECONDS,
+    ) -> Any:
+        """
+        Ask the other side and wait for its answer. Also in a handler, even of this very session.
+
+        Args:
+            timeout: In seconds.
+
+        Returns:
+            What the other side's handler returned.
+
+        Raises:
+            ConfigError: The name begins with "~", or `timeout` is no number, or there was never a session, or the
+                other side waits for this very handler and could not answer before.
+            CodecError: The data cannot be encoded.
+            RequestFailed: The other side has no handler for it, or its handler failed or refused.
+            ConnectionClosed: The session ended before the answer came.
+            LimitExceeded: The packet is larger than the server's `max_packet`, or MAX_REQUESTS wait for their answer.
+            LinkTimeout: No answer in time.
+        """
+        timeout = seconds("timeout", timeout)
+        packet = self._request_packet(checked_action(action), data, headers)
+        return self._need_channel().ask(packet, timeout).data
+
+    def request_later(
+        self,
+        action: str,
+        data: Any = None,
+        *,
+        headers: dict[str, Any] | None = None,
+        timeout: float = REQUEST_SECONDS,
+    ) -> Future[Any]:
+        """
+        Ask the other side and go on; the answer comes into the future that this returns. Never waits.
+
+            votes = [session.request_later("vote") for session in server.sessions.values()]
+            client.request_later("path", [3, 4]).add_done_callback(found)
+
+        Callbacks run as handlers of this session do: one at a time, in order with its packets, in the same threads.
+        `result()` waits, also in a handler. But a handler that waits for its own session does better with `request()`,
+        which tells the other side so: a handler there that asks back is then refused at once, and otherwise both wait
+        for their time-outs. `cancel()` makes nobody wait any more; the other side does not learn of it. In an asyncio
+        program `asyncio.wrap_future()` makes it awaitable.
+
+        Args:
+            timeout: Seconds from now; then the future has a `LinkTimeout`.
+
+        Returns:
+            A future of what the other side's handler returns. Its exception is what `request()` would raise.
+
+        Raises:
+            ConfigError: The name begins with "~", or `timeout` is no number, or there was never a session.
+            CodecError: The data cannot be encoded.
+            ConnectionClosed: The session has ended.
+            LimitExceeded: The packet is larger than `max_packet`, or MAX_REQUESTS wait for their answer.
+            LinkTimeout: The other side takes nothing, and there is no room.
+        """
+        timeout = seconds("timeout", timeout)
+        packet = self._request_packet(checked_action(action), data, headers)
+        return ask_later(self._need_channel(), packet, timeout)
+
+    def _request_packet(self, action: str, data: Any, headers: dict[str, Any] | None) -> Packet:
+        hook = self._hooks.before_send
+        if hook is not None:
+            data = self._rewritten(hook, action, data)
+        return Packet(action, data, headers, time.time())
+
+    def set_state(self, value: Any) -> None:
+        """Give the other side a new value of this side's state; one that is still waiting is replaced."""
+        self._send(STATE, value, latest=STATE)
+
+    def ping(self, timeout: float = REQUEST_SECONDS) -> float:
+        """
+        Whether the other side answers: seconds of the round trip.
+
+        Raises:
+            ConfigError: `timeout` is no number, or there was never a session.
+            LinkTimeout: No answer in time.
+            ConnectionClosed: The session has ended.
+        """
+        return self._need_channel().probe(seconds("timeout", timeout))
+
+    @property
+    def connected(self) -> bool:
+        """Whether packets can be sent."""
+        channel = self._channel
+        return channel is not None and channel.connected
+
+    @property
+    def reason(self) -> str:
+        """Why the last session ended, in a sentence that names who ended it; "" while there is one, and before."""
+        channel = self._channel
+        return channel.reason if channel is not None else ""
+
+    @property
+    def code(self) -> Code | int | None:
+        """The same as a `Code` (or the number that a newer peer sent); None while there is a session, and before."""
+        channel = self._channel
+        return channel.code if channel is not None else None
+
+    @property
+    def text(self) -> str:
+        """The words with which an application ended the session (`kick`, a refusal), escaped; "" without."""
+        channel = self._channel
+        return channel.text if channel is not None else ""
+
+    @property
+    def clean(self) -> bool:
+        """Whether one side announced the end. False when the connection broke, and until the session has ended."""
+        channel = self._channel
+        return channel is not None and channel.clean

@@ -1,0 +1,193 @@
+"""What arrives at a client: given to its handlers, or kept until the program receives it."""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from typing import Any, Protocol
+
+from ..app.context import ClientContext
+from ..app.received import Received
+from ..errors import CodecError
+from ..limits import MAX_INBOX_RECORDS, MAX_WAITING_DECODED
+from ..wire.packets import Packet, decode_packets, encode_packet, join_packets
+
+
+class Driven(Protocol):
+    """A client's channel, as its mailbox knows it."""
+
+    drivers: dict[Any, None]
+
+    def answer(self, packet: Packet, data: Any = None, error: str | None = None) -> None:
+        """Send the reply to a request."""
+
+    def is_over(self) -> bool:
+        """Whether nothing can be sent any more."""
+
+    def charge(self) -> int:
+        """Bytes of the record that is being handled; 0 when that was asked before."""
+
+    def wake_drivers(self) -> None:
+        """Let threads that wait look again."""
+
+
+class Folded:
+    """A packet that waits for `receive` as bytes: as objects it may be seventy times larger."""
+
+    __slots__ = ("_elements", "_origin", "action", "encoded")
+
+    def __init__(self, packet: Packet, origin: Driven, elements: int) -> None:
+        self.action = packet.action
+        self._origin = origin
+        self._elements = elements
+        self.encoded = encode_packet(packet, elements)
+
+    def unfold(self) -> Received:
+        """The packet again."""
+        (packet,) = decode_packets(join_packets([self.encoded]), self._elements)
+        return Received(packet, self._origin)
+
+
+class Mailbox:
+    """
+    Has a client's channel: gives packets to the client's handlers, and keeps the others for `receive`.
+
+    Args:
+        client: What the application knows the session as.
+        context: Its handlers.
+        where: The server, for the log.
+        elements: Values in a packet that is kept as bytes.
+
+    Attributes:
+        packets: What waits for `receive`.
+    """
+
+    __slots__ = (
+        "_client",
+        "_context",
+        "_elements",
+        "_kept",
+        "_waiting_bytes",
+        "_where",
+        "packets",
+    )
+
+    def __init__(self, client: Any, context: ClientContext, where: str, *, elements: int) -> None:
+        # Weak: a client that is forgotten while it is connected would otherwise be connected for ever.
+        self._client = weakref.ref(client)
+        self._context = weakref.ref(context)
+        self._kept: Any = None
+        self._where = where
+        self._elements = elements
+        self.packets: deque[Received | Folded] = deque()
+        # Of the records that gave `packets` since it was empty, as on the wire. By the running thread.
+        self._waiting_bytes = 0
+
+    @property
+    def session(self) -> Any:
+        """The client, or None when it was forgotten."""
+        return self._client()
+
+    @property
+    def name(self) -> str:
+        """What the log calls the other side."""
+        return f"the server {self._where}"
+
+    @property
+    def held(self) -> int:
+        """Clients are not counted."""
+        return 0
+
+    def throttled(self) -> None:
+        """The server sends too much; the log has it."""
+
+    def keep_client(self, *, wanted: bool) -> None:
+        """Keep the client alive although the program forgets it, as long as the session lasts: it has work to do."""
+        self._kept = self._client() if wanted else None
+
+    @property
+    def wants_background(self) -> bool:
+        """Whether packets go to handlers by themselves."""
+        context: ClientContext | None = self._context()
+        return context is not None and context.wants_background
+
+    def ended(self) -> None:
+        """The session is over, and everything that came in it is handled."""
+        context: ClientContext | None = self._context()
+        self._kept = None
+        if context is not None:
+            context.on_disconnect.fire()
+
+    def handle(self, channel: Driven, packet: Packet) -> None:
+        """Give a packet to the client's handlers, or keep it."""
+        if packet.reply_to is not None:
+            return  # a reply that came too late
+        received = Received(packet, channel)
+        context: ClientContext | None = self._context()
+        if context is None or not context.on_packet(channel, packet, received):
+            self._keep(channel, received, packet)
+        if channel.drivers:
+            channel.wake_drivers()
+
+    def _keep(self, channel: Driven, received: Received, packet: Packet) -> None:
+        """Let a packet wait for `receive`: the first ones as they are, what piles up behind them as bytes."""
+        if not self.packets:
+            self._waiting_bytes = 0
+        self._waiting_bytes += (
+            channel.charge()
+        )  # the whole record: what of it this packet is nobody knows
+        kept: Received | Folded = received
+        if self._waiting_bytes > MAX_WAITING_DECODED:
+            try:
+                kept = Folded(packet, channel, self._elements)
+            except CodecError:
+                pass  # a packet that we accept and would not send
+        self.packets.append(kept)
+
+    def has_room(self, most: int) -> bool:
+        """Whether more may be handled before something is received, if `most` bytes of records may wait."""
+        waiting = self.packets
+        room = self._waiting_bytes <= most and len(waiting) < MAX_INBOX_RECORDS
+        return room or not waiting
+
+    def take(self, action: str) -> Received | None:
+        """The first packet of that name."""
+        for packet in tuple(self.packets):
+            if packet.action == action:
+                try:
+                    self.packets.remove(packet)
+                except ValueError:
+                    continue  # another thread took it
+                return _unfolded(packet)
+        return None
+
+    def pop(self) -> Received:
+        """The first packet. Raises `IndexError` when there is none."""
+        packet = self.packets.popleft()
+        return packet.unfold() if isinstance(packet, Folded) else packet
+
+    def pop_some(self, limit: int) -> list[Received]:
+        """The packets in order, until `limit` bytes of them were unfolded."""
+        taken: list[Received] = []
+        while self.packets and limit > 0:
+            try:
+                packet = self.packets.popleft()
+            except IndexError:
+                break  # another thread was faster
+            if isinstance(packet, Folded):
+                limit -= len(packet.encoded)
+            taken.append(_unfolded(packet))
+        return taken
+
+    def inherit(self, last: Mailbox) -> None:
+        """Take over what the last session, which is over, leaves for `receive`."""
+        self._waiting_bytes = last._waiting_bytes
+        while last.packets:
+            try:
+                self.packets.append(last.packets.popleft())
+            except IndexError:
+                return  # another thread receives
+
+
+def _unfolded(packet: Received | Folded) -> Received:
+    return packet.unfold() if isinstance(packet, Folded) else packet

@@ -1,0 +1,36 @@
+"""How a server does handshakes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..app.budget import SHARES
+from ..keys import Identity
+from ..limits import HANDSHAKE_SECONDS, MAX_FAILED_PER_ADDRESS, MAX_HALF_OPEN, MAX_PER_ADDRESS
+from ..streams.proxy import Network
+from ..wire.fields import Mode
+
+
+@dataclass(frozen=True)
+class HandshakeSettings:
+    """How this server does handshakes."""
+
+    policy: Mode
+    identity: Identity | None
+    wanted: int
+    max_connections: int
+    max_packet: int
+    heartbeat: float
+    succession: bytes = b""  # what earlier keys of the server said of this one
+    max_half_open: int = MAX_HALF_OPEN
+    max_per_address: int = MAX_PER_ADDRESS
+    max_failures: int = MAX_FAILED_PER_ADDRESS
+    proxies: tuple[Network, ...] = ()
+    handshake_seconds: float = HANDSHAKE_SECONDS
+
+    @property
+    def per_network(self) -> tuple[int, ...]:
+        """Most connections of an address, and of the IPv6 networks around it: one customer's never takes all places."""
+        most = self.max_per_address
+        whole = max(most, self.max_connections * 3 // 4)
+        return tuple(min(most * share, whole) for share in SHARES)
