@@ -8,7 +8,7 @@ A relay between client and server keeps a copy of every byte. The program is the
 """
 
 from securelink import Client, Identity, Server
-from securelink.demo.relay import Relay
+from securelink.testing.relay import Relay
 
 SECRET = "the treasure is under the old oak"
 

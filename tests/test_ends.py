@@ -11,11 +11,11 @@ from helpers import WAIT, Hostile, failure, scene, until
 from together import channel_of, joined, link_of, serving, session_of
 
 from securelink import Client, Code, ConnectionClosed, Identity, ProtocolError, Server, Session
-from securelink.demo.relay import Relay
 from securelink.protocol.bounds import Bounds
 from securelink.protocol.events import FAULTY
 from securelink.protocol.records import INTERFERES
 from securelink.streams.base import BREAK
+from securelink.testing.relay import Relay
 from securelink.wire.fields import Content
 
 pytestmark = pytest.mark.usefixtures("tidy")

@@ -25,7 +25,7 @@ from securelink import (
     SecureLinkError,
     Server,
 )
-from securelink.demo.relay import Relay, by_frame, split_frames
+from securelink.testing.relay import Relay, by_frame, split_frames
 from securelink.wire.fields import Kind
 
 pytestmark = pytest.mark.usefixtures("tidy")

@@ -22,7 +22,7 @@ from together import channel_of
 
 from securelink import Client, ConnectFailed, ConnectionClosed, Identity, Server, Session
 from securelink.codes import Code
-from securelink.demo.relay import Relay
+from securelink.testing.relay import Relay
 from securelink.wire.fields import Content
 from securelink.wire.packets import Packet, encode_packet, join_packets
 

@@ -26,7 +26,7 @@ SANS_IO = {
     "app.answers", "app.modes", "app.payloads", "app.received", "logs.tracebacks", "rates", "streams.addresses",
 }  # fmt: skip
 NO_IO = {"socket", "threading", "queue", "selectors", "select", "logging", "asyncio", "subprocess"}
-ABOVE = {"tools", "demo", "compat", "metrics", "__main__", "__init__"}
+ABOVE = {"tools", "testing", "compat", "metrics", "__main__", "__init__"}
 ROOMS = {room for layer in LAYERS for room in layer}
 
 

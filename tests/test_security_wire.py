@@ -21,7 +21,7 @@ from securelink import (
     Session,
     crypto,
 )
-from securelink.demo.relay import Hook, Relay, by_frame
+from securelink.testing.relay import Hook, Relay, by_frame
 from securelink.wire.fields import Kind
 
 pytestmark = pytest.mark.usefixtures("tidy")

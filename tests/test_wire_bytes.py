@@ -13,9 +13,9 @@ import pytest
 from helpers import WAIT, failure, secrets, until
 
 from securelink import Client, ConnectionClosed, Identity, Passwords, Server, Session
-from securelink.demo.relay import Relay, split_frames
 from securelink.keys import fingerprint_digest
 from securelink.limits import AUTH_PADDING, HEADER_SIZE, TAG_SIZE
+from securelink.testing.relay import Relay, split_frames
 from securelink.wire.fields import Kind
 from securelink.wire.packets import Packet, encode_packet
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from securelink.demo.relay import Relay, by_frame
+from securelink.testing.relay import Relay, by_frame
 
 from .cast import FIRST, PLAYERS, SECOND, THIRD, Cast, threads_left
 from .server import APPLICATION, PURSE

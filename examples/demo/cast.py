@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 import threading
 
-from securelink.demo.relay import Relay
 from securelink.invite import Invite
 from securelink.keys import PublicKey
+from securelink.testing.relay import Relay
 
 from .puppet import Report
 from .report import Reporter

@@ -20,8 +20,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import securelink
-from securelink.demo.relay import Relay
 from securelink.interrupts import Sign
+from securelink.testing.relay import Relay
 
 from .puppet import Report
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping
 
-from securelink.demo.relay import split_frames
+from securelink.testing.relay import split_frames
 
 SEALED = 3  # frame types, the first byte (docs/PROTOCOL.md)
 PLAIN = 4

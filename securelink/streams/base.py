@@ -18,12 +18,11 @@ READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
 HANGUP = 4  # the peer has sent its last byte
 
-END_SENDING = (
-    socket.SHUT_WR
-)  # for `Stream.shutdown`: the peer reads an end of stream after what was sent
-BREAK = (
-    socket.SHUT_RDWR
-)  # for `Stream.shutdown`: both directions end, and whoever waits in `recv` or `wait` wakes up
+# For `Stream.shutdown`. After END_SENDING the peer reads an end of stream behind what was sent; after STOP_READING what
+# still comes is not wanted; BREAK is both, and whoever waits in `recv` or `wait` wakes up.
+END_SENDING = socket.SHUT_WR
+STOP_READING = socket.SHUT_RD
+BREAK = socket.SHUT_RDWR
 
 
 class Source(Protocol):
@@ -61,10 +60,10 @@ class Stream(Source, Protocol):
         """How many of these bytes were taken. Raises BlockingIOError when there is room for none."""
 
     def shutdown(self, how: int, /) -> None:
-        """END_SENDING or BREAK."""
+        """END_SENDING, STOP_READING or BREAK."""
 
-    def close(self) -> None:
-        """Release it. May be called again."""
+    def close(self, *, reset: bool = False) -> None:
+        """Release it. With `reset` the peer meets a ConnectionResetError. May be called again."""
 
     def wait(self, *, read: bool, write: bool, timeout: float | None) -> bool:
         """Wait until it can be read or written, as asked; False after `timeout` seconds."""
@@ -86,6 +85,9 @@ class Listening(Source, Protocol):
 
     def accept(self) -> Stream:
         """The next one. Raises BlockingIOError when nobody waits, ConnectionError when one has gone already."""
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until somebody comes; False after `timeout` seconds."""
 
     def close(self) -> None:
         """Let nobody in any more."""
@@ -126,6 +128,9 @@ class Carrier(Protocol):
         Raises:
             ConnectFailed: That place is not to be had.
         """
+
+    def local_address(self) -> str:
+        """This machine's address as others see it, for a server that listens on all of them."""
 
     def connect(self, host: str, port: int, timeout: float) -> Stream:
         """

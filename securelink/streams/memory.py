@@ -12,12 +12,13 @@ import math
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from ..errors import ConnectFailed
 from ..interrupts import Sign
 from ..limits import MEMORY_STREAM_BYTES
-from .base import BREAK, END_SENDING, HANGUP, READ, WRITE, Address, Told
+from .base import BREAK, END_SENDING, HANGUP, READ, STOP_READING, WRITE, Address, Told
 
 HOST: Final = (
     "127.0.0.1"  # what both ends say they are: they are on this machine, and trusted like it
@@ -33,6 +34,33 @@ class _Direction:
         self.capacity = capacity
         self.ended = False  # its sender sends no more
         self.unwanted = False  # its receiver reads no more
+        self.reset = False  # its sender has broken it
+
+
+class _Waiting:
+    """Threads that wait for a change."""
+
+    def __init__(self) -> None:
+        self._signs: list[Sign] = []
+
+    def until(self, condition: Callable[[], bool], timeout: float | None) -> bool:
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        changed = Sign()
+        self._signs.append(changed)
+        try:
+            while not condition():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                changed.wait(None if timeout is None else left)
+                changed.clear()
+            return True
+        finally:
+            self._signs.remove(changed)
+
+    def look_again(self) -> None:
+        for sign in tuple(self._signs):
+            sign.set()
 
 
 class MemoryStream(Told):
@@ -57,7 +85,7 @@ class MemoryStream(Told):
         self.peer = peer
         self.closed = False
         self._lock = lock
-        self._waiters: list[Sign] = []
+        self._waiting = _Waiting()
         self._incoming = incoming
         self._outgoing = outgoing
         self._other: MemoryStream | None = None
@@ -72,6 +100,8 @@ class MemoryStream(Told):
             if self.closed:
                 raise OSError("the stream is closed")
             incoming = self._incoming
+            if incoming.reset:
+                raise ConnectionResetError("the other side has broken the connection")
             if not incoming.bytes:
                 if incoming.ended or incoming.unwanted:
                     return b""
@@ -102,14 +132,15 @@ class MemoryStream(Told):
                 raise OSError("the stream is closed")
             if how in (END_SENDING, BREAK):
                 self._outgoing.ended = True
-            if how == BREAK:
+            if how in (STOP_READING, BREAK):
                 self._incoming.unwanted = True
         self._tell_other()
         self.tell()
 
-    def close(self) -> None:
+    def close(self, *, reset: bool = False) -> None:
         """As `Stream.close`."""
         with self._lock:
+            self._outgoing.reset = self._outgoing.reset or (reset and not self.closed)
             self.closed = True
             self._outgoing.ended = True
             self._incoming.unwanted = True
@@ -132,19 +163,7 @@ class MemoryStream(Told):
     def wait(self, *, read: bool, write: bool, timeout: float | None) -> bool:
         """As `Stream.wait`."""
         wanted = (READ if read else 0) | (WRITE if write else 0)
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
-        changed = Sign()
-        self._waiters.append(changed)
-        try:
-            while not (self.closed or self.ready() & wanted):
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    return False
-                changed.wait(None if timeout is None else left)
-                changed.clear()
-            return True
-        finally:
-            self._waiters.remove(changed)
+        return self._waiting.until(lambda: self.closed or bool(self.ready() & wanted), timeout)
 
     def patience(self, seconds: float) -> bool:
         """As `Stream.patience`: `recv` never waits."""
@@ -157,8 +176,7 @@ class MemoryStream(Told):
 
     def tell(self) -> None:
         """As `Told.tell`; who waits in `wait` looks again, too."""
-        for waiter in tuple(self._waiters):
-            waiter.set()
+        self._waiting.look_again()
         super().tell()
 
     def _tell_other(self) -> None:
@@ -192,32 +210,47 @@ class MemoryListening(Told):
         self.address = address
         self._network = network
         self._backlog = backlog
-        self._waiting: deque[MemoryStream] = deque()
+        self._offered: deque[MemoryStream] = deque()
+        self._waiting = _Waiting()
+        self._closed = False
 
     def offer(self, stream: MemoryStream) -> bool:
         """Let a stream wait for `accept`; False when too many do."""
-        if len(self._waiting) >= self._backlog:
+        if len(self._offered) >= self._backlog:
             return False
-        self._waiting.append(stream)
+        self._offered.append(stream)
         self.tell()
         return True
 
     def accept(self) -> MemoryStream:
         """As `Listening.accept`."""
+        if self._closed:
+            raise OSError("the place is closed")
         try:
-            return self._waiting.popleft()
+            return self._offered.popleft()
         except IndexError:
             raise BlockingIOError("nobody waits") from None
 
+    def wait(self, timeout: float) -> bool:
+        """As `Listening.wait`."""
+        return self._waiting.until(lambda: self._closed or bool(self._offered), timeout)
+
+    def tell(self) -> None:
+        """As `Told.tell`; who waits in `wait` looks again, too."""
+        self._waiting.look_again()
+        super().tell()
+
     def close(self) -> None:
         """As `Listening.close`."""
+        self._closed = True
         self._network.forget(self)
-        while self._waiting:
-            self._waiting.popleft().close()
+        while self._offered:
+            self._offered.popleft().close()
+        self.tell()
 
     def ready(self) -> int:
         """As `Told.ready`."""
-        return READ if self._waiting else 0
+        return READ if self._offered else 0
 
 
 class MemoryNetwork:
@@ -245,6 +278,10 @@ class MemoryNetwork:
                 )
             place = self._places[port] = MemoryListening(self, (HOST, port), max(1, backlog))
         return [place]
+
+    def local_address(self) -> str:
+        """As `Carrier.local_address`."""
+        return HOST
 
     def connect(self, host: str, port: int, timeout: float) -> MemoryStream:
         """As `Carrier.connect`; it never waits."""

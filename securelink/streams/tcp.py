@@ -8,7 +8,7 @@ import struct
 
 from .base import Address
 from .reach import connect
-from .sockets import listen, peer_address, plain_address, prepare
+from .sockets import listen, local_address, peer_address, plain_address, prepare
 
 DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)  # 0 where the system has no such flag (Windows)
 
@@ -35,25 +35,16 @@ class TcpStream:
         self.shutdown = sock.shutdown
         self.fileno = sock.fileno
 
-    def close(self) -> None:
+    def close(self, *, reset: bool = False) -> None:
         """As `Stream.close`."""
+        if reset and self.sock.fileno() >= 0:
+            # Lingering for 0 seconds turns a close into a reset.
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
     def wait(self, *, read: bool, write: bool, timeout: float | None) -> bool:
         """As `Stream.wait`."""
-        sock = self.sock
-        if hasattr(select, "poll"):
-            poller = select.poll()
-            poller.register(sock, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
-            if (
-                timeout is not None
-            ):  # poll() rounds up, and what must not wait would wait a millisecond
-                timeout = timeout * 1000 + 0.5 if timeout > 0 else 0
-            return bool(poller.poll(timeout))
-        # Windows: one socket, so the bound of select() on numbers of sockets does not matter.
-        readers, writers = [sock] if read else [], [sock] if write else []
-        readable, writable, _ = select.select(readers, writers, [], timeout)
-        return bool(readable or writable)
+        return _wait_for(self.sock, read=read, write=write, timeout=timeout)
 
     def patience(self, seconds: float) -> bool:
         """As `Stream.patience`."""
@@ -93,6 +84,10 @@ class TcpListening:
         # As accept() says it: a connection that was reset meanwhile has no peer any more, but it had one.
         return TcpStream(sock, plain_address(name))
 
+    def wait(self, timeout: float) -> bool:
+        """As `Listening.wait`."""
+        return _wait_for(self.sock, read=True, write=False, timeout=timeout)
+
     def close(self) -> None:
         """As `Listening.close`."""
         self.sock.close()
@@ -104,6 +99,10 @@ class TcpCarrier:
     def listen(self, host: str, port: int, backlog: int) -> list[TcpListening]:
         """As `Carrier.listen`: one for each address of the host."""
         return [TcpListening(sock) for sock in listen(host, port, backlog)]
+
+    def local_address(self) -> str:
+        """As `Carrier.local_address`. Sends nothing."""
+        return local_address()
 
     def connect(self, host: str, port: int, timeout: float) -> TcpStream:
         """As `Carrier.connect`: to the address of the host that answers first."""
@@ -119,3 +118,16 @@ def _local_address(sock: socket.socket) -> Address:
     except OSError:
         return ("", 0)
     return (str(host), int(port))
+
+
+def _wait_for(sock: socket.socket, *, read: bool, write: bool, timeout: float | None) -> bool:
+    if hasattr(select, "poll"):
+        poller = select.poll()
+        poller.register(sock, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
+        # poll() rounds up, and what must not wait would wait a millisecond.
+        milliseconds = None if timeout is None else timeout * 1000 + 0.5 if timeout > 0 else 0
+        return bool(poller.poll(milliseconds))
+    # Windows: one socket, so the bound of select() on numbers of sockets does not matter.
+    readers, writers = [sock] if read else [], [sock] if write else []
+    readable, writable, _ = select.select(readers, writers, [], timeout)
+    return bool(readable or writable)

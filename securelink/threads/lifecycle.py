@@ -32,7 +32,6 @@ from ..options import flag, place, seconds, whole
 from ..protocol.bounds import Bounds
 from ..signals import ends_like_interrupts
 from ..streams.base import Carrier
-from ..streams.sockets import local_address
 from ..streams.tcp import TCP
 from . import driven
 from .listener import Host, Listener
@@ -445,7 +444,7 @@ class Lifecycle:
     @property
     def lan_address(self) -> str:
         """This machine's address in its network, for telling friends; 127.0.0.1 without a network."""
-        return self.host or local_address()
+        return self.host or self.carrier.local_address()
 
     @property
     def threads(self) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 from helpers import SOON, WAIT, until
 
 from securelink import Client, HandshakeError, Identity, Server
-from securelink.demo.relay import Relay, by_frame, split_frames
+from securelink.testing.relay import Relay, by_frame, split_frames
 from securelink.wire.frames import frame_header
 
 

@@ -1,10 +1,14 @@
 """
-Somebody in the middle: a TCP relay that sees every byte and may change it.
+Somebody in the middle: a relay that sees every byte, and may record, hold back, change and cut.
 
-It knows nothing of the protocol and has no keys; whatever it achieves, anybody on the path can. The demonstration
-attacks with it, and the tests break connections with it.
+It knows nothing of the protocol but where a frame ends, and has no keys; whatever it achieves, anybody on the path can.
 
-    with Relay("127.0.0.1", server_port) as relay:
+    with Network() as network:                       # without a port
+        relay = network.relay(network.serve(server))
+        relay.to_server.cut_after = 2000
+        client = network.client(relay)
+
+    with Relay("127.0.0.1", server_port) as relay:   # over TCP, on a port of this machine
         client = Client("127.0.0.1", relay.port)
         relay.to_server.hook = lambda chunk: chunk.replace(b"north", b"south")
 """
@@ -12,15 +16,18 @@ attacks with it, and the tests break connections with it.
 from __future__ import annotations
 
 import contextlib
-import socket
-import struct
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from ..errors import SecureLinkError
+from ..interrupts import Sign
 from ..limits import MAX_FRAME_BODY
+from ..streams.base import BREAK, END_SENDING, STOP_READING, Carrier, Listening, Stream
+from ..streams.tcp import TCP
 from ..wire.frames import FrameBuffer
 
 Hook = Callable[[bytes], bytes]
@@ -28,22 +35,53 @@ Hook = Callable[[bytes], bytes]
 _CHUNK = 64 * 1024  # bytes of one read
 _TICK = 0.1  # seconds; how soon a thread that waits to accept notices stop()
 _CONNECT_SECONDS = 5.0
+_BACKLOG = 128  # connections that wait to be accepted
 _MAX_CAPTURED = 64 * 1024 * 1024  # bytes kept of each direction; what comes later is only passed on
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """
+    A frame that came to the relay.
+
+    Attributes:
+        connection: Which one of the relay: 1 is the first.
+        direction: "to server" or "to client".
+        frame: Header and body, as the sender sent them.
+    """
+
+    connection: int
+    direction: str
+    frame: bytes = field(repr=False)
+
+    @property
+    def kind(self) -> int:
+        """The first byte of the frame: its kind (docs/PROTOCOL.md, section 3)."""
+        return self.frame[0]
 
 
 class Flow:
     """
     One direction, over all connections of a relay.
 
+    Args:
+        name: "to server" or "to client".
+
     Attributes:
         hook: Called with each chunk as it arrived; what it returns goes on, b"" drops the chunk. None passes all.
             Chunks are cut anywhere: `by_frame` makes a hook that sees whole frames.
         delay: Seconds that each chunk is held back.
+        cut_after: After so many bytes of a connection in this direction that connection is cut: not one more is passed
+            on, whatever chunks they came in. None: never. It counts from the beginning of each connection.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.hook: Hook | None = None
         self.delay = 0.0
+        self.cut_after: int | None = None
+        self._flowing = Sign()
+        self._flowing.set()
         self._lock = threading.Lock()  # guards _captured and _outlets
         self._captured = bytearray()
         self._outlets: list[_Outlet] = []
@@ -59,6 +97,14 @@ class Flow:
         with self._lock:
             self._captured.clear()
 
+    def hold(self) -> None:
+        """Pass nothing on until `release` is called."""
+        self._flowing.clear()
+
+    def release(self) -> None:
+        """Pass on what was held, in order, and all that follows."""
+        self._flowing.set()
+
     def inject(self, data: bytes) -> None:
         """
         Send bytes of our own into the newest connection, after what was passed on so far.
@@ -72,32 +118,44 @@ class Flow:
             raise ConnectionError("the relay has no connection to inject into")
         outlet.write(data)
 
-    def _pass(self, chunk: bytes, outlet: _Outlet) -> None:
+    def passes(self, chunk: bytes, outlet: _Outlet) -> bool:
+        """By a relay: a chunk has come. False when its connection is to be cut."""
         with self._lock:
             room = _MAX_CAPTURED - len(self._captured)
             self._captured += chunk[: max(0, room)]
         if self.delay:
             time.sleep(self.delay)
+        while not self._flowing.wait(_TICK):
+            if outlet.closed:
+                return False
         hook = self.hook
-        outlet.write(hook(chunk) if hook is not None else chunk)
+        data = hook(chunk) if hook is not None else chunk
+        most = self.cut_after
+        if most is not None:
+            data = data[: max(0, most - outlet.written)]
+        outlet.write(data)
+        return most is None or outlet.written < most
 
-    def _opened(self, outlet: _Outlet) -> None:
+    def opened(self, outlet: _Outlet) -> None:
+        """By a relay: a connection more."""
         with self._lock:
             self._outlets.append(outlet)
 
-    def _ended(self, outlet: _Outlet) -> None:
+    def ended(self, outlet: _Outlet) -> None:
+        """By a relay: a connection less."""
         with self._lock, contextlib.suppress(ValueError):
             self._outlets.remove(outlet)
 
 
 class Relay:
     """
-    Listens on a port of this machine and connects every client on to a server.
+    Listens in one place and connects every client on to a server.
 
     Args:
         host: Where the server is.
         port: Its port. Both may be changed (`target`); that holds for connections from then on.
-        listen_port: 0 lets the system choose; see `port`.
+        listen_port: 0 chooses one; see `port`.
+        carrier: TCP, on a port of this machine, unless it is a network in memory (`Network.relay` says so).
 
     Attributes:
         target: (host, port) that new connections are passed on to.
@@ -106,15 +164,20 @@ class Relay:
         connections: How many clients have connected so far.
     """
 
-    def __init__(self, host: str, port: int, *, listen_port: int = 0) -> None:
+    def __init__(
+        self, host: str, port: int, *, listen_port: int = 0, carrier: Carrier = TCP
+    ) -> None:
         self.target = (host, port)
-        self.to_server = Flow()
-        self.to_client = Flow()
+        self.to_server = Flow("to server")
+        self.to_client = Flow("to client")
         self.connections = 0
         self._listen_port = listen_port
-        self._listening: socket.socket | None = None
+        self._carrier = carrier
+        self._listening: Listening | None = None
         self._stopping = False
-        self._lock = threading.Lock()  # guards _threads and _pairs
+        self._lock = threading.Lock()  # guards _threads, _pairs, _record and _recorded_bytes
+        self._record: list[Recorded] = []
+        self._recorded_bytes = 0
         self._threads: list[threading.Thread] = []
         self._pairs: set[_Pair] = set()
 
@@ -123,8 +186,7 @@ class Relay:
         if self._listening is not None:
             raise RuntimeError("the relay is started already")
         self._stopping = False
-        self._listening = socket.create_server(("127.0.0.1", self._listen_port))
-        self._listening.settimeout(_TICK)
+        [self._listening] = self._carrier.listen("127.0.0.1", self._listen_port, _BACKLOG)
         self._spawn("accept", self._accept, self._listening)
         return self
 
@@ -133,8 +195,25 @@ class Relay:
         """The port that it listens on."""
         if self._listening is None:
             raise RuntimeError("the relay is not started")
-        port: int = self._listening.getsockname()[1]
-        return port
+        return self._listening.address[1]
+
+    @property
+    def frames(self) -> list[Recorded]:
+        """
+        Every frame that came so far, of all connections and both directions, in the order of their arrival.
+
+        A frame stands there as it was sent, before hooks, delays and cuts. Bytes that are no whole frame are not in it.
+        """
+        with self._lock:
+            return list(self._record)
+
+    def forget(self) -> None:
+        """Begin to record anew, `frames` and what both directions have captured."""
+        self.to_server.forget()
+        self.to_client.forget()
+        with self._lock:
+            self._record.clear()
+            self._recorded_bytes = 0
 
     @property
     def open(self) -> int:
@@ -147,7 +226,7 @@ class Relay:
         Break all connections there are, as a cable that is pulled out; new ones are passed on.
 
         Args:
-            reset: Both sides get a TCP reset instead of an end of stream.
+            reset: Both sides get a reset instead of an end of stream.
         """
         with self._lock:
             pairs = tuple(self._pairs)
@@ -191,25 +270,27 @@ class Relay:
             thread.start()
             self._threads.append(thread)
 
-    def _accept(self, listening: socket.socket) -> None:
+    def _accept(self, listening: Listening) -> None:
         while not self._stopping:
             try:
-                client, _ = listening.accept()
-            except TimeoutError:
+                if not listening.wait(_TICK):
+                    continue
+                client = listening.accept()
+            except (BlockingIOError, ConnectionError):
                 continue
             except OSError:
                 return
             self.connections += 1
-            pair = _Pair()
+            pair = _Pair(self.connections)
             pair.add(client)
             with self._lock:
                 self._pairs.add(pair)
             self._spawn("to server", self._connect, client, pair)
 
-    def _connect(self, client: socket.socket, pair: _Pair) -> None:
+    def _connect(self, client: Stream, pair: _Pair) -> None:
         try:
-            server = socket.create_connection(self.target, timeout=_CONNECT_SECONDS)
-        except OSError:
+            server = self._carrier.connect(*self.target, _CONNECT_SECONDS)
+        except SecureLinkError:
             # The client sees what it would see without us: nobody answers.
             self._pairs_without(pair)
             client.close()
@@ -222,51 +303,87 @@ class Relay:
         with self._lock:
             self._pairs.discard(pair)
 
-    def _pump(self, flow: Flow, source: socket.socket, sink: socket.socket, pair: _Pair) -> None:
-        outlet = _Outlet(sink)
-        flow._opened(outlet)
+    def _pump(self, flow: Flow, source: Stream, sink: Stream, pair: _Pair) -> None:
+        outlet = _Outlet(sink, pair)
+        frames = FrameBuffer(MAX_FRAME_BODY)
+        flow.opened(outlet)
         try:
             while not self._stopping:
-                chunk = source.recv(_CHUNK)
+                chunk = _read(source)
                 if not chunk:
                     break
-                flow._pass(chunk, outlet)
+                self._note(flow, pair, frames, chunk)
+                if not flow.passes(chunk, outlet):
+                    pair.cut(False)
+                    break
         except OSError:
             pass  # one side is gone; the other is told by what follows
         finally:
-            flow._ended(outlet)
+            flow.ended(outlet)
             if pair.direction_ended(sink):
                 self._pairs_without(pair)
+
+    def _note(self, flow: Flow, pair: _Pair, frames: FrameBuffer, chunk: bytes) -> None:
+        frames.feed(chunk)
+        while (found := frames.next_frame()) is not None:
+            frame = bytes(found[0]) + bytes(found[1])
+            with self._lock:
+                if self._recorded_bytes + len(frame) <= _MAX_CAPTURED:
+                    self._recorded_bytes += len(frame)
+                    self._record.append(Recorded(pair.number, flow.name, frame))
+
+
+def _read(source: Stream) -> bytes:
+    """What comes next; waits for it."""
+    while True:
+        try:
+            return source.recv(_CHUNK, source.at_once)
+        except (BlockingIOError, InterruptedError):
+            source.wait(read=True, write=False, timeout=None)
 
 
 class _Outlet:
     """The receiving end of one direction of one connection."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
+    def __init__(self, stream: Stream, pair: _Pair) -> None:
+        self._stream = stream
+        self._pair = pair
         self._lock = threading.Lock()  # so that what is injected lies between chunks, never inside
+        self.written = 0  # bytes
+
+    @property
+    def closed(self) -> bool:
+        return self._pair.is_cut
 
     def write(self, data: bytes) -> None:
-        if data:
-            with self._lock:
-                self._sock.sendall(data)
+        with self._lock:
+            self.written += len(data)
+            rest = memoryview(data)
+            while rest:
+                try:
+                    rest = rest[self._stream.send(rest, self._stream.at_once) :]
+                except (BlockingIOError, InterruptedError):
+                    self._stream.wait(read=False, write=True, timeout=None)
 
 
 class _Pair:
-    """The two sockets of a connection; they are closed when both directions have ended."""
+    """The two streams of a connection; they are closed when both directions have ended."""
 
-    def __init__(self) -> None:
-        self._sockets: list[socket.socket] = []
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self._streams: list[Stream] = []
         self._lock = threading.Lock()  # guards all fields
         self._open = 2
         self._cut = False
         self._reset = False
 
-    def add(self, sock: socket.socket) -> None:
-        sock.settimeout(None)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    @property
+    def is_cut(self) -> bool:
+        return self._cut
+
+    def add(self, stream: Stream) -> None:
         with self._lock:
-            self._sockets.append(sock)
+            self._streams.append(stream)
             cut = self._cut
         if cut:  # while the other side was being connected
             self.cut(self._reset)
@@ -275,26 +392,23 @@ class _Pair:
         with self._lock:
             self._cut = True
             self._reset = self._reset or reset
-            sockets = tuple(self._sockets)
-        for sock in sockets:
+            streams = tuple(self._streams)
+        for stream in streams:
             with contextlib.suppress(OSError):
                 # Wakes the threads that read; the last of them closes, so no number is reused under the other.
-                sock.shutdown(socket.SHUT_RD if reset else socket.SHUT_RDWR)
+                stream.shutdown(STOP_READING if reset else BREAK)
 
-    def direction_ended(self, sink: socket.socket) -> bool:
-        """Pass the end of stream on; True for the second direction, which closes both sockets."""
+    def direction_ended(self, sink: Stream) -> bool:
+        """Pass the end of stream on; True for the second direction, which closes both streams."""
         with self._lock:
             self._open -= 1
             last = self._open == 0
         if not self._reset:
             with contextlib.suppress(OSError):
-                sink.shutdown(socket.SHUT_WR)
+                sink.shutdown(END_SENDING)
         if last:
-            for sock in self._sockets:
-                if self._reset:
-                    # Lingering for 0 seconds turns a close into a reset.
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                sock.close()
+            for stream in self._streams:
+                stream.close(reset=self._reset)
         return last
 
 
@@ -329,4 +443,4 @@ def split_frames(stream: bytes) -> list[bytes]:
     return found
 
 
-__all__ = ["Flow", "Hook", "Relay", "by_frame", "split_frames"]
+__all__ = ["Flow", "Hook", "Recorded", "Relay", "by_frame", "split_frames"]

@@ -1,1 +1,0 @@
-"""Somebody in the middle of a connection: `relay.py`."""
