@@ -45,18 +45,20 @@ from .limits import (
     MIN_PER_ADDRESS,
     WORKERS,
 )
-from .options import flag, number, path, secret, text, whole, word
+from .options import flag, number, path, place, secret, text, whole, word
 from .protocol.bounds import Bounds
 from .protocol.handshake_server import VerifiedClient
+from .runnable import Runnable
 from .session import Room, Session, channel_of, context_of
 from .signatures import checked, checked_or_none
+from .streams.base import Carrier
 from .streams.proxy import proxy_networks
+from .streams.tcp import TCP
 from .text import quoted
 from .threads.batch import held_back
 from .threads.channel import Channel
-from .threads.lifecycle import Lifecycle
+from .threads.lifecycle import Calls, Lifecycle, Start
 from .threads.listener import ServerLink
-from .threads.loop import Loop
 from .threads.settings import HandshakeSettings
 from .trust import AuthorizedClients
 from .wire.fields import Mode
@@ -91,7 +93,7 @@ class TypedBinder(Protocol[Data]):
 _CLIENT_KEYS = {"welcome": Wanted.WELCOME, "required": Wanted.REQUIRED, "known": Wanted.REQUIRED}
 
 
-class Server(Lifecycle):
+class Server(Runnable):
     """
     A server.
 
@@ -178,9 +180,10 @@ class Server(Lifecycle):
         backlog: int = BACKLOG,
         passphrase: str | None = None,
     ) -> None:
-        super().__init__(
-            host, port, workers=workers, overlap=overlap, tick_rate=tick_rate, backlog=backlog
+        self.host, self.port = place(
+            host, port, low=0, example="Server(port=5050), or Server('127.0.0.1', 5050)"
         )
+        self.carrier: Carrier = TCP
         self._mode = encryption_mode(encryption)
         self._client_keys = word("client_keys", client_keys, _CLIENT_KEYS)
         if client_keys != "welcome" and self._mode == Mode.OFF:
@@ -244,6 +247,22 @@ class Server(Lifecycle):
         self.on_tick: EventHook[[]] = EventHook("on_tick", caught, ())
         self.on_start: EventHook[[]] = EventHook("on_start", caught, ())
         self.on_stop: EventHook[[]] = EventHook("on_stop", caught, ())
+        self._lifecycle = Lifecycle(
+            Calls(
+                prepare=self._prepare,
+                announce=self._announce,
+                started=self._revocations.start,
+                is_empty=lambda: not self._registry.everybody(),
+                orphaned=self._registry.clear,
+                on_tick=self.on_tick,
+                on_start=self.on_start,
+                on_stop=self.on_stop,
+            ),
+            workers=workers,
+            overlap=overlap,
+            tick_rate=tick_rate,
+            backlog=backlog,
+        )
 
     # A server of several processes has others.
 
@@ -276,14 +295,13 @@ class Server(Lifecycle):
             self._tokens = authenticate
         return None if authenticate is None else checked_hook(authenticate)
 
-    # --- what Lifecycle asks ------------------------------------------------------------------------------
+    # --- what its lifecycle asks ----------------------------------------------------------------------------
 
     def _settings(self) -> HandshakeSettings:
+        """How this start does handshakes; loads the key."""
         if self._keys is not None:
             self._identity = None  # it may have been rotated since the last start
         self._load_identity()
-        self._registry.clear()
-        self._started_at = time.time()
         return HandshakeSettings(
             policy=self._mode,
             identity=self._identity,
@@ -297,8 +315,11 @@ class Server(Lifecycle):
             succession=self._succession(),
         )
 
-    def _host(self) -> SessionManager:
-        return SessionManager(
+    def _prepare(self) -> Start:
+        settings = self._settings()
+        self._registry.clear()
+        self._started_at = time.time()
+        sessions = SessionManager(
             self._entry,
             self._registry,
             self._fanout,
@@ -307,6 +328,7 @@ class Server(Lifecycle):
             on_hangup=self.on_hangup,
             on_disconnect=self.on_disconnect,
         )
+        return Start(self.host, self.port, self.carrier, settings, sessions)
 
     def _new_session(self, link: ServerLink, client: VerifiedClient, entry: Entry) -> Channel:
         session = Session(self._context, self._bounds, link, client, entry)
@@ -323,16 +345,6 @@ class Server(Lifecycle):
         if self._keys is None or self._identity is None:
             return b""
         return load_succession(self._keys, self._identity)
-
-    def _started(self, loop: Loop) -> None:
-        self._revocations.start(loop)
-
-    def _orphaned(self) -> None:
-        super()._orphaned()
-        self._registry.clear()
-
-    def _is_empty(self) -> bool:
-        return not self._registry.everybody()
 
     def _announce(self) -> None:
         log.info("Server IP: %s", self.lan_address)
@@ -398,7 +410,7 @@ class Server(Lifecycle):
             `sent_bytes_total`, `sessions_ended_total` (a dict: how often for which reason) and
             `limits_reached_total` (a dict: how often which limit).
         """
-        counts, listener = self._registry.counts, self._listener
+        counts, listener = self._registry.counts, self._lifecycle.listener
         totals, events = self._registry.totals(), counts.events
         limits = (
             "connections",
@@ -651,4 +663,4 @@ class Server(Lifecycle):
 
         Inside handlers that is so anyway.
         """
-        return held_back(self._loop)
+        return held_back(self._lifecycle.loop)

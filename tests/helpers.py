@@ -186,7 +186,7 @@ class Scene:
     @property
     def listener(self) -> Listener:
         """What accepts connections."""
-        listener = self.server._listener
+        listener = self.server._lifecycle.listener
         assert listener is not None
         return listener
 

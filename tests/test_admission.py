@@ -88,7 +88,7 @@ class Crowd:
     """
 
     def __init__(self, stage: Scene, stack: ExitStack, door: threading.Event, waiting: int) -> None:
-        loop = stage.server._loop
+        loop = stage.server._lifecycle.loop
         assert loop is not None
         self.stage, self.door = stage, door
         self.jobs, count = loop._jobs, loop._job_places
@@ -326,18 +326,18 @@ def test_the_default_leaves_room_for_others(
 ) -> None:
     """Without a word one address has 1,000 places, and of a smaller server three quarters, but never below 16."""
     with Server("127.0.0.1", 0, keys=identity, max_connections=connections) as server:
-        assert server._listener is not None
-        assert server._listener.settings.max_per_address == most
+        assert server._lifecycle.listener is not None
+        assert server._lifecycle.listener.settings.max_per_address == most
 
 
 def test_a_network_does_not_hold_every_place(identity: Identity) -> None:
     """The /48 of one customer is sixteen addresses, and never more than three quarters of the server."""
     with Server("127.0.0.1", 0, keys=identity, max_connections=100) as server:
-        assert server._listener is not None
-        assert server._listener.settings.per_network == (75, 75, 75)
+        assert server._lifecycle.listener is not None
+        assert server._lifecycle.listener.settings.per_network == (75, 75, 75)
     with Server("127.0.0.1", 0, keys=identity, max_per_address=10, max_connections=100) as server:
-        assert server._listener is not None
-        assert server._listener.settings.per_network == (10, 40, 75)
+        assert server._lifecycle.listener is not None
+        assert server._lifecycle.listener.settings.per_network == (10, 40, 75)
 
 
 def test_this_machine_may_hold_every_place(identity: Identity) -> None:
@@ -496,7 +496,7 @@ def test_a_proxy_that_is_silent_has_a_deadline(
 ) -> None:
     """A header that does not come in the time of a handshake ends its connection; of many the oldest goes first."""
     with behind(identity) as (server, _):
-        listener = server._listener
+        listener = server._lifecycle.listener
         assert listener is not None
 
         listener.settings = dataclasses.replace(
@@ -526,7 +526,7 @@ def test_a_stop_closes_what_waits_for_its_header(identity: Identity) -> None:
     """A server that stops forgets no connection whose header is still to come."""
     with behind(identity) as (server, _):
         sock = socket.create_connection(server.address, WAIT)
-        listener = server._listener
+        listener = server._lifecycle.listener
         assert listener is not None
         until(lambda: listener._preambles)
         server.stop()

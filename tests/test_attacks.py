@@ -30,6 +30,7 @@ from securelink import (
 from securelink.codes import Code
 from securelink.limits import MAX_FAILED_PER_ADDRESS
 from securelink.protocol import State
+from securelink.streams import tcp
 from securelink.streams.addresses import network
 from securelink.threads import listener
 from securelink.threads.mailbox import Folded
@@ -82,7 +83,7 @@ def test_a_plaintext_answer_is_no_way_around_trust(
     options: dict[str, Any], identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With "optional" whoever answered in plaintext got what a server with an unknown key would not have got."""
-    monkeypatch.setattr("securelink.client.is_loopback", lambda _: False)
+    monkeypatch.setattr("securelink.client.is_loopback_host", lambda _: False)
     seen: list[Any] = []
 
     def authenticate(hello: Any) -> str:
@@ -223,7 +224,7 @@ def test_who_has_a_network_of_ipv6_is_one_address(
     hosts = (f"2001:db8:1:2::{number:x}" for number in itertools.count(1))
     with scene(identity) as stage:
         stage.hold_window()
-        monkeypatch.setattr(listener, "plain_address", lambda name: (next(hosts), 1))
+        monkeypatch.setattr(tcp, "plain_address", lambda name: (next(hosts), 1))
         for _ in range(MAX_FAILED_PER_ADDRESS):
             with socket.create_connection(("127.0.0.1", stage.port)) as sock:
                 sock.sendall(b"x")
@@ -260,7 +261,7 @@ def test_who_is_gone_uses_no_token(identity: Identity, monkeypatch: pytest.Monke
             client.hello()
             client.authenticate()
             client.flush()
-            at = stage.server._listener
+            at = stage.server._lifecycle.listener
             assert at is not None
             until(lambda: at.half_open == 1)
             (waiting,) = [one for one in at.links if one.channel is None]

@@ -277,7 +277,7 @@ def test_those_turned_away_take_no_room(
     with scene(identity, max_connections=2) as stage, ExitStack() as stack:
         second = stage.client().connect()
         waiting = [stack.enter_context(knock(stage.port, b"")) for _ in range(20)]
-        listener = stage.server._listener
+        listener = stage.server._lifecycle.listener
         assert listener
         until(lambda: len(listener.links) == 2 + 10)
         assert end_of_stream(waiting[0]) == bytes((5, 0, 0, 1, Code.BUSY))

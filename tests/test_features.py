@@ -157,7 +157,7 @@ def test_updating_by_hand(identity: Identity) -> None:
 
 def settle(server: Server) -> None:
     """Wait until the server's loop has done what it was told, and no listener runs."""
-    loop, told = server._loop, threading.Event()
+    loop, told = server._lifecycle.loop, threading.Event()
     assert loop is not None
     loop.call(told.set)
     assert told.wait(WAIT)

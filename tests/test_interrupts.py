@@ -380,7 +380,7 @@ def test_a_turn_interrupted_at_every_point(identity: Identity) -> None:
     server = Server("127.0.0.1", 0, encryption="off")
     server.on("answer", lambda session, packet: packet.data)
     server.update()
-    loop = server._loop
+    loop = server._lifecycle.loop
     assert loop is not None
     over, answered = Sign(), [0]
 

@@ -23,8 +23,8 @@ again = pytest.mark.parametrize("attempt", range(REPEATS))
 
 def listener_of(server: Server) -> Listener:
     """The listener of a running server."""
-    assert server._listener is not None
-    return server._listener
+    assert server._lifecycle.listener is not None
+    return server._lifecycle.listener
 
 
 @again
@@ -135,7 +135,7 @@ def test_too_many_handshakes_at_once(identity: Identity, monkeypatch: pytest.Mon
         return "somebody"
 
     with serving(identity, authenticate=think, workers=3) as server:
-        loop = server._loop
+        loop = server._lifecycle.loop
         assert loop is not None
         results: list[str] = []
 

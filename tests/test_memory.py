@@ -220,7 +220,7 @@ def test_what_clients_leave_behind_is_bounded(
             with joined(server) as [client]:
                 for _ in range(2):
                     client.send("work", bytes(500_000))
-        listener = server._listener
+        listener = server._lifecycle.listener
         assert listener is not None
         until(lambda: sum(c.held for c in tuple(listener.leaving) if not c._dropping) < 3_000_000)
         gate.set()

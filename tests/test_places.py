@@ -121,7 +121,7 @@ def test_a_request_in_authenticate_takes_no_handlers_place(identity: Identity) -
         first.on("may they", lambda packet: "yes")
         with joined(server):
             assert asked == ["yes"]
-            loop = server._loop
+            loop = server._lifecycle.loop
             assert loop is not None
             until(lambda: loop._busy_handlers == 0)
 
@@ -218,7 +218,7 @@ def test_later_threads_that_do_not_start_are_logged(
             1
         )  # the next would be the one for the handshake; the client's caretaker has to start first
         no_threads(0)
-        loop = server._loop
+        loop = server._lifecycle.loop
         assert loop is not None
         done = threading.Event()
         assert loop.submit("somebody", done.set)

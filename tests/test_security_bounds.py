@@ -131,7 +131,7 @@ def test_expensive_work_waits_in_a_bounded_queue(
         return sign(key, message)
 
     with scene(identity) as stage, ExitStack() as stack:
-        loop: Any = stage.server._loop
+        loop: Any = stage.server._lifecycle.loop
         monkeypatch.setattr(Identity, "sign", slow)
         hellos = [stack.enter_context(Hostile(stage.port)) for _ in range(loop._job_places + 2)]
         for hello in hellos[:-2]:
@@ -161,8 +161,8 @@ def collecting(identity: Identity) -> Iterator[tuple[Any, socket.socket]]:
 
 def listener(server: Server) -> Any:
     """What accepts connections."""
-    assert server._listener is not None
-    return server._listener
+    assert server._lifecycle.listener is not None
+    return server._lifecycle.listener
 
 
 def test_a_long_hello_is_refused_by_its_header(identity: Identity) -> None:

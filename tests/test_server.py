@@ -151,7 +151,7 @@ def test_a_send_in_a_handler_never_waits(attempt: int, identity: Identity) -> No
         def much(session: Session, packet: Any) -> None:
             if packet.data:
                 hand_over()
-                until(lambda: server._loop and server._loop.turn_thread)
+                until(lambda: server._lifecycle.loop and server._lifecycle.loop.turn_thread)
             began = time.monotonic()
             for number in range(100):
                 session.send("x", [number, bytes(50_000)])
@@ -298,8 +298,8 @@ def test_descriptors_do_not_grow(identity: Identity) -> None:
                 assert take(client) == [1]
 
         def left() -> tuple[int, int]:
-            assert server._listener is not None
-            until(lambda: not server._listener.links)  # type: ignore[union-attr]
+            assert server._lifecycle.listener is not None
+            until(lambda: not server._lifecycle.listener.links)  # type: ignore[union-attr]
             return len(os.listdir("/proc/self/fd")), len(server.threads)
 
         visit()
@@ -316,8 +316,8 @@ def test_descriptors_do_not_grow(identity: Identity) -> None:
 def test_a_connection_that_will_not_go_away_holds_up_no_stop(identity: Identity) -> None:
     """Should one stay listed for ever, stop() waits for it once, not for ever."""
     with serving(identity) as server, joined(server):
-        assert server._listener is not None
-        [link] = server._listener.links
+        assert server._lifecycle.listener is not None
+        [link] = server._lifecycle.listener.links
         link._end = End.CLOSED
         assert server.stop(0.1)
         assert not server.running

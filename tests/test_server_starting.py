@@ -218,7 +218,7 @@ def test_a_stop_that_is_held_up(identity: Identity) -> None:
     with serving(identity) as server:
         events = recorded(server)
         silent = Client(*server.address, pin=identity.fingerprint).connect()
-        channel, loop = silent._channel, server._loop
+        channel, loop = silent._channel, server._lifecycle.loop
         assert channel is not None
         assert loop is not None
         until(lambda: events)
@@ -299,7 +299,7 @@ def test_slow_ticks_do_not_hold_up_a_stop(identity: Identity) -> None:
 
     @server.on_tick
     def tick() -> None:
-        ticks.append(server._listener is None or server._listener.closed)
+        ticks.append(server._lifecycle.listener is None or server._lifecycle.listener.closed)
         time.sleep(0.02)
 
     with server:

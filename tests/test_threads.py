@@ -37,8 +37,8 @@ def biting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def loop_of(server: Server) -> Loop:
     """The loop of a running server."""
-    assert server._loop is not None
-    return server._loop
+    assert server._lifecycle.loop is not None
+    return server._lifecycle.loop
 
 
 def exchange(clients: list[Client], action: str = "echo") -> None:

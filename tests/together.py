@@ -162,7 +162,7 @@ def session_of(server: Server, client: Client) -> Session:
 
 def deafen(server: Server, session: Session) -> Callable[[], None]:
     """Let the server not read a session any more; what is returned ends its connection."""
-    loop, link = server._loop, link_of(session)
+    loop, link = server._lifecycle.loop, link_of(session)
     assert loop is not None
     done = threading.Event()
 

@@ -9,9 +9,9 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
 from threading import get_ident
-from types import TracebackType
-from typing import Self
 
 from ..app.hooks import EventHook
 from ..app.ticker import Ticker, checked_rate
@@ -28,11 +28,9 @@ from ..limits import (
 )
 from ..logs.default import make_visible
 from ..logs.floods import flood_filter
-from ..options import flag, place, seconds, whole
-from ..protocol.bounds import Bounds
+from ..options import flag, whole
 from ..signals import ends_like_interrupts
 from ..streams.base import Carrier
-from ..streams.tcp import TCP
 from . import driven
 from .listener import Host, Listener
 from .loop import Loop, hand_over, worker_threads
@@ -47,7 +45,7 @@ _running: weakref.WeakSet[Lifecycle] = weakref.WeakSet()
 def _forget_parent() -> None:
     """In a child of fork(): the servers of the parent are not running here."""
     for server in tuple(_running):
-        server._orphaned()
+        server.orphaned()
 
 
 if hasattr(os, "register_at_fork"):
@@ -57,116 +55,113 @@ if hasattr(os, "register_at_fork"):
 def _end_of_program() -> None:
     """The main thread is through, and a server that `start()` has started would vanish without a word."""
     for server in tuple(_running):
-        if server.running:
-            server._end_with_program()
+        if server.loop is not None:
+            server.end_with_program()
 
 
 atexit.register(_end_of_program)
 
 
-class Lifecycle:
+@dataclass(frozen=True)
+class Start:
     """
-    Base of `Server`: everything about running it. What is said to whom is in `server.py`.
+    What a start needs.
 
     Attributes:
-        carrier: How it listens from the next start on: TCP, or something in its place, as `securelink.testing` has it.
+        host, port: Where to listen.
+        carrier: How: TCP, or something in its place.
+        settings: How to do handshakes.
+        sessions: Who gives sessions to those that come in.
+    """
+
+    host: str
+    port: int
+    carrier: Carrier
+    settings: HandshakeSettings
+    sessions: Host
+
+
+@dataclass(frozen=True)
+class Calls:
+    """
+    What a lifecycle calls.
+
+    Attributes:
+        prepare: At each start, before anything else: gives what it needs.
+        announce: When it listens.
+        started: By the leader, at each start.
+        is_empty: Whether there is no session.
+        orphaned: In a child of fork().
+        on_tick, on_start, on_stop: The events.
+    """
+
+    prepare: Callable[[], Start]
+    announce: Callable[[], None]
+    started: Callable[[Loop], None]
+    is_empty: Callable[[], bool]
+    orphaned: Callable[[], None]
+    on_tick: EventHook[[]]
+    on_start: EventHook[[]]
+    on_stop: EventHook[[]]
+
+
+class Lifecycle:
+    """
+    Runs a server: starts it, drives it, stops it.
 
     Args:
-        host, port: Where to listen.
+        calls: What it calls.
         workers, overlap: Of the loop.
         tick_rate: Of `on_tick`, or None.
         backlog: Of the listening socket.
+
+    Attributes:
+        loop, listener: None when it does not run.
 
     Raises:
         ConfigError: One of them is not possible.
     """
 
     def __init__(
-        self,
-        host: str,
-        port: int,
-        *,
-        workers: int,
-        overlap: bool,
-        tick_rate: float | None,
-        backlog: int,
+        self, calls: Calls, *, workers: int, overlap: bool, tick_rate: float | None, backlog: int
     ) -> None:
-        self.host, self.port = place(
-            host, port, low=0, example="Server(port=5050), or Server('127.0.0.1', 5050)"
-        )
-        self.carrier: Carrier = TCP
+        self._calls = calls
         self._workers = whole("workers", workers, MIN_WORKERS, MAX_WORKERS)
         self._overlap = flag("overlap", overlap)
         self._backlog = whole("backlog", backlog, 1, MAX_BACKLOG)
         self._rate = checked_rate(tick_rate)
-        self._bounds = Bounds()
         self._state_lock = threading.Lock()  # guards starting and stopping
-        self._loop: Loop | None = None
-        self._listener: Listener | None = None
+        self.loop: Loop | None = None
+        self.listener: Listener | None = None
         self._ticker: Ticker | None = None
         self._driver = 0
         self._paused = False
         self._stopped = Sign()
         self._stopped.set()
 
-    # What `Server` adds.
-
-    on_tick: EventHook[[]]
-    on_start: EventHook[[]]
-    on_stop: EventHook[[]]
-
-    def _settings(self) -> HandshakeSettings:
-        """The settings of a start; loads the key."""
-        raise NotImplementedError
-
-    def _host(self) -> Host:
-        raise NotImplementedError
-
-    def _started(self, loop: Loop) -> None:
-        """By the leader, at every start."""
-
-    def _is_empty(self) -> bool:
-        """Whether there is no session."""
-        raise NotImplementedError
-
-    def _announce(self) -> None:
-        raise NotImplementedError
-
     # --- starting and stopping ------------------------------------------------------------------------
 
-    def start(self) -> Self:
-        """
-        Listen, in the background. Returns when clients can connect.
-
-        The server ends with the program: one that has nothing else to do calls `serve_forever()`.
-
-        Raises:
-            ConfigError: It is started already.
-            ConnectFailed: The port is in use, or the address is not of this machine.
-            KeyFileError: The key cannot be used as it is.
-        """
-        return self._start(manual=False)
-
-    def _start(self, *, manual: bool) -> Self:
+    def start(self, *, manual: bool) -> None:
+        """See `Server.start`; `manual`: for `Server.update`."""
         make_visible()
         flood_filter.forget()
         check_not_patched()
         with self._state_lock:
-            if self._loop is not None:
+            if self.loop is not None:
                 raise ConfigError(
                     "the server is running", hint="call stop() before you start again"
                 )
-            settings = self._settings()
-            listening = self.carrier.listen(self.host, self.port, self._backlog)
+            start = self._calls.prepare()
+            listening = start.carrier.listen(start.host, start.port, self._backlog)
             loop = Loop(
                 f"server-{listening[0].address[1]}",
                 workers=self._workers,
                 overlap=self._overlap,
                 manual=manual,
             )
-            listener = Listener(loop, listening, settings, self._host())
-            ticker = Ticker(loop, self.on_tick, self._rate)
-            self._loop, self._listener, self._ticker = loop, listener, ticker
+            listener = Listener(loop, listening, start.settings, start.sessions)
+            ticker = Ticker(loop, self._calls.on_tick, self._rate)
+            self.loop, self.listener, self._ticker = loop, listener, ticker
             self._stopped.clear()
             _running.add(self)
             if manual:
@@ -175,14 +170,14 @@ class Lifecycle:
             if self._paused:
                 loop.call(lambda: listener.set_paused(True))
             loop.call(ticker.start)
-            loop.call(lambda: self._started(loop))
+            loop.call(lambda: self._calls.started(loop))
         try:
-            self._announce()
+            self._calls.announce()
             loop.start()
         except BaseException:
             # Ctrl-C, or no threads: nobody will ever lead.
             if loop.stopped or not loop.thread_names():
-                self._loop = self._listener = self._ticker = None
+                self.loop = self.listener = self._ticker = None
                 for place in listening:
                     place.close()
                 if not loop.stopped:
@@ -190,56 +185,43 @@ class Lifecycle:
                 _running.discard(self)
                 self._stopped.set()
             raise
-        self.on_start.fire()
-        return self
+        self._calls.on_start.fire()
 
-    def _end_with_program(self) -> None:
+    def end_with_program(self) -> None:
+        """The main thread is through."""
         log.warning(
             "the program has ended, and the server ends with it: "
             "let its last line be server.serve_forever(), or stop() the server"
         )
         self.stop(END_SECONDS)
 
-    def _orphaned(self) -> None:
-        loop, listener = self._loop, self._listener
+    def orphaned(self) -> None:
+        """In a child of fork(): it runs in the parent."""
+        self._calls.orphaned()
+        loop, listener = self.loop, self.listener
         self._state_lock = threading.Lock()  # the old one may be held by a thread that is not here
-        self._loop = self._listener = self._ticker = None
+        self.loop = self.listener = self._ticker = None
         self._stopped.set()
         if loop is not None and listener is not None:
             loop.orphaned()
             listener.orphaned()
 
-    def serve_forever(self, *, drain: float = 0.0) -> None:
-        """
-        `start()`, unless it was, and wait for `stop()`, Ctrl-C or the system's wish to end the program.
-
-        In the main thread SIGTERM and SIGHUP do what Ctrl-C does, unless the program has handlers of its own for them:
-        clients are told, hooks run, and this returns. The old handlers are back then.
-
-        Args:
-            drain: Seconds that sessions may go on after that, while nobody new gets in. A second Ctrl-C or signal ends
-                them at once.
-
-        Raises:
-            ConfigError: `update()` drives this server, or `drain` is no number.
-            ConnectFailed: As for `start()`.
-            KeyFileError: As for `start()`.
-        """
-        drain = seconds("drain", drain)
+    def serve_forever(self, drain: float) -> None:
+        """See `Server.serve_forever`."""
         with ends_like_interrupts():
             self._serve(drain)
 
     def _serve(self, drain: float) -> None:
-        if self._loop is not None and self._loop.manual:
+        if self.loop is not None and self.loop.manual:
             raise ConfigError(
                 "serve_forever() would wait for a server that update() drives",
                 hint="use one of the two",
             )
-        loop, ours = self._loop, self._loop is not None
+        loop, ours = self.loop, self.loop is not None
         try:
             if loop is None:
-                self.start()
-                loop, ours = self._loop, True
+                self.start(manual=False)
+                loop, ours = self.loop, True
             # Slices: a wait without end would keep Ctrl-C from being seen on some platforms.
             while not self._stopped.wait(0.5):
                 pass
@@ -255,7 +237,7 @@ class Lifecycle:
 
     def _drain_once(self, timeout: float) -> None:
         """Let sessions come to their end, unless there is no time for it, or somebody loses patience."""
-        if timeout <= 0 or not self.running:
+        if timeout <= 0 or self.loop is None:
             return
         try:
             self.drain(timeout)
@@ -263,14 +245,10 @@ class Lifecycle:
             log.info("interrupted again; sessions are ended now")
 
     def update(self) -> None:
-        """
-        One turn in the caller's thread, for game loops: read, call handlers, write; never waits.
-
-        The first call starts the server. Handlers then run only inside `update()`.
-        """
-        if self._loop is None:
-            self._start(manual=True)
-        loop = self._loop
+        """See `Server.update`."""
+        if self.loop is None:
+            self.start(manual=True)
+        loop = self.loop
         assert loop is not None
         if not loop.manual:
             raise ConfigError(
@@ -279,26 +257,12 @@ class Lifecycle:
             )
         self._driver = get_ident()
         loop.turn()
-        self.on_tick.fire()
+        self._calls.on_tick.fire()
 
     def stop(self, timeout: float = CLOSE_SECONDS) -> bool:
-        """
-        End all sessions and stop. May be called again, from any thread, and before `start()`.
-
-        Clients are told; what was sent before goes out. In a handler it only asks, and returns at once.
-
-        Args:
-            timeout: Seconds to wait for clients and handlers.
-
-        Returns:
-            True when everything has ended, False when a handler still runs.
-
-        Raises:
-            ConfigError: `timeout` is no number.
-        """
-        timeout = seconds("timeout", timeout)
+        """See `Server.stop`."""
         with self._state_lock:
-            loop, listener = self._loop, self._listener
+            loop, listener = self.loop, self.listener
         if loop is None or listener is None:
             return True
         loop.call(lambda: self._begin_stop(loop, listener, time.monotonic() + timeout))
@@ -347,25 +311,18 @@ class Lifecycle:
     def _finish_stop(self, loop: Loop, listener: Listener) -> None:
         loop.each(listener.links, lambda link: link.lost())
         with self._state_lock:
-            if self._loop is loop:
-                self._loop = self._listener = self._ticker = None
+            if self.loop is loop:
+                self.loop = self.listener = self._ticker = None
         log.info("Status: Shutdown")
         try:
-            self.on_stop.fire()
+            self._calls.on_stop.fire()
         finally:
             self._stopped.set()
 
-    def pause(self) -> None:
-        """Accept no new connections; they wait in the system's backlog. Sessions go on. Also before `start`."""
-        self._set_paused(True)
-
-    def resume(self) -> None:
-        """Accept connections again."""
-        self._set_paused(False)
-
-    def _set_paused(self, paused: bool) -> None:
+    def set_paused(self, paused: bool) -> None:
+        """See `Server.pause` and `Server.resume`."""
         self._paused = paused
-        loop, listener = self._loop, self._listener
+        loop, listener = self.loop, self.listener
         if loop is None or listener is None:
             return
         done = Sign()
@@ -380,24 +337,12 @@ class Lifecycle:
             done.wait(1.0)
 
     def drain(self, timeout: float) -> bool:
-        """
-        Stop gently: accept nobody, wait until all sessions have ended, then stop.
-
-        Args:
-            timeout: Seconds to wait; those who stay longer are ended by `stop`.
-
-        Returns:
-            True when all had left by themselves.
-
-        Raises:
-            ConfigError: `timeout` is no number.
-        """
-        timeout = seconds("timeout", timeout)
-        self.pause()
+        """See `Server.drain`."""
+        self.set_paused(True)
         deadline = time.monotonic() + timeout
-        while self.running and not self._is_empty() and time.monotonic() < deadline:
+        while self.loop is not None and not self._calls.is_empty() and time.monotonic() < deadline:
             self._stopped.wait(0.05)
-        left = self._is_empty()
+        left = self._calls.is_empty()
         self.stop()
         return left
 
@@ -418,47 +363,12 @@ class Lifecycle:
             self._ticker.set_rate(self._rate)
 
     @property
-    def running(self) -> bool:
-        """Whether it listens."""
-        return self._loop is not None
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """(host, port) that it listens on; the port is the real one when 0 was asked for."""
-        listener = self._listener
-        if listener is None or listener.closed:
-            return (self.host, self.port)
-        return (self.host, listener.addresses[0][1])
-
-    @property
     def driver(self) -> int:
         """Identity of the thread that called `update()` last; 0 when it does not run, or by itself."""
-        return self._driver if self._loop is not None and self._loop.manual else 0
+        return self._driver if self.loop is not None and self.loop.manual else 0
 
     @property
     def places(self) -> list[tuple[str, int]]:
         """(address, port) of each listening socket; none when it does not run."""
-        listener = self._listener
+        listener = self.listener
         return [] if listener is None or listener.closed else list(listener.addresses)
-
-    @property
-    def lan_address(self) -> str:
-        """This machine's address in its network, for telling friends; 127.0.0.1 without a network."""
-        return self.host or self.carrier.local_address()
-
-    @property
-    def threads(self) -> list[str]:
-        """Names of the server's threads."""
-        loop = self._loop
-        return loop.thread_names() if loop is not None else []
-
-    def __enter__(self) -> Self:
-        return self if self._loop is not None else self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()

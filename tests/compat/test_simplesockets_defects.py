@@ -114,7 +114,7 @@ def test_the_limit_of_connections_holds() -> None:
             assert len(server.clients) == 1
             first_address = next(iter(server.clients))
         until(lambda: not server.clients)
-        until(lambda: not server.socket._listener.links)
+        until(lambda: not server.socket._lifecycle.listener.links)
         with connected(server):
             until(lambda: server.clients)
             assert first_address not in server.clients

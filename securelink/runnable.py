@@ -1,0 +1,157 @@
+"""Starting, driving and stopping a server, as an application does it."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from .limits import CLOSE_SECONDS
+from .options import seconds
+from .streams.base import Carrier
+from .threads.lifecycle import Lifecycle
+
+
+class Runnable:
+    """What `Server` offers for running it: a facade of its `Lifecycle`."""
+
+    host: str
+    port: int
+    carrier: Carrier
+    _lifecycle: Lifecycle
+
+    def start(self) -> Self:
+        """
+        Listen, in the background. Returns when clients can connect.
+
+        The server ends with the program: one that has nothing else to do calls `serve_forever()`.
+
+        Raises:
+            ConfigError: It is started already.
+            ConnectFailed: The port is in use, or the address is not of this machine.
+            KeyFileError: The key cannot be used as it is.
+        """
+        self._lifecycle.start(manual=False)
+        return self
+
+    def serve_forever(self, *, drain: float = 0.0) -> None:
+        """
+        `start()`, unless it was, and wait for `stop()`, Ctrl-C or the system's wish to end the program.
+
+        In the main thread SIGTERM and SIGHUP do what Ctrl-C does, unless the program has handlers of its own for them:
+        clients are told, hooks run, and this returns. The old handlers are back then.
+
+        Args:
+            drain: Seconds that sessions may go on after that, while nobody new gets in. A second Ctrl-C or signal ends
+                them at once.
+
+        Raises:
+            ConfigError: `update()` drives this server, or `drain` is no number.
+            ConnectFailed: As for `start()`.
+            KeyFileError: As for `start()`.
+        """
+        self._lifecycle.serve_forever(seconds("drain", drain))
+
+    def update(self) -> None:
+        """
+        One turn in the caller's thread, for game loops: read, call handlers, write; never waits.
+
+        The first call starts the server. Handlers then run only inside `update()`.
+        """
+        self._lifecycle.update()
+
+    def stop(self, timeout: float = CLOSE_SECONDS) -> bool:
+        """
+        End all sessions and stop. May be called again, from any thread, and before `start()`.
+
+        Clients are told; what was sent before goes out. In a handler it only asks, and returns at once.
+
+        Args:
+            timeout: Seconds to wait for clients and handlers.
+
+        Returns:
+            True when everything has ended, False when a handler still runs.
+
+        Raises:
+            ConfigError: `timeout` is no number.
+        """
+        return self._lifecycle.stop(seconds("timeout", timeout))
+
+    def pause(self) -> None:
+        """Accept no new connections; they wait in the system's backlog. Sessions go on. Also before `start`."""
+        self._lifecycle.set_paused(True)
+
+    def resume(self) -> None:
+        """Accept connections again."""
+        self._lifecycle.set_paused(False)
+
+    def drain(self, timeout: float) -> bool:
+        """
+        Stop gently: accept nobody, wait until all sessions have ended, then stop.
+
+        Args:
+            timeout: Seconds to wait; those who stay longer are ended by `stop`.
+
+        Returns:
+            True when all had left by themselves.
+
+        Raises:
+            ConfigError: `timeout` is no number.
+        """
+        return self._lifecycle.drain(seconds("timeout", timeout))
+
+    @property
+    def paused(self) -> bool:
+        """Whether new connections wait."""
+        return self._lifecycle.paused
+
+    @property
+    def tick_rate(self) -> float | None:
+        """How often a second `on_tick` fires; None: never. May be set while it runs."""
+        return self._lifecycle.tick_rate
+
+    @tick_rate.setter
+    def tick_rate(self, rate: float | None) -> None:
+        self._lifecycle.tick_rate = rate
+
+    @property
+    def running(self) -> bool:
+        """Whether it listens."""
+        return self._lifecycle.loop is not None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """(host, port) that it listens on; the port is the real one when 0 was asked for."""
+        places = self._lifecycle.places
+        return (self.host, places[0][1] if places else self.port)
+
+    @property
+    def driver(self) -> int:
+        """Identity of the thread that called `update()` last; 0 when it does not run, or by itself."""
+        return self._lifecycle.driver
+
+    @property
+    def places(self) -> list[tuple[str, int]]:
+        """(address, port) of each listening socket; none when it does not run."""
+        return self._lifecycle.places
+
+    @property
+    def lan_address(self) -> str:
+        """This machine's address in its network, for telling friends; 127.0.0.1 without a network."""
+        return self.host or self.carrier.local_address()
+
+    @property
+    def threads(self) -> list[str]:
+        """Names of the server's threads."""
+        loop = self._lifecycle.loop
+        return loop.thread_names() if loop is not None else []
+
+    def __enter__(self) -> Self:
+        return self if self.running else self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
