@@ -1,13 +1,8 @@
-"""One link and its channel, driven by hand: no thread, and the test is the peer at the other end of the socket."""
+"""One link and its channel, driven by hand: no thread, no port, and the test is the peer at the other end."""
 
 from __future__ import annotations
 
-import array
 import contextlib
-import fcntl
-import math
-import socket
-import termios
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -18,31 +13,51 @@ from helpers import WAIT
 
 from securelink.protocol import Closed, Connection, Ended, Event, Failed, Item, Pinged, Ponged
 from securelink.protocol.bounds import Bounds
-from securelink.streams.tcp import TcpStream
+from securelink.streams.base import READ
+from securelink.streams.memory import MemoryStream, memory_pair
 from securelink.threads.channel import Channel
 from securelink.threads.link import Link
 from securelink.threads.loop import Loop
 from securelink.wire.fields import Content, Mode
 from securelink.wire.packets import Packet, decode_packets, encode_packet
 
-STUCK_SECONDS = 0.05  # what has not arrived by then waits for room
+ROOM = 16 * 1024 * 1024  # bytes of a direction: what a test sends at once, though nobody reads
 
 
-class Counting(socket.socket):
-    """A socket that counts its bytes."""
+class Far:
+    """The far end as a test uses it: a stream whose calls wait, as those of a socket do."""
 
-    sent = received = 0
+    def __init__(self, stream: MemoryStream) -> None:
+        self.stream = stream
+        self._timeout = WAIT
 
-    def sendall(self, data: Any, flags: int = 0) -> None:
-        """As it is."""
-        super().sendall(data, flags)
-        self.sent += len(data)
+    def settimeout(self, seconds: float) -> None:
+        """From now on calls wait for so long."""
+        self._timeout = seconds
 
-    def recv(self, bufsize: int, flags: int = 0) -> bytes:
-        """As it is."""
-        data = super().recv(bufsize, flags)
-        self.received += len(data)
-        return data
+    def sendall(self, data: bytes) -> None:
+        """Send all of it."""
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[self.stream.send(rest) :]
+            except BlockingIOError:
+                if not self.stream.wait(read=False, write=True, timeout=self._timeout):
+                    raise TimeoutError from None
+
+    def recv(self, size: int) -> bytes:
+        """What has come, b"" at the end."""
+        if not self.stream.wait(read=True, write=False, timeout=self._timeout):
+            raise TimeoutError
+        return self.stream.recv(size)
+
+    def shutdown(self, how: int) -> None:
+        """As `Stream.shutdown`."""
+        self.stream.shutdown(how)
+
+    def close(self) -> None:
+        """As `Stream.close`."""
+        self.stream.close()
 
 
 class ProbeLink(Link):
@@ -87,7 +102,7 @@ class ProbeOwner:
 
 class Bench:
     """
-    A link of the server's kind over TCP, open, with a manual loop.
+    A link of the server's kind, open, over a stream in memory, with a manual loop.
 
     Attributes:
         peer: The other side's engine; `read` and `send` use it.
@@ -97,21 +112,11 @@ class Bench:
         pair = Pair(None, client_mode=Mode.OFF, server_mode=Mode.OFF).run()
         assert pair.is_open
         self.peer: Connection = pair.client
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            if buffer is not None:
-                listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
-            self.sock = Counting()
-            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if buffer is not None:
-                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-            self.sock.connect(listening.getsockname())
-            accepted, _ = listening.accept()
-        self._ours = ours = Counting(fileno=accepted.detach())
-        ours.setblocking(False)
-        self.sock.settimeout(WAIT)
+        far, near = memory_pair(buffer or ROOM)
+        self.sock = Far(far)
         self.loop = Loop("bench", manual=True)
         self.loop.start()
-        self.link = ProbeLink(self.loop, TcpStream(ours), pair.server)
+        self.link = ProbeLink(self.loop, near, pair.server)
         self.channel = ProbeChannel(self.loop, bounds)
         self.channel.numbering = pair.server.numbering
         self.channel._link = self.link
@@ -120,23 +125,9 @@ class Bench:
         self.link.max_packets = pair.server.sender.max_packets
         self.link.update_interest()
 
-    def arrive(self) -> None:
-        """Wait until what the peer has sent is there; on a busy machine the system may take its time with it."""
-        here, size, deadline = -1, array.array("i", [0]), math.inf
-        while self._ours.fileno() >= 0 and time.monotonic() < deadline:
-            fcntl.ioctl(self._ours, termios.FIONREAD, size)
-            before, here = here, self._ours.received + size[0]
-            if here >= self.sock.sent:
-                return
-            if here != before:
-                deadline = time.monotonic() + STUCK_SECONDS
-            time.sleep(0.0005)
-
     def turn(self, times: int = 3) -> None:
-        """A few turns of the loop, after what is under way has arrived."""
-        self.arrive()
+        """A few turns of the loop. What was sent is there: nothing is under way in memory."""
         for _ in range(times):
-            time.sleep(0.001)
             self.loop.turn()
 
     def post(self, data: Any, **options: Any) -> None:
@@ -183,13 +174,7 @@ class Bench:
 
     def quiet(self) -> bool:
         """Whether nothing is on its way to the peer."""
-        self.sock.settimeout(0.02)
-        try:
-            return not self.sock.recv(1, socket.MSG_PEEK)
-        except TimeoutError:
-            return True
-        finally:
-            self.sock.settimeout(WAIT)
+        return not self.sock.stream.ready() & READ
 
 
 @contextlib.contextmanager
@@ -199,7 +184,7 @@ def bench(bounds: Bounds | None = None, buffer: int | None = None) -> Iterator[B
 
     Args:
         bounds: Of its channel.
-        buffer: Bytes of the socket buffers; None leaves them.
+        buffer: Bytes that each direction holds; None: as many as a test sends.
     """
     stage = Bench(bounds or Bounds(), buffer)
     try:

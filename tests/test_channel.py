@@ -121,7 +121,6 @@ def test_a_long_inbox_is_passed_on() -> None:
                 return len(seen) < 3
 
         stage.send(*range(2 * RUN_PACKETS + 1))
-        stage.arrive()
         stage.loop._poll(0.0)
         stage.loop.schedule(Other())
         until(lambda: stage.turn(1) or len(seen) == 3)  # type: ignore[func-returns-value]
@@ -174,7 +173,6 @@ def test_interrupted_in_the_middle_of_a_record(error: type[BaseException]) -> No
         stage.channel.handle = handle  # type: ignore[method-assign]
         stage.send(0, 1, 2)
         stage.send(3, 4)
-        stage.arrive()
         with pytest.raises(error):
             stage.loop.turn()
         assert stage.channel.data == [0, 1]

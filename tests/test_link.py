@@ -493,7 +493,6 @@ def test_nothing_is_opened_in_the_child(monkeypatch: pytest.MonkeyPatch) -> None
     """What arrives is the parent's: the child leaves it in the socket, and its session has ended."""
     with bench() as stage:
         stage.send("for the parent")
-        stage.arrive()
         fork(monkeypatch)
         stage.link.read()
         assert stage.channel.numbering.incoming.accepted == 0
