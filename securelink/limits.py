@@ -83,7 +83,11 @@ MAX_TOTAL_UNSENT = (
     1024 * 1024 * 1024
 )  # bytes unsent, unacknowledged and not handled yet of all sessions; beyond it the worst are ended
 OBJECT_BYTES = 64  # counted for each record or packet that is kept, beside its bytes
-OPENED_FACTOR = 16  # counted for each byte of a record that is decoded and not handled yet,
+OPENED_FACTOR = 16  # counted for each byte of what a Collector keeps,
+OPENED_GUESS = 8  # and of a record that is decoded, until the next look estimates it;
+MIN_GROWTH = (
+    32 * 1024 * 1024
+)  # bytes by which all sessions may grow between two looks at what they keep
 OPENED_PACKET_BYTES = 200  # and for each of its packets;
 OPENED_MOST_BYTES = 5 * 1024 * 1024  # beyond its bytes no more than MAX_ELEMENTS objects take
 MAX_UNUSED_STATE = (

@@ -5,9 +5,12 @@ from __future__ import annotations
 import gc
 import itertools
 import logging
+import socket
 import sys
 import threading
+import tracemalloc
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -15,14 +18,17 @@ from helpers import WAIT, Hostile, scene, until
 from linked import bench
 from together import channel_of, joined, link_of, serving, session_of
 
-from securelink import Code, ConfigError, Identity, Server
+from securelink import Code, ConfigError, Identity, Server, Session
 from securelink.app.collect import CaughtErrors, Collector
 from securelink.app.hooks import EventHook
 from securelink.app.received import Received
-from securelink.limits import MAX_CAUGHT_TEXT, MAX_UNUSED_STATE, OBJECT_BYTES, OPENED_FACTOR
+from securelink.limits import MAX_CAUGHT_TEXT, MAX_UNUSED_STATE, OBJECT_BYTES
+from securelink.streams.tcp import TcpStream
 from securelink.threads import listener as listener_module
 from securelink.threads.mailbox import Folded
-from securelink.wire.packets import Packet, encode_packet, join_packets
+from securelink.wire.fields import Content
+from securelink.wire.packets import Packet, decode_packets, encode_packet, join_packets
+from securelink.wire.weight import opened_size
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -120,10 +126,82 @@ def test_a_large_packet_counts_whole_beside_small_ones() -> None:
         stage.channel.handle = lambda data: counted.append(stage.channel.held)  # type: ignore[method-assign]
         stage.channel._deliver(join_packets([*[small] * 40, large]))
         stage.channel.run()
-        assert min(counted) > 50_000 * OPENED_FACTOR
+        assert min(counted) > 50_000 * 72
         stage.channel._deliver(join_packets([encode_packet(Packet("x", bytes(2**20)))]))
         stage.channel.run()
         assert 2**20 < counted[-1] < 2**23  # nor more than the objects of one record can take
+
+
+HEAVY = {
+    "empty maps": [{}] * 60_000,
+    "small maps": [{"": None}] * 19_000,
+    "maps of maps": [{"a": {}}] * 14_000,
+    "number keys": [{1: None}] * 19_000,
+    "empty lists": [[]] * 60_000,
+    "small lists": [[1]] * 30_000,
+    "two letters": [chr(97 + n % 26) + chr(97 + n // 26 % 26) for n in range(20_000)],
+    "other letters": ["\u0101"] * 20_000,
+    "negative numbers": [-20] * 60_000,
+    "a wide letter among others": "a" * 60_000 + "\U0001f600",
+    "bytes": bytes(60_000),
+    "pairs": [bytes((n % 256, n // 256)) for n in range(15_000)],
+}
+
+
+@pytest.mark.parametrize("kind", HEAVY)
+def test_decoded_records_count_for_what_they_take(kind: str) -> None:
+    """Whatever a record holds: it is counted with no less than its objects take, nor with very much more."""
+    record = join_packets([encode_packet(Packet("x", HEAVY[kind]))])
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        packets = decode_packets(record)
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert 0.95 * taken <= opened_size(record, packets) <= 6 * taken + 10_000
+
+
+@pytest.mark.pure  # it lowers a bound of a module
+def test_what_all_keep_is_bounded_between_two_looks_too(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many who ask for much at once and read nothing: the sum never passes the bound by far, though no round ends."""
+    most = 16_000_000
+    monkeypatch.setattr(listener_module, "MAX_TOTAL_UNSENT", most)
+    monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 2 * WAIT)
+    seen: list[int] = []
+    with scene(identity) as stage, ExitStack() as stack:
+
+        def answer(session: Session, packet: Received) -> None:
+            seen.append(sum(link.held for link in tuple(stage.listener.links)))
+            packet.reply(bytes(250_000))
+
+        stage.server.on("history", answer)
+        clients = [stack.enter_context(Hostile(stage.port)).open() for _ in range(20)]
+        asked = [encode_packet(Packet("history", id=number + 1)) for number in range(40)]
+        for client in clients:
+            client.send(Content.DATA, join_packets(asked))
+        until(lambda: sum(link.closing is not None for link in tuple(stage.listener.links)) >= 10)
+        stage.check_neighbour()
+    assert max(seen) < 3 * most  # of 200 MB that were asked for
+
+
+@pytest.mark.pure  # it lowers a bound of a module
+def test_who_is_ended_at_the_bound_keeps_nothing(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for a peer that is ended as too slow is dropped at that moment: only its farewell still goes out."""
+    with scene(identity) as stage, Hostile(stage.port).open() as client:
+        until(lambda: len(stage.server.sessions) == 2)
+        session = list(stage.server.sessions.values())[-1]
+        for _ in range(3):
+            session.send("x", bytes(1_000_000))
+        channel = channel_of(session)
+        until(lambda: channel.held > 2_000_000)
+        link_of(session).loop.call(lambda: channel.end(Code.TOO_SLOW))
+        until(lambda: channel.held < 2_000_000)
+        assert client.ending()[0] == Code.TOO_SLOW
 
 
 def test_small_packets_do_not_hide_large_ones_that_wait(identity: Identity) -> None:
@@ -185,13 +263,19 @@ def test_who_was_ended_and_takes_nothing_is_closed(
     identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Until its connection is closed it counts: who comes again and again keeps no more than who stays."""
-    monkeypatch.setattr(listener_module, "MAX_TOTAL_UNSENT", 1_000_000)
     monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.05)
     monkeypatch.setattr("securelink.protocol.connection.CLOSE_SECONDS", 3 * WAIT)
     with scene(identity) as stage, Hostile(stage.port).open():
         until(lambda: len(stage.server.sessions) == 2)
         session = list(stage.server.sessions.values())[-1]
-        session.send("x", bytes(1_500_000))
+        channel, link = channel_of(session), link_of(session)
+        # However much a system takes for a peer that does not read: here it is little, and the rest of a packet waits.
+        assert isinstance(link.stream, TcpStream)
+        link.stream.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        large = encode_packet(Packet("x", bytes(1_000_000)))
+        while link.tail_size < 100_000:
+            channel.post(large, timeout=None, wait=False)
+        monkeypatch.setattr(listener_module, "MAX_TOTAL_UNSENT", 20_000)
         until(lambda: not session.connected)
         until(lambda: channel_of(session).held == 0)
         assert session.code == Code.TOO_SLOW

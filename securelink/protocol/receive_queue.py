@@ -12,8 +12,9 @@ from collections import deque
 from collections.abc import Callable
 
 from ..errors import CodecError
-from ..limits import HANGUP_FACTOR, OPENED_FACTOR, OPENED_MOST_BYTES, OPENED_PACKET_BYTES
+from ..limits import HANGUP_FACTOR
 from ..wire.packets import Packet, decode_packets
+from ..wire.weight import opened_size
 from .bounds import Bounds
 from .requests import Requests
 
@@ -41,21 +42,22 @@ class Rest:
     Bytes are known of the record alone. What a packet took of them is not its share: one may have nearly all.
     """
 
-    __slots__ = ("at", "charged", "packets", "size")
+    __slots__ = ("_held", "_record", "at", "charged", "packets", "size")
 
-    def __init__(self, packets: list[Packet], size: int) -> None:
+    def __init__(self, packets: list[Packet], record: Record) -> None:
         self.packets = packets
-        self.size = size  # bytes of the record
+        self._record: Record = record  # kept for an estimate that is seldom asked for
+        self._held = 0
+        self.size = len(record)  # bytes of the record
         self.charged = False  # whether it is counted with what waits for `receive`
         self.at = 0  # the next one to handle
 
     @property
     def held(self) -> int:
         """What is kept of it in memory, in bytes; about, for only the packets themselves know."""
-        size = self.size
-        return len(self.packets) * OPENED_PACKET_BYTES + min(
-            OPENED_FACTOR * size, size + OPENED_MOST_BYTES
-        )
+        if not self._held:
+            self._held = opened_size(self._record, self.packets)
+        return self._held
 
 
 class ReceiveQueue:

@@ -20,14 +20,13 @@ from ..errors import CodecError
 from ..interrupts import Right
 from ..limits import (
     HANGUP_FACTOR,
-    OPENED_FACTOR,
-    OPENED_MOST_BYTES,
-    OPENED_PACKET_BYTES,
+    OPENED_GUESS,
     RUN_PACKETS,
     RUN_SECONDS,
 )
 from ..protocol.bounds import Bounds
 from ..wire.packets import Packet, decode_packets
+from ..wire.weight import opened_size
 from .loop import Loop, worker_threads
 
 if TYPE_CHECKING:
@@ -86,21 +85,22 @@ class Rest:
     Bytes are known of the record alone. What a packet took of them is not its share: one may have nearly all.
     """
 
-    __slots__ = ("at", "charged", "packets", "size")
+    __slots__ = ("_held", "_record", "at", "charged", "packets", "size")
 
-    def __init__(self, packets: list[Packet], size: int) -> None:
+    def __init__(self, packets: list[Packet], record: Record) -> None:
         self.packets = packets
-        self.size = size  # bytes of the record
+        self._record: Record = record  # kept for an estimate that is seldom asked for
+        self._held = 0
+        self.size = len(record)  # bytes of the record
         self.charged = False  # whether it is counted with what waits for `receive`
         self.at = 0  # the next one to handle
 
     @property
     def held(self) -> int:
         """What is kept of it in memory, in bytes; about, for only the packets themselves know."""
-        size = self.size
-        return len(self.packets) * OPENED_PACKET_BYTES + min(
-            OPENED_FACTOR * size, size + OPENED_MOST_BYTES
-        )
+        if not self._held:
+            self._held = opened_size(self._record, self.packets)
+        return self._held
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -279,7 +279,12 @@ class Inbox:
         inbox, out_bytes = self._inbox, self._out_bytes
         del inbox[0]
         try:
-            return Rest(self._open(record), len(record))
+            rest = Rest(self._open(record), record.record if isinstance(record, Partly) else record)
+            loop = self.loop
+            loop.grown += OPENED_GUESS * rest.size
+            if loop.grown > loop.look_after:
+                loop.grew()
+            return rest
         except (KeyboardInterrupt, SystemExit):
             self._out_bytes = out_bytes
             inbox.appendleft(record)
@@ -323,6 +328,31 @@ class Inbox:
         self._handled_before = self._handled
         was, self._throttled = self._throttled, False
         return was
+
+    def drop_waiting(self) -> None:
+        """
+        By the leader, of a session that we have ended for what it keeps: records that wait are dropped at once.
+
+        While one of its handlers runs, the thread that runs it does it: handlers have a bounded number of places.
+        """
+        right = self._run_right
+        try:
+            del right.free
+        except AttributeError:
+            return
+        try:
+            # Others may append meanwhile, but nobody takes.
+            for place in range(len(self._inbox)):
+                item = self._inbox[place]
+                if isinstance(item, (bytes, memoryview, Partly)):
+                    self._out_bytes += len(item)
+                    self._inbox[place] = Rest([], b"")
+                elif isinstance(item, Rest):
+                    self._inbox[place] = Rest([], b"")
+            self._opened = None
+        finally:
+            right.free = True
+        self.loop.schedule(self)
 
     def _flooded(self) -> bool:
         """Whether so much waits that not even a peer that hung up, or lets us wait in `send`, is read."""

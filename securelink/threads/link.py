@@ -476,6 +476,10 @@ class Link:
             raise
         # Ctrl-C is noticed when a function begins: from here on it would lose what was read.
         try:
+            loop = self.loop
+            loop.grown += len(data)
+            if loop.grown > loop.look_after:
+                loop.grew()
             self.take_items(engine.receive_data(data, now))
         except BaseException:
             self.break_off()

@@ -20,7 +20,7 @@ from typing import Protocol
 from ..app.budget import FailureBudget
 from ..codes import Code, code_text
 from ..errors import HandshakeError, ProtocolError, Refused, SecureLinkError
-from ..limits import LATE_FAILURES, MAX_TOTAL_UNSENT, MAX_TURNED_AWAY, PATIENT_SECONDS
+from ..limits import LATE_FAILURES, MAX_TOTAL_UNSENT, MAX_TURNED_AWAY, MIN_GROWTH, PATIENT_SECONDS
 from ..protocol import (
     Alerted,
     AuthReceived,
@@ -319,6 +319,13 @@ class ServerLink(Link):
             return 0
         return channel.held + self.engine.pending
 
+    def end(self, code: int, text: str = "") -> None:
+        """As `Link.end`; who is ended for what it does not take gets nothing more of it."""
+        channel = self.channel
+        if code == Code.TOO_SLOW and channel is not None:
+            self.when_not_sending(lambda _: channel._drop_unsent())
+        super().end(code, text)
+
     def _silent(self, seconds: float) -> None:
         if self.channel is not None:
             log.info("%s: nothing heard for %.0f s", self.channel.name, seconds)
@@ -432,6 +439,8 @@ class Listener:
     def start(self) -> None:
         """Begin to accept and to sweep."""
         self._register()
+        self.loop.on_growth = self._look
+        self._looked(0)
         Sweeper(self.loop, self.links, self._visit, self._round_ended)
 
     def _register(self) -> None:
@@ -639,23 +648,37 @@ class Listener:
             else:
                 self.leaving.discard(channel)
         if self._held > MAX_TOTAL_UNSENT:
-            self._bound_memory()
+            self._look()
+        else:
+            self._looked(self._held)
         self._held = 0
 
-    def _bound_memory(self) -> None:
+    def _looked(self, held: int) -> None:
+        """So much is kept: when to look again, if that is before the next round."""
+        self.loop.grown = 0
+        self.loop.look_after = max(
+            min(MIN_GROWTH, MAX_TOTAL_UNSENT // 8), (MAX_TOTAL_UNSENT - held) // 2
+        )
+
+    def _look(self) -> None:
         """What all sessions together keep, for and of their peers, is bounded too: the greediest are ended."""
         links = {link.channel: link for link in self.links if link.channel is not None}
         held = {channel: link.held for channel, link in links.items()}
-        held.update((channel, channel.held) for channel in self.leaving if not channel._dropping)
-        excess = sum(held.values()) - MAX_TOTAL_UNSENT
+        held.update((channel, channel.held) for channel in self.leaving)
+        total = sum(held.values())
         for channel in sorted(held, key=lambda channel: held[channel], reverse=True):
-            if excess <= 0:
-                return
-            excess -= held[channel]
-            if channel._dropping:
+            if total <= MAX_TOTAL_UNSENT:
+                break
+            link = links.get(channel)
+            if not channel._dropping:
+                log.warning("%s is ended: too much waits for all sessions together", channel.name)
+                self.host.note("limit_total_unsent")
+                channel.end(Code.TOO_SLOW)
+                channel.drop_waiting()
+            elif link is not None:
                 # Ended before, and its peer has not taken the rest: others cannot wait until its time is over.
-                links[channel].lost()
-                continue
-            log.warning("%s is ended: too much waits for all sessions together", channel.name)
-            self.host.note("limit_total_unsent")
-            channel.end(Code.TOO_SLOW)
+                link.lost()
+            # What is sealed still goes out before the farewell, until the next look; what a running handler has goes
+            # with that handler. To end others for these would help nobody.
+            total -= held[channel]
+        self._looked(max(0, total))

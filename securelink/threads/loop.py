@@ -17,6 +17,7 @@ import itertools
 import logging
 import math
 import socket
+import sys
 import threading
 import time
 from collections import OrderedDict, deque
@@ -131,6 +132,9 @@ class Loop:
         turn_thread: Identity of the thread that leads, 0 while leadership passes. Changed only by who holds the token.
         flush_list: What the current turn has to flush. Belongs to the leader.
         now: `time.monotonic()` of the last poll, in seconds.
+        grown: Bytes that sessions have taken since somebody looked how much they keep; about, for it is not locked.
+        look_after: When so many are reached, `on_growth` is called.
+        on_growth: By the leader: look now.
     """
 
     def __init__(
@@ -150,6 +154,9 @@ class Loop:
         self.flush_list: list[Flushable] = []
         self.batches: dict[int, list[Flushable]] = {}  # thread -> what its batch() holds back
         self.now = time.monotonic()
+        self.grown = 0
+        self.look_after = sys.maxsize
+        self.on_growth: Callable[[], None] = lambda: None
         self._poller = make_poller()
         self._told = ToldPoller(self._wake)
         self._commands: deque[Callable[[], None]] = deque()
@@ -399,6 +406,11 @@ class Loop:
             self.call(act)
         self._no_thread(error)
         return True
+
+    def grew(self) -> None:
+        """`grown` has reached `look_after`: the leader looks, once. Any thread."""
+        self.look_after = sys.maxsize
+        self.call(self.on_growth)
 
     def _wake(self) -> None:
         # Written only when the leader said that it goes to sleep; it looks once more after saying so.

@@ -109,6 +109,9 @@ class Outbox(Inbox):
                     link.flush()
                 else:
                     batch.append(link)
+        loop.grown += size
+        if loop.grown > loop.look_after:
+            loop.grew()
         bounds = self.bounds
         if self._queued > bounds.unsent or self.numbering.outgoing.unacked > bounds.hard_unacked:
             self._choke(link)
