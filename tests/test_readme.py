@@ -240,6 +240,9 @@ def check_command(words: list[str]) -> None:
         check_options(command, arguments)
     elif name == "createEncryptKeys":
         check_options(create_encrypt_keys_command, arguments)
+    elif name == "python" and arguments[0] == "-m":
+        main = (ROOT / arguments[1] / "__main__.py").read_text()
+        assert all(f'"{option}"' in main for option in arguments[2:])
     elif name == "python":
         assert (ROOT / arguments[0]).is_file()
     else:
