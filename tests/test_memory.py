@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import json
 import logging
 import socket
 import sys
@@ -340,6 +341,22 @@ def test_sessions_leave_nothing(identity: Identity, silent: None) -> None:
 
 
 # --- errors ---------------------------------------------------------------------------------------------------
+
+
+def test_errors_count_for_what_they_hold() -> None:
+    """A document that could not be read, or bytes that are no text, count whole, and so do members of a group."""
+    caught, frames = CaughtErrors(), list[Any]()
+    for number in range(40):
+        try:
+            if number % 2:
+                json.loads("x" * 300_000)
+            bytes([255] * 300_000).decode()
+        except ValueError as error:
+            group = ExceptionGroup("several", [error])
+            caught.add("handler", group if number % 3 else error)
+            frames.append(error.__traceback__)
+    assert 1 <= len(caught) <= 4
+    assert frames == [None] * 40
 
 
 def test_errors_that_quote_peers_are_bounded() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
@@ -119,12 +120,38 @@ class CaughtError:
     traceback: str
 
 
-def _words(error: BaseException) -> int:
-    """How many characters an error says."""
-    try:
-        return len(str(error))
-    except Exception:  # of an application's own class
-        return 0
+def _chain(error: BaseException) -> list[BaseException]:
+    """An error, its causes and contexts, and the members of groups; the first thousand."""
+    found: dict[int, BaseException] = {}
+    waiting = [error]
+    while waiting and len(found) < 1000:
+        link = waiting.pop()
+        if id(link) in found:
+            continue
+        found[id(link)] = link
+        waiting += [near for near in (link.__cause__, link.__context__) if near is not None]
+        if isinstance(link, BaseExceptionGroup):
+            waiting += link.exceptions
+    return list(found.values())
+
+
+def _kept(error: BaseException) -> int:
+    """Bytes that an error keeps, about: what it says, and texts and bytes that it holds, such as a whole document."""
+    size, left = 0, 1000
+    waiting: list[object] = [error.args, vars(error)]
+    if isinstance(error, UnicodeError):
+        waiting.append(getattr(error, "object", None))
+    while waiting and left:
+        left -= 1
+        held = waiting.pop()
+        if isinstance(held, dict):
+            waiting += list(held.values())[:left]
+        elif isinstance(held, (list, tuple, set, frozenset)):
+            size += sys.getsizeof(held)
+            waiting += list(held)[:left]
+        elif held is not None:
+            size += sys.getsizeof(held, 0)
+    return size
 
 
 class CaughtErrors:
@@ -146,7 +173,8 @@ class CaughtErrors:
         """Keep one, as text where it came from: its frames would keep alive what they handled, megabytes each."""
         text = traceback_text(error)
         # An error holds what it is about, which may be what a peer sent. The newest is kept however much that is.
-        size = len(text) + _words(error)
+        links = _chain(error)
+        size = len(text) + sum(map(_kept, links))
         with self._lock:
             self.total += 1
             self._size += size
@@ -155,10 +183,8 @@ class CaughtErrors:
                 self._size > MAX_CAUGHT_TEXT or len(self._entries) > self._limit
             ):
                 self._size -= self._entries.popleft()[1]
-        link: BaseException | None = error
-        while link is not None and link.__traceback__ is not None:
+        for link in links:
             link.__traceback__ = None
-            link = link.__cause__ or link.__context__
 
     def take(self) -> list[CaughtError]:
         """All that are kept; they are then forgotten."""
