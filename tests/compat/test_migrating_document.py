@@ -86,7 +86,7 @@ def test_what_the_tables_name_exists(project: str) -> None:
     """Native names in the third column are names of the library."""
     sources = "\n".join(
         file.read_text()
-        for folder in ("server", "client", "")
+        for folder in ("", "app", "threads")
         for file in (ROOT / "securelink" / folder).glob("*.py")
     )
     text = (DOCS / "migrating" / f"{project}.md").read_text()
