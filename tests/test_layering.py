@@ -138,3 +138,62 @@ def test_only_streams_and_threads_open_sockets() -> None:
         and name not in ("streams", "threads", "demo", "metrics")
     ]
     assert not wrong
+
+
+def names(path: Path) -> set[str]:
+    """The modules of the package that one imports, also those that only a type checker does."""
+    base = path.relative_to(PACKAGE).parts
+    known = {file.relative_to(PACKAGE).with_suffix("").parts for file in PACKAGE.rglob("*.py")}
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            start = (*base[: len(base) - node.level], *(node.module or "").split("."))
+            start = tuple(part for part in start if part)
+            for alias in node.names:
+                whole = ((*start, alias.name), start, (*start, "__init__"))
+                found |= {".".join(parts) for parts in whole[:1] if parts in known}
+                if whole[0] not in known:
+                    found |= {".".join(parts) for parts in whole[1:] if parts in known}
+    return found - {".".join(path.relative_to(PACKAGE).with_suffix("").parts)}
+
+
+def circles() -> set[str]:
+    """The modules that import themselves by way of others."""
+    graph = {
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts): names(path)
+        for path in PACKAGE.rglob("*.py")
+    }
+
+    def reached(name: str) -> set[str]:
+        seen: set[str] = set()
+        ahead = list(graph[name])
+        while ahead:
+            if (other := ahead.pop()) not in seen:
+                seen.add(other)
+                ahead += graph[other]
+        return seen
+
+    return {name for name in graph if name in reached(name)}
+
+
+def test_only_channel_and_link_know_each_other() -> None:
+    """There is no circle of imports, not even for type checkers, but for a channel and the link that carries it."""
+    left = {"channel", "inbox", "link", "outbox", "caretaker", "client_channel", "client_link"}
+    assert circles() <= {f"threads.{name}" for name in left}
+
+
+def test_the_application_side_types_no_thread() -> None:
+    """`app` imports neither sockets nor shells; of `threading` it has locks, which no thread waits in."""
+    wrong = []
+    for path in (PACKAGE / "app").glob("*.py"):
+        text = path.read_text()
+        wrong += [
+            f"{path.name} uses {use}" for use in re.findall(r"threading\.(?!Lock\b)\w+", text)
+        ]
+        for kind, target in imports(path):
+            if target in {"socket", "selectors", "asyncio"} or (kind, target) == ("own", "threads"):
+                wrong.append(f"{path.name} imports {target}")
+        wrong += [
+            f"{path.name} imports {name}" for name in names(path) if name == "streams.sockets"
+        ]
+    assert not wrong

@@ -264,7 +264,7 @@ def test_the_client_can_tell_nothing_from_the_end(stage: Stage) -> None:
     assert client.connect("localhost", stage.port)[0] is False
     until(lambda: stage.server.clients)
     stage.server.clients[0].send("last words")
-    stage.server.clients[0]._session.kick()
+    stage.server.clients[0].session.kick()
     assert read(client).body == "last words"
     until(lambda: client.read() is None and not client.connected)
     assert client.send("x")[0] is False
@@ -277,7 +277,7 @@ def test_what_came_before_the_end_is_read(stage: Stage) -> None:
     until(lambda: stage.server.clients)
     for number in range(3):
         stage.server.clients[0].send(str(number))
-    stage.server.clients[0]._session.kick()
+    stage.server.clients[0].session.kick()
     assert [read(client).body for _ in range(3)] == ["0", "1", "2"]
 
 

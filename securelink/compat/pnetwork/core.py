@@ -52,7 +52,7 @@ class Connection:
 
     def sendPacket(self, packet: Any) -> bool:
         """Send a packet, bytes or dict; False when the connection is suspended or has ended."""
-        action, data, headers = self._core._taken_apart(packet)
+        action, data, headers = self._core.takenApart(packet)
         try:
             if not self.suspended:
                 with own_words():
@@ -68,7 +68,7 @@ class Connection:
 
     def disconnect(self, reason: str = "disconnected") -> None:
         """Say why, and end the connection."""
-        self._core._spread({"action": "disconnect", "data": {"reason": reason}}, [self])
+        self._core.spread({"action": "disconnect", "data": {"reason": reason}}, [self])
         if isinstance(self.session, Session):
             self.session.kick(reason)
         else:
@@ -95,13 +95,14 @@ class ComCore(Utilities):
 
     def SendPacketForAll(self, packet: Any) -> None:
         """Send to all. A server waits for nobody: it ends the connection of a client that does not read."""
-        self._spread(packet, list(self.clients.values()))
+        self.spread(packet, list(self.clients.values()))
 
-    def _spread(self, packet: Any, connections: list[Connection]) -> None:
+    def spread(self, packet: Any, connections: list[Connection]) -> None:
+        """Send to some."""
         for connection in connections:
             connection.sendPacket(packet)
 
-    def _taken_apart(self, packet: Any) -> tuple[str, Any, dict[str, Any]]:
+    def takenApart(self, packet: Any) -> tuple[str, Any, dict[str, Any]]:
         """A packet's name, data and headers."""
         full = self.decodePacket(packet)
         if not full:
@@ -155,8 +156,9 @@ class Server(ComCore):
         else:
             core.serve_forever()
 
-    def _spread(self, packet: Any, connections: list[Connection]) -> None:
-        action, data, headers = self._taken_apart(packet)
+    def spread(self, packet: Any, connections: list[Connection]) -> None:
+        """Send to some."""
+        action, data, headers = self.takenApart(packet)
         to = [connection.session for connection in connections if not connection.suspended]
         if self.core is not None:
             with own_words():

@@ -22,15 +22,16 @@ class ClientConnection:
 
     Attributes:
         address: Its (ip, port).
+        session: securelink's `Session` of it.
     """
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        self.session = session
         self.address = session.address
 
     def send(self, message: NetworkMessage | bytes | str) -> Result:
         """Send to this client; (True, "Message sent") or (False, why)."""
-        return send(self._session, message)
+        return send(self.session, message)
 
     def __str__(self) -> str:
         return str(self.address)
@@ -175,7 +176,7 @@ class SimpleServer:
         Returns:
             Whether it went to all, and what to say of those to whom it did not.
         """
-        sessions = [client._session for client in clients]
+        sessions = [client.session for client in clients]
         try:
             with own_words():
                 sent = self._core.broadcast(*encoded(message), to=sessions)

@@ -100,7 +100,8 @@ class _Endpoint:
             return False
         return True
 
-    def _send(self, target: Any, data: Bytes) -> bool:
+    def send_to(self, target: Any, data: Bytes) -> bool:
+        """Send one message to securelink's client or session; False, and a caught exception, when that fails."""
         message = bytes(memoryview(data))  # a text is a TypeError
         return not message or self._try(target.send, MESSAGE, message)  # nothing would be the end
 
@@ -216,7 +217,7 @@ class TCPClient(_Endpoint):
 
     def send_data(self, data: Bytes) -> bool:
         """Send one message; False, and a caught exception, when that fails."""
-        return self._send(self._ready, data)
+        return self.send_to(self._ready, data)
 
 
 class ClientSocket:
@@ -229,7 +230,7 @@ class ClientSocket:
 
     def send(self, data: Bytes) -> bool:
         """Send one message; False when that fails."""
-        return self._server._send(self.session, data)
+        return self._server.send_to(self.session, data)
 
     def recv(self, _size: int = 0) -> bytes:
         """The next message; b"" when the connection has ended."""
@@ -239,14 +240,16 @@ class ClientSocket:
         """End the connection; what was sent before still arrives."""
         self.session.kick()
 
-    def _put(self, packet: Received) -> None:
+    def put(self, packet: Received) -> None:
+        """A message has come."""
         try:
             if data := _message(packet):
                 self._waiting.put(data, timeout=limits.SEND_SECONDS)
         except queue.Full:
             self.close()
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """The connection is over."""
         self._over = True
         with suppress(queue.Full):  # then nobody waits in recv()
             self._waiting.put_nowait(b"")
@@ -283,8 +286,8 @@ class TCPServer(_Endpoint):
         server = make_server(ip, port, backlog=listen, workers=limits.MAX_WORKERS, **limit)
         server.pause()
         server.on_connect(self._arrived)
-        server.on(MESSAGE, lambda session, packet: session.data["socket"]._put(packet))
-        server.on_disconnect(lambda session: session.data["socket"]._end())
+        server.on(MESSAGE, lambda session, packet: session.data["socket"].put(packet))
+        server.on_disconnect(lambda session: session.data["socket"].end())
         self._run, self.killed = False, _Killed(False)
         with own_words():
             self.socket = server.start()

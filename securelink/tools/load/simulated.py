@@ -11,7 +11,7 @@ from ...app.received import Received
 from ...client import Client
 from ...errors import ConnectionClosed, SecureLinkError
 from .plan import Plan
-from .tally import Tally, kind_of
+from .tally import Tally
 
 clock = time.perf_counter
 ANSWER_SECONDS = 10.0  # an answer that takes longer is none
@@ -182,8 +182,7 @@ class SimulatedClient:
             self._closing = True
             lost = len(self._unanswered)
             self._unanswered.clear()
-        channel = self._client._need_channel()
-        self._tally.failed(kind_of(channel.over_error()))
+        self._tally.failed(f"session lost: {self._client.reason}")
         self._tally.failed(LOST_WITH_SESSION, lost)
 
 
