@@ -46,6 +46,7 @@ from securelink import (
     show_status,
     unseal,
 )
+from securelink.testing import Network, Recorded, Relay, by_frame, connected
 
 
 @dataclass
@@ -256,3 +257,18 @@ def errors(client: Client) -> None:
         assert_type(error.hint, str)
     show_status(info=False, warnings=True)
     assert_type(securelink.__version__, str)
+
+
+def a_test_without_ports(server: Server) -> None:
+    """The ways of `securelink.testing`."""
+    with connected(server, credentials="ada", timeout=10.0) as client:
+        assert_type(client, Client)
+    with Network(capacity=4096) as network:
+        assert_type(network.serve(server), Server)
+        relay = network.relay(server)
+        assert_type(relay, Relay)
+        assert_type(network.client(relay, connect=False), Client)
+        relay.to_server.cut_after = 100
+        relay.to_client.hook = by_frame(lambda frame: frame)
+        assert_type(relay.frames, list[Recorded])
+        relay.cut(reset=True)
