@@ -49,7 +49,7 @@ from .limits import (
 from .logs.default import make_visible
 from .options import flag, path, place, seconds, secret, text, whole, word
 from .peer import Peer
-from .protocol import ClientConnection, Item, PlaintextServer, VerifiedServer, refusal
+from .protocol import ClientConnection, Item, PlaintextServer, SessionCore, VerifiedServer, refusal
 from .protocol.bounds import Bounds
 from .signatures import checked, checked_or_none
 from .streams.addresses import is_loopback_host, shown
@@ -370,6 +370,8 @@ class Client(Peer):
                 mode, credentials=self._credentials is not None, loopback=loopback
             )
             engine = ClientConnection(mode, max_packet=self._max_packet)
+            core = SessionCore(Bounds(strict=self._strict_types, elements=self._max_elements))
+            core.attach(engine)
             dialogue = Dialogue(
                 stream,
                 engine,
@@ -384,7 +386,7 @@ class Client(Peer):
                 raise self._gave_up()
             self._encrypted = engine.encrypted
             link = ClientLink(loop, stream, engine)
-            channel = self._make_channel(link, engine)
+            channel = self._make_channel(link, core)
         except BaseException:
             stream.close()
             caretaker.leave(stream)
@@ -459,14 +461,10 @@ class Client(Peer):
                 f"{MAX_CREDENTIALS:,} bytes, nested up to {MAX_CREDENTIALS_DEPTH} levels",
             ) from None
 
-    def _make_channel(self, link: ClientLink, engine: ClientConnection) -> ClientChannel:
-        bounds = Bounds(strict=self._strict_types, elements=self._max_elements)
-        mailbox = Mailbox(self, self._hooks, self._where, elements=bounds.elements)
+    def _make_channel(self, link: ClientLink, core: SessionCore) -> ClientChannel:
+        mailbox = Mailbox(self, self._hooks, self._where, elements=core.bounds.elements)
         own_thread = get_ident() if self._in_update else 0
-        channel = ClientChannel(link.loop, bounds, mailbox, token=self.token, own_thread=own_thread)
-        channel.numbering = engine.numbering
-        assert engine.sender is not None
-        link.max_packets = engine.sender.max_packets
+        channel = ClientChannel(link.loop, core, mailbox, token=self.token, own_thread=own_thread)
         channel.attach(link)
         return channel
 

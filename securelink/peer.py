@@ -80,7 +80,8 @@ class Peer:
             data = self._rewritten(hook, action, data)
         packet = Packet(action, data, headers, time.time())
         channel = self._channel or self._need_channel()
-        channel.post(encode_for(channel.bounds, packet), timeout=timeout, latest=latest)
+        outbox = channel.outbox
+        outbox.post(encode_for(outbox.bounds, packet), timeout=timeout, latest=latest)
 
     def _rewritten(self, hook: Callable[..., Any], action: str, data: Any) -> Any:
         """What the hook wants to be sent instead."""

@@ -49,7 +49,7 @@ from .options import flag, number, path, place, secret, text, whole, word
 from .protocol.bounds import Bounds
 from .protocol.handshake_server import VerifiedClient
 from .runnable import Runnable
-from .session import Room, Session, channel_of, context_of
+from .session import Room, Session, channel_of, context_of, outbox_of
 from .signatures import checked, checked_or_none
 from .streams.base import Carrier
 from .streams.proxy import proxy_networks
@@ -278,7 +278,7 @@ class Server(Runnable):
             self._bounds,
             self._max_packet,
             kind=Session,
-            outlet_of=channel_of,
+            outlet_of=outbox_of,
             hold_back=self.batch,
         )
 

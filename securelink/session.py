@@ -13,11 +13,13 @@ from .app.context import ServerContext, SessionContext, shown_user
 from .app.rooms import Group
 from .codes import Code
 from .peer import Peer
+from .protocol import SessionCore
 from .protocol.bounds import Bounds
 from .protocol.handshake_server import VerifiedClient
 from .streams.addresses import shown
 from .threads.channel import Channel
 from .threads.listener import ServerLink
+from .threads.outbox import Outbox
 
 
 class Session(Peer):
@@ -73,7 +75,7 @@ class Session(Peer):
         self.dialled = client.dialled
         self._hooks = server
         self._context = SessionContext(self, server, entry.holds, bounds.elements)
-        self._channel = Channel(link.loop, bounds, self._context)
+        self._channel = Channel(link.loop, SessionCore(bounds), self._context)
 
     def _rewritten(self, hook: Callable[..., Any], action: str, data: Any) -> Any:
         return hook(self, action, data)
@@ -155,4 +157,5 @@ class Room(Group[Session]):
 # For the parts of the library that send to many sessions, or see to their beginning and end. Functions of C, for
 # they are called for each receiver; users of the library see neither channels nor contexts.
 channel_of: Callable[[Session], Channel] = attrgetter("_channel")
+outbox_of: Callable[[Session], Outbox] = attrgetter("_channel.outbox")
 context_of: Callable[[Session], SessionContext] = attrgetter("_context")

@@ -11,7 +11,17 @@ from typing import Any
 from engines import Pair
 from helpers import WAIT
 
-from securelink.protocol import Closed, Connection, Ended, Event, Failed, Item, Pinged, Ponged
+from securelink.protocol import (
+    Closed,
+    Connection,
+    Ended,
+    Event,
+    Failed,
+    Item,
+    Pinged,
+    Ponged,
+    SessionCore,
+)
 from securelink.protocol.bounds import Bounds
 from securelink.streams.base import READ
 from securelink.streams.memory import MemoryStream, memory_pair
@@ -75,8 +85,8 @@ class ProbeLink(Link):
 class ProbeChannel(Channel):
     """A channel that keeps what it is given; `handle` may be replaced."""
 
-    def __init__(self, loop: Loop, bounds: Bounds) -> None:
-        super().__init__(loop, bounds, ProbeOwner())
+    def __init__(self, loop: Loop, core: SessionCore) -> None:
+        super().__init__(loop, core, ProbeOwner())
         self.data: list[Any] = []
         self.answers: deque[Any] = deque()
 
@@ -109,20 +119,18 @@ class Bench:
     """
 
     def __init__(self, bounds: Bounds, buffer: int | None) -> None:
-        pair = Pair(None, client_mode=Mode.OFF, server_mode=Mode.OFF).run()
-        assert pair.is_open
+        core = SessionCore(bounds)
+        pair = Pair(None, client_mode=Mode.OFF, server_mode=Mode.OFF)
+        core.attach(pair.server)
+        assert pair.run().is_open
         self.peer: Connection = pair.client
         far, near = memory_pair(buffer or ROOM)
         self.sock = Far(far)
         self.loop = Loop("bench", manual=True)
         self.loop.start()
         self.link = ProbeLink(self.loop, near, pair.server)
-        self.channel = ProbeChannel(self.loop, bounds)
-        self.channel.numbering = pair.server.numbering
-        self.channel._link = self.link
-        self.link.channel = self.channel
-        assert pair.server.sender is not None
-        self.link.max_packets = pair.server.sender.max_packets
+        self.channel = ProbeChannel(self.loop, core)
+        self.channel.carried_by(self.link)
         self.link.update_interest()
 
     def turn(self, times: int = 3) -> None:

@@ -130,7 +130,12 @@ def test_partial_frames_of_all_sessions_are_bounded_together(
         clients = [stack.enter_context(Hostile(stage.port).open()) for _ in range(3)]
         for client in clients:
             client.sock.sendall(bytes((Kind.SEALED,)) + (2**21).to_bytes(3) + bytes(2**21 - 1))
-        until(lambda: sum(channel_of(s)._dropping for s in stage.server.sessions.values()) == 2)
+        until(
+            lambda: (
+                sum(channel_of(s).core.receiving.dropping for s in stage.server.sessions.values())
+                == 2
+            )
+        )
 
 
 def test_what_nobody_receives_is_bounded_by_bytes(identity: Identity) -> None:
@@ -143,15 +148,15 @@ def test_what_nobody_receives_is_bounded_by_bytes(identity: Identity) -> None:
             channel = client._channel
             assert channel is not None
             sent = 0
-            while sent < 64 and not channel._full:
+            while sent < 64 and not channel.core.receiving.full:
                 with contextlib.suppress(LinkTimeout):
                     session.send("blob", bytes(2**20), timeout=0.1)
                     sent += 1
-            until(lambda: channel._full)
+            until(lambda: channel.core.receiving.full)
             kept = sum(
                 len(p.encoded if isinstance(p, Folded) else p.data) for p in channel.mailbox.packets
             )
-            held = channel._in_bytes - channel._out_bytes + kept
+            held = channel.core.receiving.in_bytes - channel.core.receiving.out_bytes + kept
             assert held < 20 * 2**20
             assert sent >= 16
             for _ in range(sent):
@@ -178,7 +183,7 @@ def test_what_waits_for_receive_is_bytes(identity: Identity) -> None:
                 client.ping(WAIT)
                 channel = client._channel
                 assert channel is not None
-                while channel._inbox:
+                while channel.core.receiving.items:
                     channel.run()
                 assert len(channel.mailbox.packets) == 20
                 held = tracemalloc.get_traced_memory()[0] - before
@@ -204,16 +209,16 @@ def test_empty_records_count_for_the_rate(identity: Identity) -> None:
         session = list(stage.server.sessions.values())[-1]
         for _ in range(300):
             client.send(Content.DATA, b"\x90")
-        until(lambda: channel_of(session)._handled == 300)
+        until(lambda: channel_of(session).core.receiving.handled == 300)
         client.send(Content.DATA, join_packets([encode_packet(Packet("nothing"))] * 1000))
         until(
             lambda: (
-                channel_of(session).numbering.incoming.accepted == 301
-                and not channel_of(session)._inbox
+                channel_of(session).core.numbering.incoming.accepted == 301
+                and not channel_of(session).core.receiving.items
             )
         )
         until(
-            lambda: channel_of(session)._handled == 1300
+            lambda: channel_of(session).core.receiving.handled == 1300
         )  # once each, though handled in several turns
 
 

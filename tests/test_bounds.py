@@ -79,7 +79,7 @@ def test_the_greediest_session_is_ended(
             with contextlib.suppress(ConnectionClosed):
                 for _ in range(16):
                     session.send("blob", bytes(512 * 1024), timeout=WAIT)
-            until(lambda: channel_of(session)._dropping)
+            until(lambda: channel_of(session).core.receiving.dropping)
             assert other.request("echo", 2, timeout=WAIT) == 2
         error = failure(ConnectionClosed, lambda: [slow.receive(WAIT) for _ in range(99)], "slow")
         assert error.code == Code.TOO_SLOW

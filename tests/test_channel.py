@@ -48,27 +48,27 @@ def test_packets_and_events_come_in_order() -> None:
 def test_a_full_inbox_stops_reading_and_goes_on() -> None:
     """More records than the inbox holds: the rest waits in the network until there is room, nothing is lost."""
     with bench(Bounds(inbox_records=8)) as stage:
-        del stage.channel._run_right.free  # somebody is in a handler
+        del stage.channel.inbox.right.free  # somebody is in a handler
         for number in range(200):
             stage.send([number, bytes(1000)])
         stage.turn(20)
-        held = len(stage.channel._inbox)
-        assert stage.channel._full
+        held = len(stage.channel.core.receiving.items)
+        assert stage.channel.core.receiving.full
         # One read gives at most what fits into the read buffer, and no second one follows it.
         assert 8 < held < 200
         stage.turn(20)
-        assert len(stage.channel._inbox) == held
-        stage.channel._run_right.free = True
-        stage.channel.loop.schedule(stage.channel)
+        assert len(stage.channel.core.receiving.items) == held
+        stage.channel.inbox.right.free = True
+        stage.channel.loop.schedule(stage.channel.inbox)
         until(lambda: stage.turn(1) or len(stage.channel.data) == 200)  # type: ignore[func-returns-value]
         assert [number for number, _ in stage.channel.data] == list(range(200))
-        assert not stage.channel._full
+        assert not stage.channel.core.receiving.full
 
 
 def test_a_full_inbox_is_counted_in_bytes_too() -> None:
     """A few large records fill it as well."""
     with bench(Bounds(inbox_bytes=100_000)) as stage:
-        del stage.channel._run_right.free
+        del stage.channel.inbox.right.free
 
         def send() -> None:
             for _ in range(20):
@@ -76,21 +76,23 @@ def test_a_full_inbox_is_counted_in_bytes_too() -> None:
 
         sender = threading.Thread(target=send)
         sender.start()
-        until(lambda: stage.turn(1) or stage.channel._full)  # type: ignore[func-returns-value]
-        assert stage.channel._in_bytes - stage.channel._out_bytes < 300_000
-        stage.channel._run_right.free = True
-        stage.channel.loop.schedule(stage.channel)
+        until(lambda: stage.turn(1) or stage.channel.core.receiving.full)  # type: ignore[func-returns-value]
+        assert (
+            stage.channel.core.receiving.in_bytes - stage.channel.core.receiving.out_bytes < 300_000
+        )
+        stage.channel.inbox.right.free = True
+        stage.channel.loop.schedule(stage.channel.inbox)
         until(lambda: stage.turn(1) or len(stage.channel.data) == 20)  # type: ignore[func-returns-value]
         sender.join(WAIT)
-        assert stage.channel._in_bytes == stage.channel._out_bytes
+        assert stage.channel.core.receiving.in_bytes == stage.channel.core.receiving.out_bytes
 
 
 def test_filling_an_inbox_that_is_being_emptied() -> None:
     """The last record is taken out just before the flag goes up: it comes down again, for nobody else would see it."""
     with bench(Bounds(inbox_records=0)) as stage:
-        append = stage.channel._inbox.append
+        append = stage.channel.core.receiving.items.append
 
-        class Taken(type(stage.channel._inbox)):  # type: ignore[misc]
+        class Taken(type(stage.channel.core.receiving.items)):  # type: ignore[misc]
             """A queue whose reader is faster than its writer."""
 
             def append(self, item: object) -> None:
@@ -102,9 +104,9 @@ def test_filling_an_inbox_that_is_being_emptied() -> None:
             def __bool__(self) -> bool:
                 return False
 
-        stage.channel._inbox = Taken()
-        stage.channel._deliver(b"\x90")
-        assert not stage.channel._full
+        stage.channel.core.receiving.items = Taken()
+        stage.channel.core.receiving.deliver(b"\x90")
+        assert not stage.channel.core.receiving.full
 
 
 def test_a_long_inbox_is_passed_on() -> None:
@@ -148,13 +150,13 @@ def test_one_thread_runs_an_inbox(attempt: int) -> None:
 
         def run() -> None:
             while not over.wait(0.0001):
-                stage.channel.run()
+                stage.channel.inbox.run()
 
         with Crew() as crew:
             for _ in range(3):
                 crew.start(run)
             for one in record:
-                stage.channel._deliver(one)
+                stage.channel.core.receiving.deliver(one)
             until(lambda: len(stage.channel.data) == 500)
             over.set()
         assert stage.channel.data == list(range(500))
@@ -203,7 +205,7 @@ def test_a_record_that_cannot_be_read_ends_the_session(caplog: pytest.LogCapture
 def test_a_reply_overtakes_the_inbox() -> None:
     """While somebody waits for it, a reply is given out as soon as it arrives; what came with it keeps its turn."""
     with bench() as stage:
-        del stage.channel._run_right.free
+        del stage.channel.inbox.right.free
         waiting = Waiting()
         number = stage.channel.expect(waiting)
         reply = encode_packet(Packet("x", "reply", None, 0.0, None, number))
@@ -218,17 +220,17 @@ def test_a_reply_overtakes_the_inbox() -> None:
         stage.sock.sendall(stage.peer.sender.packets([reply]))
         stage.turn()
         stage.channel.forget(number)
-        stage.channel._run_right.free = True
-        stage.channel.loop.schedule(stage.channel)
+        stage.channel.inbox.right.free = True
+        stage.channel.loop.schedule(stage.channel.inbox)
         stage.turn()
         assert stage.channel.data == [0, 1, 2, "reply"]
-        assert stage.channel._in_bytes == stage.channel._out_bytes
+        assert stage.channel.core.receiving.in_bytes == stage.channel.core.receiving.out_bytes
 
 
 def test_records_decoded_early_are_bounded_too() -> None:
     """A peer that answers and floods at once fills the inbox like any other."""
     with bench(Bounds(inbox_bytes=100_000)) as stage:
-        del stage.channel._run_right.free
+        del stage.channel.inbox.right.free
         waitings = [Waiting() for _ in range(20)]
         assert stage.peer.sender is not None
         frames = []
@@ -240,15 +242,15 @@ def test_records_decoded_early_are_bounded_too() -> None:
             )
         sender = threading.Thread(target=lambda: stage.sock.sendall(b"".join(frames)))
         sender.start()
-        until(lambda: stage.turn(1) or stage.channel._full)  # type: ignore[func-returns-value]
+        until(lambda: stage.turn(1) or stage.channel.core.receiving.full)  # type: ignore[func-returns-value]
         stage.turn(20)
-        assert stage.channel._in_bytes < 300_000
-        stage.channel._run_right.free = True
-        stage.channel.loop.schedule(stage.channel)
+        assert stage.channel.core.receiving.in_bytes < 300_000
+        stage.channel.inbox.right.free = True
+        stage.channel.loop.schedule(stage.channel.inbox)
         until(lambda: stage.turn(1) or len(stage.channel.data) == 20)  # type: ignore[func-returns-value]
         sender.join(WAIT)
         assert all(waiting.event.is_set() for waiting in waitings)
-        assert not stage.channel._full
+        assert not stage.channel.core.receiving.full
 
 
 def test_who_waits_for_a_reply_hears_of_the_end() -> None:
@@ -273,7 +275,7 @@ def test_a_packet_too_large() -> None:
             stage.post(bytes(stage.link.max_packets))
         assert caught.value.limit == "max_packet"
         assert caught.value.hint
-        assert not stage.channel._outbox
+        assert not stage.channel.core.sending.packets
 
 
 def test_the_latest_value_replaces_the_one_that_waits() -> None:
@@ -286,8 +288,8 @@ def test_the_latest_value_replaces_the_one_that_waits() -> None:
             stage.post(["position", number], latest="position")
             stage.post(["other", number], latest="other")
         stage.post("after")
-        assert len(stage.channel._outbox) == 4
-        assert stage.channel._queued < 500
+        assert len(stage.channel.core.sending.packets) == 4
+        assert stage.channel.core.sending.size < 500
         found: list[object] = []
         while "after" not in found:
             found += stage.read(1)
@@ -297,7 +299,7 @@ def test_the_latest_value_replaces_the_one_that_waits() -> None:
         # What was sent waits no longer, so the next one is new.
         stage.post("now", latest="position")
         assert stage.read(1) == ["now"]
-        assert stage.channel._queued == 0
+        assert stage.channel.core.sending.size == 0
 
 
 def test_the_latest_value_needs_no_room() -> None:
@@ -325,12 +327,12 @@ def test_a_send_without_room_says_so() -> None:
         assert "bytes wait to be sent" in caught.value.message
         assert "0.02 s" in caught.value.message
         assert "reading" in caught.value.hint
-        queued = stage.channel._queued
+        queued = stage.channel.core.sending.size
         for _ in range(20):
             with pytest.raises(LinkTimeout):
                 stage.post(bytes(20_000), timeout=0.0)
-        assert stage.channel._queued == queued
-        assert stage.channel._waiters == []
+        assert stage.channel.core.sending.size == queued
+        assert stage.channel.outbox.waiters == {}
         stage.channel.loop.manual = True
 
 
@@ -338,7 +340,7 @@ def test_a_send_without_room_says_so() -> None:
 def test_a_send_that_waits_is_woken(attempt: int) -> None:
     """Four threads that wait for room all get it, and nothing is lost or out of order."""
     with bench(Bounds(unsent=50_000), buffer=SMALL) as stage:
-        stage.channel._inside_handler = lambda: False  # type: ignore[method-assign]
+        stage.channel.inside_handler = lambda: False  # type: ignore[method-assign]
 
         def send(name: int) -> None:
             for number in range(20):
@@ -350,13 +352,13 @@ def test_a_send_that_waits_is_woken(attempt: int) -> None:
             found = stage.read(80)
         for name in range(4):
             assert [number for who, number, _ in found if who == name] == list(range(20))
-        assert stage.channel._waiters == []
+        assert stage.channel.outbox.waiters == {}
 
 
 def test_a_send_that_waits_hears_of_the_end() -> None:
     """The end of the session ends the waiting."""
     with bench(Bounds(unsent=50_000), buffer=SMALL) as stage:
-        stage.channel._inside_handler = lambda: False  # type: ignore[method-assign]
+        stage.channel.inside_handler = lambda: False  # type: ignore[method-assign]
         failed = threading.Event()
 
         def send() -> None:
@@ -366,7 +368,7 @@ def test_a_send_that_waits_hears_of_the_end() -> None:
 
         with Crew() as crew:
             crew.start(send)
-            until(lambda: stage.channel._waiters)
+            until(lambda: stage.channel.outbox.waiters)
             stage.link.lost()
         assert failed.is_set()
 
@@ -374,10 +376,10 @@ def test_a_send_that_waits_hears_of_the_end() -> None:
 def test_unacknowledged_bytes_hold_up_a_sender() -> None:
     """A peer that reads and never acknowledges makes us keep only so much; a late acknowledgement lets us go on."""
     with bench(Bounds(unacked=100_000)) as stage:
-        stage.channel._inside_handler = lambda: False  # type: ignore[method-assign]
+        stage.channel.inside_handler = lambda: False  # type: ignore[method-assign]
         with pytest.raises(LinkTimeout, match="to be acknowledged"):
             fill(stage, timeout=0.0)
-        count = stage.channel.numbering.outgoing.sent
+        count = stage.channel.core.numbering.outgoing.sent
         assert count == 4
         stage.read(count)
         assert stage.peer.sender is not None
@@ -397,8 +399,8 @@ def test_the_hard_limit_ends_a_session(what: str, caplog: pytest.LogCaptureFixtu
         with pytest.raises(ConnectionClosed) as caught:
             fill(stage, reading=what == "unacked", wait=False)
         assert caught.value.code == Code.TOO_SLOW
-        assert stage.channel._queued < 450_000
-        outgoing = stage.channel.numbering.outgoing
+        assert stage.channel.core.sending.size < 450_000
+        outgoing = stage.channel.core.numbering.outgoing
         assert outgoing.unacked < 450_000
         assert caplog.text.count("is too slow") == 1
 
@@ -409,7 +411,7 @@ def test_a_batch_is_bounded_too() -> None:
         stage.loop.batches[threading.get_ident()] = []
         with pytest.raises(ConnectionClosed):
             fill(stage, wait=False)
-        assert stage.channel._queued < 450_000
+        assert stage.channel.core.sending.size < 450_000
 
 
 def test_a_quick_peer_may_get_much_from_one_handler() -> None:

@@ -162,7 +162,7 @@ def test_closing_a_client_that_is_full(identity: Identity) -> None:
         session = session_of(server, client)
         for _ in range(20):
             session.send("x", bytes(50_000))
-        until(lambda: channel_of(client)._full)
+        until(lambda: channel_of(client).core.receiving.full)
         began = time.monotonic()
         assert client.close(PATIENCE) == []
         assert time.monotonic() - began < AT_ONCE
@@ -203,7 +203,7 @@ def test_packets_that_were_not_confirmed(identity: Identity) -> None:
 
         give_up = deafen(server, session)
         count = 0
-        while not channel_of(client)._outbox:
+        while not channel_of(client).core.sending.packets:
             client.send("lost", [count, bytes(300_000)], timeout=0.0)
             count += 1
         client.send("lost", [count, "last"], timeout=0.0)
@@ -304,7 +304,7 @@ def test_before_and_after_a_session(identity: Identity) -> None:
 def test_a_batch(identity: Identity) -> None:
     """What one thread sends inside the block goes out together at its end; other threads' packets at once."""
     with serving(identity) as server, joined(server) as (client,):
-        sent = channel_of(client).numbering.outgoing
+        sent = channel_of(client).core.numbering.outgoing
         with client.batch():
             for number in range(20):
                 client.send("echo", number)
@@ -322,7 +322,7 @@ def test_a_tail_goes_out_while_another_thread_waits(identity: Identity, patient:
         server.on("up", lambda session, packet: arrived.append(len(packet.data)))
         with Crew() as crew:
             crew.start(take, client)
-            until(lambda: channel_of(client)._drive_right.taken)
+            until(lambda: channel_of(client).drive_right.taken)
             began = time.monotonic()
             for _ in range(12):
                 client.send("up", bytes(1_000_000))
@@ -352,8 +352,8 @@ def test_acknowledged_records_are_released_within_seconds(identity: Identity) ->
             client.send("echo", bytes(10_000))
         take(client, 20)
         for channel in (channel_of(session), channel_of(client)):
-            until(lambda channel=channel: channel.numbering.outgoing.unacked == 0)  # type: ignore[misc]
-            assert not channel.numbering.outgoing._kept
+            until(lambda channel=channel: channel.core.numbering.outgoing.unacked == 0)  # type: ignore[misc]
+            assert not channel.core.numbering.outgoing._kept
 
 
 def test_only_the_caretaker_touches_its_poller(
@@ -379,7 +379,7 @@ def test_only_the_caretaker_touches_its_poller(
         def fill() -> None:
             for _ in range(10):
                 session.send("x", bytes(50_000))
-            while not channel._full:
+            while not channel.core.receiving.full:
                 link_of(client).drive(WAIT)
 
         assert channel.drive_once(fill)
@@ -447,7 +447,7 @@ def test_timeouts_are_kept(identity: Identity, patient: None) -> None:
     """receive(timeout) returns None in time, whoever drives and however long the slices are."""
     with serving(identity) as server, joined(server) as (client,), Crew() as crew:
         crew.start(take, client)
-        until(lambda: channel_of(client)._drive_right.taken)
+        until(lambda: channel_of(client).drive_right.taken)
         for timeout in (0.0, 0.05, 0.2):
             began = time.monotonic()
             assert client.receive(timeout) is None

@@ -62,7 +62,7 @@ def unread(client: Client) -> None:
         client.send("echo", 1)
     client.wait_for("echo", WAIT)
     client.send("echo", 2)
-    until(lambda: channel_of(client)._inbox or channel_of(client).mailbox.packets)
+    until(lambda: channel_of(client).core.receiving.items or channel_of(client).mailbox.packets)
 
 
 def unbound(client: Client) -> None:
@@ -177,7 +177,7 @@ def end_it(end: str, server: Server, client: Client) -> None:
     else:
         link_of(client).loop.call(link_of(client).lost)
     until(lambda: client.code is not None)
-    until(lambda: channel_of(client)._carrier is None)
+    until(lambda: channel_of(client).carrier is None)
     assert client.close() == []
 
 

@@ -103,7 +103,7 @@ def test_what_is_handled_elsewhere_is_not_waited_for(identity: Identity, patient
         with Crew() as crew:
             assert inside.wait(WAIT)  # in the background
             crew.start(take, client)
-            until(lambda: channel._drive_right.taken)
+            until(lambda: channel.drive_right.taken)
             time.sleep(0.05)
             began = time.monotonic()
             gate.set()
@@ -152,7 +152,7 @@ def test_a_client_that_nobody_reads_is_read_in_the_background(
         # Whoever waits in receive() runs the handlers from now on.
         with Crew() as crew:
             crew.start(take, client)
-            until(lambda: channel_of(client)._drive_right.taken)
+            until(lambda: channel_of(client).drive_right.taken)
             time.sleep(0.02)
             session.send("tick", 50)
             until(lambda: len(handled) == 51)
@@ -185,7 +185,7 @@ def test_a_handler_bound_late(identity: Identity) -> None:
     """Packets that came before their handler are given to it when it is bound, if nobody received them."""
     with serving(identity) as server, joined(server) as (client,):
         session_of(server, client).send("early", 1)
-        until(lambda: link_of(client).background and channel_of(client)._inbox)
+        until(lambda: link_of(client).background and channel_of(client).core.receiving.items)
         handled: list[int] = []
         client.on("early", lambda packet: handled.append(packet.data))
         until(lambda: handled == [1])
@@ -314,7 +314,7 @@ def test_a_client_that_is_left_alone_needs_no_ticks(identity: Identity) -> None:
         for number in range(3):
             until(lambda: link.background and link not in caretaker._driven)
             session_of(server, client).send("one", number)
-            until(lambda: channel_of(client)._inbox)
+            until(lambda: channel_of(client).core.receiving.items)
             assert take(client) == [number]
             client.send("echo", number)
             assert take(client) == [number]
@@ -327,7 +327,7 @@ def test_a_handler_that_is_bound_late_gets_what_waits(identity: Identity) -> Non
     with serving(identity) as server, joined(server) as [client]:
         until(lambda: link_of(client).background)
         session_of(server, client).send("late", 1)
-        until(lambda: channel_of(client)._inbox)
+        until(lambda: channel_of(client).core.receiving.items)
         client.on("late", lambda packet: got.append(packet.data))
         until(lambda: got == [1])
 
@@ -368,13 +368,13 @@ def test_a_driver_that_begins_while_the_loop_takes_over(identity: Identity) -> N
     with serving(identity) as server, joined(server) as [client]:
         link, channel = link_of(client), channel_of(client)
         until(lambda: link.background)
-        right, channel._drive_right = channel._drive_right, Taken()
-        del channel._drive_right.free
+        right, channel.drive_right = channel.drive_right, Taken()
+        del channel.drive_right.free
         link.background = False
-        link.drives_seen = channel._drives
+        link.drives_seen = channel.drives
         assert link.tick() is False
         assert not link.background
-        channel._drive_right = right
+        channel.drive_right = right
 
 
 def test_packets_leave_nothing_to_collect(identity: Identity) -> None:

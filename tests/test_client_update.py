@@ -109,8 +109,8 @@ def test_a_long_frame_costs_no_session(identity: Identity, monkeypatch: pytest.M
         client.update()
         session = session_of(server, client)
         session.send("move", 1)
-        until(lambda: channel_of(session).numbering.outgoing.acknowledged == 1)
-        reads = link_of(session).engine.reads if channel_of(session)._link is not None else 0
+        until(lambda: channel_of(session).core.numbering.outgoing.acknowledged == 1)
+        reads = link_of(session).engine.reads if channel_of(session).link is not None else 0
         time.sleep(3.0)  # longer than a silent client is believed to live
         assert session.connected
         assert session.ping(WAIT) < WAIT
@@ -142,9 +142,9 @@ def test_the_inbox_is_bounded_between_frames(identity: Identity) -> None:
         count = 400
         with Crew() as crew:
             crew.start(flood, session, count)
-            until(lambda: channel._full)
+            until(lambda: channel.core.receiving.full)
             time.sleep(0.2)
-            held = channel._in_bytes - channel._out_bytes
+            held = channel.core.receiving.in_bytes - channel.core.receiving.out_bytes
             assert held < 200_000 + 300_000  # the bound, and what one read may bring more
             assert numbers == []
             play(client, 0, lambda: len(numbers) == count)
@@ -161,9 +161,14 @@ def test_a_frame_handles_what_had_come_before_it(identity: Identity) -> None:
         @client.on("echo")
         def again(packet: Received) -> None:
             rounds[0] += 1
-            before = channel_of(client)._in_bytes
+            before = channel_of(client).core.receiving.in_bytes
             client.send("echo")
-            until(lambda: link_of(client).drive(0.01) and channel_of(client)._in_bytes > before)
+            until(
+                lambda: (
+                    link_of(client).drive(0.01)
+                    and channel_of(client).core.receiving.in_bytes > before
+                )
+            )
 
         client.connect()
         client.send("echo")
@@ -183,7 +188,7 @@ def test_other_threads_run_no_handler(identity: Identity) -> None:
         client.connect()
         session = session_of(server, client)
         session.send("move")
-        until(lambda: channel_of(client)._inbox)
+        until(lambda: channel_of(client).core.receiving.items)
         results: list[Any] = []
 
         def help_out() -> None:

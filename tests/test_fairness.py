@@ -81,15 +81,15 @@ def test_a_session_gives_way_after_each_slow_packet(
 def test_a_session_gives_way_after_so_many_packets(size: int) -> None:
     """A run ends after RUN_PACKETS, however they are spread over records, and goes on where it stopped."""
     with bench() as stage:
-        del stage.channel._run_right.free
+        del stage.channel.inbox.right.free
         for first in range(0, 1000, size):
             stage.send(*range(first, min(first + size, 1000)))
         until(lambda: stage.turn(1) or not stage.link.engine.more)  # type: ignore[func-returns-value]
         stage.turn(20)
-        stage.channel._run_right.free = True
+        stage.channel.inbox.right.free = True
         before = 0
         while before < 1000:
-            stage.channel.run()
+            stage.channel.inbox.run()
             handled = len(stage.channel.data) - before
             assert 0 < handled <= RUN_PACKETS
             before += handled
@@ -100,9 +100,9 @@ def test_empty_records_are_work() -> None:
     """A record without packets counts as one: no run takes more than RUN_PACKETS of them."""
     with bench() as stage:
         for _ in range(3 * RUN_PACKETS):
-            stage.channel._deliver(EMPTY)
-        assert stage.channel.run()
-        assert len(stage.channel._inbox) == 2 * RUN_PACKETS
+            stage.channel.core.receiving.deliver(EMPTY)
+        assert stage.channel.inbox.run()
+        assert len(stage.channel.core.receiving.items) == 2 * RUN_PACKETS
 
 
 class Noting:
@@ -151,11 +151,11 @@ def test_who_gave_way_comes_after_those_who_waited() -> None:
 def test_a_record_of_many_packets_is_not_copied_for_each_turn() -> None:
     """The rest of a record is the same object from turn to turn."""
     with bench() as stage:
-        stage.channel._deliver(TINY)
-        stage.channel.run()
-        rest = stage.channel._inbox[0]
-        stage.channel.run()
-        assert stage.channel._inbox[0] is rest
+        stage.channel.core.receiving.deliver(TINY)
+        stage.channel.inbox.run()
+        rest = stage.channel.core.receiving.items[0]
+        stage.channel.inbox.run()
+        assert stage.channel.core.receiving.items[0] is rest
 
 
 def echoes(server: Server, count: int, busy: int) -> float:
@@ -165,7 +165,11 @@ def echoes(server: Server, count: int, busy: int) -> float:
         for number in range(400):
             for client in busy_ones:
                 client.send("slow", number)
-        until(lambda: all(channel_of(session_of(server, client))._inbox for client in busy_ones))
+        until(
+            lambda: all(
+                channel_of(session_of(server, client)).core.receiving.items for client in busy_ones
+            )
+        )
         for client in others:
             start = time.monotonic()
             assert client.request("echo", 1, timeout=WAIT) == 1
@@ -219,7 +223,7 @@ def test_no_kind_of_record_escapes_the_bound_of_a_turn(kind: str) -> None:
             stage.loop.turn()
             assert counter.opened - opened <= READ_FRAMES
             assert len(stage.channel.data) - handled <= RUN_PACKETS
-            if counter.opened == count and not stage.channel._inbox:
+            if counter.opened == count and not stage.channel.core.receiving.items:
                 break
         assert counter.opened == count
         assert len(stage.channel.data) == (12_000 if payload is TINY else 0)
@@ -242,14 +246,14 @@ def test_records_that_are_decoded_early_are_one_a_turn() -> None:
 def test_what_waits_for_its_turn_is_not_lost_when_reading_stops() -> None:
     """A connection that is not read for a while goes on with the frames that it had, though no byte follows them."""
     with bench(Bounds(inbox_records=READ_FRAMES // 2)) as stage:
-        del stage.channel._run_right.free
+        del stage.channel.inbox.right.free
         for number in range(3 * READ_FRAMES):
             stage.send(number)
         stage.turn()
-        assert stage.channel._full
+        assert stage.channel.core.receiving.full
         assert stage.link.engine.more
-        stage.channel._run_right.free = True
-        stage.channel.loop.schedule(stage.channel)
+        stage.channel.inbox.right.free = True
+        stage.channel.loop.schedule(stage.channel.inbox)
         until(lambda: stage.loop.turn() or len(stage.channel.data) == 3 * READ_FRAMES)  # type: ignore[func-returns-value]
         assert stage.channel.data == list(range(3 * READ_FRAMES))
 
@@ -274,7 +278,7 @@ def test_controls_have_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     with bench() as stage:
         flood(stage, Content.PONG, bytes(8), 500)
         stage.turn(20)
-        assert stage.channel._throttled
+        assert stage.channel.inbox.throttled
         assert 100 < stage.link.engine.controls < 500
         for _ in range(10):
             stage.loop.call(stage.link._next_second)

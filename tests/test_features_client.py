@@ -175,7 +175,7 @@ def test_the_end_is_noticed_once_and_at_once(identity: Identity) -> None:
                     client.close()
                 else:
                     assert client._channel is not None
-                    link = client._channel._link
+                    link = client._channel.link
                     assert link is not None
                     link.stream.shutdown(BREAK)
                 began = time.monotonic()
@@ -210,7 +210,7 @@ def test_small_packets_do_not_wait(identity: Identity) -> None:
     with serving(identity) as server, joined(server) as (client,):
         assert client._channel is not None
         (session,) = server.sessions.values()
-        for link in (client._channel._link, link_of(session)):
+        for link in (client._channel.link, link_of(session)):
             assert link is not None
             assert sock_of(link).getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
@@ -248,7 +248,7 @@ def test_who_waits_is_woken_by_the_background(
 
     with serving(identity) as server, joined(server) as (client,), Crew() as crew:
         assert client._channel is not None
-        link = client._channel._link
+        link = client._channel.link
         assert isinstance(link, ClientLink)
         until(lambda: link.background)
         monkeypatch.setattr(ClientLink, "read", slow_read)

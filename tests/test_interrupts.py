@@ -167,7 +167,7 @@ def test_closing_in_the_middle_of_a_write(identity: Identity) -> None:
 def test_closing_in_the_middle_of_a_read(identity: Identity) -> None:
     """The same for the right to read: the socket stays until the reader is through, for its number may be reused."""
     with serving(identity) as server, joined(server) as [client]:
-        link, right = link_of(client), channel_of(client)._drive_right
+        link, right = link_of(client), channel_of(client).drive_right
         del right.free
         client.close(0.1)
         assert not client.connected
@@ -222,25 +222,25 @@ def _send_two(client: Client) -> None:
 def left_behind(client: Client) -> list[str]:
     """What nobody can have when no call of this client runs, and what waits for nothing."""
     channel = channel_of(client)
-    carrier = channel._carrier
+    carrier = channel.carrier
     rights = {
         "to connect": client._connecting,
-        "to drive": channel._drive_right,
-        "to run": channel._run_right,
+        "to drive": channel.drive_right,
+        "to run": channel.inbox.right,
         "to send": Right() if carrier is None else carrier._send_right,
     }
     loop = caretaker._loop
     locks = {
-        "of the session": channel._lock.locked(),
+        "of the session": channel.lock.locked(),
         "of the caretaker": caretaker._lock.locked(),
         # An RLock does not tell; it is not to be had while another thread has it.
         "of the pool": loop is not None and not _can_be_had(loop._pool_lock),
     }
     waiting = {
         "drivers": channel.drivers,
-        "running": channel._runner,
+        "running": channel.inbox.runner,
         "awaited": client._hooks.awaited,
-        "expected": channel._expected,
+        "expected": channel.core.requests.expected,
         "batches": loop is not None and loop.batches,
     }
     return [

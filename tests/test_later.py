@@ -53,7 +53,7 @@ def test_answers_come_without_waiting(identity: Identity) -> None:
         assert all(isinstance(future, Future) for future in futures)
         assert [future.result(WAIT) for future in futures] == [2 * number for number in range(100)]
         assert all(future.done() and future.exception() is None for future in futures)
-        assert channel_of(client)._expected == {}
+        assert channel_of(client).core.requests.expected == {}
 
 
 def test_the_server_asks_its_clients(identity: Identity) -> None:
@@ -105,7 +105,7 @@ def test_what_cannot_be_sent_is_said_at_once(
     identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Mistakes and bounds are raised by the call, and leave nothing behind."""
-    monkeypatch.setattr("securelink.threads.channel.MAX_REQUESTS", 2)
+    monkeypatch.setattr("securelink.protocol.requests.MAX_REQUESTS", 2)
     with serving(identity) as server, joined(server) as (client,):
         answering(server)
         with pytest.raises(CodecError):
@@ -146,7 +146,7 @@ def test_cancelling(identity: Identity) -> None:
         assert raised
         assert concurrent.futures.wait([future], timeout=WAIT).done == {future}
         until(lambda: called == [future])
-        assert channel_of(client)._expected == {}
+        assert channel_of(client).core.requests.expected == {}
         held[0].reply("late")
         done = client.request_later("double", 1)
         assert done.result(WAIT) == 2

@@ -188,7 +188,7 @@ def test_nothing_is_written_after_close() -> None:
 
         def more() -> None:
             stage.link.control(Content.PONG, bytes(8))
-            stage.channel._put(b"\xc0", 1, None)  # a send that had looked before
+            stage.channel.core.sending.put(b"\xc0")  # a send that had looked before
             stage.link.flush()
 
         with Crew(WAIT) as crew:
@@ -254,7 +254,7 @@ def test_the_end_of_the_stream_ends_the_session_once() -> None:
         assert stage.channel.ended
         assert not stage.channel._clean
         assert stage.link.stream.fileno() == -1
-        assert stage.channel._finished(Code.KICKED, "late", True) is False
+        assert stage.channel.finished(Code.KICKED, "late", True) is False
         with pytest.raises(ConnectionClosed, match="broke"):
             stage.post(2)
 
@@ -396,7 +396,7 @@ def test_a_quiet_session_is_acknowledged_seldom(acks: list[int], clock: Clock) -
 def test_acknowledged_records_are_released() -> None:
     """What the peer has accepted is kept no longer than until the next record."""
     with bench() as stage:
-        outgoing = stage.channel.numbering.outgoing
+        outgoing = stage.channel.core.numbering.outgoing
         for number in range(10):
             stage.post([number, bytes(1000)])
         assert len(outgoing.unconfirmed) == 10
@@ -414,7 +414,7 @@ def test_acknowledgements_make_room_although_the_kernel_does_not() -> None:
     """Records are released also while a tail waits: what is acknowledged is not counted as if it were not."""
     with bench(buffer=SMALL) as stage:
         choked(stage)
-        outgoing = stage.channel.numbering.outgoing
+        outgoing = stage.channel.core.numbering.outgoing
         assert outgoing.unacked > 0
         outgoing.acknowledged = outgoing.sent  # as the reading half does
         stage.link.flush()
@@ -471,7 +471,7 @@ def test_a_lone_packet_is_not_sealed_in_the_child(monkeypatch: pytest.MonkeyPatc
         fork(monkeypatch)
         assert not stage.link.write_packet(encode_packet(Packet("x", 1)))
         assert stage.quiet()
-        assert stage.channel.numbering.outgoing.sent == 0
+        assert stage.channel.core.numbering.outgoing.sent == 0
 
 
 @pytest.mark.pure
@@ -479,10 +479,10 @@ def test_what_is_queued_is_not_sealed_in_the_child(monkeypatch: pytest.MonkeyPat
     """The general way refuses as well, and the session of the child ends with the reason."""
     with bench() as stage:
         fork(monkeypatch)
-        stage.channel._put(encode_packet(Packet("x", 1)), 10, None)
+        stage.channel.core.sending.put(encode_packet(Packet("x", 1)))
         stage.link.flush()
         assert stage.quiet()
-        assert stage.channel.numbering.outgoing.sent == 0
+        assert stage.channel.core.numbering.outgoing.sent == 0
         assert stage.channel.ended
         with pytest.raises(ConnectionClosed, match="fork"):
             stage.post(2)
@@ -495,6 +495,6 @@ def test_nothing_is_opened_in_the_child(monkeypatch: pytest.MonkeyPatch) -> None
         stage.send("for the parent")
         fork(monkeypatch)
         stage.link.read()
-        assert stage.channel.numbering.incoming.accepted == 0
+        assert stage.channel.core.numbering.incoming.accepted == 0
         assert stage.channel.data == []
         assert stage.channel.ended

@@ -62,9 +62,9 @@ def test_time_in_which_we_did_not_read_is_not_silence(reason: str) -> None:
 
         def set_deaf(deaf: bool) -> None:
             if reason == "full":
-                stage.channel._full = deaf
+                stage.channel.core.receiving.full = deaf
             elif reason == "throttled":
-                stage.channel._throttled = deaf
+                stage.channel.inbox.throttled = deaf
             elif reason == "choked":
                 link._choked = deaf
             else:
@@ -146,7 +146,7 @@ def test_a_slow_handler_does_not_make_its_client_silent(identity: Identity) -> N
         session = session_of(server, client)
         for number in range(20):
             client.send("work", number)
-        until(lambda: channel_of(session)._full)
+        until(lambda: channel_of(session).core.receiving.full)
         assert isinstance(link_of(session), ServerLink)
         reads = link_of(client).engine.reads
         after(link_of(session), 600)
@@ -167,7 +167,7 @@ def test_a_program_that_does_not_receive_keeps_its_server(identity: Identity) ->
         channel.bounds = Bounds(inbox_bytes=100)
         for number in range(20):
             session.send("n", number)
-        until(lambda: channel._full)
+        until(lambda: channel.core.receiving.full)
         after(link, 600)
         assert client.connected
         assert take(client, 20) == list(range(20))
@@ -226,7 +226,7 @@ def test_a_server_ends_who_takes_nothing(
         assert isinstance(link, ServerLink)
         ends: list[int] = []
         server.on_disconnect(lambda session: ends.append(channel_of(session)._close_code))
-        channel_of(client)._full = True  # its program is busy, and reads no more
+        channel_of(client).core.receiving.full = True  # its program is busy, and reads no more
         server.on(
             "much", lambda session, packet: [session.send("x", bytes(1_000_000)) for _ in range(30)]
         )
@@ -240,7 +240,7 @@ def test_a_server_ends_who_takes_nothing(
 def test_sign_of_life_of_who_does_not_read(identity: Identity) -> None:
     """A server that does not read a client pings it twice a heartbeat, and not more often."""
     with bench() as stage:
-        stage.channel._full = True
+        stage.channel.core.receiving.full = True
         stage.link.update_interest()
         stage.link.control(Content.PING, bytes(8))
         stage.sock.settimeout(WAIT)
@@ -276,7 +276,7 @@ def test_the_end_of_a_peer_is_known_before_its_backlog_is_handled(
         session = session_of(server, client)
         for number in range(300):
             client.send("work", number)
-        until(lambda: channel_of(session)._full)
+        until(lambda: channel_of(session).core.receiving.full)
         if clean:
             client.close(0.2)
         else:

@@ -96,10 +96,10 @@ def test_small_pieces_count_for_what_they_take() -> None:
     with bench() as stage:
         empty = stage.channel.held
         for _ in range(100):
-            stage.channel._deliver(join_packets([]))
+            stage.channel.core.receiving.deliver(join_packets([]))
         assert stage.channel.held - empty == 100 * (1 + OBJECT_BYTES)
-        stage.channel.run()
-        stage.channel.run()
+        stage.channel.inbox.run()
+        stage.channel.inbox.run()
         assert stage.channel.held == empty
         stage.post("small")
         assert stage.channel.held - empty > OBJECT_BYTES
@@ -110,13 +110,13 @@ def test_packets_that_are_decoded_count_until_they_are_handled() -> None:
     many = join_packets([encode_packet(Packet("x"))] * 1000)
     with bench() as stage:
         empty = stage.channel.held
-        stage.channel._deliver(many)
-        stage.channel.run()
+        stage.channel.core.receiving.deliver(many)
+        stage.channel.inbox.run()
         assert stage.channel.held - empty > 900 * 200
-        while stage.channel.run():
+        while stage.channel.inbox.run():
             pass
         assert stage.channel.held == empty
-        assert stage.channel._opened is None
+        assert stage.channel.core.receiving.opened is None
 
 
 def test_a_large_packet_counts_whole_beside_small_ones() -> None:
@@ -125,11 +125,13 @@ def test_a_large_packet_counts_whole_beside_small_ones() -> None:
     with bench() as stage:
         counted: list[int] = []
         stage.channel.handle = lambda data: counted.append(stage.channel.held)  # type: ignore[method-assign]
-        stage.channel._deliver(join_packets([*[small] * 40, large]))
-        stage.channel.run()
+        stage.channel.core.receiving.deliver(join_packets([*[small] * 40, large]))
+        stage.channel.inbox.run()
         assert min(counted) > 50_000 * 72
-        stage.channel._deliver(join_packets([encode_packet(Packet("x", bytes(2**20)))]))
-        stage.channel.run()
+        stage.channel.core.receiving.deliver(
+            join_packets([encode_packet(Packet("x", bytes(2**20)))])
+        )
+        stage.channel.inbox.run()
         assert 2**20 < counted[-1] < 2**23  # nor more than the objects of one record can take
 
 
@@ -213,7 +215,7 @@ def test_small_packets_do_not_hide_large_ones_that_wait(identity: Identity) -> N
         session = session_of(server, client)
         for _ in range(10):
             for encoded in [large, *[late] * 500]:
-                channel_of(session)._put(encoded, len(encoded), None)
+                channel_of(session).core.sending.put(encoded)
             link_of(session).flush()
             client.ping(WAIT)
         channel = channel_of(client)
@@ -252,11 +254,11 @@ def test_a_session_that_has_ended_keeps_nothing(identity: Identity) -> None:
         for _ in range(20):
             session.send("x", bytes(10_000), latest="key")
             session.send("x", bytes(10_000))
-        until(lambda: channel_of(session).numbering.outgoing.unacked > 100_000)
+        until(lambda: channel_of(session).core.numbering.outgoing.unacked > 100_000)
         client.sock.close()
         until(lambda: not session.connected)
         until(lambda: channel_of(session).held == 0)
-        assert channel_of(session)._latest is None
+        assert not channel_of(session).core.sending.replaces("key")
 
 
 @pytest.mark.pure  # it lowers a bound of a module
@@ -307,7 +309,12 @@ def test_what_clients_leave_behind_is_bounded(
                     client.send("work", bytes(500_000))
         listener = server._lifecycle.listener
         assert listener is not None
-        until(lambda: sum(c.held for c in tuple(listener.leaving) if not c._dropping) < 3_000_000)
+        until(
+            lambda: (
+                sum(c.held for c in tuple(listener.leaving) if not c.core.receiving.dropping)
+                < 3_000_000
+            )
+        )
         gate.set()
         until(lambda: len(ended) == 8)
         until(lambda: not listener.leaving)

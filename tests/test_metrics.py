@@ -81,7 +81,7 @@ def test_counters_only_grow(identity: Identity) -> None:
                     with pytest.raises(RequestFailed):
                         client.request("fail", timeout=WAIT)
                     if number % 2:
-                        client._channel._link.stream.shutdown(BREAK)  # type: ignore[union-attr]
+                        client._channel.link.stream.shutdown(BREAK)  # type: ignore[union-attr]
                     client.close()
                 until(lambda: not server.sessions)
     finally:

@@ -20,7 +20,6 @@ from securelink import Client, ConnectionClosed, Identity, LinkTimeout, Server, 
 from securelink.codes import Code
 from securelink.limits import WORKERS
 from securelink.protocol.bounds import Bounds
-from securelink.threads import link as link_module
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -228,7 +227,7 @@ def test_a_reader_that_never_reads(identity: Identity, quiet: None) -> None:
                 send_until_blocked(session)
             assert "wait to be sent" in caught.value.message
             assert "is the other side reading" in caught.value.hint
-            held = channel_of(session).unsent + channel_of(session).numbering.outgoing.unacked
+            held = channel_of(session).unsent + channel_of(session).core.numbering.outgoing.unacked
             assert held < 4 * MIB
             for number in range(20):
                 other.send("echo", number)
@@ -255,7 +254,7 @@ def test_handlers_that_send_to_the_deaf(
     identity: Identity, quiet: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A handler never waits: a peer that asks for much and reads nothing is not read, and ended at the hard limit."""
-    monkeypatch.setattr(link_module, "CLOSE_SECONDS", 0.3)
+    monkeypatch.setattr("securelink.protocol.connection.CLOSE_SECONDS", 0.3)
     with serving(identity) as server, joined(server) as (other,):
         server._bounds = Bounds(unsent=MIB, hard_unsent=8 * MIB)
         reasons: list[int | None] = []
@@ -293,7 +292,7 @@ def test_a_client_that_only_sends(identity: Identity, quiet: None) -> None:
         with pytest.raises(LinkTimeout) as caught:
             echo_without_end(client)
         assert "receive()" in caught.value.hint
-        assert channel._in_bytes - channel._out_bytes < 3 * MIB
+        assert channel.core.receiving.in_bytes - channel.core.receiving.out_bytes < 3 * MIB
         # As soon as it receives, both go on.
         take(client, 3)
         client.send("echo", "one more", timeout=WAIT)
@@ -307,7 +306,7 @@ def echo_without_end(client: Client) -> None:
         try:
             client.send("echo", bytes(100_000), timeout=0.3)
         except LinkTimeout:
-            if client._channel is None or client._channel._full:
+            if client._channel is None or client._channel.core.receiving.full:
                 raise
             # Only the machine is slow.
 

@@ -201,7 +201,7 @@ def test_who_takes_nothing_is_ended(
             deaf.open()
             session, chunk, most = newcomer(stage), bytes(64 * 1024), 0
             for _ in range(1000):  # 64 MB are more than any kernel keeps
-                if channel_of(session)._dropping:
+                if channel_of(session).core.receiving.dropping:
                     break
                 stage.server.broadcast("noise", chunk, to=[session])
                 most = max(most, channel_of(session).unsent)
@@ -232,9 +232,13 @@ def test_an_inbox_is_bounded(identity: Identity) -> None:
 
             sender = threading.Thread(target=send)
             sender.start()
-            until(lambda: channel_of(session)._full)
+            until(lambda: channel_of(session).core.receiving.full)
             for _ in range(20):
-                most = max(most, channel_of(session)._in_bytes - channel_of(session)._out_bytes)
+                most = max(
+                    most,
+                    channel_of(session).core.receiving.in_bytes
+                    - channel_of(session).core.receiving.out_bytes,
+                )
                 sender.join(0.01)
             assert most < 2 * 256 * 1024
             assert sender.is_alive()  # 12 MB are more than what fits in between
@@ -284,8 +288,8 @@ def test_a_server_cannot_flood_a_client(identity: Identity) -> None:
         assert channel is not None
         for _ in range(300):
             server.broadcast("noise", bytes(64 * 1024))
-        until(lambda: channel._full)
-        held = channel._in_bytes - channel._out_bytes
+        until(lambda: channel.core.receiving.full)
+        held = channel.core.receiving.in_bytes - channel.core.receiving.out_bytes
         assert held <= Bounds().inbox_bytes + 128 * 1024
         count = 0
         while count < 300 and client.receive(WAIT) is not None:

@@ -123,7 +123,7 @@ def test_a_batch_of_a_server(identity: Identity) -> None:
                 crew.start(lambda: sessions[1].send("x", "at once"))
             assert take(other, 21) == [*range(20), "at once"]
         assert take(client, 20) == list(range(20))
-        assert channel_of(sessions[0]).numbering.outgoing.sent == 1
+        assert channel_of(sessions[0]).core.numbering.outgoing.sent == 1
 
 
 def test_a_batch_does_not_outgrow_its_bounds(identity: Identity) -> None:
@@ -136,7 +136,7 @@ def test_a_batch_does_not_outgrow_its_bounds(identity: Identity) -> None:
             with server.batch():
                 for _ in range(50):
                     session.send("x", bytes(50_000), timeout=WAIT)
-                    assert channel_of(session)._queued <= 300_000
+                    assert channel_of(session).core.sending.size <= 300_000
 
 
 @again
@@ -210,7 +210,7 @@ def test_the_order_of_a_sessions_events(attempt: int, identity: Identity) -> Non
                     server.sessions[client.token].kick()
                     client.close()
                 else:
-                    link = client._channel._link  # type: ignore[union-attr]
+                    link = client._channel.link  # type: ignore[union-attr]
                     link.stream.shutdown(BREAK)  # type: ignore[union-attr]
                     client.close()
 

@@ -201,7 +201,7 @@ def test_all_places_asleep(attempt: int, identity: Identity) -> None:
             for number in range(PACKETS * 5):
                 client.send("echo", number)
             assert client.ping(WAIT) < WAIT
-            outgoing = client._channel.numbering.outgoing  # type: ignore[union-attr]
+            outgoing = client._channel.core.numbering.outgoing  # type: ignore[union-attr]
             until(lambda: client.ping(WAIT) and outgoing.acknowledged == outgoing.sent)
             with joined(server) as (late,):
                 late.send("echo", "late")

@@ -313,7 +313,7 @@ def test_a_client_that_leaves_is_no_failure_of_its_handler(
                 session.send("answer")
 
         client.send("last")
-        client._channel._link.stream.shutdown(BREAK)  # type: ignore[union-attr]
+        client._channel.link.stream.shutdown(BREAK)  # type: ignore[union-attr]
         until(lambda: left)
         server.on("wrong", lambda session, packet: 1 / 0)
         other.send("wrong")

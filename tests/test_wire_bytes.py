@@ -254,7 +254,7 @@ def test_the_size_of_a_record_is_that_of_its_packets(identity: Identity) -> None
 def until_quiet(client: Client, relay: Relay) -> None:
     """Wait until every acknowledgement is out."""
     channel: Any = client._channel
-    numbers = channel.numbering
+    numbers = channel.core.numbering
     until(lambda: numbers.incoming.accepted == numbers.incoming.confirmed)
     size = -1
     while size != (size := len(relay.to_server.captured)):

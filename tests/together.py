@@ -123,7 +123,7 @@ def channel_of(side: Client | Session) -> Channel:
 @contextlib.contextmanager
 def unread(channel: ClientChannel) -> Iterator[None]:
     """Nobody reads for this session of a client until the block ends."""
-    right = channel._drive_right
+    right = channel.drive_right
 
     def taken() -> bool:
         try:
@@ -150,7 +150,7 @@ def link_of(side: Session) -> ServerLink: ...
 
 def link_of(side: Client | Session) -> Link:
     """The connection of a connected client, or of a session."""
-    link = channel_of(side)._carrier if isinstance(side, Client) else channel_of(side)._link
+    link = channel_of(side).carrier if isinstance(side, Client) else channel_of(side).link
     assert link is not None
     return link
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from .._mypyc import mypyc_attr
 from ..errors import CodecError, ConfigError, ConnectionClosed, RequestFailed
 from ..limits import MAX_ACTION
 from ..options import key
@@ -25,6 +26,7 @@ MISSING: Any = object()  # an argument that was not given; None was
 _MAX_UNHANDLED = 64  # action names remembered for the warning about missing handlers
 
 
+@mypyc_attr(native_class=False)  # the compiler cannot make a class of its own kind from a text
 class OwnAction(str):
     """The name of an action that is ours, and begins with "~": what an application cannot use by mistake."""
 

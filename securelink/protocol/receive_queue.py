@@ -75,10 +75,13 @@ class ReceiveQueue:
         full: More waits than the session may keep.
         dropping: What comes is not wanted any more.
         opened: The record that is being handled.
+        handled: Packets whose turn has come.
+        is_over_rate: More of them in this second than may be.
     """
 
     __slots__ = (
-        "_before", "_handled", "_requests", "bounds", "dropping", "full", "in_bytes", "items", "opened", "out_bytes",
+        "_before", "_requests", "bounds", "dropping", "full", "handled", "in_bytes", "is_over_rate", "items", "opened",
+        "out_bytes",
     )  # fmt: skip
 
     def __init__(self, bounds: Bounds, requests: Requests) -> None:
@@ -90,7 +93,8 @@ class ReceiveQueue:
         self.full = False
         self.dropping = False
         self.opened: Rest | None = None
-        self._handled = 0  # packets; written by the running thread only
+        self.handled = 0  # packets; written by the running thread only
+        self.is_over_rate = False
         self._before = 0  # the same when this second began; written by whoever keeps the time
 
     # By the receiving half.
@@ -154,8 +158,21 @@ class ReceiveQueue:
                     packets = decode_packets(record, self.bounds.elements)
         finally:
             self.out_bytes += len(record)
-            self._handled += len(packets) or 1
+            self.handled += len(packets) or 1
+            self.is_over_rate = self.handled - self._before > self.bounds.rate
         return packets
+
+    def drop(self) -> None:
+        """What waits is not wanted any more; calls that are to be made stay. By whoever may run it."""
+        items = self.items
+        for place in range(len(items)):  # others may append meanwhile, but nobody takes
+            item = items[place]
+            if isinstance(item, (bytes, memoryview, Partly)):
+                self.out_bytes += len(item)
+                items[place] = Rest([], b"")
+            elif isinstance(item, Rest):
+                items[place] = Rest([], b"")
+        self.opened = None
 
     def make_room(self) -> bool:
         """After something was handled while it was full: whether there is room again."""
@@ -177,11 +194,7 @@ class ReceiveQueue:
         """Whether so much waits that not even a peer that hung up, or lets us wait in `send`, is read."""
         return self.waiting > self.bounds.inbox_bytes * HANGUP_FACTOR
 
-    @property
-    def is_over_rate(self) -> bool:
-        """Whether more packets were handled in this second than may be."""
-        return self._handled - self._before > self.bounds.rate
-
     def next_second(self) -> None:
         """The rate is counted anew."""
-        self._before = self._handled
+        self._before = self.handled
+        self.is_over_rate = False

@@ -39,13 +39,14 @@ class Requests:
         guard: Held while the table changes; a lock where threads share it.
 
     Attributes:
+        guard: The same.
         expected: Who waits, by number. To be looked at only; empty while nobody waits.
     """
 
-    __slots__ = ("_asked", "_guard", "expected")
+    __slots__ = ("_asked", "expected", "guard")
 
     def __init__(self, guard: AbstractContextManager[Any]) -> None:
-        self._guard = guard
+        self.guard = guard
         self._asked = 0  # requests and pings so far
         self.expected: dict[int, Waiter] = _NOTHING
 
@@ -58,7 +59,7 @@ class Requests:
         Raises:
             LimitExceeded: MAX_REQUESTS wait already.
         """
-        with self._guard:
+        with self.guard:
             if len(self.expected) >= MAX_REQUESTS:
                 raise LimitExceeded(
                     f"{MAX_REQUESTS} requests wait for their reply already", limit="MAX_REQUESTS"
@@ -75,7 +76,7 @@ class Requests:
         """Give a reply to whoever waits for it; False when nobody does."""
         if packet.reply_to is None:
             return False
-        with self._guard:
+        with self.guard:
             waiter = self.expected.pop(packet.reply_to, None)
         if waiter is None:
             return False
@@ -90,12 +91,12 @@ class Requests:
 
     def forget(self, number: int) -> bool:
         """Wait no more; False when nobody did."""
-        with self._guard:
+        with self.guard:
             return self.expected.pop(number, None) is not None
 
     def over(self) -> None:
         """The session has ended: tell everybody who waits."""
-        with self._guard:
+        with self.guard:
             expected, self.expected = self.expected, _NOTHING
         for waiter in expected.values():
             waiter.over()

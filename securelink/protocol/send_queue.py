@@ -40,18 +40,19 @@ class SendQueue:
 
     Attributes:
         packets: Oldest first. To be looked at only.
-        size: Bytes of them.
+        size: Bytes of them, and characters of the keys of those that may be replaced.
+        guard: The same.
         tail: Bytes that are sealed, and that the stream has not taken. Told by the shell.
     """
 
-    __slots__ = ("_guard", "_latest", "_outgoing", "bounds", "packets", "size", "tail")
+    __slots__ = ("_latest", "_outgoing", "bounds", "guard", "packets", "size", "tail")
 
     def __init__(
         self, bounds: Bounds, outgoing: Outgoing, guard: AbstractContextManager[Any]
     ) -> None:
         self.bounds = bounds
         self._outgoing = outgoing
-        self._guard = guard
+        self.guard = guard
         self.packets: deque[bytes | Slot] = deque()
         self.size = 0
         self.tail = 0
@@ -66,7 +67,7 @@ class SendQueue:
             latest: A key: a packet with the same key that still waits is replaced, in its place.
         """
         size = len(encoded)
-        with self._guard:
+        with self.guard:
             if latest is None:
                 self.packets.append(encoded)
                 self.size += size
@@ -77,35 +78,37 @@ class SendQueue:
             if slot is None:
                 slot = self._latest[latest] = Slot(latest, b"")
                 self.packets.append(slot)
+                self.size += len(latest)  # the key is kept as long as the packet
             self.size += size - len(slot.encoded)
             slot.encoded = encoded
 
     def take(self, budget: int = WRITE_BUDGET) -> list[bytes]:
         """Packets for the next records, oldest first, until they have `budget` bytes. By the sending half."""
         taken: list[bytes] = []
-        size = 0
-        with self._guard:
+        size = keys = 0
+        with self.guard:
             packets, latest = self.packets, self._latest
             while packets and size < budget:
                 entry = packets.popleft()
                 if isinstance(entry, Slot):
                     if latest is not None:
                         del latest[entry.key]
+                    keys += len(entry.key)
                     entry = entry.encoded
                 taken.append(entry)
                 size += len(entry)
-            self.size -= size
+            self.size -= size + keys
         return taken
 
     @property
     def waiting(self) -> list[bytes]:
         """The packets, oldest first."""
-        with self._guard:
+        with self.guard:
             return [entry.encoded if isinstance(entry, Slot) else entry for entry in self.packets]
 
     def drop(self) -> None:
         """The session is over: what was not taken or acknowledged is nobody's."""
-        with self._guard:
+        with self.guard:
             self.packets.clear()
             self._latest = None
             self.size = 0

@@ -49,6 +49,10 @@ class SessionCore:
         self.receiving = ReceiveQueue(bounds, self.requests)
         self.connection: Connection | None = None
 
+    def guard_with(self, guard: AbstractContextManager[Any]) -> None:
+        """Hold this one while tables change, from now on: the last one belongs to another process."""
+        self.requests.guard = self.sending.guard = guard
+
     def attach(self, connection: Connection) -> None:
         """
         Let a connection carry this session. Before it is open: its records are counted here.

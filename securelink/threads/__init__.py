@@ -8,9 +8,9 @@ The shell with threads: who waits, which thread reads, writes and runs handlers.
     switching.py       the interpreter's switch interval while a handler computes
     waits.py           handlers that wait for another side
     sweeper.py         looking at all connections, some at a time
-    inbox.py           what arrived and waits for its handler
-    outbox.py          what waits to be sent
-    channel.py         what is durable of a session: both, who waits for an answer, the end
+    inbox.py           runs what has arrived
+    outbox.py          sends, and waits for room
+    channel.py         a session: core, inbox, outbox, link, and its end
     link.py            one connection that carries a channel
     later.py           requests that nobody waits for
     batch.py           holding back what one thread sends

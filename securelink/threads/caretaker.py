@@ -7,19 +7,47 @@ import os
 import threading
 import time
 from threading import get_ident
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ..codes import Code
+from ..streams.base import Stream
 from .loop import Loop, worker_threads
 from .sweeper import Sweeper
-
-if TYPE_CHECKING:
-    from .client_link import ClientLink
 
 TICK_SECONDS = 0.05  # how long a client must be left alone before the caretaker reads it
 LINGER_SECONDS = 0.0  # the caretaker stays this long after the last client
 SETTLE_SECONDS = 0.25  # close() of the last client waits this long for its threads
 CARETAKER_WORKERS = 8
+
+
+class Ward(Protocol):
+    """A client's connection, as the caretaker needs it."""
+
+    @property
+    def stream(self) -> Stream:
+        """To the server."""
+
+    @property
+    def leaving(self) -> bool:
+        """Whether its session is over, and only the stream is left to be closed."""
+
+    def tick(self) -> bool:
+        """Take it over if nobody drives it; True when it needs no tick until somebody does."""
+
+    def sweep(self, now: float) -> None:
+        """Once a second."""
+
+    def end(self, code: int, text: str = "") -> None:
+        """Send what is queued, then CLOSE."""
+
+    def on_io(self, mask: int) -> None:
+        """The selector reports it."""
+
+    def on_error(self) -> None:
+        """An internal error: close it."""
+
+    def orphaned(self) -> None:
+        """This process is a fork of the one that opened it."""
 
 
 class _Caretaker:
@@ -32,11 +60,11 @@ class _Caretaker:
         self._lock = threading.Lock()
         self._loop: Loop | None = None
         self._ending: Loop | None = None  # the last one that was not needed any more
-        self._links: set[ClientLink] = set()  # the leader's
-        self._driven: set[ClientLink] = (
+        self._links: set[Ward] = set()  # the leader's
+        self._driven: set[Ward] = (
             set()
         )  # those of them that the loop does not read itself; the leader's
-        self._everyone: set[ClientLink] = set()  # the same, at once, for fork(); guarded by _lock
+        self._everyone: set[Ward] = set()  # the same, at once, for fork(); guarded by _lock
         self._users: set[object] = set()  # attempts and links, each by its stream
 
     def loop(self, user: object) -> Loop:
@@ -99,7 +127,7 @@ class _Caretaker:
             self._loop = None
         loop.stop(lambda: None)
 
-    def adopt(self, link: ClientLink) -> None:
+    def adopt(self, link: Ward) -> None:
         """Care for a link from now on."""
         with self._lock:
             self._everyone.add(link)
@@ -112,7 +140,7 @@ class _Caretaker:
         for link in tuple(self._links):
             link.end(Code.NORMAL)
 
-    def release(self, link: ClientLink) -> None:
+    def release(self, link: Ward) -> None:
         """By the leader: this link's socket is closed."""
         self._links.discard(link)
         self._driven.discard(link)
@@ -137,11 +165,11 @@ class _Caretaker:
         loop.call_later(TICK_SECONDS, tick)
         Sweeper(loop, self._links, lambda link: link.sweep(loop.now))
 
-    def _tick(self, link: ClientLink) -> None:
+    def _tick(self, link: Ward) -> None:
         if link.tick():
             self._driven.discard(link)
 
-    def driven(self, link: ClientLink) -> None:
+    def driven(self, link: Ward) -> None:
         """By the leader: somebody drives this link again."""
         if link in self._links:
             self._driven.add(link)

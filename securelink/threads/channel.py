@@ -7,26 +7,25 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Callable, Sized
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._mypyc import mypyc_attr
 from ..codes import Code, code_text, known
-from ..errors import ConfigError, ConnectionClosed, LimitExceeded, LinkTimeout, RequestFailed
-from ..interrupts import Right, Sign
-from ..limits import MAX_REQUESTS, MAX_WAITING_HANDLERS
+from ..errors import ConfigError, ConnectionClosed, LinkTimeout, RequestFailed
+from ..interrupts import Sign
+from ..limits import MAX_WAITING_HANDLERS
+from ..protocol import Failed, SessionCore
 from ..protocol.bounds import Bounds, encode_for
 from ..text import escaped
 from ..wire.fields import Content
-from ..wire.packets import Packet, decode_packets, join_packets
-from .inbox import Owner
-from .loop import Loop
+from ..wire.packets import Packet
+from .inbox import Inbox, Owner
+from .link import Link
+from .loop import Loop, worker_threads
 from .loop import waiting as taking_a_place
-from .outbox import Outbox, Slot
-
-if TYPE_CHECKING:
-    from ..protocol import Failed
-    from .link import Link
+from .outbox import Outbox
 
 BLOCKED = "~blocked"  # header of a request: no other is handled before it is answered
 FORKED = "this process is a fork of the one that opened it"
@@ -50,8 +49,8 @@ class Waiting:
         self.number = 0
         self.packet: Packet | None = None
 
-    def answered(self, packet: Packet) -> None:
-        """The reply is there."""
+    def answered(self, packet: Packet | None) -> None:
+        """The reply is there, or the PONG (None)."""
         self.packet = packet
         self.event.set()
 
@@ -71,37 +70,126 @@ def failure_of(reply: Packet) -> RequestFailed | None:
     return RequestFailed(escaped(str(reply.data or "")), reason=reason, hint=hint)
 
 
-#: Shared by all channels that wait for nothing: an empty dict each would cost 64 bytes.
-_NOTHING: dict[int, Waiting] = {}
-
-
 @mypyc_attr(allow_interpreted_subclasses=True)
-class Channel(Outbox):
-    """The durable side of a session, in either role."""
+class Channel:
+    """
+    A session, in either role, as threads use it: it has a core, an inbox, an outbox, and a link that carries it.
+
+    Attributes:
+        loop: Its threads run the session.
+        core: What the session is.
+        inbox: Runs what has arrived.
+        outbox: Sends.
+        owner: Gets the packets.
+        link: What carries it now, if anything does.
+        lock: Guards the tables of `core` and the end.
+        ended: Whether it is over.
+        expires_at: When a timer looks for answers that did not come. Under the lock.
+    """
 
     __slots__ = (
-        "_asked",
-        "_clean",
-        "_close_code",
-        "_close_text",
-        "_expires_at",
-        "_failed",
-        "_ours",
-        "ended",
-    )
-    _expected: dict[int, Waiting]
+        "_clean", "_close_code", "_close_text", "_failed", "_ours", "core", "ended", "expires_at", "inbox", "link",
+        "lock", "loop", "outbox", "owner",
+    )  # fmt: skip
 
-    def __init__(self, loop: Loop, bounds: Bounds, owner: Owner) -> None:
-        super().__init__(loop, bounds, owner)
+    def __init__(self, loop: Loop, core: SessionCore, owner: Owner) -> None:
+        self.loop = loop
+        self.owner = owner
+        self.lock = threading.Lock()
+        self.core = core
+        core.guard_with(self.lock)
+        self.inbox = self._make_inbox(loop, owner)
+        self.outbox = Outbox(loop, self.core, self)
+        self.link: Link | None = None
         self.ended = False
         self._close_code = int(Code.NORMAL)
         self._close_text = ""
         self._clean = False
         self._ours = False  # whether this side ended it
         self._failed: Failed | None = None  # what broke the protocol
-        self._expires_at = math.inf  # when a timer looks for answers that did not come; under _lock
-        self._asked = 0  # requests and pings so far; under _lock
-        self._expected = _NOTHING  # replies and PONGs that are waited for; under _lock
+        self.expires_at = math.inf
+
+    def _make_inbox(self, loop: Loop, owner: Owner) -> Inbox:
+        return Inbox(loop, self.core.receiving, owner, self)
+
+    @property
+    def name(self) -> str:
+        """Who the peer is, for the log."""
+        return self.owner.name
+
+    @property
+    def bounds(self) -> Bounds:
+        """How much it may keep. May be changed."""
+        return self.core.bounds
+
+    @bounds.setter
+    def bounds(self, bounds: Bounds) -> None:
+        core = self.core
+        core.bounds = core.sending.bounds = core.receiving.bounds = self.outbox.bounds = bounds
+
+    @property
+    def muted(self) -> bool:
+        """Whether what is sent is dropped."""
+        return self.outbox.muted
+
+    @muted.setter
+    def muted(self, muted: bool) -> None:
+        self.outbox.muted = muted
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the stream has not taken yet."""
+        return self.core.sending.unsent
+
+    @property
+    def held(self) -> int:
+        """Bytes that this session keeps in memory, for and of its peer. By a sweep."""
+        return self.core.held + self.owner.held
+
+    def carried_by(self, link: Link) -> None:
+        """From now on this link carries the session."""
+        link.carry(self)
+        self.link = self.outbox.link = link
+
+    def post(
+        self, encoded: bytes, *, timeout: float | None, latest: str | None = None, wait: bool = True
+    ) -> None:
+        """See `Outbox.post`."""
+        self.outbox.post(encoded, timeout=timeout, latest=latest, wait=wait)
+
+    def note(self, event: Callable[[], None]) -> None:
+        """See `Inbox.note`."""
+        self.inbox.note(event)
+
+    @property
+    def waiters(self) -> Sized:
+        """Those that wait for room to send."""
+        return self.outbox.waiters
+
+    def wake_waiters(self) -> None:
+        """There may be room to send."""
+        self.outbox.wake_waiters()
+
+    # --- what its parts ask of it ------------------------------------------------------------------------------
+
+    def look_again(self) -> None:
+        """Whether it is read may have changed."""
+        link = self.link
+        if link is not None:
+            link.ask_interest()
+
+    def inside_handler(self) -> bool:
+        """Whether the calling thread runs a handler, and shall not wait for room."""
+        # With a manual loop nobody would read acknowledgements while we wait.
+        return get_ident() in worker_threads or self.loop.manual
+
+    def wait_for_room(self, woken: Sign, seconds: float) -> None:
+        """Wait until there may be room to send."""
+        woken.wait(seconds)
+
+    def crowded_hint(self) -> str:
+        """What to do when there is no room to send."""
+        return "is the other side reading? send less, or give send() a longer timeout="
 
     # --- asking ---------------------------------------------------------------------------------------------
 
@@ -111,41 +199,15 @@ class Channel(Outbox):
 
         It may be so although this raises, for Ctrl-C can come at the end: `waiting.number` says it.
         """
-        with self._lock:
-            if self._link is None:
-                raise self.closed_error()
-            if len(self._expected) >= MAX_REQUESTS:
-                raise LimitExceeded(
-                    f"{MAX_REQUESTS} requests wait for their reply already", limit="MAX_REQUESTS"
-                )
-            if self._expected is _NOTHING:
-                self._expected = {}
-            self._asked += 1
-            number = self._asked
-            waiting.number = -number if pong else number
-            self._expected[waiting.number] = waiting
-            return number
-
-    def _resolve(self, packet: Packet) -> bool:
-        """Give a reply to the call that waits for it; False when none does."""
-        if packet.reply_to is None:
-            return False
-        with self._lock:
-            waiting = self._expected.pop(packet.reply_to, None)
-        if waiting is None:
-            return False
-        waiting.answered(packet)
-        return True
-
-    def _ponged(self, number: int) -> None:
-        waiting = self._expected.get(-number)
-        if waiting is not None:
-            waiting.event.set()
+        number = self.core.requests.expect(waiting, pong=pong)
+        if self.link is None:  # looked at only now: who ends it meanwhile finds it in the table
+            self.core.requests.forget(waiting.number)
+            raise self.closed_error()
+        return number
 
     def forget(self, number: int) -> bool:
         """Wait no more; False when nobody did."""
-        with self._lock:
-            return self._expected.pop(number, None) is not None
+        return self.core.requests.forget(number)
 
     def ask(self, packet: Packet, timeout: float) -> Packet:
         """
@@ -158,7 +220,7 @@ class Channel(Outbox):
             ConfigError: The other side cannot handle it before this handler has answered.
         """
         self.check_may_wait()
-        handling = self._handling()
+        handling = self.inbox.handling()
         if handling is not None:
             if handling.headers and BLOCKED in handling.headers:
                 raise ConfigError(
@@ -171,12 +233,12 @@ class Channel(Outbox):
         waiting = Waiting()
         try:
             packet.id = self.expect(waiting)
-            self.post(encode_for(self.bounds, packet), timeout=timeout)
+            self.outbox.post(encode_for(self.core.bounds, packet), timeout=timeout)
             self.await_answer(waiting, deadline)
         finally:
             # Not by a call of ours, at whose beginning Ctrl-C may come: it would be waited for for ever.
-            with self._lock:
-                self._expected.pop(waiting.number, None)
+            with self.lock:
+                self.core.requests.expected.pop(waiting.number, None)
         reply = waiting.packet
         if reply is None:
             if self.ended:
@@ -196,7 +258,7 @@ class Channel(Outbox):
         waiting = Waiting()
         try:
             number = self.expect(waiting, pong=True)
-            link = self._link
+            link = self.link
             if link is None:
                 raise self.closed_error()
             start = time.monotonic()
@@ -211,8 +273,8 @@ class Channel(Outbox):
                 raise self.closed_error()
             return time.monotonic() - start
         finally:
-            with self._lock:  # see _ask
-                self._expected.pop(waiting.number, None)
+            with self.lock:  # see ask
+                self.core.requests.expected.pop(waiting.number, None)
 
     def check_may_wait(self) -> None:
         if self.loop.manual and self.loop.turn_thread == get_ident():
@@ -249,53 +311,45 @@ class Channel(Outbox):
         headers = {"error": error} if error is not None else None
         reply = Packet(packet.action, data, headers, time.time(), None, packet.id)
         try:
-            self.post(encode_for(self.bounds, reply), timeout=None, wait=False)
+            self.outbox.post(encode_for(self.core.bounds, reply), timeout=None, wait=False)
         except ConnectionClosed:
             pass
 
     @property
     def connected(self) -> bool:
         """Whether packets can be sent."""
-        return self._link is not None
+        return self.link is not None
 
     def numbers(self) -> dict[str, int]:
         """Records, packets and bytes of both directions so far."""
-        incoming, outgoing = self.numbering.incoming, self.numbering.outgoing
+        incoming, outgoing = self.core.numbering.incoming, self.core.numbering.outgoing
         return {
             "records_received": incoming.accepted,
             "records_sent": outgoing.sent,
-            "bytes_received": self._in_bytes,
+            "bytes_received": self.core.receiving.in_bytes,
             "bytes_sent": outgoing.bytes,
-            "packets_received": self._handled,
+            "packets_received": self.core.receiving.handled,
         }
 
     def is_over(self) -> bool:
         """Whether nothing can be sent any more: the session has ended, or is being ended."""
-        link = self._link
-        return link is None or link.closing is not None or self._dropping
+        link = self.link
+        return link is None or link.closing is not None or self.core.receiving.dropping
 
     # --- the end ----------------------------------------------------------------------------------------------
 
     def end(self, code: int, text: str = "") -> None:
         """End the session from our side: what is queued goes out, then CLOSE. Any thread; returns at once."""
-        self._dropping = True
-        link = self._link
+        self.core.receiving.dropping = True
+        link = self.link
         if link is not None:
             link.end(code, text)
 
     def unconfirmed(self, link: Link | None) -> list[Packet]:
         """What the peer has not acknowledged, and what was never sent, in order. After the end."""
-        outgoing = self.numbering.outgoing
         if link is None:
-            records = outgoing.unconfirmed
-        else:
-            records = link.when_not_sending(lambda _: outgoing.unconfirmed)
-        with self._lock:
-            waiting = [e.encoded if isinstance(e, Slot) else e for e in self._outbox]
-        records += [join_packets([encoded]) for encoded in waiting]
-        return [
-            packet for record in records for packet in decode_packets(record, self.bounds.elements)
-        ]
+            return self.core.unconfirmed()
+        return link.when_not_sending(lambda _: self.core.unconfirmed())
 
     @property
     def reason(self) -> str:
@@ -304,8 +358,9 @@ class Channel(Outbox):
             return ""
         if self._failed is not None:
             return escaped(self._failed.words)
+        detail = self.inbox.detail
         words = self._close_text or code_text(self._close_code, ours=self._ours)
-        return f"{words}: {escaped(self._detail)}" if self._ours and self._detail else words
+        return f"{words}: {escaped(detail)}" if self._ours and detail else words
 
     @property
     def code(
@@ -325,7 +380,7 @@ class Channel(Outbox):
         return self.ended and self._clean
 
     def closed_error(self) -> ConnectionClosed:
-        link = self._link
+        link = self.link
         if link is not None and link.closing is not None:
             code, text = link.closing
             return ConnectionClosed(
@@ -334,7 +389,7 @@ class Channel(Outbox):
                 text=escaped(text),
                 clean=True,
             )
-        if not self.ended and not self._dropping:
+        if not self.ended and not self.core.receiving.dropping:
             return ConnectionClosed("there is no connection", hint="call connect() first")
         return ConnectionClosed(
             f"the session is over: {self.reason}",
@@ -344,26 +399,25 @@ class Channel(Outbox):
             hint=self._failed.hint if self._failed is not None else "",
         )
 
-    def _orphaned(self) -> None:
+    def orphaned(self) -> None:
         """In a child of fork(): the session is the parent's. Threads that held these locks are not here."""
-        self._lock, self._run_right = threading.Lock(), Right()
-        self._inbox.clear()
-        self.ended, self._clean, self._link = True, False, None
+        self.lock = threading.Lock()
+        self.core.guard_with(self.lock)
+        self.inbox.orphaned()
+        self.ended, self._clean, self.link, self.outbox.link = True, False, None, None
         self._close_code, self._close_text, self._failed = int(Code.INTERNAL), FORKED, None
 
-    def _finished(
+    def finished(
         self, code: int, text: str, clean: bool, ours: bool = False, failed: Failed | None = None
     ) -> bool:
         """The link is gone. False for all calls but the first: the reading thread and `close()` may race."""
-        with self._lock:
+        with self.lock:
             if self.ended:
                 return False
             self._close_code, self._close_text, self._clean = code, escaped(text), clean
             self._ours, self._failed = ours, failed
             self.ended = True  # after what says why
-            self._link = None
-            expected, self._expected = self._expected, _NOTHING
-        for waiting in expected.values():
-            waiting.over()
-        self._wake_waiters()
+            self.link = self.outbox.link = None
+        self.core.requests.over()
+        self.outbox.wake_waiters()
         return True

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, cast
 
 from ..app.context import Awaited
 from ..app.received import Received
@@ -27,21 +26,18 @@ from ..errors import (
 )
 from ..interrupts import Right, Sign
 from ..limits import POLL_BYTES
-from ..protocol import Item
-from ..protocol.bounds import Bounds
+from ..protocol import Item, SessionCore
+from ..protocol.receive_queue import ReceiveQueue
 from ..wire.packets import Packet
 from .caretaker import caretaker
 from .channel import Channel, Waiting
+from .client_link import PATIENCE_SECONDS, ClientLink
+from .inbox import Inbox, Owner
 from .loop import Loop, worker_threads
 from .loop import waiting as taking_a_place
 from .mailbox import Mailbox
 
-if TYPE_CHECKING:
-    from .client_link import ClientLink
-
 log = logging.getLogger("securelink.client")
-
-PATIENCE_SECONDS = 1  # a driver's recv() waits this long by itself: one system call where poll() and recv() are two
 
 _AGAIN = "call connect() for a new session"
 _WAYS_ON: dict[int, str] = {
@@ -57,25 +53,86 @@ _WAYS_ON: dict[int, str] = {
 UPDATE_READS = 16  # reads of one update(): 1 MiB, so that a frame does not wait for a fast server
 
 
-class ClientChannel(Channel):
-    """The session as the client holds it."""
+class ClientInbox(Inbox):
+    """Run by whoever drives, or by the caretaker. What no handler takes is kept for `receive`, up to a bound."""
 
-    __slots__ = (
-        "_carrier", "_drive_right", "_drives", "_own_thread", "_warned", "drivers", "mailbox", "token",
-    )  # fmt: skip
+    __slots__ = ("_channel", "_mailbox", "_warned", "own_thread")
 
     def __init__(
-        self, loop: Loop, bounds: Bounds, mailbox: Mailbox, *, token: str, own_thread: int = 0
+        self, loop: Loop, queue: ReceiveQueue, mailbox: Mailbox, channel: ClientChannel
     ) -> None:
-        super().__init__(loop, bounds, mailbox)
-        self._own_thread = own_thread  # the only one that runs the inbox; 0: any
-        self.mailbox = mailbox
-        self.token = token
-        self._carrier: ClientLink | None = None
-        self._drive_right = Right()
-        self.drivers: dict[Sign, None] = {}  # of those who wait while another one drives
-        self._drives = 0
+        super().__init__(loop, queue, mailbox, channel)
+        self._channel = channel
+        self._mailbox = mailbox
+        self.own_thread = 0  # the only one that runs it; 0: any
         self._warned = False
+
+    def run(self) -> bool:
+        """As `Inbox.run`."""
+        if self.is_foreign():
+            return False  # its own thread runs it, in update()
+        if not self._mailbox.packets or self.may_run():
+            more = super().run()
+            if more and get_ident() not in worker_threads:
+                self._channel.left_over()
+            return more
+        if not self._warned:
+            self._warned = True
+            log.warning(
+                "%d packets wait for receive(); until it is called no handler is called either. "
+                "Bind a handler to what is not wanted",
+                len(self._mailbox.packets),
+            )
+        return False
+
+    def is_foreign(self) -> bool:
+        """Whether the caller must not run handlers: they belong to another thread."""
+        return bool(self.own_thread) and self.own_thread != get_ident()
+
+    def may_run(self) -> bool:
+        """Whether what waits may be handled now, by this thread."""
+        if self.is_foreign():
+            return False
+        return self.queue.dropping or self._mailbox.has_room(self.queue.bounds.inbox_bytes)
+
+
+class ClientChannel(Channel):
+    """
+    The session as the client holds it.
+
+    Attributes:
+        carrier: Its link, also when the session is over, until the stream is closed.
+        drive_right: The right to read the stream.
+        drives: Counts drives.
+        drivers: Of those that wait while another one drives.
+        mailbox: What waits for `receive`.
+        own_inbox: `inbox`, as what it is.
+        token: The session's.
+    """
+
+    __slots__ = ("carrier", "drive_right", "drivers", "drives", "mailbox", "own_inbox", "token")
+
+    def __init__(
+        self,
+        loop: Loop,
+        core: SessionCore,
+        mailbox: Mailbox,
+        *,
+        token: str,
+        own_thread: int = 0,
+    ) -> None:
+        self.mailbox = mailbox
+        super().__init__(loop, core, mailbox)
+        self.own_inbox.own_thread = own_thread
+        self.token = token
+        self.carrier: ClientLink | None = None
+        self.drive_right = Right()
+        self.drivers: dict[Sign, None] = {}
+        self.drives = 0
+
+    def _make_inbox(self, loop: Loop, owner: Owner) -> Inbox:
+        self.own_inbox = ClientInbox(loop, self.core.receiving, self.mailbox, self)
+        return self.own_inbox
 
     def keep_client(self, *, wanted: bool) -> None:
         """Keep the client alive although the program forgets it, as long as the session lasts: it has work to do."""
@@ -88,53 +145,33 @@ class ClientChannel(Channel):
     def _leave(self) -> None:
         self.end(Code.NORMAL)
 
-    def _is_wanted(self) -> bool:
+    def is_wanted(self) -> bool:
         """Whether what comes must not wait until somebody drives: handlers, or answers to `request_later`."""
-        return self._expires_at < math.inf or self._has_handlers()
+        return self.expires_at < math.inf or self.has_handlers()
 
-    def _has_handlers(self) -> bool:
+    def has_handlers(self) -> bool:
         return self.mailbox.wants_background
 
-    def _ended_event(self) -> None:
+    def ended_event(self) -> None:
         self.mailbox.ended()
 
-    def _released(self) -> None:
+    def released(self) -> None:
         """By the connection, whose socket is closed: a session that is over holds nothing that holds it."""
-        self._carrier = None
+        self.carrier = None
 
-    # The inbox: run by whoever drives, or by the caretaker.
+    def left_over(self) -> None:
+        """By who ran the inbox and leaves something in it."""
+        carrier = self.carrier
+        if self.link is not None and carrier is not None:
+            carrier.left_over()
 
     def run(self) -> bool:
-        """As `Channel.run`; what no handler takes is kept for `receive`, up to a bound."""
-        if self._is_foreign():
-            return False  # its own thread runs it, in update()
-        if not self.mailbox.packets or self._may_run():
-            more = super().run()
-            link = self._link
-            if more and link is not None and get_ident() not in worker_threads:
-                cast("ClientLink", link).left_over()
-            return more
-        if not self._warned:
-            self._warned = True
-            log.warning(
-                "%d packets wait for receive(); until it is called no handler is called either. "
-                "Bind a handler to what is not wanted",
-                len(self.mailbox.packets),
-            )
-        return False
-
-    def _is_foreign(self) -> bool:
-        """Whether the caller must not run handlers: they belong to another thread."""
-        return bool(self._own_thread) and self._own_thread != get_ident()
-
-    def _may_run(self) -> bool:
-        if self._is_foreign():
-            return False
-        return self._dropping or self.mailbox.has_room(self.bounds.inbox_bytes)
+        """See `ClientInbox.run`."""
+        return self.inbox.run()
 
     def charge(self) -> int:
         """Bytes of the record that is being handled; 0 when that was asked before."""
-        opened = self._opened
+        opened = self.core.receiving.opened
         if opened is None or opened.charged:
             return 0
         opened.charged = True
@@ -142,7 +179,7 @@ class ClientChannel(Channel):
 
     def check_may_receive(self) -> None:
         """Raises `ConfigError` inside a handler: what it would wait for is handled only after it."""
-        if self._runner and self._runner == get_ident() and not self.mailbox.packets:
+        if self.inbox.runner and self.inbox.runner == get_ident() and not self.mailbox.packets:
             raise ConfigError(
                 "a handler of this client cannot wait for packets: they come after it",
                 hint="use request(), or bind a handler to the packet",
@@ -150,7 +187,7 @@ class ClientChannel(Channel):
 
     def receive(self, timeout: float | None) -> Received | None:
         """See `Client.receive`."""
-        if self._runner:
+        if self.inbox.runner:
             self.check_may_receive()
         packets = self.mailbox.packets
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -160,11 +197,11 @@ class ClientChannel(Channel):
                     return self.mailbox.pop()
                 except IndexError:
                     pass  # another thread was faster
-            if self._inbox:
+            if self.core.receiving.items:
                 self.run()
                 if packets:
                     continue
-            if self.ended and not self._inbox:
+            if self.ended and not self.core.receiving.items:
                 raise self.over_error()
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left < 0:
@@ -186,7 +223,7 @@ class ClientChannel(Channel):
                     f"no packet named {awaited.action!r} within {timeout:g} s",
                     hint="give a longer timeout=, or bind a handler with on(), which need not wait",
                 )
-            if self._inbox:
+            if self.core.receiving.items:
                 self.run()
             elif self.ended:
                 raise self.over_error()
@@ -196,17 +233,17 @@ class ClientChannel(Channel):
     def poll(self) -> list[Received]:
         """See `Client.poll`."""
         self.wait(0.0, lambda: False)
-        while self._inbox and self.run():
+        while self.core.receiving.items and self.run():
             pass
         packets = self.mailbox.pop_some(POLL_BYTES)
-        if not packets and self.ended and not self._inbox:
+        if not packets and self.ended and not self.core.receiving.items:
             raise self.over_error()
         return packets
 
     def attach(self, link: ClientLink) -> None:
         """The connection that carries this session."""
-        self._link = self._carrier = link
-        link.channel = self
+        self.carrier = link
+        self.carried_by(link)
 
     def begin(self, link: ClientLink, early: list[Item], greet: Callable[[], None]) -> None:
         """
@@ -217,7 +254,7 @@ class ClientChannel(Channel):
             early: What came together with WELCOME, and is not in the socket any more.
             greet: Called first of all, by whoever runs the inbox.
         """
-        self._inbox.append(greet)
+        self.core.receiving.items.append(greet)
         self.drive_once(lambda: self._take_over(link, early))
 
     def _take_over(self, link: ClientLink, early: list[Item]) -> None:
@@ -248,14 +285,14 @@ class ClientChannel(Channel):
     def _wait(self, timeout: float | None, ready: Callable[[], object]) -> None:
         if timeout is None or timeout > PATIENCE_SECONDS:
             timeout = PATIENCE_SECONDS
-        right = self._drive_right
+        right = self.drive_right
         try:
             del right.free
         except AttributeError:
             self._wait_for_driver(timeout, ready)
             return
         try:
-            self._drives += 1
+            self.drives += 1
             self._drive(timeout, ready)
         finally:
             right.free = True
@@ -267,55 +304,57 @@ class ClientChannel(Channel):
         self.drivers[sign] = None
         try:
             # Look once more after joining them: the driver may have left in between.
-            if not ready() and not self.ended and self._drive_right.taken:
+            if not ready() and not self.ended and self.drive_right.taken:
                 sign.wait(timeout)
         finally:
             self.drivers.pop(sign, None)
 
     def _drive(self, timeout: float, ready: Callable[[], object]) -> None:
         # In this order: what was taken out of the inbox is being handled still, or what came of it is there.
-        waiting = bool(self._inbox) and self._may_run()
-        running = self._run_right.taken
+        waiting = bool(self.core.receiving.items) and self.own_inbox.may_run()
+        running = self.inbox.right.taken
         if ready() or (waiting and not running):
             return
         if running and timeout > 0.02:
             timeout = 0.02  # what comes of it gives no sign on the socket
-        link = self._link
-        if link is not None:
-            cast("ClientLink", link).drive(timeout)
-        elif running or self._inbox:
+        carrier = self.carrier
+        if carrier is not None and self.link is not None:
+            carrier.drive(timeout)
+        elif running or self.core.receiving.items:
             time.sleep(min(timeout, 0.02))
 
     def update(self) -> bool:
         """See `Client.update`."""
-        if self._runner == get_ident():
+        if self.inbox.runner == get_ident():
             raise ConfigError(
                 "update() cannot be called in a handler: it is what runs the handler",
                 hint="return, and call it once a frame",
             )
-        self._own_thread = get_ident()
+        self.own_inbox.own_thread = get_ident()
         self.drive_once(self._read_frame)
         # What comes while it is being handled is for the next frame.
-        until = self._in_bytes
-        while self._inbox and self.run() and self._out_bytes < until:
+        until = self.core.receiving.in_bytes
+        while self.core.receiving.items and self.run() and self.core.receiving.out_bytes < until:
             pass
-        return not self.ended or bool(self._inbox)
+        return not self.ended or bool(self.core.receiving.items)
 
     def _read_frame(self) -> None:
-        link = self._link
-        for _ in range(UPDATE_READS if link is not None else 0):
-            if not cast("ClientLink", link).drive(0.0):
+        carrier = self.carrier
+        if carrier is None or self.link is None:
+            return
+        for _ in range(UPDATE_READS):
+            if not carrier.drive(0.0):
                 break
 
     def drive_once(self, act: Callable[[], object]) -> bool:
         """Do something as the driver; False when another thread drives."""
-        right = self._drive_right
+        right = self.drive_right
         try:
             del right.free
         except AttributeError:
             return False
         try:
-            self._drives += 1
+            self.drives += 1
             act()
         finally:
             right.free = True
@@ -328,40 +367,30 @@ class ClientChannel(Channel):
         for sign in tuple(self.drivers):
             sign.set()
 
-    def _wait_for_room(self, size: int, timeout: float | None, latest: str | None) -> None:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while self._is_crowded(size) and not self._replaces(latest):
-            link = self._link
-            if link is None or self._dropping:
-                raise self.closed_error()
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                raise self._crowded_error(timeout)
-            slice_ = 0.1 if left is None else min(left, 0.1)
-            link.flush()
-            if not self._is_crowded(size):
-                return
-            if not self.drive_once(partial(self._make_room, slice_)):
-                time.sleep(min(slice_, 0.001))
+    def wait_for_room(self, woken: Sign, seconds: float) -> None:
+        """As `Channel.wait_for_room`: whoever waits reads, so no circle of waiting contains both sides."""
+        if not self.drive_once(partial(self._make_room, min(seconds, 0.1))):
+            time.sleep(min(seconds, 0.001))
 
     def _make_room(self, timeout: float) -> None:
-        link = self._link
-        if link is not None:
-            cast("ClientLink", link).drive(timeout, greedy=True)
-            link.flush()
+        carrier = self.carrier
+        if carrier is not None and self.link is not None:
+            carrier.drive(timeout, greedy=True)
+            carrier.flush()
 
     def await_answer(self, waiting: Waiting, deadline: float) -> None:
         while not waiting.event.is_set() and not self.ended:
             left = deadline - time.monotonic()
             if left <= 0:
                 return
-            if self._inbox:
+            if self.core.receiving.items:
                 self.run()  # handlers too: the other side may ask back before it answers
             self.wait(left, waiting.event.is_set)
 
-    def _orphaned(self) -> None:
-        super()._orphaned()
-        self._drive_right = Right()
+    def orphaned(self) -> None:
+        """As `Channel.orphaned`."""
+        super().orphaned()
+        self.drive_right = Right()
 
     def finish(self, deadline: float) -> None:
         """
@@ -371,19 +400,19 @@ class ClientChannel(Channel):
             LimitExceeded: It cannot be handled, for too much was handled before and not received.
             LinkTimeout: A handler still runs at the deadline.
         """
-        if self._runner == get_ident():
+        if self.inbox.runner == get_ident():
             return  # a handler of its own connects again; what is left comes after it
-        if self._own_thread:
-            self._own_thread = get_ident()
-        while self._inbox or self._run_right.taken:
-            if not self._may_run() and not self._run_right.taken:
+        if self.own_inbox.own_thread:
+            self.own_inbox.own_thread = get_ident()
+        while self.core.receiving.items or self.inbox.right.taken:
+            if not self.own_inbox.may_run() and not self.inbox.right.taken:
                 raise LimitExceeded(
                     f"{len(self.mailbox.packets)} packets of the last session wait for receive()",
                     limit="MAX_INBOX_RECORDS",
                     hint="receive() them, or call close() to drop them, before you connect again",
                 )
             self.run()
-            if self._run_right.taken:
+            if self.inbox.right.taken:
                 if time.monotonic() > deadline:
                     raise LinkTimeout(
                         "a handler of the last session still runs",
@@ -394,7 +423,7 @@ class ClientChannel(Channel):
     def close(self, timeout: float) -> list[Packet]:
         """See `Client.close`."""
         deadline = time.monotonic() + timeout
-        carrier = self._carrier
+        carrier = self.carrier
         if carrier is None:
             self.end(Code.NORMAL)
             self.mailbox.packets.clear()
@@ -408,7 +437,7 @@ class ClientChannel(Channel):
             self._wait(left, lambda: self.ended)
             self.run()  # drops what is not wanted any more
         if not self.ended:
-            carrier._finish_channel(Code.BROKEN, "", clean=False)
+            carrier.finish_channel(Code.BROKEN, "", clean=False)
             carrier.loop.call(carrier.give_up)
         elif carrier.said_all:
             carrier.loop.call(carrier.give_up)  # nothing comes after the server's CLOSE
@@ -427,12 +456,12 @@ class ClientChannel(Channel):
         """Why nothing more can be received: a broken protocol is an error of its own."""
         return self.closed_error() if self._failed is None else self._failed.as_error()
 
-    def _crowded_error(self, timeout: float | None) -> LinkTimeout:
-        error = super()._crowded_error(timeout)
-        if self._full:
-            error.hint = "this program sends without receiving: call receive() or poll() as well"
-        return error
+    def crowded_hint(self) -> str:
+        """As `Channel.crowded_hint`."""
+        if self.core.receiving.full:
+            return "this program sends without receiving: call receive() or poll() as well"
+        return super().crowded_hint()
 
-    def _inside_handler(self) -> bool:
-        # A handler that runs in a driver's thread must not drive again below itself.
-        return super()._inside_handler() or self._runner == get_ident()
+    def inside_handler(self) -> bool:
+        """As `Channel.inside_handler`: a handler in a driver's thread must not drive again below itself."""
+        return super().inside_handler() or self.inbox.runner == get_ident()

@@ -9,21 +9,47 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import cast
+from typing import Protocol, cast
 
 from ..codes import Code
+from ..interrupts import Right, Sign
 from ..protocol import ClientConnection, Event, Failed
 from ..streams.base import BREAK, HANGUP, READ, WRITE, Stream
 from .caretaker import TICK_SECONDS, caretaker
-from .channel import Channel
-from .client_channel import PATIENCE_SECONDS, ClientChannel
-from .link import End, Link
+from .link import Carried, End, Link
 from .loop import Loop
 
 log = logging.getLogger("securelink.client")
 
 LONG_QUIET_TICKS = 20
 _DEAD, _CLOSED = End.DEAD, End.CLOSED
+
+
+PATIENCE_SECONDS = 1  # a driver's recv() waits this long by itself: one system call where poll() and recv() are two
+
+
+class Driven(Carried, Protocol):
+    """A client's session, as its link needs it."""
+
+    drive_right: Right
+    drivers: dict[Sign, None]
+    drives: int
+    ended: bool
+
+    def is_wanted(self) -> bool:
+        """Whether what comes must not wait until somebody drives."""
+
+    def has_handlers(self) -> bool:
+        """Whether packets go to handlers by themselves."""
+
+    def ended_event(self) -> None:
+        """The session is over, and what came in it is handled."""
+
+    def released(self) -> None:
+        """The stream is closed."""
+
+    def wake_drivers(self) -> None:
+        """Let threads that wait look again."""
 
 
 class ClientLink(Link):
@@ -92,13 +118,13 @@ class ClientLink(Link):
         return self._patient and self.engine.encrypted and not self._woken
 
     def _gone_already(self) -> bool:
-        channel = cast(ClientChannel | None, self.channel)
+        channel = cast(Driven | None, self.channel)
         return channel is not None and channel.ended
 
-    def _deliverable(self, channel: Channel) -> None:
-        assert isinstance(channel, ClientChannel)
-        if channel.drivers:
-            channel.wake_drivers()
+    def _deliverable(self, channel: Carried) -> None:
+        driven = cast(Driven, channel)
+        if driven.drivers:
+            driven.wake_drivers()
 
     def lost(self) -> None:
         """End of the connection. The driver only says so; the leader closes the socket."""
@@ -106,10 +132,10 @@ class ClientLink(Link):
             super().lost()
         else:
             self._advance(_DEAD)
-            self._finish_channel(Code.BROKEN, "", clean=False)
+            self.finish_channel(Code.BROKEN, "", clean=False)
             self.loop.call(super().lost)
 
-    def _finish_channel(
+    def finish_channel(
         self,
         code: int,
         text: str,
@@ -118,12 +144,12 @@ class ClientLink(Link):
         ours: bool = False,
         failed: Failed | None = None,
     ) -> bool:
-        channel = cast(ClientChannel | None, self.channel)
+        channel = cast(Driven | None, self.channel)
         if channel is None or channel.ended:
             return False
-        if not super()._finish_channel(code, text, clean=clean, ours=ours, failed=failed):
+        if not super().finish_channel(code, text, clean=clean, ours=ours, failed=failed):
             return False
-        channel.note(channel._ended_event)
+        channel.inbox.note(channel.ended_event)
         channel.wake_drivers()
         return True
 
@@ -161,11 +187,11 @@ class ClientLink(Link):
             self._peer_hung_up()
         if not mask & READ or self._end is _CLOSED or self._unfinished:
             return
-        channel = cast(ClientChannel | None, self.channel)
+        channel = cast(Driven | None, self.channel)
         if channel is None:
             self._leave_to_driver()
             return
-        right = channel._drive_right
+        right = channel.drive_right
         try:
             del right.free
         except AttributeError:
@@ -178,7 +204,7 @@ class ClientLink(Link):
             if channel.drivers:  # a PONG is nothing to deliver, and somebody may wait for it
                 channel.wake_drivers()
         self._hand_to_handlers(channel)
-        if channel._inbox:
+        if channel.core.receiving.items:
             caretaker.driven(self)  # it may wait for a handler that is bound later
 
     def _leave_to_driver(self) -> None:
@@ -201,29 +227,29 @@ class ClientLink(Link):
         Returns:
             Whether it is the loop's now, and needs no tick until somebody drives it or leaves something in its inbox.
         """
-        channel = cast(ClientChannel | None, self.channel)
+        channel = cast(Driven | None, self.channel)
         if channel is None or self._end is _CLOSED:
             return False
-        drives = channel._drives
+        drives = channel.drives
         if self.recv_flags != self.stream.at_once:
             self._look_after_sitter(drives)
-        if drives != self.drives_seen or channel._drive_right.taken:
+        if drives != self.drives_seen or channel.drive_right.taken:
             self.drives_seen = drives
             self._ticks = 0
             return False
         self._ticks += 1
-        if self._ticks < self._quiet_ticks and not channel._is_wanted():
+        if self._ticks < self._quiet_ticks and not channel.is_wanted():
             return False
         if not self.background:
             self._left_at = self.loop.now
             self.background = True
             # Look once more: a driver that began before the flag was up does not know of it, and says nothing.
-            if drives != channel._drives or channel._drive_right.taken:
+            if drives != channel.drives or channel.drive_right.taken:
                 self.background = False
                 return False
             self.update_interest()
         self._hand_to_handlers(channel)
-        return not channel._inbox
+        return not channel.core.receiving.items
 
     def _look_after_sitter(self, drives: int) -> None:
         """
@@ -243,8 +269,8 @@ class ClientLink(Link):
         if self.background:
             self.loop.call(lambda: caretaker.driven(self))
 
-    def _hand_to_handlers(self, channel: ClientChannel) -> None:
-        if channel._inbox and channel._has_handlers():
+    def _hand_to_handlers(self, channel: Driven) -> None:
+        if channel.core.receiving.items and channel.has_handlers():
             super()._deliverable(channel)
 
     def _silent(self, seconds: float) -> None:
@@ -256,10 +282,10 @@ class ClientLink(Link):
 
     def give_up(self) -> None:
         """Close, but not under somebody who reads: the number of the socket could be reused under them."""
-        channel = cast(ClientChannel | None, self.channel)
+        channel = cast(Driven | None, self.channel)
         if channel is None or self._end is _CLOSED:
             return
-        right = channel._drive_right
+        right = channel.drive_right
         try:
             del right.free
         except AttributeError:
@@ -276,11 +302,11 @@ class ClientLink(Link):
     @property
     def leaving(self) -> bool:
         """Whether its session is over, and only the socket is left to be closed."""
-        channel = cast(ClientChannel | None, self.channel)
+        channel = cast(Driven | None, self.channel)
         return channel is None or channel.ended
 
     def _gone(self) -> None:
-        channel = cast(ClientChannel | None, self.channel)
+        channel = cast(Driven | None, self.channel)
         if channel is not None:
-            channel._released()
+            channel.released()
         caretaker.release(self)

@@ -128,9 +128,10 @@ class _Later(Waiting):
         self.future = future
         self.deadline = deadline
 
-    def answered(self, packet: Packet) -> None:
+    def answered(self, packet: Packet | None) -> None:
         """By the reading thread."""
-        self.future._answered(packet)
+        if packet is not None:
+            self.future._answered(packet)
 
     def over(self) -> None:
         """The session has ended."""
@@ -159,27 +160,29 @@ def ask_later(channel: Channel, packet: Packet, timeout: float) -> Future[Any]:
 
 def _arm(channel: Channel, deadline: float) -> None:
     """See that somebody looks at the deadline: one timer a session, for the earliest."""
-    with channel._lock:
-        if deadline >= channel._expires_at:
+    with channel.lock:
+        if deadline >= channel.expires_at:
             return
-        channel._expires_at = deadline
+        channel.expires_at = deadline
     try:
         channel.loop.call_later(max(0.0, deadline - time.monotonic()), lambda: _expire(channel))
     except BaseException:  # Ctrl-C: the next request shall not believe that there is a timer
-        with channel._lock:
-            channel._expires_at = math.inf
+        with channel.lock:
+            channel.expires_at = math.inf
         raise
 
 
 def _expire(channel: Channel) -> None:
     """By the leader: answers that did not come in time will not be waited for."""
     now = time.monotonic()
-    with channel._lock:
-        channel._expires_at = math.inf
-        waiting = [(n, w) for n, w in channel._expected.items() if isinstance(w, _Later)]
+    with channel.lock:
+        channel.expires_at = math.inf
+        waiting = [
+            (n, w) for n, w in channel.core.requests.expected.items() if isinstance(w, _Later)
+        ]
         overdue = [(number, later) for number, later in waiting if later.deadline <= now]
         for number, _ in overdue:
-            del channel._expected[number]
+            del channel.core.requests.expected[number]
     for _, later in overdue:
         later.future._failed(
             LinkTimeout(

@@ -16,10 +16,10 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from enum import IntEnum
 from math import inf
-from typing import TYPE_CHECKING, TypeVar
+from typing import Protocol, TypeVar
 
 from .._mypyc import mypyc_attr
 from ..codes import Code
@@ -36,14 +36,13 @@ from ..protocol import (
     Item,
     Pinged,
     Ponged,
+    SessionCore,
     Silent,
 )
 from ..streams.base import BREAK, END_SENDING, HANGUP, READ, WRITE, Stream
 from ..wire.fields import Content
+from .inbox import Inbox
 from .loop import Loop
-
-if TYPE_CHECKING:
-    from .channel import Channel
 
 log = logging.getLogger("securelink")
 
@@ -83,6 +82,40 @@ class End(IntEnum):
 _OPEN, _CLOSING, _SHUT, _DEAD, _CLOSED = End.OPEN, End.CLOSING, End.SHUT, End.DEAD, End.CLOSED
 
 
+class Carried(Protocol):
+    """A session, as the link that carries it needs it."""
+
+    @property
+    def core(self) -> SessionCore:
+        """What waits to be sent, and where what arrives goes."""
+
+    @property
+    def inbox(self) -> Inbox:
+        """What runs that."""
+
+    @property
+    def waiters(self) -> Sized:
+        """Those that wait for room to send; always the same object."""
+
+    @property
+    def name(self) -> str:
+        """Who the peer is, for the log."""
+
+    def wake_waiters(self) -> None:
+        """There may be room to send."""
+
+    def end(self, code: int, text: str = "") -> None:
+        """End it from our side."""
+
+    def finished(
+        self, code: int, text: str, clean: bool, ours: bool = False, failed: Failed | None = None
+    ) -> bool:
+        """It is over; False when it was before."""
+
+    def orphaned(self) -> None:
+        """This process is a fork of the one that opened it."""
+
+
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Link:
     """
@@ -101,9 +134,9 @@ class Link:
     """
 
     __slots__ = (
-        "_ack_timed", "_choked", "_controls_before", "_end", "_fork", "_hung_up", "_raw", "_reading", "_send_right",
-        "_stalled", "_tail", "_tail_seen", "_unfinished", "_want_write", "address", "channel", "engine", "listed",
-        "loop", "max_packets", "recv_flags", "send_flags", "stream",
+        "_ack_timed", "_choked", "_controls_before", "_core", "_end", "_fork", "_hung_up", "_raw", "_reading",
+        "_send_right", "_stalled", "_tail", "_tail_seen", "_unfinished", "_waiters", "_want_write", "address",
+        "channel", "engine", "listed", "loop", "max_packets", "recv_flags", "send_flags", "stream",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, stream: Stream, engine: Connection) -> None:
@@ -113,7 +146,10 @@ class Link:
         self.engine = engine
         engine.at_once = READ_FRAMES
         self.address = stream.peer
-        self.channel: Channel | None = None
+        self.channel: Carried | None = None
+        # Parts of it, bound once, for every packet looks at them.
+        self._core: SessionCore | None = None
+        self._waiters: Sized = ()
         self.listed = False
         self.max_packets = 0
         self._end = _OPEN
@@ -131,6 +167,15 @@ class Link:
         # For the sweep: how long the peer took nothing while it was not read for that.
         self._stalled = 0.0
         self._tail_seen = self._tail
+
+    def carry(self, channel: Carried) -> None:
+        """From now on this link carries that session."""
+        self._core = channel.core
+        sender = self.engine.sender
+        if sender is not None:
+            self.max_packets = sender.max_packets
+        self._waiters = channel.waiters
+        self.channel = channel  # last: whoever finds it finds the others
 
     # --- writing: any thread --------------------------------------------------------------------------------
 
@@ -181,13 +226,13 @@ class Link:
         try:
             engine = self.engine
             sender = engine.sender
-            channel = self.channel
+            core = self._core
             if (
                 self._tail
                 or self._end is not _OPEN
                 or self._raw
-                or channel is None
-                or channel._outbox
+                or core is None
+                or core.sending.packets
                 or engine.closing is not None
                 or sender is None
                 or self._fork != _forks[0]
@@ -201,8 +246,9 @@ class Link:
             raise
         finally:
             right.free = True
-        assert channel is not None
-        if (channel._outbox or engine.wants_write or self._choked) and not (
+        if core is None:
+            return True
+        if (core.sending.packets or engine.wants_write or self._choked) and not (
             self._tail or self._end >= _DEAD
         ):
             self.flush()  # a thread that came meanwhile found the right taken, and went away
@@ -234,8 +280,8 @@ class Link:
         engine = self.engine
         sender = engine.sender
         if sender is not None and not sender.closed:
-            channel = self.channel
-            if engine.wants_write or (channel is not None and channel._outbox):
+            core = self._core
+            if engine.wants_write or (core is not None and core.sending.packets):
                 return True
         return engine.closing is not None and self._end < _SHUT
 
@@ -245,10 +291,10 @@ class Link:
             return
         if self._fork != _forks[0]:
             raise SecureLinkError("this connection belongs to the parent process")
-        channel = self.channel
+        core = self._core
         if self._tail:
-            if channel is not None:
-                channel.numbering.outgoing.release()
+            if core is not None:
+                core.numbering.outgoing.release()
             if not self._write_tail():
                 return
         parts: list[bytes] = []
@@ -256,15 +302,15 @@ class Link:
             parts.append(self._raw.popleft())
         engine = self.engine
         sender = engine.sender
-        if sender is not None and channel is not None and not sender.closed:
-            if channel._outbox:
-                parts.append(sender.packets(channel._take()))
-            elif channel.numbering.outgoing.unacked:
-                channel.numbering.outgoing.release()
-            if channel._waiters:
-                channel._wake_waiters()
+        if sender is not None and core is not None and not sender.closed:
+            if core.sending.packets:
+                parts.append(sender.packets(core.sending.take()))
+            elif core.numbering.outgoing.unacked:
+                core.numbering.outgoing.release()
+            if self._waiters and self.channel is not None:
+                self.channel.wake_waiters()
         if engine.wants_write:
-            parts.append(engine.data_to_send(more=channel is not None and bool(channel._outbox)))
+            parts.append(engine.data_to_send(more=core is not None and bool(core.sending.packets)))
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         if data:
             self._write_bytes(data)
@@ -277,20 +323,24 @@ class Link:
         except (BlockingIOError, InterruptedError):
             taken = 0
         if taken < len(data):
-            self._tail = memoryview(data)[taken:]
+            self._set_tail(memoryview(data)[taken:])
             self._ask_writable()
 
     def _write_tail(self) -> bool:
         try:
             taken = self.stream.send(self._tail, self.send_flags)
-            self._tail = self._tail[taken:]
+            self._set_tail(self._tail[taken:])
         except (BlockingIOError, InterruptedError):
             pass
         if self._tail:
             self._ask_writable()
             return False
-        self._tail = memoryview(b"")
         return True
+
+    def _set_tail(self, tail: memoryview) -> None:
+        self._tail = tail
+        if self._core is not None:
+            self._core.sending.tail = len(tail)
 
     def _after_write(self) -> None:
         if self.engine.closing is not None:
@@ -326,7 +376,7 @@ class Link:
         self._unchoke()
         self.engine.leave(self.loop.now)
         if self._fork != _forks[0] and self.channel is not None:
-            self.channel._orphaned()  # should it have escaped orphaned()
+            self.channel.orphaned()  # should it have escaped orphaned()
 
     def break_off(self) -> None:
         """
@@ -344,7 +394,7 @@ class Link:
         self.engine.leave(self.loop.now)
 
     def _drop_unsendable(self) -> None:
-        self._tail = memoryview(b"")
+        self._set_tail(memoryview(b""))
         self._raw.clear()
 
     def _ask_writable(self) -> None:
@@ -400,11 +450,14 @@ class Link:
     def _has_room(self) -> bool:
         """Whether the inbox takes more; a session that we ended takes all, for the peer's CLOSE comes last."""
         channel = self.channel
-        return channel is None or not (channel._full or channel._throttled) or channel._dropping
+        if channel is None:
+            return True
+        queue = channel.core.receiving
+        return not (queue.full or channel.inbox.throttled) or queue.dropping
 
     def _has_flood_room(self) -> bool:
-        channel = self.channel
-        return channel is None or not channel._flooded() or channel._dropping
+        core = self._core
+        return core is None or not core.receiving.is_flooded or core.receiving.dropping
 
     def on_io(self, mask: int) -> None:
         """The selector reports this link."""
@@ -448,12 +501,12 @@ class Link:
         """
         if self._fork != _forks[0]:
             if self.channel is not None:
-                self.channel._orphaned()
+                self.channel.orphaned()
             return  # what arrives is the parent's
         engine = self.engine
-        channel = self.channel
+        core = self._core
         # While a reply is waited for each record is decoded here, which may take milliseconds.
-        engine.at_once = 1 if channel is not None and channel._expected else READ_FRAMES
+        engine.at_once = 1 if core is not None and core.requests.expected else READ_FRAMES
         now = self.loop.now
         if engine.more:
             try:
@@ -491,11 +544,11 @@ class Link:
     def take_items(self, items: list[Item]) -> None:
         """What the connection gave for what was read: records go to the inbox, events to `_event`."""
         engine = self.engine
-        channel = self.channel
+        core = self._core
         delivered = False
         for item in items:
             if isinstance(item, (bytes, memoryview)):
-                channel._deliver(item)  # type: ignore[union-attr]
+                core.receiving.deliver(item)  # type: ignore[union-attr]  # data comes after WELCOME
                 delivered = True
             else:
                 self._event(item)
@@ -503,21 +556,25 @@ class Link:
             self.flush()  # one system call for all the answers of one read
         if engine.more:
             self._go_on_later()
-        if channel is None:
+        channel = self.channel
+        if core is None or channel is None:
             return
         if delivered:
             self._deliverable(channel)
-            if channel._full:
+            if core.receiving.full:
                 self.update_interest()
             if not self._ack_timed:
                 self._time_ack()
-        if channel._waiters:
+        if self._waiters:
             self.flush()  # an acknowledgement may have made room
-        if engine.controls - self._controls_before > MAX_CONTROL_RATE and not channel._throttled:
-            channel._throttle()
+        if (
+            engine.controls - self._controls_before > MAX_CONTROL_RATE
+            and not channel.inbox.throttled
+        ):
+            channel.inbox.throttle()
 
-    def _deliverable(self, channel: Channel) -> None:
-        self.loop.make_ready(channel)
+    def _deliverable(self, channel: Carried) -> None:
+        self.loop.make_ready(channel.inbox)
 
     def _time_ack(self) -> None:
         """Start a timer for the acknowledgement that waits, if one does."""
@@ -564,13 +621,13 @@ class Link:
         raise NotImplementedError
 
     def _ponged(self, payload: bytes) -> None:
-        if self.channel is not None:
-            self.channel._ponged(int.from_bytes(payload))
+        if self._core is not None:
+            self._core.requests.ponged(int.from_bytes(payload))
 
     def _peer_closed(self, closed: Closed) -> None:
         """The peer's CLOSE, which is answered: then the session is over."""
         self.flush()
-        self._finish_channel(closed.code, closed.text, clean=True, ours=closed.answers)
+        self.finish_channel(closed.code, closed.text, clean=True, ours=closed.answers)
 
     def _failed(self, failed: Failed) -> None:
         """The peer broke the protocol, or somebody on the path did."""
@@ -580,18 +637,18 @@ class Link:
             return
         if failed.ours:
             # Not the peer's fault, nor a stranger's: Ctrl-C took a piece of the stream with it.
-            self._finish_channel(Code.BROKEN, "", clean=False)
+            self.finish_channel(Code.BROKEN, "", clean=False)
         else:
             # It is kept with the session; the frames that it passed through, with what they hold, are not.
             failed.error.__traceback__ = failed.error.__context__ = failed.error.__cause__ = None
             log.warning("%s: %s; the connection is closed", channel.name, failed.as_error())
-            self._finish_channel(Code.PROTOCOL, "", clean=False, ours=True, failed=failed)
+            self.finish_channel(Code.PROTOCOL, "", clean=False, ours=True, failed=failed)
         self.ask_interest()
         self.flush()
 
     def _silent(self, seconds: float) -> None:
         """The peer was read, and said nothing for too long."""
-        self._finish_channel(Code.SILENT, "", clean=False, ours=True)
+        self.finish_channel(Code.SILENT, "", clean=False, ours=True)
         self.ask_interest()
         self.flush()
 
@@ -602,7 +659,7 @@ class Link:
     def _handshake_failed(self, error: SecureLinkError, answer: bytes) -> None:
         raise NotImplementedError
 
-    def _finish_channel(
+    def finish_channel(
         self,
         code: int,
         text: str,
@@ -625,7 +682,7 @@ class Link:
             code, text = asked
             clean = ours = True
         channel = self.channel
-        return channel is not None and channel._finished(code, text, clean, ours, failed)
+        return channel is not None and channel.finished(code, text, clean, ours, failed)
 
     def finish_raw(self, data: bytes) -> None:
         """Write last bytes of a failed handshake, shut our side, and let the peer read them."""
@@ -643,7 +700,7 @@ class Link:
         self.loop.register(self.stream, 0, self)
         # With the send right: a number freed while another thread is in send() could be reused under it.
         self.when_not_sending(self._close_socket)
-        self._finish_channel(Code.BROKEN, "", clean=False)
+        self.finish_channel(Code.BROKEN, "", clean=False)
         self._gone()
 
     def _close_socket(self, _held: bool) -> None:
@@ -666,7 +723,7 @@ class Link:
         self._advance(_CLOSED)
         self._drop_unsendable()
         if self.channel is not None:
-            self.channel._orphaned()
+            self.channel.orphaned()
         self.stream.close()
 
     # --- once a second, by the leader ---------------------------------------------------------------------------
@@ -703,7 +760,7 @@ class Link:
     def _next_second(self) -> None:
         self._controls_before = self.engine.controls
         channel = self.channel
-        if channel is not None and channel._next_second():
+        if channel is not None and channel.inbox.next_second():
             self.update_interest()
 
     def _release(self) -> None:
@@ -711,10 +768,10 @@ class Link:
         By a sweep: what the peer has acknowledged goes, though nothing is sent that would take it along; and what a
         thread queued whose second look Ctrl-C has prevented.
         """
-        channel = self.channel
-        if channel is None:
+        core = self._core
+        if core is None:
             return
-        if channel.numbering.outgoing.releasable or (channel._outbox and not self._tail):
+        if core.numbering.outgoing.releasable or (core.sending.packets and not self._tail):
             self.flush()
 
     def _gone(self) -> None:

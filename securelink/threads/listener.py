@@ -15,7 +15,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 from ..app.budget import FailureBudget
 from ..codes import Code, code_text
@@ -228,7 +228,7 @@ class ServerLink(Link):
             return
         budget.settle(host, failed=False)
         settings = self._listener.settings
-        engine.carry(channel.numbering)
+        channel.core.attach(engine)
         engine.welcome(
             client,
             self.token,
@@ -240,8 +240,7 @@ class ServerLink(Link):
         self.max_packets = engine.sender.max_packets
         # Before anybody can send through the channel: WELCOME is the first under the application key.
         self._raw.append(engine.data_to_send())
-        self.channel = channel
-        channel._link = self
+        channel.carried_by(self)
         self.loop.call(self._opened)
 
     def _turn_away(self, error: SecureLinkError) -> None:
@@ -251,30 +250,35 @@ class ServerLink(Link):
 
     # By the leader.
 
+    @property
+    def session(self) -> Channel | None:
+        """Its channel, as what it is."""
+        return cast(Channel | None, self.channel)
+
     def _opened(self) -> None:
-        assert self.channel is not None
+        assert self.session is not None
         self._listener.no_longer_half_open(self)
         if self._end is End.CLOSED:
-            self.channel._finished(Code.BROKEN, "", clean=False)
+            self.session.finished(Code.BROKEN, "", clean=False)
             self._not_entered()
             return
         if self.provisional:
             # Until it gives a sign there is no session to be seen, and none that could be ended: that is not for long.
             self.engine.hurry(self.loop.now + self._listener.settings.handshake_seconds)
         if not self.provisional:
-            self._listener.host.opened(self.channel)
+            self._listener.host.opened(self.session)
         self.flush()  # WELCOME: its client finds a session that is public already
         self._read_on()
 
     def _confirmed(self) -> None:
         """WELCOME has arrived: what was taken for it, such as a use of a join token, is not given back."""
-        assert self.channel is not None
+        assert self.session is not None
         host = self._listener.host
         if host.confirmed(self):
             self.provisional = False
-            host.opened(self.channel)
+            host.opened(self.session)
         else:
-            self.channel.end(Code.REFUSED)
+            self.session.end(Code.REFUSED)
 
     def _not_entered(self) -> None:
         if self.provisional:
@@ -314,7 +318,7 @@ class ServerLink(Link):
     @property
     def held(self) -> int:
         """Bytes that its session keeps, for and of its peer."""
-        channel = self.channel
+        channel = self.session
         if channel is None:
             return 0
         return channel.held + self.engine.pending
@@ -323,7 +327,7 @@ class ServerLink(Link):
         """As `Link.end`; who is ended for what it does not take gets nothing more of it."""
         channel = self.channel
         if code == Code.TOO_SLOW and channel is not None:
-            self.when_not_sending(lambda _: channel._drop_unsent())
+            self.when_not_sending(lambda _: channel.core.sending.drop())
         super().end(code, text)
 
     def _silent(self, seconds: float) -> None:
@@ -358,7 +362,7 @@ class ServerLink(Link):
         else:
             self.lost()
 
-    def _finish_channel(
+    def finish_channel(
         self,
         code: int,
         text: str,
@@ -367,15 +371,15 @@ class ServerLink(Link):
         ours: bool = False,
         failed: Failed | None = None,
     ) -> bool:
-        if not super()._finish_channel(code, text, clean=clean, ours=ours, failed=failed):
+        if not super().finish_channel(code, text, clean=clean, ours=ours, failed=failed):
             return False
-        assert self.channel is not None  # looked at only now: a worker may have set it meanwhile
+        assert self.session is not None  # looked at only now: a worker may have set it meanwhile
         if self.provisional:
             self._not_entered()
         else:
-            self._listener.host.ended(self.channel)
-        if self.channel._inbox:
-            self._listener.leaving.add(self.channel)
+            self._listener.host.ended(self.session)
+        if self.session.core.receiving.items:
+            self._listener.leaving.add(self.session)
         return True
 
     def _gone(self) -> None:
@@ -612,7 +616,7 @@ class Listener:
         self._turned_away.pop(link, None)
         self._uncount(link)
         if link.channel is not None:
-            link.channel._drop_unsent()  # the application may keep the session as long as it likes
+            link.channel.core.sending.drop()  # the application may keep the session as long as it likes
         if link.half_open:
             self.no_longer_half_open(link)
             # One that closes without a byte was a probe: a balancer's, or somebody looked whether the port is open.
@@ -643,7 +647,7 @@ class Listener:
 
     def _round_ended(self) -> None:
         for channel in tuple(self.leaving):
-            if channel._inbox or channel._opened is not None:
+            if channel.core.receiving.items or channel.core.receiving.opened is not None:
                 self._held += channel.held
             else:
                 self.leaving.discard(channel)
@@ -662,7 +666,7 @@ class Listener:
 
     def _look(self) -> None:
         """What all sessions together keep, for and of their peers, is bounded too: the greediest are ended."""
-        links = {link.channel: link for link in self.links if link.channel is not None}
+        links = {link.session: link for link in self.links if link.session is not None}
         held = {channel: link.held for channel, link in links.items()}
         held.update((channel, channel.held) for channel in self.leaving)
         total = sum(held.values())
@@ -670,11 +674,11 @@ class Listener:
             if total <= MAX_TOTAL_UNSENT:
                 break
             link = links.get(channel)
-            if not channel._dropping:
+            if not channel.core.receiving.dropping:
                 log.warning("%s is ended: too much waits for all sessions together", channel.name)
                 self.host.note("limit_total_unsent")
                 channel.end(Code.TOO_SLOW)
-                channel.drop_waiting()
+                channel.inbox.drop_waiting()
             elif link is not None:
                 # Ended before, and its peer has not taken the rest: others cannot wait until its time is over.
                 link.lost()

@@ -63,7 +63,7 @@ FAULTS = [
         (
             "        if self._fork != _forks[0]:\n"
             "            if self.channel is not None:\n"
-            "                self.channel._orphaned()\n"
+            "                self.channel.orphaned()\n"
             "            return  # what arrives is the parent's\n"
         ),
         "",
@@ -74,9 +74,9 @@ FAULTS = [
         "threads/link.py",
         (
             "        if self._fork != _forks[0] and self.channel is not None:\n"
-            "            self.channel._orphaned()"
+            "            self.channel.orphaned()"
         ),
-        ("        if False:\n            self.channel._orphaned()"),
+        ("        if False:\n            self.channel.orphaned()"),
         "test_link.py::test_what_is_queued_is_not_sealed_in_the_child",
     ),
     Fault(
