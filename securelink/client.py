@@ -16,13 +16,13 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, cast, overload
 
 from .app.answers import Answer
-from .app.collect import CaughtErrors
 from .app.context import Awaited, ClientContext
 from .app.handlers import MISSING, STATE, Handlers
 from .app.hooks import EventHook
 from .app.modes import encryption_mode
 from .app.received import Received, Typed
 from .codes import Code
+from .dispatching import Dispatching
 from .errors import (
     CodecError,
     ConfigError,
@@ -153,7 +153,7 @@ def _mode_for(mode: Mode, pin: str | None, trust: str | None) -> Mode:
     return Mode.REQUIRED
 
 
-class Client(Peer):
+class Client(Peer, Dispatching):
     """
     A client.
 
@@ -645,19 +645,6 @@ class Client(Peer):
         """
         return self._handlers.on(action, data_type, handler)
 
-    def off(self, action: str) -> bool:
-        """Remove the handler of an action; False when there was none."""
-        return self._handlers.off(action)
-
-    @property
-    def after_receive(self) -> Callable[[Received], Any] | None:
-        """A hook: f(packet) gives the data that handlers see instead of `packet.data`."""
-        return self._handlers.after_receive
-
-    @after_receive.setter
-    def after_receive(self, hook: Callable[[Received], Any] | None) -> None:
-        self._handlers.after_receive = checked_or_none("after_receive", hook, ("packet",))
-
     @property
     def before_send(self) -> BeforeSend | None:
         """
@@ -669,11 +656,6 @@ class Client(Peer):
     @before_send.setter
     def before_send(self, hook: BeforeSend | None) -> None:
         self._hooks.before_send = checked_or_none("before_send", hook, ("action", "data"))
-
-    @property
-    def caught(self) -> CaughtErrors:
-        """What handlers and listeners raised, until it is taken."""
-        return self._handlers.caught
 
     def _keep_alive(self) -> None:
         """A client that has handlers works in the background, whether or not the program keeps a reference."""

@@ -12,7 +12,6 @@ from typing import Any, Protocol, TypeVar, cast, overload
 
 from .app.admission import Admission, Entry
 from .app.answers import Answer
-from .app.collect import CaughtErrors
 from .app.context import ServerContext
 from .app.fanout import Fanout
 from .app.handlers import MISSING, STATE, Handlers
@@ -25,6 +24,7 @@ from .app.revocation import Revocations
 from .app.rooms import Rooms
 from .app.session_manager import SessionManager
 from .auth import Authenticate, JoinTokens, checked_hook
+from .dispatching import Dispatching
 from .errors import ConfigError
 from .invite import Invite
 from .keys import Identity
@@ -93,7 +93,7 @@ class TypedBinder(Protocol[Data]):
 _CLIENT_KEYS = {"welcome": Wanted.WELCOME, "required": Wanted.REQUIRED, "known": Wanted.REQUIRED}
 
 
-class Server(Runnable):
+class Server(Runnable, Dispatching):
     """
     A server.
 
@@ -444,11 +444,6 @@ class Server(Runnable):
             "limits_reached_total": {name: events[f"limit_{name}"] for name in limits},
         }
 
-    @property
-    def caught(self) -> CaughtErrors:
-        """What handlers and listeners raised, until it is taken."""
-        return self._handlers.caught
-
     def end_when_revoked(
         self, authorized: AuthorizedClients, concerns: Callable[[Session], bool], reason: str
     ) -> None:
@@ -581,19 +576,6 @@ class Server(Runnable):
                 `async def`, a generator or a class; or the type has parts that cannot be made out of data.
         """
         return self._handlers.on(action, data_type, handler)
-
-    def off(self, action: str) -> bool:
-        """Remove the handler of an action; False when there was none."""
-        return self._handlers.off(action)
-
-    @property
-    def after_receive(self) -> Callable[[Received], Any] | None:
-        """A hook: f(packet) gives the data that handlers see instead of `packet.data`."""
-        return self._handlers.after_receive
-
-    @after_receive.setter
-    def after_receive(self, hook: Callable[[Received], Any] | None) -> None:
-        self._handlers.after_receive = checked_or_none("after_receive", hook, ("packet",))
 
     @property
     def before_send(self) -> BeforeSend | None:

@@ -17,7 +17,7 @@ LAYERS = [
     {"auth"},
     {"app"},
     {"threads"},
-    {"peer", "runnable"},
+    {"dispatching", "peer", "runnable"},
     {"session"},
     {"server", "client"},
 ]  # fmt: skip
