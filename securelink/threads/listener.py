@@ -362,6 +362,15 @@ class ServerLink(Link):
         else:
             self.lost()
 
+    def _expired(self) -> None:
+        channel = self.channel
+        if self.provisional and channel is not None and self.closing is None:
+            channel.end(
+                Code.TIMEOUT
+            )  # no sign of WELCOME in time; its own CLOSE has the usual time
+            return
+        super()._expired()
+
     def finish_channel(
         self,
         code: int,
