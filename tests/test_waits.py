@@ -17,6 +17,7 @@ from together import AT_ONCE, joined, link_of, serving, session_of
 from securelink import Client, Collector, ConfigError, Identity, LinkTimeout, RequestFailed, Server
 from securelink.errors import SecureLinkError
 from securelink.streams import tcp
+from securelink.threads.waits import Wait, WaitPlaces
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -256,3 +257,13 @@ def test_three_levels_of_requests_are_refused_at_once(identity: Identity) -> Non
         assert "send()" in words[0]
         # Asked by a thread of its own, the server handles what the client's handler asks.
         assert session_of(server, client).request("back", timeout=2 * AT_ONCE) == 1
+
+
+def test_the_busiest_address_gives_way() -> None:
+    """A stranger with many sessions that never answer ends his own waits, not the older one of somebody else."""
+    places = WaitPlaces(3)
+    mine = Wait(lambda: None, "192.0.2.1")
+    assert places.enter(mine) is None
+    theirs = [Wait(lambda: None, "192.0.2.9") for _ in range(5)]
+    assert [places.enter(wait) for wait in theirs] == [None, None, *theirs[:3]]
+    assert len(places) == 3

@@ -288,7 +288,9 @@ class Channel:
         loop = self.loop
         if not loop.manual:
             # Whoever waits must not lead: the reply has to be read.
-            with taking_a_place(waiting.event.set) as place:
+            link = self.link
+            host = link.address[0] if link is not None else ""
+            with taking_a_place(waiting.event.set, host) as place:
                 waiting.event.wait(max(0.0, deadline - time.monotonic()))
             if place is not None and place.ended_early:
                 self._ended_early(waiting)

@@ -62,7 +62,7 @@ def hand_over() -> None:
 
 
 @contextmanager
-def waiting(wake: Callable[[], object]) -> Iterator[Wait | None]:
+def waiting(wake: Callable[[], object], key: str = "") -> Iterator[Wait | None]:
     """
     Around a wait for another side: the others go on, and a handler that waits takes no handler's place.
 
@@ -77,7 +77,7 @@ def waiting(wake: Callable[[], object]) -> Iterator[Wait | None]:
         yield None
         return
     loop.hand_over()
-    wait = loop.begin_wait(wake)
+    wait = loop.begin_wait(wake, key)
     try:
         yield wait
     finally:
@@ -628,11 +628,11 @@ class Loop:
         if self.turn_thread == me:
             self._take_from(me, self._batch)
 
-    def begin_wait(self, wake: Callable[[], object]) -> Wait | None:
+    def begin_wait(self, wake: Callable[[], object], key: str = "") -> Wait | None:
         """By a handler of this loop, see `waiting`; None in a job, which has a place of another kind."""
         if get_ident() in self._at_jobs:
             return None
-        wait = Wait(wake)
+        wait = Wait(wake, key)
         with self._pool_lock:
             oldest = self._waits.enter(wait)
             self._busy_handlers -= 1

@@ -7,7 +7,7 @@ could stop all others. When these places are taken too, the handler that has wai
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 
@@ -17,15 +17,17 @@ class Wait:
 
     Args:
         wake: Ends its waiting.
+        key: Whom it waits for: an address.
 
     Attributes:
         ended_early: It was woken because others need its place.
     """
 
-    __slots__ = ("_wake", "ended_early")
+    __slots__ = ("_wake", "ended_early", "key")
 
-    def __init__(self, wake: Callable[[], object]) -> None:
+    def __init__(self, wake: Callable[[], object], key: str = "") -> None:
         self._wake = wake
+        self.key = key
         self.ended_early = False
 
     def end(self) -> None:
@@ -49,7 +51,14 @@ class WaitPlaces:
     def enter(self, wait: Wait) -> Wait | None:
         """Take a place; returns the one that has to give up its own for it, if any."""
         self._waits[wait] = None
-        return self._waits.popitem(last=False)[0] if len(self._waits) > self._limit else None
+        if len(self._waits) <= self._limit:
+            return None
+        # The oldest of the address that is waited for most: a stranger with many sessions ends his own waits.
+        counts = Counter(other.key for other in self._waits)
+        most = max(counts.values())
+        loser = next(other for other in self._waits if counts[other.key] == most)
+        del self._waits[loser]
+        return loser
 
     def leave(self, wait: Wait) -> None:
         """The wait is over; it may have lost its place before."""
