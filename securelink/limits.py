@@ -183,6 +183,12 @@ PLACES_TAKEN_SECONDS = (
 PLACES_LOG_SECONDS = 60.0  # once in this time at most
 MIN_WORKERS = 3  # one leads, one does handshakes, one runs handlers
 MAX_WORKERS = 64
+
+# Mailboxes of the compat servers: what clients sent and the program has not taken.
+MAX_MAILBOX_MESSAGES = 16  # of one client
+MAX_MAILBOX = 8 * 1024 * 1024  # bytes of one client; a longer message alone is taken too
+MAX_MAILROOM = 128 * 1024 * 1024  # bytes of all clients: the room of eight of the longest messages
+MAX_MAILBOX_WAITERS = 16  # handlers that wait for room: the other workers hear other clients
 WATCHDOG_SECONDS = 0.005  # a batch of handlers that runs longer loses the leader token
 TURN_CONNECTIONS = 64  # a turn flushes after this many connections
 TURN_SECONDS = 0.001  # or after this time

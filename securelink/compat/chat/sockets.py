@@ -8,10 +8,11 @@ from typing import Any, Self
 from ...app.received import Received
 from ...client import Client
 from ...errors import SecureLinkError
-from ...limits import MAX_WORKERS, SEND_SECONDS
+from ...limits import MAX_WORKERS
 from ...server import Server
 from ...session import Session
 from ...text import escaped
+from ..mailbox import Mailroom
 from ..settings import make_client, make_server, own_words
 
 AF_INET = "AF_INET"
@@ -21,7 +22,6 @@ SO_REUSEADDR = "SO_REUSEADDR"
 SHUT_RD, SHUT_WR, SHUT_RDWR = 0, 1, 2
 error = OSError
 SAID = "chat said"  # the packets' name
-_MAX_WAITING = 16  # messages of one client that its program has not read
 
 Address = tuple[str, int]
 
@@ -54,14 +54,13 @@ class _Base:
 class Accepted(_Base):
     """A client, as `accept` gives it to a server's program."""
 
-    def __init__(self, server: Server, session: Session) -> None:
+    def __init__(self, server: Server, session: Session, room: Mailroom) -> None:
         self._server, self._session = server, session
-        self._waiting: queue.Queue[bytes] = queue.Queue(_MAX_WAITING)
-        self._over = False
+        self._box = room.box(self.close)
 
     def recv(self, bufsize: int = 0) -> bytes:
         """Wait for one message; it is given whole, with control characters escaped. b"" is the end."""
-        return b"" if self._over and self._waiting.empty() else self._waiting.get()
+        return self._box.get()
 
     def send(self, data: bytes) -> int:
         """Send one message, without waiting for a client that does not read. Raises `ConnectionError`."""
@@ -87,19 +86,12 @@ class Accepted(_Base):
 
     def put(self, packet: Received) -> None:
         """A message has come. A program that reads none for long loses this client, and nobody else."""
-        try:
-            if text := shown(packet.data):
-                self._waiting.put(text.encode(), timeout=SEND_SECONDS)
-        except queue.Full:
-            self.close()
+        if text := shown(packet.data):
+            self._box.put(text.encode())
 
     def end(self) -> None:
         """The connection has ended."""
-        self._over = True
-        try:
-            self._waiting.put_nowait(b"")
-        except queue.Full:
-            pass  # then nobody waits in recv()
+        self._box.end()
 
 
 class socket(_Base):  # noqa: N801  # its old name
@@ -110,6 +102,7 @@ class socket(_Base):  # noqa: N801  # its old name
         self._server: Server | None = None
         self._where: Address | None = None
         self._arrived: queue.SimpleQueue[Accepted | None] = queue.SimpleQueue()
+        self._room = Mailroom()
 
     # A client.
 
@@ -174,7 +167,7 @@ class socket(_Base):  # noqa: N801  # its old name
             self._server = server.start()
 
     def _enter(self, server: Server, session: Session) -> None:
-        accepted = session.data["socket"] = Accepted(server, session)
+        accepted = session.data["socket"] = Accepted(server, session, self._room)
         self._arrived.put(accepted)
 
     def _leave(self, session: Session) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import traceback
 from collections.abc import Callable
@@ -16,13 +15,13 @@ from ...app.received import Received
 from ...errors import SecureLinkError
 from ...interrupts import Sign
 from ...session import Session
+from ..mailbox import Mailroom
 from ..settings import make_client, make_server, own_words
 
 log = logging.getLogger("securelink")
 
 MESSAGE = "bytes"  # the action of the packets that carry the messages
 _MAX_EXCEPTIONS = 100
-_MAX_WAITING = 16  # messages of one client that wait for its thread
 
 Bytes = bytes | bytearray | memoryview
 Callback = Callable[..., Any] | None
@@ -36,6 +35,12 @@ class SetupError(Exception):
 def _message(packet: Received) -> bytes:
     """What a packet carries; b"" when that is no message."""
     return packet.data if packet.action == MESSAGE and isinstance(packet.data, bytes) else b""
+
+
+def _full(kept: list[Any], message: tuple[Any, ...]) -> bool:
+    """Whether received messages are too many, or too long, for one more."""
+    size = sum(len(entry[-1] if isinstance(entry, tuple) else entry) for entry in kept)
+    return len(kept) >= limits.MAX_COLLECTED or size + len(message[-1]) > limits.MAX_COLLECTED_BYTES
 
 
 class _Endpoint:
@@ -69,17 +74,26 @@ class _Endpoint:
         vars(self).update(given)  # one that was set as an attribute stays
 
     def _store(self, *message: Any) -> None:
-        full = limits.MAX_COLLECTED
+        self._keep(*message)
+        self._try(self.on_receive, *message)
+
+    def _keep(self, *message: Any) -> None:
         self._room.clear()
-        while len(self.recved_data) >= full and self.socket and not self.on_receive:
+        while not self._stored(message):
             self._room.wait(0.5)
             self._room.clear()
+
+    def _stored(self, message: tuple[Any, ...]) -> bool:
         with self._changing:
+            kept = self.recved_data
             if self.on_receive:
-                del self.recved_data[: 1 - full]  # it has seen them
-            self.recved_data.append(message if len(message) > 1 else message[0])
+                while kept and _full(kept, message):
+                    del kept[0]  # it has seen them
+            elif kept and self.socket and _full(kept, message):
+                return False
+            kept.append(message if len(message) > 1 else message[0])
             self.event.new_data = True
-        self._try(self.on_receive, *message)
+            return True
 
     def _record(self, error: Exception) -> None:
         caught = self.event.exception
@@ -225,8 +239,7 @@ class ClientSocket:
 
     def __init__(self, server: TCPServer, session: Session) -> None:
         self._server, self.session, self.address = server, session, session.address
-        self._waiting: queue.Queue[bytes] = queue.Queue(_MAX_WAITING)
-        self._over = False
+        self.box = server.mail.box(self.close)
 
     def send(self, data: Bytes) -> bool:
         """Send one message; False when that fails."""
@@ -234,7 +247,7 @@ class ClientSocket:
 
     def recv(self, _size: int = 0) -> bytes:
         """The next message; b"" when the connection has ended."""
-        return b"" if self._over and self._waiting.empty() else self._waiting.get()
+        return self.box.get()
 
     def close(self) -> None:
         """End the connection; what was sent before still arrives."""
@@ -242,17 +255,12 @@ class ClientSocket:
 
     def put(self, packet: Received) -> None:
         """A message has come."""
-        try:
-            if data := _message(packet):
-                self._waiting.put(data, timeout=limits.SEND_SECONDS)
-        except queue.Full:
-            self.close()
+        if data := _message(packet):
+            self.box.put(data)
 
     def end(self) -> None:
         """The connection is over."""
-        self._over = True
-        with suppress(queue.Full):  # then nobody waits in recv()
-            self._waiting.put_nowait(b"")
+        self.box.end()
 
 
 class _Killed(int):
@@ -268,6 +276,7 @@ class TCPServer(_Endpoint):
     def __init__(self, max_connections: int | None = None) -> None:
         super().__init__()
         self.max_connections = max_connections
+        self.mail = Mailroom()
         self.clients: dict[Address, list[Any]] = {}
         self._run, self.killed = False, _Killed(False)
         self.event.accepting_thread = self  # for its `run`
@@ -309,8 +318,10 @@ class TCPServer(_Endpoint):
         self._try(self.on_disconnect, client.address)
 
     def _receive(self, client: ClientSocket, address: Address) -> None:
-        while data := client.recv():
-            self._store(client, address, data)
+        while data := client.box.first():  # it stays there, and counts, until it is stored
+            self._keep(client, address, data)
+            client.recv()
+            self._try(self.on_receive, client, address, data)
 
     @property
     def run(self) -> bool:
