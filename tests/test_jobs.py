@@ -50,3 +50,19 @@ def test_who_gives_way_is_told() -> None:
     for act in queue.displaced:
         act()
     assert told == ["second"]
+
+
+def test_our_own_work_comes_first_and_never_gives_way() -> None:
+    """What a client that did not get in had taken is given back, however many strangers ask for signatures."""
+    queue = JobQueue(4)
+    done: list[str] = []
+    for _number in range(4):
+        assert queue.put("flood", lambda: done.append("signature"))
+    for number in range(10):
+        queue.put_own(lambda number=number: done.append(f"given back {number}"))  # type: ignore[misc]
+        queue.put(f"10.0.0.{number}", lambda: done.append("signature"))
+    while (job := queue.take()) is not None:
+        job()
+    assert done[:10] == [f"given back {number}" for number in range(10)]
+    assert done[10:] == ["signature"] * 4
+    assert len(queue) == 0

@@ -30,6 +30,7 @@ from securelink.protocol.handshake_client import ClientHandshake
 from securelink.protocol.handshake_server import ServerHandshake
 from securelink.sealed import ANYONE, unseal
 from securelink.text import folded
+from securelink.threads.channel import failure_of
 from securelink.tools.chat.names import checked_name
 from securelink.wire.fields import Mode
 from securelink.wire.frames import FrameBuffer, frame_header
@@ -42,7 +43,7 @@ from securelink.wire.messages import (
     Wanted,
     Welcome,
 )
-from securelink.wire.packets import decode_packets, decode_value
+from securelink.wire.packets import Packet, decode_packets, decode_value
 
 pytestmark = pytest.mark.cost
 
@@ -280,6 +281,18 @@ def test_names_and_passwords_of_strangers_cost_little() -> None:
         assert cost_ms(lambda size=size: folded(marks(size)), 50.0) < 50.0  # type: ignore[misc]
         with pytest.raises(RequestFailed):
             checked_name(marks(size))
+
+
+@pytest.mark.parametrize("data", ["\x01" * 2_000_000, "\u200d" * 2_000_000, [{}] * 65_000])
+def test_an_answer_that_is_an_error_costs_little(data: object) -> None:
+    """The thread that reads makes the error of a failed request, whatever the other side says in it."""
+    for reply in (
+        Packet("a", data, {"error": "refused"}, 0.0, None, 1),
+        Packet("a", "no", {"error": data}, 0.0, None, 1),
+    ):
+        error = cast(Any, failure_of(reply))
+        assert cost_ms(lambda reply=reply: failure_of(reply)) < FEW_MS  # type: ignore[misc]
+        assert len(str(error)) < 12_000
 
 
 def test_noise_is_no_sealed_packet(identity: Identity) -> None:

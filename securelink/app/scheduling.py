@@ -40,5 +40,5 @@ class Scheduler(Protocol):
     def schedule(self, runnable: Job) -> None:
         """The same. Any thread."""
 
-    def submit(self, key: str, job: Callable[[], None]) -> bool:
-        """Expensive work, of which each key has a share; False when too much waits. Any thread."""
+    def submit_own(self, job: Callable[[], None]) -> bool:
+        """Expensive work that is never refused for the work of strangers; False when it ends. Any thread."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import uuid
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from ..auth import Hold
 from ..errors import ConnectionClosed, HandshakeError, Refused
 from ..protocol.handshake_server import VerifiedClient
 from ..streams.addresses import shown
@@ -117,6 +120,7 @@ class SessionManager:
         self._on_connect = on_connect
         self._on_hangup = on_hangup
         self._on_disconnect = on_disconnect
+        self._given_back: deque[Hold] = deque()  # what clients that did not get in had taken
 
     def authorize(self, link: Arrival, client: VerifiedClient) -> Any:
         """In the pool: the channel of a session for this client, not yet public. Raises `HandshakeError` to refuse."""
@@ -143,9 +147,14 @@ class SessionManager:
 
     def not_entered(self, link: Arrival, *, at_once: bool) -> None:
         """By the leader: nobody got in. It may take a file, so the pool does it, unless the server is stopping."""
-        holds = _context(link.channel).holds
-        if at_once or not link.loop.submit(link.network, lambda: release(holds)):
-            release(holds)
+        self._given_back.extend(_context(link.channel).holds)
+        if at_once or not link.loop.submit_own(self._give_back):
+            self._give_back()
+
+    def _give_back(self) -> None:
+        while self._given_back:
+            with contextlib.suppress(IndexError):  # another worker took it
+                release((self._given_back.popleft(),))
 
     def opened(self, channel: SessionChannel) -> None:
         """By the leader: the session is public from now on."""

@@ -15,10 +15,10 @@ from .._mypyc import mypyc_attr
 from ..codes import Code, code_text, known
 from ..errors import ConfigError, ConnectionClosed, LinkTimeout, RequestFailed
 from ..interrupts import Sign
-from ..limits import MAX_WAITING_HANDLERS
+from ..limits import MAX_CLOSE_TEXT, MAX_WAITING_HANDLERS
 from ..protocol import Failed, SessionCore
 from ..protocol.bounds import Bounds, encode_for
-from ..text import escaped
+from ..text import escaped, shortened
 from ..wire.fields import Content
 from ..wire.packets import Packet
 from .inbox import Inbox, Owner
@@ -63,11 +63,18 @@ def failure_of(reply: Packet) -> RequestFailed | None:
     """The error that a reply stands for, or None."""
     if not reply.headers or "error" not in reply.headers:
         return None
-    reason = escaped(str(reply.headers["error"]))
+    # The thread that reads does this, for everybody; what is cut off is no words.
+    reason = _words(reply.headers["error"])
     hint = ""
     if reason == "no handler":
-        hint = f"is {escaped(reply.action)!r} spelled as in the other side's on()?"
-    return RequestFailed(escaped(str(reply.data or "")), reason=reason, hint=hint)
+        hint = f"is {_words(reply.action)!r} spelled as in the other side's on()?"
+    return RequestFailed(_words(reply.data), reason=reason, hint=hint)
+
+
+def _words(value: object) -> str:
+    if isinstance(value, str):
+        return escaped(shortened(value, MAX_CLOSE_TEXT))
+    return "" if value is None else f"a {type(value).__name__}"
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

@@ -24,7 +24,7 @@ class JobQueue:
         displaced: Of jobs that have given way: what to call, after the lock.
     """
 
-    __slots__ = ("_late", "_limit", "_size", "_soon", "displaced")
+    __slots__ = ("_late", "_limit", "_own", "_size", "_soon", "displaced")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -32,9 +32,14 @@ class JobQueue:
         self._soon: _Turns = OrderedDict()
         self._late: _Turns = OrderedDict()
         self.displaced: list[Job] = []
+        self._own: deque[Job] = deque()
 
     def __len__(self) -> int:
-        return self._size
+        return self._size + len(self._own)
+
+    def put_own(self, job: Job) -> None:
+        """Queue work of our own: no stranger asked for it, so it comes first, and never gives way."""
+        self._own.append(job)
 
     def put(self, key: str, job: Job, *, late: bool = False, displaced: Job | None = None) -> bool:
         """
@@ -53,7 +58,9 @@ class JobQueue:
         return True
 
     def take(self) -> Job | None:
-        """The next job, of the address that has waited longest for its turn."""
+        """The next job: our own, or that of the address that has waited longest for its turn."""
+        if self._own:
+            return self._own.popleft()
         turns = self._soon or self._late
         if not turns:
             return None

@@ -407,6 +407,16 @@ class Loop:
         self._no_thread(error)
         return True
 
+    def submit_own(self, job: Job) -> bool:
+        """Give work that no stranger asked for to the pool. False when the loop is stopping."""
+        with self._pool_lock:
+            if self._stopping:
+                return False
+            self._jobs.put_own(job)
+            error = self._call_worker()
+        self._no_thread(error)
+        return True
+
     def grew(self) -> None:
         """`grown` has reached `look_after`: the leader looks, once. Any thread."""
         self.look_after = sys.maxsize

@@ -11,7 +11,7 @@ from ...errors import SecureLinkError
 from ...limits import MAX_WORKERS
 from ...server import Server
 from ...session import Session
-from ...text import escaped
+from ...text import escaped, shortened
 from ..mailbox import Mailroom
 from ..settings import make_client, make_server, own_words
 
@@ -22,13 +22,16 @@ SO_REUSEADDR = "SO_REUSEADDR"
 SHUT_RD, SHUT_WR, SHUT_RDWR = 0, 1, 2
 error = OSError
 SAID = "chat said"  # the packets' name
+_MAX_SHOWN = 64 * 1024  # characters of a message that are shown
 
 Address = tuple[str, int]
 
 
 def shown(data: object) -> str:
     """What somebody typed, safe for a terminal."""
-    return escaped(data.decode(errors="replace")) if isinstance(data, bytes) else ""
+    if not isinstance(data, bytes):
+        return ""
+    return escaped(shortened(data[: 4 * _MAX_SHOWN].decode(errors="replace"), _MAX_SHOWN))
 
 
 class _Base:

@@ -16,7 +16,7 @@ from ...errors import NotTrusted, Refused
 from ...keys import Identity
 from ...keys.identity import key_paths
 from ...streams.addresses import shown
-from ...text import escaped
+from ...text import escaped, shortened
 from ...trust import KnownServers
 from ..console.prompt import Prompt
 from .program import ask_passphrase, keys_option, known_servers_file, passphrase_option, tell
@@ -28,6 +28,9 @@ from .target import (
     token_option,
     where_arguments,
 )
+
+MAX_SHOWN = 64 * 1024  # characters of a packet that are shown
+
 
 MAX_SHOWN = 2000  # characters of one packet; the server may be anybody
 
@@ -186,4 +189,4 @@ def described(packet: Received) -> str:
 
 
 def _shown(value: Any) -> str:
-    return escaped(value if isinstance(value, str) else repr(value))
+    return escaped(shortened(value if isinstance(value, str) else repr(value), MAX_SHOWN))

@@ -21,9 +21,11 @@ from ...errors import Refused, RequestFailed
 from ...logs.default import Forwarder
 from ...server import Server
 from ...session import Session, context_of
-from ...text import escaped
+from ...text import escaped, shortened
 from ...trust import AuthorizedClients
 from .commands import Console
+
+MAX_LINE = 4096  # characters of a log line of the server that are shown
 
 COMMAND = OwnAction("~console")
 LINE = OwnAction("~console-line")
@@ -173,7 +175,7 @@ class Attachment:
 
     def on_line(self, show: Any) -> None:
         """Call show(text) for each log line of the server."""
-        self._client.on(LINE, lambda packet: show(escaped(str(packet.data))))
+        self._client.on(LINE, lambda packet: show(escaped(shortened(str(packet.data), MAX_LINE))))
 
     def close(self) -> None:
         """Leave the server running and go."""
