@@ -62,6 +62,8 @@ def quoted(value: object, most: int = _SHOWN) -> str:
     What looks like a token, an invite or a key is not shown: people give it in the place of something else, and errors
     are logged and sent around.
     """
+    if isinstance(value, str | bytes) and len(value) > 4096:
+        return f"a {type(value).__name__} that may hold a secret"  # and it is long to look at
     try:
         shown = escaped(repr(value))
     except Exception:  # a repr() that fails must not hide what is wrong
