@@ -100,6 +100,8 @@ def folded(name: str) -> str:
 
     A name of more than MAX_NORMALIZED characters is equal to itself alone.
     """
+    if len(name) > MAX_NORMALIZED:
+        return name
     return normalized("NFKC", normalized("NFKC", name).casefold()).translate(_LOOKALIKES)
 
 
