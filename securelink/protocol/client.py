@@ -37,7 +37,8 @@ _REFUSAL_HINTS: dict[int, str] = {
     Code.PROTOCOL: "connect again; if it happens again, check that both sides run the same version of securelink",
     Code.VERSION: "update securelink on the older side",
     Code.ENCRYPTION_REQUIRED: "connect with encryption='required' (the default)",
-    Code.ENCRYPTION_OFF: "only encryption='off' or 'optional' can reach it; anyone on the path could then read",
+    Code.ENCRYPTION_OFF: "nothing proves this answer: if the server used to encrypt, somebody may be in between; "
+    "if not, only encryption='off' or 'optional' can reach it; anyone on the path could then read",
     Code.BUSY: "try again later",
     Code.BLOCKED: "wait until then; others behind the same router count with you",
     Code.TIMEOUT: "try again; if it happens again, the server or the network is overloaded",

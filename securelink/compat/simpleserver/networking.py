@@ -32,6 +32,10 @@ def _original(text: str) -> str:
     return re.sub(r"\\.", lambda found: _ORIGINALS.get(found[0], found[0]), text, flags=re.DOTALL)
 
 
+_MAX_HEADERS = 100  # of a message; one with more is a message without headers
+_MAX_HEADERS_SIZE = 64 * 1024  # characters of all of them
+
+
 class Header:
     """A name and, perhaps, a value; None for a header without one."""
 
@@ -86,7 +90,8 @@ class NetworkMessage:
         message = NetworkMessage()
         text = bytes(memoryview(data)).decode(errors="replace")
         headers, end, body = text.removeprefix("$").partition("%")
-        if not text.startswith("$") or not end or (headers and not headers.endswith("|")):
+        many = len(headers) > _MAX_HEADERS_SIZE or headers.count("|") > _MAX_HEADERS
+        if not text.startswith("$") or not end or many or (headers and not headers.endswith("|")):
             message.body = text
             return message
         for header in headers.split("|")[:-1]:
