@@ -37,7 +37,7 @@ PASSWORD = {"user": "ada", "password": "correct horse"}
 @pytest.fixture
 def far_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers count as being on another machine."""
-    monkeypatch.setattr("securelink.client.is_loopback", lambda sock: False)
+    monkeypatch.setattr("securelink.client.is_loopback_host", lambda host: False)
 
 
 @contextmanager

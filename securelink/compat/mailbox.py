@@ -8,16 +8,36 @@ from collections import deque
 from collections.abc import Callable
 
 from .. import limits
+from ..interrupts import Sign
 
 
 class Mailroom:
     """The boxes of all clients of a server, with the bounds that they share."""
 
     def __init__(self) -> None:
-        self.changed = threading.Condition()
+        self.lock = threading.Lock()  # guards everything of the room and its boxes
+        self._changed = Sign()
         self.held = 0  # bytes, in all boxes
         self.waiters = 0  # handlers that wait for room in a box
         self.boxes: set[Mailbox] = set()
+
+    def wait_for(self, ready: Callable[[], object], timeout: float | None = None) -> bool:
+        """Wait, without the lock, until something is so; asked under the lock. False when it was not in time."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            with self.lock:
+                if ready():
+                    return True
+                changed = self._changed
+            left = None if end is None else end - time.monotonic()
+            if left is not None and left <= 0:
+                return False
+            changed.wait(left)
+
+    def notify(self) -> None:
+        """Something has changed. The caller holds the lock."""
+        self._changed.set()
+        self._changed = Sign()
 
     def box(self, refuse: Callable[[], object]) -> Mailbox:
         """A box for a client; `refuse()` ends its connection."""
@@ -41,8 +61,9 @@ class Mailbox:
     def put(self, message: bytes) -> None:
         """Keep a message. Ends the connection whose box is full for long, or who holds most of what is too much."""
         room, losers = self._room, []
-        with room.changed:
-            if self._wait_for_room(len(message)):
+        self._wait_for_room(len(message))
+        with room.lock:
+            if not self._over and self._fits(len(message)):
                 self._keep(message)
                 while room.held > limits.MAX_MAILROOM:
                     most = max(room.boxes, key=lambda box: box.held)
@@ -56,15 +77,15 @@ class Mailbox:
 
     def first(self) -> bytes:
         """Wait for the oldest message, which stays in the box; b"" is the end."""
-        with self._room.changed:
-            self._room.changed.wait_for(lambda: self._messages or self._over)
+        self._room.wait_for(lambda: self._messages or self._over)
+        with self._room.lock:
             return self._messages[0] if self._messages else b""
 
     def get(self) -> bytes:
         """Wait for the oldest message, and take it; b"" is the end."""
         room = self._room
-        with room.changed:
-            room.changed.wait_for(lambda: self._messages or self._over)
+        room.wait_for(lambda: self._messages or self._over)
+        with room.lock:
             if not self._messages:
                 return b""
             message = self._messages.popleft()
@@ -72,45 +93,43 @@ class Mailbox:
             room.held -= len(message)
             if not self._messages:
                 room.boxes.discard(self)
-            room.changed.notify_all()
+            room.notify()
             return message
 
     def end(self) -> None:
         """Nothing comes any more; what is there can still be taken."""
-        with self._room.changed:
+        with self._room.lock:
             self._over = True
-            self._room.changed.notify_all()
+            self._room.notify()
 
     def _fits(self, size: int) -> bool:
         few = len(self._messages) < limits.MAX_MAILBOX_MESSAGES
         return not self._messages or (few and self.held + size <= limits.MAX_MAILBOX)
 
-    def _wait_for_room(self, size: int) -> bool:
-        room, end = self._room, time.monotonic() + limits.SEND_SECONDS
-        if not self._over and not self._fits(size):
-            if room.waiters >= limits.MAX_MAILBOX_WAITERS:
-                return False
+    def _wait_for_room(self, size: int) -> None:
+        room = self._room
+        with room.lock:
+            if self._over or self._fits(size) or room.waiters >= limits.MAX_MAILBOX_WAITERS:
+                return
             room.waiters += 1
-            try:
-                room.changed.wait_for(
-                    lambda: self._over or self._fits(size), max(0.0, end - time.monotonic())
-                )
-            finally:
+        try:
+            room.wait_for(lambda: self._over or self._fits(size), limits.SEND_SECONDS)
+        finally:
+            with room.lock:
                 room.waiters -= 1
-        return not self._over and self._fits(size)
 
     def _keep(self, message: bytes) -> None:
         self._messages.append(message)
         self.held += len(message)
         self._room.held += len(message)
         self._room.boxes.add(self)
-        self._room.changed.notify_all()
+        self._room.notify()
 
     def close(self) -> None:
-        """Drop what is there; nothing more is taken. The caller holds `changed`."""
+        """Drop what is there; nothing more is taken. The caller holds the lock."""
         self._room.held -= self.held
         self.held = 0
         self._messages.clear()
         self._room.boxes.discard(self)
         self._over = True
-        self._room.changed.notify_all()
+        self._room.notify()

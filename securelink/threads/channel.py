@@ -68,13 +68,14 @@ def failure_of(reply: Packet) -> RequestFailed | None:
     hint = ""
     if reason == "no handler":
         hint = f"is {_words(reply.action)!r} spelled as in the other side's on()?"
-    return RequestFailed(_words(reply.data), reason=reason, hint=hint)
+    return RequestFailed(_words(reply.data) if reply.data else "", reason=reason, hint=hint)
 
 
 def _words(value: object) -> str:
     if isinstance(value, str):
         return escaped(shortened(value, MAX_CLOSE_TEXT))
-    return "" if value is None else f"a {type(value).__name__}"
+    plain = value is None or isinstance(value, bool | int | float)
+    return str(value) if plain else f"a {type(value).__name__}"
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
