@@ -201,7 +201,7 @@ def test_ports_that_the_system_chose_are_forgotten(
         assert entry.until is not None
         assert 0 < entry.until - time.time() <= LOOPBACK_KEY_SECONDS
         assert KnownServers("named").entries()[0].until is None
-        for reason in ("is_chosen_by_system", "is_loopback"):
+        for reason in ("is_chosen_by_system", "is_loopback_host"):
             user_known_servers().unlink()
             with monkeypatch.context() as patch:
                 patch.setattr(f"securelink.client.{reason}", lambda _: False)
