@@ -66,14 +66,21 @@ def tell(text: str) -> None:
     click.echo(text, err=True)
 
 
-class _Fails:
-    """The `main` of a command: every documented error ends in a sentence, not in a traceback."""
+class Command(click.Command):
+    """A command: every documented error ends in a sentence, not in a traceback."""
 
-    def main(self, *args: Any, standalone_mode: bool = True, **more: Any) -> NoReturn:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> NoReturn:
         """Run the command with the arguments of the process (or those given), then exit."""
         code: object = 1
         try:
-            code = super().main(*args, standalone_mode=False, **more)  # type: ignore[misc]  # that of click, beside us
+            code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         except click.UsageError as error:
             code = error.exit_code
             path = error.ctx.command_path if error.ctx is not None else "securelink"
@@ -94,7 +101,7 @@ class _Fails:
         sys.exit(code if isinstance(code, int) else 0)
 
 
-class Group(_Fails, click.Group):
+class Group(Command, click.Group):
     """A group of commands that fails as described above. Without a command it prints its help."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -103,10 +110,6 @@ class Group(_Fails, click.Group):
             click.echo(ctx.get_help())
             ctx.exit(2)
         return super().parse_args(ctx, args)
-
-
-class Command(_Fails, click.Command):
-    """A command that is a program of its own."""
 
 
 def _sentence(text: str) -> str:
