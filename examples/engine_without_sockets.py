@@ -16,7 +16,7 @@ from securelink import Identity, protocol
 from securelink.protocol.bounds import Bounds
 from securelink.wire.fields import Mode
 from securelink.wire.messages import Wanted
-from securelink.wire.packets import Packet, decode_packets, encode_packet, encode_value
+from securelink.wire.packets import Packet, encode_packet, encode_value
 
 DAY = 86_400.0
 SAYS: Any = {"dialled": "here", "application": "", "version": "", "credentials": encode_value(None)}
@@ -42,8 +42,8 @@ class World:
             for data, receiver in zip(sent, (server, client), strict=True):
                 if data and not self.cut:
                     self.decide(receiver.receive_data(data, self.now))
-        while records := server.receiving.items:
-            self.packets += decode_packets(records.popleft())  # type: ignore[arg-type]
+        while server.receiving.items:
+            self.packets += server.receiving.take()
 
     def decide(self, events: list[protocol.Event]) -> None:
         """What a connection leaves to its application."""

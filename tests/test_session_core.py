@@ -22,6 +22,7 @@ from securelink.protocol import (
     SessionCore,
 )
 from securelink.protocol.bounds import Bounds
+from securelink.protocol.receive_queue import Rest
 from securelink.wire.fields import Mode
 from securelink.wire.messages import Wanted
 from securelink.wire.packets import (
@@ -246,8 +247,7 @@ def test_a_full_session_is_not_read() -> None:
     assert queue.is_flooded
     while queue.waiting > 50:
         assert not queue.make_room()
-        queue.open(queue.items.popleft())
-    assert queue.make_room()
+        assert len(queue.take()) == 1
     assert not queue.full
     empty = join_packets([])
     for _ in range(5):
@@ -263,8 +263,25 @@ def test_what_is_not_wanted_is_not_kept() -> None:
     queue.dropping = True
     queue.deliver(record)
     assert len(queue.items) == 1
-    assert queue.open(queue.items.popleft()) == []  # type: ignore[arg-type]
+    assert queue.take() == []
     assert queue.waiting == 0
+
+
+def test_a_shell_takes_whole_records() -> None:
+    """In order and counted; of one that is half handled, what is left; calls that stand between them are made."""
+    core = SessionCore(Bounds())
+    called: list[str] = []
+    queue = core.receiving
+    queue.deliver(join_packets([packet("a"), packet("b")]))
+    queue.items.append(lambda: called.append("event"))
+    queue.deliver(join_packets([packet("c")]))
+    assert [[one.action for one in queue.take()] for _ in range(3)] == [["a", "b"], [], ["c"]]
+    assert called == ["event"]
+    assert (queue.waiting, queue.handled) == (0, 3)
+    rest = Rest(decode_packets(join_packets([packet("d"), packet("e")])), b"")
+    rest.at = 1
+    queue.items.append(rest)
+    assert [one.action for one in queue.take()] == ["e"]
 
 
 def test_an_unreadable_record_is_counted() -> None:
@@ -273,7 +290,7 @@ def test_an_unreadable_record_is_counted() -> None:
     for _ in range(2):
         queue.deliver(b"\xc1")
         with pytest.raises(CodecError):
-            queue.open(queue.items.popleft())  # type: ignore[arg-type]
+            queue.take()
     assert queue.waiting == 0
     assert queue.is_over_rate
     queue.next_second()

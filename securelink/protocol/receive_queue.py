@@ -162,6 +162,25 @@ class ReceiveQueue:
             self.is_over_rate = self.handled - self._before > self.bounds.rate
         return packets
 
+    def take(self) -> list[Packet]:
+        """
+        The packets of the oldest record, for a shell that hands over whole records.
+
+        Raises:
+            CodecError: It is no array of packets. It is gone, and counted.
+        """
+        item = self.items.popleft()
+        if isinstance(item, (bytes, memoryview, Partly)):
+            packets = self.open(item)
+        elif isinstance(item, Rest):
+            packets = item.packets[item.at :]
+        else:
+            item()
+            packets = []
+        if self.full:
+            self.make_room()
+        return packets
+
     def drop(self) -> None:
         """What waits is not wanted any more; calls that are to be made stay. By whoever may run it."""
         items = self.items
