@@ -17,7 +17,6 @@ from commands import fails, run, securelink, succeeds
 from programs import ROOT, WAIT, Program
 
 from securelink import (
-    Client,
     Hello,
     Identity,
     Invite,
@@ -57,8 +56,8 @@ def serve(folder: Path, *options: str) -> Program:
     return securelink("serve", "--host", "127.0.0.1", "--port", 0, *options, folder=folder)
 
 
-def test_two_terminals_talk_through_a_third(folder: Path, identity: Identity) -> None:
-    """What one types the other sees; /echo comes back; Ctrl-C ends the server and says so to those who are in."""
+def test_lines_come_back_from_the_echo_server(folder: Path, identity: Identity) -> None:
+    """A line and `/echo TEXT` come back to their sender only; Ctrl-C ends the server and tells its clients."""
     with serve(folder) as server:
         port = port_of(server)
         server.prints(re.escape(f"{identity.fingerprint} ({folder}/keys/server_private.pem)"))
@@ -71,20 +70,34 @@ def test_two_terminals_talk_through_a_third(folder: Path, identity: Identity) ->
         ):
             for program in (one, two):
                 program.prints(rf"connected to localhost:{port}, encrypted")
-                program.prints(r"\* you are guest-[0-9a-f]{8}; here: ")
             two.types("hello there\n")
-            one.prints(r"guest-[0-9a-f]{8}: hello there\n")
+            two.prints("echo: hello there\n")
             one.types("/echo one two\n")
-            one.prints(r"echo: one two\n")
+            one.prints("echo: one two\n")
+            assert "hello" not in one.output
             two.types("exit\n")
             assert two.ends() == 0
-            one.prints(r"\* guest-[0-9a-f]{8} left\n")
             server.interrupt()
             assert server.ends() == 130
             assert one.ends() == 1
             one.prints("securelink: error: the session is over: the server is shutting down")
         for program in (server, one, two):
             assert "Traceback" not in program.output
+
+
+def test_connect_talks_to_any_server(folder: Path, identity: Identity) -> None:
+    """`--action` names the packets of plain lines, `/NAME TEXT` those of one line; a bad name is an error."""
+    heard: list[tuple[str, Any]] = []
+    with Server("127.0.0.1", 0, keys=identity) as server:
+        for action in ("say", "jump"):
+            server.on(action, lambda session, packet: heard.append((packet.action, packet.data)))
+        KnownServers(folder / "c/known_servers").remember(*server.address, identity.fingerprint)
+        command = ("connect", *server.address, "--keys", folder / "c", "--action", "say")
+        typed = f"hello\n\n/jump 3 4\n/{'x' * 300} y\n/jump\nbye\nexit\n"
+        result = run(*command, typed=typed)
+    assert result.exit_code == 0, result.output
+    assert "the action of a packet has 300 characters" in result.stderr
+    assert heard == [("say", "hello"), ("jump", "3 4"), ("jump", ""), ("say", "bye")]
 
 
 def test_plaintext_is_said_on_both_sides(folder: Path) -> None:
@@ -104,14 +117,16 @@ def test_plaintext_is_said_on_both_sides(folder: Path) -> None:
 
 def test_an_invite_made_on_the_command_line_lets_in(folder: Path) -> None:
     """`serve --tokens`, `token create --host`, `connect INVITE`: three commands, and the user's name is known."""
-    with serve(folder, "--tokens") as server:
+    with serve(folder, "--tokens", "--console") as server:
         port = port_of(server)
         keys = re.escape(str(folder / "keys"))  # whole: another terminal may be in another folder
         server.prints(f"token create --keys {keys} --host 127.0.0.1 --port {port}")
         command = ("token", "create", "--user", "ann", "--host", "127.0.0.1", "--port", port)
         link = succeeds(*command, "--keys", folder / "keys").strip()
         with securelink("connect", link, folder=folder) as client:
-            client.prints(r"\* you are ann; here: nobody else yet")
+            client.prints("connected to")
+            server.types("list\n")
+            server.prints(r"\bann\b")
             client.types("exit\n")
             assert client.ends() == 0
         errors = fails("connect", link, "--keys", folder / "c")
@@ -445,38 +460,14 @@ def test_serve_makes_a_key_on_the_first_start(tmp_path: Path) -> None:
         assert shown[2] == str(tmp_path / "keys/server_private.pem")
 
 
-def test_the_chat_says_no_to_what_is_no_text(folder: Path) -> None:
-    """The server passes on lines of text only; others never see anything else."""
-    with serve(folder) as program:
-        where, known = ("127.0.0.1", port_of(program)), folder / "known_servers"
-        with Client(*where, known_servers=known) as one, Client(*where, known_servers=known) as two:
-            for nonsense in (None, 7, "", "x" * 2001, {"text": "x"}):
-                one.send("say", nonsense)
-                assert "takes a text" in until(one, "error")
-            one.send("say", "text")
-            assert until(two, "said") == {"from": f"guest-{one.token[:8]}", "text": "text"}
-
-
-def until(client: Client, action: str) -> Any:
-    """The data of the next packet of this name."""
-    while (packet := client.receive(WAIT)) is not None:
-        if packet.action == action:
-            return packet.data
-    raise AssertionError(f"no packet {action}")
-
-
 @pytest.mark.parametrize(
     ("action", "data", "line"),
     [
-        ("said", {"from": "ann", "text": "hi"}, "ann: hi"),
-        ("said", {"from": "\x1b[2J", "text": "a\nb"}, r"\x1b[2J: a\nb"),
-        ("said", "odd", "said: odd"),
-        ("joined", "ann", "* ann joined"),
-        ("left", ["\x07"], r"* ['\x07'] left"),
-        ("welcome", {"you": "ann", "others": []}, "* you are ann; here: nobody else yet"),
-        ("welcome", {"you": "ann", "others": ["b", 3]}, "* you are ann; here: b, 3"),
+        ("said", "hi", "said: hi"),
+        ("said", "\x1b[2J\n", r"said: \x1b[2J\n"),
+        ("left", ["\x07"], r"left: ['\x07']"),
         ("\x1b]0;x\x07", None, r"\x1b]0;x\x07: None"),
-        ("notice", "x\n" * 2500, "* operator: " + ("x\\n" * MAX_SHOWN)[: MAX_SHOWN - 12] + "..."),
+        ("notice", "x\n" * 2500, "notice: " + ("x\\n" * MAX_SHOWN)[: MAX_SHOWN - 8] + "..."),
         ("echo", "x" * 5000, "echo: " + "x" * (MAX_SHOWN - 6) + "..."),
     ],
 )

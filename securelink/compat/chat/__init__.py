@@ -1,5 +1,5 @@
 """
-The two chat programs over securelink: a server with an operator's console, and clients for terminals.
+The chat programs of another project over securelink, call by call; our own chat is `securelink chat`.
 
     python -m securelink.compat.chat.server2 [HOST [PORT]]
     python -m securelink.compat.chat.client [SERVER_IP [SERVER_PORT]]

@@ -23,8 +23,8 @@ def main() -> None:
     Secure sessions for games, chat and small networked tools.
 
     \b
-    securelink serve                                 a chat server on port 5050
-    securelink connect 192.168.1.40 5050             talk to it
+    securelink serve                                 an echo server on port 5050
+    securelink connect 192.168.1.40 5050             send it lines
     securelink chat serve                            a chat with names and rooms
     securelink keys create                           make a key
     securelink token create --user ann --lifetime 2h

@@ -1,4 +1,4 @@
-"""`securelink connect`: talk to `securelink serve`, line by line."""
+"""`securelink connect`: send typed lines to a server as packets, and show the packets that arrive."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 from ...app.received import Received
 from ...client import Client
 from ...codes import Code
-from ...errors import NotTrusted, Refused
+from ...errors import CodecError, NotTrusted, Refused
 from ...keys import Identity
 from ...keys.identity import key_paths
 from ...streams.addresses import shown
@@ -29,9 +29,6 @@ from .target import (
     where_arguments,
 )
 
-MAX_SHOWN = 64 * 1024  # characters of a packet that are shown
-
-
 MAX_SHOWN = 2000  # characters of one packet; the server may be anybody
 
 
@@ -41,6 +38,13 @@ MAX_SHOWN = 2000  # characters of one packet; the server may be anybody
     "--plaintext", is_flag=True, help="Without encryption; anyone on the path can listen."
 )
 @token_option
+@click.option(
+    "--action",
+    default="echo",
+    show_default=True,
+    metavar="NAME",
+    help="The name of the packets that carry the lines.",
+)
 @application_options
 @timeout_option
 @keys_option
@@ -51,6 +55,7 @@ def connect(
     invite_file: Path | None,
     plaintext: bool,
     token: str | None,
+    action: str,
     application: str,
     app_version: str,
     timeout: float,
@@ -58,12 +63,15 @@ def connect(
     with_passphrase: bool,
 ) -> None:
     """
-    Talk to a server that `securelink serve` runs. Type a line and press Enter; `exit` leaves.
+    Send typed lines to a server, and show the packets that arrive. `exit` leaves.
 
-    Without arguments it asks for the invite, which so stays out of the list of processes and the shell's history. A
-    server that is not known yet is asked for its fingerprint first, and you are asked whether to trust it; no token
-    is sent before. If the folder holds a key named client, the server may see it. With --plaintext a token from the
-    environment is not used.
+    Each line is the data of a packet named "echo", which `securelink serve` sends back; --action sets another name
+    for all lines, and a line `/NAME TEXT` for itself.
+
+    Without arguments the command asks for the invite, which keeps it out of the list of processes and the shell's
+    history. If the server is not known yet, the command shows its fingerprint and asks whether to trust it; no token
+    is sent before that. If the folder holds a key named client, the server may see it. With --plaintext a token from
+    the environment is not used.
 
     \b
     securelink connect                                 asks for the invite
@@ -87,8 +95,8 @@ def connect(
     try:
         enter(client, known, timeout, where)
         tell(f"connected to {shown(client.host, client.port)}, {_protection(client)}")
-        tell("type a line and press Enter; /echo TEXT comes back; exit leaves")
-        _talk(client)
+        tell(f"each line is sent as {action!r}, and /NAME TEXT as NAME; exit leaves")
+        _talk(client, action)
     finally:
         client.close()
 
@@ -152,8 +160,8 @@ def can_ask() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _talk(client: Client) -> None:
-    """Until one side leaves. Raises `ConnectionClosed` when the server ends it."""
+def _talk(client: Client, action: str) -> None:
+    """Run until one side leaves. Raises `ConnectionClosed` when the server ends the session."""
     prompt = Prompt("> ")
     client.on_message.add_listener(lambda packet: click.echo(described(packet)))
     client.on_disconnect.add_listener(prompt.end)
@@ -163,28 +171,20 @@ def _talk(client: Client) -> None:
         for line in lines:
             if line.strip() == "exit":
                 return
-            if line.startswith("/echo "):
-                client.send("echo", line.removeprefix("/echo "))
-            elif line.strip():
-                client.send("say", line)
+            if not line.strip():
+                continue
+            name, _, text = line[1:].partition(" ") if line.startswith("/") else (action, "", line)
+            try:
+                client.send(name, text)
+            except CodecError as error:  # such as a name that is too long
+                tell(error.message)
     if not client.connected:
         client.poll()  # raises the reason
 
 
 def described(packet: Received) -> str:
-    """A packet as a line. What is in it comes from others: it is escaped, and cut when it is long."""
-    match packet.action, packet.data:
-        case "notice", str(text):
-            line = f"* operator: {escaped(text)}"
-        case "said", {"from": name, "text": text}:
-            line = f"{_shown(name)}: {_shown(text)}"
-        case "joined" | "left", name:
-            line = f"* {_shown(name)} {packet.action}"
-        case "welcome", {"you": name, "others": [*others]}:
-            with_whom = ", ".join(map(_shown, others)) or "nobody else yet"
-            line = f"* you are {_shown(name)}; here: {with_whom}"
-        case action, data:
-            line = f"{_shown(action)}: {_shown(data)}"
+    """A packet as one line; its contents come from the peer, so they are escaped, and cut when they are long."""
+    line = f"{_shown(packet.action)}: {_shown(packet.data)}"
     return line if len(line) <= MAX_SHOWN else f"{line[:MAX_SHOWN]}..."
 
 

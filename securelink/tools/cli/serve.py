@@ -1,4 +1,4 @@
-"""`securelink serve`: a small chat and echo server, to try things out and to start from."""
+"""`securelink serve`: an echo server, to try connections, options and the console with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import shlex
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -20,8 +19,6 @@ from .inviting import add_invites
 from .operate import OPERATORS, run_console, wait_for_the_end
 from .program import ask_passphrase, keys_option, passphrase_option, tell
 from .target import application_options
-
-MAX_TEXT = 2000  # characters of a line of chat
 
 
 @click.command("serve")
@@ -73,10 +70,10 @@ def serve(
     with_console: bool,
 ) -> None:
     """
-    Run a small chat server: what one says, all others hear.
+    Run an echo server: a packet named "echo" comes back to the client that sent it.
 
-    Packets named "say" go to everybody else as "said"; "echo" comes back. A key is made on the first start. Ctrl-C
-    stops it.
+    Use it to try a connection, an option or the console; `securelink chat` is for talking with people. The first start
+    makes a key. Ctrl-C stops the server.
 
     \b
     $ securelink serve --port 5050
@@ -103,10 +100,8 @@ def serve(
         version=app_version,
         passphrase=ask_passphrase(with_passphrase),
     )
-    add_chat(server)
-    console = Console(
-        server, say=lambda text, to: server.broadcast("notice", text, to=to), silence=silence
-    )
+    server.on("echo", echo)
+    console = Console(server)
     operators.serve(server, console)
     with contextlib.ExitStack() as stack:
         if metrics is not None:
@@ -145,47 +140,6 @@ def _explain(server: Server, directory: str, tokens: bool, application: str, ver
         tell(f"connect with: {shlex.join(words)}")
 
 
-def add_chat(server: Server) -> None:
-    """The handlers of the chat: `say`, `echo`, and who comes and goes."""
-
-    @server.on_connect
-    def came(session: Session) -> None:
-        others = [name(other) for other in server.sessions.values() if other is not session]
-        session.send("welcome", {"you": name(session), "others": others})
-        server.broadcast("joined", name(session), exclude=[session])
-
-    @server.on_disconnect
-    def went(session: Session) -> None:
-        server.broadcast("left", name(session), exclude=[session])
-
-    def say(session: Session, packet: Received) -> None:
-        if "silent" in session.data:
-            session.send("error", "you are muted: nobody hears what you say")
-        elif _is_line(packet.data):
-            said = {"from": name(session), "text": packet.data}
-            server.broadcast("said", said, exclude=[session])
-        else:
-            session.send("error", f"say takes a text of 1 to {MAX_TEXT} characters")
-
-    def echo(session: Session, packet: Received) -> None:
-        session.send("echo", packet.data)
-
-    server.on("say", say)
-    server.on("echo", echo)
-
-
-def silence(session: Session, silent: bool) -> None:
-    """What `mute` and `unmute` of the console mean here. It ends with the session: nobody has a name of their own."""
-    if silent:
-        session.data["silent"] = True
-    else:
-        session.data.pop("silent", None)
-
-
-def name(session: Session) -> str:
-    """What others call this client: its user name, or the beginning of its session token."""
-    return str(session.user) if session.user is not None else f"guest-{session.token[:8]}"
-
-
-def _is_line(data: Any) -> bool:
-    return isinstance(data, str) and 0 < len(data) <= MAX_TEXT
+def echo(session: Session, packet: Received) -> None:
+    """Send a packet's data back."""
+    session.send("echo", packet.data)
