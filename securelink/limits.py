@@ -139,7 +139,9 @@ MAX_BACKLOG = 65_535  # systems keep 16 bits of it
 MAX_HALF_OPEN = 256  # connections without a session; then the busiest address loses its oldest
 MAX_FAILED_PER_ADDRESS = 64  # unfinished and failed handshakes of one address; option max_failures
 FAILED_WINDOW = 60.0  # from an address's first failure until all of them are forgotten
-LATE_FAILURES = 3  # an address that failed this often waits behind those that have not
+LATE_FAILURES = 3  # an address that failed this often waits behind those that have not,
+LATE_WINDOW = 600.0  # until so long after the first of these
+MAX_KNOWN_NETWORKS = 10_000  # addresses, of IPv6 /48, that were let in and come first: about 1 MB
 MAX_PER_ADDRESS = (
     1000  # connections of one address, at most 3/4 of max_connections; option max_per_address
 )
@@ -220,7 +222,11 @@ MAX_USERS = 10_000  # names with a password on one server
 MAX_NAME_FAILURES = (
     20  # wrong passwords for a name in FAILED_WINDOW; where it was right before, anew
 )
+MAX_NAME_TRIES = (
+    100  # with those of addresses whose first it is (NIST SP 800-63B, 5.2.2: at most 100 in a row)
+)
 MAX_NAMES_COUNTED = 10_000  # user names, and places, whose logins are remembered: about 2 MB
+MAX_NAME_PLACES = 16  # places of one name where it was right
 MAX_USER_NAME = 64  # characters
 MAX_NORMALIZED = 256  # characters of a name that Unicode's forms are computed of: the cost is quadratic, 0.1 ms here
 MIN_PASSWORD = 8  # characters (NIST SP 800-63B, 5.1.1.1)

@@ -33,6 +33,11 @@ class WindowCounts(Generic[Key]):
         """How often it was in its window."""
         return self._get(key)[1]
 
+    def seen(self, key: Key) -> int:
+        """As `count`; changes nothing, so it needs no lock."""
+        since, count = self._counts.get(key, (0.0, 0))
+        return count if self._clock() - since < self.seconds else 0
+
     def left(self, key: Key) -> float:
         """Seconds until its count is 0 again."""
         since, count = self._get(key)

@@ -7,18 +7,19 @@ import ipaddress
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 from helpers import WAIT, Hostile, Scene, echo, end_of_stream, failure, scene, until
+from proxied import header, through
 
 from securelink import ConfigError, HandshakeError, Hello, Identity, Refused, Server
-from securelink.app.budget import FailureBudget
+from securelink.app.budget import KNOWN, LATE, NEW, FailureBudget
 from securelink.codes import Code
+from securelink.limits import FAILED_WINDOW, LATE_FAILURES, LATE_WINDOW
 from securelink.streams.proxy import SIGNATURE, HeaderReader, proxy_networks
-from securelink.threads.jobs import JobQueue
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -91,9 +92,9 @@ class Crowd:
         loop = stage.server._lifecycle.loop
         assert loop is not None
         self.stage, self.door = stage, door
-        self.jobs, count = loop._jobs, loop._job_places
+        self.jobs, count = loop._jobs, loop._jobs.places
         self.inside = [self._ask(stack) for _ in range(count)]
-        until(lambda: loop._busy_jobs == count)
+        until(lambda: loop._jobs.busy == count)
         until(lambda: stage.listener.budget.failures("127.0.0.1") == count)
         self.waiting = [stack.enter_context(Hostile(stage.port)) for _ in range(waiting)]
         for client in self.waiting:
@@ -188,8 +189,8 @@ def test_who_gives_way_in_the_queue_hears_it_at_once(crowd: Crowd) -> None:
 def test_right_passwords_at_once_are_not_late(crowd: Crowd) -> None:
     """Many who log in at the same time do not wait behind others as if they had failed."""
     assert crowd.counted >= 3
-    assert not crowd.jobs._late
-    assert len(crowd.jobs._soon) == 1
+    standing = crowd.stage.listener.budget.standing
+    assert standing("127.0.0.1") <= NEW
 
 
 @pytest.mark.usefixtures("far_away")
@@ -238,7 +239,7 @@ def test_a_budget_of_failures() -> None:
     clock.now += 20
     assert counted.blocked_for("192.0.2.1") == 0
     counted.charge("192.0.2.1", under_way=True)
-    counted.settle("192.0.2.1", failed=False)
+    counted.let_in("192.0.2.1")
     assert counted.failures("192.0.2.1") == 0
 
 
@@ -248,12 +249,13 @@ def test_what_is_under_way_has_not_failed() -> None:
     for _ in range(4):
         assert counted.charge("192.0.2.1", under_way=True) == 0
     assert counted.charge("192.0.2.1", under_way=True) > 0
-    assert not counted.has_failed("192.0.2.1", 1)
-    for failed in (False, True, False, True):
-        counted.settle("192.0.2.1", failed=failed)
+    assert counted.standing("192.0.2.1") == NEW
+    counted.take_back("192.0.2.1")
+    counted.failed("192.0.2.1")
+    counted.take_back("192.0.2.1")
+    counted.failed("192.0.2.1")
     assert counted.failures("192.0.2.1") == 2
-    assert counted.has_failed("192.0.2.1", 2)
-    assert not counted.has_failed("192.0.2.1", 3)
+    assert counted.standing("192.0.2.1") == NEW + 2
 
 
 @pytest.mark.parametrize(("size", "share"), [(64, 1), (56, 4), (48, 16)])
@@ -281,21 +283,52 @@ def test_the_table_of_failures_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     assert counted.blocked_for("10.0.1.143") > 0
 
 
-def test_who_has_failed_waits_behind_others() -> None:
-    """Many addresses that have failed cannot keep one waiting that has not, nor fill the queue against it."""
-    queue, done = JobQueue(6), list[str]()
+def test_how_an_address_stands() -> None:
+    """Best who was let in before, then who is new, then by failures; they are remembered longer than they block."""
+    counted, clock = budget()
+    ada, eve = "192.0.2.1", "203.0.113.1"
+    for host in (ada, eve):
+        assert counted.standing(host) == NEW
+        counted.charge(host, under_way=True)
+        assert counted.standing(host) == NEW
+    counted.let_in(ada)
+    assert counted.standing(ada) == KNOWN
+    counted.failed(eve)
+    assert NEW < counted.standing(eve) < LATE
+    for _ in range(LATE_FAILURES - 1):
+        assert counted.standing(ada) == KNOWN
+        counted.charge(ada)
+        counted.charge(eve)
+    counted.charge(ada)
+    clock.now += FAILED_WINDOW
+    assert counted.blocked_for(eve) == 0
+    assert counted.standing(eve) == counted.standing(ada) == LATE
+    clock.now += LATE_WINDOW
+    assert (counted.standing(ada), counted.standing(eve)) == (KNOWN, NEW)
 
-    def job(name: str) -> Callable[[], None]:
-        return lambda: done.append(name)
 
-    for number in range(6):
-        assert queue.put(f"bad {number}", job("bad"), late=True)
-    assert not queue.put("bad 7", job("bad"), late=True)
-    assert queue.put("good", job("good"))
-    assert len(queue) == 6
-    while (next_job := queue.take()) is not None:
-        next_job()
-    assert done == ["good", *["bad"] * 5]
+def test_how_networks_of_ipv6_stand() -> None:
+    """A network is known as one, and its strangers fail together; who is known fails alone."""
+    counted, _ = budget()
+    counted.charge("2001:db8:1:1::1", under_way=True)
+    counted.let_in("2001:db8:1:1::1")
+    assert counted.standing("2001:db8:1:2::1") == KNOWN
+    for _ in range(LATE_FAILURES):
+        counted.charge("2001:db8:1:2::1")
+        counted.charge("2001:db8:2:1::1")
+    assert counted.standing("2001:db8:1:1::1") == KNOWN
+    assert counted.standing("2001:db8:1:2::1") == LATE
+    assert counted.standing("2001:db8:2:2::1") == LATE
+
+
+def test_what_is_known_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many addresses are let in, what is kept of them has a bound; the newest are kept."""
+    monkeypatch.setattr("securelink.app.budget.MAX_KNOWN_NETWORKS", 50)
+    counted, _ = budget()
+    for number in range(400):
+        counted.let_in(f"10.0.{number // 256}.{number % 256}")
+    known = [n for n in range(400) if counted.standing(f"10.0.{n // 256}.{n % 256}") == KNOWN]
+    assert known == list(range(350, 400))
 
 
 @pytest.mark.usefixtures("far_away")
@@ -349,18 +382,6 @@ def test_this_machine_may_hold_every_place(identity: Identity) -> None:
 # --- the PROXY protocol -----------------------------------------------------------------------------------------
 
 
-def header(
-    source: str = "203.0.113.9", port: int = 4711, *, command: int = 0x21, more: bytes = b""
-) -> bytes:
-    """A header of version 2, with further fields."""
-    family = socket.AF_INET6 if ":" in source else socket.AF_INET
-    ours = "::1" if ":" in source else "127.0.0.1"
-    body = socket.inet_pton(family, source) + socket.inet_pton(family, ours)
-    body += struct.pack("!HH", port, 5050) + more
-    kind = 0x21 if ":" in source else 0x11
-    return SIGNATURE + bytes((command, kind)) + struct.pack("!H", len(body)) + body
-
-
 @contextmanager
 def behind(identity: Identity, **options: Any) -> Iterator[tuple[Server, list[Any]]]:
     """A server that believes this machine's headers, and the sessions that it has had."""
@@ -369,14 +390,6 @@ def behind(identity: Identity, **options: Any) -> Iterator[tuple[Server, list[An
     with Server("127.0.0.1", 0, keys=identity, **options) as server:
         server.on_connect(came.append)
         yield server, came
-
-
-def through(server: Server, *pieces: bytes) -> Hostile:
-    """A client whose connection begins with these bytes."""
-    client = Hostile(server.address[1])
-    for piece in pieces:
-        client.sock.sendall(piece)
-    return client
 
 
 @pytest.mark.parametrize("source", ["203.0.113.9", "2001:db8::7", "::ffff:203.0.113.9"])

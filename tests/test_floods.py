@@ -13,7 +13,13 @@ from helpers import Hostile, failure, scene, until
 from securelink import Client, Identity, Refused, Server
 from securelink.auth import Passwords
 from securelink.auth.throttle import NameThrottle
-from securelink.limits import FAILED_WINDOW, LOG_KINDS, MAX_NAME_FAILURES
+from securelink.limits import (
+    FAILED_WINDOW,
+    LOG_KINDS,
+    MAX_NAME_FAILURES,
+    MAX_NAME_PLACES,
+    MAX_NAME_TRIES,
+)
 from securelink.logs.floods import FloodFilter
 from securelink.tools.console import Console, Operators
 from securelink.wire.fields import Content
@@ -106,12 +112,47 @@ def test_a_name_is_not_guessed_from_everywhere() -> None:
     now = [0.0]
     throttle = NameThrottle(lambda: now[0])
     let_in(throttle, "ada", "192.0.2.1")
-    tried = [throttle.charge("ada", f"10.0.0.{number}") is not None for number in range(40)]
-    assert tried == [True] * MAX_NAME_FAILURES + [False] * (40 - MAX_NAME_FAILURES)
+    tried = [
+        throttle.charge("ada", f"10.0.{number % 200}.1") is not None
+        for number in range(2 * MAX_NAME_TRIES + 100)
+    ]
+    assert tried == [True] * MAX_NAME_TRIES + [False] * (MAX_NAME_TRIES + 100)
     assert throttle.charge("ada", "192.0.2.1")
     assert throttle.charge("bert", "10.0.0.1")
     now[0] += 60.0
     assert throttle.charge("ada", "10.0.0.1")
+
+
+def test_forty_addresses_do_not_use_up_a_name() -> None:
+    """Where its owner was never let in he has a first try, whatever others did; who had one has no other."""
+    throttle = NameThrottle(lambda: 0.0)
+    tried = [throttle.charge("ada", f"10.0.0.{number % 40}") for number in range(4000)]
+    assert len(tried) - tried.count(None) == MAX_NAME_FAILURES + 20  # twenty of them had no try yet
+    let_in(throttle, "ada", "192.0.2.1")
+    assert throttle.charge("ada", "192.0.2.2")
+    assert throttle.charge("ada", "192.0.2.2") is None
+
+
+def test_a_network_of_ipv6_has_one_first_try() -> None:
+    """Who has a /48 has 65,536 addresses, and one first try."""
+    throttle = NameThrottle(lambda: 0.0)
+    tried = [throttle.charge("ada", f"2001:db8:1:{number:x}::1") for number in range(200)]
+    assert len(tried) - tried.count(None) == MAX_NAME_FAILURES
+    let_in(throttle, "ada", "2001:db8:2::1")
+
+
+def test_logins_of_others_push_no_place_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The places of a name are its own: one user who comes from everywhere makes nobody else's forgotten."""
+    monkeypatch.setattr("securelink.auth.throttle.MAX_NAMES_COUNTED", 50)
+    throttle = NameThrottle(lambda: 0.0)
+    let_in(throttle, "ada", "192.0.2.1")
+    for number in range(3 * MAX_NAME_PLACES):
+        let_in(throttle, "eve", f"10.0.0.{number}")
+    for number in range(MAX_NAME_TRIES):
+        throttle.charge("ada", f"10.0.1.{number}")
+    assert throttle.charge("ada", "10.0.2.1") is None
+    assert throttle.charge("ada", "192.0.2.1")
+    assert len(throttle._places["eve"]) == MAX_NAME_PLACES
 
 
 def test_right_passwords_are_no_wrong_ones() -> None:
@@ -133,7 +174,7 @@ def test_the_tables_of_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     for number in range(500):
         throttle.charge(f"{number:03}" + "x" * 4000, "2001:db8::1")
         throttle.right((f"{number:03}", ""), f"2001:db8:{number:x}::1")
-    assert len(throttle._tries) == len(throttle._places) == 50
+    assert len(throttle._tries) == len(throttle._strangers) == len(throttle._places) == 50
     assert max(len(name) for name, _ in tuple(throttle._tries.keys())) <= 65
 
 

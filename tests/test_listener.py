@@ -151,7 +151,7 @@ def test_too_many_handshakes_at_once(identity: Identity, monkeypatch: pytest.Mon
 
         with Crew() as crew:
             crew.start(connect)
-            until(lambda: loop._busy_jobs == 1)
+            until(lambda: loop._jobs.busy == 1)
             for waiting in (1, 2):
                 crew.start(connect)
                 until(lambda waiting=waiting: len(loop._jobs) == waiting)  # type: ignore[misc]

@@ -19,6 +19,7 @@ from together import REPEATS, Crew
 from securelink.interrupts import Sign
 from securelink.streams.base import READ
 from securelink.threads import loop as loop_module
+from securelink.threads.jobs import Task
 from securelink.threads.loop import Loop, hand_over, worker_threads
 
 again = pytest.mark.parametrize("attempt", range(REPEATS))
@@ -326,7 +327,7 @@ def test_the_last_place_is_kept_for_leading() -> None:
             led(loop)
         timer, job = threading.Event(), threading.Event()
         loop.call_later(0.01, timer.set)
-        assert loop.submit("somebody", job.set)
+        assert loop.submit("somebody", Task(job.set))
         assert timer.wait(WAIT)
         assert job.wait(WAIT)
         assert not waiting.done.is_set()
@@ -349,12 +350,12 @@ def test_jobs_have_places_of_their_own() -> None:
                 running_now[0] -= 1
 
         for number in range(10):
-            assert loop.submit(f"address {number}", job)
-        until(lambda: running_now[0] == loop._job_places)
+            assert loop.submit(f"address {number}", Task(job))
+        until(lambda: running_now[0] == loop._jobs.places)
         in_the_loop(loop, lambda: None)
         gate.set()
         until(lambda: running_now[0] == 0 and not len(loop._jobs))
-        assert most[0] == loop._job_places == 3
+        assert most[0] == loop._jobs.places == 3
 
 
 def test_the_queue_of_jobs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -366,9 +367,9 @@ def test_the_queue_of_jobs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         def job() -> None:
             gate.wait(WAIT)
 
-        assert loop.submit("a", job)
+        assert loop.submit("a", Task(job))
         until(lambda: not len(loop._jobs))
-        assert [loop.submit("a", job) for _ in range(4)] == [True, True, True, False]
+        assert [loop.submit("a", Task(job)) for _ in range(4)] == [True, True, True, False]
         gate.set()
         until(lambda: not len(loop._jobs))
 
@@ -428,8 +429,8 @@ def test_what_a_job_raises_costs_no_thread(error: type[BaseException]) -> None:
             raise error("on purpose")
 
         for _ in range(10):
-            assert loop.submit("a", job)
-        until(lambda: not len(loop._jobs) and not loop._busy_jobs)
+            assert loop.submit("a", Task(job))
+        until(lambda: not len(loop._jobs) and not loop._jobs.busy)
         in_the_loop(loop, lambda: None)
         assert loop._started == len(loop.thread_names()) - 1
 

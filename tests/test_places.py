@@ -15,6 +15,7 @@ from securelink import Client, Identity, LimitExceeded, LinkTimeout, Server
 from securelink.limits import WORKERS
 from securelink.threads import caretaker as caretaker_module
 from securelink.threads import loop as loop_module
+from securelink.threads.jobs import Task
 from securelink.threads.waits import Wait, WaitPlaces
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -221,8 +222,9 @@ def test_later_threads_that_do_not_start_are_logged(
         loop = server._lifecycle.loop
         assert loop is not None
         done = threading.Event()
-        assert loop.submit("somebody", done.set)
+        assert loop.submit("somebody", Task(done.set))
         until(lambda: "cannot start a thread: can't start new thread" in caplog.text)
         no_threads(-1)
-        assert loop.submit("somebody", lambda: None)  # the next call tries again, and both are done
+        nothing = Task(lambda: None)
+        assert loop.submit("somebody", nothing)  # the next call tries again, and both are done
         assert done.wait(WAIT)

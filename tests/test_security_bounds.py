@@ -133,10 +133,10 @@ def test_expensive_work_waits_in_a_bounded_queue(
     with scene(identity) as stage, ExitStack() as stack:
         loop: Any = stage.server._lifecycle.loop
         monkeypatch.setattr(Identity, "sign", slow)
-        hellos = [stack.enter_context(Hostile(stage.port)) for _ in range(loop._job_places + 2)]
+        hellos = [stack.enter_context(Hostile(stage.port)) for _ in range(loop._jobs.places + 2)]
         for hello in hellos[:-2]:
             hello.flush()
-        until(lambda: len(led) == loop._job_places)
+        until(lambda: len(led) == loop._jobs.places)
         loop._jobs._limit = 2  # instead of MAX_PENDING_SIGNATURES
         for hello in hellos[-2:]:
             hello.flush()

@@ -5,12 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from ..limits import FAILED_WINDOW, MAX_FAILED_ADDRESSES
+from ..limits import (
+    FAILED_WINDOW,
+    LATE_FAILURES,
+    LATE_WINDOW,
+    MAX_FAILED_ADDRESSES,
+    MAX_KNOWN_NETWORKS,
+)
 from ..rates import WindowCounts
 from ..streams.addresses import networks
 
 # A network may fail so many times as often as one /64 in it: a /56 is a household, a /48 a company.
 SHARES = (1, 4, 16)
+
+# How an address stands: its turn comes after those of all that stand better. Between the last two, by failures.
+KNOWN, NEW, LATE = 0, 1, 1 + LATE_FAILURES
 
 
 class FailureBudget:
@@ -30,7 +39,9 @@ class FailureBudget:
         self._exempt = exempt
         self._lock = threading.Lock()  # guards the counts
         self._failures = WindowCounts[str](FAILED_WINDOW, MAX_FAILED_ADDRESSES, clock)
-        self._tries: dict[str, int] = {}  # those that are counted and under way, by address or /64
+        # Longer than the budget lasts: else the next window would begin with a flood of addresses that look new.
+        self._settled = WindowCounts[str](LATE_WINDOW, MAX_FAILED_ADDRESSES, clock)
+        self._known: dict[str, None] = {}  # networks that were let in; oldest first
 
     @property
     def window(self) -> float:
@@ -55,7 +66,7 @@ class FailureBudget:
 
         Args:
             host: The address.
-            under_way: It may become one. `settle` says later what has become of it, if it was counted.
+            under_way: It may become one. If it was counted, one of the next three says later what has become of it.
 
         Returns:
             Seconds until the address may try again; 0.0 when this one was counted.
@@ -68,42 +79,67 @@ class FailureBudget:
                 return left
             for network in networks(host):
                 self._failures.add(network)
-            if under_way:
-                near = networks(host)[0]
-                self._tries[near] = self._tries.get(near, 0) + 1
+            if not under_way:
+                self._has_failed(host)
             return 0.0
 
-    def settle(self, host: str, *, failed: bool) -> None:
-        """What was under way is over."""
+    def failed(self, host: str) -> None:
+        """What was under way has failed."""
+        if not self._exempt(host):
+            with self._lock:
+                self._has_failed(host)
+
+    def take_back(self, host: str) -> None:
+        """What was under way is over, and was nobody's failure."""
+        if not self._exempt(host):
+            with self._lock:
+                self._take_back(host)
+
+    def let_in(self, host: str) -> None:
+        """What was under way has succeeded: its network is known from now on."""
         if self._exempt(host):
             return
-        near = networks(host)[0]
         with self._lock:
-            left = self._tries.pop(near, 0) - 1
-            if left > 0:
-                self._tries[near] = left
-            if not failed:
-                for network in networks(host):
-                    self._failures.take_back(network)
+            self._take_back(host)
+            network = networks(host)[-1]
+            self._known.pop(network, None)
+            self._known[network] = None
+            while len(self._known) > MAX_KNOWN_NETWORKS:
+                del self._known[next(iter(self._known))]
 
     def failures(self, host: str) -> int:
         """How many of this address, or of its /64, are counted, with those that are under way."""
         with self._lock:
             return self._failures.count(networks(host)[0])
 
-    def has_failed(self, host: str, times: int) -> bool:
-        """Whether so many of this address, or of its /64, have failed; who has right passwords has tries under way."""
-        near = networks(host)[0]
-        with self._lock:
-            return self._failures.count(near) - self._tries.get(near, 0) >= times
+    def standing(self, host: str) -> int:
+        """
+        How an address stands, `KNOWN` to `LATE`. Takes no lock.
+
+        Who is known is judged by its own failures, else one neighbour would spoil it for a whole network; who is not,
+        by those of the network, which has addresses without end. What is under way has not failed.
+        """
+        near, *_, far = (*networks(host), networks(host)[-1])
+        if far in self._known and self._settled.seen(near) < LATE_FAILURES:
+            return KNOWN
+        return min(NEW + self._settled.seen(far), LATE)
 
     def clear(self) -> None:
         """Forget all."""
         with self._lock:
             self._failures.clear()
+            self._settled.clear()
 
     def __len__(self) -> int:
         return len(self._failures)
+
+    def _has_failed(self, host: str) -> None:
+        for network in networks(host):
+            self._settled.add(network)
+
+    def _take_back(self, host: str) -> None:
+        for network in networks(host):
+            self._failures.take_back(network)
 
     def _left(self, host: str) -> float:
         left = 0.0

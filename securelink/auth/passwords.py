@@ -54,7 +54,7 @@ class _Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def matches(self, password: bytes) -> bool:
         """Compare in constant time, after the same work for each account of the same settings."""
-        with next(_CHECKS):
+        with _a_place():
             computed = crypto.scrypt(password, self.salt, self.n, self.r, self.p)
         return crypto.equal(computed, self.hash)
 
@@ -120,7 +120,7 @@ class Passwords:
             )
         salt = os.urandom(_SALT_SIZE)
         secret = _password_bytes(password)
-        with next(_CHECKS):
+        with _a_place():
             computed = crypto.scrypt(secret, salt, self._cost, _BLOCK_SIZE, _PARALLEL)
         account = self._account(user, computed, salt)
         with self._book.update() as accounts:
@@ -174,6 +174,7 @@ class Passwords:
         Raises:
             Refused: No name and password, or one of them is wrong, never says which; or over 20 wrong passwords came
                 for this name within a minute: from this address, if it was let in from there, or else from all others.
+                Of the latter an address whose first try it is may have one more, up to 100 together.
             KeyFileError: The file is damaged or cannot be read.
         """
         fields = text_fields(hello.credentials, "user", "password")
@@ -194,6 +195,12 @@ class Passwords:
         return _Account(
             user=user, salt=salt, hash=computed, n=self._cost, r=_BLOCK_SIZE, p=_PARALLEL
         )
+
+
+def _a_place() -> threading.Lock:
+    """Where a check may run: the next that is free, so that nobody waits for one that takes long beside free ones."""
+    some = itertools.islice(_CHECKS, limits.MAX_PASSWORD_CHECKS)
+    return next((place for place in some if not place.locked()), None) or next(_CHECKS)
 
 
 def _password_bytes(password: str) -> bytes:

@@ -15,12 +15,13 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol, cast
 
 from ..app.budget import FailureBudget
 from ..codes import Code, code_text
 from ..errors import HandshakeError, ProtocolError, Refused, SecureLinkError
-from ..limits import LATE_FAILURES, MAX_TOTAL_UNSENT, MAX_TURNED_AWAY, MIN_GROWTH, PATIENT_SECONDS
+from ..limits import MAX_TOTAL_UNSENT, MAX_TURNED_AWAY, MIN_GROWTH, PATIENT_SECONDS
 from ..protocol import (
     Alerted,
     AuthReceived,
@@ -40,6 +41,7 @@ from ..text import escaped
 from ..wire.fields import Mode
 from ..wire.messages import Wanted
 from .channel import Channel
+from .jobs import Task
 from .link import End, Link
 from .loop import Loop
 from .settings import HandshakeSettings
@@ -118,7 +120,7 @@ class ServerLink(Link):
             case Overdue():
                 self._overdue(event)
             case HelloReceived():
-                self._work(self._answer)
+                self._work(self._answer, quick=True)
             case AuthReceived():
                 self._work(self._authorize)
             case Confirmed():
@@ -129,14 +131,14 @@ class ServerLink(Link):
                     self.count_failure()
                 self.lost()
 
-    def _work(self, job: Callable[[], None]) -> None:
+    def _work(self, job: Callable[[], None], *, quick: bool = False) -> None:
         """Give the engine to a worker; nothing is read until it comes back."""
         self._reading = False
         self._waits_since = time.monotonic()
         self._queued.append(job)
         self.update_interest()
-        late = self._listener.budget.has_failed(self.address[0], LATE_FAILURES)
-        if not self.loop.submit(self.network, self._do, late=late, displaced=self._displaced):
+        standing = partial(self._listener.budget.standing, self.address[0])
+        if not self.loop.submit(self.network, Task(self._do, self._displaced, standing, quick)):
             self._displaced()
 
     def _give_up_job(self) -> bool:
@@ -216,17 +218,17 @@ class ServerLink(Link):
             if engine.state is State.AUTHORIZING:
                 text = error.text if isinstance(error, Refused) else error.message
                 engine.refuse(error.code, text)
-            budget.settle(host, failed=True)
+            budget.failed(host)
             self._turn_away(error)
             return
         except SecureLinkError as error:
             ours = engine.state is State.AUTHORIZING  # our own trouble, such as a damaged file
             if ours:
                 engine.refuse(Code.INTERNAL)
-            budget.settle(host, failed=not ours)
+            (budget.take_back if ours else budget.failed)(host)
             self._turn_away(error)
             return
-        budget.settle(host, failed=False)
+        budget.let_in(host)
         settings = self._listener.settings
         channel.core.attach(engine)
         engine.welcome(

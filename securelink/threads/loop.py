@@ -43,7 +43,7 @@ from ..limits import (
 )
 from ..options import whole
 from ..streams.base import READ, Source, Told
-from .jobs import Job, JobQueue
+from .jobs import Job, JobQueue, Task
 from .poller import IOReady, ToldPoller, make_poller
 from .switching import short_turns
 from .waits import Wait, WaitPlaces
@@ -144,8 +144,8 @@ class Loop:
         self.name = name
         self.manual = manual
         self._workers = workers
-        self._job_places = max(1, min(4, (workers - 1) // 2))
-        self._handler_places = workers - 1 - self._job_places if overlap else 1
+        job_places = max(1, min(4, (workers - 1) // 2))
+        self._handler_places = workers - 1 - job_places if overlap else 1
         self._token = (
             threading.Lock()
         )  # taken and given back by threads of ours only, which no signal interrupts
@@ -182,8 +182,7 @@ class Loop:
         self._pool = threading.Condition(self._pool_lock)  # waited for by threads of ours only
         self._idle = 0
         self._started = 0
-        self._jobs = JobQueue(MAX_PENDING_SIGNATURES)
-        self._busy_jobs = 0
+        self._jobs = JobQueue(MAX_PENDING_SIGNATURES, job_places)
         self._busy_handlers = 0
         self._lead_offered = False
         self._led = False  # whether the lead was ever taken
@@ -272,8 +271,7 @@ class Loop:
         Returns:
             Why no thread could be started; for `_no_thread`, after the lock. The next that has nothing to do comes.
         """
-        jobs = min(len(self._jobs), self._job_places - self._busy_jobs)
-        wanted = self._lead_offered + len(self._handed) + jobs
+        wanted = self._lead_offered + len(self._handed) + self._jobs.wanted
         if self._idle >= wanted:
             self._pool.notify()
         elif self._started < self._workers + len(self._waits):
@@ -382,23 +380,19 @@ class Loop:
         else:
             self.call(lambda: self.make_ready(runnable))
 
-    def submit(
-        self, key: str, job: Job, *, late: bool = False, displaced: Job | None = None
-    ) -> bool:
+    def submit(self, key: str, task: Task) -> bool:
         """
         Give expensive work to the pool.
 
         Args:
             key: The address that it is for; they take turns.
-            job: What to do.
-            late: After all work that is not.
-            displaced: What the leader does if it has to give way to the work of others.
+            task: What to do. If it gives way to others, the leader calls what it says for that case.
 
         Returns:
             False when too much waits already.
         """
         with self._pool_lock:
-            if self._stopping or not self._jobs.put(key, job, late=late, displaced=displaced):
+            if self._stopping or not self._jobs.put(key, task):
                 return False
             gone, self._jobs.displaced = self._jobs.displaced, []
             error = self._call_worker()
@@ -797,23 +791,22 @@ class Loop:
                     return lambda: self._run_handed(runnable)
                 if self._stopped.is_set():
                     return None
-                if self._busy_jobs < self._job_places and (job := self._jobs.take()):
-                    self._busy_jobs += 1
-                    return lambda: self._do(job)
+                if (task := self._jobs.take()) is not None:
+                    return lambda: self._do(task)
                 self._idle += 1
                 self._pool.wait()
                 self._idle -= 1
 
-    def _do(self, job: Job) -> None:
+    def _do(self, task: Task) -> None:
         self._at_jobs.add(get_ident())
         try:
-            job()
+            task.run()
         except BaseException:  # also SystemExit, from an authenticate hook
             log.exception("internal error in a worker thread")
         finally:
             self._at_jobs.discard(get_ident())
             with self._pool_lock:
-                self._busy_jobs -= 1
+                self._jobs.done(task)
 
     def _take_from_slow(self, leader: int, batch: int) -> None:
         short_turns.begin()

@@ -239,11 +239,8 @@ FAULTS = [
     Fault(
         "passwords of one name are guessed without end",
         "auth/throttle.py",
-        (
-            "            if self._tries.count(key) >= MAX_NAME_FAILURES:\n"
-            "                return None\n"
-        ),
-        "",
+        "                if tries >= most:\n",
+        "                if False:\n",
         "test_floods.py::test_a_name_is_not_guessed_from_everywhere",
     ),
     Fault(
@@ -270,8 +267,36 @@ FAULTS = [
     Fault(
         "a name is guessed by everybody at one count",
         "auth/throttle.py",
-        ("            key = self._key(name, host)\n            if self._tries"),
-        ("            key = name\n            if self._tries"),
+        "            key = self._key(name, host)\n",
+        '            key = (name, "")\n',
         "test_floods.py::test_a_name_is_not_guessed_from_everywhere",
+    ),
+    Fault(
+        "passwords at a known place are guessed without end",
+        "auth/throttle.py",
+        "                if tries >= MAX_NAME_FAILURES:\n",
+        "                if False:\n",
+        "test_floods.py::test_a_place_that_was_right_is_bounded_too",
+    ),
+    Fault(
+        "strangers use up a name",
+        "auth/throttle.py",
+        "MAX_NAME_FAILURES if self._strangers.count(stranger) else MAX_NAME_TRIES",
+        "MAX_NAME_FAILURES",
+        "test_floods.py::test_forty_addresses_do_not_use_up_a_name",
+    ),
+    Fault(
+        "each address of a network has a first try",
+        "auth/throttle.py",
+        "return key[0], networks(host)[-1]",
+        "return key[0], networks(host)[0]",
+        "test_floods.py::test_a_network_of_ipv6_has_one_first_try",
+    ),
+    Fault(
+        "one name may have any number of places",
+        "auth/throttle.py",
+        "            _shorten(places, MAX_NAME_PLACES)\n",
+        "",
+        "test_floods.py::test_logins_of_others_push_no_place_out",
     ),
 ]
