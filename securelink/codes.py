@@ -81,3 +81,12 @@ def known(code: int) -> Code | int:
         return Code(code)
     except ValueError:
         return code
+
+
+def is_final(code: int) -> bool:
+    """
+    Whether a CLOSE in place of WELCOME says that there is no use in trying again: the application has decided.
+
+    All others end the attempt, and a session that was to be resumed waits.
+    """
+    return code == Code.NORMAL or Code.REFUSED <= code <= Code.KICKED

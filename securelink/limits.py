@@ -14,6 +14,7 @@ HEADER_SIZE = 4  # type u8, length u24
 TAG_SIZE = 16  # AES-GCM tag
 TOKEN_SIZE = 16  # a uuid4, as bytes
 TICKET_SIZE = 32  # what a client presents to resume; 256 bits, never guessable
+BINDER_SIZE = 32  # HMAC-SHA-256 over the hello that shows a ticket
 RANDOM_SIZE = 32  # hello random, as in TLS 1.3
 MAX_FRAME_BODY = 2**24 - 1  # what a u24 length can say
 MAX_HANDSHAKE_BODY = 8 * 1024  # one frame before WELCOME; the largest ClientAuth has 7,185
@@ -46,9 +47,8 @@ UPDATE_BYTES = 2**30  # soft: the sender updates its key at the first of these t
 UPDATE_RECORDS = 2**20
 UPDATE_SECONDS = 3600.0
 HARD_LIMIT_FACTOR = 2  # the sender refuses beyond twice that
-UPDATE_FLOOD_RECORDS = (
-    1000  # receiver: updates nearer than this in records and in one second: a flood
-)
+UPDATE_FLOOD_RECORDS = 1000  # receiver: updates nearer than this in records and
+UPDATE_FLOOD_SECONDS = 1.0  # in time: a flood
 
 # --- packets ----------------------------------------------------------------------------------------
 
@@ -79,6 +79,9 @@ MAX_UNACKED = 16 * 1024 * 1024  # bytes kept for resume before `send` follows th
 HARD_UNACKED = 64 * 1024 * 1024  # bytes; beyond it the session is ended (handlers do not wait)
 MAX_UNSENT = 4 * 1024 * 1024  # bytes not yet taken by the kernel before `send` follows the policy
 HARD_UNSENT = 64 * 1024 * 1024  # bytes; beyond it the session is ended
+WRITE_BUDGET = (
+    256 * 1024
+)  # bytes sealed by one write: what waits behind a full kernel buffer stays small
 MAX_TOTAL_UNSENT = (
     1024 * 1024 * 1024
 )  # bytes unsent, unacknowledged and not handled yet of all sessions; beyond it the worst are ended
@@ -115,6 +118,8 @@ HANGUP_FACTOR = (
     8  # what a peer leaves when it hangs up is read until the inbox is this many times full
 )
 
+RESUME_SECONDS = 120  # a session is kept this long after its connection is lost
+MAX_SUSPENDED = 10_000  # sessions without a connection; then those go that nobody would miss
 MAX_REQUESTS = 1024  # requests of one session that wait for their reply
 REQUEST_SECONDS = 10.0  # default of request()
 MAX_ROOMS = 10_000  # rooms of one server

@@ -30,7 +30,8 @@ SAYS: dict[str, Any] = {
     "identity": None, "dialled": "", "application": "", "version": "", "credentials": b"\xa6secret"
 }  # fmt: skip
 CLIENT_SAYS: dict[str, Any] = {
-    "key": None, "dialled": "", "application": "", "version": "", "credentials": b"", "binding": None
+    "key": None, "dialled": "", "application": "", "version": "", "credentials": b"", "binding": None,
+    "grant": None, "count": None,
 }  # fmt: skip
 
 Attack = Callable[[Identity], str]
@@ -208,8 +209,8 @@ def a_proof_out_of_thin_air(identity: Identity) -> str:
     pair = deciding(identity, REQUIRED)
     server, client = server_proof(pair), client_proof(pair)
     attempts: list[Callable[[], object]] = [
-        lambda: VerifiedServer(identity.public, 0, b"", (), object()),
-        lambda: PlaintextServer(None),
+        lambda: VerifiedServer(identity.public, 0, b"", (), False, object()),
+        lambda: PlaintextServer(False, None),
         lambda: VerifiedClient(**CLIENT_SAYS, maker=None),
         lambda: dataclasses.replace(client, dialled="elsewhere", maker=object()),
         lambda: dataclasses.replace(server, maker=None),

@@ -86,7 +86,7 @@ def test_both_sides_know_each_other(identity: Identity, other_identity: Identity
     assert verified_server.wanted == Wanted.WELCOME
     assert dataclasses.asdict(client) == {
         "key": other_identity.public, "credentials": NOTHING, "binding": verified_server.binding,
-        "dialled": "localhost", "application": "chat", "version": "1.0",
+        "dialled": "localhost", "application": "chat", "version": "1.0", "grant": None, "count": None,
     }  # fmt: skip
     assert len(verified_server.binding) == 32
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +26,7 @@ from securelink.wire.messages import (
 FieldList = list[tuple[int, bytes]]
 RANDOM = bytes(range(32))
 TOKEN = bytes(range(1, 17))
+TICKET = bytes(range(100, 132))
 
 
 # --- hellos ---------------------------------------------------------------------------------------
@@ -37,7 +40,12 @@ def test_client_hello_is_pinned() -> None:
     assert ClientHello(Mode.REQUIRED, RANDOM, share).encode() == (
         MAGIC + b"\x01" + b"\x01\0\x01\x02" + b"\x02\0\x20" + RANDOM + b"\x03\x04\xc0" + share
     )
-    for hello in (plain, ClientHello(Mode.OPTIONAL, RANDOM, share)):
+    bearer = ClientHello(Mode.OFF, RANDOM, None, TICKET)
+    assert bearer.encode() == plain.encode() + b"\x04\0\x20" + TICKET
+    asking = ClientHello(Mode.REQUIRED, RANDOM, share, TICKET, RANDOM)
+    assert asking.encode().endswith(b"\x04\0\x20" + TICKET + b"\x05\0\x20" + RANDOM)
+    optional = ClientHello(Mode.OPTIONAL, RANDOM, share)
+    for hello in (plain, optional, bearer, asking, replace(optional, ticket=TICKET)):
         assert ClientHello.decode(hello.encode()) == hello
 
 
@@ -49,7 +57,9 @@ def test_server_hello_is_pinned() -> None:
     assert sealed.encode() == (
         b"\x01" + b"\x01\0\x01\x01" + b"\x02\0\x20" + RANDOM + b"\x03\x04\x60" + bytes(1120)
     )
-    for hello in (plain, sealed):
+    resumed = ServerHello(False, RANDOM, None, True)
+    assert resumed.encode() == plain.encode() + b"\x04\0\x01\x01"
+    for hello in (plain, sealed, resumed, ServerHello(True, RANDOM, bytes(1120), False)):
         assert ServerHello.decode(hello.encode()) == hello
 
 
@@ -64,7 +74,15 @@ def test_server_hello_is_pinned() -> None:
         ([(1, b"\x02"), (2, RANDOM[1:]), (3, bytes(1216))], "31 bytes in field 2"),
         ([(1, b"\x02"), (2, RANDOM), (3, bytes(1215))], "1215 bytes in field 3"),
         ([(1, b"\x02"), (2, RANDOM), (3, bytes(1217))], "1217 bytes in field 3"),
-        ([(1, b"\x00"), (2, RANDOM), (4, b"")], "field 4 that must not be there"),
+        ([(1, b"\x00"), (2, RANDOM), (4, b"")], "0 bytes in field 4"),
+        ([(1, b"\x00"), (2, RANDOM), (4, bytes(32)), (5, bytes(32))], "a binder without"),
+        ([(1, b"\x02"), (2, RANDOM), (3, bytes(1216)), (5, bytes(32))], "a binder without"),
+        ([(1, b"\x02"), (2, RANDOM), (3, bytes(1216)), (4, bytes(32))], "a ticket of plaintext"),
+        (
+            [(1, b"\x01"), (2, RANDOM), (3, bytes(1216)), (4, bytes(32)), (5, bytes(31))],
+            "31 bytes in field 5",
+        ),
+        ([(1, b"\x00"), (2, RANDOM), (6, b"")], "field 6 that must not be there"),
         ([(1, b"\x00")], "lacks field 2"),
     ],
 )
@@ -83,6 +101,8 @@ def test_bad_client_hellos(fields: FieldList, message: str) -> None:
         ([(1, b""), (2, RANDOM)], "0 bytes in field 1"),
         ([(1, b"\x01"), (2, RANDOM + b"x"), (3, bytes(1120))], "33 bytes in field 2"),
         ([(1, b"\x01"), (2, RANDOM), (3, bytes(1216))], "1216 bytes in field 3"),
+        ([(1, b"\x00"), (2, RANDOM), (4, b"\x02")], "says 2 to a ticket"),
+        ([(1, b"\x00"), (2, RANDOM), (4, b"")], "0 bytes in field 4"),
         ([(1, b"\x00"), (2, RANDOM), (9, b"")], "field 9 that must not be there"),
     ],
 )
@@ -220,7 +240,7 @@ def test_client_auth_is_taken_apart() -> None:
     ],
 )
 def test_bad_client_auths(values: dict[int, bytes], message: str) -> None:
-    """Half a proof, the field kept for resume, texts and credentials too long are refused."""
+    """Half a proof, a count that nobody asked for, texts and credentials too long are refused."""
     with pytest.raises(ProtocolError, match=message):
         ClientAuth.decode(client_auth(values), encrypted=True)
 
@@ -252,15 +272,61 @@ def test_welcome_is_pinned() -> None:
     assert Welcome.decode(record) == welcome
 
 
+def test_welcome_with_a_ticket_is_pinned() -> None:
+    """What resumes the session, for how long it is kept, and how much of it has been accepted."""
+    welcome = Welcome(TOKEN, 2 * 1024 * 1024, 20.0, TICKET, 120, 258)
+    record = welcome.encode()
+    assert record.hex() == (
+        "03" + "010010" + TOKEN.hex() + "020020" + TICKET.hex() + "03000400000078"
+        "04000101" + "0500080000000000000102" + "06000400200000" + "07000400004e20"
+    )  # fmt: skip
+    assert Welcome.decode(record) == welcome
+    begins = replace(welcome, count=None)
+    assert Welcome.decode(begins.encode()) == begins
+    assert TICKET.hex() not in repr(welcome)
+    assert repr(TICKET)[2:-1] not in repr(welcome)
+
+
+def test_proofs_of_a_resumed_connection() -> None:
+    """Finished, and the client's count: no key, no signature, no wish for a key."""
+    record = b"\x01" + pad(b"", 4) + encode_field(5, RANDOM)
+    auth = ServerAuth.decode(record, resumed=True)
+    assert (auth.key, auth.signature, auth.wanted, auth.succession) == (b"", b"", 0, b"")
+    assert (auth.finished, auth.finished_over) == (RANDOM, record[:-35])
+    with pytest.raises(ProtocolError, match="field 1 that must not be there"):
+        ServerAuth.decode(server_auth(), resumed=True)
+    with pytest.raises(ProtocolError, match="lacks field"):
+        ServerAuth.decode(record)
+    counted = CLIENT | {6: (258).to_bytes(8)}
+    for encrypted in (True, False):
+        record = (
+            client_auth(counted) if encrypted else b"\x02" + encode_fields(sorted(counted.items()))
+        )
+        client = ClientAuth.decode(record, encrypted=encrypted, resumed=True)
+        assert (client.count, client.key, client.dialled) == (258, None, "host")
+        with pytest.raises(ProtocolError, match="field 6 that must not be there"):
+            ClientAuth.decode(record, encrypted=encrypted)
+    with pytest.raises(ProtocolError, match="lacks field 6"):
+        ClientAuth.decode(client_auth(CLIENT), encrypted=True, resumed=True)
+    with pytest.raises(ProtocolError, match="7 bytes in field 6"):
+        ClientAuth.decode(client_auth(CLIENT | {6: bytes(7)}), encrypted=True, resumed=True)
+    with pytest.raises(ProtocolError, match="field 1 that must not be there"):
+        ClientAuth.decode(client_auth(counted | {1: b"k", 2: b"s"}), encrypted=True, resumed=True)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({1: bytes(16)}, "empty token"),
         ({1: bytes(15)}, "15 bytes in field 1"),
-        ({4: b"\x01"}, "resumes a session that we did not ask for"),
-        ({2: bytes(32)}, "field 2 that must not be there"),
-        ({3: bytes(4)}, "field 3 that must not be there"),
-        ({5: bytes(8)}, "field 5 that must not be there"),
+        ({4: b"\x01"}, "count does not fit"),
+        ({4: b"\x02", 5: bytes(8)}, "count does not fit"),
+        ({5: bytes(8)}, "count does not fit"),
+        ({4: b"\x01", 5: bytes(7)}, "7 bytes in field 5"),
+        ({2: bytes(32)}, "ticket without a lifetime"),
+        ({3: bytes(4)}, "ticket without a lifetime"),
+        ({2: bytes(31), 3: bytes(4)}, "31 bytes in field 2"),
+        ({2: bytes(32), 3: bytes(3)}, "3 bytes in field 3"),
         ({6: (MIN_PACKET - 1).to_bytes(4)}, "impossible packet limit of 2047"),
         ({6: (MAX_FRAME_BODY + 1).to_bytes(4)}, "impossible packet limit of 16777216"),
         ({7: b""}, "0 bytes in field 7"),
@@ -268,7 +334,7 @@ def test_welcome_is_pinned() -> None:
     ],
 )
 def test_bad_welcomes(changes: dict[int, bytes], message: str) -> None:
-    """A WELCOME without a token, with an impossible limit or with the fields kept for resume is refused."""
+    """A WELCOME without a token, with an impossible limit or with half of what resumes a session is refused."""
     values = {1: TOKEN, 4: b"\0", 6: bytes((0, 32, 0, 0)), 7: bytes((0, 0, 78, 32))} | changes
     with pytest.raises(ProtocolError, match=message):
         Welcome.decode(b"\x03" + encode_fields(sorted(values.items())))

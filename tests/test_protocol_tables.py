@@ -91,10 +91,12 @@ def test_fields() -> None:
     }  # fmt: skip
     assert fields_of("9. CLIENT_AUTH") == {
         "key": client.KEY, "signature": client.SIGNATURE, "dialled": client.DIALLED,
-        "application": client.APPLICATION, "version": client.VERSION, "credentials": client.CREDENTIALS,
-        "padding": client.PADDING, "Finished": client.FINISHED,
+        "application": client.APPLICATION, "version": client.VERSION, "count": client.COUNT,
+        "credentials": client.CREDENTIALS, "padding": client.PADDING, "Finished": client.FINISHED,
     }  # fmt: skip
-    assert fields_of("10. WELCOME") == {"token": 1, "resumed": 4, "frame limit": 6, "heartbeat": 7}
+    assert fields_of("10. WELCOME") == {
+        "token": 1, "ticket": 2, "lifetime": 3, "resumed": 4, "count": 5, "frame limit": 6, "heartbeat": 7
+    }  # fmt: skip
 
 
 def test_limits() -> None:
@@ -118,6 +120,7 @@ def test_limits() -> None:
         "bytes of packets not acknowledged before `send` waits": f"{limits.MAX_UNACKED:,}",
         "bytes of packets not acknowledged before TOO_SLOW": f"{limits.HARD_UNACKED:,}",
         "PONGs that wait to be sent": f"{limits.MAX_CONTROLS}",
+        "seconds that a session is kept without a connection": f"{limits.RESUME_SECONDS}",
         "seconds from accept to WELCOME": f"{limits.HANDSHAKE_SECONDS:.0f}",
         "seconds after one's own CLOSE": f"{limits.CLOSE_SECONDS:.0f}",
     }
@@ -210,5 +213,7 @@ def test_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     late = schedule.application_secrets(early.handshake, bytes(32))
     schedule.finished(early.server, bytes(32))
     schedule.traffic_keys(schedule.next_traffic_secret(late.client))
+    psk = schedule.ticket_psk(schedule.resumption_secret(late.master, bytes(32)), bytes(32))
+    schedule.binder(psk, bytes(32))
     section = DOCUMENT.split("## 6. ")[1].split("## 7. ")[0]
     assert used == set(re.findall(r'"([a-z ]+)"', section))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import given, settings
@@ -179,7 +180,7 @@ def test_an_update_takes_the_next_key() -> None:
     opened(opener, sealer.seal(b"\x04old"))
     update = sealer.update()
     assert opened(opener, update) == b"\x09"
-    assert not opener.update()
+    opener.update(0.0)
     frame = sealer.seal(b"\x04new")
     assert frame == Sealer(schedule.next_traffic_secret(SECRET)).seal(b"\x04new")
     assert opened(opener, frame) == b"\x04new"
@@ -188,7 +189,7 @@ def test_an_update_takes_the_next_key() -> None:
         stale.seal(b"\x04old")
     for old in (Sealer(SECRET).seal(b"\x04old"), stale.seal(b"\x04old")):
         fresh = Opener(SECRET)
-        fresh.update()
+        fresh.update(0.0)
         with pytest.raises(RecordError):
             opened(fresh, old)
 
@@ -196,7 +197,7 @@ def test_an_update_takes_the_next_key() -> None:
 def test_an_update_that_did_not_come_is_noticed() -> None:
     """A receiver that misses the update cannot open what follows, nor one that updates unasked."""
     sealer, opener, hasty = Sealer(SECRET), Opener(SECRET), Opener(SECRET)
-    hasty.update()
+    hasty.update(0.0)
     update, after = sealer.update(), sealer.seal(b"\x04new")
     with pytest.raises(RecordError):
         opened(opener, after)
@@ -219,9 +220,9 @@ def test_no_nonce_is_used_twice(
     assert len({(key, nonce) for key, nonce, _ in spied}) == len(spied) == len(frames)
     assert len({key for key, _, _ in spied}) == 200 // 7 + 1
     assert [aad for _, _, aad in spied] == [frame[:4] for frame in frames]
-    for frame in frames:
+    for now, frame in enumerate(frames):
         if opened(opener, frame) == b"\x09":
-            opener.update()
+            opener.update(now)
 
 
 @pytest.mark.parametrize(
@@ -291,10 +292,16 @@ def test_which_update_needs_no_excuse(
     """So many records or so many bytes under one key excuse an update, however fast they came."""
     monkeypatch.setattr(records, limit, value)
     sealer, opener = Sealer(SECRET), Opener(SECRET)
+    opener.update(0.0)  # the first is free
+    sealer.update()
     for _ in range(count):
         opened(opener, sealer.seal(bytes(size)))
-    assert opener.update() is enough
-    assert opener.update() is False
+    with nullcontext() if enough else pytest.raises(ProtocolError, match="a flood"):
+        opener.update(0.5)
+    if enough:
+        with pytest.raises(ProtocolError, match="a flood"):
+            opener.update(1.0)
+        opener.update(1.5)
 
 
 # --- plaintext ------------------------------------------------------------------------------------
@@ -347,7 +354,7 @@ def test_plaintext_has_no_key_to_update() -> None:
     assert not sender.due
     assert sender.update() == b""
     with pytest.raises(ProtocolError, match="key update in plaintext"):
-        PlainReceiver().update()
+        PlainReceiver().update(0.0)
 
 
 def test_the_largest_plain_record() -> None:

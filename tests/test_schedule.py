@@ -93,6 +93,28 @@ def test_the_next_secret_has_its_own_label() -> None:
     assert schedule.next_traffic_secret(V["c_ap_traffic"]) == expected
 
 
+@pytest.mark.usefixtures("_tls_labels")
+def test_resumption_rfc8448() -> None:
+    """The PSK of a ticket, and the binder that proves it, are those of the trace's resumed handshake."""
+    resumption = schedule.resumption_secret(
+        V["master_secret"], V["hash_client_hello_to_client_finished"]
+    )
+    assert resumption == V["res_master"]
+    # What is a nonce there is the whole ticket here.
+    assert schedule.ticket_psk(resumption, V["ticket_nonce"]) == V["resumption_psk"]
+    resumed = unhex(load("tls13_rfc8448.json")["resumed_0rtt"])
+    assert schedule.binder(V["resumption_psk"], resumed["binder_hash"]) == resumed["binder"]
+
+
+def test_a_psk_counts() -> None:
+    """With a PSK the same exchange gives other secrets, with another PSK others again."""
+    found = {
+        schedule.handshake_secrets(bytes(64), bytes(32), psk).client
+        for psk in (None, b"1" * 32, b"2" * 32)
+    }
+    assert len(found) == 3
+
+
 def test_our_secrets_are_not_those_of_tls() -> None:
     """Under our prefix the same inputs give other secrets."""
     hellos = transcript("client_hello", "server_hello")

@@ -15,6 +15,7 @@ The receiving half (`receive_data`) and the sending half (`sender`) may be used 
     connection.py   what both roles share
     server.py   the server's end
     client.py   the client's end, and the errors for refusals
+    strangers.py   what knocks and is no client of ours
 
     handshake_client.py, handshake_server.py   both halves of the computation
     schedule.py    key schedule
@@ -22,6 +23,9 @@ The receiving half (`receive_data`) and the sending half (`sender`) may be used 
     numbering.py   counting and keeping the records of a session
     acknowledging.py   when an acknowledgement goes
     liveness.py    heartbeats and silence
+
+    resumption.py  what both sides keep to resume a session
+    tickets.py     the server's tickets
 
     session_core.py   the durable side: what a connection carries
     send_queue.py, receive_queue.py, requests.py   what it has
@@ -51,10 +55,12 @@ from .events import (
 )
 from .handshake_client import PlaintextServer, VerifiedServer
 from .handshake_server import VerifiedClient
+from .resumption import Grant, Resumption
 from .sender import Sender
 from .server import ServerConnection
 from .session_core import SessionCore
 from .states import MOVES, Input, State
+from .tickets import Issued, Resuming, Tickets, TicketTable
 
 __all__ = [
     "MOVES",
@@ -68,8 +74,10 @@ __all__ = [
     "Event",
     "Expired",
     "Failed",
+    "Grant",
     "HelloReceived",
     "Input",
+    "Issued",
     "Item",
     "Opened",
     "Overdue",
@@ -77,12 +85,16 @@ __all__ = [
     "PlaintextChosen",
     "PlaintextServer",
     "Ponged",
+    "Resuming",
+    "Resumption",
     "Sender",
     "ServerConnection",
     "ServerVerified",
     "SessionCore",
     "Silent",
     "State",
+    "TicketTable",
+    "Tickets",
     "VerifiedClient",
     "VerifiedServer",
     "refusal",

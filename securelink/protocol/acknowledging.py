@@ -19,7 +19,9 @@ class Acknowledging:
     Counts what a connection accepts. The receiving half calls `accept`; whoever keeps the time calls `on_time`.
 
     Args:
-        incoming: The session's count of accepted records.
+        incoming: The session's count of accepted records. All are acknowledged again: what an earlier connection said
+            may be lost.
+        now: The time.
 
     Attributes:
         due: An acknowledgement is to be sent. Raised here, taken down by the sending half.
@@ -28,13 +30,14 @@ class Acknowledging:
 
     __slots__ = ("_at_once", "_bytes", "_incoming", "_patient", "due", "due_at")
 
-    def __init__(self, incoming: Incoming) -> None:
+    def __init__(self, incoming: Incoming, now: float = inf) -> None:
         self._incoming = incoming
+        incoming.confirmed = 0
         self._bytes = 0  # accepted since the last acknowledgement that went alone
         self._at_once = ACK_RECORDS  # this many unconfirmed records are acknowledged at once
         self._patient = False  # few records have come, and wait for ACK_FEW_SECONDS
         self.due = False
-        self.due_at = inf
+        self.due_at = now + ACK_SECONDS if incoming.accepted else inf
 
     def accept(self, size: int, now: float) -> bool:
         """

@@ -9,13 +9,15 @@ from .. import crypto
 from ..codes import CODE_TEXT, Code, code_text
 from ..errors import ConfigError, HandshakeError, PeerIncompatible, ProtocolError, Refused
 from ..keys import Identity
-from ..wire.fields import Kind, Mode
+from ..wire.fields import Content, Kind, Mode
 from ..wire.messages import Welcome
 from .connection import SHARED_TAKES, Connection, Takes
 from .events import Item, Opened, PlaintextChosen, ServerVerified
 from .handshake_client import ClientHandshake, PlaintextServer, VerifiedServer
+from .numbering import Numbering
 from .order import made_before
 from .records import Opener, PlainReceiver, PlainSender, Sealer
+from .resumption import Resumption
 from .states import Input, State, Take
 
 
@@ -58,6 +60,11 @@ class ClientConnection(Connection):
         random: Source of random bytes; tests give recorded ones.
         max_packet: The largest frame body that this client lets a server announce.
         deadline: When the handshake must be done, as the time that is told to it.
+        resumption: To resume a session, which has to be attached: what its last connection brought. Whatever comes of
+            the attempt before `Opened`, it is good for another one.
+
+    Raises:
+        ConfigError: The session to resume is one of another mode.
     """
 
     __deletable__ = ("_handshake",)  # for mypyc: its secrets are forgotten once the session is open
@@ -69,9 +76,11 @@ class ClientConnection(Connection):
         max_packet: int,
         random: crypto.Random = os.urandom,
         deadline: float = inf,
+        resumption: Resumption | None = None,
     ) -> None:
         super().__init__(State.HELLO_SENT, _TAKES, pings=True, deadline=deadline)
-        self._handshake = ClientHandshake(mode, random=random)
+        self._handshake = ClientHandshake(mode, random=random, resumption=resumption)
+        self._asked = resumption
         self._max_packet = max_packet
         self._server: VerifiedServer | PlaintextServer | None = None  # what `authenticate` demands
         self._out.append(self._handshake.hello())
@@ -99,9 +108,14 @@ class ClientConnection(Connection):
 
         Raises:
             ConfigError: Called too early, a second time, or with a proof that is not of this connection: the
-                credentials would go to a server that has proved nothing.
+                credentials would go to a server that has proved nothing. Or the session to resume is not attached.
         """
         self._demand("authenticate", Input.AUTHENTICATE)
+        if self._handshake.resumed and not self._carried:
+            raise ConfigError(
+                "authenticate() has no session to resume",
+                hint="attach() it to this connection before",
+            )
         if server is not self._server:
             raise ConfigError(
                 "authenticate() needs the proof of this connection's own server",
@@ -114,6 +128,7 @@ class ClientConnection(Connection):
             application=application,
             version=version,
             credentials=credentials,
+            count=self.numbering.incoming.accepted,
         )
         if not self.encrypted:
             self._send, self._receive = PlainSender(), PlainReceiver()
@@ -161,11 +176,29 @@ class ClientConnection(Connection):
                 f"the server wants packets of {welcome.max_packet} bytes, over our {self._max_packet}",
                 hint="raise max_packet= of the client, or lower it on the server",
             )
+        asked, self._asked = self._asked, None
+        if welcome.count is not None:
+            self._check_goes_on(welcome, asked)
+            self.numbering.outgoing.rewind(welcome.count)
+        elif asked is not None:
+            # What is attached is not what begins. What follows waits until the new session is.
+            self.numbering = Numbering()
+            self.more = True
         if isinstance(self._send, PlainSender) and isinstance(self._receive, PlainReceiver):
             self._send.token = self._receive.token = welcome.token
+        resumption = self._handshake.resumption(welcome)
         del self._handshake
         self._open(welcome.max_packet, welcome.heartbeat)
-        out.append(Opened(welcome))
+        out.append(Opened(welcome, welcome.count is not None, resumption))
+        if resumption is not None:
+            self.control(Content.PING, bytes(8))  # shows that the ticket has come
+
+    def _check_goes_on(self, welcome: Welcome, asked: Resumption | None) -> None:
+        """WELCOME says that the session goes on: it is the one that was asked for, and as it was."""
+        if asked is None or not self._handshake.resumed:
+            raise ProtocolError("WELCOME resumes a session that we did not ask for")
+        if not crypto.equal(welcome.token, asked.token) or welcome.max_packet != asked.max_packet:
+            raise ProtocolError("WELCOME resumes another session than the one that we asked for")
 
 
 _TAKES: Takes = {

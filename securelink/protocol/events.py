@@ -9,6 +9,7 @@ from ..errors import ProtocolError, RecordError, SecureLinkError
 from ..wire.messages import Welcome
 from .handshake_client import PlaintextServer, VerifiedServer
 from .records import INTERFERES
+from .resumption import Resumption
 from .states import State
 
 FAULTY = "it is no fault of the network: use the same version of securelink on both sides"
@@ -40,9 +41,16 @@ class PlaintextChosen:
 
 @dataclass(frozen=True)
 class Opened:
-    """Client: the session exists."""
+    """
+    Client: the session exists.
+
+    `resumed`: it is the one that was asked for; otherwise a new one, also if another was asked for.
+    `resumption`: what resumes it later, in the place of what was used this time; None when the server keeps nothing.
+    """
 
     welcome: Welcome
+    resumed: bool = False
+    resumption: Resumption | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,20 @@ from ..codes import Code
 from ..errors import ConfigError, PeerIncompatible, ProtocolError, RecordError
 from ..keys import Identity, PublicKey
 from ..keys.succession import Statement, decode_succession
-from ..limits import HEADER_SIZE, RANDOM_SIZE
+from ..limits import BINDER_SIZE, HEADER_SIZE, RANDOM_SIZE
 from ..wire.fields import Content, Kind, Mode, encode_field, encode_fields
-from ..wire.messages import ClientAuthField, ClientHello, ServerAuth, ServerHello, pad
+from ..wire.messages import (
+    COUNT_SIZE,
+    ClientAuthField,
+    ClientHello,
+    ServerAuth,
+    ServerHello,
+    Welcome,
+    pad,
+)
 from . import schedule
 from .order import made_before
+from .resumption import Resumption
 
 _MAKER = object()  # what only this module has: a proof that somebody else constructs is none
 
@@ -41,6 +50,8 @@ class VerifiedServer:
     binding: bytes = field(repr=False)
     #: What earlier keys are said to have said: nothing of it is verified.
     succession: tuple[Statement, ...]
+    #: The session goes on, if the server's application agrees; the key was proved when it began.
+    resumed: bool
     maker: InitVar[object]
 
     def __post_init__(self, maker: object) -> None:
@@ -58,6 +69,8 @@ class PlaintextServer:
         ConfigError: Anything else constructs it.
     """
 
+    #: The session goes on, if the server's application agrees.
+    resumed: bool
     maker: InitVar[object]
 
     def __post_init__(self, maker: object) -> None:
@@ -71,15 +84,31 @@ class ClientHandshake:
     Args:
         mode: What this client wants of encryption.
         random: Source of random bytes; tests give recorded ones.
+        resumption: What the last connection of a session left, to resume it.
+
+    Raises:
+        ConfigError: That session is one of another mode.
     """
 
-    def __init__(self, mode: Mode, *, random: crypto.Random = os.urandom) -> None:
+    def __init__(
+        self,
+        mode: Mode,
+        *,
+        random: crypto.Random = os.urandom,
+        resumption: Resumption | None = None,
+    ) -> None:
+        if resumption is not None:
+            resumption.check_mode(mode)
         self._mode = mode
         self._random = random
+        self._asked = resumption
         self._share: crypto.ClientShare | None = None
         self._settled = False  # whether the hellos have settled `encrypted`
         self._transcript = crypto.Transcript()
+        self._server: PublicKey | None = None
+        self._said: tuple[PublicKey | None, str, str] | None = None
         self.encrypted = False
+        self.resumed = False  # whether the ticket was taken; settled with `encrypted`
         self.handshake_secrets: schedule.HandshakeSecrets | None = None
         self.application_secrets: schedule.ApplicationSecrets | None = None
 
@@ -88,8 +117,16 @@ class ClientHandshake:
         random = self._random(RANDOM_SIZE)
         if self._mode != Mode.OFF:
             self._share = crypto.ClientShare(self._random)
-        body = ClientHello(self._mode, random, self._share.public if self._share else None).encode()
+        share = self._share.public if self._share else None
+        asked = self._asked
+        ticket = asked.ticket if asked else None
+        psk = asked.psk if asked else None
+        binder = bytes(BINDER_SIZE) if psk is not None else None
+        body = ClientHello(self._mode, random, share, ticket, binder).encode()
         frame = Kind.CLIENT_HELLO.to_bytes(1) + len(body).to_bytes(HEADER_SIZE - 1) + body
+        if psk is not None:
+            frame = frame[:-BINDER_SIZE]
+            frame += schedule.binder(psk, crypto.sha256(frame))
         self._transcript.update(frame)
         return frame
 
@@ -113,10 +150,15 @@ class ClientHandshake:
             )
         if self._mode == Mode.OFF and hello.encrypted:
             raise ProtocolError("the server answered encrypted although we offered no key share")
+        if (hello.resumed is None) != (self._asked is None):
+            raise ProtocolError("SERVER_HELLO answers a ticket that was not shown, or not at all")
+        if hello.resumed and self._asked and self._asked.encrypted != hello.encrypted:
+            raise ProtocolError("the server resumes a session in another mode than its own")
         self.encrypted = hello.encrypted
+        self.resumed = bool(hello.resumed)
         self._settled = True
         if not hello.encrypted:
-            return PlaintextServer(_MAKER)
+            return PlaintextServer(self.resumed, _MAKER)
         ours = made_before(self._share, "server_hello")
         if hello.share is None:
             raise ProtocolError("SERVER_HELLO has no key share")
@@ -124,36 +166,48 @@ class ClientHandshake:
         self._transcript.update(body)
         shared = ours.finish(hello.share)
         self._share = None
-        self.handshake_secrets = schedule.handshake_secrets(shared, self._transcript.digest())
+        psk = self._asked.psk if self._asked and self.resumed else None
+        self.handshake_secrets = schedule.handshake_secrets(shared, self._transcript.digest(), psk)
         return None
 
     def server_auth(self, plaintext: bytes) -> VerifiedServer:
         """
         Verify SERVER_AUTH: Finished, then key and signature. Whether to trust the key is the caller's next question.
 
+        In a resumed connection Finished is all: who can compute it has the PSK of the session, whose key was proved.
+
         Raises:
             ProtocolError: Malformed, a key outside the policy, or not its signature.
             RecordError: Finished is wrong: somebody else's exchange or a changed message.
         """
         early = made_before(self.handshake_secrets, "server_auth")
-        auth = ServerAuth.decode(plaintext)
+        auth = ServerAuth.decode(plaintext, resumed=self.resumed)
         proved = self._transcript.copy()
         proved.update(auth.finished_over)
         expected = schedule.finished(early.server, proved.digest())
         # First: a peer that cannot compute it is not listened to any further, and makes us look at no key.
         if not crypto.equal(expected, auth.finished):
             raise RecordError("the server's Finished is wrong: the handshake was tampered with")
+        key = self._known_key() if self.resumed else self._proved_key(auth)
+        self._transcript.update(plaintext)
+        secrets = schedule.application_secrets(early.handshake, self._transcript.digest())
+        self.application_secrets = secrets
+        statements = () if self.resumed else decode_succession(auth.succession)
+        self._server = key
+        return VerifiedServer(key, auth.wanted, secrets.binding, statements, self.resumed, _MAKER)
+
+    def _known_key(self) -> PublicKey:
+        asked = made_before(self._asked, "server_auth")
+        return made_before(asked.server, "server_auth")
+
+    def _proved_key(self, auth: ServerAuth) -> PublicKey:
         key = PublicKey.from_spki(auth.key)
         signed = self._transcript.copy()
         signed.update(auth.signed)
         key.verify(
             auth.signature, crypto.signature_input(schedule.SERVER_SIGNATURE, signed.digest())
         )
-        self._transcript.update(plaintext)
-        secrets = schedule.application_secrets(early.handshake, self._transcript.digest())
-        self.application_secrets = secrets
-        statements = decode_succession(auth.succession)
-        return VerifiedServer(key, auth.wanted, secrets.binding, statements, _MAKER)
+        return key
 
     def client_auth(
         self,
@@ -163,14 +217,16 @@ class ClientHandshake:
         application: str,
         version: str,
         credentials: bytes,
+        count: int = 0,
     ) -> bytes:
         """
         The CLIENT_AUTH record, `content u8 | fields`.
 
         Args:
-            identity: The key to show, or None to stay anonymous. Never shown in plaintext mode.
+            identity: The key to show, or None to stay anonymous. Never shown in plaintext mode or to resume.
             dialled: The host name or address that the user asked for (RFC 9846 F.9, misbinding).
             credentials: One MessagePack value.
+            count: To resume: how many records of the server the session has accepted.
 
         Raises:
             ConfigError: The hellos were not exchanged before.
@@ -178,7 +234,8 @@ class ClientHandshake:
         made_before(self._settled or None, "client_auth")
         f = ClientAuthField
         record = Content.CLIENT_AUTH.to_bytes(1)
-        if self.encrypted and identity is not None:
+        self._said = identity.public if identity else None, application, version
+        if self.encrypted and identity is not None and not self.resumed:
             record += encode_field(f.KEY, identity.public.spki)
             signed = self._transcript.copy()
             signed.update(record)
@@ -189,6 +246,7 @@ class ClientHandshake:
                 (f.DIALLED, dialled.encode()),
                 (f.APPLICATION, application.encode()),
                 (f.VERSION, version.encode()),
+                (f.COUNT, count.to_bytes(COUNT_SIZE) if self.resumed else None),
                 (f.CREDENTIALS, credentials),
             ]
         )
@@ -199,4 +257,32 @@ class ClientHandshake:
         proved = self._transcript.copy()
         proved.update(record)
         record += encode_field(f.FINISHED, schedule.finished(early.client, proved.digest()))
+        self._transcript.update(record)
         return record
+
+    def resumption(self, welcome: Welcome) -> Resumption | None:
+        """
+        What resumes this session later; None when the server does not let it.
+
+        Raises:
+            ConfigError: `client_auth` was not called before.
+        """
+        offered, application, version = made_before(self._said, "resumption")
+        if welcome.ticket is None:
+            return None
+        psk = None
+        if self.encrypted:
+            late = made_before(self.application_secrets, "resumption")
+            secret = schedule.resumption_secret(late.master, self._transcript.digest())
+            psk = schedule.ticket_psk(secret, welcome.ticket)
+        return Resumption(
+            token=welcome.token,
+            ticket=welcome.ticket,
+            psk=psk,
+            lifetime=welcome.lifetime,
+            max_packet=welcome.max_packet,
+            server=self._server,
+            offered=offered,
+            application=application,
+            version=version,
+        )

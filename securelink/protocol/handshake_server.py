@@ -9,11 +9,18 @@ from .. import crypto
 from ..codes import Code
 from ..errors import ConfigError, PeerIncompatible, ProtocolError, RecordError
 from ..keys import Identity, PublicKey
-from ..limits import HEADER_SIZE, RANDOM_SIZE
+from ..limits import BINDER_SIZE, HEADER_SIZE, RANDOM_SIZE
 from ..wire.fields import Content, Kind, Mode, encode_field
-from ..wire.messages import ClientAuth, ClientHello, ServerAuthField, ServerHello, pad
+from ..wire.messages import (
+    ClientAuth,
+    ClientHello,
+    ServerAuthField,
+    ServerHello,
+    pad,
+)
 from . import schedule
 from .order import made_before
+from .resumption import Grant
 
 _MAKER = object()  # what only this module has: a proof that somebody else constructs is none
 
@@ -22,6 +29,9 @@ _MAKER = object()  # what only this module has: a proof that somebody else const
 class VerifiedClient:
     """
     What a client said, after its Finished (and signature, if any) held. Plaintext: merely what it said.
+
+    To resume it shows no key: `key` is the one that it proved when the session began. `grant` is what its ticket gives,
+    and `count` how many of the server's records it has accepted; both are None in any other connection.
 
     Only `ServerHandshake.client_auth` makes one.
 
@@ -35,6 +45,8 @@ class VerifiedClient:
     version: str
     credentials: bytes = field(repr=False)
     binding: bytes | None = field(repr=False)
+    grant: Grant | None
+    count: int | None
     maker: InitVar[object]
 
     def __post_init__(self, maker: object) -> None:
@@ -57,6 +69,8 @@ class ServerHandshake:
         self._policy = policy
         self._random = random
         self._hello: ClientHello | None = None
+        self._before_binder = b""  # hash of the hello up to it
+        self._grant: Grant | None = None
         self._transcript = crypto.Transcript()
         self.encrypted = False
         self.handshake_secrets: schedule.HandshakeSecrets | None = None
@@ -88,6 +102,35 @@ class ServerHandshake:
         if self.encrypted:
             self._transcript.update(header)
             self._transcript.update(body)
+            if hello.binder is not None:
+                self._before_binder = crypto.sha256(header + body[:-BINDER_SIZE])
+
+    @property
+    def ticket(self) -> bytes | None:
+        """The ticket that the client shows."""
+        return self._hello.ticket if self._hello else None
+
+    @property
+    def resumed(self) -> bool:
+        """Whether it was taken."""
+        return self._grant is not None
+
+    def resume(self, grant: Grant) -> None:
+        """
+        Take the client's ticket, which gives this, after `client_hello` and before any key exchange.
+
+        Raises:
+            RecordError: The binder is not that of the ticket: whoever shows it has seen it only.
+            ConfigError: The session is one of the other mode, or no hello has come.
+        """
+        hello = made_before(self._hello, "resume")
+        if grant.encrypted != self.encrypted:
+            raise ConfigError("a ticket of one mode is unknown in the other", hint="do not take it")
+        if grant.psk is not None:
+            expected = schedule.binder(grant.psk, self._before_binder)
+            if hello.binder is None or not crypto.equal(expected, hello.binder):
+                raise RecordError("the binder of the client's hello is not that of its ticket")
+        self._grant = grant
 
     def answer(self) -> bytes:
         """
@@ -99,41 +142,41 @@ class ServerHandshake:
         """
         hello = made_before(self._hello, "answer")
         random = self._random(RANDOM_SIZE)
+        resumed = None if hello.ticket is None else self.resumed
         if not self.encrypted:
-            return self._frame(ServerHello(False, random, None).encode())
+            return self._frame(ServerHello(False, random, None, resumed).encode())
         if hello.share is None:
             raise ProtocolError("CLIENT_HELLO has no key share")
         share, shared = crypto.answer_key_share(hello.share, self._random)
-        frame = self._frame(ServerHello(True, random, share).encode())
+        frame = self._frame(ServerHello(True, random, share, resumed).encode())
         self._transcript.update(frame)
-        self.handshake_secrets = schedule.handshake_secrets(shared, self._transcript.digest())
+        psk = self._grant.psk if self._grant else None
+        self.handshake_secrets = schedule.handshake_secrets(shared, self._transcript.digest(), psk)
         return frame
 
     @staticmethod
     def _frame(body: bytes) -> bytes:
         return Kind.SERVER_HELLO.to_bytes(1) + len(body).to_bytes(HEADER_SIZE - 1) + body
 
-    def server_auth(self, identity: Identity, wanted: int, succession: bytes = b"") -> bytes:
+    def server_auth(self, identity: Identity | None, wanted: int, succession: bytes = b"") -> bytes:
         """
         The SERVER_AUTH record (`content u8 | fields`).
 
         Args:
-            identity: The server's key.
+            identity: The server's key. To resume none is shown, and it may be None.
             wanted: A `Wanted` number: whether a client key is wanted.
             succession: What earlier keys of this server said of it (keys/succession.py).
 
         Raises:
-            ConfigError: `answer` was not called before, or chose plaintext.
+            ConfigError: `answer` was not called before, or chose plaintext; or the key is missing.
         """
         early = made_before(self.handshake_secrets, "server_auth")
         f = ServerAuthField
-        record = Content.SERVER_AUTH.to_bytes(1) + encode_field(f.KEY, identity.public.spki)
-        signed = self._transcript.copy()
-        signed.update(record)
-        message = crypto.signature_input(schedule.SERVER_SIGNATURE, signed.digest())
-        record += encode_field(f.SIGNATURE, identity.sign(message))
-        record += encode_field(f.WANTED, wanted.to_bytes(1))
-        after = encode_field(f.SUCCESSION, succession) if succession else b""
+        record = Content.SERVER_AUTH.to_bytes(1)
+        after = b""
+        if not self.resumed:
+            record += self._proof(made_before(identity, "server_auth"), wanted)
+            after = encode_field(f.SUCCESSION, succession) if succession else b""
         record += pad(record[1:], f.PADDING, len(after))
         proved = self._transcript.copy()
         proved.update(record)
@@ -145,6 +188,16 @@ class ServerHandshake:
         )
         return record
 
+    def _proof(self, identity: Identity, wanted: int) -> bytes:
+        """Key, signature, and whether a client key is wanted."""
+        f = ServerAuthField
+        key = encode_field(f.KEY, identity.public.spki)
+        signed = self._transcript.copy()
+        signed.update(Content.SERVER_AUTH.to_bytes(1) + key)
+        message = crypto.signature_input(schedule.SERVER_SIGNATURE, signed.digest())
+        signature = encode_field(f.SIGNATURE, identity.sign(message))
+        return key + signature + encode_field(f.WANTED, wanted.to_bytes(1))
+
     def client_auth(self, plaintext: bytes) -> VerifiedClient:
         """
         Verify CLIENT_AUTH: Finished, then key and signature if there are any.
@@ -155,7 +208,7 @@ class ServerHandshake:
             ConfigError: The hellos were not exchanged before, or `server_auth` was not called.
         """
         made_before(self._hello, "client_auth")
-        auth = ClientAuth.decode(plaintext, encrypted=self.encrypted)
+        auth = ClientAuth.decode(plaintext, encrypted=self.encrypted, resumed=self.resumed)
         key = binding = None
         if self.encrypted:
             early = made_before(self.handshake_secrets, "client_auth")
@@ -173,6 +226,34 @@ class ServerHandshake:
             signed.update(auth.signed)
             message = crypto.signature_input(schedule.CLIENT_SIGNATURE, signed.digest())
             key.verify(auth.signature, message)
+        if self.encrypted:
+            self._transcript.update(plaintext)
+        grant = self._grant
+        if grant is not None:
+            key = grant.client
+            if (auth.application, auth.version) != (grant.application, grant.version):
+                grant = None  # another program of the same user: the session is not its own
         return VerifiedClient(
-            key, auth.dialled, auth.application, auth.version, auth.credentials, binding, _MAKER
+            key=key,
+            dialled=auth.dialled,
+            application=auth.application,
+            version=auth.version,
+            credentials=auth.credentials,
+            binding=binding,
+            grant=grant,
+            count=auth.count,
+            maker=_MAKER,
         )
+
+    def ticket_psk(self, ticket: bytes) -> bytes | None:
+        """
+        What will prove that a client may resume with this ticket; None in plaintext. After `client_auth`.
+
+        Raises:
+            ConfigError: The connection is encrypted, and has no secrets yet.
+        """
+        if not self.encrypted:
+            return None
+        late = made_before(self.application_secrets, "ticket_psk")
+        secret = schedule.resumption_secret(late.master, self._transcript.digest())
+        return schedule.ticket_psk(secret, ticket)

@@ -10,6 +10,7 @@ not need it again. The two halves share no lock: the receiving half writes `Outg
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 
 from ..errors import ProtocolError
 
@@ -23,11 +24,14 @@ class Outgoing:
         acknowledged: How many of them the peer has accepted. Written by the receiving half.
         bytes: Of all records so far.
         unacked: Bytes kept because they are not acknowledged; up to date after `release()`.
+        again: Records that the last connection may have lost, oldest first: they go before any new one.
     """
 
-    __slots__ = ("_kept", "acknowledged", "bytes", "sent", "unacked")
+    __slots__ = ("_kept", "_stated", "acknowledged", "again", "bytes", "sent", "unacked")
 
     def __init__(self) -> None:
+        self.again: deque[bytes] = deque()
+        self._stated = 0  # how many the peer said that it had accepted, at the last resume
         self.sent = 0
         self.bytes = 0
         self.acknowledged = 0
@@ -57,6 +61,7 @@ class Outgoing:
     def drop(self) -> None:
         """The session has ended, and nobody will ask what the peer did not acknowledge."""
         self._kept.clear()
+        self.again.clear()
         self.unacked = 0
 
     @property
@@ -76,11 +81,38 @@ class Outgoing:
         Raises:
             ProtocolError: The count falls, or exceeds what was sent.
         """
-        if not self.acknowledged <= count <= self.sent:
+        sent = self.sent - len(self.again)
+        if not self.acknowledged <= count <= sent:
             raise ProtocolError(
-                f"the peer acknowledges {count} records after {self.acknowledged}, of {self.sent} sent"
+                f"the peer acknowledges {count} records after {self.acknowledged}, of {sent} sent"
             )
         self.acknowledged = count
+
+    def check_stated(self, count: int) -> None:
+        """
+        What the peer says to resume: so many records it has accepted.
+
+        Raises:
+            ProtocolError: They are fewer than it had before, or more than were sent.
+        """
+        least = max(self.acknowledged, self._stated)
+        if not least <= count <= self.sent:
+            raise ProtocolError(
+                f"the peer has accepted {count} records after {least}, of {self.sent} sent",
+                hint="one side's memory of the session went back in time: begin a new session",
+            )
+
+    def rewind(self, count: int) -> None:
+        """
+        Send again what the peer has not accepted. Between two connections, by whoever has the session.
+
+        Raises:
+            ProtocolError: See `check_stated`.
+        """
+        self.check_stated(count)
+        self.release()
+        self._stated = count
+        self.again = deque(islice(self._kept, count - self.acknowledged, None))
 
     @property
     def unconfirmed(self) -> list[bytes]:

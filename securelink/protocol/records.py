@@ -10,6 +10,7 @@ halves share no field. Keys are never reused: a counter only rises, a key update
 
 from __future__ import annotations
 
+from math import inf
 from typing import ClassVar, Protocol
 
 from .. import crypto
@@ -22,6 +23,7 @@ from ..limits import (
     TOKEN_SIZE,
     UPDATE_BYTES,
     UPDATE_FLOOD_RECORDS,
+    UPDATE_FLOOD_SECONDS,
     UPDATE_RECORDS,
 )
 from ..wire.fields import Content, Kind
@@ -61,8 +63,8 @@ class RecordReceiver(Protocol):
     def open(self, header: bytes, body: bytes) -> bytes:
         """The plaintext `content u8 | body` of one frame."""
 
-    def update(self) -> bool:
-        """Take the next key; False when that came so soon that only a second since the last one excuses it."""
+    def update(self, now: float) -> None:
+        """Take the next key. Raises `ProtocolError` when it comes too soon, or there are no keys."""
 
 
 class Sealer:
@@ -136,11 +138,12 @@ class Sealer:
 class Opener:
     """The receiving half of AES-256-GCM protection. The first bad tag ends it for good."""
 
-    __slots__ = ("_bytes", "_counter", "_dead", "_decrypt", "_iv", "_secret")
+    __slots__ = ("_bytes", "_counter", "_dead", "_decrypt", "_iv", "_secret", "_updated")
     kind: ClassVar[int] = int(Kind.SEALED)
 
     def __init__(self, secret: bytes) -> None:
         self._dead = False
+        self._updated = -inf
         self._install(secret)
 
     def _install(self, secret: bytes) -> None:
@@ -178,11 +181,20 @@ class Opener:
         self._bytes += len(body)
         return plaintext
 
-    def update(self) -> bool:
-        """Take the next key (RFC 9846 7.2). A fast peer with large records may update after few of them."""
+    def update(self, now: float) -> None:
+        """
+        Take the next key (RFC 9846 7.2). A fast peer with large records may update after few of them.
+
+        Raises:
+            ProtocolError: So soon after the last one that it is a flood.
+        """
         enough = self._counter >= UPDATE_FLOOD_RECORDS or self._bytes >= UPDATE_BYTES
+        if not enough and now - self._updated < UPDATE_FLOOD_SECONDS:
+            raise ProtocolError(
+                "a flood of key updates: more than one per 1,000 records and second"
+            )
+        self._updated = now
         self._install(schedule.next_traffic_secret(self._secret))
-        return enough
 
 
 class PlainSender:
@@ -230,6 +242,6 @@ class PlainReceiver:
             raise RecordError("a plaintext record carries the token of another session")
         return body[TOKEN_SIZE:]
 
-    def update(self) -> bool:
+    def update(self, now: float) -> None:
         """There is no key."""
         raise ProtocolError("a key update in plaintext mode", code=Code.PROTOCOL)

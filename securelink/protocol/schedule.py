@@ -7,6 +7,8 @@ Key schedule: RFC 9846 section 7.1 literally, with `securelink 1 ` as label pref
          handshake -> "derived" -> Extract(., 0) = master
                     "c ap traffic", "s ap traffic", "exp master"   over ClientHello..ServerAuth
                     "res master"                            over ClientHello..ClientAuth
+         res master -> "resumption", ticket = PSK           of a session that is resumed with that ticket
+         early   -> "res binder" -> the key of the binder   in a hello that shows a ticket
 
 Python cannot wipe memory; secrets are only dropped.
 """
@@ -60,9 +62,11 @@ class ApplicationSecrets:
     master: bytes
 
 
-def handshake_secrets(shared: bytes, transcript_hash: bytes) -> HandshakeSecrets:
-    """From the 64-byte shared secret (ML-KEM || X25519) and the hash of both hellos."""
-    early = crypto.hkdf_extract(_ZERO, _ZERO)
+def handshake_secrets(
+    shared: bytes, transcript_hash: bytes, psk: bytes | None = None
+) -> HandshakeSecrets:
+    """From the 64-byte shared secret (ML-KEM || X25519), the hash of both hellos and, to resume, the PSK."""
+    early = _early_secret(psk)
     derived = crypto.derive_secret(early, b"derived", _EMPTY_HASH)
     handshake = crypto.hkdf_extract(derived, shared)
     return HandshakeSecrets(
@@ -70,6 +74,32 @@ def handshake_secrets(shared: bytes, transcript_hash: bytes) -> HandshakeSecrets
         server=crypto.derive_secret(handshake, b"s hs traffic", transcript_hash),
         handshake=handshake,
     )
+
+
+def _early_secret(psk: bytes | None) -> bytes:
+    return crypto.hkdf_extract(_ZERO, _ZERO if psk is None else psk)
+
+
+def binder(psk: bytes, transcript_hash: bytes) -> bytes:
+    """
+    What shows that a client holds the PSK of its ticket (RFC 9846 section 4.3.11.2).
+
+    Args:
+        psk: Of the ticket.
+        transcript_hash: Of the CLIENT_HELLO frame up to the value of the binder, which is last.
+    """
+    key = crypto.derive_secret(_early_secret(psk), b"res binder", _EMPTY_HASH)
+    return finished(key, transcript_hash)
+
+
+def resumption_secret(master: bytes, transcript_hash: bytes) -> bytes:
+    """From the master secret and the hash of ClientHello..ClientAuth: what the PSKs of a session come from."""
+    return crypto.derive_secret(master, b"res master", transcript_hash)
+
+
+def ticket_psk(resumption: bytes, ticket: bytes) -> bytes:
+    """The PSK that belongs to a ticket, which this connection's server has made."""
+    return crypto.hkdf_expand_label(resumption, b"resumption", ticket, 32)
 
 
 def application_secrets(handshake: bytes, transcript_hash: bytes) -> ApplicationSecrets:

@@ -11,12 +11,9 @@ from collections import deque
 from contextlib import AbstractContextManager
 from typing import Any
 
+from ..limits import WRITE_BUDGET
 from .bounds import Bounds
 from .numbering import Outgoing
-
-WRITE_BUDGET = (
-    256 * 1024
-)  # bytes sealed by one write: what waits behind a full kernel buffer stays small
 
 
 class Slot:

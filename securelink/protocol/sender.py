@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ..errors import ConnectionClosed
-from ..limits import RECORD_TARGET
+from ..limits import RECORD_TARGET, WRITE_BUDGET
 from ..wire.fields import Content
 from ..wire.messages import Close
 from ..wire.packets import join_packets
@@ -71,7 +73,9 @@ class Sender:
         if self.closed:
             raise _after_close()
         records = self.records
-        prefix = records.update() if records.due else b""
+        prefix = b"".join(self._all_again()) if self._outgoing.again else b""
+        if records.due:
+            prefix += records.update()
         self._outgoing.keep(packets)
         incoming = self._incoming
         accepted = incoming.accepted
@@ -81,6 +85,30 @@ class Sender:
         else:
             frame = records.seal(_DATA + packets)
         return prefix + frame if prefix else frame
+
+    def again(self, budget: int) -> bytes:
+        """
+        What the last connection may have lost, unchanged and sealed anew, until it has `budget` bytes. Nothing else
+        that is numbered can go before it.
+
+        Raises:
+            ConnectionClosed: `close` was called before.
+        """
+        if self.closed:
+            raise _after_close()
+        frames: list[bytes] = []
+        waiting, records = self._outgoing.again, self.records
+        while waiting and budget > 0:
+            packets = waiting.popleft()  # first: what the peer may acknowledge is what was sent
+            budget -= len(packets)
+            if records.due:
+                frames.append(records.update())
+            frames.append(records.seal(_DATA + packets))
+        return b"".join(frames)
+
+    def _all_again(self) -> Iterator[bytes]:
+        while self._outgoing.again:
+            yield self.again(WRITE_BUDGET)
 
     def want_update(self) -> None:
         """Half an hour has passed: a key that was there half an hour ago is replaced. Any thread."""
@@ -110,9 +138,9 @@ class Sender:
         """The CLOSE, last in this direction; the acknowledgement that is due goes before it."""
         if self.closed:
             return b""
-        ack = self.ack()
+        last = b"".join(self._all_again()) + self.ack()
         self.closed = True
-        return ack + self.records.seal(Close(code, self._outgoing.sent, text).encode())
+        return last + self.records.seal(Close(code, self._outgoing.sent, text).encode())
 
 
 def _after_close() -> ConnectionClosed:

@@ -5,46 +5,25 @@ from __future__ import annotations
 import math
 import os
 from math import inf
+from typing import Any
 
 from .. import crypto
 from ..codes import Code
-from ..errors import ConfigError, PeerIncompatible, ProtocolError, SecureLinkError
+from ..errors import ConfigError, HandshakeError, PeerIncompatible, ProtocolError, SecureLinkError
 from ..keys import Identity
-from ..limits import HEADER_SIZE, MAGIC
+from ..limits import HEADER_SIZE, MAGIC, TICKET_SIZE
 from ..wire.fields import Content, Kind, Mode
 from ..wire.messages import Wanted, Welcome
 from .connection import SHARED_TAKES, Connection, Takes
 from .events import AuthReceived, Confirmed, Failed, HelloReceived, Item
 from .handshake_server import ServerHandshake, VerifiedClient
+from .numbering import Numbering
 from .order import made_before
 from .records import Opener, PlainReceiver, PlainSender, Sealer
+from .resumption import Grant
 from .states import CONTENT_INPUTS, MOVES, Input, State, Take
-
-_KNOCKS = {
-    "HTTP": "an HTTP client or web browser knocked",
-    "TLS": "a TLS client knocked",
-    "PROXY": "a PROXY header came from an address that is not in trusted_proxies",
-    "noise": "its first 12 bytes are no hello",
-}
-_STRANGERS: tuple[tuple[str, tuple[bytes, ...]], ...] = (
-    (
-        "HTTP",
-        (
-            b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIONS ", b"CONNECT ", b"DELETE ", b"PATCH ",
-            b"TRACE ", b"PRI * HTTP",
-        ),
-    ),
-    ("TLS", (b"\x16\x03",)),
-    ("PROXY", (b"\r\n\r\n\x00\r\nQUIT\n", b"PROXY TCP", b"PROXY UNKN")),
-)  # fmt: skip
-_HTTP_TEXT = b"This port speaks securelink, not HTTP.\n"
-_ANSWERS = {
-    "HTTP": b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n"
-    b"Content-Length: %d\r\n\r\n%s" % (len(_HTTP_TEXT), _HTTP_TEXT),
-    "TLS": bytes((21, 3, 3, 0, 2, 2, 40)),  # fatal alert handshake_failure, RFC 9846 section 6
-    "PROXY": b"",
-    "noise": b"",
-}
+from .strangers import ANSWERS, KNOCKS, knock_of
+from .tickets import Issued, Resuming, ticket_digest
 
 
 class ServerConnection(Connection):
@@ -57,6 +36,7 @@ class ServerConnection(Connection):
         random: Source of random bytes; tests give recorded ones.
         succession: What earlier keys of the server said of its key.
         deadline: When the handshake must be done, as the time that is told to it.
+        resuming: What sessions are resumed with; None: none is, and clients get no tickets.
 
     Attributes:
         heard: Whether the client has sent anything.
@@ -73,14 +53,21 @@ class ServerConnection(Connection):
         random: crypto.Random = os.urandom,
         succession: bytes = b"",
         deadline: float = inf,
+        resuming: Resuming | None = None,
     ) -> None:
         super().__init__(State.START, _TAKES, pings=False, deadline=deadline)
+        self._resuming = resuming
+        self._random = random
+        self._attempt = 0
+        self._used = b""  # digest of the ticket that the client has shown, and that was taken
+        self._next = b""  # and of the one that it gets; empty when it has shown that it has it
         self._succession = succession
         self._handshake = ServerHandshake(policy, random=random)
         self._wanted = wanted
         self._auth = b""
         self._client: VerifiedClient | None = None  # what `welcome` demands
         self._first = b""
+        self._ticket = b""
         self._recognised = False
         self.knock = ""
         self.heard = False
@@ -101,10 +88,10 @@ class ServerConnection(Connection):
         return super()._receive_unopened(data)
 
     def _stranger(self, data: bytes) -> Failed:
-        self.knock = next((name for name, starts in _STRANGERS if data.startswith(starts)), "noise")
+        self.knock = knock_of(data)
         self._go(Input.FAULT)
-        error = ProtocolError(f"the other side does not speak securelink: {_KNOCKS[self.knock]}")
-        return Failed(error, _ANSWERS[self.knock])
+        error = ProtocolError(f"the other side does not speak securelink: {KNOCKS[self.knock]}")
+        return Failed(error, ANSWERS[self.knock])
 
     def begin_answer(self) -> None:
         """
@@ -128,8 +115,10 @@ class ServerConnection(Connection):
         """
         Sign and queue SERVER_AUTH; in plaintext there is none. Takes about a millisecond: not for the loop.
 
+        To resume nothing is signed.
+
         Args:
-            identity: The server's key; may be None in plaintext mode only.
+            identity: The server's key; may be None in plaintext mode, or to resume.
 
         Raises:
             ConfigError: `begin_answer` was not called before, or the key is missing.
@@ -138,7 +127,7 @@ class ServerConnection(Connection):
         if not self.encrypted:
             self._send, self._receive = PlainSender(), PlainReceiver()
         else:
-            if identity is None:
+            if identity is None and not self._handshake.resumed:
                 raise ConfigError(
                     "an encrypted connection needs the server's key",
                     hint="pass an Identity to finish_answer()",
@@ -188,6 +177,7 @@ class ServerConnection(Connection):
         heartbeat: float,
         *,
         wait_for_sign: bool = False,
+        session: Any = None,
     ) -> None:
         """
         Admit the client: queue WELCOME and open.
@@ -198,28 +188,119 @@ class ServerConnection(Connection):
             max_packet: The longest frame body from now on.
             heartbeat: Proposed seconds between pings.
             wait_for_sign: Give `Confirmed` in front of the first record of the client.
+            session: What can be resumed later, see `Grant`; None: this session cannot.
 
         Raises:
             ConfigError: No client waits for it, or the proof is not of this connection: its client has proved nothing.
         """
         given = Input.ADMIT_ON_TRIAL if wait_for_sign else Input.ADMIT
-        self._demand("welcome", given)
+        self._demand_proof("welcome", given, verified)
+        self._client = None
+        ticket, lifetime = None, 0
+        if session is not None and self._resuming is not None:
+            ticket, digest, grant = self._new_ticket(verified, session, token, max_packet)
+            lifetime = self._resuming.tickets.lifetime
+            self._resuming.tickets.begin(digest, grant, self._attempt)
+        self._say_welcome(Welcome(token, max_packet, heartbeat, ticket, lifetime))
+        self._go(given)
+
+    def may_resume(self, verified: VerifiedClient, numbering: Numbering) -> bool:
+        """
+        Look whether the session that the client's ticket gives can go on, and make its next ticket. No more changes.
+
+        It goes on only if the application takes the client for the session's user. In one step with `resume`, while no
+        other connection of the session is read or written, see `SessionCore.resume`.
+
+        Args:
+            verified: What `verify_client` of this very engine returned, with a grant.
+            numbering: Of the session.
+
+        Returns:
+            False when the session has ended meanwhile, or its ticket was used up: a new one may begin.
+
+        Raises:
+            SecureLinkError: The client's count cannot be, or a later attempt of it has resumed the session. The
+                connection is over; `data_to_send` has the last word.
+            ConfigError: There is nothing to resume, or the proof is not of this connection.
+        """
+        self._demand_proof("may_resume", Input.RESUME, verified)
+        was, resuming = verified.grant, self._resuming
+        if was is None or resuming is None or verified.count is None:
+            raise ConfigError("may_resume() needs a grant", hint="ask for verified.grant before")
+        try:
+            numbering.outgoing.check_stated(verified.count)
+        except SecureLinkError as error:
+            self._out.append(self._fail(error).answer)
+            raise
+        ticket, digest, grant = self._new_ticket(verified, was.session, was.token, was.max_packet)
+        issued = resuming.tickets.renew(digest, grant, self._attempt, self._used, self._now)
+        if issued is Issued.OVERTAKEN:
+            self._out.append(self._end(Input.REFUSE, Code.BUSY))
+            raise HandshakeError("a later attempt of the client has resumed the session already")
+        if issued is Issued.GONE:
+            return False
+        self._ticket, self._next = ticket, digest
+        return True
+
+    def resume(self, verified: VerifiedClient, heartbeat: float) -> None:
+        """
+        Let the session go on: queue WELCOME and open. After `may_resume`, and with the session's numbering carried.
+
+        Args:
+            verified: As there. It serves once.
+            heartbeat: Proposed seconds between pings.
+
+        Raises:
+            ConfigError: `may_resume` did not say so, or no session is carried.
+        """
+        self._demand_proof("resume", Input.RESUME, verified)
+        grant, resuming = verified.grant, self._resuming
+        if not (self._next and self._carried and grant and resuming and verified.count is not None):
+            raise ConfigError("resume() comes too early", hint="ask may_resume(), and attach()")
+        self._client = None
+        self.numbering.outgoing.rewind(verified.count)
+        ticket, self._ticket = self._ticket, b""
+        lifetime, count = resuming.tickets.lifetime, self.numbering.incoming.accepted
+        welcome = Welcome(grant.token, grant.max_packet, heartbeat, ticket, lifetime, count)
+        self._say_welcome(welcome)
+        self._go(Input.RESUME)
+
+    def _demand_proof(self, step: str, given: Input, verified: VerifiedClient) -> None:
+        self._demand(step, given)
         if verified is not self._client:
             raise ConfigError(
-                "welcome() would admit a client that has proved nothing",
+                f"{step}() would admit a client that has proved nothing",
                 hint="pass on what verify_client() of this engine returned",
             )
-        self._client = None
+
+    def _new_ticket(
+        self, verified: VerifiedClient, session: Any, token: bytes, max_packet: int
+    ) -> tuple[bytes, bytes, Grant]:
+        """A ticket, by what it is known, and what it gives."""
+        resuming = made_before(self._resuming, "welcome")
+        ticket = crypto.draw(self._random, TICKET_SIZE)
+        grant = Grant(
+            session=session,
+            token=token,
+            max_packet=max_packet,
+            psk=self._handshake.ticket_psk(ticket),
+            server=resuming.key if self.encrypted else None,
+            client=verified.key,
+            application=verified.application,
+            version=verified.version,
+        )
+        return ticket, ticket_digest(ticket), grant
+
+    def _say_welcome(self, welcome: Welcome) -> None:
         send = made_before(self._send, "welcome")
-        self._out.append(send.seal(Welcome(token, max_packet, heartbeat).encode()))
+        self._out.append(send.seal(welcome.encode()))
         if isinstance(self._send, PlainSender) and isinstance(self._receive, PlainReceiver):
-            self._send.token = self._receive.token = token
+            self._send.token = self._receive.token = welcome.token
         else:
             late = made_before(self._handshake.application_secrets, "welcome")
             self._receive = Opener(late.client)
         del self._handshake
-        self._open(max_packet, heartbeat)
-        self._go(given)
+        self._open(welcome.max_packet, welcome.heartbeat)
 
     def refuse(self, code: int, text: str = "") -> None:
         """
@@ -250,13 +331,43 @@ class ServerConnection(Connection):
                 "this server demands client keys, and plaintext has none",
                 code=Code.ENCRYPTION_REQUIRED,
             )
+        if self._resuming is not None:
+            self._look_at_ticket(self._resuming)
         out.append(HelloReceived())
+
+    def _look_at_ticket(self, resuming: Resuming) -> None:
+        """
+        Take the client's ticket if it is good for anything here; otherwise a full handshake follows.
+
+        The binder is compared at once: a ticket crosses the network in clear, and who has seen one makes no work.
+        """
+        self._attempt = resuming.tickets.attempt()
+        ticket = self._handshake.ticket
+        if ticket is None:
+            return
+        digest = ticket_digest(ticket)
+        grant = resuming.tickets.find(digest, self._now)
+        if grant is not None and self._suits(grant, resuming):
+            self._handshake.resume(grant)
+            self._used = digest
+
+    def _suits(self, grant: Grant, resuming: Resuming) -> bool:
+        """Whether this server would let the session begin now as it did: mode, key, what it asks of clients."""
+        if grant.encrypted != self.encrypted:
+            return False
+        if grant.encrypted and grant.server != resuming.key:
+            return False
+        unwanted = Wanted.REQUIRED if grant.client is None else Wanted.NO
+        return self._wanted != unwanted
 
     def _first_record(self, plaintext: bytes, out: list[Item]) -> None:
         if self.closing is None:
             self.deadline = inf
         # CLOSE is no sign: a client that has given up may have sent it before WELCOME came.
         if plaintext[0] != Content.CLOSE:
+            if self._resuming is not None and self._next:
+                self._resuming.tickets.confirm(self._next)
+                self._next = b""
             out.append(Confirmed())
         take = MOVES[State.OPEN, CONTENT_INPUTS[plaintext[0]]].take
         self._takes[made_before(take, "welcome")](self, plaintext, out)

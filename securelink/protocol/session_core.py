@@ -11,15 +11,17 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from ..errors import ConfigError
-from ..limits import OBJECT_BYTES
+from ..limits import OBJECT_BYTES, WRITE_BUDGET
 from ..wire.packets import Packet, decode_packets, join_packets
 from .bounds import Bounds
 from .connection import Connection
-from .events import Event, Ponged
+from .events import Event, Item, Ponged
+from .handshake_server import VerifiedClient
 from .numbering import Numbering
 from .receive_queue import ReceiveQueue
 from .requests import Requests
 from .send_queue import SendQueue
+from .server import ServerConnection
 
 
 class SessionCore:
@@ -29,6 +31,7 @@ class SessionCore:
     Args:
         bounds: How much it may keep.
         guard: Held while its tables change: a lock where several threads use it.
+        numbering: Of a connection that is open and has brought this session instead of the one that was asked for.
 
     Attributes:
         numbering: Counts and keeps the records of both directions.
@@ -40,10 +43,15 @@ class SessionCore:
 
     __slots__ = ("bounds", "connection", "numbering", "receiving", "requests", "sending")
 
-    def __init__(self, bounds: Bounds, guard: AbstractContextManager[Any] | None = None) -> None:
+    def __init__(
+        self,
+        bounds: Bounds,
+        guard: AbstractContextManager[Any] | None = None,
+        numbering: Numbering | None = None,
+    ) -> None:
         guard = nullcontext() if guard is None else guard
         self.bounds = bounds
-        self.numbering = Numbering()
+        self.numbering = Numbering() if numbering is None else numbering
         self.requests = Requests(guard)
         self.sending = SendQueue(bounds, self.numbering.outgoing, guard)
         self.receiving = ReceiveQueue(bounds, self.requests)
@@ -55,7 +63,8 @@ class SessionCore:
 
     def attach(self, connection: Connection) -> None:
         """
-        Let a connection carry this session. Before it is open: its records are counted here.
+        Let a connection carry this session: its records are counted here. Before it is open; or afterwards, a session
+        that has the numbering of the connection and begins with it.
 
         Raises:
             ConfigError: The connection is open already, or another one carries this session.
@@ -64,12 +73,57 @@ class SessionCore:
             raise ConfigError(
                 "another connection carries this session", hint="detach() that one first"
             )
-        connection.carry(self.numbering)
+        if connection.numbering is not self.numbering:
+            connection.carry(self.numbering)
         self.connection = connection
 
-    def detach(self) -> None:
-        """The connection is over. What it had not sent, and what was not acknowledged, stays here."""
+    def detach(self, connection: Connection | None = None) -> bool:
+        """
+        The connection is over, or another one is to carry the session; nothing of it is counted any more. What it had
+        not sent, and what was not acknowledged, stays here.
+
+        Args:
+            connection: Only if this one carries the session: the end of an earlier one, which is noticed late, is not
+                the session's.
+
+        Returns:
+            Whether it was carried, and is not any more.
+        """
+        carrier = self.connection
+        if carrier is None or (connection is not None and connection is not carrier):
+            return False
         self.connection = None
+        carrier.let_go()
+        return True
+
+    def resume(
+        self, connection: ServerConnection, verified: VerifiedClient, heartbeat: float
+    ) -> bool:
+        """
+        Server: let this session go on over a new connection, whose client has shown a ticket for it and was let in.
+
+        In one step, during which nobody may read or write the connection that carried it until now: its unread bytes
+        are dropped, what was accepted is stated, and what the client has not accepted waits to be sent again. Until
+        then nothing has changed, and if this raises, nothing does.
+
+        Args:
+            connection: The new one, which has verified the client.
+            verified: What its `verify_client` returned.
+            heartbeat: Proposed seconds between pings.
+
+        Returns:
+            False when this session, or the ticket, is not good for it any more; then a new session may be welcomed.
+
+        Raises:
+            SecureLinkError: See `ServerConnection.may_resume`: the new connection is over.
+            ConfigError: See there.
+        """
+        if not connection.may_resume(verified, self.numbering):
+            return False
+        self.detach()
+        self.attach(connection)
+        connection.resume(verified, heartbeat)
+        return True
 
     # One connection's bytes, where a shell has no faster way of its own.
 
@@ -78,26 +132,38 @@ class SessionCore:
         Take bytes from the peer, see `Connection.receive_data`: records go to `receiving`, PONGs to `requests`.
 
         Returns:
-            The events.
+            The events. A session that is not resumed is not carried any more after `Opened`.
 
         Raises:
             ConfigError: No connection carries this session.
         """
-        connection = self.connection
-        if connection is None:
+        return self._deliver(self._carrier().receive_data(data, now))
+
+    def reconsider(self, now: float) -> list[Event]:
+        """As `receive_data`, for what had arrived while the connection read nothing."""
+        return self._deliver(self._carrier().reconsider(now))
+
+    def _carrier(self) -> Connection:
+        if self.connection is None:
             raise ConfigError("no connection carries this session", hint="attach() one first")
+        return self.connection
+
+    def _deliver(self, items: list[Item]) -> list[Event]:
         events: list[Event] = []
-        for item in connection.receive_data(data, now):
+        for item in items:
             if isinstance(item, (bytes, memoryview)):
                 self.receiving.deliver(item)
             else:
                 if isinstance(item, Ponged):
                     self.requests.ponged(int.from_bytes(item.payload))
                 events.append(item)
+        connection = self.connection
+        if connection is not None and connection.numbering is not self.numbering:
+            self.connection = None  # what it carries is another session
         return events
 
     def data_to_send(self) -> bytes:
-        """What is to be sent now: packets that wait, then what the connection has to say."""
+        """What is to be sent now: records again, packets that wait, then what the connection has to say."""
         connection = self.connection
         if connection is None:
             return b""
@@ -105,19 +171,25 @@ class SessionCore:
         parts = [connection.data_to_send(more=True)] if connection.has_handshake_data else []
         sender = connection.sender
         if sender is not None and not sender.closed:
-            if self.sending.packets:
+            if self.numbering.outgoing.again:
+                parts.append(sender.again(WRITE_BUDGET))
+            elif self.sending.packets:
                 parts.append(sender.packets(self.sending.take()))
             else:
                 self.numbering.outgoing.release()
         if connection.wants_write:
-            parts.append(connection.data_to_send(more=bool(self.sending.packets)))
+            parts.append(connection.data_to_send(more=self._has_more))
         return b"".join(parts)
+
+    @property
+    def _has_more(self) -> bool:
+        return bool(self.sending.packets or self.numbering.outgoing.again)
 
     @property
     def wants_write(self) -> bool:
         """Whether `data_to_send` has something to say."""
         connection = self.connection
-        return connection is not None and (connection.wants_write or bool(self.sending.packets))
+        return connection is not None and (connection.wants_write or self._has_more)
 
     @property
     def held(self) -> int:

@@ -56,19 +56,23 @@ class Input(IntEnum):
     PONG = auto()
     KEY_UPDATE = auto()
     CLOSE = auto()
-    # Steps of our own, called like the methods that take them; ADMIT and ADMIT_ON_TRIAL are `welcome()`.
+    # Steps of our own, called like the methods that take them; ADMIT and ADMIT_ON_TRIAL are `welcome()`. RESUME is on
+    # trial always: the ticket that was used stays valid until the client shows that it has the next one.
     AUTHENTICATE = auto()
     BEGIN_ANSWER = auto()
     FINISH_ANSWER = auto()
     VERIFY_CLIENT = auto()
     ADMIT = auto()
     ADMIT_ON_TRIAL = auto()
+    RESUME = auto()
     REFUSE = auto()
     # Ends that can come at any time.
     FAULT = auto()  # the peer broke the protocol
     GIVE_UP = auto()  # we end a handshake for a reason of our own
     DEADLINE = auto()  # the time for the handshake is over
-    ABORT = auto()  # something of a record is lost on our side
+    ABORT = (
+        auto()
+    )  # something of a record is lost on our side, or another connection carries the session
     END_OF_STREAM = auto()
 
 
@@ -136,6 +140,7 @@ _SERVER: dict[tuple[State, Input], Move] = {
     (State.AUTH_RECEIVED, Input.REFUSE): Move(State.FAILED),
     (State.AUTHORIZING, Input.ADMIT): Move(State.OPEN),
     (State.AUTHORIZING, Input.ADMIT_ON_TRIAL): Move(State.WELCOMED),
+    (State.AUTHORIZING, Input.RESUME): Move(State.WELCOMED),
     (State.AUTHORIZING, Input.REFUSE): Move(State.FAILED),
     (State.WELCOMED, Input.DATA): Move(State.OPEN, Take.FIRST_RECORD),
     (State.WELCOMED, Input.DATA_ACK): Move(State.OPEN, Take.FIRST_RECORD),

@@ -13,6 +13,7 @@ from ..codes import Code
 from ..errors import PeerIncompatible, ProtocolError
 from ..limits import (
     AUTH_PADDING,
+    BINDER_SIZE,
     MAGIC,
     MAX_CLOSE_TEXT,
     MAX_CREDENTIALS,
@@ -21,6 +22,7 @@ from ..limits import (
     MIN_PACKET,
     PROTOCOL_VERSION,
     RANDOM_SIZE,
+    TICKET_SIZE,
     TOKEN_SIZE,
 )
 from .fields import Content, Fields, Mode, encode_field, encode_fields
@@ -28,6 +30,7 @@ from .fields import Content, Fields, Mode, encode_field, encode_fields
 CLIENT_SHARE_SIZE = 1184 + 32  # ML-KEM-768 encapsulation key, X25519 public key
 SERVER_SHARE_SIZE = 1088 + 32  # ML-KEM-768 ciphertext, X25519 public key
 FINISHED_SIZE = 32  # HMAC-SHA-256
+COUNT_SIZE = 8  # of records
 FINISHED_FIELD_SIZE = 3 + FINISHED_SIZE
 
 _NONE: frozenset[int] = frozenset()
@@ -55,15 +58,34 @@ def _check_version(body: bytes, at: int) -> None:
 
 @dataclass(frozen=True)
 class ClientHello:
-    """`magic 8 | version u8 | fields: 1 mode u8, 2 random 32, 3 key share 1216 (absent for OFF)`."""
+    """
+    `magic 8 | version u8 | fields`, see docs/PROTOCOL.md section 5.
+
+    Attributes:
+        mode: What the client wants of encryption.
+        random: 32 bytes.
+        share: Its key share; None exactly if the mode is OFF.
+        ticket: To resume a session; None to begin one.
+        binder: What shows that it holds the ticket's PSK; None with the ticket of a session in plaintext.
+    """
 
     mode: Mode
     random: bytes
     share: bytes | None
+    ticket: bytes | None = field(default=None, repr=False)
+    binder: bytes | None = field(default=None, repr=False)
 
     def encode(self) -> bytes:
-        """The body of the CLIENT_HELLO frame."""
-        fields = encode_fields([(1, self.mode.to_bytes(1)), (2, self.random), (3, self.share)])
+        """The body of the CLIENT_HELLO frame. The value of the binder, if there is one, is last in it."""
+        fields = encode_fields(
+            [
+                (1, self.mode.to_bytes(1)),
+                (2, self.random),
+                (3, self.share),
+                (4, self.ticket),
+                (5, self.binder),
+            ]
+        )
         return MAGIC + PROTOCOL_VERSION.to_bytes(1) + fields
 
     @classmethod
@@ -74,42 +96,62 @@ class ClientHello:
             body[len(MAGIC) + 1 :],
             "ClientHello",
             required=frozenset((1, 2)),
-            optional=frozenset((3,)),
+            optional=frozenset((3, 4, 5)),
         )
         mode = fields.integer(1, 1)
         if mode not in (Mode.OFF, Mode.OPTIONAL, Mode.REQUIRED):
             raise ProtocolError(f"ClientHello names an unknown mode {mode}")
         if (mode == Mode.OFF) == (3 in fields):
             raise ProtocolError("ClientHello's key share does not fit its mode")
+        if 5 in fields and (4 not in fields or mode == Mode.OFF):
+            raise ProtocolError("ClientHello has a binder without a ticket, or without encryption")
+        if mode == Mode.REQUIRED and (4 in fields) != (5 in fields):
+            raise ProtocolError("ClientHello requires encryption and shows a ticket of plaintext")
         share = fields.sized(3, CLIENT_SHARE_SIZE) if 3 in fields else None
-        return cls(Mode(mode), fields.sized(2, RANDOM_SIZE), share)
+        ticket = fields.sized(4, TICKET_SIZE) if 4 in fields else None
+        binder = fields.sized(5, BINDER_SIZE) if 5 in fields else None
+        return cls(Mode(mode), fields.sized(2, RANDOM_SIZE), share, ticket, binder)
 
 
 @dataclass(frozen=True)
 class ServerHello:
-    """`version u8 | fields: 1 encrypted u8 (0 or 1), 2 random 32, 3 key share 1120 (encrypted only)`."""
+    """
+    `version u8 | fields`, see docs/PROTOCOL.md section 5.
+
+    Attributes:
+        encrypted: What the server has chosen.
+        random: 32 bytes.
+        share: Its key share; None exactly if not encrypted.
+        resumed: Whether the client's ticket is taken; None exactly if the client has shown none.
+    """
 
     encrypted: bool
     random: bytes
     share: bytes | None
+    resumed: bool | None = None
 
     def encode(self) -> bytes:
         """The body of the SERVER_HELLO frame."""
-        fields = [(1, self.encrypted.to_bytes(1)), (2, self.random), (3, self.share)]
+        resumed = None if self.resumed is None else self.resumed.to_bytes(1)
+        fields = [(1, self.encrypted.to_bytes(1)), (2, self.random), (3, self.share), (4, resumed)]
         return PROTOCOL_VERSION.to_bytes(1) + encode_fields(fields)
 
     @classmethod
     def decode(cls, body: bytes) -> ServerHello:
-        """Parse a SERVER_HELLO body."""
+        """Parse a SERVER_HELLO body. Whether there may be a `resumed` only the client knows."""
         _check_version(body, 0)
         fields = Fields(
-            body[1:], "ServerHello", required=frozenset((1, 2)), optional=frozenset((3,))
+            body[1:], "ServerHello", required=frozenset((1, 2)), optional=frozenset((3, 4))
         )
         encrypted = fields.integer(1, 1)
         if encrypted > 1 or bool(encrypted) != (3 in fields):
             raise ProtocolError("ServerHello's key share does not fit its mode")
+        resumed = fields.integer(4, 1) if 4 in fields else None
+        if resumed is not None and resumed > 1:
+            raise ProtocolError(f"ServerHello says {resumed} to a ticket, which is no answer")
         share = fields.sized(3, SERVER_SHARE_SIZE) if 3 in fields else None
-        return cls(bool(encrypted), fields.sized(2, RANDOM_SIZE), share)
+        random = fields.sized(2, RANDOM_SIZE)
+        return cls(bool(encrypted), random, share, None if resumed is None else bool(resumed))
 
 
 class ServerAuthField:
@@ -119,10 +161,10 @@ class ServerAuthField:
 
 
 class ClientAuthField:
-    """Field numbers of CLIENT_AUTH. 6 is kept for the record count of a resume."""
+    """Field numbers of CLIENT_AUTH."""
 
-    KEY, SIGNATURE, DIALLED, APPLICATION, VERSION, CREDENTIALS, PADDING, FINISHED = (
-        1, 2, 3, 4, 5, 7, 8, 9,
+    KEY, SIGNATURE, DIALLED, APPLICATION, VERSION, COUNT, CREDENTIALS, PADDING, FINISHED = (
+        1, 2, 3, 4, 5, 6, 7, 8, 9,
     )  # fmt: skip
 
 
@@ -149,7 +191,11 @@ class Wanted:
 
 @dataclass(frozen=True)
 class ServerAuth:
-    """SERVER_AUTH, parsed but not verified; `signed` and `finished_over` are what the two proofs cover."""
+    """
+    SERVER_AUTH, parsed but not verified; `signed` and `finished_over` are what the two proofs cover.
+
+    In a resumed connection key, signature and succession are empty, and no client key is wanted.
+    """
 
     key: bytes
     signature: bytes
@@ -160,8 +206,21 @@ class ServerAuth:
     succession: bytes = field(repr=False)
 
     @classmethod
-    def decode(cls, plaintext: bytes) -> ServerAuth:
+    def decode(cls, plaintext: bytes, *, resumed: bool = False) -> ServerAuth:
         """Parse the record `content u8 | fields`."""
+        return cls._resumed(plaintext) if resumed else cls._full(plaintext)
+
+    @classmethod
+    def _resumed(cls, plaintext: bytes) -> ServerAuth:
+        f = ServerAuthField
+        numbers = frozenset((f.PADDING, f.FINISHED))
+        fields = Fields(plaintext[1:], "ServerAuth", required=numbers, optional=_NONE)
+        _check_padding(plaintext[1:], fields, f.PADDING)
+        finished = fields.sized(f.FINISHED, FINISHED_SIZE)
+        return cls(b"", b"", Wanted.NO, finished, b"", plaintext[:-FINISHED_FIELD_SIZE], b"")
+
+    @classmethod
+    def _full(cls, plaintext: bytes) -> ServerAuth:
         body = plaintext[1:]
         f = ServerAuthField
         numbers = frozenset((f.KEY, f.SIGNATURE, f.WANTED, f.PADDING, f.FINISHED))
@@ -187,20 +246,25 @@ class ServerAuth:
 
 @dataclass(frozen=True)
 class ClientAuth:
-    """CLIENT_AUTH, parsed but not verified. In plaintext mode without key, signature, padding, Finished."""
+    """
+    CLIENT_AUTH, parsed but not verified. In plaintext mode without key, signature, padding, Finished.
+
+    `count` is that of a resumed connection, which has no key and no signature; None in any other.
+    """
 
     key: bytes | None
     signature: bytes | None
     dialled: str
     application: str
     version: str
+    count: int | None
     credentials: bytes = field(repr=False)
     finished: bytes = field(repr=False)
     signed: bytes = field(repr=False)
     finished_over: bytes = field(repr=False)
 
     @classmethod
-    def decode(cls, plaintext: bytes, *, encrypted: bool) -> ClientAuth:
+    def decode(cls, plaintext: bytes, *, encrypted: bool, resumed: bool = False) -> ClientAuth:
         """Parse the record `content u8 | fields`."""
         body = plaintext[1:]
         f = ClientAuthField
@@ -208,6 +272,9 @@ class ClientAuth:
         optional: set[int] = set()
         if encrypted:
             required |= {f.PADDING, f.FINISHED}
+        if resumed:
+            required |= {f.COUNT}
+        elif encrypted:
             optional |= {f.KEY, f.SIGNATURE}
         fields = Fields(
             body, "ClientAuth", required=frozenset(required), optional=frozenset(optional)
@@ -224,6 +291,7 @@ class ClientAuth:
             dialled=fields.text(f.DIALLED, MAX_NAME),
             application=fields.text(f.APPLICATION, MAX_NAME),
             version=fields.text(f.VERSION, MAX_NAME),
+            count=fields.integer(f.COUNT, COUNT_SIZE) if resumed else None,
             credentials=fields[f.CREDENTIALS],
             finished=fields.sized(f.FINISHED, FINISHED_SIZE) if encrypted else b"",
             signed=plaintext[: 1 + fields.offset(f.SIGNATURE)] if f.KEY in fields else b"",
@@ -233,18 +301,35 @@ class ClientAuth:
 
 @dataclass(frozen=True)
 class Welcome:
-    """`fields: 1 token 16, 4 resumed u8, 6 max frame body u32, 7 heartbeat in ms u32`; 2, 3, 5 are for resume."""
+    """
+    See docs/PROTOCOL.md section 10.
+
+    Attributes:
+        token: 16 bytes that name the session.
+        max_packet: The longest frame body from now on.
+        heartbeat: Proposed seconds between pings.
+        ticket: What resumes this session; None when it cannot be resumed.
+        lifetime: Seconds that the server keeps the session after its connection is lost; 0 without a ticket.
+        count: The session goes on: how many of the client's records the server has accepted. None: it is a new one.
+    """
 
     token: bytes
     max_packet: int
     heartbeat: float
+    ticket: bytes | None = field(default=None, repr=False)
+    lifetime: int = 0
+    count: int | None = None
 
     def encode(self) -> bytes:
         """The record `content u8 | fields`."""
+        ticket, count = self.ticket, self.count
         return Content.WELCOME.to_bytes(1) + encode_fields(
             [
                 (1, self.token),
-                (4, b"\x00"),
+                (2, ticket),
+                (3, None if ticket is None else self.lifetime.to_bytes(4)),
+                (4, (count is not None).to_bytes(1)),
+                (5, None if count is None else count.to_bytes(COUNT_SIZE)),
                 (6, self.max_packet.to_bytes(4)),
                 (7, round(self.heartbeat * 1000).to_bytes(4)),
             ]
@@ -252,18 +337,29 @@ class Welcome:
 
     @classmethod
     def decode(cls, plaintext: bytes) -> Welcome:
-        """Parse the record."""
+        """Parse the record. Whether the session may go on only the client knows."""
         numbers = frozenset((1, 4, 6, 7))
-        fields = Fields(plaintext[1:], "Welcome", required=numbers, optional=_NONE)
-        if fields.integer(4, 1) != 0:
-            raise ProtocolError("Welcome says that it resumes a session that we did not ask for")
+        optional = frozenset((2, 3, 5))
+        fields = Fields(plaintext[1:], "Welcome", required=numbers, optional=optional)
+        resumed = fields.integer(4, 1)
+        if resumed > 1 or bool(resumed) != (5 in fields):
+            raise ProtocolError("Welcome's count does not fit what it says of the session")
+        if (2 in fields) != (3 in fields):
+            raise ProtocolError("Welcome has a ticket without a lifetime, or the other way round")
         max_packet = fields.integer(6, 4)
         if not MIN_PACKET <= max_packet <= MAX_FRAME_BODY:
             raise ProtocolError(f"Welcome announces an impossible packet limit of {max_packet}")
         token = fields.sized(1, TOKEN_SIZE)
         if not any(token):
             raise ProtocolError("Welcome carries an empty token")
-        return cls(token, max_packet, fields.integer(7, 4) / 1000)
+        return cls(
+            token,
+            max_packet,
+            fields.integer(7, 4) / 1000,
+            ticket=fields.sized(2, TICKET_SIZE) if 2 in fields else None,
+            lifetime=fields.integer(3, 4) if 3 in fields else 0,
+            count=fields.integer(5, COUNT_SIZE) if resumed else None,
+        )
 
 
 @dataclass(frozen=True)

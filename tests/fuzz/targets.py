@@ -184,7 +184,7 @@ def auth_seeds() -> list[bytes]:
     client.server_hello(answer[:4], answer[4:])
     proof = server.server_auth(key(), 1)
     client.server_auth(proof)
-    words = {"dialled": "localhost", "application": "chat", "version": "1"}
+    words: dict[str, Any] = {"dialled": "localhost", "application": "chat", "version": "1"}
     return [
         proof,
         client.client_auth(identity=None, credentials=b"\xc0", **words),

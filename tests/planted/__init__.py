@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import crypto, entry, handshake, keys, protocol, transport, wire
+from . import crypto, entry, handshake, keys, protocol, resume, transport, wire
 from .fault import Fault
 
 FAULTS = [
@@ -10,6 +10,7 @@ FAULTS = [
     *wire.FAULTS,
     *handshake.FAULTS,
     *protocol.FAULTS,
+    *resume.FAULTS,
     *keys.FAULTS,
     *entry.FAULTS,
     *transport.FAULTS,

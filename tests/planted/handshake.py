@@ -89,8 +89,8 @@ FAULTS = [
     Fault(
         "a client shows its key in plaintext",
         "protocol/handshake_client.py",
-        "if self.encrypted and identity is not None:",
-        "if identity is not None:",
+        "if self.encrypted and identity is not None and not self.resumed:",
+        "if identity is not None and not self.resumed:",
         "test_handshake.py::test_plaintext_knows_nobody",
     ),
     Fault(
@@ -226,16 +226,8 @@ FAULTS = [
     Fault(
         "plaintext CLIENT_AUTH may carry a key",
         "wire/messages.py",
-        (
-            "        if encrypted:\n"
-            "            required |= {f.PADDING, f.FINISHED}\n"
-            "            optional |= {f.KEY, f.SIGNATURE}"
-        ),
-        (
-            "        optional |= {f.KEY, f.SIGNATURE}\n"
-            "        if encrypted:\n"
-            "            required |= {f.PADDING, f.FINISHED}"
-        ),
+        "        elif encrypted:\n",
+        "        else:\n",
         "test_handshake_messages.py::test_plaintext_carries_no_proof",
     ),
     Fault(
@@ -255,7 +247,7 @@ FAULTS = [
     Fault(
         "WELCOME may claim to resume",
         "wire/messages.py",
-        "if fields.integer(4, 1) != 0:",
+        "if resumed > 1 or bool(resumed) != (5 in fields):",
         "if False:",
         "test_handshake_messages.py::test_bad_welcomes",
     ),

@@ -1,0 +1,96 @@
+"""What both sides keep to resume a session: the client a `Resumption`, the server a `Grant` for each ticket."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import ConfigError
+from ..keys import PublicKey
+from ..wire.fields import Mode
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """
+    What a client resumes its session with. It is of one connection, and the next one brings another.
+
+    Whoever has it can take the session over: it is kept like a password.
+
+    Attributes:
+        token: Names the session.
+        ticket: What the client presents.
+        psk: What proves that it may; None for a session in plaintext, where the ticket alone does.
+        lifetime: Seconds that the server keeps the session after its connection is lost.
+        max_packet: The longest frame body of the session.
+        server: The key that the server has proved; None in plaintext.
+        offered: The client's own key that it was ready to show, or None.
+        application: Name of the application.
+        version: Of the application.
+    """
+
+    token: bytes
+    ticket: bytes = field(repr=False)
+    psk: bytes | None = field(repr=False)
+    lifetime: int
+    max_packet: int
+    server: PublicKey | None
+    offered: PublicKey | None
+    application: str
+    version: str
+
+    @property
+    def encrypted(self) -> bool:
+        """The mode of the session, which it never changes."""
+        return self.psk is not None
+
+    def suits(self, mode: Mode, identity: PublicKey | None, application: str, version: str) -> bool:
+        """Whether a client that wants this is the one that the session belongs to."""
+        return (
+            mode != (Mode.OFF if self.encrypted else Mode.REQUIRED)
+            and (identity, application, version) == (self.offered, self.application, self.version)
+        )  # fmt: skip
+
+    def check_mode(self, mode: Mode) -> None:
+        """
+        A session goes on in its own mode only.
+
+        Raises:
+            ConfigError: A client with this mode cannot resume it.
+        """
+        if mode == (Mode.OFF if self.encrypted else Mode.REQUIRED):
+            raise ConfigError(
+                "a session changes its mode never: encrypted or not, it goes on as it began",
+                hint="begin a new session, without a resumption",
+            )
+
+
+@dataclass(frozen=True)
+class Grant:
+    """
+    What a ticket gives to whoever shows that it is his.
+
+    Attributes:
+        session: What is resumed, as the server's shell knows it.
+        token: Names it.
+        max_packet: The longest frame body of the session.
+        psk: None exactly for a session in plaintext.
+        server: The server's key; None in plaintext.
+        client: The key that the client has proved; None for an anonymous one.
+        application: Name of the client's application.
+        version: Of the client's application.
+    """
+
+    session: Any = field(repr=False)
+    token: bytes
+    max_packet: int
+    psk: bytes | None = field(repr=False)
+    server: PublicKey | None
+    client: PublicKey | None
+    application: str
+    version: str
+
+    @property
+    def encrypted(self) -> bool:
+        """The mode of the session."""
+        return self.psk is not None
