@@ -16,7 +16,7 @@ from securelink.errors import ConnectionClosed, LimitExceeded, LinkTimeout
 from securelink.limits import RUN_PACKETS
 from securelink.protocol import Closed
 from securelink.protocol.bounds import Bounds
-from securelink.threads.channel import Waiting
+from securelink.threads.asking import Waiting
 from securelink.wire.packets import Packet, decode_packets, encode_packet, join_packets
 
 again = pytest.mark.parametrize("attempt", range(REPEATS))
@@ -214,8 +214,8 @@ def test_a_reply_overtakes_the_inbox() -> None:
         stage.sock.sendall(stage.peer.sender.packets([others[0], reply, *others[1:]]))
         stage.turn()
         assert waiting.event.is_set()
-        assert waiting.packet is not None
-        assert waiting.packet.data == "reply"
+        assert waiting.reply is not None
+        assert stage.channel.opened(waiting.reply).data == "reply"
         # A second reply to the same request is nobody's.
         stage.sock.sendall(stage.peer.sender.packets([reply]))
         stage.turn()
@@ -260,7 +260,7 @@ def test_who_waits_for_a_reply_hears_of_the_end() -> None:
         stage.channel.expect(waiting)
         stage.link.lost()
         assert waiting.event.is_set()
-        assert waiting.packet is None
+        assert waiting.reply is None
         with pytest.raises(ConnectionClosed):
             stage.channel.expect(Waiting())
 

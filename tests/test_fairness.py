@@ -15,7 +15,7 @@ from securelink import Identity, Server
 from securelink.limits import READ_FRAMES, RUN_PACKETS
 from securelink.protocol.bounds import Bounds
 from securelink.threads import inbox
-from securelink.threads.channel import Waiting
+from securelink.threads.asking import Waiting
 from securelink.threads.loop import Loop
 from securelink.wire.fields import Content, Mode
 from securelink.wire.packets import Packet, encode_packet, join_packets

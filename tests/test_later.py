@@ -7,6 +7,9 @@ import concurrent.futures
 import gc
 import threading
 import time
+import tracemalloc
+import weakref
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from threading import get_ident
 from typing import Any
@@ -269,3 +272,142 @@ def test_a_server_that_is_driven(identity: Identity) -> None:
         until(lambda: server.update() or not server.sessions)  # type: ignore[func-returns-value]
     server.stop()
     assert sorted(map(str, done)) == sorted(map(str, [2, LinkTimeout]))
+
+
+# --- what is kept ----------------------------------------------------------------------------------------------
+
+LARGE: list[Any] = [{}] * 60_000  # 60 kB on the wire, 4 MB as objects
+
+
+def give(server: Server, client: Client, answer: Any, count: int) -> list[Future[Any]]:
+    """Let a client answer questions of its server; the answers, of which nobody has asked for one."""
+    client.on("give", lambda packet: answer)
+    session = session_of(server, client)
+    futures = [session.request_later("give", timeout=WAIT) for _ in range(count)]
+    assert concurrent.futures.wait(futures, timeout=WAIT).not_done == set()
+    return futures
+
+
+def test_answers_that_nobody_looks_at_are_bytes(identity: Identity) -> None:
+    """A hundred of them take what they took on the wire, until result() asks: then each is what was sent, once."""
+    with serving(identity) as server, joined(server) as (client,):
+        give(server, client, LARGE, 1)[0].result()
+        tracemalloc.start()
+        try:
+            futures = give(server, client, LARGE, 100)
+            gc.collect()
+            assert tracemalloc.get_traced_memory()[0] < 40_000_000  # as objects 480 MB
+        finally:
+            tracemalloc.stop()
+        first = futures[0].result()
+        assert first == LARGE
+        assert futures[0].result() is first
+        assert futures[0].exception() is None
+
+
+def test_answers_count_until_they_are_taken_or_dropped(identity: Identity) -> None:
+    """They are in what the session holds; looking at one, and forgetting one, gives its bytes back."""
+    with serving(identity) as server, joined(server) as (client,):
+        channel = channel_of(session_of(server, client))
+        before = channel.held
+        futures = give(server, client, bytes(1_000_000), 3)
+        assert channel.held - before > 3_000_000
+        assert len(futures.pop().result()) == 1_000_000
+        assert 2_000_000 < channel.held - before < 2_100_000
+        asked = futures[0].exception()
+        assert asked is None
+        assert 1_000_000 < channel.held - before < 1_100_000
+        futures.clear()
+        until(lambda: gc.collect() >= 0 and channel.held - before < 100_000)
+
+
+@pytest.mark.pure  # it lowers a bound of a module
+@pytest.mark.parametrize("ended", [False, True])
+def test_answers_of_all_sessions_are_bounded_together(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch, ended: bool
+) -> None:
+    """At the bound of all sessions the answers of those that hold most go, also of one that has said its goodbye."""
+    monkeypatch.setattr("securelink.threads.listener.MAX_TOTAL_UNSENT", 4_700_000)
+    monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.05)
+    with serving(identity) as server, joined(server, 2) as (modest, greedy):
+        channel = channel_of(session_of(server, greedy))
+        small = give(server, modest, bytes(1_000_000), 1)
+        large = give(server, greedy, bytes(1_500_000), 2 if ended else 3)
+        if ended:
+            greedy.close()
+            until(lambda: len(server.sessions) == 1)
+            time.sleep(0.3)  # some sweeps look at what it has left
+            small += give(server, modest, bytes(1_000_000), 1)
+        else:
+            until(lambda: len(server.sessions) == 1)
+        until(lambda: channel.core.requests.replies.held == 0)
+        for future in large:
+            failure(ConnectionClosed, future.result, "the session is over")
+            assert isinstance(future.exception(), ConnectionClosed)
+        assert [len(future.result()) for future in small] == [1_000_000] * len(small)
+        assert modest.ping(WAIT) > 0
+
+
+def test_an_answer_outlives_its_session(identity: Identity) -> None:
+    """Who asks late has what came, though the session is over."""
+    with serving(identity) as server, joined(server) as (client,):
+        (future,) = give(server, client, LARGE, 1)
+        client.close()
+        until(lambda: not server.sessions)
+        assert future.result() == LARGE
+
+
+def test_a_session_that_has_ended_goes_though_it_asked(identity: Identity) -> None:
+    """Neither questions without an answer nor their time-outs keep a session that is over."""
+    with serving(identity) as server, joined(server) as (client,):
+        answering(server)
+        session = session_of(server, client)
+        futures = [session.request_later("never", timeout=600.0) for _ in range(3)]
+        parts: list[Callable[[], object]] = [
+            weakref.ref(session),
+            weakref.ref(channel_of(session).lock),
+        ]
+        client.close()
+        for future in futures:
+            failure(ConnectionClosed, future.result, "the session is over")
+        del session, future
+        futures.clear()
+        until(lambda: not server.sessions)
+        until(lambda: gc.collect() >= 0 and not any(part() for part in parts), 1.0)
+
+
+def test_two_who_ask_at_once_get_the_same(identity: Identity) -> None:
+    """One answer is one object, whoever decodes it."""
+    with serving(identity) as server, joined(server) as (client,):
+        for future in give(server, client, {"some": ["data"]}, 20):
+            results: list[Any] = []
+            with Crew() as crew:
+                for _ in range(4):
+                    crew.start(
+                        lambda future=future, results=results: results.append(future.result())
+                    )
+            assert len(results) == 4
+            assert all(result is results[0] for result in results)
+
+
+def test_the_library_of_futures_takes_it(identity: Identity) -> None:
+    """wait(), as_completed() and asyncio see answers, refusals and cancellations as those of any future."""
+    with serving(identity) as server, joined(server) as (client,):
+        answering(server)
+        good, bad, hung = (
+            client.request_later(name, 4, timeout=WAIT) for name in ("double", "refuse", "never")
+        )
+        done = list(concurrent.futures.as_completed([good, bad], timeout=WAIT))
+        assert set(done) == {good, bad}
+        assert isinstance(bad.exception(), RequestFailed)
+        assert concurrent.futures.wait([good, hung], timeout=0.0).not_done == {hung}
+
+        async def ask() -> list[Any]:
+            wrapped = [asyncio.wrap_future(future) for future in (good, bad)]
+            wrapped[0].get_loop().call_soon(hung.cancel)
+            return await asyncio.gather(*wrapped, asyncio.wrap_future(hung), return_exceptions=True)
+
+        first, second, third = asyncio.run(ask())
+        assert first == 8
+        assert isinstance(second, RequestFailed)
+        assert isinstance(third, asyncio.CancelledError)

@@ -30,7 +30,7 @@ from securelink.protocol.handshake_client import ClientHandshake
 from securelink.protocol.handshake_server import ServerHandshake
 from securelink.sealed import ANYONE, unseal
 from securelink.text import folded
-from securelink.threads.channel import failure_of
+from securelink.threads.asking import failure_of
 from securelink.tools.chat.names import checked_name
 from securelink.wire.fields import Mode
 from securelink.wire.frames import FrameBuffer, frame_header

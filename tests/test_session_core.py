@@ -23,6 +23,7 @@ from securelink.protocol import (
 )
 from securelink.protocol.bounds import Bounds
 from securelink.protocol.receive_queue import Rest
+from securelink.protocol.replies import Reply
 from securelink.wire.fields import Mode
 from securelink.wire.messages import Wanted
 from securelink.wire.packets import (
@@ -39,11 +40,11 @@ class Waiter:
 
     def __init__(self) -> None:
         self.number = 0
-        self.told: list[Packet | str | None] = []
+        self.told: list[Reply | str | None] = []
 
-    def answered(self, packet: Packet | None) -> None:
+    def answered(self, reply: Reply | None) -> None:
         """Remember it."""
-        self.told.append(packet)
+        self.told.append(reply)
 
     def over(self) -> None:
         """Remember it."""
@@ -324,8 +325,10 @@ def test_a_reply_overtakes_what_waits() -> None:
         join_packets([packet("second"), packet("reply", 42, reply_to=number), packet("third")])
     )
     (reply,) = waiter.told
-    assert isinstance(reply, Packet)
-    assert reply.data == 42
+    assert isinstance(reply, Reply)
+    answer = reply.packet()
+    assert answer is not None
+    assert answer.data == 42
     names = []
     while core.receiving.items:
         names += [p.action for p in core.receiving.open(core.receiving.items.popleft())]  # type: ignore[arg-type]
@@ -345,6 +348,34 @@ def test_a_reply_alone_takes_no_place() -> None:
     assert len(core.receiving.items) == 1
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_reply_is_kept_as_bytes_and_counted(alone: bool) -> None:
+    """Until somebody looks, a reply takes the bytes that it took on the wire; then, or when it is dropped, nothing."""
+    core = SessionCore(Bounds())
+    waiters = [Waiter() for _ in range(2)]
+    others = [] if alone else [packet("other")]
+    for waiter in waiters:
+        number = core.requests.expect(waiter)
+        record = join_packets([*others, packet("reply", [{}] * 10_000, reply_to=number)])
+        core.receiving.deliver(
+            memoryview(record)
+        )  # it shares its bytes with others, as in plaintext
+    core.receiving.drop()
+    before = core.held
+    assert 20_000 < before < 21_000
+    looked_at, forgotten = (waiter.told.pop() for waiter in waiters)
+    assert isinstance(looked_at, Reply)
+    found = looked_at.packet()
+    assert found is not None
+    assert found.data == [{}] * 10_000
+    assert core.held == before
+    looked_at.drop()
+    assert looked_at.packet() is None
+    assert 10_000 < core.held < 11_000
+    del forgotten
+    assert core.held < 300
+
+
 def test_a_pong_is_no_reply() -> None:
     """PONGs have numbers of their own: a reply does not answer a ping, nor the other way round."""
     core = SessionCore(Bounds())
@@ -354,7 +385,7 @@ def test_a_pong_is_no_reply() -> None:
     assert (ping.number, request.number) == (-number, other)
     core.requests.ponged(other)
     assert request.told == []
-    assert not core.requests.resolve(Packet("x", reply_to=number))
+    assert not core.requests.resolve(Packet("x", reply_to=number), b"", alone=True)
     core.requests.ponged(number)
     assert ping.told == [None]
     assert core.requests.forget(ping.number)

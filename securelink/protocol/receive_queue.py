@@ -135,8 +135,10 @@ class ReceiveQueue:
             packets = decode_packets(record, self.bounds.elements)
         except CodecError:
             return frozenset(), False  # reported when its turn comes
-        resolve = self._requests.resolve
-        taken = frozenset(n for n, packet in enumerate(packets) if resolve(packet))
+        resolve, alone = self._requests.resolve, len(packets) == 1
+        taken = frozenset(
+            n for n, packet in enumerate(packets) if resolve(packet, record, alone=alone)
+        )
         return taken, bool(taken) and len(taken) == len(packets)
 
     # By whoever runs it.

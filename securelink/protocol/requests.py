@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from ..errors import LimitExceeded
 from ..limits import MAX_REQUESTS
 from ..wire.packets import Packet
+from .replies import Replies, Reply
 
 
 class Waiter(Protocol):
@@ -20,7 +21,7 @@ class Waiter(Protocol):
 
     number: int
 
-    def answered(self, packet: Packet | None) -> None:
+    def answered(self, reply: Reply | None) -> None:
         """The reply is there, or the PONG (None)."""
 
     def over(self) -> None:
@@ -41,13 +42,15 @@ class Requests:
     Attributes:
         guard: The same.
         expected: Who waits, by number. To be looked at only; empty while nobody waits.
+        replies: What has come for them, and is not looked at yet.
     """
 
-    __slots__ = ("_asked", "expected", "guard")
+    __slots__ = ("_asked", "expected", "guard", "replies")
 
     def __init__(self, guard: AbstractContextManager[Any]) -> None:
         self.guard = guard
         self._asked = 0  # requests and pings so far
+        self.replies = Replies()
         self.expected: dict[int, Waiter] = _NOTHING
 
     def expect(self, waiter: Waiter, *, pong: bool = False) -> int:
@@ -72,15 +75,24 @@ class Requests:
             self.expected[waiter.number] = waiter
             return number
 
-    def resolve(self, packet: Packet) -> bool:
-        """Give a reply to whoever waits for it; False when nobody does."""
-        if packet.reply_to is None:
+    def resolve(self, packet: Packet, record: bytes | memoryview, *, alone: bool) -> bool:
+        """
+        Give a reply to whoever waits for it, as bytes; False when nobody does.
+
+        Args:
+            packet: It.
+            record: That it came in.
+            alone: Whether the record holds nothing else.
+        """
+        number = packet.reply_to
+        if number is None or number not in self.expected:
             return False
+        reply = self.replies.keep(record, packet, alone=alone)
         with self.guard:
-            waiter = self.expected.pop(packet.reply_to, None)
+            waiter = self.expected.pop(number, None)
         if waiter is None:
             return False
-        waiter.answered(packet)
+        waiter.answered(reply)
         return True
 
     def ponged(self, number: int) -> None:

@@ -195,7 +195,7 @@ class SessionCore:
     def held(self) -> int:
         """
         Bytes that this session keeps in memory, for and of its peer: both directions, with what each piece costs beside
-        its bytes, and what is decoded of the record that is being handled.
+        its bytes, what is decoded of the record that is being handled, and replies that nobody has looked at.
         """
         sending, receiving, outgoing = self.sending, self.receiving, self.numbering.outgoing
         pieces = len(receiving.items) + len(sending.packets) + outgoing.kept
@@ -203,7 +203,13 @@ class SessionCore:
         opened = receiving.opened
         if opened is not None:
             held += opened.held
-        return held
+        return held + self.requests.replies.held
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether something that has come is neither handled nor looked at."""
+        receiving = self.receiving
+        return bool(receiving.items or receiving.opened or self.requests.replies.held)
 
     def unconfirmed(self) -> list[Packet]:
         """What the peer has not acknowledged, and what was never sent, in order. By the sending half."""

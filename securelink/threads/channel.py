@@ -4,7 +4,6 @@ The durable side of a session: an inbox, an outbox, who waits for an answer, and
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Sized
@@ -13,14 +12,16 @@ from typing import Any
 
 from .._mypyc import mypyc_attr
 from ..codes import Code, code_text, known
-from ..errors import ConfigError, ConnectionClosed, LinkTimeout, RequestFailed
+from ..errors import ConfigError, ConnectionClosed, LinkTimeout
 from ..interrupts import Sign
-from ..limits import MAX_CLOSE_TEXT, MAX_WAITING_HANDLERS
+from ..limits import MAX_WAITING_HANDLERS
 from ..protocol import Failed, SessionCore
 from ..protocol.bounds import Bounds, encode_for
-from ..text import escaped, shortened
+from ..protocol.replies import Reply
+from ..text import escaped
 from ..wire.fields import Content
 from ..wire.packets import Packet
+from .asking import Alarm, Waiting, failure_of
 from .inbox import Inbox, Owner
 from .link import Link
 from .loop import Loop, worker_threads
@@ -29,53 +30,6 @@ from .outbox import Outbox
 
 BLOCKED = "~blocked"  # header of a request: no other is handled before it is answered
 FORKED = "this process is a fork of the one that opened it"
-
-
-@mypyc_attr(allow_interpreted_subclasses=True)
-class Waiting:
-    """
-    Somebody waits for a reply or a PONG. The reading thread fills it in.
-
-    Attributes:
-        event: Set when there is nothing to wait for any more.
-        number: Of the request; of a PING the negative one; 0 before there is one.
-        packet: The reply, if one came.
-    """
-
-    __slots__ = ("event", "number", "packet")
-
-    def __init__(self) -> None:
-        self.event = Sign()
-        self.number = 0
-        self.packet: Packet | None = None
-
-    def answered(self, packet: Packet | None) -> None:
-        """The reply is there, or the PONG (None)."""
-        self.packet = packet
-        self.event.set()
-
-    def over(self) -> None:
-        """The session has ended: there will be no reply."""
-        self.event.set()
-
-
-def failure_of(reply: Packet) -> RequestFailed | None:
-    """The error that a reply stands for, or None."""
-    if not reply.headers or "error" not in reply.headers:
-        return None
-    # The thread that reads does this, for everybody; what is cut off is no words.
-    reason = _words(reply.headers["error"])
-    hint = ""
-    if reason == "no handler":
-        hint = f"is {_words(reply.action)!r} spelled as in the other side's on()?"
-    return RequestFailed(_words(reply.data) if reply.data else "", reason=reason, hint=hint)
-
-
-def _words(value: object) -> str:
-    if isinstance(value, str):
-        return escaped(shortened(value, MAX_CLOSE_TEXT))
-    plain = value is None or isinstance(value, bool | int | float)
-    return str(value) if plain else f"a {type(value).__name__}"
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -92,11 +46,11 @@ class Channel:
         link: What carries it now, if anything does.
         lock: Guards the tables of `core` and the end.
         ended: Whether it is over.
-        expires_at: When a timer looks for answers that did not come. Under the lock.
+        alarm: The timer that looks for answers that did not come, once there was one. Under the lock.
     """
 
     __slots__ = (
-        "_clean", "_close_code", "_close_text", "_failed", "_ours", "core", "ended", "expires_at", "inbox", "link",
+        "_clean", "_close_code", "_close_text", "_failed", "_ours", "alarm", "core", "ended", "inbox", "link",
         "lock", "loop", "outbox", "owner",
     )  # fmt: skip
 
@@ -115,7 +69,7 @@ class Channel:
         self._clean = False
         self._ours = False  # whether this side ended it
         self._failed: Failed | None = None  # what broke the protocol
-        self.expires_at = math.inf
+        self.alarm: Alarm[Channel] | None = None
 
     def _make_inbox(self, loop: Loop, owner: Owner) -> Inbox:
         return Inbox(loop, self.core.receiving, owner, self)
@@ -247,18 +201,30 @@ class Channel:
             # Not by a call of ours, at whose beginning Ctrl-C may come: it would be waited for for ever.
             with self.lock:
                 self.core.requests.expected.pop(waiting.number, None)
-        reply = waiting.packet
-        if reply is None:
-            if self.ended:
-                raise self.closed_error()
-            raise LinkTimeout(
-                f"{self.name} did not answer the request {packet.action!r} within {timeout:g} s",
-                hint="its handler may still be running: give a longer timeout=",
-            )
-        failure = failure_of(reply)
+        if waiting.reply is not None:
+            return self.opened(waiting.reply)
+        if self.ended:
+            raise self.closed_error()
+        raise LinkTimeout(
+            f"{self.name} did not answer the request {packet.action!r} within {timeout:g} s",
+            hint="its handler may still be running: give a longer timeout=",
+        )
+
+    def opened(self, reply: Reply) -> Packet:
+        """
+        A reply that has come, decoded by whoever wants it.
+
+        Raises:
+            RequestFailed: It says that the other side has no answer.
+            ConnectionClosed: The session was ended for what it keeps, and this went with it.
+        """
+        packet = reply.packet()
+        if packet is None:
+            raise self.closed_error()
+        failure = failure_of(packet)
         if failure is not None:
             raise failure
-        return reply
+        return packet
 
     def probe(self, timeout: float) -> float:
         """Send a PING; seconds until its PONG. Raises `LinkTimeout`, `ConnectionClosed`."""
@@ -307,7 +273,7 @@ class Channel:
             loop.turn()
 
     def _ended_early(self, waiting: Waiting) -> None:
-        if waiting.packet is None and not self.ended:
+        if waiting.reply is None and not self.ended:
             raise self._crowded_out()
 
     def _crowded_out(self) -> LinkTimeout:
@@ -428,6 +394,9 @@ class Channel:
             self._ours, self._failed = ours, failed
             self.ended = True  # after what says why
             self.link = self.outbox.link = None
+            alarm = self.alarm
+        if alarm is not None:
+            alarm.of = None
         self.core.requests.over()
         self.outbox.wake_waiters()
         return True

@@ -29,8 +29,9 @@ from ..limits import POLL_BYTES
 from ..protocol import Item, SessionCore
 from ..protocol.receive_queue import ReceiveQueue
 from ..wire.packets import Packet
+from .asking import Waiting
 from .caretaker import caretaker
-from .channel import Channel, Waiting
+from .channel import Channel
 from .client_link import PATIENCE_SECONDS, ClientLink
 from .inbox import Inbox, Owner
 from .loop import Loop, worker_threads
@@ -147,7 +148,7 @@ class ClientChannel(Channel):
 
     def is_wanted(self) -> bool:
         """Whether what comes must not wait until somebody drives: handlers, or answers to `request_later`."""
-        return self.expires_at < math.inf or self.has_handlers()
+        return (self.alarm is not None and self.alarm.at < math.inf) or self.has_handlers()
 
     def has_handlers(self) -> bool:
         return self.mailbox.wants_background

@@ -10,13 +10,14 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from ..app.hooks import FailureLog
-from ..errors import LinkTimeout
+from ..errors import LinkTimeout, SecureLinkError
 from ..protocol.bounds import encode_for
 from ..wire.packets import Packet
-from .channel import Channel, Waiting, failure_of
+from .asking import Alarm, Waiting
+from .channel import Channel
 
 if TYPE_CHECKING:
-    from ..errors import SecureLinkError
+    from ..protocol.replies import Reply
 
 log = logging.getLogger("securelink")
 
@@ -31,6 +32,8 @@ class LaterReply(Future[Any]):
 
     Callbacks run as handlers of the session do: one at a time, in order with its packets, in the threads that its
     handlers run in. `result()` and `exception()` wait as `request()` does, also in handlers.
+
+    What the base class holds as its result is the reply as bytes, which is decoded for who asks for it first.
     """
 
     def __init__(self, channel: Channel, deadline: float) -> None:
@@ -38,6 +41,7 @@ class LaterReply(Future[Any]):
         self._channel = channel
         self._owner = channel.owner.session  # a client that waits for an answer is not forgotten
         self._waiting = _Later(self, deadline)
+        self._decoded: list[tuple[Any, SecureLinkError | None]] = []  # the first is the one
 
     @property
     def _number(self) -> int:
@@ -53,7 +57,7 @@ class LaterReply(Future[Any]):
         if self._channel.forget(self._number):
             super().cancel()
             self.set_running_or_notify_cancel()  # wakes those in concurrent.futures.wait()
-            self._owner = None
+            self._over()
         return self.cancelled()
 
     def result(self, timeout: float | None = None) -> Any:
@@ -69,12 +73,23 @@ class LaterReply(Future[Any]):
             TimeoutError: It is not there in `timeout` seconds. It may still come.
         """
         self._wait(timeout)
-        return super().result(0)
+        data, error = self._decode(super().result(0))
+        if error is not None:
+            raise error
+        return data
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """What `result()` would raise, or None; waits like it."""
         self._wait(timeout)
-        return super().exception(0)
+        error = super().exception(0)
+        return error if error is not None else self._decode(super().result(0))[1]
+
+    def _get_snapshot(self) -> tuple[bool, bool, Any, BaseException | None]:
+        # From Python 3.14 on asyncio.wrap_future() asks this, and not result() and exception().
+        if not self.done() or self.cancelled():
+            return self.done(), self.cancelled(), None, None
+        error = self.exception()
+        return True, False, None if error is not None else self.result(), error
 
     def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
         """Call `fn(future)` when the answer or an error is there, as a handler of the session is called."""
@@ -105,17 +120,32 @@ class LaterReply(Future[Any]):
             if channel.ended and not waiting.event.wait(1.0) and channel.forget(self._number):
                 self._failed(channel.closed_error())  # in a process that was forked: nobody says so
 
-    def _answered(self, answer: Packet) -> None:
-        failure = failure_of(answer)
-        if failure is not None:
-            self._failed(failure)
-        else:
-            self.set_result(answer.data)
-            self._owner = None
+    def _decode(self, reply: Reply) -> tuple[Any, SecureLinkError | None]:
+        """Data and error of the reply: two threads may ask at once, and get the same."""
+        decoded = self._decoded
+        if not decoded:
+            try:
+                found: tuple[Any, SecureLinkError | None] = (
+                    self._channel.opened(reply).data,
+                    None,
+                )
+            except SecureLinkError as error:
+                found = (None, error)
+            decoded.append(found)
+            reply.drop()  # last: who finds it dropped finds what was decoded
+        return decoded[0]
+
+    def _answered(self, reply: Reply) -> None:
+        self.set_result(reply)
+        self._over()
 
     def _failed(self, error: SecureLinkError) -> None:
         self.set_exception(error)
+        self._over()
+
+    def _over(self) -> None:
         self._owner = None
+        self._waiting.future = None  # so that it goes when it is dropped, and what it keeps with it
 
 
 class _Later(Waiting):
@@ -125,17 +155,26 @@ class _Later(Waiting):
 
     def __init__(self, future: LaterReply, deadline: float) -> None:
         super().__init__()
-        self.future = future
+        self.future: LaterReply | None = future
         self.deadline = deadline
 
-    def answered(self, packet: Packet | None) -> None:
+    def answered(self, reply: Reply | None) -> None:
         """By the reading thread."""
-        if packet is not None:
-            self.future._answered(packet)
+        future = self.future
+        if reply is not None and future is not None:
+            future._answered(reply)
 
     def over(self) -> None:
         """The session has ended."""
-        self.future._failed(self.future._channel.closed_error())
+        future = self.future
+        if future is not None:
+            future._failed(future._channel.closed_error())
+
+    def late(self, error: LinkTimeout) -> None:
+        """Nothing has come in time."""
+        future = self.future
+        if future is not None:
+            future._failed(error)
 
 
 def ask_later(channel: Channel, packet: Packet, timeout: float) -> Future[Any]:
@@ -161,22 +200,28 @@ def ask_later(channel: Channel, packet: Packet, timeout: float) -> Future[Any]:
 def _arm(channel: Channel, deadline: float) -> None:
     """See that somebody looks at the deadline: one timer a session, for the earliest."""
     with channel.lock:
-        if deadline >= channel.expires_at:
+        alarm = channel.alarm
+        if alarm is None:
+            alarm = channel.alarm = Alarm(channel)
+        if channel.ended or deadline >= alarm.at:
             return
-        channel.expires_at = deadline
+        alarm.at = deadline
     try:
-        channel.loop.call_later(max(0.0, deadline - time.monotonic()), lambda: _expire(channel))
+        channel.loop.call_later(max(0.0, deadline - time.monotonic()), lambda: _expire(alarm))
     except BaseException:  # Ctrl-C: the next request shall not believe that there is a timer
         with channel.lock:
-            channel.expires_at = math.inf
+            alarm.at = math.inf
         raise
 
 
-def _expire(channel: Channel) -> None:
+def _expire(alarm: Alarm[Channel]) -> None:
     """By the leader: answers that did not come in time will not be waited for."""
+    channel = alarm.of
+    if channel is None:
+        return  # the session has ended, and said so to all who waited
     now = time.monotonic()
     with channel.lock:
-        channel.expires_at = math.inf
+        alarm.at = math.inf
         waiting = [
             (n, w) for n, w in channel.core.requests.expected.items() if isinstance(w, _Later)
         ]
@@ -184,7 +229,7 @@ def _expire(channel: Channel) -> None:
         for number, _ in overdue:
             del channel.core.requests.expected[number]
     for _, later in overdue:
-        later.future._failed(
+        later.late(
             LinkTimeout(
                 f"{channel.name} did not answer a request in time; the session goes on",
                 hint="its handler may still be running: give a longer timeout=",

@@ -389,7 +389,7 @@ class ServerLink(Link):
             self._not_entered()
         else:
             self._listener.host.ended(self.session)
-        if self.session.core.receiving.items:
+        if self.session.core.is_needed:
             self._listener.leaving.add(self.session)
         return True
 
@@ -433,7 +433,7 @@ class Listener:
         self.budget = FailureBudget(
             settings.max_failures, lambda: loop.now, lambda host: is_loopback_host(host)
         )
-        self.leaving: set[Channel] = set()  # sessions that have ended, and whose packets still wait
+        self.leaving: set[Channel] = set()  # have ended, and something of them still waits
         self._held = 0  # bytes of the connections that this round of the sweep has visited
         self.failed = 0
         self._paused = False
@@ -658,7 +658,7 @@ class Listener:
 
     def _round_ended(self) -> None:
         for channel in tuple(self.leaving):
-            if channel.core.receiving.items or channel.core.receiving.opened is not None:
+            if channel.core.is_needed:
                 self._held += channel.held
             else:
                 self.leaving.discard(channel)
@@ -684,15 +684,15 @@ class Listener:
         for channel in sorted(held, key=lambda channel: held[channel], reverse=True):
             if total <= MAX_TOTAL_UNSENT:
                 break
-            link = links.get(channel)
+            channel.core.requests.replies.drop()
             if not channel.core.receiving.dropping:
                 log.warning("%s is ended: too much waits for all sessions together", channel.name)
                 self.host.note("limit_total_unsent")
                 channel.end(Code.TOO_SLOW)
                 channel.inbox.drop_waiting()
-            elif link is not None:
+            elif channel in links:
                 # Ended before, and its peer has not taken the rest: others cannot wait until its time is over.
-                link.lost()
+                links[channel].lost()
             # What is sealed still goes out before the farewell, until the next look; what a running handler has goes
             # with that handler. To end others for these would help nobody.
             total -= held[channel]

@@ -44,12 +44,14 @@ else:
 __all__ = [
     "FrameBuffer",
     "Packet",
+    "decode_again",
     "decode_packets",
     "decode_value",
     "encode_packet",
     "encode_value",
     "frame_header",
     "join_packets",
+    "record_of",
     "walk",
     "wire_size",
 ]
@@ -210,6 +212,16 @@ def decode_packets(data: bytes | memoryview, max_elements: int = MAX_ELEMENTS) -
         raise
     except _MALFORMED as error:
         raise _cannot_decode("record", error) from None
+
+
+def record_of(packet: Packet) -> bytes:
+    """A packet that came in a record with others, as a record of its own."""
+    return join_packets([_encode(packet)])
+
+
+def decode_again(record: bytes) -> list[Packet]:
+    """Decode a record that `decode_packets` has taken before: nothing is looked for in it again."""
+    return _decode(record)
 
 
 def _begins_with_bytes(data: bytes | memoryview) -> bool:

@@ -41,6 +41,34 @@ FAULTS = [
         "test_attacks.py::test_partial_frames_of_all_sessions_are_bounded_together",
     ),
     Fault(
+        "answers that nobody looks at are not counted",
+        "protocol/session_core.py",
+        "        return held + self.requests.replies.held\n",
+        "        return held\n",
+        "test_later.py::test_answers_count_until_they_are_taken_or_dropped",
+    ),
+    Fault(
+        "answers of a session that has ended are not counted",
+        "protocol/session_core.py",
+        "return bool(receiving.items or receiving.opened or self.requests.replies.held)",
+        "return bool(receiving.items or receiving.opened)",
+        "test_later.py::test_answers_of_all_sessions_are_bounded_together",
+    ),
+    Fault(
+        "answers are kept beyond the bound of all sessions",
+        "threads/listener.py",
+        "            channel.core.requests.replies.drop()\n",
+        "",
+        "test_later.py::test_answers_of_all_sessions_are_bounded_together",
+    ),
+    Fault(
+        "a time-out keeps a session that has ended",
+        "threads/channel.py",
+        "            alarm.of = None\n",
+        "            pass\n",
+        "test_later.py::test_a_session_that_has_ended_goes_though_it_asked",
+    ),
+    Fault(
         "a link of a forked child seals",
         "threads/link.py",
         (

@@ -1,0 +1,80 @@
+"""What those have who wait for an answer of the other side."""
+
+from __future__ import annotations
+
+import math
+from typing import Generic, TypeVar
+
+from ..errors import RequestFailed
+from ..interrupts import Sign
+from ..limits import MAX_CLOSE_TEXT
+from ..protocol.replies import Reply
+from ..text import escaped, shortened
+from ..wire.packets import Packet
+
+Target = TypeVar("Target")
+
+
+class Waiting:
+    """
+    Somebody waits for a reply or a PONG. The reading thread fills it in.
+
+    Attributes:
+        event: Set when there is nothing to wait for any more.
+        number: Of the request; of a PING the negative one; 0 before there is one.
+        reply: It, if one came.
+    """
+
+    __slots__ = ("event", "number", "reply")
+
+    def __init__(self) -> None:
+        self.event = Sign()
+        self.number = 0
+        self.reply: Reply | None = None
+
+    def answered(self, reply: Reply | None) -> None:
+        """The reply is there, or the PONG (None)."""
+        self.reply = reply
+        self.event.set()
+
+    def over(self) -> None:
+        """The session has ended: there will be no reply."""
+        self.event.set()
+
+
+def failure_of(reply: Packet) -> RequestFailed | None:
+    """The error that a reply stands for, or None."""
+    if not reply.headers or "error" not in reply.headers:
+        return None
+    reason = _words(reply.headers["error"])
+    hint = ""
+    if reason == "no handler":
+        hint = f"is {_words(reply.action)!r} spelled as in the other side's on()?"
+    return RequestFailed(_words(reply.data) if reply.data else "", reason=reason, hint=hint)
+
+
+def _words(value: object) -> str:
+    # What is cut off is no words; to escape all of it could take long.
+    if isinstance(value, str):
+        return escaped(shortened(value, MAX_CLOSE_TEXT))
+    plain = value is None or isinstance(value, bool | int | float)
+    return str(value) if plain else f"a {type(value).__name__}"
+
+
+class Alarm(Generic[Target]):
+    """
+    What a loop keeps until a timer is due: it knows the session only as long as that lasts.
+
+    Args:
+        of: Whose timer it is.
+
+    Attributes:
+        of: The same; None when it is over.
+        at: When the timer is due; infinity while there is none.
+    """
+
+    __slots__ = ("at", "of")
+
+    def __init__(self, of: Target) -> None:
+        self.of: Target | None = of
+        self.at = math.inf
