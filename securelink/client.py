@@ -66,6 +66,7 @@ from .threads.mailbox import Mailbox
 from .threads.patched import check_not_patched
 from .trust import KnownServers
 from .trust.home import KNOWN_SERVERS, user_known_servers
+from .trust.locking import LOCK_SECONDS
 from .trust.policy import Belief
 from .wire.fields import Mode
 from .wire.messages import Wanted, Welcome
@@ -377,7 +378,7 @@ class Client(Peer, Dispatching):
                 engine,
                 where=self._where,
                 decide=lambda engine, server: self._decide(engine, server, loopback=loopback),
-                confirm=lambda: self._remember(loopback=loopback),
+                confirm=lambda: self._remember(deadline, loopback=loopback),
                 deadline=deadline,
                 timeout=timeout,
             )
@@ -410,11 +411,13 @@ class Client(Peer, Dispatching):
             channel.close(0.0)
             raise
 
-    def _remember(self, *, loopback: bool) -> None:
+    def _remember(self, deadline: float, *, loopback: bool) -> None:
         if self._server_fingerprint is not None:
             soon = self._forget_soon and loopback and is_chosen_by_system(self.port)
             lifetime = LOOPBACK_KEY_SECONDS if soon else None
-            self._belief.remember(self._server_fingerprint, lifetime=lifetime)
+            left = max(0.0, deadline - time.monotonic())
+            wait = min(LOCK_SECONDS, left / 2)  # the rest is for what comes after it
+            self._belief.remember(self._server_fingerprint, lifetime=lifetime, timeout=wait)
 
     @property
     def _where(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -27,6 +28,7 @@ from securelink import (
     Server,
 )
 from securelink.codes import Code
+from securelink.trust import locked_update
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -64,6 +66,20 @@ def test_the_first_meeting_is_remembered(
         caplog.clear()
         connect(server)
     assert "first connection" not in caplog.text
+
+
+@pytest.mark.parametrize("credentials", [None, PASSWORD])
+def test_a_connection_does_not_wait_for_the_file(
+    identity: Identity, caplog: pytest.LogCaptureFixture, credentials: object
+) -> None:
+    """Who holds the lock of known_servers holds up nobody beyond the time-out; what could not be stored is logged."""
+    with serving(identity) as server, locked_update(KNOWN):
+        client = Client("127.0.0.1", server.address[1], credentials=credentials, trust="first-use")
+        began = time.monotonic()
+        with client.connect(2.0):
+            assert time.monotonic() - began < 2.0
+        assert "could not be written down" in caplog.text
+        assert KnownServers(KNOWN).entries() == []
 
 
 def test_a_changed_key_is_refused(identity: Identity, other_identity: Identity) -> None:

@@ -6,9 +6,13 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from clock import cost_ms
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from securelink import Client, ConfigError, Identity, NotTrusted, Server
 from securelink.errors import KeyFileError
@@ -18,7 +22,7 @@ from securelink.limits import LOOPBACK_KEY_SECONDS
 from securelink.streams import sockets
 from securelink.trust import KnownServer, KnownServers
 from securelink.trust.home import user_folder, user_known_servers
-from securelink.trust.places import same_server, spelled
+from securelink.trust.places import Place, same_server, similar, spelled
 
 ONE = fingerprint_text(bytes(32))
 TWO = fingerprint_text(bytes([1]) * 32)
@@ -122,6 +126,67 @@ def test_lines_that_were_there_keep_working(servers: KnownServers) -> None:
     with pytest.raises(NotTrusted):
         servers.remember("localhost", 5051, TWO)
     assert len(servers.entries()) == 3
+
+
+FOREIGN = [
+    "b\u00fccher.example", "B\u00dcCHER.EXAMPLE", "bu\u0308cher.example", "b\u00fcch\ufe00er.example",
+    "\uff42\u00fccher\u3002example", "xn--bcher-kva.example", "XN--BCHER-KVA.example.", "b\u00fccher.example.",
+]  # fmt: skip
+
+
+def test_foreign_letters_have_many_spellings(servers: KnownServers) -> None:
+    """A line in any of them is found under every other, and by no other name."""
+    for written in FOREIGN:
+        servers.path.write_text(f"other.example 5050 {TWO}\n{written} 5050 {ONE}\n")
+        servers.path.chmod(0o600)
+        assert [servers.get(host, 5050) for host in FOREIGN] == [ONE] * len(FOREIGN)
+        assert servers.get("b\u00fccher.example", 5051) is None
+        assert servers.get("bucher.example", 5050) is None
+        assert servers.forget(FOREIGN[0], 5050)
+
+
+def test_what_looks_alike_is_not_the_same(servers: KnownServers) -> None:
+    """Lines that are similar are converted and compared exactly: a rounded Cyrillic letter is not the plain one."""
+    servers.path.write_text(f"\u1c80.example 5050 {ONE}\nxn--abc-.example 5050 {ONE}\n")
+    servers.path.chmod(0o600)
+    assert servers.get("\u1c80.example", 5050) == ONE
+    assert servers.get("\u0432.example", 5050) is None
+    assert servers.get("abc.example", 5050) is None
+
+
+SIGNS = (
+    *"aABxn--.1:%[]0\xdf\u1e9e\u017f\u0130\u0131\u03c2\u03a3\u03c3\u00e9\u0301\u0323\u00ad\u200c\u200d\u3002\uff0e\uff61\uff21",
+    *"\u2167\u210c\ufb01\u2026\u2100\u2488\uff1a\uff05\uff10\uff58\uff17\uff11\u01c5\u0345\u03b9\u1f30\ud55c\uae00\u1100\u1161\u30a2\uff9e",
+    *"\u3300\u4e2d\U0002f800\U0001d538\u05d0\u0627",
+    "xn--", ".xn--bcher-kva",
+)  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(SIGNS), min_size=1, max_size=9).map("".join))
+@settings(max_examples=2000)
+def test_no_spelling_is_passed_over(host: str) -> None:
+    """What comparing texts takes for two servers are two servers, whatever a host is made of."""
+    assume(host.isprintable())
+    place = Place(host)
+    for spelling in (host.lower(), host.upper().lower(), place.host):
+        if same_server(spelling) == place.host:
+            assert place.means(spelling, similar(spelling))
+    assert similar(host) == similar(host.lower())
+
+
+def test_a_file_of_foreign_letters_costs_what_others_cost(servers: KnownServers) -> None:
+    """Letters are converted for what is asked for, not for each line: that took 50 times as long."""
+    costs = {}
+    for kind, host in {"plain": "abc" * 16, "foreign": "\u00e4\u00f6\u00fc" * 16}.items():
+        lines = (f"{host}{number}.{host}.example 5050 {ONE}\n" for number in range(2000))
+        servers.path.write_text("".join(lines))
+        servers.path.chmod(0o600)
+        costs[kind] = cost_ms(partial(_parsed_anew, servers.path), 0.0)
+    assert costs["foreign"] < 4 * costs["plain"]
+
+
+def _parsed_anew(path: Path) -> None:
+    assert KnownServers(path).get("xn--bcher-kva.example", 5050) is None
 
 
 def test_an_entry_that_ends(servers: KnownServers, monkeypatch: pytest.MonkeyPatch) -> None:

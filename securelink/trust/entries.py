@@ -11,7 +11,7 @@ from ..errors import ConfigError, KeyFileError
 from ..keys.files import AnyPath, absolute
 from ..keys.remembered import Remembered
 from ..limits import MAX_TRUST_FILE
-from .locking import OTHERS_WRITE, forget_missing, locked_update
+from .locking import LOCK_SECONDS, OTHERS_WRITE, forget_missing, locked_update
 
 
 class Line(Protocol):
@@ -78,6 +78,7 @@ class TextFile(Generic[Entry]):
         *,
         known: Callable[[list[Entry]], Entry | None],
         outdated: Callable[[Entry], bool],
+        timeout: float = LOCK_SECONDS,
     ) -> Entry:
         """
         Append an entry, unless what it says is known. Entries that are outdated are taken out then.
@@ -86,11 +87,12 @@ class TextFile(Generic[Entry]):
             new: The entry.
             known: Finds the entry in whose place the new one would be, if there is one.
             outdated: Tells entries that no longer hold.
+            timeout: How long to wait for somebody else who changes it, in seconds.
 
         Returns:
             The entry that is there then: the one that was known, or the new one.
         """
-        with locked_update(self.path) as file:
+        with locked_update(self.path, timeout=timeout) as file:
             lines = [
                 (text, entry)
                 for text, entry in self._remembered.of(file.data).lines

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import re
+from unicodedata import ucd_3_2_0  # the version that IDNA names (RFC 3491)
 
 from ..errors import ConfigError
 from ..limits import MAX_NAME
@@ -13,6 +15,33 @@ _THIS_MACHINE = "127.0.0.1"
 _LOCAL_NAMES = frozenset(
     ("localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "::1", "0.0.0.0", "::")  # noqa: S104
 )
+
+_DOTS = re.compile("[.\u3002\uff0e\uff61]")  # what separates labels (RFC 3490, 3.1)
+
+# What IDNA passes over (RFC 3454, B.1): soft hyphen, joiners, selectors of variants.
+_NOTHING = dict.fromkeys(
+    (
+        *(0xAD, 0x34F, 0x1806, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF),
+        *range(0x180B, 0x180E),
+        *range(0xFE00, 0xFE10),
+    )
+)
+
+
+def checked_host(host: str) -> str:
+    """
+    A host in lower case.
+
+    Raises:
+        ConfigError: It cannot be the name or address of a host.
+    """
+    if not isinstance(host, str):
+        raise ConfigError(f"a host is a text, not a {type(host).__name__}")
+    if len(host) > MAX_NAME:
+        raise ConfigError(f"the name of a host has at most {MAX_NAME} characters")
+    if not host or "#" in host or " " in host or not host.isprintable():
+        raise ConfigError(f"{quoted(host)} is not the name or address of a host")
+    return host.lower()
 
 
 def spelled(host: str) -> str:
@@ -26,13 +55,7 @@ def spelled(host: str) -> str:
     Raises:
         ConfigError: It cannot be the name or address of a host.
     """
-    if not isinstance(host, str):
-        raise ConfigError(f"a host is a text, not a {type(host).__name__}")
-    if len(host) > MAX_NAME:
-        raise ConfigError(f"the name of a host has at most {MAX_NAME} characters")
-    if not host or "#" in host or " " in host or not host.isprintable():
-        raise ConfigError(f"{quoted(host)} is not the name or address of a host")
-    host = host.lower()
+    host = checked_host(host)
     if not host.isascii():
         try:
             # Each letter alone: a name service takes full-width digits, dots and colons for ordinary ones.
@@ -41,6 +64,8 @@ def spelled(host: str) -> str:
             return host  # no name service finds it either
         if not plain.isprintable() or set(plain) & set("# "):
             return host  # compatibility forms of signs that would not fit on a line
+        if "xn--" in plain and plain.count(".") != len(_DOTS.findall(host)):
+            return host  # signs with a full stop in them, in the middle of foreign letters: no name
         host = plain
     if ":" in host:
         return _spelled_ipv6(host)
@@ -52,6 +77,84 @@ def same_server(host: str) -> str:
     """What two spellings of one server have in common: `spelled()`, and one name for this machine."""
     host = spelled(host)
     return _THIS_MACHINE if host in _LOCAL_NAMES else host
+
+
+class Place:
+    """
+    Where a server is, compared with how a line of a file spells it: converting foreign letters costs ten times what
+    comparing texts does, and is done only for lines that are similar.
+
+    Args:
+        host: In any spelling.
+
+    Raises:
+        ConfigError: It cannot be the name or address of a host.
+    """
+
+    def __init__(self, host: str) -> None:
+        self.host = same_server(host)
+        self._similar = _readable(self.host)
+
+    def means(self, host: str, similar: str) -> bool:
+        """
+        Whether a host is the same one.
+
+        Args:
+            host: As a line has it.
+            similar: What `similar()` says of it.
+        """
+        if host.isascii():
+            return similar == self.host
+        return similar == self._similar and same_server(host) == self.host
+
+
+def similar(host: str) -> str:
+    """
+    What all spellings of one server have in common that have foreign letters, and all that have none: two hosts for
+    which it differs are two servers. It is cheap.
+
+    Raises:
+        ConfigError: It cannot be the name or address of a host.
+    """
+    return same_server(host) if host.isascii() else _readable(checked_host(host))
+
+
+def _readable(host: str) -> str:
+    """A host with its foreign letters as they look, folded as IDNA folds them or further."""
+    text = _folded(host)
+    if "xn--" in text:
+        text = _folded(".".join(map(_decoded, text.split("."))))
+    text = text.rstrip(".")
+    if ":" in text:
+        text = text.strip("[]").partition("%")[0]  # a zone may have foreign letters
+    return same_server(text) if _is_host(text) else text
+
+
+def _folded(text: str) -> str:
+    folded = text.translate(_NOTHING).casefold()
+    text = ucd_3_2_0.normalize("NFKC", folded)
+    again = text.casefold().translate(_NOTHING)
+    if again != text:  # there are signs made of what folds
+        text = ucd_3_2_0.normalize("NFKC", again)
+    return text.replace("\u3002", ".")
+
+
+def _decoded(label: str) -> str:
+    if not label.startswith("xn--"):
+        return label
+    try:
+        return label[4:].encode("ascii").decode("punycode")
+    except UnicodeError:
+        return label
+
+
+def _is_host(text: str) -> bool:
+    return (
+        text.isascii()
+        and text.isprintable()
+        and 0 < len(text) <= MAX_NAME
+        and not set(text) & set("# ")
+    )
 
 
 def _spelled_ipv6(host: str) -> str:

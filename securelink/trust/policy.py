@@ -15,6 +15,7 @@ from ..streams.sockets import with_zone_name
 from ..wire.fields import Mode
 from . import KnownServers
 from .home import user_known_servers
+from .locking import LOCK_SECONDS
 
 log = logging.getLogger("securelink.client")
 
@@ -171,7 +172,9 @@ class Belief:
             )
         return "somebody may be in between"
 
-    def remember(self, fingerprint: str, *, lifetime: float | None = None) -> None:
+    def remember(
+        self, fingerprint: str, *, lifetime: float | None = None, timeout: float = LOCK_SECONDS
+    ) -> None:
         """
         After WELCOME: write a first use down, or the new key of a server that has rotated its own.
 
@@ -180,17 +183,20 @@ class Belief:
         Args:
             fingerprint: Of the server's key.
             lifetime: Seconds until it is forgotten; None for never.
+            timeout: Seconds to wait while somebody else changes the file.
 
         Raises:
             NotTrusted: Another client has written another key down since we looked: one of the two met an impostor.
         """
         if self._followed is not None:
-            self._follow(self._followed, fingerprint, lifetime)
+            self._follow(self._followed, fingerprint, lifetime, timeout)
             return
         if self._pin is not None or (self._known is not None and self._met is None):
             return
         try:
-            self._known_servers.remember(self._host, self._port, fingerprint, lifetime=lifetime)
+            self._known_servers.remember(
+                self._host, self._port, fingerprint, lifetime=lifetime, timeout=timeout
+            )
         except NotTrusted as error:
             raise self._wrong_key(fingerprint, error.expected or "another") from None
         except SecureLinkError as error:
@@ -205,10 +211,12 @@ class Belief:
                 self._known_servers.path,
             )
 
-    def _follow(self, old: str, new: str, lifetime: float | None) -> None:
+    def _follow(self, old: str, new: str, lifetime: float | None, timeout: float) -> None:
         """The known key has signed another one, which the server has proved: that is the known one from now on."""
         try:
-            self._known_servers.replace(self._host, self._port, old, new, lifetime=lifetime)
+            self._known_servers.replace(
+                self._host, self._port, old, new, lifetime=lifetime, timeout=timeout
+            )
         except NotTrusted as error:
             raise self._wrong_key(new, error.expected or "another") from None
         except SecureLinkError as error:

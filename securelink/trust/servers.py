@@ -14,7 +14,8 @@ from ..keys.files import AnyPath
 from ..options import number
 from ..text import quoted
 from .entries import TextFile, checked_comment, entry_line
-from .places import same_server, spelled
+from .locking import LOCK_SECONDS
+from .places import Place, similar, spelled
 
 _UNTIL = "until="
 _MAX_LIFETIME = (
@@ -32,7 +33,7 @@ class KnownServer:
         fingerprint: Of the server's key.
         comment: For people.
         until: When the line ends, in seconds since 1970; None for never.
-        place: What all spellings of this server have in common.
+        similar: What all spellings of this server have in common that have foreign letters, or all that have none.
     """
 
     host: str
@@ -40,10 +41,11 @@ class KnownServer:
     fingerprint: str
     comment: str = ""
     until: float | None = None
-    place: tuple[str, int] = field(init=False, repr=False, compare=False)
+    similar: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "place", server_key(self.host, self.port))
+        object.__setattr__(self, "similar", similar(self.host))
+        checked_port(self.port)
 
     @property
     def key(self) -> tuple[str, int]:
@@ -83,7 +85,6 @@ class KnownServer:
         host, port, fingerprint = parts
         # 5 digits: a longer number would only be refused more slowly.
         number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else -1
-        server_key(host, number)
         fingerprint_digest(fingerprint)
         return cls(host.lower(), number, fingerprint, comment, until)
 
@@ -124,8 +125,8 @@ class KnownServers:
             ConfigError: Host or port cannot be such.
             KeyFileError: The file is damaged or cannot be read.
         """
-        server_key(host, port)
-        known = _find(self._file.read().entries, host, port)
+        where = _Where(host, port)
+        known = where.find(self._file.read().entries)
         return None if known is None else known.fingerprint
 
     def remember(
@@ -136,6 +137,7 @@ class KnownServers:
         *,
         comment: str | None = None,
         lifetime: float | None = None,
+        timeout: float = LOCK_SECONDS,
     ) -> None:
         """
         Write down the key of a server. Writing down the same key again changes nothing.
@@ -146,6 +148,7 @@ class KnownServers:
             fingerprint: `SHA256:...`.
             comment: For people; by default the date of today.
             lifetime: Seconds until it is forgotten; None for never.
+            timeout: Seconds to wait while somebody else changes the file.
 
         Raises:
             ConfigError: One of them cannot be such.
@@ -153,17 +156,26 @@ class KnownServers:
             KeyFileError: The file is damaged or cannot be written.
             LimitExceeded: The file is full.
         """
+        where = _Where(host, port)
         new = self._new(host, port, fingerprint, comment, lifetime)
         now = time.time()
         known = self._file.change(
             new,
-            known=lambda entries: _find(entries, host, port),
+            known=where.find,
             outdated=lambda entry: not entry.holds(now),
+            timeout=timeout,
         )
         self._check(known, new)
 
     def replace(
-        self, host: str, port: int, old: str, new: str, *, lifetime: float | None = None
+        self,
+        host: str,
+        port: int,
+        old: str,
+        new: str,
+        *,
+        lifetime: float | None = None,
+        timeout: float = LOCK_SECONDS,
     ) -> None:
         """
         Write down the new key of a server whose old one is written down.
@@ -174,6 +186,7 @@ class KnownServers:
             old: Fingerprint of the key that is written down.
             new: Fingerprint of the one that takes its place.
             lifetime: As for `remember()`.
+            timeout: As for `remember()`.
 
         Raises:
             ConfigError: One of them cannot be such.
@@ -181,18 +194,19 @@ class KnownServers:
             KeyFileError: The file is damaged or cannot be written.
             LimitExceeded: The file is full.
         """
+        where = _Where(host, port)
         entry = self._new(host, port, new, time.strftime("replaced %Y-%m-%d"), lifetime)
         known = self._file.change(
             entry,
-            known=lambda entries: _find(entries, host, port),
-            outdated=lambda other: other.place == entry.place and other.fingerprint == old,
+            known=where.find,
+            outdated=lambda other: other.fingerprint == old and where.is_of(other),
+            timeout=timeout,
         )
         self._check(known, entry)
 
     def _new(
         self, host: str, port: int, fingerprint: str, comment: str | None, lifetime: float | None
     ) -> KnownServer:
-        server_key(host, port)
         fingerprint_digest(fingerprint)
         until = None
         if lifetime is not None:
@@ -216,28 +230,52 @@ class KnownServers:
             ConfigError: Host or port cannot be such.
             KeyFileError: The file is damaged or cannot be written.
         """
-        place = server_key(host, port)
-        return self._file.remove(lambda entry: entry.place == place)
+        return self._file.remove(_Where(host, port).is_of)
 
 
-def _find(entries: Iterable[KnownServer], host: str, port: int) -> KnownServer | None:
-    """The entry of a server: one with this very spelling before one with another."""
-    place, typed, now = server_key(host, port), host.lower(), time.time()
-    same = [entry for entry in entries if entry.place == place and entry.holds(now)]
-    return next((entry for entry in same if entry.host == typed), same[0] if same else None)
-
-
-def server_key(host: str, port: int) -> tuple[str, int]:
+class _Where:
     """
-    What a known server is found by: one spelling of the host, and the port.
+    Where a server is that is looked for.
+
+    Args:
+        host: In any spelling.
+        port: Its port.
 
     Raises:
         ConfigError: The host cannot be written on a line, or the port is not from 1 to 65535.
     """
-    host = same_server(host)
+
+    def __init__(self, host: str, port: int) -> None:
+        self._place = Place(host)
+        self._typed = host.lower()
+        self._port = checked_port(port)
+
+    def is_of(self, entry: KnownServer) -> bool:
+        """Whether an entry is of this server."""
+        return entry.port == self._port and self._place.means(entry.host, entry.similar)
+
+    def find(self, entries: Iterable[KnownServer]) -> KnownServer | None:
+        """The entry of this server: one with this very spelling before one with another."""
+        now, first = time.time(), None
+        for entry in entries:
+            if entry.port == self._port and entry.holds(now):
+                if entry.host == self._typed:
+                    return entry
+                if first is None and self.is_of(entry):
+                    first = entry
+        return first
+
+
+def checked_port(port: int) -> int:
+    """
+    Check a port.
+
+    Raises:
+        ConfigError: It is not from 1 to 65535.
+    """
     if type(port) is not int or not 1 <= port <= 65535:
         raise ConfigError("a port is a number from 1 to 65535")
-    return host, port
+    return port
 
 
 def _read_time(word: str) -> float:
