@@ -36,8 +36,8 @@ FAULTS = [
     Fault(
         "memory of all sessions has no bound",
         "threads/listener.py",
-        "if self._held > MAX_TOTAL_UNSENT:",
-        "if False:",
+        "            if total <= MAX_TOTAL_UNSENT:\n",
+        "            if True:\n",
         "test_attacks.py::test_partial_frames_of_all_sessions_are_bounded_together",
     ),
     Fault(
