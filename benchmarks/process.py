@@ -56,6 +56,11 @@ class Child:
         os.set_blocking(self._process.stdout.fileno(), False)
         self._heard = b""
 
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
     def __enter__(self) -> Self:
         return self
 

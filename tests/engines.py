@@ -182,6 +182,10 @@ class Pair:
         self._collect()
         return True
 
+    def forget_events(self) -> None:
+        """What the engines have reported is not answered any more."""
+        self._todo.clear()
+
     def post(self, role: Role, data: bytes) -> Pair:
         """Send the bytes of a role over the link and let everything follow."""
         self._enqueue(role, data)

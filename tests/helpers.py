@@ -153,9 +153,11 @@ class Scene:
     Attributes:
         server: Listens on a port of its own.
         neighbour: A client that was connected before, and must still be at the end.
+        encryption: Of the neighbour.
     """
 
-    def __init__(self, server: Server, neighbour: Client) -> None:
+    def __init__(self, server: Server, neighbour: Client, encryption: str) -> None:
+        self.encryption = encryption
         self.server = server
         self.neighbour = neighbour
         self._token = neighbour.token
@@ -251,7 +253,7 @@ def scene(
         if wanted["encryption"] != "off":
             wanted.setdefault("pin", server.fingerprint)
         with Client("127.0.0.1", server.address[1], **wanted) as other:
-            stage = Scene(server, other)
+            stage = Scene(server, other, wanted["encryption"])
             yield stage
             stage.check_neighbour()
         # A server that has to wait for somebody here would have kept a connection for too long.

@@ -87,6 +87,11 @@ class Program:
         self._process.stdin.write(text.encode())
         self._process.stdin.flush()
 
+    def ends_input(self) -> None:
+        """Nobody types any more, as when it runs in the background."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
     def interrupt(self) -> None:
         """Press Ctrl-C."""
         self._process.send_signal(2)

@@ -127,12 +127,13 @@ def test_the_command_starts_and_ends_its_processes(tmp_path: Path) -> None:
 
 def test_a_process_that_fails_says_why() -> None:
     """A child that dies gives its last words as the reason, and is gone."""
-    with process.Child("benchmarks.load", "{}", "rtt", "{}") as child:
-        with pytest.raises(process.RunFailed, match="TypeError"):
-            child.line(120)
-        number = child._process.pid
+    with (
+        process.Child("benchmarks.load", "{}", "rtt", "{}") as child,
+        pytest.raises(process.RunFailed, match="TypeError"),
+    ):
+        child.line(120)
     with pytest.raises(ProcessLookupError):
-        os.kill(number, 0)
+        os.kill(child.pid, 0)
 
 
 def test_a_silent_process_is_ended() -> None:
@@ -141,7 +142,8 @@ def test_a_silent_process_is_ended() -> None:
         child.line(120)
         with pytest.raises(process.RunFailed, match="no answer within"):
             child.line(0.05)
-    assert child._process.poll() is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(child.pid, 0)
 
 
 # --- what becomes of figures --------------------------------------------------------------------------

@@ -363,7 +363,7 @@ def test_who_comes_back_gets_the_name_back(
         failure(RequestFailed, lambda: thief.request("chat.enter", wish), "is taken")  # noqa: B023
     thief.close()
     heir = Client("127.0.0.1", server.address[1]).connect(WAIT)
-    wish = {"name": "bob", "room": "den", "again": bob.chat._again}
+    wish = {"name": "bob", "room": "den", "again": ghost.data["again"]}
     answer = heir.request("chat.enter", wish)
     assert (answer["name"], answer["room"]) == ("bob", "den")
     until(lambda: not ghost.connected)

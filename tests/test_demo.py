@@ -184,7 +184,7 @@ def test_colour_is_for_terminals() -> None:
 
 def test_a_process_that_ends_is_reported_with_its_last_words(stage: Stage) -> None:
     """Neither waiting for a dead process nor an order to it hangs; its last line of errors is shown."""
-    puppet = stage._start("ghost", "no_such_program", {})
+    puppet = stage.start("ghost", "no_such_program", {})
     with pytest.raises(
         Missing, match=r"ghost did not report ready, but: nothing \(.*no_such_program"
     ):

@@ -48,7 +48,7 @@ def test_the_program_is_healthy_and_ends_when_told(
             packet = client.receive(timeout=60)
             assert packet is not None
             assert packet.data == ["ada", "hello"]
-            server._process.send_signal(signal.SIGTERM)
+            server.signals(signal.SIGTERM)
             assert server.ends() == 0, server.output
         assert "Traceback" not in server.output
 

@@ -23,7 +23,7 @@ from together import channel_of
 from securelink import Client, ConnectFailed, ConnectionClosed, Identity, Server, Session
 from securelink.codes import Code
 from securelink.testing.relay import Relay
-from securelink.wire.fields import Content
+from securelink.wire.fields import Content, Mode
 from securelink.wire.packets import Packet, encode_packet, join_packets
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -74,8 +74,7 @@ def test_a_client_that_vanishes(
     with scene(identity, encryption=encryption) as stage:
         seen = Farewells(stage)
         stage.server.on("say", lambda session, packet: heard.append(packet.data))
-        mode = stage.neighbour._mode
-        with Hostile(stage.port, mode).open() as peer:
+        with Hostile(stage.port, Mode[encryption.upper()]).open() as peer:
             peer.send(Content.DATA, join_packets([encode_packet(Packet("say", "last words"))]))
             until(lambda: heard)
             vanish(peer.sock)

@@ -318,7 +318,7 @@ def test_what_the_other_side_is_told(identity: Identity) -> None:
 def test_giving_up(mode: Mode, identity: Identity) -> None:
     """Either side can end a handshake for a reason of its own; the other learns the code."""
     pair = at(("client", State.VERIFIED, mode), identity)
-    pair._todo.clear()
+    pair.forget_events()
     pair.post("client", pair.client.give_up(Code.NOT_TRUSTED))
     assert pair.items["server"][-1] == Alerted(Code.NOT_TRUSTED)
     assert pair.client.state is State.FAILED

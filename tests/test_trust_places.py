@@ -23,6 +23,8 @@ from securelink.streams import sockets
 from securelink.trust import KnownServer, KnownServers
 from securelink.trust.home import user_folder, user_known_servers
 from securelink.trust.places import Place, same_server, similar, spelled
+from securelink.trust.policy import Belief
+from securelink.wire.fields import Mode
 
 ONE = fingerprint_text(bytes(32))
 TWO = fingerprint_text(bytes([1]) * 32)
@@ -309,14 +311,14 @@ def test_the_loser_of_a_race_does_not_go_on(
         client = Client("127.0.0.1", port, known_servers="known", credentials="secret")
         client.on_connect.add_listener(lambda: fired.append("connected"))
         if moment == "after the look":
-            consult = client._belief.consult
+            consult = Belief.consult
 
-            def overtaken(mode: object) -> object:
-                found = consult(mode)  # type: ignore[arg-type]
+            def overtaken(belief: Belief, mode: Mode) -> Mode:
+                found = consult(belief, mode)
                 KnownServers("known").remember("127.0.0.1", port, other_identity.fingerprint)
                 return found
 
-            monkeypatch.setattr(client._belief, "consult", overtaken)
+            monkeypatch.setattr(Belief, "consult", overtaken)
         with pytest.raises(NotTrusted, match="HAS CHANGED") as caught:
             client.connect()
         assert caught.value.fingerprint == identity.fingerprint

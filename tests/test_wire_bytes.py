@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, failure, secrets, until
+from together import channel_of
 
 from securelink import Client, ConnectionClosed, Identity, Passwords, Server, Session
 from securelink.keys import fingerprint_digest
@@ -253,8 +254,7 @@ def test_the_size_of_a_record_is_that_of_its_packets(identity: Identity) -> None
 
 def until_quiet(client: Client, relay: Relay) -> None:
     """Wait until every acknowledgement is out."""
-    channel: Any = client._channel
-    numbers = channel.core.numbering
+    numbers = channel_of(client).core.numbering
     until(lambda: numbers.incoming.accepted == numbers.incoming.confirmed)
     size = -1
     while size != (size := len(relay.to_server.captured)):

@@ -176,11 +176,11 @@ class Stage:
     def serve(self, name: str, *, port: int = 0, encryption: str = "required") -> Puppet:
         """A server process, with keys in a folder of that name."""
         setup = {"keys": str(self.folder / name / "keys"), "port": port, "encryption": encryption}
-        return self._start(name, "server", setup)
+        return self.start(name, "server", setup)
 
     def player(self, name: str) -> Puppet:
         """A client process, with keys in a folder of that name."""
-        return self._start(name, "player", {"keys": str(self.folder / name / "keys")})
+        return self.start(name, "player", {"keys": str(self.folder / name / "keys")})
 
     def relay(self, port: int) -> Relay:
         """A relay in front of a port of this machine."""
@@ -201,7 +201,8 @@ class Stage:
         self._temporary.cleanup()
         return ended
 
-    def _start(self, name: str, module: str, setup: Report) -> Puppet:
+    def start(self, name: str, module: str, setup: Report) -> Puppet:
+        """A process that runs a module of the demonstration, in a folder of its own."""
         (self.folder / name).mkdir(exist_ok=True)
         puppet = Puppet(name, module, self.folder / name, setup)
         self._puppets.append(puppet)

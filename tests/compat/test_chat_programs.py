@@ -165,12 +165,6 @@ def listed_client(folder: Path, port: str) -> Program:
     return program(CLIENT, folder, {"192.168.1.3": "127.0.0.1", "8080": port})
 
 
-def nobody_types_at(program: Program) -> None:
-    """End its input, as when it runs in the background."""
-    assert program._process.stdin is not None
-    program._process.stdin.close()
-
-
 def test_the_documented_constants_and_functions() -> None:
     """The names of the document; the client's port is the server's, as in the code."""
     assert (server2.HOST, server2.PORT, server2.clients) == ("0.0.0.0", 8000, [])
@@ -281,10 +275,10 @@ def test_quiet_and_broken_clients_freeze_nobody(folder: Path, port: str, server:
 
 def test_the_server_without_an_operator(folder: Path, port: str, server: Program) -> None:
     """Its input ends, it goes on; Ctrl-C ends it. A client whose input ends leaves."""
-    nobody_types_at(server)
+    server.ends_input()
     with module_client(folder, port) as client:
         client.prints(BANNER)
-        nobody_types_at(client)
+        client.ends_input()
         assert client.ends() == 0
     server.prints("Connection closed by")
     server.interrupt()

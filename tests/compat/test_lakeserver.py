@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import SOON, WAIT, until
+from helpers import SOON, WAIT, failure, until
 from sources import free_port, program, stopped_client, user_folder
 
 from securelink import Client as CoreClient
-from securelink import ConfigError, Identity
+from securelink import ConfigError, Identity, PeerIncompatible
 from securelink.compat import lakeserver
 from securelink.compat.lakeserver import Client, Server, SockStreamConnection
 
@@ -488,7 +488,8 @@ def test_getters(stage: Stage) -> None:
 def test_it_is_encrypted(stage: Stage) -> None:
     """The old wire was text; nothing of the program's changes."""
     stage.client()
-    assert [session.encrypted for session in stage.server._core.sessions.values()] == [True]
+    plain = CoreClient("127.0.0.1", stage.port, encryption="off")
+    failure(PeerIncompatible, plain.connect, "encryption")
 
 
 def test_encryption_can_be_switched_off_loudly(

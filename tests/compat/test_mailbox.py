@@ -14,6 +14,14 @@ from securelink.compat.mailbox import Mailbox, Mailroom
 from securelink.compat.simplesockets import TCPServer
 
 
+class Storing(TCPServer):
+    """A server to which a test brings what a client's handler would."""
+
+    def store(self, data: bytes) -> None:
+        """A client has sent this."""
+        self._store("client", "address", data)
+
+
 @contextmanager
 def waiting(boxes: list[Mailbox]) -> Iterator[None]:
     """Full boxes, with a handler each that waits for room; all have ended afterwards."""
@@ -92,13 +100,13 @@ def test_who_holds_most_of_too_much_is_disconnected(monkeypatch: pytest.MonkeyPa
 def test_received_data_is_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch, seen: bool) -> None:
     """`recved_data` has no more bytes than a collector; a message that does not fit waits until some is taken."""
     monkeypatch.setattr(limits, "MAX_COLLECTED_BYTES", 1000)
-    server = TCPServer()
+    server = Storing()
     server.on_receive = (lambda *_: None) if seen else None
     server.socket = object()  # as if it were listening
 
     def store() -> None:
         for _ in range(3):
-            server._store("client", "address", b"x" * 400)
+            server.store(b"x" * 400)
 
     thread = threading.Thread(target=store)
     thread.start()

@@ -12,7 +12,7 @@ import rsa
 from helpers import WAIT, until
 from test_pnetwork import Note, connected, keys, serving
 
-from securelink import CodecError, Identity, UnsealError
+from securelink import CodecError, Identity, PublicKey, UnsealError
 from securelink.compat.pnetwork import coreclient, coreserver, onlineUtilities
 from securelink.compat.pnetwork.core import Bind, Connection
 
@@ -103,12 +103,16 @@ def test_keys_are_kept(tmp_path: Path) -> None:
     assert coreclient.Client().createEncryptKeys() != key
 
 
-def test_only_the_holder_of_the_key_decrypts() -> None:
+def test_only_the_holder_of_the_key_decrypts(tmp_path: Path) -> None:
     """Another key, a changed byte, another sender and plaintext are an `UnsealError`."""
     alice, bob = coreclient.Client(), coreserver.Server()
     packet = alice.encryptPacket(
         alice.createPacket("A", "x", asbytes=False), bob.createEncryptKeys()
     )
+    public = {
+        name: PublicKey.load(tmp_path / "keys" / f"{name}_public.pem")
+        for name in ("client", "server")
+    }
     with pytest.raises(UnsealError):
         alice.decryptPacket(dict(packet))
     middle = len(packet["data"]) // 2
@@ -120,8 +124,8 @@ def test_only_the_holder_of_the_key_decrypts() -> None:
     with pytest.raises(UnsealError):
         bob.decryptPacket(b"no packet")
     with pytest.raises(UnsealError):
-        bob.decryptPacket(dict(packet), sender=bob._identity.public)
-    assert bob.decryptPacket(packet, sender=alice._identity.public)["data"] == "x"
+        bob.decryptPacket(dict(packet), sender=public["server"])
+    assert bob.decryptPacket(packet, sender=public["client"])["data"] == "x"
 
 
 def test_an_encrypted_packet_over_a_server() -> None:

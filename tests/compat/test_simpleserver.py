@@ -12,13 +12,13 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from helpers import SOON, WAIT, until
+from helpers import SOON, WAIT, failure, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sources import free_port, stopped_client, user_folder
 
 from securelink import Client as CoreClient
-from securelink import Identity
+from securelink import Identity, PeerIncompatible
 from securelink.compat import simpleserver
 from securelink.compat.simpleserver import ClientConnection, SimpleClient, SimpleServer
 from securelink.compat.simpleserver.networking import Header, NetworkMessage
@@ -524,7 +524,8 @@ def test_it_is_encrypted(stage: Stage) -> None:
     """The old wire was text; nothing of the program's changes."""
     stage.client()
     until(lambda: stage.server.clients)
-    assert [session.encrypted for session in stage.server._core.sessions.values()] == [True]
+    plain = CoreClient("127.0.0.1", stage.port, encryption="off")
+    failure(PeerIncompatible, plain.connect, "encryption")
 
 
 def test_a_message_of_separators_has_no_headers() -> None:

@@ -57,15 +57,20 @@ class Drawn:
         return value
 
 
+class RecordedIdentity(Identity):
+    """An identity without its private key."""
+
+    def __init__(self, public: PublicKey) -> None:
+        self.public = public
+        self.path = None
+        self._key = None  # type: ignore[assignment]  # `replaced` takes the place of what would use it
+
+
 def recorded_identity(spki: str | None) -> Identity | None:
     """An identity of which only the public key was recorded; it signs only while `replaced` is in force."""
     if spki is None:
         return None
-    identity = Identity.__new__(Identity)
-    identity.public = PublicKey.from_spki(bytes.fromhex(spki))
-    identity.path = None
-    identity._key = None  # type: ignore[assignment]
-    return identity
+    return RecordedIdentity(PublicKey.from_spki(bytes.fromhex(spki)))
 
 
 @contextmanager
