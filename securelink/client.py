@@ -302,7 +302,7 @@ class Client(Peer, Dispatching):
             NotTrusted: The server's key is unknown, changed or not the pinned one.
             PeerIncompatible: Version, application or encryption policy differ.
             Refused: The server said no; `text` has its words.
-            ProtocolError: The other side is no securelink server, or somebody tampers.
+            ProtocolError: The peer is no securelink server, or somebody tampers.
             KeyFileError: `known_servers` is damaged.
             LimitExceeded: Too many packets of the last session were not received.
             ConnectionClosed: Another thread called `close()` meanwhile.
@@ -537,7 +537,7 @@ class Client(Peer, Dispatching):
         The next packet that no handler takes.
 
         Args:
-            timeout: Seconds; None waits for ever.
+            timeout: Seconds; None waits forever.
 
         Returns:
             The packet, or None when none came in time, which cannot be without a timeout. `wait_for` raises instead.

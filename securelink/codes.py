@@ -35,37 +35,37 @@ class Code(IntEnum):
     BROKEN = 256  # more than a byte, so that no peer can say it
 
 
-#: Each code in words for the local user, as the other side has said it. One of a newer peer is shown as its number.
+#: Each code in words for the local user, as the peer has said it. One of a newer peer is shown as its number.
 CODE_TEXT: dict[int, str] = {
     Code.NORMAL: "closed normally",
-    Code.PROTOCOL: "the other side says that we broke the protocol",
-    Code.VERSION: "the other side speaks another version of the securelink protocol",
+    Code.PROTOCOL: "the peer says that we broke the protocol",
+    Code.VERSION: "the peer speaks another version of the securelink protocol",
     Code.ENCRYPTION_REQUIRED: "the server requires encryption",
     Code.ENCRYPTION_OFF: "the server has encryption switched off",
     Code.NOT_TRUSTED: "the client does not trust the server's key",
     Code.BUSY: "the server has no room for another connection",
     Code.TIMEOUT: "the handshake took too long",
-    Code.INTERNAL: "the other side had an internal error",
-    Code.APPLICATION: "the other side is another application, or another version of it",
+    Code.INTERNAL: "the peer had an internal error",
+    Code.APPLICATION: "the peer is another application, or another version of it",
     Code.BLOCKED: "the server has blocked this address for up to a minute: too many handshakes from it failed",
     Code.REFUSED: "the server refused this client",
     Code.CLIENT_KEY_REQUIRED: "the server wants a client key",
     Code.CLIENT_KEY_UNKNOWN: "the server does not know this client's key",
     Code.KICKED: "kicked",
     Code.SHUTDOWN: "the server is shutting down",
-    Code.TOO_SLOW: "the other side says that we are too slow: more was waiting for us than is allowed",
-    Code.SILENT: "the other side heard nothing from us for too long",
-    Code.UNREADABLE: "the other side could not read a packet of ours",
-    Code.BROKEN: "the connection broke: the other side vanished or the network failed",
+    Code.TOO_SLOW: "the peer says that we are too slow: more was waiting for us than is allowed",
+    Code.SILENT: "the peer heard nothing from us for too long",
+    Code.UNREADABLE: "the peer could not read a packet of ours",
+    Code.BROKEN: "the connection broke: the peer vanished or the network failed",
 }
 #: The same where this side is the one that ends a session and says so.
 _OURS: dict[int, str] = {
     Code.NORMAL: "closed by this side",
-    Code.PROTOCOL: "the other side broke the protocol",
+    Code.PROTOCOL: "the peer broke the protocol",
     Code.INTERNAL: "this side had an internal error",
-    Code.TOO_SLOW: "the other side is too slow: more was waiting for it than is allowed",
+    Code.TOO_SLOW: "the peer is too slow: more was waiting for it than is allowed",
     Code.SILENT: "nothing was heard for too long",
-    Code.UNREADABLE: "a packet of the other side could not be read",
+    Code.UNREADABLE: "a packet of the peer could not be read",
 }
 
 

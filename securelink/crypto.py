@@ -336,7 +336,7 @@ def pss_verify(public_key: RSAPublicKey, signature: bytes, message: bytes) -> No
     except InvalidSignature:
         raise ProtocolError(
             "the signature is not valid",
-            hint="the other side does not hold the key that it shows: somebody may be in between",
+            hint="the peer does not hold the key that it shows: somebody may be in between",
         ) from None
 
 

@@ -12,7 +12,7 @@ Every error this library raises on purpose.
     │   ├── NotTrusted                 the server's key is unknown, changed or not the pinned one
     │   └── Refused                    the server said no, in its own words
     ├── ConnectionClosed               the session is over; code and text say why
-    ├── RequestFailed                  the other side could not answer a request
+    ├── RequestFailed                  the peer could not answer a request
     ├── LinkTimeout (TimeoutError)     a blocking call reached its deadline
     ├── ConnectFailed (OSError)        no connection could be made: refused, unknown host, no route
     ├── KeyFileError                   a key or trust file is missing, damaged or readable by others
@@ -170,16 +170,16 @@ class ConnectionClosed(SecureLinkError):
 
 
 _FAILURES = {
-    "refused": "the other side refused the request",
-    "no handler": "the other side has no handler for this request",
-    "invalid": "the data is not of the type that the other side's handler wants",
-    "error": "the other side's handler failed; its log says why",
+    "refused": "the peer refused the request",
+    "no handler": "the peer has no handler for this request",
+    "invalid": "the data is not of the type that the peer's handler wants",
+    "error": "the peer's handler failed; its log says why",
 }
 
 
 class RequestFailed(SecureLinkError):
     """
-    The other side got the request and has no answer. Raised by handlers to say so, by `request()` when said.
+    The peer got the request and has no answer. Raised by handlers to say so, by `request()` when said.
 
     Attributes:
         text: The peer application's words, escaped, or "".

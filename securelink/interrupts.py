@@ -117,7 +117,7 @@ class Sign:
         Wait until it is set.
 
         Args:
-            timeout: In seconds; None waits for ever.
+            timeout: In seconds; None waits forever.
 
         Returns:
             False when it was not set in time.

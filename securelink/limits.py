@@ -165,7 +165,7 @@ MAX_LOOKUPS = 32  # names looked up at the same time in one process: a thread ea
 CONNECT_SECONDS = 10.0  # default of Client.connect()
 SEND_SECONDS = 30.0  # default of a blocking send
 FOREVER_SECONDS = (
-    2e6  # the longest time-out, 23 days; every system's waits take it (31 bits of milliseconds)
+    2e6  # the longest timeout, 23 days; every system's waits take it (31 bits of milliseconds)
 )
 CLOSE_SECONDS = 5.0  # default of close() and stop()
 END_SECONDS = 1.0  # a program that ends with a server running waits this long for its clients

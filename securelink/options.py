@@ -58,7 +58,7 @@ def number(
 
 def seconds(name: str, value: Any) -> float:
     """
-    A time-out. One below 0 has passed already, as one that a program computes from a deadline may have.
+    A timeout. One below 0 has passed already, as one that a program computes from a deadline may have.
 
     Returns:
         Seconds; at most FOREVER_SECONDS, which no wait of the system refuses. Infinity is possible.
@@ -72,12 +72,12 @@ def seconds(name: str, value: Any) -> float:
 
 
 def seconds_or_none(name: str, value: Any) -> float | None:
-    """The same, or None: no time-out."""
+    """The same, or None: no timeout."""
     if value is None:
         return None
     if _is(int | float, value) and value == value:
         return float(min(value, FOREVER_SECONDS))
-    raise _wrong_number(name, value, "a number of seconds, or None to wait for ever")
+    raise _wrong_number(name, value, "a number of seconds, or None to wait forever")
 
 
 def flag(name: str, value: object) -> bool:

@@ -1,4 +1,4 @@
-"""The other side of a session, as an application talks to it: what `Session` and `Client` have in common."""
+"""The peer of a session, as an application talks to it: what `Session` and `Client` have in common."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Peer:
         timeout: float | None = SEND_SECONDS,
     ) -> None:
         """
-        Send one packet to the other side.
+        Send one packet to the peer.
 
         Waits while more than the session's bounds is unsent or unacknowledged; a client reads meanwhile. In a handler
         of a server it never waits.
@@ -51,14 +51,14 @@ class Peer:
             data: None, bool, int, float, str, bytes, and lists and dicts of these.
             headers: More of the same, by name.
             latest: A key: a packet with the same key that is still waiting is replaced, not followed.
-            timeout: In seconds; None waits for ever.
+            timeout: In seconds; None waits forever.
 
         Raises:
             CodecError: The data cannot be encoded.
             ConfigError: The name begins with "~", or `timeout` is no number, or there was never a session.
             ConnectionClosed: The session has ended.
             LimitExceeded: The packet is larger than the server's `max_packet`.
-            LinkTimeout: The other side takes nothing.
+            LinkTimeout: The peer takes nothing.
         """
         if timeout is not SEND_SECONDS:  # packets should not pay for a check of our own default
             timeout = seconds_or_none("timeout", timeout)
@@ -102,19 +102,19 @@ class Peer:
         timeout: float = REQUEST_SECONDS,
     ) -> Any:
         """
-        Ask the other side and wait for its answer. Also in a handler, even of this very session.
+        Ask the peer and wait for its answer. Also in a handler, even of this very session.
 
         Args:
             timeout: In seconds.
 
         Returns:
-            What the other side's handler returned.
+            What the peer's handler returned.
 
         Raises:
             ConfigError: The name begins with "~", or `timeout` is no number, or there was never a session, or the
                 other side waits for this very handler and could not answer before.
             CodecError: The data cannot be encoded.
-            RequestFailed: The other side has no handler for it, or its handler failed or refused.
+            RequestFailed: The peer has no handler for it, or its handler failed or refused.
             ConnectionClosed: The session ended before the answer came.
             LimitExceeded: The packet is larger than the server's `max_packet`, or MAX_REQUESTS wait for their answer.
             LinkTimeout: No answer in time.
@@ -132,29 +132,29 @@ class Peer:
         timeout: float = REQUEST_SECONDS,
     ) -> Future[Any]:
         """
-        Ask the other side and go on; the answer comes into the future that this returns. Never waits.
+        Ask the peer and go on; the answer comes into the future that this returns. Never waits.
 
             votes = [session.request_later("vote") for session in server.sessions.values()]
             client.request_later("path", [3, 4]).add_done_callback(found)
 
         Callbacks run as handlers of this session do: one at a time, in order with its packets, in the same threads.
         `result()` waits, also in a handler. But a handler that waits for its own session does better with `request()`,
-        which tells the other side so: a handler there that asks back is then refused at once, and otherwise both wait
-        for their time-outs. `cancel()` makes nobody wait any more; the other side does not learn of it. In an asyncio
+        which tells the peer so: a handler there that asks back is then refused at once, and otherwise both wait
+        for their timeouts. `cancel()` makes nobody wait any more; the peer does not learn of it. In an asyncio
         program `asyncio.wrap_future()` makes it awaitable.
 
         Args:
             timeout: Seconds from now; then the future has a `LinkTimeout`.
 
         Returns:
-            A future of what the other side's handler returns. Its exception is what `request()` would raise.
+            A future of what the peer's handler returns. Its exception is what `request()` would raise.
 
         Raises:
             ConfigError: The name begins with "~", or `timeout` is no number, or there was never a session.
             CodecError: The data cannot be encoded.
             ConnectionClosed: The session has ended.
             LimitExceeded: The packet is larger than `max_packet`, or MAX_REQUESTS wait for their answer.
-            LinkTimeout: The other side takes nothing, and there is no room.
+            LinkTimeout: The peer takes nothing, and there is no room.
         """
         timeout = seconds("timeout", timeout)
         packet = self._request_packet(checked_action(action), data, headers)
@@ -167,12 +167,12 @@ class Peer:
         return Packet(action, data, headers, time.time())
 
     def set_state(self, value: Any) -> None:
-        """Give the other side a new value of this side's state; one that is still waiting is replaced."""
+        """Give the peer a new value of this side's state; one that is still waiting is replaced."""
         self._send(STATE, value, latest=STATE)
 
     def ping(self, timeout: float = REQUEST_SECONDS) -> float:
         """
-        Whether the other side answers: seconds of the round trip.
+        Whether the peer answers: seconds of the round trip.
 
         Raises:
             ConfigError: `timeout` is no number, or there was never a session.

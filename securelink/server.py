@@ -470,7 +470,7 @@ class Server(Runnable, Dispatching):
         Args:
             user: Becomes `session.user`.
             uses: How often it admits; None for any number.
-            lifetime: Seconds; None for ever.
+            lifetime: Seconds; None forever.
 
         Returns:
             A uuid4. It is kept only as a hash: this is the one time that it is shown.

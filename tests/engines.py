@@ -255,7 +255,7 @@ class Pair:
         engine = self.engine(role)
         sealer = self.engine(other(role))._send
         if engine.encrypted and engine.state in (State.WAIT_AUTH, State.WAIT_CLIENT):
-            # The other side may have gone on to its next key already, or not be so far.
+            # The peer may have gone on to its next key already, or not be so far.
             secrets = self.server._handshake.handshake_secrets
             assert secrets is not None
             sealer = Sealer(secrets.server if role == "client" else secrets.client)

@@ -115,7 +115,7 @@ class Bench:
     A link of the server's kind, open, over a stream in memory, with a manual loop.
 
     Attributes:
-        peer: The other side's engine; `read` and `send` use it.
+        peer: The peer's engine; `read` and `send` use it.
     """
 
     def __init__(self, bounds: Bounds, buffer: int | None) -> None:

@@ -71,7 +71,7 @@ def names_in(core: SessionCore) -> list[str]:
 
 
 def unconfirmed(core: SessionCore) -> list[str]:
-    """The names of what the other side may not have."""
+    """The names of what the peer may not have."""
     return [packet.action for packet in core.unconfirmed()]
 
 

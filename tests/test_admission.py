@@ -151,7 +151,7 @@ def test_who_was_late_in_our_queue_has_not_failed(crowd: Crowd) -> None:
 def test_who_gives_up_after_waiting_for_us_has_not_failed(
     crowd: Crowd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Clients have a time-out as well: those that we kept waiting may go, before or after their turn has come."""
+    """Clients have a timeout as well: those that we kept waiting may go, before or after their turn has come."""
     monkeypatch.setattr("securelink.threads.listener.PATIENT_SECONDS", 0.0)
     for client in (*crowd.waiting, *crowd.inside):
         client.sock.close()

@@ -255,7 +255,7 @@ def test_waiting_for_the_same_name_twice(attempt: int, identity: Identity, patie
 
 
 def test_receiving_inside_a_handler(identity: Identity) -> None:
-    """A handler cannot receive: that is an error that says what to do, not a wait for ever. Asking is possible."""
+    """A handler cannot receive: that is an error that says what to do, not a wait forever. Asking is possible."""
     with serving(identity) as server, joined(server) as (client,):
         server.on("three", lambda session, packet: 3)
         said: list[object] = []

@@ -20,7 +20,7 @@ from securelink.wire.fields import Content
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
-BROKEN = "the connection broke: the other side vanished or the network failed"
+BROKEN = "the connection broke: the peer vanished or the network failed"
 Why = tuple[int | None, str, bool, str]
 
 
@@ -79,12 +79,12 @@ ENDS: dict[Callable[[Server, Client], None], tuple[Why, Why]] = {
     ),
     cut: ((Code.BROKEN, "", False, BROKEN), (Code.BROKEN, "", False, BROKEN)),
     babble: (
-        (Code.PROTOCOL, "", False, f"the other side broke the protocol: {RULE}"),
-        (Code.PROTOCOL, "", True, "the other side says that we broke the protocol"),
+        (Code.PROTOCOL, "", False, f"the peer broke the protocol: {RULE}"),
+        (Code.PROTOCOL, "", True, "the peer says that we broke the protocol"),
     ),
     be_unreadable: (
-        (Code.UNREADABLE, "", True, "a packet of the other side could not be read"),
-        (Code.UNREADABLE, "", True, "the other side could not read a packet of ours"),
+        (Code.UNREADABLE, "", True, "a packet of the peer could not be read"),
+        (Code.UNREADABLE, "", True, "the peer could not read a packet of ours"),
     ),
 }
 
@@ -134,8 +134,8 @@ def test_too_slow_is_told_from_both_sides(identity: Identity) -> None:
         session = session_of(server, client)
         channel_of(session).end(Code.TOO_SLOW)
         until(lambda: told and client.code is not None)
-        assert told[0][3].startswith("the other side is too slow")
-        assert client.reason.startswith("the other side says that we are too slow")
+        assert told[0][3].startswith("the peer is too slow")
+        assert client.reason.startswith("the peer says that we are too slow")
 
 
 # --- who broke what ----------------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ RULES: dict[str, tuple[int, bytes]] = {
 def test_the_server_names_the_client_that_broke_a_rule(
     rule: str, identity: Identity, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log and the session say that the other side did it, and no path is suspected: none could."""
+    """The log and the session say that the peer did it, and no path is suspected: none could."""
     gone: list[Session] = []
     with scene(identity) as stage:
         stage.server.on_disconnect(gone.append)
@@ -166,12 +166,12 @@ def test_the_server_names_the_client_that_broke_a_rule(
             peer.send(*RULES[rule])
             assert peer.ending() == (Code.PROTOCOL, "")
             until(lambda: gone)
-        assert gone[0].reason.startswith(f"the other side broke the protocol: {rule}")
-        error = failure(ConnectionClosed, lambda: gone[0].send("x"), "the other side broke the")
+        assert gone[0].reason.startswith(f"the peer broke the protocol: {rule}")
+        error = failure(ConnectionClosed, lambda: gone[0].send("x"), "the peer broke the")
         assert (error.code, error.hint) == (Code.PROTOCOL, FAULTY)
         until(stage.alone)
     warnings = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
-    assert any(rule in text and "the other side broke the protocol" in text for text in warnings)
+    assert any(rule in text and "the peer broke the protocol" in text for text in warnings)
     assert "says that we broke" not in caplog.text
     assert "interferes" not in caplog.text
 
@@ -197,9 +197,9 @@ def test_every_later_call_names_the_server_that_broke_a_rule(rule: str, identity
                 call()
             assert isinstance(caught.value, ProtocolError | ConnectionClosed)
             assert caught.value.code == Code.PROTOCOL
-            assert f"the other side broke the protocol: {rule}" in caught.value.message
+            assert f"the peer broke the protocol: {rule}" in caught.value.message
             assert caught.value.hint == FAULTY
-        assert client.reason.startswith(f"the other side broke the protocol: {rule}")
+        assert client.reason.startswith(f"the peer broke the protocol: {rule}")
 
 
 def test_what_the_path_can_cause_is_not_blamed_on_the_other_side(identity: Identity) -> None:
@@ -210,7 +210,7 @@ def test_what_the_path_can_cause_is_not_blamed_on_the_other_side(identity: Ident
         until(lambda: server.broadcast("x"))
         error = failure(ProtocolError, lambda: client.receive(WAIT), "somebody on the path")
         assert error.hint == INTERFERES
-        assert client.reason.startswith("the other side, or somebody on the path to it, broke")
+        assert client.reason.startswith("the peer, or somebody on the path to it, broke")
         client.close()
 
 

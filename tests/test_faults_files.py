@@ -333,9 +333,7 @@ def test_damaged_authorized_clients_let_nobody_in(
     with scene(identity, client_keys="known", neighbour={"keys": other_identity}) as stage:
         path.write_text(good + "SHA256:damaged eve\n")
         client = stage.client(keys=other_identity)
-        error = failure(
-            HandshakeError, client.connect, "the other side had an internal error", "log"
-        )
+        error = failure(HandshakeError, client.connect, "the peer had an internal error", "log")
         assert error.code == Code.INTERNAL
         until(stage.alone)
         path.write_text(good)

@@ -53,7 +53,7 @@ def test_a_client_of_the_future_is_told(
                 assert end_of_stream(sock) == frame(Kind.ALERT, bytes((Code.VERSION,)))
             stage.check_neighbour()
         until(stage.alone)
-    says = "the other side speaks version 2 of the protocol, this one version 1; update securelink on the older side"
+    says = "the peer speaks version 2 of the protocol, this one version 1; update securelink on the older side"
     assert caplog.text.count(says) == 2
 
 
@@ -86,7 +86,7 @@ def test_a_server_that_answers_in_another_version(version: int) -> None:
     with answering(answer) as port:
         failure(
             VersionMismatch, Client("127.0.0.1", port).connect,
-            f"the other side speaks version {version} of the protocol, this one version 1",
+            f"the peer speaks version {version} of the protocol, this one version 1",
             "update securelink on the older side",
         )  # fmt: skip
     assert issubclass(VersionMismatch, PeerIncompatible)

@@ -188,7 +188,7 @@ def test_an_answer_announced_too_long_is_refused() -> None:
     [
         (Code.BUSY, "no room for another connection", "try again later"),
         (Code.TIMEOUT, "the handshake took too long", "try again"),
-        (Code.INTERNAL, "the other side had an internal error", "log"),
+        (Code.INTERNAL, "the peer had an internal error", "log"),
         (Code.PROTOCOL, "says that we broke the protocol", "version"),
         (200, "code 200", "update securelink"),
     ],

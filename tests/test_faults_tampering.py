@@ -198,7 +198,7 @@ def test_frames_cannot_be_moved(attack: str, number: int, identity: Identity) ->
             # Frame 2 is the sign that WELCOME has arrived; the client sends nothing more until it is answered.
             assert "the handshake took too long" in error.message
         else:
-            assert "the other side says that we broke the protocol" in error.message
+            assert "the peer says that we broke the protocol" in error.message
         talk.check_prefixes()
         assert len(talk.heard) <= number - 1
 

@@ -28,7 +28,7 @@ from securelink.wire.packets import Packet, encode_packet, join_packets
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
-BROKEN = "the connection broke: the other side vanished or the network failed"
+BROKEN = "the connection broke: the peer vanished or the network failed"
 AGAIN = r"call connect\(\) for a new session"
 ROOT = Path(__file__).parents[1]
 
@@ -105,7 +105,7 @@ def test_a_client_that_goes_before_it_has_read(identity: Identity) -> None:
 
 
 def test_a_blocked_send_ends_with_the_session(identity: Identity) -> None:
-    """A thread that waits for room in send() is told when the other side is gone; it does not wait for its timeout."""
+    """A thread that waits for room in send() is told when the peer is gone; it does not wait for its timeout."""
     with scene(identity) as stage:
         seen = Farewells(stage)
         with Hostile(stage.port).open() as peer:
@@ -155,7 +155,7 @@ def behind_a_relay(identity: Identity) -> Iterator[tuple[Scene, Relay, Client]]:
         lambda client: client.request("sleep", timeout=WAIT),
         lambda client: client.wait_for("never", WAIT),
     ],
-    ids=["receive", "receive for ever", "iterate", "request", "wait for"],
+    ids=["receive", "receive forever", "iterate", "request", "wait for"],
 )
 def test_who_waits_is_told(
     wait: Callable[[Client], object], abrupt: bool, identity: Identity

@@ -268,7 +268,7 @@ def _can_be_had(lock: Any) -> bool:
 def test_interrupted_at_every_point(
     identity: Identity, name: str, encryption: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Wherever Ctrl-C interrupts a call, no right and no lock stays taken, nothing waits for ever; close() is quick."""
+    """Wherever Ctrl-C interrupts a call, no right and no lock stays taken, nothing waits forever; close() is quick."""
     call = CALLS[name]
     options: dict[str, Any] = {"handlers": "update"} if name == "update" else {}
     with serving(identity, encryption=encryption) as server:

@@ -243,7 +243,7 @@ def test_a_lock_is_no_link(keys: Path, tmp_path: Path) -> None:
 
 
 def test_a_lock_of_somebody_else(keys: Path, foreign: Callable[[Path], None]) -> None:
-    """Who owns the lock could keep us waiting for ever."""
+    """Who owns the lock could keep us waiting forever."""
     foreign(keys / "known_servers.lock")
     with pytest.raises(KeyFileError, match=r"known_servers\.lock belongs to another user"):
         KnownServers(keys / "known_servers").remember("localhost", 1, ONE)

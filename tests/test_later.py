@@ -243,7 +243,7 @@ def test_an_asyncio_program_can_await_it(identity: Identity) -> None:
 
 
 def test_a_server_that_is_driven(identity: Identity) -> None:
-    """In update() a handler may ask and go on; the answer comes in a later turn, and so does a time-out."""
+    """In update() a handler may ask and go on; the answer comes in a later turn, and so does a timeout."""
     server = Server("127.0.0.1", 0, keys=identity)
     done: list[Any] = []
 
@@ -358,7 +358,7 @@ def test_an_answer_outlives_its_session(identity: Identity) -> None:
 
 
 def test_a_session_that_has_ended_goes_though_it_asked(identity: Identity) -> None:
-    """Neither questions without an answer nor their time-outs keep a session that is over."""
+    """Neither questions without an answer nor their timeouts keep a session that is over."""
     with serving(identity) as server, joined(server) as (client,):
         answering(server)
         session = session_of(server, client)

@@ -263,7 +263,7 @@ def test_requests_that_fail_are_errors(server: Server) -> None:
         packet.fail("not\x1b now")
 
     words = {
-        "nobody": "the other side has no handler for this request",
+        "nobody": "the peer has no handler for this request",
         "refuse": r"not\x1b now",
     }
     for action, text in words.items():

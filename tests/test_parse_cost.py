@@ -285,7 +285,7 @@ def test_names_and_passwords_of_strangers_cost_little() -> None:
 
 @pytest.mark.parametrize("data", ["\x01" * 2_000_000, "\u200d" * 2_000_000, [{}] * 65_000])
 def test_an_answer_that_is_an_error_costs_little(data: object) -> None:
-    """The thread that reads makes the error of a failed request, whatever the other side says in it."""
+    """The thread that reads makes the error of a failed request, whatever the peer says in it."""
     for reply in (
         Packet("a", data, {"error": "refused"}, 0.0, None, 1),
         Packet("a", "no", {"error": data}, 0.0, None, 1),

@@ -170,7 +170,7 @@ def changes(pair: Pair, role: Role) -> dict[str, bytes]:
 @pytest.mark.parametrize("attack", ["replay", "reorder", "drop", "reflect", "inject"])
 @both_roles
 def test_records_cannot_be_moved(attack: str, role: Role, identity: Identity) -> None:
-    """Sealed records come once, in order, complete and from the other side, or the connection fails."""
+    """Sealed records come once, in order, complete and from the peer, or the connection fails."""
     pair = opened(identity)
     items = pair.feed(other(role), changes(pair, role)[attack])
     assert isinstance(pair.failure(other(role)), RecordError)

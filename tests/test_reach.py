@@ -143,7 +143,7 @@ def test_a_client_reaches_its_server_by_any_address(
 
 
 def test_when_all_addresses_fail_the_error_says_most(hosts: dict[str, Any]) -> None:
-    """Refused says more than a family that is missing; silence is a time-out."""
+    """Refused says more than a family that is missing; silence is a timeout."""
     with refused_place() as refusing, black_hole() as hole:
         hosts["none.test"] = [(V4, refusing), (NO_FAMILY, ("::1", 1))]
         failure(

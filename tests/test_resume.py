@@ -116,7 +116,7 @@ def test_what_comes_late_on_the_old_connection(mode: Mode, identity: Identity) -
 
 @both_modes
 def test_what_was_accepted_is_not_sent_again(mode: Mode, identity: Identity) -> None:
-    """What the other side has in its inbox crosses the network once, though no acknowledgement came back."""
+    """What the peer has in its inbox crosses the network once, though no acknowledgement came back."""
     world = World(identity, mode)
     world.connect()
     world.client.say("x" * 200)

@@ -226,7 +226,7 @@ def test_a_reader_that_never_reads(identity: Identity, quiet: None) -> None:
             with pytest.raises(LinkTimeout) as caught:
                 send_until_blocked(session)
             assert "wait to be sent" in caught.value.message
-            assert "is the other side reading" in caught.value.hint
+            assert "is the peer reading" in caught.value.hint
             held = channel_of(session).unsent + channel_of(session).core.numbering.outgoing.unacked
             assert held < 4 * MIB
             for number in range(20):

@@ -38,7 +38,7 @@ def knock(port: int) -> socket.socket:
 
 
 def is_open(sock: socket.socket) -> bool:
-    """Whether the other side has not closed this connection."""
+    """Whether the peer has not closed this connection."""
     sock.settimeout(0.05)
     try:
         return sock.recv(1) != b""

@@ -201,7 +201,7 @@ def test_a_reflected_record_is_refused(identity: Identity, other_identity: Ident
 
 
 def test_a_cut_is_no_clean_end(identity: Identity, other_identity: Identity) -> None:
-    """Who cuts the connection cannot make it look as if the other side had finished."""
+    """Who cuts the connection cannot make it look as if the peer had finished."""
     talk = Conversation(identity, other_identity, "required")
     with talk.server, Relay("127.0.0.1", talk.server.address[1]) as relay:
         client = talk.client(relay).connect()

@@ -314,7 +314,7 @@ def test_descriptors_do_not_grow(identity: Identity) -> None:
 
 
 def test_a_connection_that_will_not_go_away_holds_up_no_stop(identity: Identity) -> None:
-    """Should one stay listed for ever, stop() waits for it once, not for ever."""
+    """Should one stay listed forever, stop() waits for it once, not forever."""
     with serving(identity) as server, joined(server):
         assert server._lifecycle.listener is not None
         [link] = server._lifecycle.listener.links

@@ -206,7 +206,7 @@ def test_stopping_inside_an_update(identity: Identity) -> None:
 
 
 def test_sending_from_other_threads_while_updating(identity: Identity) -> None:
-    """Threads send and broadcast while the game loop turns; in its own handlers nobody waits for the other side."""
+    """Threads send and broadcast while the game loop turns; in its own handlers nobody waits for the peer."""
     server = Server("127.0.0.1", 0, keys=identity)
     refused: list[str] = []
 

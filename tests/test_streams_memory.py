@@ -52,7 +52,7 @@ def test_an_end_of_stream_comes_after_what_was_sent() -> None:
 
 @pytest.mark.parametrize("act", ["close", "break"])
 def test_a_broken_stream(act: str) -> None:
-    """After a close or a break the other side reads the end, and can send nothing more."""
+    """After a close or a break the peer reads the end, and can send nothing more."""
     one, two = memory_pair()
     one.close() if act == "close" else one.shutdown(BREAK)
     assert two.recv(100, 0) == b""
@@ -66,7 +66,7 @@ def test_a_broken_stream(act: str) -> None:
 
 
 def test_waiting_ends_when_something_comes() -> None:
-    """`wait` returns at once when it is ready, at its time-out when it is not, and as soon as another thread sends."""
+    """`wait` returns at once when it is ready, at its timeout when it is not, and as soon as another thread sends."""
     one, two = memory_pair(capacity=4)
     assert two.wait(read=False, write=True, timeout=0.0)
     assert not two.wait(read=True, write=False, timeout=0.0)

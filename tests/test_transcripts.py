@@ -39,10 +39,10 @@ BOTH = [(name, role) for name in NAMES for role in ROLES]
 
 def played(recording: dict[str, Any], role: Role, pieces: list[bytes]) -> list[Item]:
     """
-    Feed the other side's bytes in these pieces, then the end of the stream; returns all that is reported.
+    Feed the peer's bytes in these pieces, then the end of the stream; returns all that is reported.
 
     The role's own handshake is done when its events come. Its packets count as sent from the beginning, so that
-    every acknowledgement of the other side finds what it acknowledges, however early it arrives.
+    every acknowledgement of the peer finds what it acknowledges, however early it arrives.
     """
     actor = replaying(recording, role)
     own = [step["do"] for step in recording["steps"] if step["role"] == role]

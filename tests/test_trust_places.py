@@ -257,7 +257,7 @@ def test_a_changed_key_is_refused_from_every_folder(
 def test_ports_that_the_system_chose_are_forgotten(
     identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A loopback server on such a port is known for an hour, in the user's file; in a file that was named, for ever."""
+    """A loopback server on such a port is known for an hour, in the user's file; in a file that was named, forever."""
     with Server("127.0.0.1", 0, keys=identity) as server:
         port = server.address[1]
         assert sockets.is_chosen_by_system(port)

@@ -21,7 +21,7 @@ from securelink.threads.waits import Wait, WaitPlaces
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
-# Every call of the public API that takes a time-out, of a connected client.
+# Every call of the public API that takes a timeout, of a connected client.
 CALLS: dict[str, Callable[[Server, Client, Any], object]] = {
     "Client.connect": lambda server, client, t: Client(
         "127.0.0.1", server.address[1], pin=server.fingerprint
@@ -119,7 +119,7 @@ def signals() -> Iterator[list[int]]:
 def test_signals_do_not_make_a_wait_endless(
     call: str, identity: Identity, signals: list[int]
 ) -> None:
-    """The kernel's time-out begins anew with each signal; the call comes back in its time all the same."""
+    """The kernel's timeout begins anew with each signal; the call comes back in its time all the same."""
     with serving(identity) as server, joined(server) as [client]:
         server.on("mute", lambda session, packet: packet.defer() and None)
         before = len(signals)
@@ -236,7 +236,7 @@ def test_on_stop_that_exits(identity: Identity) -> None:
 
 
 def test_three_levels_of_requests_are_refused_at_once(identity: Identity) -> None:
-    """A asks B, whose handler asks A back, whose handler asks B: that one is told, and nobody waits for a time-out."""
+    """A asks B, whose handler asks A back, whose handler asks B: that one is told, and nobody waits for a timeout."""
     words: list[str] = []
     with serving(identity) as server, joined(server) as [client]:
         server.on("outer", lambda session, packet: session.request("back", timeout=2 * AT_ONCE))

@@ -123,7 +123,7 @@ class JoinTokens:
         Args:
             user: Whom it admits, 1 to 64 printable characters; None makes it `guest-<id>`.
             uses: How many sessions it opens; None for any number. Resuming one is no further use.
-            lifetime: In seconds; None for ever.
+            lifetime: In seconds; None forever.
             note: What it is for, at most 200 printable characters.
 
         Returns:
@@ -325,7 +325,7 @@ def _check_limits(uses: int | None, lifetime: float | None) -> None:
     if uses is not None and (type(uses) is not int or not 1 <= uses <= _MAX_USES):
         raise ConfigError(f"uses is 1 to {_MAX_USES}, or None for any number, not {quoted(uses)}")
     if lifetime is not None:
-        number("lifetime", lifetime, 0, unit="seconds, or None for ever")
+        number("lifetime", lifetime, 0, unit="seconds, or None forever")
 
 
 def _hash(token: str) -> str:

@@ -53,7 +53,7 @@ _OWN_WORDS = [
     for pattern, words in (
         (r"encryption=", "set the environment variable SECURELINK_ENCRYPTION to the same on both sides"),
         (r"max_packet|MAX_FRAME", "send it in several pieces"),
-        (r"timeout=", "is the other side reading? send less"),
+        (r"timeout=", "is the peer reading? send less"),
         (r"keys=|KeyStore|known_servers=", "set the environment variable SECURELINK_KEYS to another folder"),
         (r"host=", "give an address of this machine, or one for all: 0.0.0.0"),
         (r"\bserve\(|\bstart\(\)|\bupdate\(\)", "one program starts it once"),

@@ -122,7 +122,7 @@ def follows(statements: Iterable[Statement], key: PublicKey, trusted: str, now: 
         now: Seconds since 1970.
     """
     for statement in statements:
-        # One that expires in a hundred years was not made by us: whoever stole an old key could use it for ever.
+        # One that expires in a hundred years was not made by us: whoever stole an old key could use it forever.
         if not now < statement.expires <= now + MAX_ROTATION_SECONDS:
             return False
         try:

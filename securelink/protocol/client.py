@@ -44,7 +44,7 @@ _REFUSAL_HINTS: dict[int, str] = {
     Code.BUSY: "try again later",
     Code.BLOCKED: "wait until then; others behind the same router count with you",
     Code.TIMEOUT: "try again; if it happens again, the server or the network is overloaded",
-    Code.INTERNAL: "the log of the other side says more",
+    Code.INTERNAL: "the log of the peer says more",
     Code.APPLICATION: "use the same application and version on both sides",
     Code.CLIENT_KEY_REQUIRED: "make a key with 'securelink keys create --name client' and pass keys=",
     Code.CLIENT_KEY_UNKNOWN: "its operator can run 'securelink keys authorize' with this client's public key",
@@ -148,9 +148,7 @@ class ClientConnection(Connection):
             and not self._frames.pending
             and data[0] not in (Kind.SERVER_HELLO, Kind.ALERT)
         ):
-            error = ProtocolError(
-                "the other side is not a securelink server", hint="check host and port"
-            )
+            error = ProtocolError("the peer is not a securelink server", hint="check host and port")
             return [self._fail(error)]
         return super()._receive_unopened(data)
 

@@ -138,7 +138,7 @@ class Failed:
         """Who broke what, for the local user."""
         if isinstance(self.error, RecordError):
             return self.error.message  # says itself that it was changed on the way
-        who = "the other side" if self.proved else "the other side, or somebody on the path to it,"
+        who = "the peer" if self.proved else "the peer, or somebody on the path to it,"
         return f"{who} broke the protocol: {self.error.message}"
 
     @property

@@ -18,7 +18,7 @@ class Liveness:
 
     Args:
         heartbeat: The session's, in seconds; clamped, because the peer may have proposed it.
-        pings: Whether this side sends the heartbeats (the client does). The other side pings only while it does not
+        pings: Whether this side sends the heartbeats (the client does). The peer pings only while it does not
             read: then the peer's pings wait unread, and the peer hears no answers.
         now: The time.
 

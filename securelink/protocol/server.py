@@ -90,7 +90,7 @@ class ServerConnection(Connection):
     def _stranger(self, data: bytes) -> Failed:
         self.knock = knock_of(data)
         self._go(Input.FAULT)
-        error = ProtocolError(f"the other side does not speak securelink: {KNOCKS[self.knock]}")
+        error = ProtocolError(f"the peer does not speak securelink: {KNOCKS[self.knock]}")
         return Failed(error, ANSWERS[self.knock])
 
     def begin_answer(self) -> None:

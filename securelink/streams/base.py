@@ -39,7 +39,7 @@ class Stream(Source, Protocol):
     One thread may read while another one writes. All but `patience` raise OSError when the stream is broken.
 
     Attributes:
-        peer: Host and port of the other side; ("", 0) when it was gone already.
+        peer: Host and port of the peer; ("", 0) when it was gone already.
         local: The same of this side.
         at_once: The flag with which `recv` and `send` never wait.
     """

@@ -101,7 +101,7 @@ class MemoryStream(Told):
                 raise OSError("the stream is closed")
             incoming = self._incoming
             if incoming.reset:
-                raise ConnectionResetError("the other side has broken the connection")
+                raise ConnectionResetError("the peer has broken the connection")
             if not incoming.bytes:
                 if incoming.ended or incoming.unwanted:
                     return b""
@@ -116,7 +116,7 @@ class MemoryStream(Told):
         with self._lock:
             outgoing = self._outgoing
             if self.closed or outgoing.ended or outgoing.unwanted:
-                raise BrokenPipeError("the other side takes nothing more")
+                raise BrokenPipeError("the peer takes nothing more")
             room = outgoing.capacity - len(outgoing.bytes)
             if room <= 0:
                 raise BlockingIOError("there is no room")

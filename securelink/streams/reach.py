@@ -3,7 +3,7 @@ Opening a connection to a host with any number of addresses: Happy Eyeballs (RFC
 
 The addresses are tried in turn, families alternating, each a quarter of a second after the one before or as soon as
 that has failed; the first that answers is taken. So an address that swallows packets, or a family that does not work
-here, costs a moment and not the whole time-out.
+here, costs a moment and not the whole timeout.
 """
 
 from __future__ import annotations

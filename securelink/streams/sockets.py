@@ -20,7 +20,7 @@ _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
 
 
 def peer_address(sock: socket.socket) -> Address:
-    """Host and port of the other side; ("", 0) when it is gone already."""
+    """Host and port of the peer; ("", 0) when it is gone already."""
     try:
         return plain_address(sock.getpeername())
     except OSError:

@@ -19,7 +19,7 @@ class TcpStream:
 
     Args:
         sock: Connected, non-blocking. The stream closes it.
-        peer: The other side, where that is known already.
+        peer: The peer, where that is known already.
     """
 
     __slots__ = ("at_once", "fileno", "local", "peer", "recv", "send", "shutdown", "sock")

@@ -385,7 +385,7 @@ class _Pair:
         with self._lock:
             self._streams.append(stream)
             cut = self._cut
-        if cut:  # while the other side was being connected
+        if cut:  # while the peer was being connected
             self.cut(self._reset)
 
     def cut(self, reset: bool) -> None:

@@ -1,4 +1,4 @@
-"""What those have who wait for an answer of the other side."""
+"""What those have who wait for an answer of the peer."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def failure_of(reply: Packet) -> RequestFailed | None:
     reason = _words(reply.headers["error"])
     hint = ""
     if reason == "no handler":
-        hint = f"is {_words(reply.action)!r} spelled as in the other side's on()?"
+        hint = f"is {_words(reply.action)!r} spelled as in the peer's on()?"
     return RequestFailed(_words(reply.data) if reply.data else "", reason=reason, hint=hint)
 
 

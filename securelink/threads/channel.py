@@ -151,7 +151,7 @@ class Channel:
 
     def crowded_hint(self) -> str:
         """What to do when there is no room to send."""
-        return "is the other side reading? send less, or give send() a longer timeout="
+        return "is the peer reading? send less, or give send() a longer timeout="
 
     # --- asking ---------------------------------------------------------------------------------------------
 
@@ -176,10 +176,10 @@ class Channel:
         Send a request and wait for its reply.
 
         Raises:
-            RequestFailed: The other side has no answer.
+            RequestFailed: The peer has no answer.
             ConnectionClosed: The session ended before the reply came.
             LinkTimeout: No reply in time. One that comes later is dropped.
-            ConfigError: The other side cannot handle it before this handler has answered.
+            ConfigError: The peer cannot handle it before this handler has answered.
         """
         self.check_may_wait()
         handling = self.inbox.handling()
@@ -198,7 +198,7 @@ class Channel:
             self.outbox.post(encode_for(self.core.bounds, packet), timeout=timeout)
             self.await_answer(waiting, deadline)
         finally:
-            # Not by a call of ours, at whose beginning Ctrl-C may come: it would be waited for for ever.
+            # Not by a call of ours, at whose beginning Ctrl-C may come: it would be waited for forever.
             with self.lock:
                 self.core.requests.expected.pop(waiting.number, None)
         if waiting.reply is not None:
@@ -215,7 +215,7 @@ class Channel:
         A reply that has come, decoded by whoever wants it.
 
         Raises:
-            RequestFailed: It says that the other side has no answer.
+            RequestFailed: It says that the peer has no answer.
             ConnectionClosed: The session was ended for what it keeps, and this went with it.
         """
         packet = reply.packet()
@@ -253,7 +253,7 @@ class Channel:
     def check_may_wait(self) -> None:
         if self.loop.manual and self.loop.turn_thread == get_ident():
             raise ConfigError(
-                "a handler inside update() cannot wait for the other side",
+                "a handler inside update() cannot wait for the peer",
                 hint="send() and handle the answer as a packet, or use start()",
             )
 

@@ -42,8 +42,8 @@ log = logging.getLogger("securelink.client")
 
 _AGAIN = "call connect() for a new session"
 _WAYS_ON: dict[int, str] = {
-    Code.PROTOCOL: "connect again; if it happens again, the log of the other side says which rule was broken",
-    Code.INTERNAL: "the log of the other side says more",
+    Code.PROTOCOL: "connect again; if it happens again, the log of the peer says which rule was broken",
+    Code.INTERNAL: "the log of the peer says more",
     Code.SHUTDOWN: "connect(retry=True) waits until it is back",
     Code.TOO_SLOW: "receive more often",
     Code.SILENT: _AGAIN,
@@ -269,7 +269,7 @@ class ClientChannel(Channel):
         Wait until something may have happened, by driving or by waiting for the one who drives.
 
         Args:
-            timeout: Seconds; None for ever.
+            timeout: Seconds; None forever.
             ready: Whether the caller has what it waits for; asked again once nobody else can bring it unseen.
 
         Raises:
@@ -385,7 +385,7 @@ class ClientChannel(Channel):
             if left <= 0:
                 return
             if self.core.receiving.items:
-                self.run()  # handlers too: the other side may ask back before it answers
+                self.run()  # handlers too: the peer may ask back before it answers
             self.wait(left, waiting.event.is_set)
 
     def orphaned(self) -> None:

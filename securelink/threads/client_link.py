@@ -253,7 +253,7 @@ class ClientLink(Link):
 
     def _look_after_sitter(self, drives: int) -> None:
         """
-        Somebody waits in recv(). If the kernel's time-out does not wake it, signals do: after each of them Python calls
+        Somebody waits in recv(). If the kernel's timeout does not wake it, signals do: after each of them Python calls
         recv() anew, with all of its time. The next of these calls finds no time left, and from then on this link waits
         with poll(), which knows its deadline.
         """

@@ -49,7 +49,7 @@ class LaterReply(Future[Any]):
 
     def cancel(self) -> bool:
         """
-        Do not wait for the answer any more; the other side does not learn of it.
+        Do not wait for the answer any more; the peer does not learn of it.
 
         Returns:
             False when the answer, or an error, is there already.

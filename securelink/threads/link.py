@@ -538,7 +538,7 @@ class Link:
             self.break_off()
             raise
         if not data:
-            # A connection that had ended before reports nothing; the socket would stay readable for ever.
+            # A connection that had ended before reports nothing; the socket would stay readable forever.
             self.lost()
 
     def take_items(self, items: list[Item]) -> None:

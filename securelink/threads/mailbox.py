@@ -73,7 +73,7 @@ class Mailbox:
     )
 
     def __init__(self, client: Any, context: ClientContext, where: str, *, elements: int) -> None:
-        # Weak: a client that is forgotten while it is connected would otherwise be connected for ever.
+        # Weak: a client that is forgotten while it is connected would otherwise be connected forever.
         self._client = weakref.ref(client)
         self._context = weakref.ref(context)
         self._kept: Any = None
@@ -90,7 +90,7 @@ class Mailbox:
 
     @property
     def name(self) -> str:
-        """What the log calls the other side."""
+        """What the log calls the peer."""
         return f"the server {self._where}"
 
     @property

@@ -35,7 +35,7 @@ class Poller(Protocol):
         """What to report for a source (READ, WRITE, HANGUP); a mask of 0 removes it."""
 
     def poll(self, timeout: float | None) -> list[tuple[IOReady, int]]:
-        """(target, mask) of those that are ready; waits up to `timeout` seconds, None for ever."""
+        """(target, mask) of those that are ready; waits up to `timeout` seconds, None forever."""
 
     def close(self) -> None:
         """Release it."""

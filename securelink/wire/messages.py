@@ -41,7 +41,7 @@ class VersionMismatch(PeerIncompatible):
 
     def __init__(self, version: int) -> None:
         super().__init__(
-            f"the other side speaks version {version} of the protocol, this one version "
+            f"the peer speaks version {version} of the protocol, this one version "
             f"{PROTOCOL_VERSION}",
             code=Code.VERSION,
             hint="update securelink on the older side",

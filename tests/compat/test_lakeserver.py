@@ -159,7 +159,7 @@ def test_a_value_that_fits_nowhere_is_a_warning(
 def test_what_a_function_failed_with_is_shown_escaped(
     stage: Stage, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The words of the other side in an exception move no cursor and make no lines of their own."""
+    """The words of the peer in an exception move no cursor and make no lines of their own."""
 
     def fails(server: object, message: dict[str, Any]) -> None:
         raise ValueError("bad value " + message["data"])
@@ -175,7 +175,7 @@ def test_what_a_function_failed_with_is_shown_escaped(
 
 
 def test_nobody_spins(stage: Stage) -> None:
-    """The old pair, freed of its delay, exchanged for ever; idle sides use no processor."""
+    """The old pair, freed of its delay, exchanged forever; idle sides use no processor."""
     client = stage.client()
     client.set_data(1)
     until(lambda: [*stage.server.get_client_data().values()] == ["1"])
@@ -204,7 +204,7 @@ def test_quiet_and_noisy_strangers_freeze_nobody(stage: Stage) -> None:
 def test_shutdown_does_not_wait_for_the_quiet(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One client that does not answer blocked the old shutdown for ever."""
+    """One client that does not answer blocked the old shutdown forever."""
     monkeypatch.setattr(lakeserver.sides, "GOODBYE_SECONDS", 0.1)
     with stage.core_client():
         stage.server.shutdown()
@@ -258,7 +258,7 @@ def test_a_clean_goodbye_is_noticed_once(stage: Stage, capsys: pytest.CaptureFix
 def test_a_server_that_vanishes_is_noticed_once_and_found_again(
     port: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The old client stayed "connected" for ever; now it says so, and connects to the next server on the port."""
+    """The old client stayed "connected" forever; now it says so, and connects to the next server on the port."""
     source = """
 from securelink.compat.lakeserver import *
 server = Server(5050)

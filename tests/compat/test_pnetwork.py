@@ -290,7 +290,7 @@ def test_stop_ends_server_and_console(
 def test_the_console_ends_with_its_input(
     source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whatever the end looks like: no input at all, a closed one, one that cannot be read. It prompted for ever."""
+    """Whatever the end looks like: no input at all, a closed one, one that cannot be read. It prompted forever."""
     file = tmp_path / "typed"
     file.write_bytes(b"\xff\xfe\n" if source == "no text" else b"help" * (source == "unfinished"))
     mode = "w" if source == "unreadable" else "r"
@@ -300,7 +300,7 @@ def test_the_console_ends_with_its_input(
             typed.close()
         coretools.CLI(
             coreserver.Server(), "ends"
-        ).processCommand()  # a loop would be ended by its time-out only
+        ).processCommand()  # a loop would be ended by its timeout only
     out = capsys.readouterr().out
     assert out.count("Choose a command: ") <= 2
     assert ("broadcast TEXT" in out) is (source == "unfinished")

@@ -45,7 +45,7 @@ def test_no_hint_names_an_option_that_adapters_do_not_have() -> None:
     [
         ("use the same encryption= on both sides", "SECURELINK_ENCRYPTION"),
         ("send it in pieces, or raise max_packet= of the server", "in several pieces"),
-        ("is the other side reading? send less, or give send() a longer timeout=", "send less"),
+        ("is the peer reading? send less, or give send() a longer timeout=", "send less"),
         ("check host and port, and that no firewall is between", "check host and port"),
     ],
 )

@@ -215,7 +215,7 @@ FAULTS = [
     Fault(
         "a token may have any lifetime",
         "auth/tokens.py",
-        '        number("lifetime", lifetime, 0, unit="seconds, or None for ever")',
+        '        number("lifetime", lifetime, 0, unit="seconds, or None forever")',
         "        pass",
         "test_auth_tokens.py::test_impossible_tokens",
     ),

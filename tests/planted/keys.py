@@ -311,7 +311,7 @@ FAULTS = [
         "test_security_trust.py::test_credentials_in_clear_need_a_word_of_their_own",
     ),
     Fault(
-        "a statement of succession lasts for ever",
+        "a statement of succession lasts forever",
         "keys/succession.py",
         "if not now < statement.expires <= now + MAX_ROTATION_SECONDS:",
         "if not now < statement.expires:",

@@ -188,7 +188,7 @@ FAULTS = [
         "test_resume.py::test_a_shell_that_forgets_to_send_again",
     ),
     Fault(
-        "what the other side has accepted is sent again",
+        "what the peer has accepted is sent again",
         "protocol/numbering.py",
         "self.again = deque(islice(self._kept, count - self.acknowledged, None))",
         "self.again = deque(self._kept)",

@@ -62,7 +62,7 @@ FAULTS = [
         "test_later.py::test_answers_of_all_sessions_are_bounded_together",
     ),
     Fault(
-        "a time-out keeps a session that has ended",
+        "a timeout keeps a session that has ended",
         "threads/channel.py",
         "            alarm.of = None\n",
         "            pass\n",
@@ -157,7 +157,7 @@ FAULTS = [
         "test_admission.py::test_how_an_address_stands",
     ),
     Fault(
-        "an address may fail for ever",
+        "an address may fail forever",
         "app/budget.py",
         ("            if left:\n                return left\n"),
         ("            if False:\n                return left\n"),

@@ -27,7 +27,7 @@ FAULTS = [
         "test_records.py::test_records_come_back_in_order",
     ),
     Fault(
-        "a key seals for ever",
+        "a key seals forever",
         "protocol/records.py",
         ("        if self.due:\n            self._check_hard_limit()"),
         ("        if self.due:\n            pass"),

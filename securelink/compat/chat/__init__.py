@@ -10,7 +10,7 @@ Where the document and the old code differ, or a defect had to go:
 
 - The client's port is 8000 as in its code: with the document's 8080 it never meets the server. Both may be given.
 - `broadcast(message, sender_socket)` may be called with `ender_socket=` too.
-- `exit` ends the program, of the server as well, and the other side notices at once.
+- `exit` ends the program, of the server as well, and the peer notices at once.
 - One message is one packet, of any length; the end of a connection is told once.
 - `handle_client` returns at once: the server calls it for each client, and what the client says is relayed by the
   server's own threads. The operator types in the main thread. `clients` holds sessions, not sockets.

@@ -1,5 +1,5 @@
 """
-Lakeserver over securelink: each side has one value and sees the other side's latest.
+Lakeserver over securelink: each side has one value and sees the peer's latest.
 
     from securelink.compat.lakeserver import *
 

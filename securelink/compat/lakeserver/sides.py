@@ -36,8 +36,8 @@ class SockStreamConnection:
     _daemon = True
     _core: Any
     _finish: Callable[[], None]  # the end of the thread
-    _keep: Callable[[Any, Any], None]  # (sender, data): the value of the other side
-    _part: Callable[[Any], None]  # (sender): the other side asks to disconnect
+    _keep: Callable[[Any, Any], None]  # (sender, data): the value of the peer
+    _part: Callable[[Any], None]  # (sender): the peer asks to disconnect
 
     def __init__(
         self, port: int, direct: bool = False, outputs_enabled: bool = True, header: int = 64,
@@ -165,7 +165,7 @@ class SockStreamConnection:
 
     def _show(self, kind: str, message: str) -> None:
         if self._shown[kind]:
-            # A function of the user's may have failed with words of the other side.
+            # A function of the user's may have failed with words of the peer.
             click.echo(f"[{type(self).__name__} {kind}] {escaped(message)}")
 
     def enable_outputs(self, boolean: bool) -> None:

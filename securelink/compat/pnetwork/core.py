@@ -38,7 +38,7 @@ class Bind:
 
 class Connection:
     """
-    The other side: a client on the server, the server on a client.
+    The peer: a client on the server, the server on a client.
 
     Attributes:
         uuid: Its token.
