@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal
 
+from inside import handshake_of, sealer_of
+
 from securelink import crypto
 from securelink.errors import SecureLinkError
 from securelink.keys import Identity
@@ -253,10 +255,10 @@ class Pair:
     def forge(self, role: Role, plaintext: bytes) -> bytes:
         """A frame with this plaintext that the engine in `role` will be able to open now."""
         engine = self.engine(role)
-        sealer = self.engine(other(role))._send
+        sealer = sealer_of(self.engine(other(role)))
         if engine.encrypted and engine.state in (State.WAIT_AUTH, State.WAIT_CLIENT):
             # The peer may have gone on to its next key already, or not be so far.
-            secrets = self.server._handshake.handshake_secrets
+            secrets = handshake_of(self.server).handshake_secrets
             assert secrets is not None
             sealer = Sealer(secrets.server if role == "client" else secrets.client)
         if sealer is None:

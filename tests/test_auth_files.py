@@ -10,6 +10,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+from inside import book_of
 from logins import REVOKED, USED_UP, enter, refusal
 
 from securelink.auth import JoinToken, JoinTokens
@@ -51,7 +52,7 @@ def test_one_change_at_a_time(tokens: JoinTokens) -> None:
         tokens.create("bert")
         done.set()
 
-    with tokens._book.update() as entries:
+    with book_of(tokens).update() as entries:
         thread = threading.Thread(target=other)
         thread.start()
         assert not done.wait(0.1)
@@ -66,7 +67,7 @@ def test_what_fails_changes_nothing(tokens: JoinTokens) -> None:
     before = tokens.entries()
 
     def clear_and_fail() -> None:
-        with tokens._book.update() as entries:
+        with book_of(tokens).update() as entries:
             entries.clear()
             raise ZeroDivisionError
 
@@ -90,9 +91,9 @@ def test_a_use_that_was_lost_while_waiting(
 ) -> None:
     """Between the first look and the lock somebody else may have had the last use."""
     token = tokens.create("anna")
-    before = tokens._book.read()
+    before = book_of(tokens).read()
     enter(tokens, token)
-    monkeypatch.setattr(tokens._book, "read", lambda: before)
+    monkeypatch.setattr(book_of(tokens), "read", lambda: before)
     assert refusal(lambda: enter(tokens, token)) == USED_UP
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from helpers import until
+from inside import book_of
 from logins import hello, refusal
 
 from securelink import crypto, limits
@@ -87,7 +88,7 @@ def test_the_price_of_a_guess() -> None:
     """By default a guess takes 32 MiB and three passes (OWASP: N=2^15, r=8, p=3)."""
     passwords = Passwords()
     passwords.add("anna", "correct horse")
-    (account,) = passwords._book.read().values()
+    (account,) = book_of(passwords).read().values()
     assert (account.n, account.r, account.p) == (2**15, 8, 3) == (COST, 8, 3)
     assert login(passwords, "anna", "correct horse") == "anna"
 
@@ -205,7 +206,7 @@ def test_a_thief_of_the_file_finds_no_password(tmp_path: Path) -> None:
     assert "horse" not in path.read_text()
     assert path.stat().st_mode & 0o777 == 0o600
     assert passwords.path == path
-    assert first["hash"] not in repr(passwords._book.read()) + repr(passwords.__dict__)
+    assert first["hash"] not in repr(book_of(passwords).read()) + repr(passwords.__dict__)
 
 
 @pytest.mark.parametrize(

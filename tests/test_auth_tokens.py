@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from inside import book_of
 from logins import (
     EXPIRED,
     MALFORMED,
@@ -101,7 +102,7 @@ def test_a_token_that_shares_only_the_id(tokens: JoinTokens) -> None:
     """The whole hash counts: the eight digits of the id, which are public, admit nobody."""
     token = tokens.create("anna")
     (entry,) = tokens.entries()
-    with tokens._book.update() as entries:
+    with book_of(tokens).update() as entries:
         entries[entry.id] = msgspec.structs.replace(entry, hash=entry.id + "0" * 56)
     assert refusal(lambda: enter(tokens, token)) == UNKNOWN
 

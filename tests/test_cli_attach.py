@@ -186,7 +186,7 @@ def test_what_a_server_answers_is_harmless(
     def answer(session: object, packet: object) -> str:
         return f"first {EVIL}\nsecond {EVIL}"
 
-    server._handlers.bind_reserved(COMMAND, answer)
+    server.on(COMMAND, answer)
     with server:
         KnownServers(tmp_path / "keys/known_servers").remember(
             "127.0.0.1", server.address[1], identity.fingerprint

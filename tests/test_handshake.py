@@ -50,13 +50,23 @@ def begun(
     identity: Identity, mode: Mode = Mode.REQUIRED
 ) -> tuple[ClientHandshake, ServerHandshake, bytes]:
     """Both halves after the hellos, and the server's proof."""
-    client, server = ClientHandshake(mode), ServerHandshake(mode)
+    client, server, _ = after_hellos(mode)
+    auth = server.server_auth(identity, Wanted.WELCOME) if server.encrypted else b""
+    return client, server, auth
+
+
+def after_hellos(
+    mode: Mode = Mode.REQUIRED,
+) -> tuple[ClientHandshake, ServerHandshake, crypto.Transcript]:
+    """Both halves after the hellos, and what anybody on the path has seen of them."""
+    client, server, seen = ClientHandshake(mode), ServerHandshake(mode), crypto.Transcript()
     hello = client.hello()
     server.client_hello(hello[:4], hello[4:])
     answer = server.answer()
-    auth = server.server_auth(identity, Wanted.WELCOME) if server.encrypted else b""
     client.server_hello(answer[:4], answer[4:])
-    return client, server, auth
+    seen.update(hello)
+    seen.update(answer)
+    return client, server, seen
 
 
 def proved(
@@ -286,10 +296,9 @@ def test_a_key_cannot_be_bound_to_anothers_exchange(
 
     The attacker signs the right transcript with its own key but has to guess Finished.
     """
-    client, _, auth = begun(identity)
-    parsed = ServerAuth.decode(auth)
+    client, server, transcript = after_hellos()
+    parsed = ServerAuth.decode(server.server_auth(identity, Wanted.WELCOME))
     record = b"\x01" + encode_field(1, other_identity.public.spki)
-    transcript = client._transcript.copy()
     transcript.update(record)
     message = crypto.signature_input(schedule.SERVER_SIGNATURE, transcript.digest())
     record += encode_field(2, other_identity.sign(message)) + encode_field(3, b"\x01")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from engines import TOKEN, Pair, Role, actions, opened, other, sent, split_frames
+from inside import bytes_below, handshake_of, sealer_of
 
 from securelink import crypto
 from securelink.codes import Code
@@ -111,12 +112,15 @@ def test_an_hour_soon_after_an_automatic_update(
 
 def test_the_old_key_is_gone(identity: Identity) -> None:
     """After KEY_UPDATE a record under the old key fails, even with the right counter."""
-    pair = opened(identity)
-    old = records.Sealer(pair.server._send._secret)  # type: ignore[union-attr]
-    first = pair.server._send._counter  # type: ignore[union-attr]
-    pair.post("server", pair.sender("server").records.update())
-    for _ in range(first + 1):
-        old.seal(b"\x04\x90")
+    pair = Pair(identity).until("server", State.AUTH_RECEIVED)
+    secrets = handshake_of(pair.server).application_secrets
+    assert secrets is not None
+    old = records.Sealer(secrets.server)
+    assert pair.run().is_open
+    old.seal(b"in place of WELCOME")
+    update = pair.sender("server").records.update()
+    assert old.seal(bytes([Content.KEY_UPDATE])) == update
+    pair.post("server", update)
     pair.feed("client", old.seal(b"\x04\x90"))
     assert isinstance(pair.failure("client"), RecordError)
 
@@ -291,7 +295,7 @@ def test_no_engine_shows_a_secret(identity: Identity, other_identity: Identity) 
     words = b"\xb0correct horse 42"
     pair = Pair(identity, client_identity=other_identity, credentials=words)
     pair.until("server", State.AUTH_RECEIVED)
-    handshakes = (pair.client._handshake, pair.server._handshake)
+    handshakes = (handshake_of(pair.client), handshake_of(pair.server))
     secrets = [words]
     for handshake in handshakes:
         early, late = handshake.handshake_secrets, handshake.application_secrets
@@ -303,7 +307,13 @@ def test_no_engine_shows_a_secret(identity: Identity, other_identity: Identity) 
     pair.run()
     pair.feed("server", b"\x03\0\0\x20" + bytes(32))
     error = pair.failure("server")
-    shown += [pair.client, pair.server, pair.sender("client"), pair.client._send, pair.verified]
+    shown += [
+        pair.client,
+        pair.server,
+        pair.sender("client"),
+        sealer_of(pair.client),
+        pair.verified,
+    ]
     shown += [*pair.items["client"], *pair.items["server"], error, error.__dict__]
     for thing in shown:
         for text in (repr(thing), str(thing)):
@@ -314,7 +324,8 @@ def test_no_engine_shows_a_secret(identity: Identity, other_identity: Identity) 
 
 def test_the_handshake_is_forgotten(identity: Identity) -> None:
     """Once the session is open the secrets of the handshake are gone: who reads memory later finds fewer."""
-    pair = opened(identity)
+    pair = opened(identity, credentials=b"\xb0correct horse 42")
     assert not hasattr(pair.client, "_handshake")
     assert not hasattr(pair.server, "_handshake")
-    assert pair.server._auth == b""
+    for engine in (pair.client, pair.server):
+        assert b"horse" not in bytes_below(engine)

@@ -18,11 +18,13 @@ import msgspec
 import pytest
 from engines import Pair
 from helpers import WAIT, until
+from inside import handshake_of, sealer_of
 
 from securelink import Client, Identity, Passwords, RequestFailed, SecureLinkError, Server, Session
 from securelink.app.received import Received
 from securelink.auth import JoinTokens
 from securelink.protocol import Alerted, State
+from securelink.protocol.handshake_server import ServerHandshake
 from securelink.protocol.records import Sealer
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -469,9 +471,10 @@ def test_another_version_is_told_after_the_whole_frame() -> None:
 def test_what_comes_before_welcome_is_read_after_it(identity: Identity) -> None:
     """DATA in one write with CLIENT_AUTH is served; the server does not notice that nobody waited for WELCOME."""
     pair = Pair(identity).until("client", State.AUTH_SENT)
-    assert pair.client._send is not None
+    sealer = sealer_of(pair.client)
+    assert sealer is not None
     packets = b"\x91\x91\xa5early"
-    pair.post("client", pair.client._send.seal(bytes([DATA]) + packets))
+    pair.post("client", sealer.seal(bytes([DATA]) + packets))
     assert pair.server.state is State.OPEN
     assert packets in pair.items["server"]
 
@@ -542,8 +545,10 @@ def test_the_key_of_a_servers_early_close(identity: Identity) -> None:
     """A CLOSE in place of SERVER_AUTH is sealed under the server's handshake secret, and ends the attempt."""
     pair = Pair(identity)
     pair.until("server", State.HELLO_RECEIVED)
-    hello = pair.server._handshake.answer()
-    secrets = pair.server._handshake.handshake_secrets
+    handshake = handshake_of(pair.server)
+    assert isinstance(handshake, ServerHandshake)
+    hello = handshake.answer()
+    secrets = handshake.handshake_secrets
     assert secrets is not None
     assert [type(item) for item in pair.client.receive_data(hello, 0.0)] == []
     assert pair.client.state is State.WAIT_AUTH

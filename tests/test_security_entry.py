@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, Hostile, end_of_stream, failure, scene, until
+from inside import sealer_of
 from programs import finished
 
 from securelink import (
@@ -105,8 +106,9 @@ def test_nothing_is_handled_before_welcome(identity: Identity) -> None:
             early.hello()
             packet = join_packets([encode_packet(Packet("early", 1))])
             # Under the right key, but instead of the proof.
-            assert early.engine._send is not None
-            early.sock.sendall(early.engine._send.seal(bytes((Content.DATA,)) + packet))
+            sealer = sealer_of(early.engine)
+            assert sealer is not None
+            early.sock.sendall(sealer.seal(bytes((Content.DATA,)) + packet))
             end_of_stream(early.sock)
         until(stage.alone)
     assert not heard

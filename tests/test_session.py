@@ -101,7 +101,7 @@ def test_interrupted_while_keeping() -> None:
 
     outgoing = Outgoing()
     outgoing.keep(b"one")
-    outgoing._kept = Interrupted(outgoing._kept)
+    outgoing._kept = Interrupted(outgoing._kept)  # noqa: SLF001  # what it interrupts
     with pytest.raises(KeyboardInterrupt):
         outgoing.keep(b"two")
     assert outgoing.unconfirmed == [b"one", b"two"]

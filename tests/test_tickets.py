@@ -8,6 +8,7 @@ from math import inf
 from typing import Any
 
 import pytest
+from inside import grants_of
 
 from securelink.limits import MAX_SUSPENDED, RESUME_SECONDS
 from securelink.protocol import Grant, Issued, TicketTable
@@ -146,7 +147,7 @@ def test_nothing_is_left_of_a_session_that_ended() -> None:
     table.forget(b"x")
     assert table.suspend(b"x", 0.0) == []
     assert table.expire(inf) == []
-    assert (len(table), table.suspended, table._grants) == (0, 0, {})
+    assert (len(table), table.suspended, grants_of(table)) == (0, 0, {})
     table.confirm(B)
 
 
@@ -206,4 +207,4 @@ def test_one_ticket_many_attempts(workers: int) -> None:
         thread.join(60)
     assert len(done) == workers * 200
     assert set(done) <= {Issued.DONE, Issued.OVERTAKEN}
-    assert len(table._grants) == 2
+    assert len(grants_of(table)) == 2

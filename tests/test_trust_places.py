@@ -13,6 +13,7 @@ import pytest
 from clock import cost_ms
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from inside import forget_chosen_ports
 
 from securelink import Client, ConfigError, Identity, NotTrusted, Server
 from securelink.errors import KeyFileError
@@ -279,13 +280,13 @@ def test_ports_that_the_system_chose_are_forgotten(
 
 def test_which_ports_the_system_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
     """The port that an application has by default is not one of them, 65535 is where nobody says otherwise."""
-    sockets._chosen_ports.cache_clear()
+    forget_chosen_ports()
     monkeypatch.setattr(Path, "read_text", lambda path: "")
     try:
         assert sockets.is_chosen_by_system(65_535)
         assert not sockets.is_chosen_by_system(5050)
     finally:
-        sockets._chosen_ports.cache_clear()
+        forget_chosen_ports()
 
 
 # --- two clients meet a server for the first time --------------------------------------------------------

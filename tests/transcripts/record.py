@@ -16,9 +16,12 @@ from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from inside import handshake_of
+
 from securelink import crypto
 from securelink.codes import Code
 from securelink.keys import Identity
+from securelink.protocol import ClientConnection
 from securelink.wire.packets import Packet, encode_packet, encode_value
 from transcripts import FOLDER, NAMES, Actor, Role
 
@@ -141,8 +144,11 @@ def recording_crypto(recording: dict[str, Any], role: Role) -> Any:
 
 def secrets_of(client: Actor) -> dict[str, str]:
     """The secrets of one thrown-away session, for a reader that computes them again."""
-    handshake = client.engine._handshake  # type: ignore[attr-defined]
+    assert isinstance(client.engine, ClientConnection)
+    handshake = handshake_of(client.engine)
     early, late = handshake.handshake_secrets, handshake.application_secrets
+    assert early is not None
+    assert late is not None
     return {
         "client_handshake": early.client.hex(),
         "server_handshake": early.server.hex(),
