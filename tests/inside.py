@@ -12,7 +12,7 @@ import types
 from collections.abc import Container, Mapping
 from typing import Any
 
-from securelink import JoinTokens, Passwords
+from securelink import JoinTokens, Passwords, Server
 from securelink.auth.book import Book
 from securelink.protocol import ClientConnection, Connection, ServerConnection, TicketTable
 from securelink.protocol.handshake_client import ClientHandshake
@@ -21,6 +21,7 @@ from securelink.protocol.records import RecordSender
 from securelink.protocol.resumption import Grant
 from securelink.protocol.states import Take
 from securelink.streams import sockets
+from securelink.threads.jobs import JobQueue
 
 # --- whoever has stolen keys, or looks through memory ------------------------------------------------------
 
@@ -70,6 +71,16 @@ def bytes_below(root: object) -> bytes:
 def forget_chosen_ports() -> None:
     """The range of ports that the system chooses from is read again: it is read once a process."""
     sockets._chosen_ports.cache_clear()
+
+
+# --- what waits in a server --------------------------------------------------------------------------------
+
+
+def jobs_of(server: Server) -> JobQueue:
+    """The expensive work of a server that runs: tests wait until all places for it are taken."""
+    loop = server._lifecycle.loop
+    assert loop is not None
+    return loop._jobs
 
 
 # --- files of entries ----------------------------------------------------------------------------------------

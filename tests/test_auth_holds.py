@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, Hostile, Scene, failure, scene, secrets, until
+from inside import jobs_of
 from logins import USED_UP, hello, refusal
 
 from securelink import Client, Hello, Identity, Refused, Server, Session
@@ -269,6 +270,79 @@ def test_a_stop_gives_back(identity: Identity, tmp_path: Path) -> None:
             client.sock.settimeout(0.1)
             assert server.stop(WAIT)
             until(lambda: left(tokens) == 1)
+
+
+@pytest.mark.parametrize("uses", [1, 5])
+def test_a_stop_in_the_moment_of_a_login(identity: Identity, tmp_path: Path, uses: int) -> None:
+    """A hook that has taken a use when the server is stopped, and answers when all is over, has let nobody in."""
+    tokens = JoinTokens(tmp_path / "tokens.json")
+    token = tokens.create("ada", uses=uses)
+    taken, go_on = threading.Event(), threading.Event()
+
+    def authenticate(asked: Hello) -> Any:
+        user = tokens(asked)
+        taken.set()
+        assert go_on.wait(WAIT)
+        return user
+
+    with Server("127.0.0.1", 0, keys=identity, authenticate=authenticate) as server:
+        with Hostile(server.address[1], credentials=encode_value({"token": token})) as client:
+            client.hello()
+            client.authenticate()
+            client.flush()
+            assert taken.wait(WAIT)
+            assert left(tokens) == uses - 1
+            assert not server.stop(0.1)  # a thread is still in the hook
+        go_on.set()
+        until(lambda: left(tokens) == uses)
+
+
+def test_a_stop_before_anybody_came_to_give_back(identity: Identity, tmp_path: Path) -> None:
+    """What waits to be given back when the server stops, because all places for that were taken, is given back too."""
+    tokens = JoinTokens(tmp_path / "tokens.json")
+    token = tokens.create("ada")
+    go_on, inside = threading.Event(), [0]
+
+    def authenticate(asked: Hello) -> Any:
+        if tokens.accepts(asked.credentials):
+            return tokens(asked)
+        inside[0] += 1
+        assert go_on.wait(WAIT)
+        return "somebody"
+
+    server = Server("127.0.0.1", 0, keys=identity, authenticate=authenticate)
+    with server, contextlib.ExitStack() as stack:
+        jobs = jobs_of(server)
+        client = Hostile(server.address[1], credentials=encode_value({"token": token})).open()
+        for _ in range(jobs.places):
+            slow = stack.enter_context(Hostile(server.address[1]))
+            slow.hello()
+            slow.authenticate()
+            slow.flush()
+        until(lambda: inside[0] == jobs.places)
+        client.sock.close()
+        until(lambda: len(jobs) == 1)
+        stack.callback(go_on.set)
+        assert not server.stop(0.1)
+        assert left(tokens) == 1
+
+
+def test_who_lets_logins_go_counts_as_who_fails(
+    identity: Identity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each costs the server a signature and two writes of the file: they are bounded as wrong tokens are."""
+    monkeypatch.setattr("securelink.threads.listener.is_loopback_host", lambda host: False)
+    with door(identity, tmp_path, max_failures=3) as (stage, tokens, token):
+        stage.hold_window()
+        for number in range(3):
+            with asking(stage, token) as client:
+                client.read_until(Opened)
+            until(lambda: left(tokens) == 1)
+            until(stage.alone)
+            assert stage.listener.budget.failures("127.0.0.1") == number + 1
+        with Hostile(stage.port) as client:
+            assert client.ending()[0] == Code.BLOCKED
+        assert left(tokens) == 1
 
 
 def test_a_hold_ends_once() -> None:

@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from logins import enter
 
 from securelink import AuthorizedClients, KeyFileError, KnownServers
 from securelink.auth import JoinTokens
@@ -15,6 +16,7 @@ from securelink.auth.book import Book
 from securelink.keys import fingerprint_text, remembered
 from securelink.keys.remembered import Remembered
 from securelink.trust import AuthorizedClient
+from securelink.trust.entries import TextFile
 
 
 def fingerprint(number: int) -> str:
@@ -184,6 +186,39 @@ def test_a_book_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     other = JoinTokens(tmp_path / "join_tokens.json")
     other.revoke(token)
     assert tokens.entries()[0].revoked is not None
+
+
+def test_what_was_written_is_not_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A login that uses a token, or a key that is written down, makes nobody parse the whole file anew."""
+    parsed: list[str] = []
+    decode = Book._decode  # noqa: SLF001  # to count its calls
+    parse = TextFile._content  # noqa: SLF001  # likewise
+
+    def decoding(book: Book, data: bytes) -> object:  # type: ignore[type-arg]
+        parsed.append("tokens")
+        return decode(book, data)
+
+    def reading(file: TextFile, data: bytes) -> object:  # type: ignore[type-arg]
+        parsed.append("text")
+        return parse(file, data)
+
+    monkeypatch.setattr(Book, "_decode", decoding)
+    monkeypatch.setattr(TextFile, "_content", reading)
+    tokens = JoinTokens(tmp_path / "join_tokens.json")
+    servers = KnownServers(tmp_path / "known_servers")
+    token = tokens.create("ada", uses=100, lifetime=1000.0, note="a note")
+    servers.remember("localhost", 40_000, fingerprint(0), lifetime=12.345)
+    del parsed[:]
+    for number in range(1, 10):
+        assert enter(tokens, token) == "ada"
+        assert tokens.entries()[0].uses == 100 - number
+        servers.remember(f"b\u00fccher{number}.example", 5050, fingerprint(number), comment="# x")
+        assert servers.get(f"b\u00fccher{number}.example", 5050) == fingerprint(number)
+    assert servers.forget("b\u00fccher1.example", 5050)
+    assert parsed == []
+    assert tokens.entries() == JoinTokens(tokens.path).entries()
+    assert servers.entries() == KnownServers(servers.path).entries()
+    assert parsed == ["tokens", "text"]
 
 
 def test_what_one_changes_is_not_seen_by_who_looked_before(tmp_path: Path) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 import uuid
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..auth import Hold
+from ..codes import Code
 from ..errors import ConnectionClosed, HandshakeError, Refused
 from ..protocol.handshake_server import VerifiedClient
 from ..streams.addresses import shown
 from ..text import escaped
-from .admission import Admission, Entry, farewell, release
+from .admission import Admission, Entry, Holds, farewell, release
 from .context import SessionContext
 from .fanout import Fanout
 from .hooks import EventHook
@@ -121,6 +123,9 @@ class SessionManager:
         self._on_hangup = on_hangup
         self._on_disconnect = on_disconnect
         self._given_back: deque[Hold] = deque()  # what clients that did not get in had taken
+        self._lock = threading.Lock()  # guards the next two
+        self._open: set[Hold] = set()  # what was taken for clients that are not known to be in
+        self._over = False
 
     def authorize(self, link: Arrival, client: VerifiedClient) -> Any:
         """In the pool: the channel of a session for this client, not yet public. Raises `HandshakeError` to refuse."""
@@ -129,6 +134,9 @@ class SessionManager:
         except HandshakeError:
             self.note("logins_refused")
             raise
+        if not self._keep(entry.holds):
+            release(entry.holds)
+            raise Refused("the server was stopped", code=Code.SHUTDOWN)
         link.token = uuid.uuid4().bytes
         link.provisional = bool(entry.holds)
         return self._make(link, client, entry)
@@ -141,6 +149,7 @@ class SessionManager:
             log.info("%s: its key was revoked while it came in", link.address[0])
             return False
         if all(hold.confirm() for hold in context.holds):
+            self._settled(context.holds)
             return True
         log.info("%s came in twice with what admits once; the later one stays", link.address[0])
         return False
@@ -154,7 +163,26 @@ class SessionManager:
     def _give_back(self) -> None:
         while self._given_back:
             with contextlib.suppress(IndexError):  # another worker took it
-                release((self._given_back.popleft(),))
+                hold = self._given_back.popleft()
+                release((hold,))
+                self._settled((hold,))
+
+    def stopped(self) -> None:
+        """By the last leader: nobody gets in any more, so what is held is given back, and so is what comes after it."""
+        with self._lock:
+            self._over, left = True, tuple(self._open)
+            self._open.clear()
+        release(left)
+
+    def _keep(self, holds: Holds) -> bool:
+        with self._lock:
+            if not self._over:
+                self._open.update(holds)
+            return not (self._over and holds)
+
+    def _settled(self, holds: Holds) -> None:
+        with self._lock:
+            self._open.difference_update(holds)
 
     def opened(self, channel: SessionChannel) -> None:
         """By the leader: the session is public from now on."""

@@ -88,11 +88,14 @@ class Book(Generic[Entry]):
             before = self._remembered.of(file.data)
             entries = dict(before)
             yield entries
-            if entries != before:
+            changed = entries != before
+            if changed:
                 lines = b",\n".join(msgspec.json.encode(entry) for entry in entries.values())
                 file.data = b"[\n" + lines + b"\n]\n"
                 if len(entries) > len(before):
                     self._check_room(len(file.data))
+        if changed:
+            self._remembered.wrote(file.data, dict(entries))  # not what the block may have kept
 
     def _check_room(self, size: int) -> None:
         if size > limits.MAX_TRUST_FILE * _FULL:

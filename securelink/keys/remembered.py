@@ -88,6 +88,16 @@ class Remembered(Generic[T]):
         """
         return self._keep(data, None, False)
 
+    def wrote(self, data: bytes, value: T) -> None:
+        """
+        The file was replaced by this: the next look need not parse it.
+
+        Args:
+            data: What it holds now.
+            value: What `parse` would make of that.
+        """
+        self._seen = _Seen(None, False, sha256(data), value)
+
     def _keep(self, data: bytes, state: FileState | None, settled: bool) -> T:
         digest, seen = sha256(data), self._seen
         value = seen.value if seen is not None and seen.digest == digest else self._parse(data)

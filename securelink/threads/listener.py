@@ -70,6 +70,9 @@ class Host(Protocol):
     def ended(self, channel: Channel) -> None:
         """By the leader: the session is over."""
 
+    def stopped(self) -> None:
+        """By the last leader: nobody gets in any more."""
+
     def note(self, event: str) -> None:
         """Any thread: something happened that is counted."""
 
@@ -110,9 +113,7 @@ class ServerLink(Link):
         self._queued: list[Callable[[], None]] = []  # the job that no worker has begun yet
         self._waits_since = math.inf  # when its job was queued, until it is done
         self._kept = 0.0  # seconds that its client has waited for jobs that are done
-        self.provisional = (
-            False  # something is given back unless the client shows that it has WELCOME
-        )
+        self.provisional = False  # something is given back unless the client shows that it is in
         self.token = b""
 
     def _handshake_event(self, event: Event) -> None:
@@ -229,6 +230,7 @@ class ServerLink(Link):
             self._turn_away(error)
             return
         budget.let_in(host)
+        self._charged = False
         settings = self._listener.settings
         channel.core.attach(engine)
         engine.welcome(
@@ -267,7 +269,7 @@ class ServerLink(Link):
         if self.provisional:
             # Until it gives a sign there is no session to be seen, and none that could be ended: that is not for long.
             self.engine.hurry(self.loop.now + self._listener.settings.handshake_seconds)
-        if not self.provisional:
+        else:
             self._listener.host.opened(self.session)
         self.flush()  # WELCOME: its client finds a session that is public already
         self._read_on()
@@ -285,6 +287,8 @@ class ServerLink(Link):
     def _not_entered(self) -> None:
         if self.provisional:
             self.provisional = False
+            if not (self._listener.closed or self.was_kept_waiting):
+                self.count_failure()  # who lets logins go costs as much as who fails
             self._listener.host.not_entered(self, at_once=self._listener.closed)
 
     def _read_on(self) -> None:
@@ -367,9 +371,7 @@ class ServerLink(Link):
     def _expired(self) -> None:
         channel = self.channel
         if self.provisional and channel is not None and self.closing is None:
-            channel.end(
-                Code.TIMEOUT
-            )  # no sign of WELCOME in time; its own CLOSE has the usual time
+            channel.end(Code.TIMEOUT)  # no sign in time; its own CLOSE has the usual time
             return
         super()._expired()
 
@@ -425,9 +427,7 @@ class Listener:
         self._half_open: dict[str, dict[ServerLink, None]] = {}  # network -> links, oldest first
         self._half_open_count = 0
         self._turned_away: dict[ServerLink, None] = {}  # oldest first
-        self._preambles: dict[
-            Preamble, None
-        ] = {}  # trusted proxies that have not said for whom they speak
+        self._preambles: dict[Preamble, None] = {}  # proxies that have not said for whom they speak
         self._of_address: dict[str, int] = {}  # connections
         # Loopback has no budget: all users of the machine, and whatever tunnel ends here, are that one address.
         self.budget = FailureBudget(

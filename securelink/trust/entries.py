@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -101,9 +101,11 @@ class TextFile(Generic[Entry]):
             found = known([entry for _, entry in lines if entry is not None])
             if found is not None:
                 return found
-            texts = [text for text, _ in lines] or [f"# {self._title}"]
-            file.data = _join([*texts, new.line()])
-            return new
+            title = [] if lines else self._lines(f"# {self._title}".encode())
+            lines += title + self._lines(new.line().encode())
+            file.data = _join(lines)
+        self._remembered.wrote(file.data, _content(lines))
+        return new
 
     def add(self, new: Entry) -> Entry:
         """Append an entry, unless there is one with its key. Returns the one that is there then."""
@@ -117,16 +119,15 @@ class TextFile(Generic[Entry]):
         """Take out every entry that `unwanted` says True of. Returns whether there was one."""
         with locked_update(self.path) as file:
             lines = self._remembered.of(file.data).lines
-            kept = [text for text, entry in lines if entry is None or not unwanted(entry)]
+            kept = [line for line in lines if line[1] is None or not unwanted(line[1])]
             if len(kept) == len(lines):
                 return False
             file.data = _join(kept)
-            return True
+        self._remembered.wrote(file.data, _content(kept))
+        return True
 
     def _content(self, data: bytes) -> Content[Entry]:
-        lines = self._lines(data)
-        entries = tuple(entry for _, entry in lines if entry is not None)
-        return Content(tuple(lines), entries, {entry.key: entry for entry in reversed(entries)})
+        return _content(self._lines(data))
 
     def _lines(self, data: bytes) -> list[tuple[str, Entry | None]]:
         """Every line, and what it says; None for an empty line and for a comment."""
@@ -177,5 +178,10 @@ def entry_line(fields: str, comment: str) -> str:
     return f"{fields}  # {comment}" if comment else fields
 
 
-def _join(lines: list[str]) -> bytes:
-    return "".join(f"{line}\n" for line in lines).encode()
+def _content(lines: Sequence[tuple[str, Entry | None]]) -> Content[Entry]:
+    entries = tuple(entry for _, entry in lines if entry is not None)
+    return Content(tuple(lines), entries, {entry.key: entry for entry in reversed(entries)})
+
+
+def _join(lines: Iterable[tuple[str, object]]) -> bytes:
+    return "".join(f"{text}\n" for text, _ in lines).encode()

@@ -195,6 +195,27 @@ FAULTS = [
         "test_auth_holds.py::test_a_hold_ends_once",
     ),
     Fault(
+        "a stop keeps what was taken for who is not in yet",
+        "app/session_manager.py",
+        "            self._over, left = True, tuple(self._open)\n",
+        "            self._over, left = True, ()\n",
+        "test_auth_holds.py::test_a_stop_before_anybody_came_to_give_back",
+    ),
+    Fault(
+        "a hook that answers after the stop has let somebody in",
+        "app/session_manager.py",
+        "            return not (self._over and holds)\n",
+        "            return True\n",
+        "test_auth_holds.py::test_a_stop_in_the_moment_of_a_login",
+    ),
+    Fault(
+        "who lets logins go costs nothing",
+        "threads/listener.py",
+        "                self.count_failure()  # who lets logins go costs as much as who fails\n",
+        "                pass\n",
+        "test_auth_holds.py::test_who_lets_logins_go_counts_as_who_fails",
+    ),
+    Fault(
         "a use is both confirmed and given back",
         "auth/hold.py",
         (
