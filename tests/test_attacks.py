@@ -32,7 +32,7 @@ from securelink.limits import MAX_FAILED_PER_ADDRESS
 from securelink.protocol import State
 from securelink.streams import tcp
 from securelink.streams.addresses import network
-from securelink.threads import listener
+from securelink.threads import holdings, listener
 from securelink.threads.mailbox import Folded
 from securelink.tools.console.commands import Console
 from securelink.tools.console.operators import Attachment, Operators
@@ -125,7 +125,7 @@ def test_partial_frames_of_all_sessions_are_bounded_together(
     identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many sessions that each began a frame and never ended it held 2 MiB each, without any bound for all."""
-    monkeypatch.setattr(listener, "MAX_TOTAL_UNSENT", 3 * 2**20)
+    monkeypatch.setattr(holdings, "MAX_TOTAL_UNSENT", 3 * 2**20)
     with scene(identity) as stage, contextlib.ExitStack() as stack:
         clients = [stack.enter_context(Hostile(stage.port).open()) for _ in range(3)]
         sessions = list(stage.server.sessions.values())  # ended ones leave the list at once

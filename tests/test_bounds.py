@@ -16,7 +16,7 @@ from together import channel_of, serving, unread
 from securelink import Client, CodecError, ConfigError, ConnectionClosed, Identity, Packet, Server
 from securelink.codes import Code
 from securelink.limits import MAX_DEPTH
-from securelink.threads import listener
+from securelink.threads import holdings
 from securelink.wire.packets import decode_packets, encode_packet, join_packets
 
 
@@ -64,7 +64,7 @@ def test_the_greediest_session_is_ended(
     identity: Identity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When all sessions together hold too much, the one that holds most is ended; the others go on."""
-    monkeypatch.setattr(listener, "MAX_TOTAL_UNSENT", 1024 * 1024)
+    monkeypatch.setattr(holdings, "MAX_TOTAL_UNSENT", 1024 * 1024)
     server = Server("127.0.0.1", 0, keys=identity)
     server.on("echo", lambda session, packet: packet.data)
     with server:

@@ -15,7 +15,7 @@ from threading import get_ident
 from typing import Any
 
 import pytest
-from helpers import WAIT, failure, until
+from helpers import SOON, WAIT, failure, until
 from together import Crew, channel_of, joined, serving, session_of
 
 from securelink import (
@@ -327,7 +327,7 @@ def test_answers_of_all_sessions_are_bounded_together(
     identity: Identity, monkeypatch: pytest.MonkeyPatch, ended: bool
 ) -> None:
     """At the bound of all sessions the answers of those that hold most go, also of one that has said its goodbye."""
-    monkeypatch.setattr("securelink.threads.listener.MAX_TOTAL_UNSENT", 4_700_000)
+    monkeypatch.setattr("securelink.threads.holdings.MAX_TOTAL_UNSENT", 4_700_000)
     monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.05)
     with serving(identity) as server, joined(server, 2) as (modest, greedy):
         channel = channel_of(session_of(server, greedy))
@@ -373,7 +373,7 @@ def test_a_session_that_has_ended_goes_though_it_asked(identity: Identity) -> No
         del session, future
         futures.clear()
         until(lambda: not server.sessions)
-        until(lambda: gc.collect() >= 0 and not any(part() for part in parts), 1.0)
+        until(lambda: gc.collect() >= 0 and not any(part() for part in parts), SOON)
 
 
 def test_two_who_ask_at_once_get_the_same(identity: Identity) -> None:

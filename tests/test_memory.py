@@ -25,7 +25,7 @@ from securelink.app.hooks import EventHook
 from securelink.app.received import Received
 from securelink.limits import MAX_CAUGHT_TEXT, MAX_UNUSED_STATE, OBJECT_BYTES
 from securelink.streams.tcp import TcpStream
-from securelink.threads import listener as listener_module
+from securelink.threads import holdings
 from securelink.threads.mailbox import Folded
 from securelink.wire.fields import Content
 from securelink.wire.packets import Packet, decode_packets, encode_packet, join_packets
@@ -76,7 +76,7 @@ def test_states_of_all_sessions_are_bounded_together(
     identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many states of legal size: those that hold most are ended, the others stay."""
-    monkeypatch.setattr(listener_module, "MAX_TOTAL_UNSENT", 3_500_000)
+    monkeypatch.setattr(holdings, "MAX_TOTAL_UNSENT", 3_500_000)
     monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.05)
     with serving(identity) as server, joined(server, 6) as clients:
         server.on_state(lambda session, value: None)
@@ -171,7 +171,7 @@ def test_what_all_keep_is_bounded_between_two_looks_too(
 ) -> None:
     """Many who ask for much at once and read nothing: the sum never passes the bound by far, though no round ends."""
     most = 16_000_000
-    monkeypatch.setattr(listener_module, "MAX_TOTAL_UNSENT", most)
+    monkeypatch.setattr(holdings, "MAX_TOTAL_UNSENT", most)
     monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 2 * WAIT)
     seen: list[int] = []
     with scene(identity) as stage, ExitStack() as stack:
@@ -278,7 +278,7 @@ def test_who_was_ended_and_takes_nothing_is_closed(
         large = encode_packet(Packet("x", bytes(1_000_000)))
         while link.tail_size < 100_000:
             channel.post(large, timeout=None, wait=False)
-        monkeypatch.setattr(listener_module, "MAX_TOTAL_UNSENT", 20_000)
+        monkeypatch.setattr(holdings, "MAX_TOTAL_UNSENT", 20_000)
         until(lambda: not session.connected)
         until(lambda: channel_of(session).held == 0)
         assert session.code == Code.TOO_SLOW
@@ -289,7 +289,7 @@ def test_what_clients_leave_behind_is_bounded(
     identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Packets of sessions that have ended, and wait for a slow handler, count; beyond the bound they are dropped."""
-    monkeypatch.setattr(listener_module, "MAX_TOTAL_UNSENT", 3_000_000)
+    monkeypatch.setattr(holdings, "MAX_TOTAL_UNSENT", 3_000_000)
     monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.05)
     gate = threading.Event()
     handled: list[int] = []
@@ -311,13 +311,17 @@ def test_what_clients_leave_behind_is_bounded(
         assert listener is not None
         until(
             lambda: (
-                sum(c.held for c in tuple(listener.leaving) if not c.core.receiving.dropping)
+                sum(
+                    c.held
+                    for c in tuple(listener.holdings.leaving)
+                    if not c.core.receiving.dropping
+                )
                 < 3_000_000
             )
         )
         gate.set()
         until(lambda: len(ended) == 8)
-        until(lambda: not listener.leaving)
+        until(lambda: not listener.holdings.leaving)
     assert len(handled) < 16
 
 

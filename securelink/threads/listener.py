@@ -21,7 +21,7 @@ from typing import Protocol, cast
 from ..app.budget import FailureBudget
 from ..codes import Code, code_text
 from ..errors import HandshakeError, ProtocolError, Refused, SecureLinkError
-from ..limits import MAX_TOTAL_UNSENT, MAX_TURNED_AWAY, MIN_GROWTH, PATIENT_SECONDS
+from ..limits import MAX_TURNED_AWAY, PATIENT_SECONDS
 from ..protocol import (
     Alerted,
     AuthReceived,
@@ -41,6 +41,7 @@ from ..text import escaped
 from ..wire.fields import Mode
 from ..wire.messages import Wanted
 from .channel import Channel
+from .holdings import Holdings
 from .jobs import Task
 from .link import End, Link
 from .loop import Loop
@@ -391,8 +392,7 @@ class ServerLink(Link):
             self._not_entered()
         else:
             self._listener.host.ended(self.session)
-        if self.session.core.is_needed:
-            self._listener.leaving.add(self.session)
+        self._listener.holdings.left(self.session)
         return True
 
     def _gone(self) -> None:
@@ -412,6 +412,7 @@ class Listener:
     Attributes:
         addresses: Where it listens.
         links: All connections.
+        holdings: What their sessions keep together.
         failed: Handshakes that failed so far.
     """
 
@@ -433,8 +434,7 @@ class Listener:
         self.budget = FailureBudget(
             settings.max_failures, lambda: loop.now, lambda host: is_loopback_host(host)
         )
-        self.leaving: set[Channel] = set()  # have ended, and something of them still waits
-        self._held = 0  # bytes of the connections that this round of the sweep has visited
+        self.holdings = Holdings(loop, self.links, host.note)
         self.failed = 0
         self._paused = False
         self._closed = False
@@ -454,9 +454,8 @@ class Listener:
     def start(self) -> None:
         """Begin to accept and to sweep."""
         self._register()
-        self.loop.on_growth = self._look
-        self._looked(0)
-        Sweeper(self.loop, self.links, self._visit, self._round_ended)
+        self.holdings.start()
+        Sweeper(self.loop, self.links, self._visit, self.holdings.round_ended)
 
     def _register(self) -> None:
         for place in self._listening:
@@ -654,46 +653,4 @@ class Listener:
 
     def _visit(self, link: ServerLink) -> None:
         link.sweep(self.loop.now)
-        self._held += link.held
-
-    def _round_ended(self) -> None:
-        for channel in tuple(self.leaving):
-            if channel.core.is_needed:
-                self._held += channel.held
-            else:
-                self.leaving.discard(channel)
-        if self._held > MAX_TOTAL_UNSENT:
-            self._look()
-        else:
-            self._looked(self._held)
-        self._held = 0
-
-    def _looked(self, held: int) -> None:
-        """So much is kept: when to look again, if that is before the next round."""
-        self.loop.grown = 0
-        self.loop.look_after = max(
-            min(MIN_GROWTH, MAX_TOTAL_UNSENT // 8), (MAX_TOTAL_UNSENT - held) // 2
-        )
-
-    def _look(self) -> None:
-        """What all sessions together keep, for and of their peers, is bounded too: the greediest are ended."""
-        links = {link.session: link for link in self.links if link.session is not None}
-        held = {channel: link.held for channel, link in links.items()}
-        held.update((channel, channel.held) for channel in self.leaving)
-        total = sum(held.values())
-        for channel in sorted(held, key=lambda channel: held[channel], reverse=True):
-            if total <= MAX_TOTAL_UNSENT:
-                break
-            channel.core.requests.replies.drop()
-            if not channel.core.receiving.dropping:
-                log.warning("%s is ended: too much waits for all sessions together", channel.name)
-                self.host.note("limit_total_unsent")
-                channel.end(Code.TOO_SLOW)
-                channel.inbox.drop_waiting()
-            elif channel in links:
-                # Ended before, and its peer has not taken the rest: others cannot wait until its time is over.
-                links[channel].lost()
-            # What is sealed still goes out before the farewell, until the next look; what a running handler has goes
-            # with that handler. To end others for these would help nobody.
-            total -= held[channel]
-        self._looked(max(0, total))
+        self.holdings.visit(link)
