@@ -14,12 +14,15 @@ from typing import Any
 import pytest
 from helpers import WAIT, Hostile, Scene, echo, end_of_stream, failure, scene, until
 from proxied import header, through
+from together import channel_of
 
 from securelink import ConfigError, HandshakeError, Hello, Identity, Refused, Server
 from securelink.app.budget import KNOWN, LATE, NEW, FailureBudget
 from securelink.codes import Code
 from securelink.limits import FAILED_WINDOW, LATE_FAILURES, LATE_WINDOW
 from securelink.streams.proxy import SIGNATURE, HeaderReader, proxy_networks
+from securelink.threads import holdings
+from securelink.wire.fields import Kind
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -568,3 +571,19 @@ def test_every_truncation_of_a_header_waits() -> None:
             rest, piece = rest[reader.wanted :], rest[: reader.wanted]
             reader.feed(piece)
         assert reader.wanted > 0
+
+
+def test_at_the_bound_of_memory_the_greediest_address_gives_way(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many small sessions of a stranger end before an honest one that keeps more than each of them."""
+    monkeypatch.setattr(holdings, "MAX_TOTAL_UNSENT", 5 * 2**20)
+    with behind(identity) as (server, came), ExitStack() as stack:
+        for source in ("192.0.2.1", *["203.0.113.9"] * 4):
+            client = stack.enter_context(through(server, header(source)))
+            client.open()
+            size = 2**21 - 1 if source == "192.0.2.1" else 2**20  # of a frame that it does not end
+            client.sock.sendall(bytes((Kind.SEALED,)) + (2**21).to_bytes(3) + bytes(size))
+        until(lambda: len(came) == 5 and any(channel_of(session).is_over() for session in came))
+        (honest,) = (session for session in came if session.address[0] == "192.0.2.1")
+        assert not channel_of(honest).is_over()

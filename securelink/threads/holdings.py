@@ -1,11 +1,16 @@
-"""What all sessions of a server keep together, for and of their peers: beyond a bound the greediest are ended."""
+"""
+What all sessions of a server keep together, for and of their peers.
+
+Beyond a bound the address that keeps most loses its largest session, and so on.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Set
+from collections.abc import Callable, Hashable, Set
 from typing import Protocol
 
+from ..app.greed import greediest_first
 from ..codes import Code
 from ..limits import MAX_TOTAL_UNSENT, MIN_GROWTH
 from .channel import Channel
@@ -25,6 +30,10 @@ class Keeping(Protocol):
     def held(self) -> int:
         """Bytes that its session keeps."""
 
+    @property
+    def places(self) -> tuple[Hashable, ...]:
+        """What they count for: its address, and the networks around it."""
+
     def lost(self) -> None:
         """Close it."""
 
@@ -39,7 +48,7 @@ class Holdings:
         note: Counts what happened.
 
     Attributes:
-        leaving: Sessions that have ended, and of which something still waits.
+        leaving: Sessions that have ended and of which something still waits, with what that counts for.
     """
 
     def __init__(self, loop: Loop, links: Set[Keeping], note: Callable[[str], None]) -> None:
@@ -47,7 +56,7 @@ class Holdings:
         self._links = links
         self._note = note
         self._held = 0  # bytes of the connections that this round of the sweep has visited
-        self.leaving: set[Channel] = set()
+        self.leaving: dict[Channel, tuple[Hashable, ...]] = {}
 
     # By the leader.
 
@@ -56,10 +65,10 @@ class Holdings:
         self._loop.on_growth = self._look
         self._looked(0)
 
-    def left(self, channel: Channel) -> None:
+    def left(self, channel: Channel, places: tuple[Hashable, ...]) -> None:
         """A session has ended; what of it waits still counts."""
         if channel.core.is_needed:
-            self.leaving.add(channel)
+            self.leaving[channel] = places
 
     def visit(self, link: Keeping) -> None:
         """By the sweep: count this one."""
@@ -71,7 +80,7 @@ class Holdings:
             if channel.core.is_needed:
                 self._held += channel.held
             else:
-                self.leaving.discard(channel)
+                del self.leaving[channel]
         if self._held > MAX_TOTAL_UNSENT:
             self._look()
         else:
@@ -91,7 +100,12 @@ class Holdings:
         held = {channel: link.held for channel, link in links.items()}
         held.update((channel, channel.held) for channel in self.leaving)
         total = sum(held.values())
-        for channel in sorted(held, key=lambda channel: held[channel], reverse=True):
+        if total <= MAX_TOTAL_UNSENT:
+            self._looked(total)
+            return
+        places = {channel: link.places for channel, link in links.items()}
+        places.update(self.leaving)
+        for channel in greediest_first(held, places.__getitem__):
             if total <= MAX_TOTAL_UNSENT:
                 break
             self._end(channel, links.get(channel))

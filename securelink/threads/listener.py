@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Protocol, cast
 
@@ -323,6 +323,12 @@ class ServerLink(Link):
         return self.engine.encrypted
 
     @property
+    def places(self) -> tuple[Hashable, ...]:
+        """What its session counts for: its address and the networks around it; on this machine only itself."""
+        host = self.address[0]
+        return (self.session,) if is_loopback_host(host) else networks(host)
+
+    @property
     def held(self) -> int:
         """Bytes that its session keeps, for and of its peer."""
         channel = self.session
@@ -392,7 +398,7 @@ class ServerLink(Link):
             self._not_entered()
         else:
             self._listener.host.ended(self.session)
-        self._listener.holdings.left(self.session)
+        self._listener.holdings.left(self.session, self.places)
         return True
 
     def _gone(self) -> None:

@@ -69,6 +69,13 @@ FAULTS = [
         "test_later.py::test_a_session_that_has_ended_goes_though_it_asked",
     ),
     Fault(
+        "many sessions of one address outlive an honest one",
+        "threads/listener.py",
+        "return (self.session,) if is_loopback_host(host) else networks(host)",
+        "return (self.session,)",
+        "test_admission.py::test_at_the_bound_of_memory_the_greediest_address_gives_way",
+    ),
+    Fault(
         "a link of a forked child seals",
         "threads/link.py",
         (
