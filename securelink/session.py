@@ -148,7 +148,6 @@ class Room(Group[Session]):
 
     Attributes:
         name: Of the room.
-        members: The sessions in it, in the order of joining.
     """
 
     __slots__ = ()

@@ -337,12 +337,14 @@ def silent() -> Iterator[None]:
 def test_sessions_leave_nothing(identity: Identity, silent: None) -> None:
     """Hundreds of sessions that were there take no memory when they are gone."""
     with serving(identity, encryption="off") as server:
+        listener = server._lifecycle.listener
+        assert listener is not None
 
         def visits(count: int) -> int:
             for _ in range(count):
                 with joined(server, encryption="off") as [client]:
                     client.ping(WAIT)
-            until(lambda: not server.sessions)
+            until(lambda: not server.sessions and not listener.holdings.leaving)
             gc.collect()
             return sys.getallocatedblocks()
 

@@ -9,6 +9,7 @@ from typing import Generic, Protocol, TypeVar
 
 from ..codes import Code
 from .counts import Counts
+from .roll import Roll
 
 
 class Registered(Protocol):
@@ -36,6 +37,8 @@ class Registry(Generic[Member]):
 
     Attributes:
         counts: How often what happened.
+        get: f(token) gives the session of this name, or None.
+        everybody: f() gives all sessions; remembered until one comes or goes.
     """
 
     def __init__(self, numbers: Callable[[Member], Mapping[str, int]]) -> None:
@@ -44,25 +47,22 @@ class Registry(Generic[Member]):
         self._lock = threading.Lock()  # guards what is counted of sessions that end
         self._leaving: set[Member] = set()
         self._past: Counter[str] = Counter()
-        self._by_token: dict[str, Member] = {}
-        self._changes = 0  # of _by_token; by the leader
-        self._snapshot: tuple[int, tuple[Member, ...]] = (0, ())
+        self._roll: Roll[Member] = Roll()  # changed by the leader
+        self.get = self._roll.get
+        self.everybody = self._roll.everybody
 
     def add(self, session: Member) -> None:
         """By the leader: a session is public from now on."""
-        self._by_token[session.token] = session
-        self._changes += 1
+        self._roll.add(session)
         self.counts.note("sessions")
 
     def remove(self, session: Member) -> bool:
         """By the leader: a session has ended; False if that is known. What it received is handled still."""
         with self._lock:
-            if self._by_token.pop(session.token, None) is None:
+            if not self._roll.remove(session):
                 return False
             self._leaving.add(session)
         self.counts.session_ended(_reason(session))
-        self._changes += 1
-        self._snapshot = (-1, ())  # it would keep this one until somebody asks again
         return True
 
     def through(self, session: Member) -> None:
@@ -73,39 +73,15 @@ class Registry(Generic[Member]):
 
     def clear(self) -> None:
         """Before a start, and in a child of fork(): there is no session. Totals stay."""
-        self._by_token = {}
-        self._changes += 1
-
-    def get(self, token: str) -> Member | None:
-        """The session of this name."""
-        return self._by_token.get(token)
-
-    def everybody(self) -> tuple[Member, ...]:
-        """All sessions; remembered until one comes or goes."""
-        changes, everybody = self._snapshot
-        if changes != self._changes:
-            changes = self._changes
-            try:
-                everybody = tuple(self._by_token.values())
-            except RuntimeError:  # a session came or went while we looked
-                return self.everybody()
-            self._snapshot = (changes, everybody)
-        return everybody
+        self._roll.clear()
 
     def totals(self) -> Counter[str]:
         """Records, packets and bytes, of all sessions that there were and are."""
         with self._lock:
             total = self._past.copy()
-            for session in (*self._now(), *self._leaving):
+            for session in (*self.everybody(), *self._leaving):
                 total.update(self._numbers(session))
         return total
-
-    def _now(self) -> tuple[Member, ...]:
-        while True:
-            try:
-                return tuple(self._by_token.values())
-            except RuntimeError:  # a session came while we looked
-                continue
 
 
 def _reason(session: Registered) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from ..errors import ConfigError, ConnectionClosed, LimitExceeded
 from ..limits import MAX_ACTION, MAX_ROOMS, MAX_ROOMS_PER_SESSION
 from ..options import whole
+from .roll import Roll
 
 
 class Visitor(Protocol):
@@ -46,16 +47,18 @@ class Group(Generic[Member]):
 
     Attributes:
         name: Of the room.
-        members: The sessions in it, in the order of joining.
     """
 
-    __slots__ = ("_rooms", "members", "name")
+    __slots__ = ("_rooms", "name")
 
     def __init__(self, rooms: Rooms[Member], name: str) -> None:
         self._rooms = rooms
         self.name = name
-        # A tuple that is replaced, never changed: sending takes no lock.
-        self.members: tuple[Member, ...] = ()
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The sessions in it, in the order of joining. A tuple that is replaced, never changed."""
+        return self._rooms.members(self.name)
 
     def broadcast(
         self,
@@ -105,12 +108,19 @@ class Rooms(Generic[Member]):
         self._capacity = None if capacity is None else whole("room_capacity", capacity, 1)
         self._lock = threading.Lock()
         self._by_name: dict[str, Group[Member]] = {}
+        self._rolls: dict[str, Roll[Member]] = {}  # who is in them
         self._by_session: dict[str, tuple[Group[Member], ...]] = {}
 
     def get(self, name: str) -> Group[Member]:
         """The room of that name; an empty one when nobody is in it."""
         _check_name(name)
-        return self._by_name.get(name) or self._kind(self, name)
+        room = self._by_name.get(name)
+        return self._kind(self, name) if room is None else room
+
+    def members(self, name: str) -> tuple[Member, ...]:
+        """Who is in the room of that name. Takes no lock, for senders ask."""
+        roll = self._rolls.get(name)
+        return () if roll is None else roll.everybody()
 
     def names(self) -> list[str]:
         """The names of all rooms that have members."""
@@ -141,7 +151,8 @@ class Rooms(Generic[Member]):
             self._check_room_for_one(name, room, mine)
             if room is None:
                 room = self._by_name[name] = self._kind(self, name)
-            room.members = (*room.members, session)
+                self._rolls[name] = Roll()
+            self._rolls[name].add(session)
             self._by_session[session.token] = (*mine, room)
             return room
 
@@ -154,7 +165,11 @@ class Rooms(Generic[Member]):
             )
         if room is None and len(self._by_name) >= MAX_ROOMS:
             raise LimitExceeded(f"there are {MAX_ROOMS} rooms already", limit="MAX_ROOMS")
-        if room is not None and self._capacity is not None and len(room) >= self._capacity:
+        if (
+            room is not None
+            and self._capacity is not None
+            and len(self._rolls[name]) >= self._capacity
+        ):
             raise LimitExceeded(
                 f"the room {name!r} is full: {self._capacity} are in it", limit="room_capacity"
             )
@@ -163,11 +178,9 @@ class Rooms(Generic[Member]):
         """Take a session out of a room; False when it was not there."""
         _check_name(name)
         with self._lock:
-            room = self._by_name.get(name)
-            if room is None or session not in room.members:
+            if not self._remove(name, session):
                 return False
-            self._remove(room, session)
-            left = tuple(r for r in self._by_session.get(session.token, ()) if r is not room)
+            left = tuple(r for r in self._by_session.get(session.token, ()) if r.name != name)
             if left:
                 self._by_session[session.token] = left
             else:
@@ -179,13 +192,16 @@ class Rooms(Generic[Member]):
         with self._lock:
             rooms = self._by_session.pop(session.token, ())
             for room in rooms:
-                self._remove(room, session)
+                self._remove(room.name, session)
         return tuple(room.name for room in rooms)
 
-    def _remove(self, room: Group[Member], session: Member) -> None:
-        room.members = tuple(member for member in room.members if member is not session)
-        if not room.members:
-            self._by_name.pop(room.name, None)
+    def _remove(self, name: str, session: Member) -> bool:
+        roll = self._rolls.get(name)
+        if roll is None or not roll.remove(session):
+            return False
+        if not roll:
+            del self._by_name[name], self._rolls[name]
+        return True
 
 
 def _check_name(name: object) -> None:
