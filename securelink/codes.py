@@ -9,8 +9,8 @@ class Code(IntEnum):
     """
     Why a connection or a session ended: `error.code`, `session.code`, `client.code`.
 
-    The names and numbers are those of docs/PROTOCOL.md, section 14; but BROKEN is never sent: it says that the
-    connection ended and nobody had said why.
+    The names and numbers are those of docs/PROTOCOL.md, section 14. BROKEN is never sent: it means that the
+    connection ended without a CLOSE.
     """
 
     NORMAL = 0
@@ -35,7 +35,7 @@ class Code(IntEnum):
     BROKEN = 256  # more than a byte, so that no peer can say it
 
 
-#: Each code in words for the local user, as the peer has said it. One of a newer peer is shown as its number.
+#: Each code in words for the local user, when the peer sent it. An unknown code is shown as a number.
 CODE_TEXT: dict[int, str] = {
     Code.NORMAL: "closed normally",
     Code.PROTOCOL: "the peer says that we broke the protocol",
@@ -54,29 +54,29 @@ CODE_TEXT: dict[int, str] = {
     Code.KICKED: "kicked",
     Code.SHUTDOWN: "the server is shutting down",
     Code.TOO_SLOW: "the peer says that we are too slow: more was waiting for us than is allowed",
-    Code.SILENT: "the peer heard nothing from us for too long",
+    Code.SILENT: "the peer received nothing from us for too long",
     Code.UNREADABLE: "the peer could not read a packet of ours",
     Code.BROKEN: "the connection broke: the peer vanished or the network failed",
 }
-#: The same where this side is the one that ends a session and says so.
+#: The same when this side ends the session and sends the code.
 _OURS: dict[int, str] = {
     Code.NORMAL: "closed by this side",
     Code.PROTOCOL: "the peer broke the protocol",
     Code.INTERNAL: "this side had an internal error",
     Code.TOO_SLOW: "the peer is too slow: more was waiting for it than is allowed",
-    Code.SILENT: "nothing was heard for too long",
+    Code.SILENT: "nothing was received for too long",
     Code.UNREADABLE: "a packet of the peer could not be read",
 }
 
 
 def code_text(code: int, *, ours: bool = False) -> str:
-    """A code in words; `ours`: this side ends the session for that reason, and was not told so."""
+    """A code in words; `ours`: this side ended the session with it."""
     words = _OURS.get(code) if ours else None
     return words or CODE_TEXT.get(code, f"code {code}")
 
 
 def known(code: int) -> Code | int:
-    """The member of `Code`; a number that only a newer peer knows stays a number."""
+    """The member of `Code`; a number that is not known here stays a number."""
     try:
         return Code(code)
     except ValueError:

@@ -37,17 +37,17 @@ try:
         MLKEM768PublicKey,
     )
 
-    # The module can be there while the OpenSSL below it knows no ML-KEM; only a call tells.
+    # The module can exist while the OpenSSL below it has no ML-KEM; only a call shows that.
     MLKEM768PrivateKey.from_seed_bytes(bytes(64))
 except (ImportError, UnsupportedAlgorithm) as error:
     raise ImportError(
-        "securelink needs ML-KEM-768, which the installed cryptography package does not have; "
+        "securelink needs ML-KEM-768, which the installed cryptography package lacks; "
         "install a wheel that has it: pip install 'cryptography>=48'"
     ) from error
 
 BytesLike = bytes | bytearray | memoryview
 Random = Callable[[int], bytes]
-"""Called with a number, returns so many random bytes (any other number is a `ConfigError`)."""
+"""Called with a size, returns that many random bytes (any other number is a `ConfigError`)."""
 
 AEAD = AESGCM
 """AES-GCM with `encrypt(nonce, data, aad)` and `decrypt(...)`, which raises `InvalidTag`."""
@@ -55,7 +55,9 @@ AEAD = AESGCM
 HASH_SIZE = 32  # SHA-256; also every secret of the key schedule
 AEAD_KEY_SIZE = 32  # AES-256
 PSS_SALT_SIZE = 32  # as long as the hash, RFC 9846 4.3.3
-LABEL_PREFIX = b"securelink 1 "  # in place of "tls13 ": our keys are no keys of a TLS session
+LABEL_PREFIX = (
+    b"securelink 1 "  # in place of "tls13 ", so that our keys differ from those of a TLS session
+)
 
 # --- sizes of the hybrid key exchange (FIPS 203 table 3, RFC 7748) --------------------------------
 _MLKEM_SEED_SIZE = 64
@@ -65,10 +67,10 @@ _X25519_SIZE = 32
 CLIENT_SHARE_SIZE = _MLKEM_PUBLIC_SIZE + _X25519_SIZE
 SERVER_SHARE_SIZE = _MLKEM_CIPHERTEXT_SIZE + _X25519_SIZE
 
-_SCRYPT_N = 2**15  # with r=8: 32 MiB and about 0.1 s a password, so a guess costs that as well
+_SCRYPT_N = 2**15  # with r=8: 32 MiB and about 0.1 s for each password, and so for each guess
 
 _PBKDF2_HASHES: dict[str, Callable[[], hashes.HashAlgorithm]] = {
-    "SHA1": hashes.SHA1,  # in HMAC still sound (RFC 8018 B.1), and the default of that RFC
+    "SHA1": hashes.SHA1,  # still sound in HMAC (RFC 8018 B.1), and the default of that RFC
     "SHA224": hashes.SHA224,
     "SHA256": hashes.SHA256,
     "SHA384": hashes.SHA384,
@@ -79,7 +81,7 @@ _PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=PSS_SALT_SIZE)
 
 
 def openssl_version() -> str:
-    """The OpenSSL that the crypto library has built in; that of the module `ssl` is another one."""
+    """The OpenSSL built into the crypto library; the module `ssl` may use another one."""
     return backend.openssl_version_text()
 
 
@@ -97,7 +99,7 @@ def hmac_sha256(key: bytes, data: BytesLike) -> bytes:
 
 
 def equal(a: BytesLike, b: BytesLike) -> bool:
-    """Compare without telling by the time taken where the two differ; the lengths are no secret."""
+    """Compare in constant time, so that timing does not show where the two differ; lengths are not secret."""
     return hmac.compare_digest(a, b)
 
 
@@ -118,7 +120,7 @@ class Transcript:
         return self._hash.digest()
 
     def copy(self) -> Transcript:
-        """An independent transcript with the same past."""
+        """An independent copy."""
         twin = Transcript()
         twin._hash = self._hash.copy()
         return twin
@@ -190,7 +192,7 @@ def _check_length(length: int) -> None:
 
 class ClientShare:
     """
-    The client's half of one key exchange: two fresh key pairs, good for one answer.
+    The client's half of one key exchange: two fresh key pairs, used for one answer.
 
     Wire: ML-KEM-768 encapsulation key 1184 | X25519 public key 32 (draft-ietf-tls-ecdhe-mlkem).
 
@@ -210,7 +212,7 @@ class ClientShare:
         """
         Complete the exchange with the server's answer and forget the private keys.
 
-        A changed ML-KEM ciphertext is not noticed here: by design it gives another secret
+        A changed ML-KEM ciphertext is not detected here: by design it gives another secret
         (FIPS 203, implicit rejection), and the server's first sealed record then fails.
 
         Args:
@@ -238,7 +240,7 @@ def answer_key_share(client_share: bytes, random: Random = os.urandom) -> tuple[
 
     Args:
         client_share: `ClientShare.public` of the peer, untrusted.
-        random: Gives the X25519 key; what ML-KEM needs the crypto library draws itself.
+        random: Gives the X25519 key; the crypto library draws what ML-KEM needs.
 
     Returns:
         The server share for `ClientShare.finish()`, 1120 bytes, and the secret, 64 bytes.
@@ -250,7 +252,7 @@ def answer_key_share(client_share: bytes, random: Random = os.urandom) -> tuple[
     encapsulation_key, point = _split(client_share, _MLKEM_PUBLIC_SIZE, "client")
     ecdh = X25519PrivateKey.from_private_bytes(draw(random, _X25519_SIZE))
     ecdh_secret = _x25519(ecdh, point)
-    # By its global name: tests put a recorded answer here.
+    # Called by its global name, so that tests can put a recorded answer here.
     kem_secret, ciphertext = mlkem_encapsulate(encapsulation_key)
     return ciphertext + ecdh.public_key().public_bytes_raw(), kem_secret + ecdh_secret
 
@@ -272,11 +274,11 @@ def mlkem_encapsulate(encapsulation_key: bytes) -> tuple[bytes, bytes]:
 
 
 def draw(random: Random, size: int) -> bytes:
-    """Random bytes from a source; `ConfigError` when it gives anything but so many bytes."""
+    """Random bytes from a source; `ConfigError` when it does not give exactly that many bytes."""
     drawn = random(size)
     if not isinstance(drawn, bytes):
         raise ConfigError(f"the random source gave a {type(drawn).__name__} instead of bytes")
-    # A source that falls short would weaken every key: never go on with what it gave.
+    # A source that gives too little would weaken every key, so its output is never used.
     if len(drawn) != size:
         raise ConfigError(f"the random source gave {len(drawn)} bytes instead of {size}")
     return drawn
@@ -291,7 +293,7 @@ def _split(share: bytes, kem_size: int, side: str) -> tuple[bytes, bytes]:
 
 def _x25519(private: X25519PrivateKey, their_public: bytes) -> bytes:
     try:
-        # Refuses the all-zero result, as RFC 9846 7.4.2 demands: points of small order would let
+        # Refuses the all-zero result, as RFC 9846 7.4.2 requires: points of small order would let
         # the peer choose the secret.
         return private.exchange(X25519PublicKey.from_public_bytes(their_public))
     except ValueError:
@@ -303,10 +305,10 @@ def _x25519(private: X25519PrivateKey, their_public: bytes) -> bytes:
 
 def signature_input(context: bytes, transcript_hash: bytes) -> bytes:
     """
-    What a handshake signature signs: 64 spaces | context | 0x00 | transcript hash (RFC 9846 4.5.2).
+    The input of a handshake signature: 64 spaces | context | 0x00 | transcript hash (RFC 9846 4.5.2).
 
-    The spaces keep a signature from being read as one over a hello of an old TLS, the context keeps
-    the two sides' signatures apart.
+    The spaces prevent the reuse of a signature over a hello of an old TLS version; the context separates
+    the signatures of the two sides.
     """
     return b" " * 64 + context + b"\0" + transcript_hash
 
@@ -326,7 +328,7 @@ def pss_sign(private_key: RSAPrivateKey, message: bytes) -> bytes:
 
 def pss_verify(public_key: RSAPublicKey, signature: bytes, message: bytes) -> None:
     """
-    Check a signature. Returning is the success; every failure is the same error.
+    Check a signature. It is valid if this returns; every failure is the same error.
 
     Raises:
         ProtocolError: Wrong key, message, signature length or hash, or a salt not of 32 bytes.
@@ -336,7 +338,7 @@ def pss_verify(public_key: RSAPublicKey, signature: bytes, message: bytes) -> No
     except InvalidSignature:
         raise ProtocolError(
             "the signature is not valid",
-            hint="the peer does not hold the key that it shows: somebody may be in between",
+            hint="the peer does not hold the key that it shows; somebody may be intercepting the connection",
         ) from None
 
 
@@ -348,7 +350,7 @@ def new_aead(key: bytes) -> AEAD:
     AES-256-GCM under `key`.
 
     Raises:
-        ConfigError: The key has not 32 bytes; a shorter one would silently be AES-128.
+        ConfigError: The key does not have 32 bytes; a shorter one would silently be AES-128.
     """
     if len(key) != AEAD_KEY_SIZE:
         raise ConfigError(f"an AES-256 key has {AEAD_KEY_SIZE} bytes, not {len(key)}")
@@ -360,7 +362,7 @@ def oaep_encrypt(public_key: RSAPublicKey, plaintext: bytes, label: bytes) -> by
     RSAES-OAEP with SHA-256 and MGF1-SHA-256 (RFC 8017 7.1).
 
     Args:
-        public_key: Of the one who may read it.
+        public_key: The recipient's.
         plaintext: A secret; at most the modulus size less 66 bytes.
         label: What it is for; decryption demands the same.
 
@@ -380,7 +382,7 @@ def oaep_decrypt(private_key: RSAPrivateKey, ciphertext: bytes, label: bytes) ->
     Undo `oaep_encrypt()`.
 
     Raises:
-        UnsealError: Wrong key, label, length or content; never says which, as that helps a forger.
+        UnsealError: Wrong key, label, length or content. It does not say which: that would help a forger.
     """
     try:
         return private_key.decrypt(ciphertext, _oaep(label))
@@ -402,7 +404,7 @@ def scrypt(
 
     Args:
         password: As typed, encoded.
-        salt: Random, at least 16 bytes, another one for each password.
+        salt: Random, at least 16 bytes, different for each password.
         n: Cost, a power of two; memory is 128 * n * r bytes, 32 MiB by default.
         r: Block size.
         p: Parallelism; multiplies the time only.
@@ -421,7 +423,7 @@ def scrypt(
 
 def pbkdf2(password: bytes, salt: bytes, rounds: int, hash_name: str, length: int) -> bytes:
     """
-    PBKDF2 with HMAC (RFC 8018 5.2), for key files of others; ours are made with scrypt.
+    PBKDF2 with HMAC (RFC 8018 5.2), for key files made by other programs; ours use scrypt.
 
     Args:
         password: As typed, encoded.

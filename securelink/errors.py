@@ -2,9 +2,9 @@
 Every error this library raises on purpose.
 
     SecureLinkError
-    ├── ConfigError (ValueError)       the caller asked for something that cannot work
+    ├── ConfigError (ValueError)       an argument or option is wrong, or does not fit the others
     ├── LimitExceeded                  a documented bound of limits.py was reached
-    ├── CodecError (ValueError)        bytes that are no packet, frame or field list
+    ├── CodecError (ValueError)        bytes that are not a valid packet, frame or field list
     ├── ProtocolError                  the peer broke the protocol; the connection is dead
     │   └── RecordError                a record failed authentication or arrived out of order
     ├── HandshakeError                 this attempt to connect failed
@@ -18,8 +18,8 @@ Every error this library raises on purpose.
     ├── KeyFileError                   a key or trust file is missing, damaged or readable by others
     └── UnsealError                    a sealed packet is not for us, not genuine or not fresh
 
-An error has a sentence (what went wrong, with the offending value) and, where there is one, a hint
-(what to do next). `str()` gives both. No error holds a key, a ticket or a credential.
+An error has a message (what went wrong, with the offending value) and, where possible, a hint
+(what to do next). `str()` gives both. No error contains a key, a ticket or a credential.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ class SecureLinkError(Exception):
         return f"{self.message}; {self.hint}" if self.hint else self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # By default the class is called with `args` alone, which is the message: no keyword would survive, and a
-        # class that demands one could not be made at all. Workers of process pools raise our errors.
+        # By default the class is called with `args` alone, which is the message: keyword arguments would be lost, and
+        # a class that requires one could not be unpickled. Workers of process pools raise our errors.
         return _remade, (type(self), self.args, self.__dict__.copy())
 
 
 def _remade(
     kind: type[SecureLinkError], args: tuple[Any, ...], fields: dict[str, Any]
 ) -> SecureLinkError:
-    """The same error again, in another process or as a copy."""
+    """Build an equal error, for pickle and copy."""
     error = kind.__new__(kind, *args)
     error.args = args
     error.__dict__.update(fields)
@@ -75,7 +75,7 @@ class LimitExceeded(SecureLinkError):
 
 
 class CodecError(SecureLinkError, ValueError):
-    """Bytes from outside that are not what they should be. Says which rule they break."""
+    """Bytes from outside are malformed. The message says which rule they break."""
 
 
 class ProtocolError(SecureLinkError):
@@ -92,7 +92,7 @@ class ProtocolError(SecureLinkError):
 
 
 class RecordError(ProtocolError):
-    """A record whose tag, counter or key is wrong. Never says which: it does not know."""
+    """The tag, counter or key of a record is wrong; a failed tag does not show which."""
 
 
 class HandshakeError(SecureLinkError):
@@ -101,7 +101,7 @@ class HandshakeError(SecureLinkError):
 
     Attributes:
         code: The `Code` that was sent or received; a plain number when a newer peer sent one unknown here.
-        final: Whether trying again is pointless. An ALERT comes from anybody on the path, so it is never final.
+        final: Whether trying again is pointless. Anybody on the path can send an ALERT, so it is never final.
     """
 
     def __init__(self, message: str, *, code: int = Code.PROTOCOL, hint: str = "") -> None:
@@ -111,7 +111,7 @@ class HandshakeError(SecureLinkError):
 
 
 class PeerIncompatible(HandshakeError):
-    """Nobody's fault: the two sides differ in version, application or encryption policy."""
+    """The two sides differ in version, application or encryption policy."""
 
 
 class NotTrusted(HandshakeError):
@@ -119,8 +119,8 @@ class NotTrusted(HandshakeError):
     The server showed a key that this client has no reason to believe.
 
     Attributes:
-        fingerprint: Of the key that was shown, `SHA256:...`.
-        expected: Of the key that was expected, or None for an unknown server.
+        fingerprint: The fingerprint of the key that was shown, `SHA256:...`.
+        expected: The fingerprint that was expected, or None for an unknown server.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class ConnectionClosed(SecureLinkError):
 
     Attributes:
         code: A `Code`; a plain number when a newer peer sent one unknown here.
-        text: The peer application's words, escaped, or "".
+        text: What the peer's application said, escaped, or "".
         clean: True when a CLOSE record announced the end, False when the stream just ended.
     """
 
@@ -172,19 +172,19 @@ class ConnectionClosed(SecureLinkError):
 _FAILURES = {
     "refused": "the peer refused the request",
     "no handler": "the peer has no handler for this request",
-    "invalid": "the data is not of the type that the peer's handler wants",
+    "invalid": "the data does not have the type that the peer's handler expects",
     "error": "the peer's handler failed; its log says why",
 }
 
 
 class RequestFailed(SecureLinkError):
     """
-    The peer got the request and has no answer. Raised by handlers to say so, by `request()` when said.
+    The peer received the request but gave no answer. Handlers raise it to refuse; `request()` raises what arrived.
 
     Attributes:
-        text: The peer application's words, escaped, or "".
-        reason: "refused" (its handler said so), "no handler", "invalid" (the data is not of the type that its handler
-            wants; `text` names the field) or "error" (its handler failed).
+        text: What the peer's application said, escaped, or "".
+        reason: "refused" (its handler raised this), "no handler", "invalid" (the data does not have the type that
+            its handler expects; `text` names the field) or "error" (its handler failed).
     """
 
     def __init__(self, text: str = "", *, reason: str = "refused", hint: str = "") -> None:
@@ -205,8 +205,8 @@ class ConnectFailed(SecureLinkError, OSError):
 
 
 class KeyFileError(SecureLinkError):
-    """A key file, trust file or token file cannot be used as it is."""
+    """A key file, trust file or token file cannot be used."""
 
 
 class UnsealError(SecureLinkError):
-    """The sealed packet cannot be accepted. One text for every cause: the cause would help a forger."""
+    """The sealed packet cannot be accepted. All causes have the same message, because the cause would help a forger."""

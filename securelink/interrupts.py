@@ -1,17 +1,17 @@
 """
-What Ctrl-C cannot leave behind: rights and signs.
+Locks and events that stay consistent when Ctrl-C interrupts them: rights and signs.
 
-A signal's handler runs in the main thread, between two steps of the program, and may raise: Ctrl-C raises
-KeyboardInterrupt. CPython looks for signals after each call, when a function begins and when a loop goes round. So
-`lock.acquire(False)` may have taken the lock when its result never comes, and no `try` can begin in between. What is
-no call cannot be torn like that, nor can `with lock:` of a plain lock. The classes `Condition`, `Event` and `Semaphore`
-of `threading` are written in Python, where such a gap is: the thread that sets an event whose `wait()` was interrupted
-there would hang. Hence, in this package:
+A signal handler runs in the main thread, between two steps of the program, and may raise: Ctrl-C raises
+KeyboardInterrupt. CPython checks for signals after each call, at the start of a function and at each turn of a loop.
+So `lock.acquire(False)` can take the lock while its result is lost, and no `try` can begin in between. Operations that
+are not calls cannot be interrupted that way, nor can `with lock:` of a plain lock. `Condition`, `Event` and `Semaphore`
+of `threading` are written in Python and have such a gap: if `wait()` is interrupted there, the thread that sets the
+event hangs. Hence, in this package:
 
-- A lock is taken by `with` alone, and is a `threading.Lock` or `RLock`.
-- What is only ever tried is a `Right`.
-- Who waits for another thread waits for a `Sign`.
-- Threads that connecting needs are started by `start_thread`.
+- A lock is a `threading.Lock` or `RLock`, and is only taken by `with`.
+- A lock that is tried and never waited for is a `Right`.
+- A thread that waits for another one waits for a `Sign`.
+- Threads needed to connect are started by `start_thread`.
 """
 
 from __future__ import annotations
@@ -23,15 +23,17 @@ from collections.abc import Callable
 from threading import get_ident
 from typing import TypeVar
 
-_LOOK_SECONDS = 0.0005  # between two looks at a right that is taken; who has it gives it back within microseconds
+_LOOK_SECONDS = (
+    0.0005  # between two checks of a taken right; its holder releases it within microseconds
+)
 
 Result = TypeVar("Result")
 
 
 class Right:
     """
-    What one thread may do at a time, and nobody waits for: a lock that is tried without a call. In this form only, for
-    the second `try` must follow at once, and nothing may be called before the right is free again:
+    A lock that is tried, without a call, and never waited for. Use it only in this form, because the second `try` must
+    follow at once, and the release must not be preceded by a call:
 
         try:
             del right.free
@@ -43,7 +45,7 @@ class Right:
             right.free = True
 
     Attributes:
-        free: Exists while nobody has the right. Deleting an attribute is a single step, for threads as well.
+        free: Exists while no thread holds the right. Deleting an attribute is a single step, for threads as well.
     """
 
     __slots__ = ("free",)
@@ -53,16 +55,16 @@ class Right:
 
     @property
     def taken(self) -> bool:
-        """Whether somebody has it now."""
+        """Whether a thread holds it now."""
         return not hasattr(self, "free")
 
     def within(self, timeout: float, act: Callable[[bool], Result]) -> Result:
         """
-        Do something with the right, and wait for it first if need be.
+        Call a function while holding the right; wait for it first if necessary.
 
         Args:
             timeout: In seconds.
-            act: Called with True under the right; with False when it was not to be had in time.
+            act: Called with True under the right, or with False if the right was not free in time.
 
         Returns:
             What `act` returned.
@@ -84,15 +86,15 @@ class Right:
 
 class Sign:
     """
-    What `threading.Event` is: some threads wait until another one sets it. No method takes a lock that another could
-    find taken, so all may be called in a signal's handler too.
+    Like `threading.Event`: threads wait until another one sets it. No method takes a lock that another call could
+    find taken, so all may be called in a signal handler too.
     """
 
     __slots__ = ("_gates", "_set")
 
     def __init__(self) -> None:
         self._set = False
-        # A lock of its own for each waiter, which the one who sets opens.
+        # One lock for each waiter; `set` releases it.
         self._gates: dict[threading.Lock, None] = {}
 
     def is_set(self) -> bool:
@@ -100,7 +102,7 @@ class Sign:
         return self._set
 
     def set(self) -> None:
-        """Wake who waits, now or later."""
+        """Wake present and later waiters."""
         self._set = True
         for gate in tuple(self._gates):
             try:
@@ -109,7 +111,7 @@ class Sign:
                 pass  # another thread has opened it
 
     def clear(self) -> None:
-        """Let those that come from now on wait."""
+        """Make later waiters wait again."""
         self._set = False
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -125,11 +127,11 @@ class Sign:
         if self._set:
             return True
         gate = threading.Lock()
-        gate.acquire()  # closed; who sets opens it
+        gate.acquire()  # closed; `set` opens it
         self._gates[gate] = None
         opened = False
         try:
-            # Look once more: who set it before the gate was there has not seen the gate.
+            # Check once more: a `set` before the gate was registered has not seen it.
             if not self._set:
                 opened = gate.acquire(timeout=-1 if timeout is None else max(0.0, timeout))
         finally:
@@ -139,14 +141,14 @@ class Sign:
 
 def start_thread(thread: threading.Thread) -> None:
     """
-    Start a thread, which then runs whatever happens: `Thread.start` itself waits for an event of `threading`. Ctrl-C
-    there would let the new thread hang, or become a RuntimeError.
+    Start a thread so that Ctrl-C cannot break it: `Thread.start` waits for an event of `threading`, and Ctrl-C
+    there would make the new thread hang, or become a RuntimeError.
 
     Raises:
         RuntimeError: The system starts no more threads.
     """
     if get_ident() != threading.main_thread().ident:
-        thread.start()  # no signal comes here
+        thread.start()  # signals are not handled here
         return
     done = Sign()
     failures: list[RuntimeError] = []

@@ -276,10 +276,10 @@ def test_peers_that_fall_silent(
             relay.to_client.hook = lambda chunk: b""  # for this client the server falls silent
             assert peer.ending() == (Code.SILENT, "")
             until(lambda: session in seen.went)
-        error = failure(ConnectionClosed, lambda: session.send("x"), "nothing was heard for too")
+        error = failure(ConnectionClosed, lambda: session.send("x"), "nothing was received for too")
         assert error.code == Code.SILENT
         error = failure(
-            ConnectionClosed, lambda: client.receive(WAIT), "nothing was heard for too", AGAIN
+            ConnectionClosed, lambda: client.receive(WAIT), "nothing was received for too", AGAIN
         )
         assert (error.code, error.clean) == (Code.SILENT, False)
         client.close()
