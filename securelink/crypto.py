@@ -55,9 +55,7 @@ AEAD = AESGCM
 HASH_SIZE = 32  # SHA-256; also every secret of the key schedule
 AEAD_KEY_SIZE = 32  # AES-256
 PSS_SALT_SIZE = 32  # as long as the hash, RFC 9846 4.3.3
-LABEL_PREFIX = (
-    b"securelink 1 "  # in place of "tls13 ", so that our keys differ from those of a TLS session
-)
+LABEL_PREFIX = b"securelink 1 "  # not "tls13 ": our keys differ from those of TLS
 
 # --- sizes of the hybrid key exchange (FIPS 203 table 3, RFC 7748) --------------------------------
 _MLKEM_SEED_SIZE = 64

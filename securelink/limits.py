@@ -1,6 +1,6 @@
 """
-The bounds of what a peer, a file or a user can cause. Wire constants are part of the protocol; the rest are our choices,
-some of them defaults of options. A number that matters to one module only, such as a read size, is in that module.
+The bounds of what a peer, a file or a user can cause. Wire constants are part of the protocol; the others are our
+choices, some of them defaults of options. A number that matters to one module only, such as a read size, is there.
 
 Sizes are in bytes, times in seconds, unless the line says otherwise. `MAX_*` is inclusive.
 """
