@@ -14,7 +14,7 @@ from typing import TypeVar
 from rich.console import Console
 
 from . import chart, credentials, report
-from .catalogue import PEERS, WORKLOADS, Peer, Workload, takes_part
+from .catalogue import COPIES, PEERS, WORKLOADS, Peer, Workload, takes_part
 from .process import RunFailed, run
 from .results import Results, environment
 
@@ -34,12 +34,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sessions", type=int, help="idle sessions in 'idle' and 'crowd'")
     parser.add_argument("--bits", type=int, default=3072, help="of RSA keys (3072)")
     parser.add_argument("--pin", action="store_true", help="server and load each on one processor")
-    parser.add_argument(
-        "--compiled",
-        type=Path,
-        metavar="FOLDER",
-        help="a compiled copy (.ci/compiled-copy), measured too",
-    )
+    for copy, what in COPIES.items():
+        parser.add_argument(f"--{copy}", type=Path, metavar="FOLDER", help=f"measured too: {what}")
     parser.add_argument("--output", type=Path, default=_DEFAULT_OUTPUT, help="folder for results")
     parser.add_argument("--list", action="store_true", help="show workloads and peers")
     return parser
@@ -55,6 +51,18 @@ def _chosen(
     return [item for item in known if not names or item.name in names]
 
 
+def _copies(parser: argparse.ArgumentParser, options: argparse.Namespace) -> dict[str, Path]:
+    """The other trees that are measured too, by the names of their options."""
+    given = {copy: getattr(options, copy.replace("-", "_")) for copy in COPIES}
+    copies = {copy: folder.resolve() for copy, folder in given.items() if folder is not None}
+    for copy, folder in copies.items():
+        if not (folder / "benchmarks" / "serve.py").exists():
+            parser.error(f"{folder} is no tree of securelink")
+        if copy.endswith("compiled") and not list(folder.glob("securelink/**/records.*.so")):
+            parser.error(f"{folder} has no compiled securelink: see .ci/compiled-copy")
+    return copies
+
+
 def main() -> int:
     """The command; 1 when a run failed."""
     parser = _parser()
@@ -68,10 +76,8 @@ def main() -> int:
         return 0
     workloads = _chosen(parser, WORKLOADS, options.workloads)
     peers = _chosen(parser, PEERS, options.peers.split(",") if options.peers else [])
-    if options.compiled is None:
-        peers = [peer for peer in peers if not peer.copy]
-    elif not list(options.compiled.glob("securelink/protocol/records.*.so")):
-        parser.error(f"{options.compiled} has no compiled securelink: see .ci/compiled-copy")
+    copies = _copies(parser, options)
+    peers = [peer for peer in peers if not peer.copy or peer.copy in copies]
     repetitions = options.repeat or (1 if options.quick else 5)
     began = time.monotonic()
     results = Results(
@@ -87,7 +93,7 @@ def main() -> int:
                 for workload in workloads:
                     for peer in peers:
                         if takes_part(peer, workload):
-                            _measure(results, workload, peer, Path(folder), options)
+                            _measure(results, workload, peer, Path(folder), options, copies)
                             progress.print(
                                 f"{repetition}/{repetitions} {workload.name} {peer.name}",
                                 style="dim",
@@ -102,7 +108,12 @@ def main() -> int:
 
 
 def _measure(
-    results: Results, workload: Workload, peer: Peer, folder: Path, options: argparse.Namespace
+    results: Results,
+    workload: Workload,
+    peer: Peer,
+    folder: Path,
+    options: argparse.Namespace,
+    copies: dict[str, Path],
 ) -> None:
     parameters = dict(workload.parameters)
     if options.quick:
@@ -113,9 +124,7 @@ def _measure(
         parameters["holder"] = options.sessions or (500 if options.quick else workload.holder)
     try:
         token = secrets.token_urlsafe(24)
-        figures = run(
-            peer, workload, folder, token, parameters, pin=options.pin, copy=options.compiled
-        )
+        figures = run(peer, workload, folder, token, parameters, pin=options.pin, copies=copies)
         results.add(workload, peer, figures)
     except RunFailed as failure:
         results.fail(workload, peer, str(failure))

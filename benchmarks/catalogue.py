@@ -24,7 +24,7 @@ class Peer:
         packages: Distributions whose versions are stated.
         workloads: Names of the workloads that make sense; None for all but those that name their peers.
         compiled: Its protocol code is compiled (C, C++, Cython).
-        copy: Runs in the compiled copy of this tree (`--compiled`), and only if there is one.
+        copy: The option that names the tree in which it runs, such as "compiled"; "" for this tree.
         reference: Does not compete: plaintext, or a certificate that is not comparable.
     """
 
@@ -40,7 +40,7 @@ class Peer:
     packages: tuple[str, ...] = ()
     workloads: frozenset[str] | None = None
     compiled: bool = False
-    copy: bool = False
+    copy: str = ""
     reference: bool = False
 
 
@@ -171,22 +171,27 @@ _MEASURED = [
 ]  # fmt: skip
 
 
-def _compiled(peer: Peer) -> Peer:
-    """The same source in the compiled copy."""
+_COMPILED = "the same source, its hot modules compiled by mypyc: docs/COMPILED.md"
+_BEFORE = "an earlier state of the source"
+COPIES = {"compiled": _COMPILED, "before": _BEFORE, "before-compiled": f"{_BEFORE}, compiled"}
+
+
+def _copied(peer: Peer, copy: str) -> Peer:
+    """The same peer in another tree."""
     return replace(
         peer,
-        name=f"{peer.name}-compiled",
-        title=peer.title.replace("securelink", "securelink, compiled"),
-        notes="the same source, its hot modules compiled by mypyc: docs/COMPILED.md",
+        name=f"{peer.name}-{copy}",
+        title=peer.title.replace("securelink", f"securelink, {copy.replace('-', ', ')}"),
+        notes=COPIES[copy],
         packages=("securelink",),
-        compiled=True,
-        copy=True,
+        compiled=copy.endswith("compiled"),
+        copy=copy,
     )
 
 
 PEERS = [
     *_MEASURED[:2],
-    *map(_compiled, _MEASURED[:2]),
+    *(_copied(peer, copy) for copy in COPIES for peer in _MEASURED[:2]),
     *_MEASURED[2:],
 ]
 
@@ -242,7 +247,7 @@ class Workload:
 
 _CPU = ("server_cpu", "load_cpu")
 _CASTS = (Goal(1.0, "pyzmq"), Goal(1.4, "picows"))
-_OURS = frozenset({"securelink", "securelink-compiled"})
+_OURS = frozenset({"securelink", *(f"securelink-{copy}" for copy in COPIES)})
 _THREADED = _OURS | {"socketserver"}
 
 

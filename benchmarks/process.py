@@ -9,9 +9,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, Self
 
 from .catalogue import Peer, Workload
@@ -128,20 +129,20 @@ def run(
     parameters: dict[str, Any],
     *,
     pin: bool = False,
-    copy: Path | None = None,
+    copies: Mapping[str, Path] = MappingProxyType({}),
 ) -> Figures:
     """
     One run: a new server, a new load process.
 
     Args:
         pin: Each on a processor of its own.
-        copy: The compiled copy, for the peers that run there.
+        copies: The trees of the peers that do not run in this one, by the peers' `copy`.
 
     Raises:
         RunFailed: With the reason.
     """
     target = target_for(peer, workload, folder, token)
-    place = copy if peer.copy else None
+    place = copies[peer.copy] if peer.copy else None
     if peer.style == "local":
         return _load(target, workload.method, parameters, None, place)
     first, second = _two_processors() if pin else (None, None)

@@ -85,6 +85,18 @@ def verdict_text(verdict: Verdict) -> tuple[str, str, str, str]:
     return goal, number(verdict.subject), number(verdict.limit), result
 
 
+_CHANGES = ["workload", "before", "figure", "was", "is", "is / was"]
+
+
+def _changes(results: Results) -> list[list[str]]:
+    rows = []
+    for workload, peer, figure, was, now in results.changes():
+        unit = workload.unit if figure == "rate" else heading(workload, figure)
+        ratio = f"{now / was:.2f}"
+        rows.append([workload.name, peer.title, unit, number(was), number(now), ratio])
+    return rows
+
+
 def to_terminal(results: Results, console: Console) -> None:
     """Tables, goals and failures."""
     for workload in results.workloads:
@@ -107,6 +119,14 @@ def to_terminal(results: Results, console: Console) -> None:
         for verdict in verdicts:
             style = "green" if verdict.met else "red"
             table.add_row(verdict.workload.name, *verdict_text(verdict), style=style)
+        console.print(table)
+    changes = _changes(results)
+    if changes:
+        table = Table(title="changes", title_justify="left")
+        for title in _CHANGES:
+            table.add_column(title)
+        for row in changes:
+            table.add_row(*row)
         console.print(table)
     for (workload_name, peer_name), reasons in results.failures.items():
         console.print(
@@ -131,6 +151,9 @@ def to_markdown(results: Results) -> str:
             ["workload", "goal", "value", "limit", "result"],
             [[verdict.workload.name, *verdict_text(verdict)] for verdict in verdicts],
         )
+    changes = _changes(results)
+    if changes:
+        lines += ["## Changes", "", *markdown_table(_CHANGES, changes)]
     lines += ["## What each peer does and does not protect", ""]
     lines += markdown_table(
         ["peer", "packets", "protects", "does not", "notes"],

@@ -125,6 +125,18 @@ class Results:
                     limit = goal.factor * spread.median
                     yield Verdict(workload, goal, subject.median, limit, titles[peer.name])
 
+    def changes(self) -> Iterator[tuple[Workload, Peer, str, float, float]]:
+        """Workload, peer, figure, its median before and now, where an earlier state was measured too."""
+        for workload in self.workloads:
+            for peer in self.peers:
+                if not peer.copy.startswith("before"):
+                    continue
+                for figure in ("rate", "server_cpu", "load_cpu"):
+                    now = self.spread(workload, _successor(peer), figure)
+                    before = self.spread(workload, peer.name, figure)
+                    if now is not None and before is not None and before.median:
+                        yield workload, peer, figure, before.median, now.median
+
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Results:
         """What `to_json` wrote; peers and workloads are those of the catalogue."""
@@ -208,6 +220,11 @@ def _with_copies(goals: tuple[Goal, ...]) -> Iterator[Goal]:
     for goal in goals:
         yield goal
         yield replace(goal, subject=f"{goal.subject}-compiled")
+
+
+def _successor(peer: Peer) -> str:
+    """The name of the peer that `peer` is an earlier state of."""
+    return peer.name.replace("-before", "")
 
 
 def _named(peers: list[Peer], name: str) -> Peer:

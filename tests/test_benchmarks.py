@@ -226,6 +226,21 @@ def test_the_packet_is_the_agreed_one() -> None:
     }
 
 
+def test_an_earlier_state_is_compared() -> None:
+    """Where an earlier state of securelink was measured in the same run, the tables show what changed."""
+    now, before = (
+        next(peer for peer in catalogue.PEERS if peer.name == name)
+        for name in ("securelink", "securelink-before")
+    )
+    results = Results([now, before], [_workload("rtt")])
+    for peer, rate in ((now, 300.0), (before, 200.0)):
+        results.add(results.workloads[0], peer, {"rate": rate})
+    assert [change[2:] for change in results.changes()] == [("rate", 200.0, 300.0)]
+    assert "| securelink, before | round trips/s | 200 | 300 | 1.50 |" in report.to_markdown(
+        results
+    )
+
+
 # --- what the documents say ---------------------------------------------------------------------------
 
 
