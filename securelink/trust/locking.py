@@ -28,6 +28,7 @@ from ..keys.files import (
 )
 from ..keys.strict import believed_path, check_owner
 from ..limits import MAX_TRUST_FILE
+from ..options import seconds
 
 if sys.platform == "win32":
     import msvcrt
@@ -72,9 +73,11 @@ def locked_update(path: AnyPath, *, timeout: float = LOCK_SECONDS) -> Iterator[L
         timeout: How long to wait for the lock, in seconds.
 
     Raises:
+        ConfigError: `timeout` is not a number.
         KeyFileError: The file cannot be read or replaced, other users could change it, or its lock stayed taken.
         LimitExceeded: The new content is larger than `MAX_TRUST_FILE`.
     """
+    timeout = seconds("timeout", timeout)
     named = absolute(path)
     make_folder(named.parent)
     with mapped_errors("write", named):
