@@ -131,7 +131,8 @@ def test_partial_frames_of_all_sessions_are_bounded_together(
         sessions = list(stage.server.sessions.values())  # ended ones leave the list at once
         for client in clients:
             client.sock.sendall(bytes((Kind.SEALED,)) + (2**21).to_bytes(3) + bytes(2**21 - 1))
-        until(lambda: sum(channel_of(s).core.receiving.dropping for s in sessions) == 2)
+        # Two have to go; the third may, if the first one's bytes still count when it is looked again.
+        until(lambda: sum(channel_of(s).core.receiving.dropping for s in sessions) >= 2)
 
 
 def test_what_nobody_receives_is_bounded_by_bytes(identity: Identity) -> None:
