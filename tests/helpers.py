@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import pytest
+from inside import listener_of
 
 from securelink import Client, Identity, SecureLinkError, Server, Session, crypto
 from securelink.limits import FAILED_WINDOW, MAX_FRAME_BODY
@@ -188,9 +189,7 @@ class Scene:
     @property
     def listener(self) -> Listener:
         """What accepts connections."""
-        listener = self.server._lifecycle.listener
-        assert listener is not None
-        return listener
+        return listener_of(self.server)
 
     def alone(self) -> bool:
         """Whether the neighbour's is the only session, and its connection the only one."""

@@ -81,6 +81,38 @@ class ProbeLink(Link):
     def _gone(self) -> None:
         self.gone = True
 
+    def leave_tail(self, data: bytes) -> None:
+        """Another thread had bytes to write that the stream did not take."""
+        self._tail = memoryview(data)
+        self._ask_writable()
+
+    def seem_to_have(self, tail: Any) -> None:
+        """Something to be written is waited with, whatever it is."""
+        self._want_write = True
+        self._tail = tail
+
+    @property
+    def has_tail(self) -> bool:
+        """Whether bytes wait that the stream did not take."""
+        return bool(self._tail)
+
+    def fail_to_write(self) -> None:
+        """The stream takes nothing any more."""
+        self._write_failed(OSError("on purpose"))
+
+    def watch_tail(self) -> None:
+        """What the sweep does about bytes that wait."""
+        self._watch_tail()
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether they have waited for too long."""
+        return self._is_stalled()
+
+    def next_second(self) -> None:
+        """What the sweep does when a second is over."""
+        self._next_second()
+
 
 class ProbeChannel(Channel):
     """A channel that keeps what it is given; `handle` may be replaced."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, Hostile, answering, end_of_stream, failure, scene, until
+from inside import listener_of
 from together import channel_of
 
 from securelink import (
@@ -30,6 +31,7 @@ from securelink import (
 from securelink.codes import Code
 from securelink.limits import MAX_FAILED_PER_ADDRESS
 from securelink.protocol import State
+from securelink.session import context_of
 from securelink.streams import tcp
 from securelink.streams.addresses import network
 from securelink.threads import holdings, listener
@@ -142,8 +144,7 @@ def test_what_nobody_receives_is_bounded_by_bytes(identity: Identity) -> None:
         client.on("other", lambda packet: None)
         with client:
             session = stage.session(client)
-            channel = client._channel
-            assert channel is not None
+            channel = channel_of(client)
             sent = 0
             while sent < 64 and not channel.core.receiving.full:
                 with contextlib.suppress(LinkTimeout):
@@ -178,8 +179,7 @@ def test_what_waits_for_receive_is_bytes(identity: Identity) -> None:
                 before = tracemalloc.get_traced_memory()[0]
                 assert client.request("ask", timeout=3 * WAIT) == 7
                 client.ping(WAIT)
-                channel = client._channel
-                assert channel is not None
+                channel = channel_of(client)
                 while channel.core.receiving.items:
                     channel.run()
                 assert len(channel.mailbox.packets) == 20
@@ -245,7 +245,7 @@ def test_who_is_gone_uses_no_token(identity: Identity, monkeypatch: pytest.Monke
     """A login that waited until after its deadline still spent a use of its join token, which nobody then had."""
     asked: list[str] = []
     go = threading.Event()
-    original = listener.ServerLink._authorize
+    original = listener.ServerLink._authorize  # noqa: SLF001  # the moment before
 
     def late(self: listener.ServerLink) -> None:
         go.wait(WAIT)
@@ -263,8 +263,7 @@ def test_who_is_gone_uses_no_token(identity: Identity, monkeypatch: pytest.Monke
             client.hello()
             client.authenticate()
             client.flush()
-            at = stage.server._lifecycle.listener
-            assert at is not None
+            at = listener_of(stage.server)
             until(lambda: at.half_open == 1)
             (waiting,) = [one for one in at.links if one.channel is None]
             until(lambda: waiting.engine.state is State.AUTH_RECEIVED)
@@ -322,8 +321,7 @@ def test_a_state_is_kept_as_bytes(identity: Identity, tmp_path: Path) -> None:
         client.set_state([{}] * 50_000)
         session = next(iter(server.sessions.values()))
         until(lambda: session.state is not None)
-        assert session._context._state is not None
-        assert len(session._context._state) < 60_000
+        assert 0 < context_of(session).held < 60_000
         assert session.state == [{}] * 50_000
 
 

@@ -69,8 +69,7 @@ def test_the_greediest_session_is_ended(
     server.on("echo", lambda session, packet: packet.data)
     with server:
         slow = Client("127.0.0.1", server.address[1], known_servers=tmp_path / "known").connect()
-        channel = slow._channel
-        assert channel is not None
+        channel = channel_of(slow)
         with (
             Client("127.0.0.1", server.address[1], known_servers=tmp_path / "known") as other,
             unread(channel),

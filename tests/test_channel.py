@@ -123,7 +123,7 @@ def test_a_long_inbox_is_passed_on() -> None:
                 return len(seen) < 3
 
         stage.send(*range(2 * RUN_PACKETS + 1))
-        stage.loop._poll(0.0)
+        stage.loop._poll(0.0)  # noqa: SLF001  # it reads, and handles nothing yet
         stage.loop.schedule(Other())
         until(lambda: stage.turn(1) or len(seen) == 3)  # type: ignore[func-returns-value]
         assert seen == [RUN_PACKETS, 2 * RUN_PACKETS, 2 * RUN_PACKETS + 1]

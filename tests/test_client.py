@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, until
+from inside import cared_for, clients_loop
 from together import (
     AT_ONCE,
     PATIENCE,
@@ -40,7 +41,6 @@ from securelink import (
 from securelink.codes import Code
 from securelink.protocol.bounds import Bounds
 from securelink.threads import caretaker as caretaker_module
-from securelink.threads.caretaker import caretaker
 
 pytestmark = pytest.mark.usefixtures("tidy")
 again = pytest.mark.parametrize("attempt", range(REPEATS))
@@ -353,7 +353,7 @@ def test_acknowledged_records_are_released_within_seconds(identity: Identity) ->
         take(client, 20)
         for channel in (channel_of(session), channel_of(client)):
             until(lambda channel=channel: channel.core.numbering.outgoing.unacked == 0)  # type: ignore[misc]
-            assert not channel.core.numbering.outgoing._kept
+            assert not channel.core.numbering.outgoing.kept
 
 
 def test_only_the_caretaker_touches_its_poller(
@@ -363,14 +363,15 @@ def test_only_the_caretaker_touches_its_poller(
     with serving(identity) as server, joined(server) as (client,):
         loop = link_of(client).loop
         wrong: list[int] = []
-        change = loop._poller.set
+        poller = loop._poller  # noqa: SLF001  # who changes it
+        change = poller.set
 
         def watched(*arguments: Any) -> None:
             if not loop.leading:
                 wrong.append(threading.get_ident())
             change(*arguments)
 
-        monkeypatch.setattr(loop._poller, "set", watched)
+        monkeypatch.setattr(poller, "set", watched)
         channel = channel_of(client)
         channel.bounds = Bounds(inbox_bytes=100_000)
         until(lambda: link_of(client).background)
@@ -400,17 +401,16 @@ def test_the_caretaker_leaves_after_the_last_client(
     monkeypatch.setattr(caretaker_module, "LINGER_SECONDS", WAIT)
     with serving(identity) as server:
         with joined(server, 3):
-            loop = caretaker._loop
+            loop = clients_loop()
             assert loop is not None
         with joined(server):
-            assert caretaker._loop is loop
+            assert clients_loop() is loop
             monkeypatch.setattr(caretaker_module, "LINGER_SECONDS", 0.2)
-        until(lambda: caretaker._loop is None)
+        until(lambda: clients_loop() is None)
         until(lambda: not loop.thread_names())
         with joined(server):
-            assert caretaker._loop is not loop
-    assert not caretaker._users
-    assert not caretaker._links
+            assert clients_loop() is not loop
+    assert not cared_for()
 
 
 def test_a_closed_client_is_not_kept(identity: Identity) -> None:
@@ -440,7 +440,7 @@ def test_a_failed_attempt_leaves_nothing(identity: Identity, other_identity: Ide
                 with pytest.raises(Exception, match=r"accept|key"):
                     client.connect()
                 assert not client.connected
-    assert not caretaker._users
+    assert not cared_for()
 
 
 def test_timeouts_are_kept(identity: Identity, patient: None) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, until
+from inside import clients_loop
 from together import channel_of, link_of, serving, session_of, take
 
 from securelink import Client, Code, ConnectionClosed, Identity, Received, Server, Session
-from securelink.threads import caretaker as caretaker_module
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -103,7 +103,7 @@ def test_many_forgotten_clients(identity: Identity) -> None:
             for _ in range(10):
                 connected(server, identity).send("quiet", 1)
         until(lambda: not server.sessions)
-        until(lambda: caretaker_module.caretaker._loop is None)
+        until(lambda: clients_loop() is None)
 
 
 def on_packet(client: Client, seen: list[Any]) -> None:

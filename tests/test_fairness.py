@@ -208,6 +208,14 @@ class CountingReceiver:
         return plaintext
 
 
+def counting(stage: Bench) -> CountingReceiver:
+    """Count the records that the engine opens, of every kind."""
+    engine = stage.link.engine
+    counter = CountingReceiver(engine._receive)  # noqa: SLF001  # they all pass it
+    engine._receive = counter  # type: ignore[assignment]  # noqa: SLF001  # see above
+    return counter
+
+
 @pytest.mark.pure  # it replaces a part of the engine
 @pytest.mark.parametrize("kind", FLOODS)
 def test_no_kind_of_record_escapes_the_bound_of_a_turn(kind: str) -> None:
@@ -215,8 +223,7 @@ def test_no_kind_of_record_escapes_the_bound_of_a_turn(kind: str) -> None:
     content, payload = FLOODS[kind]
     count = 12 if payload is TINY else 10 * READ_FRAMES
     with bench(Bounds(inbox_records=10_000)) as stage:
-        counter = CountingReceiver(stage.link.engine._receive)
-        stage.link.engine._receive = counter  # type: ignore[assignment]
+        counter = counting(stage)
         flood(stage, content, payload, count)
         for _ in range(1000):
             opened, handled = counter.opened, len(stage.channel.data)
@@ -234,8 +241,7 @@ def test_records_that_are_decoded_early_are_one_a_turn() -> None:
     """While a reply is waited for each record is decoded as it is read: then a turn takes one of a flood."""
     with bench(Bounds(inbox_records=10_000)) as stage:
         stage.channel.expect(Waiting())
-        counter = CountingReceiver(stage.link.engine._receive)
-        stage.link.engine._receive = counter  # type: ignore[assignment]
+        counter = counting(stage)
         flood(stage, Content.DATA, TINY, 12)
         while counter.opened < 12:
             before = counter.opened
@@ -281,10 +287,10 @@ def test_controls_have_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
         assert stage.channel.inbox.throttled
         assert 100 < stage.link.engine.controls < 500
         for _ in range(10):
-            stage.loop.call(stage.link._next_second)
+            stage.loop.call(stage.link.next_second)
             stage.turn(5)
         assert stage.link.engine.controls == 500
-        stage.loop.call(stage.link._next_second)
+        stage.loop.call(stage.link.next_second)
         stage.send("read again")
         stage.turn()
         assert stage.channel.data == ["read again"]

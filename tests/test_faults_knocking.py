@@ -17,6 +17,7 @@ from contextlib import ExitStack
 
 import pytest
 from helpers import WAIT, Hostile, Scene, echo, end_of_stream, failure, scene, until
+from inside import listener_of
 
 from securelink import HandshakeError, Identity
 from securelink.codes import Code
@@ -277,8 +278,7 @@ def test_those_turned_away_take_no_room(
     with scene(identity, max_connections=2) as stage, ExitStack() as stack:
         second = stage.client().connect()
         waiting = [stack.enter_context(knock(stage.port, b"")) for _ in range(20)]
-        listener = stage.server._lifecycle.listener
-        assert listener
+        listener = listener_of(stage.server)
         until(lambda: len(listener.links) == 2 + 10)
         assert end_of_stream(waiting[0]) == bytes((5, 0, 0, 1, Code.BUSY))
         second.close()

@@ -138,8 +138,7 @@ def test_a_client_told_of_its_own_nonsense(identity: Identity) -> None:
     """A client of ours whose packet cannot be read gets the reason, not a broken connection."""
     with scene(identity) as stage:
         client = stage.client().connect()
-        link = client._channel.link  # type: ignore[union-attr]
-        assert link is not None
+        link = link_of(client)
         assert link.engine.sender is not None
         sock_of(link).sendall(link.engine.sender.packets([b"\xc1"]))
         error = failure(ConnectionClosed, lambda: client.receive(WAIT), "could not read a packet")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import pytest
 from helpers import SOON, WAIT, until
+from inside import loop_of
 from programs import ROOT
 from together import Crew, joined, serving, take
 
@@ -157,8 +158,7 @@ def test_updating_by_hand(identity: Identity) -> None:
 
 def settle(server: Server) -> None:
     """Wait until the server's loop has done what it was told, and no listener runs."""
-    loop, told = server._lifecycle.loop, threading.Event()
-    assert loop is not None
+    loop, told = loop_of(server), threading.Event()
     loop.call(told.set)
     assert told.wait(WAIT)
     until(lambda: loop.idle)

@@ -174,10 +174,7 @@ def test_the_end_is_noticed_once_and_at_once(identity: Identity) -> None:
                 if clean:
                     client.close()
                 else:
-                    assert client._channel is not None
-                    link = client._channel.link
-                    assert link is not None
-                    link.stream.shutdown(BREAK)
+                    link_of(client).stream.shutdown(BREAK)
                 began = time.monotonic()
                 until(lambda: gone)
                 assert time.monotonic() - began < SOON
@@ -208,9 +205,8 @@ def test_addresses_of_both_families(identity: Identity) -> None:
 def test_small_packets_do_not_wait(identity: Identity) -> None:
     """TCP_NODELAY is set on both ends, so no packet waits for the 40 ms of a delayed acknowledgement."""
     with serving(identity) as server, joined(server) as (client,):
-        assert client._channel is not None
         (session,) = server.sessions.values()
-        for link in (client._channel.link, link_of(session)):
+        for link in (link_of(client), link_of(session)):
             assert link is not None
             assert sock_of(link).getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
@@ -247,9 +243,7 @@ def test_who_waits_is_woken_by_the_background(
         read(link)
 
     with serving(identity) as server, joined(server) as (client,), Crew() as crew:
-        assert client._channel is not None
-        link = client._channel.link
-        assert isinstance(link, ClientLink)
+        link = link_of(client)
         until(lambda: link.background)
         monkeypatch.setattr(ClientLink, "read", slow_read)
         crew.start(next(iter(server.sessions.values())).ping)

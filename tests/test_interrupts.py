@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, until
+from inside import cared_for, left_behind, loop_of
 from programs import ROOT, Program
 from storm import interrupted, points
 from together import Crew, channel_of, joined, link_of, serving
@@ -33,7 +34,6 @@ from securelink import (
 )
 from securelink.interrupts import Right, Sign
 from securelink.protocol.sender import Sender
-from securelink.threads.caretaker import caretaker
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -157,7 +157,7 @@ def test_closing_in_the_middle_of_a_write(identity: Identity) -> None:
     with serving(identity) as server:
         with joined(server) as [client]:
             link = link_of(client)
-            del link._send_right.free
+            del link._send_right.free  # noqa: SLF001  # as the interrupted write does
             client.send("never")
             assert [packet.action for packet in client.close(WAIT)] == ["never"]
         until(lambda: link.stream.fileno() < 0)
@@ -219,50 +219,6 @@ def _send_two(client: Client) -> None:
         client.send("b", 2)
 
 
-def left_behind(client: Client) -> list[str]:
-    """What nobody can have when no call of this client runs, and what waits for nothing."""
-    channel = channel_of(client)
-    carrier = channel.carrier
-    rights = {
-        "to connect": client._connecting,
-        "to drive": channel.drive_right,
-        "to run": channel.inbox.right,
-        "to send": Right() if carrier is None else carrier._send_right,
-    }
-    loop = caretaker._loop
-    locks = {
-        "of the session": channel.lock.locked(),
-        "of the caretaker": caretaker._lock.locked(),
-        # An RLock does not tell; it is not to be had while another thread has it.
-        "of the pool": loop is not None and not _can_be_had(loop._pool_lock),
-    }
-    waiting = {
-        "drivers": channel.drivers,
-        "running": channel.inbox.runner,
-        "awaited": client._hooks.awaited,
-        "expected": channel.core.requests.expected,
-        "batches": loop is not None and loop.batches,
-    }
-    return [
-        *(name for name, right in rights.items() if right.taken),
-        *(name for name, taken in locks.items() if taken),
-        *(name for name, left in waiting.items() if left),
-    ]
-
-
-def _can_be_had(lock: Any) -> bool:
-    had: list[bool] = []
-
-    def ask() -> None:
-        had.append(lock.acquire(timeout=WAIT))
-        lock.release()
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    thread.join(2 * WAIT)
-    return had == [True]
-
-
 @pytest.mark.parametrize("encryption", ["required", "off"])
 @pytest.mark.parametrize("name", CALLS)
 def test_interrupted_at_every_point(
@@ -310,7 +266,7 @@ def test_connecting_interrupted_at_every_point(identity: Identity) -> None:
                 client.close(WAIT)
                 del client
                 gc.collect()
-                until(lambda: not (caretaker._users or server.sessions))
+                until(lambda: not (cared_for() or server.sessions))
                 until(lambda: not any("clients" in thread.name for thread in threading.enumerate()))
                 if not storm.where:
                     break
@@ -334,7 +290,7 @@ def test_a_sign_interrupted_at_every_point() -> None:
             storm = interrupted(at, lambda: call(sign))  # noqa: B023
             assert _waiting(sign.set)
             assert sign.wait(WAIT)
-            assert not sign._gates
+            assert not sign._gates  # noqa: SLF001  # a lock for each that waits: none is forgotten
             if not storm.where:
                 break
 
@@ -380,8 +336,7 @@ def test_a_turn_interrupted_at_every_point(identity: Identity) -> None:
     server = Server("127.0.0.1", 0, encryption="off")
     server.on("answer", lambda session, packet: packet.data)
     server.update()
-    loop = server._lifecycle.loop
-    assert loop is not None
+    loop = loop_of(server)
     over, answered = Sign(), [0]
 
     def ask() -> None:
@@ -405,7 +360,7 @@ def test_a_turn_interrupted_at_every_point(identity: Identity) -> None:
                 before = answered[0]
                 until(served)
                 interrupted(at, server.update)
-                assert not loop._turn_right.taken
+                assert not loop._turn_right.taken  # noqa: SLF001  # what update() takes
                 assert loop.turn_thread == 0
                 server.update()
                 assert not any(

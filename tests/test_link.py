@@ -9,6 +9,7 @@ from math import inf
 
 import pytest
 from helpers import WAIT, until
+from inside import forks, is_choked
 from linked import Bench, ProbeLink, bench
 from together import REPEATS, Crew
 
@@ -60,7 +61,7 @@ def acks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     def counted(sender: Sender) -> bytes:
         record = ack(sender)
         if record:
-            seen.append(sender._incoming.confirmed)
+            seen.append(sender._incoming.confirmed)  # noqa: SLF001  # as it says in the record
         return record
 
     monkeypatch.setattr(Sender, "ack", counted)
@@ -95,26 +96,24 @@ def test_a_tail_that_appears_while_the_leader_looks() -> None:
             """A tail that is empty when looked at; then it is not."""
 
             def __bool__(self) -> bool:
-                link._tail = memoryview(b"late")
-                link._ask_writable()
+                link.leave_tail(b"late")
                 return False
 
             def __len__(self) -> int:
                 return 0
 
-        link._want_write = True
-        link._tail = Sly()  # type: ignore[assignment]
+        link.seem_to_have(Sly())
         link.update_interest()
         stage.turn()
         assert stage.sock.recv(100) == b"late"
-        assert not link._tail
+        assert not link.has_tail
 
 
 def test_choking_when_all_is_written_already() -> None:
     """A link that is told to stop reading just after the last byte went out reads on."""
     with bench() as stage:
         stage.link.choke()
-        assert not stage.link._choked
+        assert not is_choked(stage.link)
         stage.send(1)
         stage.turn()
         assert stage.channel.data == [1]
@@ -126,7 +125,7 @@ def test_choking_while_another_thread_writes_the_last_byte(
     """The writer has looked for the flag already; it looks once more after it has let go."""
     with bench() as stage:
         link = stage.link
-        write = ProbeLink._write
+        write = ProbeLink._write  # noqa: SLF001  # the moment after it
         raced: list[ProbeLink] = []
 
         def race(self: ProbeLink) -> None:
@@ -139,7 +138,7 @@ def test_choking_while_another_thread_writes_the_last_byte(
         monkeypatch.setattr(ProbeLink, "_write", race)
         stage.post(1, latest="key")
         assert raced == [link]
-        assert not link._choked
+        assert not is_choked(link)
         stage.send(2)
         stage.turn()
         assert stage.channel.data == [2]
@@ -150,7 +149,7 @@ def test_a_link_that_is_choked_reads_again() -> None:
     with bench(Bounds(unsent=100_000), buffer=SMALL) as stage:
         for _ in range(10):
             stage.post(bytes(30_000), wait=False)
-        assert stage.link._choked
+        assert is_choked(stage.link)
         stage.turn()
         stage.send("waits")
         stage.turn()
@@ -165,10 +164,10 @@ def test_a_link_that_cannot_write_reads_on() -> None:
     with bench(Bounds(unsent=100_000), buffer=SMALL) as stage:
         for _ in range(10):
             stage.post(bytes(30_000), wait=False)
-        assert stage.link._choked
+        assert is_choked(stage.link)
         stage.turn()
         stage.send("before the end")
-        stage.link._write_failed(OSError("on purpose"))
+        stage.link.fail_to_write()
         stage.turn()
         assert stage.channel.data == ["before the end"]
         assert stage.link.engine.deadline < inf
@@ -252,7 +251,7 @@ def test_the_end_of_the_stream_ends_the_session_once() -> None:
         stage.sock.close()
         until(lambda: stage.turn() or stage.link.gone)  # type: ignore[func-returns-value]
         assert stage.channel.ended
-        assert not stage.channel._clean
+        assert not stage.channel.clean
         assert stage.link.stream.fileno() == -1
         assert stage.channel.finished(Code.KICKED, "late", True) is False
         with pytest.raises(ConnectionClosed, match="broke"):
@@ -406,7 +405,7 @@ def test_acknowledged_records_are_released() -> None:
         stage.turn()
         assert outgoing.acknowledged == 10
         stage.post("next")
-        assert len(outgoing._kept) == 1
+        assert outgoing.kept == 1
         assert outgoing.unacked < 100
 
 
@@ -461,7 +460,7 @@ def test_half_a_shutdown() -> None:
 
 def fork(monkeypatch: pytest.MonkeyPatch) -> None:
     """Count a fork, as the hook in the child does."""
-    monkeypatch.setattr(link_module, "_forks", [link_module._forks[0] + 1])
+    monkeypatch.setattr(link_module, "_forks", [forks() + 1])
 
 
 @pytest.mark.pure

@@ -5,26 +5,21 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from typing import Any
 
 import pytest
 from helpers import WAIT, Hostile, until
+from inside import jobs_of, listener_of
 from together import REPEATS, Crew, joined, link_of, serving, take
 
 from securelink import Client, ConnectionClosed, HandshakeError, Hello, Identity, Server
 from securelink.codes import Code
 from securelink.protocol import Closed, Ended
+from securelink.streams.tcp import TcpCarrier, TcpListening, TcpStream
 from securelink.threads import loop as loop_module
-from securelink.threads.listener import Listener, ServerLink
+from securelink.threads.listener import ServerLink
 
 pytestmark = pytest.mark.usefixtures("tidy")
 again = pytest.mark.parametrize("attempt", range(REPEATS))
-
-
-def listener_of(server: Server) -> Listener:
-    """The listener of a running server."""
-    assert server._lifecycle.listener is not None
-    return server._lifecycle.listener
 
 
 @again
@@ -45,7 +40,7 @@ def test_a_session_is_public_before_its_client_knows(attempt: int, identity: Ide
 
 def test_welcome_is_the_first_word(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
     """A session that is ended at the instant in which it exists: its client gets WELCOME, then CLOSE."""
-    opened = ServerLink._opened
+    opened = ServerLink._opened  # noqa: SLF001  # the moment before
 
     def end_first(link: ServerLink) -> None:
         assert link.channel is not None
@@ -120,7 +115,7 @@ def test_half_open_connections_are_counted_right(identity: Identity) -> None:
             for sock in silent:
                 sock.close()
             until(lambda: listener.half_open == 0)
-            assert not listener._half_open
+            assert not listener._half_open  # noqa: SLF001  # nor by network
             assert len(listener.links) == 3
             assert listener.failed == 1  # the others said nothing, as a probe does
 
@@ -135,8 +130,7 @@ def test_too_many_handshakes_at_once(identity: Identity, monkeypatch: pytest.Mon
         return "somebody"
 
     with serving(identity, authenticate=think, workers=3) as server:
-        loop = server._lifecycle.loop
-        assert loop is not None
+        jobs = jobs_of(server)
         results: list[str] = []
 
         def connect() -> None:
@@ -151,10 +145,10 @@ def test_too_many_handshakes_at_once(identity: Identity, monkeypatch: pytest.Mon
 
         with Crew() as crew:
             crew.start(connect)
-            until(lambda: loop._jobs.busy == 1)
+            until(lambda: jobs.busy == 1)
             for waiting in (1, 2):
                 crew.start(connect)
-                until(lambda waiting=waiting: len(loop._jobs) == waiting)  # type: ignore[misc]
+                until(lambda waiting=waiting: len(jobs) == waiting)  # type: ignore[misc]
             crew.start(connect)
             until(lambda: results)
             gate.set()
@@ -205,29 +199,41 @@ def test_pausing_while_clients_knock(attempt: int, identity: Identity) -> None:
             pass
 
 
+class ShortOfDescriptors(TcpListening):
+    """A listening socket of a process that, while `short`, has no descriptor for another one."""
+
+    short = False
+    tries = 0
+
+    def accept(self) -> TcpStream:
+        """Fail, or as `Listening.accept`."""
+        if not self.short:
+            return super().accept()
+        self.tries += 1
+        raise OSError(24, "Too many open files")
+
+
+class ShortCarrier(TcpCarrier):
+    """TCP with such sockets."""
+
+    def listen(self, host: str, port: int, backlog: int) -> list[TcpListening]:
+        """As `Carrier.listen`."""
+        self.places = [
+            ShortOfDescriptors(place.sock) for place in super().listen(host, port, backlog)
+        ]
+        return [*self.places]
+
+
 def test_descriptors_run_out_and_come_back(
-    identity: Identity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    identity: Identity, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Accepting fails for want of descriptors: sessions go on, the loop does not spin, and later clients get in."""
-    with serving(identity) as server, joined(server) as (client,):
-        listener = listener_of(server)
-        listening = listener._listening[0]
-
-        class Exhausted:
-            """The listening socket of a process without descriptors."""
-
-            tries = 0
-
-            def accept(self) -> Any:
-                """Fail."""
-                self.tries += 1
-                raise OSError(24, "Too many open files")
-
-            def __getattr__(self, name: str) -> Any:
-                return getattr(listening, name)
-
-        exhausted = Exhausted()
-        listener._listening = [exhausted]  # it has what is used
+    server, carrier = Server("127.0.0.1", 0, keys=identity), ShortCarrier()
+    server.carrier = carrier
+    server.on("echo", lambda session, packet: session.send("echo", packet.data))
+    with server, joined(server) as (client,):
+        [exhausted] = carrier.places
+        exhausted.short = True
         with Crew() as crew:
             late = Client(*server.address, pin=identity.fingerprint)
             crew.start(lambda: late.connect(WAIT))
@@ -237,7 +243,7 @@ def test_descriptors_run_out_and_come_back(
                 client.send("echo", number)
                 assert take(client) == [number]
             assert exhausted.tries < 3 + (time.monotonic() - began)  # once a second
-            listener._listening = [listening]
+            exhausted.short = False
         late.close()
     assert "cannot accept connections" in caplog.text
 

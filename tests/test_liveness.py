@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, until
+from inside import is_choked, small
 from linked import bench
 from together import channel_of, joined, link_of, serving, session_of, take
 
@@ -44,7 +45,7 @@ def after(link: ServerLink | ClientLink, seconds: float) -> None:
 
 def quiet(link: Link, now: float) -> float:
     """How long the peer has been silent, looked at as a sweep does at this time."""
-    link.engine.reading(link._listens())
+    link.engine.reading(link._listens())  # noqa: SLF001  # as the sweep says it
     link.engine.on_deadline(now)
     assert link.engine.liveness is not None
     return link.engine.liveness.quiet
@@ -66,9 +67,9 @@ def test_time_in_which_we_did_not_read_is_not_silence(reason: str) -> None:
             elif reason == "throttled":
                 stage.channel.inbox.throttled = deaf
             elif reason == "choked":
-                link._choked = deaf
+                link._choked = deaf  # noqa: SLF001  # so that it holds for a while
             else:
-                link._reading = not deaf
+                link._reading = not deaf  # noqa: SLF001  # likewise
             link.update_interest()
 
         assert quiet(link, now + 1) == 1.0
@@ -109,7 +110,7 @@ def test_a_client_hears_of_a_server_that_is_busy(identity: Identity) -> None:
         assert isinstance(link, ServerLink)
 
         def fall_behind() -> None:
-            link._unfinished = link.engine.more = True
+            link._unfinished = link.engine.more = True  # noqa: SLF001  # one read had more than a turn takes
 
         link.loop.call(fall_behind)
         after(link, 600)
@@ -140,7 +141,7 @@ def test_a_slow_handler_does_not_make_its_client_silent(identity: Identity) -> N
         seen.append(packet.data)
 
     server = Server("127.0.0.1", 0, keys=identity)
-    server._bounds = Bounds(inbox_bytes=100)
+    small(server, inbox_bytes=100)
     server.on("work", work)
     with server, joined(server) as [client]:
         session = session_of(server, client)
@@ -196,22 +197,22 @@ def test_who_takes_nothing_is_too_slow_not_silent() -> None:
         for _ in range(100):
             stage.post(bytes(20_000), wait=False)
         stage.turn()
-        assert link._choked
+        assert is_choked(link)
         assert link.engine.liveness is not None
 
         def look(seconds: int) -> None:
             link.engine.on_deadline(now + seconds)
-            link._watch_tail()
+            link.watch_tail()
 
         second = 0
-        while not link._is_stalled():
+        while not link.is_stalled:
             second += 1
             look(second)
             assert link.engine.liveness.quiet == 0.0
         assert STALLED_SECONDS <= second <= STALLED_SECONDS + 2
         stage.read(3)  # it takes something: it is slow, and there
         look(second + 1)
-        assert not link._is_stalled()
+        assert not link.is_stalled
 
 
 @pytest.mark.pure  # it makes a time of the module shorter
@@ -224,14 +225,14 @@ def test_a_server_ends_who_takes_nothing(
         session = session_of(server, client)
         link = link_of(session)
         assert isinstance(link, ServerLink)
-        ends: list[int] = []
-        server.on_disconnect(lambda session: ends.append(channel_of(session)._close_code))
+        ends: list[int | None] = []
+        server.on_disconnect(lambda session: ends.append(session.code))
         channel_of(client).core.receiving.full = True  # its program is busy, and reads no more
         server.on(
             "much", lambda session, packet: [session.send("x", bytes(1_000_000)) for _ in range(30)]
         )
         client.send("much")
-        until(lambda: link._choked)
+        until(lambda: is_choked(link))
         after(link, 7)
         until(lambda: ends)
         assert ends == [Code.TOO_SLOW]
@@ -266,7 +267,7 @@ def test_the_end_of_a_peer_is_known_before_its_backlog_is_handled(
         seen.append(packet.data)
 
     server = Server("127.0.0.1", 0, keys=identity)
-    server._bounds = Bounds(inbox_bytes=2000)  # less than comes; eight times as much is more
+    small(server, inbox_bytes=2000)  # less than comes; eight times as much is more
     server.on("work", work)
     server.on_disconnect(lambda session: seen.append("over"))
     server.on_hangup(lambda session: hung_up.append((session.connected, len(seen))))

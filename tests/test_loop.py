@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, until
+from inside import Tollgate, busy_handlers, handler_places
 from together import REPEATS, Crew
 
 from securelink.interrupts import Sign
@@ -43,26 +44,6 @@ class Work:
         return False
 
 
-class Tollgate:
-    """The leader token, with a hook at the instant in which a leader comes back from its handlers."""
-
-    def __init__(self, loop: Loop) -> None:
-        self.lock = loop._token
-        self._loop = loop
-        self.on_return: Callable[[], object] = lambda: None
-
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """The leader itself asks only when it comes back."""
-        if self._loop.turn_thread == get_ident():
-            self.on_return()
-        taken: bool = self.lock.acquire(blocking, timeout)
-        return taken
-
-    def release(self) -> None:
-        """As it is."""
-        self.lock.release()
-
-
 @contextlib.contextmanager
 def running(*, watched: bool = True, **options: Any) -> Iterator[Loop]:
     """
@@ -87,13 +68,6 @@ def running(*, watched: bool = True, **options: Any) -> Iterator[Loop]:
         ended = loop.join(WAIT)
     assert ended, loop.thread_names()
     assert not worker_threads.keys() & {thread.ident for thread in loop._threads}
-
-
-def tollgate(loop: Loop) -> Tollgate:
-    """Replace the token of a loop by one with a hook."""
-    gate = Tollgate(loop)
-    loop._token = gate  # type: ignore[assignment]
-    return gate
 
 
 def in_the_loop(loop: Loop, act: Callable[[], object]) -> Work:
@@ -177,12 +151,12 @@ def test_handing_over_is_for_leaders_in_handlers() -> None:
 def test_the_lead_is_taken_at_the_instant_of_return(attempt: int) -> None:
     """A handler is through, and before its thread has the token back another one leads: exactly one goes on."""
     with running(watched=False) as loop:
-        gate = tollgate(loop)
+        gate = Tollgate(loop)
         first = led(loop)
 
         def take() -> None:
             gate.on_return = lambda: None
-            thief = threading.Thread(target=lambda: loop._take_from(first, loop._batch))
+            thief = threading.Thread(target=lambda: gate.take_lead(first))
             thief.start()
             thief.join(WAIT)
             assert loop.turn_thread != first
@@ -202,7 +176,7 @@ def test_the_lead_is_taken_at_the_instant_of_return(attempt: int) -> None:
 def test_the_token_alone_is_not_the_lead(attempt: int) -> None:
     """Who comes back and gets the token, because the new leader is in a handler itself, does not lead."""
     with running(watched=False) as loop:
-        gate = tollgate(loop)
+        gate = Tollgate(loop)
         first = led(loop)
         inside, leave = threading.Event(), threading.Event()
 
@@ -213,7 +187,7 @@ def test_the_token_alone_is_not_the_lead(attempt: int) -> None:
         def take() -> None:
             gate.on_return = lambda: None
             loop.schedule(Work(second_handler))
-            loop._take_from(first, loop._batch)
+            gate.take_lead(first)
             assert inside.wait(WAIT)  # the token is free now, and `first` is about to get it
 
         gate.on_return = take
@@ -230,7 +204,7 @@ def test_the_token_alone_is_not_the_lead(attempt: int) -> None:
 def test_a_passer_by_does_not_cost_the_lead(attempt: int) -> None:
     """Somebody holds the token for a moment and finds nothing to take: the leader waits for it and leads on."""
     with running(watched=False) as loop:
-        gate = tollgate(loop)
+        gate = Tollgate(loop)
         first = led(loop)
         let_go = threading.Event()
 
@@ -317,10 +291,10 @@ def test_the_last_place_is_kept_for_leading() -> None:
     """When all places of handlers are taken no more are begun; commands, timers and jobs go on."""
     with running(workers=5) as loop:
         gate = threading.Event()
-        asleep = [Work(lambda: gate.wait(WAIT)) for _ in range(loop._handler_places)]
+        asleep = [Work(lambda: gate.wait(WAIT)) for _ in range(handler_places(loop))]
         for work in asleep:
             loop.schedule(work)
-        until(lambda: loop._busy_handlers == loop._handler_places)
+        until(lambda: busy_handlers(loop) == handler_places(loop))
         waiting = Work(lambda: None)
         loop.schedule(waiting)
         for _ in range(3):
@@ -416,7 +390,7 @@ def test_what_a_handler_raises_costs_no_thread(error: type[BaseException]) -> No
             in_the_loop(loop, slow)
         led(loop)
         until(lambda: loop.idle)
-        assert not loop._busy_handlers
+        assert not busy_handlers(loop)
         assert loop._started == len(loop.thread_names()) - 1 <= 4
 
 
@@ -634,7 +608,7 @@ def test_code_that_is_told_of_the_end_may_use_the_pool() -> None:
 
     def told() -> None:
         gate.set()
-        until(lambda: not loop._busy_handlers)  # takes the lock of the pool
+        until(lambda: not busy_handlers(loop))  # takes the lock of the pool
         waited.append(True)
         raise ValueError("on purpose")
 

@@ -16,7 +16,7 @@ import pytest
 from helpers import WAIT, failure, until
 from programs import Program
 from prometheus_client.parser import text_string_to_metric_families
-from together import joined, serving
+from together import joined, link_of, serving
 
 from securelink import Client, ConfigError, ConnectFailed, Identity, Refused, RequestFailed, Server
 from securelink.metrics import serve_metrics
@@ -81,7 +81,7 @@ def test_counters_only_grow(identity: Identity) -> None:
                     with pytest.raises(RequestFailed):
                         client.request("fail", timeout=WAIT)
                     if number % 2:
-                        client._channel.link.stream.shutdown(BREAK)  # type: ignore[union-attr]
+                        link_of(client).stream.shutdown(BREAK)
                     client.close()
                 until(lambda: not server.sessions)
     finally:

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 from helpers import failure
+from inside import listener_of
 
 from securelink import ANYONE, Client, Collector, ConfigError, Identity, Server, unseal
 from securelink import options as checks
 from securelink.limits import FOREVER_SECONDS
+from securelink.testing import Network
 
 NUMBERS: tuple[Any, ...] = (
     True,
@@ -162,7 +164,9 @@ def test_what_is_possible_is_taken_as_it_is(identity: Identity) -> None:
     ):
         server = Server("::1", 0, keys=identity, **options)
         assert server.tick_rate == options.get("tick_rate")
-        assert server._heartbeat == options.get("heartbeat", 20)
+        with Network() as net:
+            net.serve(server)
+            assert listener_of(server).settings.heartbeat == options.get("heartbeat", 20)
 
 
 def test_a_rate_that_is_set_later_is_looked_at_too(identity: Identity) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, until
+from inside import busy_handlers, clients_loop, loop_of
 from together import joined, serving
 
 from securelink import Client, Identity, LimitExceeded, LinkTimeout, Server
 from securelink.limits import WORKERS
-from securelink.threads import caretaker as caretaker_module
 from securelink.threads import loop as loop_module
 from securelink.threads.jobs import Task
 from securelink.threads.waits import Wait, WaitPlaces
@@ -122,9 +122,8 @@ def test_a_request_in_authenticate_takes_no_handlers_place(identity: Identity) -
         first.on("may they", lambda packet: "yes")
         with joined(server):
             assert asked == ["yes"]
-            loop = server._lifecycle.loop
-            assert loop is not None
-            until(lambda: loop._busy_handlers == 0)
+            loop = loop_of(server)
+            until(lambda: busy_handlers(loop) == 0)
 
 
 # --- when there is no place ------------------------------------------------------------------------------------
@@ -179,7 +178,7 @@ def test_the_first_connect_without_threads(
 ) -> None:
     """It fails with an error of ours, leaves nothing behind, and the next call works as if nothing had been."""
     with serving(identity) as server:
-        until(lambda: caretaker_module.caretaker._loop is None)
+        until(lambda: clients_loop() is None)
         client = Client("127.0.0.1", server.address[1], pin=server.fingerprint)
         no_threads(count)
         with pytest.raises(LimitExceeded, match=r"can't start new thread.*ulimit") as caught:
@@ -219,8 +218,7 @@ def test_later_threads_that_do_not_start_are_logged(
             1
         )  # the next would be the one for the handshake; the client's caretaker has to start first
         no_threads(0)
-        loop = server._lifecycle.loop
-        assert loop is not None
+        loop = loop_of(server)
         done = threading.Event()
         assert loop.submit("somebody", Task(done.set))
         until(lambda: "cannot start a thread: can't start new thread" in caplog.text)

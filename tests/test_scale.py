@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from helpers import SOON, WAIT, Hostile, until
+from inside import small
 from together import Crew, channel_of, joined, serving, take, unread
 
 from securelink import Client, ConnectionClosed, Identity, LinkTimeout, Server, Session
@@ -194,8 +195,7 @@ def test_a_slow_reader_gets_everything(identity: Identity, quiet: None) -> None:
     with serving(identity) as server, joined(server, 2) as (slow, other):
         session = server.sessions[slow.token]
         channel_of(session).bounds = Bounds(unsent=MIB, unacked=20 * MIB)
-        assert slow._channel is not None
-        slow._channel.bounds = Bounds(inbox_bytes=MIB // 4)
+        channel_of(slow).bounds = Bounds(inbox_bytes=MIB // 4)
         most = [0]
 
         def send() -> None:
@@ -219,7 +219,7 @@ def test_a_slow_reader_gets_everything(identity: Identity, quiet: None) -> None:
 def test_a_reader_that_never_reads(identity: Identity, quiet: None) -> None:
     """The sender is told what is the matter and what to do; what is kept is bounded; others are served."""
     with serving(identity) as server, joined(server) as (other,):
-        server._bounds = Bounds(unsent=MIB, unacked=2 * MIB)
+        small(server, unsent=MIB, unacked=2 * MIB)
         with Hostile(server.address[1]).open() as deaf:
             until(lambda: len(server.sessions) == 2)
             (session,) = (s for token, s in server.sessions.items() if token != other.token)
@@ -256,7 +256,7 @@ def test_handlers_that_send_to_the_deaf(
     """A handler never waits: a peer that asks for much and reads nothing is not read, and ended at the hard limit."""
     monkeypatch.setattr("securelink.protocol.connection.CLOSE_SECONDS", 0.3)
     with serving(identity) as server, joined(server) as (other,):
-        server._bounds = Bounds(unsent=MIB, hard_unsent=8 * MIB)
+        small(server, unsent=MIB, hard_unsent=8 * MIB)
         reasons: list[int | None] = []
         server.on_disconnect(lambda session: reasons.append(session.code))
 
@@ -267,8 +267,7 @@ def test_handlers_that_send_to_the_deaf(
 
         stranger = Client("127.0.0.1", server.address[1], pin=server.fingerprint)
         stranger.connect()
-        channel = stranger._channel
-        assert channel is not None
+        channel = channel_of(stranger)
         with unread(channel):
             stranger.send("much")
             until(lambda: len(server.sessions) == 1)
@@ -284,8 +283,7 @@ def test_handlers_that_send_to_the_deaf(
 def test_a_client_that_only_sends(identity: Identity, quiet: None) -> None:
     """A client that never receives, of a server that answers: its send says in the end that it should receive."""
     with serving(identity) as server, joined(server) as (client,):
-        channel = client._channel
-        assert channel is not None
+        channel = channel_of(client)
         channel.bounds = Bounds(unsent=MIB, inbox_bytes=MIB // 8, unacked=2 * MIB)
         session = server.sessions[client.token]
         channel_of(session).bounds = Bounds(unsent=MIB)
@@ -306,7 +304,7 @@ def echo_without_end(client: Client) -> None:
         try:
             client.send("echo", bytes(100_000), timeout=0.3)
         except LinkTimeout:
-            if client._channel is None or client._channel.core.receiving.full:
+            if channel_of(client).core.receiving.full:
                 raise
             # Only the machine is slow.
 
@@ -323,8 +321,7 @@ def test_an_endless_stream_of_unreceived_packets(
             session.send("unwanted", number)
         session.send("wanted", 1)
         until(lambda: "packets wait for receive()" in caplog.text)
-        channel = client._channel
-        assert channel is not None
+        channel = channel_of(client)
         assert len(channel.mailbox.packets) < 1200
         assert take(client, 4000) == list(range(4000))
         until(lambda: client.poll() == [] and handled)

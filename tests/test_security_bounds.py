@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, Hostile, Scene, echo, end_of_stream, failure, scene, sock_of, until
+from inside import jobs_of, limit_jobs, listener_of, loop_of, small
 from together import channel_of, link_of
 
 from securelink import Client, ConnectionClosed, HandshakeError, Identity, Server, Session
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("tidy")
 
 def admitting(monkeypatch: pytest.MonkeyPatch, **limits: Any) -> None:
     """Servers of this test admit with other limits."""
-    admission = Server._settings
+    admission = Server._settings  # noqa: SLF001  # it makes what no option can say
     monkeypatch.setattr(
         Server, "_settings", lambda server: dataclasses.replace(admission(server), **limits)
     )
@@ -131,16 +132,17 @@ def test_expensive_work_waits_in_a_bounded_queue(
         return sign(key, message)
 
     with scene(identity) as stage, ExitStack() as stack:
-        loop: Any = stage.server._lifecycle.loop
+        loop = loop_of(stage.server)
+        jobs = jobs_of(stage.server)
         monkeypatch.setattr(Identity, "sign", slow)
-        hellos = [stack.enter_context(Hostile(stage.port)) for _ in range(loop._jobs.places + 2)]
+        hellos = [stack.enter_context(Hostile(stage.port)) for _ in range(jobs.places + 2)]
         for hello in hellos[:-2]:
             hello.flush()
-        until(lambda: len(led) == loop._jobs.places)
-        loop._jobs._limit = 2  # instead of MAX_PENDING_SIGNATURES
+        until(lambda: len(led) == jobs.places)
+        limit_jobs(stage.server, 2)
         for hello in hellos[-2:]:
             hello.flush()
-        until(lambda: len(loop._jobs) == 2)
+        until(lambda: len(jobs) == 2)
         with Hostile(stage.port) as late:
             late.flush()
             assert late.ending()[0] == Code.BUSY
@@ -154,15 +156,9 @@ def test_expensive_work_waits_in_a_bounded_queue(
 def collecting(identity: Identity) -> Iterator[tuple[Any, socket.socket]]:
     """A connection that announces a long ClientHello, and its link on the server."""
     with scene(identity) as stage, knock(stage.port) as sock:
-        until(lambda: len(listener(stage.server).links) == 2)
-        (link,) = (link for link in listener(stage.server).links if link.channel is None)
+        until(lambda: len(listener_of(stage.server).links) == 2)
+        (link,) = (link for link in listener_of(stage.server).links if link.channel is None)
         yield link, sock
-
-
-def listener(server: Server) -> Any:
-    """What accepts connections."""
-    assert server._lifecycle.listener is not None
-    return server._lifecycle.listener
 
 
 def test_a_long_hello_is_refused_by_its_header(identity: Identity) -> None:
@@ -171,7 +167,7 @@ def test_a_long_hello_is_refused_by_its_header(identity: Identity) -> None:
         size = MAX_HANDSHAKE_BODY + 1
         sock.sendall(b"\x01" + size.to_bytes(3) + b"SECLINK\x1a")
         assert end_of_stream(sock) == bytes((5, 0, 0, 1, Code.PROTOCOL))
-        assert link.engine._frames.pending < 64
+        assert link.engine._frames.pending < 64  # noqa: SLF001  # what it holds of a frame
 
 
 # --- afterwards --------------------------------------------------------------------------------------------------
@@ -182,11 +178,6 @@ def newcomer(stage: Scene) -> Session:
     until(lambda: len(stage.server.sessions) == 2)
     (session,) = (s for s in stage.server.sessions.values() if s.token != stage.neighbour.token)
     return session
-
-
-def small(server: Server, **bounds: Any) -> None:
-    """Sessions from now on have other bounds."""
-    server._bounds = Bounds(**bounds)
 
 
 def test_who_takes_nothing_is_ended(
@@ -284,8 +275,7 @@ def test_a_server_cannot_flood_a_client(identity: Identity) -> None:
         Client("127.0.0.1", server.address[1], pin=server.fingerprint) as client,
     ):
         until(lambda: server.sessions)
-        channel = client._channel
-        assert channel is not None
+        channel = channel_of(client)
         for _ in range(300):
             server.broadcast("noise", bytes(64 * 1024))
         until(lambda: channel.core.receiving.full)

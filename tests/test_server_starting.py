@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from helpers import SOON, WAIT, open_descriptors, until
-from together import REPEATS, Crew, joined, recorded, serving, take, unread
+from inside import loop_of
+from together import REPEATS, Crew, channel_of, joined, recorded, serving, take, unread
 
 from securelink import (
     Client,
@@ -202,8 +203,7 @@ def test_clients_that_do_not_answer(identity: Identity) -> None:
     with serving(identity) as server:
         events = recorded(server)
         with joined(server, 2) as (polite, silent):
-            channel = silent._channel
-            assert channel is not None
+            channel = channel_of(silent)
             with unread(channel):
                 began = time.monotonic()
                 server.stop(timeout=0.3)
@@ -218,9 +218,7 @@ def test_a_stop_that_is_held_up(identity: Identity) -> None:
     with serving(identity) as server:
         events = recorded(server)
         silent = Client(*server.address, pin=identity.fingerprint).connect()
-        channel, loop = silent._channel, server._lifecycle.loop
-        assert channel is not None
-        assert loop is not None
+        channel, loop = channel_of(silent), loop_of(server)
         until(lambda: events)
         inside, told = threading.Event(), threading.Event()
 
@@ -232,7 +230,8 @@ def test_a_stop_that_is_held_up(identity: Identity) -> None:
             loop.call(hold_up)
             assert inside.wait(WAIT)
             crew.start(server.stop, 0.05)
-            until(lambda: loop._commands)
+            commands = loop._commands  # noqa: SLF001  # the stop is among them
+            until(lambda: commands)
             loop.call(lambda: time.sleep(0.1 + STOP_GRACE_SECONDS))
             told.set()
         until(lambda: not server.running)
@@ -299,7 +298,7 @@ def test_slow_ticks_do_not_hold_up_a_stop(identity: Identity) -> None:
 
     @server.on_tick
     def tick() -> None:
-        ticks.append(server._lifecycle.listener is None or server._lifecycle.listener.closed)
+        ticks.append(not server.places)
         time.sleep(0.02)
 
     with server:

@@ -45,14 +45,17 @@ def test_a_handler_that_takes_long(identity: Identity, usual: float) -> None:
 @pytest.mark.pure  # it replaces a method of the loop
 def test_a_handler_that_ends_while_it_is_called_slow(usual: float) -> None:
     """The watchdog and the handler's thread agree on who says that it is over."""
-    loop = Loop("test")
 
-    def take_from(leader: int, batch: int) -> bool:
-        loop._no_longer_slow(leader)  # the handler's thread was faster
-        return False
+    class Late(Loop):
+        def _take_from(self, leader: int, batch: int) -> bool:
+            self._no_longer_slow(leader)  # the handler's thread was faster
+            return False
 
-    loop._take_from = take_from  # type: ignore[method-assign]
-    loop._take_from_slow(1, 1)
+        def call_slow(self) -> None:
+            self._take_from_slow(1, 1)
+
+    loop = Late("test")
+    loop.call_slow()
     assert sys.getswitchinterval() == usual
     short_turns.begin()
     assert sys.getswitchinterval() == SHORT_SECONDS

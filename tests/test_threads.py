@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, Hostile, until
-from together import REPEATS, Crew, joined, serving, take
+from inside import Tollgate, busy_handlers, handler_places, loop_of
+from together import REPEATS, Crew, channel_of, joined, serving, take
 
 from securelink import Client, Identity, RequestFailed, Server, Session
 from securelink.limits import WORKERS
 from securelink.protocol import Event
 from securelink.threads import loop as loop_module
-from securelink.threads.loop import Loop, hand_over
+from securelink.threads.loop import hand_over
 from securelink.wire.packets import Packet, decode_packets, encode_packet
 
 again = pytest.mark.parametrize("attempt", range(REPEATS))
@@ -33,12 +34,6 @@ PACKETS = 40
 def biting(monkeypatch: pytest.MonkeyPatch) -> None:
     """A watchdog that takes the lead wherever it finds a handler."""
     monkeypatch.setattr(loop_module, "WATCHDOG_SECONDS", 0.0001)
-
-
-def loop_of(server: Server) -> Loop:
-    """The loop of a running server."""
-    assert server._lifecycle.loop is not None
-    return server._lifecycle.loop
 
 
 def exchange(clients: list[Client], action: str = "echo") -> None:
@@ -69,7 +64,7 @@ def sleeping(server: Server, places: int) -> Iterator[None]:
                 client.send("sleep")
             for _ in sleepers:
                 assert inside.acquire(timeout=WAIT)
-            until(lambda: loop_of(server)._busy_handlers == places)
+            until(lambda: busy_handlers(loop_of(server)) == places)
             yield
         finally:
             gate.set()
@@ -105,33 +100,23 @@ def test_the_lead_passes_on_in_every_handler(
 def test_the_lead_is_taken_at_the_instant_of_return(attempt: int, identity: Identity) -> None:
     """Each time a handler is through, the lead is taken before its thread has it back."""
     with serving(identity) as server:
-        loop = loop_of(server)
-        token = loop._token
-        taken = []
+        taken = list[int]()
 
-        class Toll:
-            """The token; the leader that comes back for it finds it gone."""
-
-            def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-                me = threading.get_ident()
-                if loop.turn_thread == me and loop._in_handler:
-                    loop._token = token
-                    try:
-                        loop._take_from(me, loop._batch)
-                    finally:
-                        loop._token = self  # type: ignore[assignment]
-                    taken.append(me)
-                    if len(taken) % 3 == 0:
-                        time.sleep(0.0002)  # so that the new leader is in a handler already
-                return token.acquire(blocking, timeout)
-
-            def release(self) -> None:
-                token.release()
+        def toll() -> None:
+            if not gate.in_handler:
+                return
+            gate.on_return = lambda: None
+            gate.take_lead(threading.get_ident())
+            gate.on_return = toll
+            taken.append(threading.get_ident())
+            if len(taken) % 3 == 0:
+                time.sleep(0.0002)  # so that the new leader is in a handler already
 
         with joined(server, CLIENTS) as clients:
-            loop._token = Toll()  # type: ignore[assignment]
+            gate = Tollgate(loop_of(server))
+            gate.on_return = toll
             exchange(clients)
-            loop._token = token
+            gate.remove()
         assert taken
 
 
@@ -196,12 +181,12 @@ def test_clients_of_many_threads(attempt: int, identity: Identity, biting: None)
 def test_all_places_asleep(attempt: int, identity: Identity) -> None:
     """With every place of handlers taken, the server accepts, answers pings and acknowledges; then it delivers all."""
     with serving(identity, workers=5) as server, joined(server) as (client,):
-        places = loop_of(server)._handler_places
+        places = handler_places(loop_of(server))
         with sleeping(server, places):
             for number in range(PACKETS * 5):
                 client.send("echo", number)
             assert client.ping(WAIT) < WAIT
-            outgoing = client._channel.core.numbering.outgoing  # type: ignore[union-attr]
+            outgoing = channel_of(client).core.numbering.outgoing
             until(lambda: client.ping(WAIT) and outgoing.acknowledged == outgoing.sent)
             with joined(server) as (late,):
                 late.send("echo", "late")
@@ -217,7 +202,7 @@ def test_one_place_left(identity: Identity) -> None:
     with (
         serving(identity, workers=5) as server,
         joined(server, 3) as clients,
-        sleeping(server, loop_of(server)._handler_places - 1),
+        sleeping(server, handler_places(loop_of(server)) - 1),
     ):
         exchange(clients)
 
@@ -249,7 +234,7 @@ def test_sleeping_handlers_do_not_add_up(identity: Identity) -> None:
         gate = threading.Event()
         woke: list[bool] = []
         server.on("sleep", lambda session, packet: woke.append(gate.wait(WAIT)))
-        for client in sleepers[: loop_of(server)._handler_places - 1]:
+        for client in sleepers[: handler_places(loop_of(server)) - 1]:
             client.send("sleep")
             other.send("echo", 1)
             assert take(other) == [1]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, until
-from together import joined, serving
+from together import joined, link_of, serving
 
 from securelink import Client, Identity, RequestFailed, Session
 from securelink.logs.tracebacks import traceback_text
@@ -313,7 +313,7 @@ def test_a_client_that_leaves_is_no_failure_of_its_handler(
                 session.send("answer")
 
         client.send("last")
-        client._channel.link.stream.shutdown(BREAK)  # type: ignore[union-attr]
+        link_of(client).stream.shutdown(BREAK)
         until(lambda: left)
         server.on("wrong", lambda session, packet: 1 / 0)
         other.send("wrong")

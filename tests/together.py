@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, overload
 
 from helpers import WAIT, until
+from inside import loop_of
 
 from securelink import Client, Identity, Server, Session
 from securelink.threads.channel import Channel
@@ -116,8 +117,9 @@ def channel_of(side: Session) -> Channel: ...
 
 def channel_of(side: Client | Session) -> Channel:
     """The channel of a client that had a session, or of a session."""
-    assert side._channel is not None
-    return side._channel
+    channel = side._channel  # noqa: SLF001  # no program sees it
+    assert channel is not None
+    return channel
 
 
 @contextlib.contextmanager
@@ -162,12 +164,11 @@ def session_of(server: Server, client: Client) -> Session:
 
 def deafen(server: Server, session: Session) -> Callable[[], None]:
     """Let the server not read a session any more; what is returned ends its connection."""
-    loop, link = server._lifecycle.loop, link_of(session)
-    assert loop is not None
+    loop, link = loop_of(server), link_of(session)
     done = threading.Event()
 
     def stop_reading() -> None:
-        link._reading = False
+        link._reading = False  # noqa: SLF001  # as when a bound is reached
         link.update_interest()
         done.set()
 

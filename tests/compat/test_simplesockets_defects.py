@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from helpers import SOON, WAIT, until
+from inside import listener_of
 from running import Program
 from test_simplesockets import connected, keys, new_client, serving, taken
 
@@ -114,7 +115,7 @@ def test_the_limit_of_connections_holds() -> None:
             assert len(server.clients) == 1
             first_address = next(iter(server.clients))
         until(lambda: not server.clients)
-        until(lambda: not server.socket._lifecycle.listener.links)
+        until(lambda: not listener_of(server.socket).links)
         with connected(server):
             until(lambda: server.clients)
             assert first_address not in server.clients
