@@ -118,6 +118,7 @@ RESUME_SECONDS = 120  # a session is kept this long after its connection is lost
 # Sessions without a connection; above it, those with the least to lose are dropped first
 MAX_SUSPENDED = 10_000
 MAX_REQUESTS = 1024  # requests of one session that wait for their reply
+ENDED_AT_ONCE = 16  # of them that hear in a row that their session has ended: about 0.1 ms
 REQUEST_SECONDS = 10.0  # default of request()
 MAX_ROOMS = 10_000  # rooms of one server
 MAX_ROOMS_PER_SESSION = 100

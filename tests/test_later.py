@@ -376,6 +376,47 @@ def test_a_session_that_has_ended_goes_though_it_asked(identity: Identity) -> No
         until(lambda: gc.collect() >= 0 and not any(part() for part in parts), SOON)
 
 
+def test_many_questions_of_a_session_that_ends_stop_nobody(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They end a few in each turn of the leader; their callbacks come before on_disconnect, which comes once."""
+    monkeypatch.setattr("securelink.threads.chores.TURN_SECONDS", 0.0)
+    heard: list[str] = []
+    done_at_hangup: list[int] = []
+    with serving(identity) as server, joined(server) as (client,):
+        client.on("never", lambda packet: packet.defer() and None)
+        session = session_of(server, client)
+        futures = [session.request_later("never", timeout=600.0) for _ in range(1000)]
+        for future in futures:
+            future.add_done_callback(lambda _: heard.append("over"))
+        server.on_hangup(lambda _: done_at_hangup.append(sum(f.done() for f in futures)))
+        server.on_disconnect(lambda _: heard.append("disconnected"))
+        with Crew() as crew:
+            crew.start(failure, ConnectionClosed, lambda: session.request("never"), "is over")
+            until(lambda: len(channel_of(session).core.requests.expected) == 1001)
+            client.close()
+        until(lambda: "disconnected" in heard)
+        assert heard == ["over"] * 1000 + ["disconnected"]
+        assert done_at_hangup[0] < 500  # all of them, when one turn ends them
+        for future in futures:
+            failure(ConnectionClosed, future.result, "the session is over")
+
+
+def test_questions_end_with_the_server(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When it stops, nobody is left who waits for what will not come."""
+    monkeypatch.setattr("securelink.threads.chores.TURN_SECONDS", 0.0)
+    monkeypatch.setattr("securelink.threads.lifecycle.STOP_GRACE_SECONDS", 0.0)
+    with serving(identity) as server, joined(server, 20) as clients:
+        for client in clients:
+            client.on("never", lambda packet: packet.defer() and None)
+        sessions = [session_of(server, client) for client in clients]
+        futures = [session.request_later("never") for session in sessions for _ in range(200)]
+        server.stop(0.0)
+        for future in futures:
+            assert future.done()
+            failure(ConnectionClosed, future.result, "")
+
+
 def test_two_who_ask_at_once_get_the_same(identity: Identity) -> None:
     """One answer is one object, whoever decodes it."""
     with serving(identity) as server, joined(server) as (client,):

@@ -38,8 +38,9 @@ from securelink.wire.packets import (
 class Waiter:
     """Waits for a reply or a PONG."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, patient: bool = False) -> None:
         self.number = 0
+        self.patient = patient
         self.told: list[Reply | str | None] = []
 
     def answered(self, reply: Reply | None) -> None:
@@ -405,6 +406,26 @@ def test_requests_are_bounded_and_end_with_the_session() -> None:
     requests.over()
     assert waiters[0].told == ["over"]
     requests.expect(Waiter())
+
+
+def test_those_who_wait_without_a_thread_are_told_bit_by_bit() -> None:
+    """When the session ends threads that wait hear it at once, the others some at a time and in order."""
+    requests = SessionCore(Bounds()).requests
+    waiters = [Waiter(patient=number % 3 > 0) for number in range(12)]
+    for waiter in waiters:
+        requests.expect(waiter)
+    assert requests.over()
+    patient = [waiter for waiter in waiters if waiter.patient]
+    assert [waiter.told for waiter in waiters if not waiter.patient] == [["over"]] * 4
+    assert [waiter.told for waiter in patient] == [[]] * 8
+    assert requests.forget(patient[1].number)
+    assert requests.end_some(3)
+    assert [bool(waiter.told) for waiter in patient] == [1, 0, 1, 1, 0, 0, 0, 0]
+    assert requests.end_some(3)
+    assert not requests.end_some(3)
+    assert [len(waiter.told) for waiter in patient] == [1, 0, 1, 1, 1, 1, 1, 1]
+    assert not requests.over()
+    assert not SessionCore(Bounds()).requests.expected
 
 
 def test_requests_of_two_sessions_do_not_mix() -> None:

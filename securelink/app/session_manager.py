@@ -45,6 +45,9 @@ class SessionChannel(Protocol):
     def note(self, event: Callable[[], None]) -> None:
         """Put an event behind the packets that came before it."""
 
+    def note_last(self, event: Callable[[], None]) -> None:
+        """Put an event behind all that comes of a session that has ended."""
+
     def end(self, code: int, text: str = "") -> None:
         """End it from our side."""
 
@@ -213,7 +216,7 @@ class SessionManager:
         if self._on_hangup.listeners:
             channel.loop.schedule(_Hangup(self._on_hangup, session))
         log.info("%s disconnected: %s", context.name, channel.closed_error().message)
-        channel.note(lambda: self._goodbye(context, session))
+        channel.note_last(lambda: self._goodbye(context, session))
 
     def _goodbye(self, context: SessionContext, session: Any) -> None:
         """Last of all in its inbox."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from itertools import islice
 from typing import Any, Protocol
 
 from ..errors import LimitExceeded
@@ -17,9 +18,11 @@ class Waiter(Protocol):
 
     Attributes:
         number: What `expect` gave it; negative for a PONG.
+        patient: Whether no thread waits, so that it may hear a moment later that the session has ended.
     """
 
     number: int
+    patient: bool
 
     def answered(self, reply: Reply | None) -> None:
         """The reply is there, or the PONG (None)."""
@@ -106,9 +109,30 @@ class Requests:
         with self.guard:
             return self.expected.pop(number, None) is not None
 
-    def over(self) -> None:
-        """The session has ended: tell everybody who waits."""
+    def over(self) -> bool:
+        """
+        The session has ended: tell those for which a thread waits.
+
+        Returns:
+            Whether others are left, for `end_some`.
+        """
         with self.guard:
-            expected, self.expected = self.expected, _NOTHING
-        for waiter in expected.values():
+            waiting = [waiter for waiter in self.expected.values() if not waiter.patient]
+            for waiter in waiting:
+                del self.expected[waiter.number]
+            left = bool(self.expected)
+        for waiter in waiting:
             waiter.over()
+        return left
+
+    def end_some(self, most: int) -> bool:
+        """After `over`: tell so many of those that are left; True when there are more."""
+        with self.guard:
+            numbers = list(islice(self.expected, most))
+            waiting = [self.expected.pop(number) for number in numbers]
+            if not self.expected:
+                self.expected = _NOTHING
+            left = bool(self.expected)
+        for waiter in waiting:
+            waiter.over()
+        return left

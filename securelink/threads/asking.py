@@ -23,9 +23,11 @@ class Waiting:
         event: Set when there is nothing to wait for any more.
         number: Of the request; of a PING the negative one; 0 before there is one.
         reply: It, if one came.
+        patient: See `Waiter`.
     """
 
     __slots__ = ("event", "number", "reply")
+    patient = False
 
     def __init__(self) -> None:
         self.event = Sign()

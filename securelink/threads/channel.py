@@ -14,7 +14,7 @@ from .._mypyc import mypyc_attr
 from ..codes import Code, code_text, known
 from ..errors import ConfigError, ConnectionClosed, LinkTimeout
 from ..interrupts import Sign
-from ..limits import MAX_WAITING_HANDLERS
+from ..limits import ENDED_AT_ONCE, MAX_WAITING_HANDLERS
 from ..protocol import Failed, SessionCore
 from ..protocol.bounds import Bounds, encode_for
 from ..protocol.replies import Reply
@@ -47,11 +47,12 @@ class Channel:
         lock: Guards the tables of `core` and the end.
         ended: Whether it is over.
         alarm: The timer that looks for answers that did not come, once there was one. Under the lock.
+        parting: It is over, and answers are waited for that will not come; see `part`.
     """
 
     __slots__ = (
-        "_clean", "_close_code", "_close_text", "_failed", "_ours", "alarm", "core", "ended", "inbox", "link",
-        "lock", "loop", "outbox", "owner",
+        "_clean", "_close_code", "_close_text", "_failed", "_last", "_ours", "alarm", "core", "ended", "inbox", "link",
+        "lock", "loop", "outbox", "owner", "parting",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, core: SessionCore, owner: Owner) -> None:
@@ -70,6 +71,8 @@ class Channel:
         self._ours = False  # whether this side ended it
         self._failed: Failed | None = None  # what broke the protocol
         self.alarm: Alarm[Channel] | None = None
+        self.parting = False
+        self._last: Callable[[], None] | None = None
 
     def _make_inbox(self, loop: Loop, owner: Owner) -> Inbox:
         return Inbox(loop, self.core.receiving, owner, self)
@@ -122,6 +125,22 @@ class Channel:
     def note(self, event: Callable[[], None]) -> None:
         """See `Inbox.note`."""
         self.inbox.note(event)
+
+    def note_last(self, event: Callable[[], None]) -> None:
+        """By the leader: put an event behind all that comes of a session that has ended."""
+        if self.parting:
+            self._last = event
+        else:
+            self.note(event)
+
+    def part(self) -> bool:
+        """By the leader, while it is `parting`: tell some of those that wait for answers; True when more wait."""
+        self.parting = self.core.requests.end_some(ENDED_AT_ONCE)
+        last = self._last
+        if not self.parting and last is not None:
+            self._last = None
+            self.note(last)
+        return self.parting
 
     @property
     def waiters(self) -> Sized:
@@ -397,6 +416,6 @@ class Channel:
             alarm = self.alarm
         if alarm is not None:
             alarm.of = None
-        self.core.requests.over()
+        self.parting = self.core.requests.over()
         self.outbox.wake_waiters()
         return True

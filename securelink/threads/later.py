@@ -152,6 +152,7 @@ class _Later(Waiting):
     """What waits in the session for the answer. Only the thread that took it out of there ends it."""
 
     __slots__ = ("deadline", "future")
+    patient = True
 
     def __init__(self, future: LaterReply, deadline: float) -> None:
         super().__init__()

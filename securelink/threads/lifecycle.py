@@ -310,6 +310,7 @@ class Lifecycle:
 
     def _finish_stop(self, loop: Loop, listener: Listener) -> None:
         loop.each(listener.links, lambda link: link.lost())
+        listener.chores.finish()
         listener.host.stopped()
         with self._state_lock:
             if self.loop is loop:

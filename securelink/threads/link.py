@@ -49,9 +49,7 @@ log = logging.getLogger("securelink")
 Result = TypeVar("Result")
 
 READ_SIZE = 64 * 1024  # below malloc's mmap threshold: larger buffers cost a page fault each
-RIGHT_SECONDS = (
-    1.0  # the longest wait for the send right; a write that does not block takes microseconds
-)
+RIGHT_SECONDS = 1.0  # the longest wait for the send right; a write that does not block takes less
 _forks = [0]
 
 
@@ -111,6 +109,11 @@ class Carried(Protocol):
         self, code: int, text: str, clean: bool, ours: bool = False, failed: Failed | None = None
     ) -> bool:
         """It is over; False when it was before."""
+
+    parting: bool  # it is over, and answers are waited for that will not come
+
+    def part(self) -> bool:
+        """Tell some of those that wait for them; True when more wait."""
 
     def orphaned(self) -> None:
         """This process is a fork of the one that opened it."""
@@ -682,7 +685,16 @@ class Link:
             code, text = asked
             clean = ours = True
         channel = self.channel
-        return channel is not None and channel.finished(code, text, clean, ours, failed)
+        if channel is None or not channel.finished(code, text, clean, ours, failed):
+            return False
+        if channel.parting:
+            self._part(channel)
+        return True
+
+    def _part(self, channel: Carried) -> None:
+        """Tell those that still wait for answers."""
+        while channel.part():
+            pass
 
     def finish_raw(self, data: bytes) -> None:
         """Write last bytes of a failed handshake, shut our side, and let the peer read them."""

@@ -41,9 +41,10 @@ from ..text import escaped
 from ..wire.fields import Mode
 from ..wire.messages import Wanted
 from .channel import Channel
+from .chores import Chores
 from .holdings import Holdings
 from .jobs import Task
-from .link import End, Link
+from .link import Carried, End, Link
 from .loop import Loop
 from .settings import HandshakeSettings
 from .sweeper import Sweeper
@@ -82,17 +83,8 @@ class ServerLink(Link):
     """A connection that a client opened."""
 
     __slots__ = (
-        "_charged",
-        "_kept",
-        "_listener",
-        "_queued",
-        "_waits_since",
-        "counted",
-        "failed",
-        "half_open",
-        "network",
-        "provisional",
-        "token",
+        "_charged", "_kept", "_listener", "_queued", "_waits_since", "counted", "failed", "half_open",
+        "network", "provisional", "token",
     )  # fmt: skip
 
     def __init__(self, listener: Listener, stream: Stream, address: Address) -> None:
@@ -382,6 +374,9 @@ class ServerLink(Link):
             return
         super()._expired()
 
+    def _part(self, channel: Carried) -> None:
+        self._listener.chores.add(channel.part)  # many may end at once, each with many that wait
+
     def finish_channel(
         self,
         code: int,
@@ -419,6 +414,7 @@ class Listener:
         addresses: Where it listens.
         links: All connections.
         holdings: What their sessions keep together.
+        chores: What has no hurry.
         failed: Handshakes that failed so far.
     """
 
@@ -441,6 +437,7 @@ class Listener:
             settings.max_failures, lambda: loop.now, lambda host: is_loopback_host(host)
         )
         self.holdings = Holdings(loop, self.links, host.note)
+        self.chores = Chores(loop.call)
         self.failed = 0
         self._paused = False
         self._closed = False

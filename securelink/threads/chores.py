@@ -1,0 +1,61 @@
+"""Work that has no hurry and may be much: the leader does a little of it in each turn, and the others go on."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from ..limits import TURN_SECONDS
+
+#: Does a small part; True while something is left.
+Chore = Callable[[], bool]
+
+
+class Chores:
+    """
+    What waits to be done, in order, for TURN_SECONDS a turn.
+
+    Args:
+        call: `Loop.call`.
+    """
+
+    def __init__(self, call: Callable[[Callable[[], None]], None]) -> None:
+        self._call = call
+        self._waiting: deque[Chore] = deque()
+        self._called = False
+
+    def add(self, chore: Chore) -> None:
+        """Let the leader do this as well. Any thread."""
+        self._waiting.append(chore)
+        self._ask()
+
+    def _ask(self) -> None:
+        if not self._called:
+            self._called = True
+            self._call(self._go_on)
+
+    def _go_on(self) -> None:
+        deadline = time.monotonic() + TURN_SECONDS
+        try:
+            while self._waiting:
+                self._do_first()
+                if time.monotonic() > deadline:
+                    break
+        finally:
+            self._called = False
+            if self._waiting:  # also what was added by who found us called
+                self._ask()
+
+    def _do_first(self) -> None:
+        more = False
+        try:
+            more = self._waiting[0]()
+        finally:
+            if not more:  # nor one that fails: the others would never have their turn
+                self._waiting.popleft()
+
+    def finish(self) -> None:
+        """By the last leader: there are no more turns."""
+        while self._waiting:
+            self._do_first()
