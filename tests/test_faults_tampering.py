@@ -352,7 +352,12 @@ def test_a_server_that_shows_a_key_it_does_not_have(
         with Server("127.0.0.1", 0, keys=liar, authenticate=met.append) as impostor:
             talk.relay.target = ("127.0.0.1", impostor.address[1])
             client = talk.client()
-            failure(ProtocolError, client.connect, "the signature is not valid", "in between")
+            failure(
+                ProtocolError,
+                client.connect,
+                "the signature is not valid",
+                "somebody may be intercepting the connection",
+            )
         assert met == []
 
 
