@@ -540,13 +540,18 @@ def test_a_count_that_cannot_be(who: str, count: int, mode: Mode, identity: Iden
 @both_modes
 def test_a_count_does_not_fall_from_resume_to_resume(mode: Mode, identity: Identity) -> None:
     """What a side said once that it had accepted it has accepted, acknowledged or not."""
-    world = suspended(identity, mode)
-    goes_on(world)
+    world = World(identity, mode)
+    world.connect()
+    world.server.say(world.held, "A")
+    world.settle()
     world.cut()
+    world.connect()
+    world.cut()
+    assert world.held.core.numbering.outgoing.acknowledged == 0
     world.client.core.numbering.incoming.accepted -= 1
     world.connect()
     assert isinstance(world.arrival.failed, ProtocolError)
-    assert "after 2, of 2" in world.arrival.failed.message
+    assert "after 1, of 1" in world.arrival.failed.message
 
 
 @both_modes
