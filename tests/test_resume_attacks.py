@@ -389,7 +389,7 @@ def test_a_ticket_of_another_mode(identity: Identity) -> None:
     for world in (sealed, plain):
         assert world.client.resumption is not None
         mode = OFF if world is sealed else REQUIRED
-        with pytest.raises(ConfigError, match="changes its mode never"):
+        with pytest.raises(ConfigError, match="never changes its mode"):
             ClientConnection(mode, max_packet=4096, resumption=world.client.resumption)
         assert not world.client.resumption.suits(mode, None, "game", "1")
         assert world.client.resumption.suits(OPTIONAL, None, "game", "1")

@@ -53,9 +53,8 @@ class Roll(Generic[Member]):
         """All of them."""
         changes, everybody = self._snapshot
         while changes != self._changes:
-            now = (
-                self._changes
-            )  # before the look: what changes after it makes the next one count anew
+            # Before the look: what changes after it makes the next one count anew.
+            now = self._changes
             try:
                 everybody = tuple(self._by_token.values())
             except RuntimeError:  # one came or went while we looked

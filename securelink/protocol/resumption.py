@@ -46,10 +46,11 @@ class Resumption:
 
     def suits(self, mode: Mode, identity: PublicKey | None, application: str, version: str) -> bool:
         """Whether a client that wants this is the one that the session belongs to."""
-        return (
-            mode != (Mode.OFF if self.encrypted else Mode.REQUIRED)
-            and (identity, application, version) == (self.offered, self.application, self.version)
-        )  # fmt: skip
+        ours = (self.offered, self.application, self.version)
+        return self._allows(mode) and (identity, application, version) == ours
+
+    def _allows(self, mode: Mode) -> bool:
+        return mode != (Mode.OFF if self.encrypted else Mode.REQUIRED)
 
     def check_mode(self, mode: Mode) -> None:
         """
@@ -58,9 +59,9 @@ class Resumption:
         Raises:
             ConfigError: A client with this mode cannot resume it.
         """
-        if mode == (Mode.OFF if self.encrypted else Mode.REQUIRED):
+        if not self._allows(mode):
             raise ConfigError(
-                "a session changes its mode never: encrypted or not, it goes on as it began",
+                "a session never changes its mode: encrypted or not, it goes on as it began",
                 hint="begin a new session, without a resumption",
             )
 

@@ -72,7 +72,7 @@ class Input(IntEnum):
     DEADLINE = auto()  # the time for the handshake is over
     ABORT = (
         auto()
-    )  # something of a record is lost on our side, or another connection carries the session
+    )  # a record is lost in part on our side, or another connection carries the session
     END_OF_STREAM = auto()
 
 

@@ -41,11 +41,12 @@ class JobQueue:
     """
     Jobs that wait for a pool thread. Addresses take turns, so a flood from one delays only that one.
 
-    Addresses that stand better come first, as they stand when their turn comes: who was let in before, then who is new,
-    then who has failed. Of two that stand alike quick work (a signature) and slow work (a password) take turns, so
-    nobody waits for the passwords of others to say his own. Task of addresses that have failed often is late: it has a
-    quarter of the places, and gives way when the queue is full. So not even many such addresses keep out one that has
-    not failed. When there are none, whoever has most jobs gives way to an address that has fewer.
+    Addresses that stand better come first, as they stand when their turn comes: who was let in before, then who is
+    new, then who has failed. Of two that stand alike quick work (a signature) and slow work (a password) take
+    turns, so nobody waits for the passwords of others to say his own. The tasks of addresses that have failed often
+    are late: they have a quarter of the places, and give way when the queue is full. So not even many such
+    addresses keep out one that has not failed. When there are none, whoever has most jobs gives way to an address
+    that has fewer.
 
     Not locked: the pool's lock guards it.
 
@@ -60,17 +61,8 @@ class JobQueue:
     """
 
     __slots__ = (
-        "_late",
-        "_limit",
-        "_order",
-        "_own",
-        "_quick",
-        "_size",
-        "_slow",
-        "busy",
-        "displaced",
-        "places",
-    )
+        "_late", "_limit", "_order", "_own", "_quick", "_size", "_slow", "busy", "displaced", "places",
+    )  # fmt: skip
 
     def __init__(self, limit: int, places: int) -> None:
         self.places = places
