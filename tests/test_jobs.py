@@ -18,11 +18,11 @@ def run_all(queue: JobQueue) -> None:
 
 def test_addresses_take_turns() -> None:
     """A flood of one address waits behind one job of each other address, not the other way round."""
-    queue, done = JobQueue(100, 4), []
+    queue, done = JobQueue(100, 4), list[str]()
     for number in range(10):
-        assert queue.put("flood", Task(lambda number=number: done.append(f"flood {number}")))  # type: ignore[misc]
+        assert queue.put("flood", Task(partial(done.append, f"flood {number}")))
     for name in ("ada", "bob"):
-        assert queue.put(name, Task(lambda name=name: done.append(name)))  # type: ignore[misc]
+        assert queue.put(name, Task(partial(done.append, name)))
     assert len(queue) == 12
     run_all(queue)
     assert done == ["flood 0", "ada", "bob", *(f"flood {number}" for number in range(1, 10))]
@@ -58,7 +58,7 @@ def test_who_gives_way_is_told() -> None:
     """What was said for that case is to be called, once, after the lock; a job that is done is not told."""
     queue, told = JobQueue(2, 4), list[str]()
     for name in ("first", "second"):
-        queue.put("flood", Task(lambda: None, lambda name=name: told.append(name)))  # type: ignore[misc]
+        queue.put("flood", Task(lambda: None, partial(told.append, name)))
     assert queue.put("ada", Task(lambda: None))
     assert told == []
     for act in queue.displaced:
@@ -73,7 +73,7 @@ def test_our_own_work_comes_first_and_never_gives_way() -> None:
     for _number in range(4):
         assert queue.put("flood", Task(lambda: done.append("signature")))
     for number in range(10):
-        queue.put_own(lambda number=number: done.append(f"given back {number}"))  # type: ignore[misc]
+        queue.put_own(partial(done.append, f"given back {number}"))
         queue.put(f"10.0.0.{number}", Task(lambda: done.append("signature")))
     run_all(queue)
     assert done[:10] == [f"given back {number}" for number in range(10)]

@@ -6,6 +6,7 @@ import os
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 from logins import enter
@@ -194,11 +195,11 @@ def test_what_was_written_is_not_parsed(tmp_path: Path, monkeypatch: pytest.Monk
     decode = Book._decode  # noqa: SLF001  # to count its calls
     parse = TextFile._content  # noqa: SLF001  # likewise
 
-    def decoding(book: Book, data: bytes) -> object:  # type: ignore[type-arg]
+    def decoding(book: Book[Any], data: bytes) -> object:
         parsed.append("tokens")
         return decode(book, data)
 
-    def reading(file: TextFile, data: bytes) -> object:  # type: ignore[type-arg]
+    def reading(file: TextFile[Any], data: bytes) -> object:
         parsed.append("text")
         return parse(file, data)
 

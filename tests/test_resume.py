@@ -8,6 +8,7 @@ from resuming import World
 from securelink.codes import Code
 from securelink.keys import Identity
 from securelink.protocol import State
+from securelink.protocol.records import Sealer
 from securelink.wire.fields import Mode
 from securelink.wire.packets import Packet, encode_packet
 
@@ -226,7 +227,9 @@ def test_updated_keys_do_not_matter(identity: Identity) -> None:
         for core in (world.client.core, world.held.core):
             assert core.connection is not None
             assert core.connection.sender is not None
-            core.connection.sender.records.due = True  # type: ignore[misc]
+            sealer = core.connection.sender.records
+            assert isinstance(sealer, Sealer)
+            sealer.due = True
             core.sending.put(encode_packet(Packet("x")))
         world.settle()
     assert first.key_updates == 3
