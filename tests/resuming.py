@@ -16,6 +16,9 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+from inside import grants_of
+
 from securelink import crypto
 from securelink.codes import is_final
 from securelink.errors import SecureLinkError
@@ -50,6 +53,8 @@ from securelink.wire.messages import Wanted
 from securelink.wire.packets import Packet, encode_packet, encode_value
 
 NOTHING = encode_value(None)
+OFF, OPTIONAL, REQUIRED = Mode.OFF, Mode.OPTIONAL, Mode.REQUIRED
+both_modes = pytest.mark.parametrize("mode", [REQUIRED, OFF])
 
 
 @dataclass
@@ -406,3 +411,42 @@ class World:
 
 
 __all__ = ["Arrival", "Confirmed", "Grant", "Held", "Program", "Server", "World", "unconfirmed"]
+
+
+def suspended(identity: Identity, mode: Mode = REQUIRED, **options: object) -> World:
+    """A world whose session has lost its connection; a packet of either side is missing on the other."""
+    world = World(identity, mode, **options)
+    world.connect()
+    world.client.say("a")
+    world.server.say(world.held, "A")
+    world.settle()
+    world.cut()
+    world.client.say("b")
+    world.server.say(world.held, "B")
+    return world
+
+
+def goes_on(world: World) -> None:
+    """The owner gets his session after all, with everything in it."""
+    world.connect()
+    assert world.client.opened[-1] is True
+    assert world.held.handled == ["a", "b"]
+    assert world.client.handled == [["A", "B"]]
+
+
+def resumption_of(world: World) -> Resumption:
+    """What the client resumes with."""
+    assert world.client.resumption is not None
+    return world.client.resumption
+
+
+def hello_of(world: World) -> bytes:
+    """The hello of an attempt to resume; nothing has arrived yet."""
+    world.dial()
+    world.collect()
+    return world.up
+
+
+def grants(server: Server) -> int:
+    """How many tickets are valid."""
+    return len(grants_of(server.table))
