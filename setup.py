@@ -37,10 +37,15 @@ HOT = [
     "securelink/threads/client_channel.py",
     "securelink/threads/client_link.py",
     "securelink/threads/inbox.py",
+    "securelink/threads/lead.py",
     "securelink/threads/link.py",
     "securelink/threads/listener.py",
     "securelink/threads/loop.py",
     "securelink/threads/outbox.py",
+    "securelink/threads/pool.py",
+    "securelink/threads/ready.py",
+    "securelink/threads/timers.py",
+    "securelink/threads/waker.py",
     "securelink/wire/scan.py",
 ]
 

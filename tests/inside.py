@@ -103,22 +103,12 @@ def awaited_by(client: Client) -> Collection[object]:
 
 def jobs_of(server: Server) -> JobQueue:
     """The expensive work of a server that runs: tests wait until all places for it are taken."""
-    return loop_of(server)._jobs
+    return loop_of(server).pool.jobs
 
 
 def limit_jobs(server: Server, limit: int) -> None:
     """So many jobs may wait, instead of MAX_PENDING_SIGNATURES."""
     jobs_of(server)._limit = limit
-
-
-def handler_places(loop: Loop) -> int:
-    """How many handlers may run at the same time."""
-    return loop._handler_places
-
-
-def busy_handlers(loop: Loop) -> int:
-    """How many do."""
-    return loop._busy_handlers
 
 
 class Tollgate:
@@ -130,19 +120,19 @@ class Tollgate:
     """
 
     def __init__(self, loop: Loop) -> None:
-        self.lock = loop._token
+        self.lock = loop.lead.token
         self.on_return: Callable[[], object] = lambda: None
         self._loop = loop
-        loop._token = self  # type: ignore[assignment]  # it has what is used
+        loop.lead.token = self  # type: ignore[assignment]  # it has what is used
 
     @property
     def in_handler(self) -> bool:
         """Whether a handler is through: a token is asked for after a wait as well."""
-        return self._loop._in_handler
+        return self._loop.lead.in_handler
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """The leader itself asks only when it comes back."""
-        if self._loop.turn_thread == threading.get_ident():
+        if self._loop.lead.thread == threading.get_ident():
             self.on_return()
         return self.lock.acquire(blocking, timeout)
 
@@ -152,11 +142,11 @@ class Tollgate:
 
     def take_lead(self, leader: int) -> None:
         """Take the lead from this thread, as the watchdog does."""
-        self._loop._take_from(leader, self._loop._batch)
+        self._loop.lead.take_from(leader, self._loop.lead.batch)
 
     def remove(self) -> None:
         """Put the token back."""
-        self._loop._token = self.lock
+        self._loop.lead.token = self.lock
 
 
 def clients_loop() -> Loop | None:
@@ -200,7 +190,7 @@ def left_behind(client: Client) -> list[str]:
         "of the session": channel.lock.locked(),
         "of the caretaker": caretaker._lock.locked(),
         # An RLock does not tell; it is not to be had while another thread has it.
-        "of the pool": loop is not None and not _can_be_had(loop._pool_lock),
+        "of the pool": loop is not None and not _can_be_had(loop.pool.lock),
     }
     waiting = {
         "drivers": channel.drivers,

@@ -28,7 +28,7 @@ from securelink.codes import Code
 from securelink.interrupts import Right
 from securelink.threads import caretaker as caretaker_module
 from securelink.threads.client_channel import ClientChannel
-from securelink.threads.loop import worker_threads
+from securelink.threads.giving_way import worker_threads
 
 pytestmark = pytest.mark.usefixtures("tidy")
 again = pytest.mark.parametrize("attempt", range(REPEATS))

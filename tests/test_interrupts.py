@@ -361,7 +361,7 @@ def test_a_turn_interrupted_at_every_point(identity: Identity) -> None:
                 until(served)
                 interrupted(at, server.update)
                 assert not loop._turn_right.taken  # noqa: SLF001  # what update() takes
-                assert loop.turn_thread == 0
+                assert loop.lead.thread == 0
                 server.update()
                 assert not any(
                     link.listed
@@ -403,7 +403,8 @@ def test_nothing_is_taken_by_a_call() -> None:
     assert found == {
         "interrupts.py": ["gate.acquire"],
         # By threads of the loop alone, in which no signal's handler runs.
-        "threads/loop.py": ["self._token.acquire", "threading.Condition"],
+        "threads/lead.py": ["self.token.acquire"],
+        "threads/pool.py": ["threading.Condition"],
     }
 
 

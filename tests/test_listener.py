@@ -15,7 +15,7 @@ from securelink import Client, ConnectionClosed, HandshakeError, Hello, Identity
 from securelink.codes import Code
 from securelink.protocol import Closed, Ended
 from securelink.streams.tcp import TcpCarrier, TcpListening, TcpStream
-from securelink.threads import loop as loop_module
+from securelink.threads import pool as pool_module
 from securelink.threads.listener import ServerLink
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -122,7 +122,7 @@ def test_half_open_connections_are_counted_right(identity: Identity) -> None:
 
 def test_too_many_handshakes_at_once(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the queue of the pool is full the next clients are told to come later; those who wait get in."""
-    monkeypatch.setattr(loop_module, "MAX_PENDING_SIGNATURES", 2)
+    monkeypatch.setattr(pool_module, "MAX_PENDING_SIGNATURES", 2)
     gate = threading.Event()
 
     def think(hello: Hello) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import random
 import socket
 import threading
@@ -14,14 +15,20 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, until
-from inside import Tollgate, busy_handlers, handler_places
+from inside import Tollgate
 from together import REPEATS, Crew
 
 from securelink.interrupts import Sign
 from securelink.streams.base import READ
+from securelink.threads import lead as lead_module
 from securelink.threads import loop as loop_module
+from securelink.threads import pool as pool_module
+from securelink.threads import ready as ready_module
+from securelink.threads.giving_way import hand_over, worker_threads
 from securelink.threads.jobs import Task
-from securelink.threads.loop import Loop, hand_over, worker_threads
+from securelink.threads.lead import Lead
+from securelink.threads.loop import Loop
+from securelink.threads.waker import Waker
 
 again = pytest.mark.parametrize("attempt", range(REPEATS))
 
@@ -56,18 +63,18 @@ def running(*, watched: bool = True, **options: Any) -> Iterator[Loop]:
     loop = Loop("test", **options)
     loop.start()
     if not watched:
-        wanted, loop._watch_wanted = loop._watch_wanted, Sign()
-        until(lambda: loop._watch_dormant)
+        wanted, loop.lead.watch_wanted = loop.lead.watch_wanted, Sign()
+        until(lambda: loop.lead.watch_dormant)
     try:
         yield loop
     finally:
         if not watched:
-            loop._watch_wanted = wanted
+            loop.lead.watch_wanted = wanted
             wanted.set()
         loop.stop(lambda: None)
         ended = loop.join(WAIT)
     assert ended, loop.thread_names()
-    assert not worker_threads.keys() & {thread.ident for thread in loop._threads}
+    assert not worker_threads.keys() & {thread.ident for thread in loop.pool.threads}
 
 
 def in_the_loop(loop: Loop, act: Callable[[], object]) -> Work:
@@ -137,11 +144,11 @@ def test_handing_over_is_for_leaders_in_handlers() -> None:
 
         def handler() -> None:
             hand_over()
-            until(lambda: loop.turn_thread)
-            leaders.append(loop.turn_thread)
+            until(lambda: loop.lead.thread)
+            leaders.append(loop.lead.thread)
             hand_over()
             loop.hand_over()
-            leaders.append(loop.turn_thread)
+            leaders.append(loop.lead.thread)
 
         in_the_loop(loop, handler)
         assert leaders[0] == leaders[1]
@@ -159,7 +166,7 @@ def test_the_lead_is_taken_at_the_instant_of_return(attempt: int) -> None:
             thief = threading.Thread(target=lambda: gate.take_lead(first))
             thief.start()
             thief.join(WAIT)
-            assert loop.turn_thread != first
+            assert loop.lead.thread != first
             taken.set()
 
         taken = threading.Event()
@@ -167,7 +174,7 @@ def test_the_lead_is_taken_at_the_instant_of_return(attempt: int) -> None:
         assert in_the_loop(loop, lambda: None).thread == first
         assert taken.wait(WAIT)
         until(
-            lambda: loop.idle and loop._idle == 1
+            lambda: loop.idle and loop.pool.idle == 1
         )  # the other one is in the pool, its place is free
         assert in_the_loop(loop, lambda: None).thread == led(loop)
 
@@ -193,10 +200,10 @@ def test_the_token_alone_is_not_the_lead(attempt: int) -> None:
         gate.on_return = take
         in_the_loop(loop, lambda: None)
         assert inside.wait(WAIT)
-        second = loop.turn_thread
+        second = loop.lead.thread
         assert second != first
         leave.set()
-        until(lambda: loop.idle and loop._idle == 1)
+        until(lambda: loop.idle and loop.pool.idle == 1)
         assert in_the_loop(loop, lambda: None).thread == led(loop)
 
 
@@ -226,15 +233,16 @@ def test_a_passer_by_does_not_cost_the_lead(attempt: int) -> None:
 @again
 def test_never_two_leaders(attempt: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a watchdog that bites all the time, nobody polls but the one who leads, and nothing is run twice."""
-    monkeypatch.setattr(loop_module, "WATCHDOG_SECONDS", 0.0001)
+    monkeypatch.setattr(lead_module, "WATCHDOG_SECONDS", 0.0001)
+    monkeypatch.setattr(ready_module, "WATCHDOG_SECONDS", 0.0001)
     with running() as loop:
         polling: list[int] = []
         poll = loop._poller.poll
         wrong: list[str] = []
 
         def watched(timeout: float | None) -> Any:
-            if polling or loop.turn_thread != get_ident():
-                wrong.append(f"{get_ident()} polls, {loop.turn_thread} leads")
+            if polling or loop.lead.thread != get_ident():
+                wrong.append(f"{get_ident()} polls, {loop.lead.thread} leads")
             polling.append(get_ident())
             try:
                 return poll(timeout)
@@ -263,7 +271,7 @@ def test_never_two_leaders(attempt: int, monkeypatch: pytest.MonkeyPatch) -> Non
         assert sorted(ran) == list(range(300))
         assert wrong == []
         until(lambda: loop.idle)
-        assert len(loop.thread_names()) <= loop._workers + 1
+        assert len(loop.thread_names()) <= loop.pool.workers + 1
 
 
 def test_one_at_a_time_without_overlap() -> None:
@@ -291,17 +299,17 @@ def test_the_last_place_is_kept_for_leading() -> None:
     """When all places of handlers are taken no more are begun; commands, timers and jobs go on."""
     with running(workers=5) as loop:
         gate = threading.Event()
-        asleep = [Work(lambda: gate.wait(WAIT)) for _ in range(handler_places(loop))]
+        asleep = [Work(lambda: gate.wait(WAIT)) for _ in range(loop.pool.handler_places)]
         for work in asleep:
             loop.schedule(work)
-        until(lambda: busy_handlers(loop) == handler_places(loop))
+        until(lambda: loop.pool.busy_handlers == loop.pool.handler_places)
         waiting = Work(lambda: None)
         loop.schedule(waiting)
         for _ in range(3):
             led(loop)
         timer, job = threading.Event(), threading.Event()
         loop.call_later(0.01, timer.set)
-        assert loop.submit("somebody", Task(job.set))
+        assert loop.pool.submit("somebody", Task(job.set))
         assert timer.wait(WAIT)
         assert job.wait(WAIT)
         assert not waiting.done.is_set()
@@ -324,28 +332,28 @@ def test_jobs_have_places_of_their_own() -> None:
                 running_now[0] -= 1
 
         for number in range(10):
-            assert loop.submit(f"address {number}", Task(job))
-        until(lambda: running_now[0] == loop._jobs.places)
+            assert loop.pool.submit(f"address {number}", Task(job))
+        until(lambda: running_now[0] == loop.pool.jobs.places)
         in_the_loop(loop, lambda: None)
         gate.set()
-        until(lambda: running_now[0] == 0 and not len(loop._jobs))
-        assert most[0] == loop._jobs.places == 3
+        until(lambda: running_now[0] == 0 and not len(loop.pool.jobs))
+        assert most[0] == loop.pool.jobs.places == 3
 
 
 def test_the_queue_of_jobs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Too many jobs are refused, not kept."""
-    monkeypatch.setattr(loop_module, "MAX_PENDING_SIGNATURES", 3)
+    monkeypatch.setattr(pool_module, "MAX_PENDING_SIGNATURES", 3)
     with running(workers=3) as loop:
         gate = threading.Event()
 
         def job() -> None:
             gate.wait(WAIT)
 
-        assert loop.submit("a", Task(job))
-        until(lambda: not len(loop._jobs))
-        assert [loop.submit("a", Task(job)) for _ in range(4)] == [True, True, True, False]
+        assert loop.pool.submit("a", Task(job))
+        until(lambda: not len(loop.pool.jobs))
+        assert [loop.pool.submit("a", Task(job)) for _ in range(4)] == [True, True, True, False]
         gate.set()
-        until(lambda: not len(loop._jobs))
+        until(lambda: not len(loop.pool.jobs))
 
 
 # --- what goes wrong ---------------------------------------------------------------------------------------
@@ -390,8 +398,8 @@ def test_what_a_handler_raises_costs_no_thread(error: type[BaseException]) -> No
             in_the_loop(loop, slow)
         led(loop)
         until(lambda: loop.idle)
-        assert not busy_handlers(loop)
-        assert loop._started == len(loop.thread_names()) - 1 <= 4
+        assert not loop.pool.busy_handlers
+        assert loop.pool.started == len(loop.thread_names()) - 1 <= 4
 
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit])
@@ -403,10 +411,10 @@ def test_what_a_job_raises_costs_no_thread(error: type[BaseException]) -> None:
             raise error("on purpose")
 
         for _ in range(10):
-            assert loop.submit("a", Task(job))
-        until(lambda: not len(loop._jobs) and not loop._jobs.busy)
+            assert loop.pool.submit("a", Task(job))
+        until(lambda: not len(loop.pool.jobs) and not loop.pool.jobs.busy)
         in_the_loop(loop, lambda: None)
-        assert loop._started == len(loop.thread_names()) - 1
+        assert loop.pool.started == len(loop.thread_names()) - 1
 
 
 def test_bugs_of_ours_do_not_cost_the_lead(caplog: pytest.LogCaptureFixture) -> None:
@@ -457,18 +465,32 @@ def test_a_system_without_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- wake-ups ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.pure  # it replaces a method of the loop
+class Edge(Waker):
+    """A waker with a hook just before the leader says that it goes to sleep."""
+
+    on_edge: Callable[[], object] = staticmethod(lambda: None)
+
+    @property
+    def wakes_at(self) -> float:
+        """Never by itself."""
+        return math.inf
+
+    @wakes_at.setter
+    def wakes_at(self, when: float) -> None:
+        self.on_edge()
+
+
+@pytest.mark.pure  # it replaces a class of the loop
 @pytest.mark.parametrize("what", ["call", "schedule", "stop"])
-def test_the_last_look_before_sleeping(what: str) -> None:
+def test_the_last_look_before_sleeping(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes between the leader's last turn and its sleep is not slept over."""
+    monkeypatch.setattr(loop_module, "Waker", Edge)
     loop = Loop("test")
     seen = threading.Event()
     asked = threading.Event()
-    next_timer = loop._next_timer
 
-    def at_the_edge() -> float | None:
-        timeout = next_timer()
-        if not asked.is_set():
+    def at_the_edge() -> None:
+        if loop.lead.thread == get_ident() and not asked.is_set():
             asked.set()
             # Nobody is woken by this: the leader has not said yet that it goes to sleep.
             if what == "call":
@@ -477,11 +499,12 @@ def test_the_last_look_before_sleeping(what: str) -> None:
                 loop.schedule(Work(seen.set))
             else:
                 loop.stop(seen.set)
-        return timeout
+            assert not loop._waker.sleeping
 
-    loop._next_timer = at_the_edge  # type: ignore[method-assign]
+    monkeypatch.setattr(Edge, "on_edge", staticmethod(at_the_edge))
     loop.start()
     assert seen.wait(WAIT)
+    assert asked.is_set()
     loop.stop(lambda: None)
     assert loop.join(WAIT)
 
@@ -509,7 +532,7 @@ def test_the_watchdog_sleeps_while_the_loop_does() -> None:
     """An idle loop costs nothing; the first handler after a rest is watched all the same."""
     with running() as loop:
         for _ in range(3):
-            until(lambda: loop._watch_dormant and loop._sleeping)
+            until(lambda: loop.lead.watch_dormant and loop._waker.sleeping)
             gate = threading.Event()
             slow = Work(lambda gate=gate: gate.wait(WAIT))  # type: ignore[misc]
             loop.schedule(slow)
@@ -520,8 +543,8 @@ def test_the_watchdog_sleeps_while_the_loop_does() -> None:
             assert slow.done.wait(WAIT)
 
 
-@pytest.mark.pure  # it replaces an attribute of the loop
-def test_the_watchdogs_last_look_before_sleeping() -> None:
+@pytest.mark.pure  # it replaces a class of the loop
+def test_the_watchdogs_last_look_before_sleeping(monkeypatch: pytest.MonkeyPatch) -> None:
     """A handler that begins just before the watchdog lies down is watched all the same."""
     gate, inside = threading.Event(), threading.Event()
 
@@ -531,23 +554,24 @@ def test_the_watchdogs_last_look_before_sleeping() -> None:
 
     slow = Work(handler)
 
-    class Sleepy(Loop):
-        """A loop whose watchdog is held up on its way to sleep."""
+    class Sleepy(Lead):
+        """A lead whose watchdog is held up on its way to sleep."""
 
         _dormant = False
 
         @property
-        def _watch_dormant(self) -> bool:
+        def watch_dormant(self) -> bool:
             return self._dormant
 
-        @_watch_dormant.setter
-        def _watch_dormant(self, dormant: bool) -> None:
+        @watch_dormant.setter
+        def watch_dormant(self, dormant: bool) -> None:
             if dormant and not inside.is_set():
-                self.schedule(slow)
+                loop.schedule(slow)
                 assert inside.wait(WAIT)
             self._dormant = dormant
 
-    loop = Sleepy("test")
+    monkeypatch.setattr(loop_module, "Lead", Sleepy)
+    loop = Loop("test")
     loop.start()
     assert inside.wait(WAIT)
     in_the_loop(loop, lambda: None)
@@ -589,7 +613,7 @@ def test_stopping_while_the_lead_passes(attempt: int) -> None:
     assert loop.join(WAIT)
     assert 1 in ended
     assert loop.thread_names() == []
-    assert loop.turn_thread == 0
+    assert loop.lead.thread == 0
 
 
 def test_code_that_is_told_of_the_end_may_use_the_pool() -> None:
@@ -608,7 +632,7 @@ def test_code_that_is_told_of_the_end_may_use_the_pool() -> None:
 
     def told() -> None:
         gate.set()
-        until(lambda: not busy_handlers(loop))  # takes the lock of the pool
+        until(lambda: not loop.pool.busy_handlers)  # takes the lock of the pool
         waited.append(True)
         raise ValueError("on purpose")
 
@@ -633,7 +657,7 @@ def test_driving_by_hand() -> None:
     assert ran == []
     loop.turn()
     assert ran == [get_ident()] * 2
-    assert loop.turn_thread == 0
+    assert loop.lead.thread == 0
     loop.stop(lambda: ran.append(0))
     assert ran[-1] == 0
     loop.turn()

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, until
-from inside import busy_handlers, clients_loop, loop_of
+from inside import clients_loop, loop_of
 from together import joined, serving
 
 from securelink import Client, Identity, LimitExceeded, LinkTimeout, Server
 from securelink.limits import WORKERS
-from securelink.threads import loop as loop_module
+from securelink.threads import pool as pool_module
 from securelink.threads.jobs import Task
 from securelink.threads.waits import Wait, WaitPlaces
 
@@ -83,7 +83,7 @@ def test_when_all_places_for_waits_are_taken(
     identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The wait that is oldest ends early with words, and a newer one gets its answer."""
-    monkeypatch.setattr(loop_module, "MAX_WAITING_HANDLERS", 2)
+    monkeypatch.setattr(pool_module, "MAX_WAITING_HANDLERS", 2)
     outcomes: list[BaseException] = []
     asked = threading.Semaphore(0)
 
@@ -123,7 +123,7 @@ def test_a_request_in_authenticate_takes_no_handlers_place(identity: Identity) -
         with joined(server):
             assert asked == ["yes"]
             loop = loop_of(server)
-            until(lambda: busy_handlers(loop) == 0)
+            until(lambda: loop.pool.busy_handlers == 0)
 
 
 # --- when there is no place ------------------------------------------------------------------------------------
@@ -220,9 +220,9 @@ def test_later_threads_that_do_not_start_are_logged(
         no_threads(0)
         loop = loop_of(server)
         done = threading.Event()
-        assert loop.submit("somebody", Task(done.set))
+        assert loop.pool.submit("somebody", Task(done.set))
         until(lambda: "cannot start a thread: can't start new thread" in caplog.text)
         no_threads(-1)
         nothing = Task(lambda: None)
-        assert loop.submit("somebody", nothing)  # the next call tries again, and both are done
+        assert loop.pool.submit("somebody", nothing)  # the next call tries again, and both are done
         assert done.wait(WAIT)

@@ -127,7 +127,7 @@ def test_expensive_work_waits_in_a_bounded_queue(
     sign = Identity.sign
 
     def slow(key: Identity, message: bytes) -> bytes:
-        led.append(threading.get_ident() == loop.turn_thread)
+        led.append(threading.get_ident() == loop.lead.thread)
         go_on.wait(WAIT)
         return sign(key, message)
 

@@ -20,8 +20,8 @@ from securelink.codes import Code
 from securelink.limits import SEND_SECONDS
 from securelink.protocol.bounds import Bounds
 from securelink.streams.base import BREAK
+from securelink.threads.giving_way import hand_over
 from securelink.threads.link import End
-from securelink.threads.loop import hand_over
 
 pytestmark = pytest.mark.usefixtures("tidy")
 again = pytest.mark.parametrize("attempt", range(REPEATS))
@@ -152,7 +152,7 @@ def test_a_send_in_a_handler_never_waits(attempt: int, identity: Identity) -> No
         def much(session: Session, packet: Any) -> None:
             if packet.data:
                 hand_over()
-                until(lambda: loop_of(server).turn_thread)
+                until(lambda: loop_of(server).lead.thread)
             began = time.monotonic()
             for number in range(100):
                 session.send("x", [number, bytes(50_000)])

@@ -23,7 +23,7 @@ from securelink import (
 )
 from securelink.codes import Code
 from securelink.limits import STOP_GRACE_SECONDS
-from securelink.threads.loop import hand_over
+from securelink.threads.giving_way import hand_over
 
 pytestmark = pytest.mark.usefixtures("tidy")
 again = pytest.mark.parametrize("attempt", range(REPEATS))

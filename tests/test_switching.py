@@ -11,8 +11,9 @@ from helpers import WAIT, until
 from together import joined, serving, take
 
 from securelink import Identity
-from securelink.threads.loop import Loop
+from securelink.threads.lead import Lead, Watchdog
 from securelink.threads.switching import SHORT_SECONDS, short_turns
+from securelink.threads.waker import Waker
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -46,21 +47,19 @@ def test_a_handler_that_takes_long(identity: Identity, usual: float) -> None:
 def test_a_handler_that_ends_while_it_is_called_slow(usual: float) -> None:
     """The watchdog and the handler's thread agree on who says that it is over."""
 
-    class Late(Loop):
-        def _take_from(self, leader: int, batch: int) -> bool:
-            self._no_longer_slow(leader)  # the handler's thread was faster
+    class Late(Lead):
+        def take_from(self, leader: int, batch: int) -> bool:
+            watchdog.no_longer_slow(leader)  # the handler's thread was faster
             return False
 
-        def call_slow(self) -> None:
-            self._take_from_slow(1, 1)
-
-    loop = Late("test")
-    loop.call_slow()
+    waker = Waker()
+    watchdog = Watchdog(Late(lambda: None), waker)
+    watchdog.take_lead(1, 1)
     assert sys.getswitchinterval() == usual
     short_turns.begin()
     assert sys.getswitchinterval() == SHORT_SECONDS
     short_turns.end()
-    loop.abandon()
+    waker.close()
 
 
 def test_several_at_once(usual: float) -> None:

@@ -12,14 +12,15 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, Hostile, until
-from inside import Tollgate, busy_handlers, handler_places, loop_of
+from inside import Tollgate, loop_of
 from together import REPEATS, Crew, channel_of, joined, serving, take
 
 from securelink import Client, Identity, RequestFailed, Server, Session
 from securelink.limits import WORKERS
 from securelink.protocol import Event
-from securelink.threads import loop as loop_module
-from securelink.threads.loop import hand_over
+from securelink.threads import lead as lead_module
+from securelink.threads import ready as ready_module
+from securelink.threads.giving_way import hand_over
 from securelink.wire.packets import Packet, decode_packets, encode_packet
 
 again = pytest.mark.parametrize("attempt", range(REPEATS))
@@ -33,7 +34,8 @@ PACKETS = 40
 @pytest.fixture
 def biting(monkeypatch: pytest.MonkeyPatch) -> None:
     """A watchdog that takes the lead wherever it finds a handler."""
-    monkeypatch.setattr(loop_module, "WATCHDOG_SECONDS", 0.0001)
+    monkeypatch.setattr(lead_module, "WATCHDOG_SECONDS", 0.0001)
+    monkeypatch.setattr(ready_module, "WATCHDOG_SECONDS", 0.0001)
 
 
 def exchange(clients: list[Client], action: str = "echo") -> None:
@@ -64,7 +66,7 @@ def sleeping(server: Server, places: int) -> Iterator[None]:
                 client.send("sleep")
             for _ in sleepers:
                 assert inside.acquire(timeout=WAIT)
-            until(lambda: busy_handlers(loop_of(server)) == places)
+            until(lambda: loop_of(server).pool.busy_handlers == places)
             yield
         finally:
             gate.set()
@@ -80,7 +82,8 @@ def test_the_lead_passes_on_in_every_handler(
 ) -> None:
     """Every handler costs its leader the lead, by its own will or not: all echoes come, in order, once."""
     if how != "hand over":
-        monkeypatch.setattr(loop_module, "WATCHDOG_SECONDS", 0.0001)
+        monkeypatch.setattr(lead_module, "WATCHDOG_SECONDS", 0.0001)
+        monkeypatch.setattr(ready_module, "WATCHDOG_SECONDS", 0.0001)
     with serving(identity) as server:
 
         @server.on("work")
@@ -181,7 +184,7 @@ def test_clients_of_many_threads(attempt: int, identity: Identity, biting: None)
 def test_all_places_asleep(attempt: int, identity: Identity) -> None:
     """With every place of handlers taken, the server accepts, answers pings and acknowledges; then it delivers all."""
     with serving(identity, workers=5) as server, joined(server) as (client,):
-        places = handler_places(loop_of(server))
+        places = loop_of(server).pool.handler_places
         with sleeping(server, places):
             for number in range(PACKETS * 5):
                 client.send("echo", number)
@@ -202,7 +205,7 @@ def test_one_place_left(identity: Identity) -> None:
     with (
         serving(identity, workers=5) as server,
         joined(server, 3) as clients,
-        sleeping(server, handler_places(loop_of(server)) - 1),
+        sleeping(server, loop_of(server).pool.handler_places - 1),
     ):
         exchange(clients)
 
@@ -234,7 +237,7 @@ def test_sleeping_handlers_do_not_add_up(identity: Identity) -> None:
         gate = threading.Event()
         woke: list[bool] = []
         server.on("sleep", lambda session, packet: woke.append(gate.wait(WAIT)))
-        for client in sleepers[: handler_places(loop_of(server)) - 1]:
+        for client in sleepers[: loop_of(server).pool.handler_places - 1]:
             client.send("sleep")
             other.send("echo", 1)
             assert take(other) == [1]

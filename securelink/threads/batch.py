@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import get_ident
 
-from .loop import Flushable, Loop
+from .loop import Loop
+from .tasks import Flushable
 
 
 @contextmanager
@@ -17,7 +18,7 @@ def held_back(loop: Loop | None) -> Iterator[None]:
     Inside a turn of the loop, and inside another such block, that is so anyway.
     """
     me = get_ident()
-    if loop is None or loop.turn_thread == me or me in loop.batches:
+    if loop is None or loop.lead.thread == me or me in loop.batches:
         yield
         return
     held: list[Flushable] = []

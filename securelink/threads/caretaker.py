@@ -11,7 +11,8 @@ from typing import Protocol
 
 from ..codes import Code
 from ..streams.base import Stream
-from .loop import Loop, worker_threads
+from .giving_way import worker_threads
+from .loop import Loop
 from .sweeper import Sweeper
 
 TICK_SECONDS = 0.05  # how long a client must be left alone before the caretaker reads it

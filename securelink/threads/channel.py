@@ -22,10 +22,11 @@ from ..text import escaped
 from ..wire.fields import Content
 from ..wire.packets import Packet
 from .asking import Alarm, Waiting, failure_of
+from .giving_way import waiting as taking_a_place
+from .giving_way import worker_threads
 from .inbox import Inbox, Owner
 from .link import Link
-from .loop import Loop, worker_threads
-from .loop import waiting as taking_a_place
+from .loop import Loop
 from .outbox import Outbox
 
 BLOCKED = "~blocked"  # header of a request: no other is handled before it is answered
@@ -270,7 +271,7 @@ class Channel:
                 self.core.requests.expected.pop(waiting.number, None)
 
     def check_may_wait(self) -> None:
-        if self.loop.manual and self.loop.turn_thread == get_ident():
+        if self.loop.manual and self.loop.lead.thread == get_ident():
             raise ConfigError(
                 "a handler inside update() cannot wait for the peer",
                 hint="send() and handle the answer as a packet, or use start()",

@@ -33,9 +33,10 @@ from .asking import Waiting
 from .caretaker import caretaker
 from .channel import Channel
 from .client_link import PATIENCE_SECONDS, ClientLink
+from .giving_way import waiting as taking_a_place
+from .giving_way import worker_threads
 from .inbox import Inbox, Owner
-from .loop import Loop, worker_threads
-from .loop import waiting as taking_a_place
+from .loop import Loop
 from .mailbox import Mailbox
 
 log = logging.getLogger("securelink.client")

@@ -19,7 +19,8 @@ from ..interrupts import Right
 from ..limits import OPENED_GUESS, RUN_PACKETS, RUN_SECONDS
 from ..protocol.receive_queue import Happening, Partly, ReceiveQueue, Record, Rest
 from ..wire.packets import Packet
-from .loop import Loop, worker_threads
+from .giving_way import worker_threads
+from .loop import Loop
 
 log = logging.getLogger("securelink")
 

@@ -32,8 +32,9 @@ from ..options import flag, whole
 from ..signals import ends_like_interrupts
 from ..streams.base import Carrier
 from . import driven
+from .giving_way import hand_over, worker_threads
 from .listener import Host, Listener
-from .loop import Loop, hand_over, worker_threads
+from .loop import Loop
 from .patched import check_not_patched
 from .settings import HandshakeSettings
 
@@ -275,7 +276,7 @@ class Lifecycle:
 
     def _stop_manually(self, loop: Loop, timeout: float) -> bool:
         deadline = time.monotonic() + timeout + 1.0
-        if loop.turn_thread == get_ident():
+        if loop.lead.thread == get_ident():
             return False  # inside update(): the next calls of update() finish it
         while not loop.stopped and time.monotonic() < deadline:
             loop.turn()

@@ -577,7 +577,7 @@ class Link:
             channel.inbox.throttle()
 
     def _deliverable(self, channel: Carried) -> None:
-        self.loop.make_ready(channel.inbox)
+        self.loop.ready.add(channel.inbox)
 
     def _time_ack(self) -> None:
         """Start a timer for the acknowledgement that waits, if one does."""

@@ -132,7 +132,9 @@ class ServerLink(Link):
         self._queued.append(job)
         self.update_interest()
         standing = partial(self._listener.budget.standing, self.address[0])
-        if not self.loop.submit(self.network, Task(self._do, self._displaced, standing, quick)):
+        if not self.loop.pool.submit(
+            self.network, Task(self._do, self._displaced, standing, quick)
+        ):
             self._displaced()
 
     def _give_up_job(self) -> bool:

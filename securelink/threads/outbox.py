@@ -113,13 +113,13 @@ class Outbox:
             return
         loop, queue = self.loop, self._queue
         me = get_ident()
-        if loop.turn_thread == me:
+        if loop.lead.thread == me:
             queue.put(encoded, latest)
             # The flush list is the leader's; if leadership went away meanwhile, nobody may look at it again.
             if not link.listed:
                 link.listed = True
                 loop.flush_list.append(link)
-            if loop.turn_thread != me:
+            if loop.lead.thread != me:
                 link.listed = False
                 link.flush()
         else:

@@ -1,0 +1,61 @@
+"""Saying that packets wait because all places for handlers are taken."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+
+from ..limits import PLACES_LOG_SECONDS, PLACES_TAKEN_SECONDS
+from .pool import Pool
+from .timers import Timers
+
+log = logging.getLogger("securelink")
+
+
+class Crowding:
+    """
+    Whether packets wait for a handler's place, and for how long. The leader's alone.
+
+    Args:
+        name: Of the loop, for the log.
+        pool: Whose places.
+        timers: Of the loop.
+
+    Attributes:
+        crowded: They do.
+    """
+
+    __slots__ = ("_count", "_logged_at", "_name", "_pool", "_timers", "crowded")
+
+    def __init__(self, name: str, pool: Pool, timers: Timers) -> None:
+        self._name = name
+        self._pool = pool
+        self._timers = timers
+        self.crowded = False
+        self._count = 0  # how often that has changed
+        self._logged_at = -math.inf
+
+    def change(self, crowded: bool) -> None:
+        """Packets begin to wait for a place, or do not any more."""
+        self.crowded = crowded
+        self._count += 1
+        if not crowded:
+            return
+        count = self._count
+        self._timers.add(time.monotonic() + PLACES_TAKEN_SECONDS, lambda: self._still(count))
+
+    def _still(self, count: int) -> None:
+        """Say so; but not for each short moment of it."""
+        pool = self._pool
+        if not self.crowded or count != self._count or pool.busy_handlers < pool.handler_places:
+            return
+        now = time.monotonic()
+        if now - self._logged_at < PLACES_LOG_SECONDS:
+            return
+        self._logged_at = now
+        log.warning(
+            "%s: all %d places for handlers are taken (workers=%d), and packets of other sessions wait. Let handlers "
+            "be shorter, do long work in threads of your own and answer by packet.defer(), or raise workers=",
+            self._name, pool.handler_places, pool.workers,
+        )  # fmt: skip

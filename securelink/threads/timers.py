@@ -1,0 +1,38 @@
+"""What a loop does later. Its leader's alone."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+from collections.abc import Callable
+
+log = logging.getLogger("securelink")
+
+
+class Timers:
+    """
+    Commands and when they are due.
+
+    Attributes:
+        heap: (when, number, command), the next one first; looked at by each poll.
+    """
+
+    __slots__ = ("_numbers", "heap")
+
+    def __init__(self) -> None:
+        self.heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = itertools.count()
+
+    def add(self, when: float, command: Callable[[], None]) -> None:
+        """Let a command run then."""
+        heapq.heappush(self.heap, (when, next(self._numbers), command))
+
+    def run_due(self, now: float) -> None:
+        """Run what is due."""
+        while self.heap and self.heap[0][0] <= now:
+            command = heapq.heappop(self.heap)[2]
+            try:
+                command()
+            except Exception:
+                log.exception("internal error in a timer of the loop")
