@@ -6,6 +6,7 @@ import io
 import logging
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from helpers import WAIT, until
 from together import joined, link_of, serving
 
 from securelink import Client, Identity, RequestFailed, Session
+from securelink.app.collect import CaughtErrors
+from securelink.limits import LOGGED_FAILURES
 from securelink.logs.tracebacks import traceback_text
 from securelink.streams.base import BREAK
 
@@ -194,6 +197,56 @@ def test_a_traceback_is_bounded() -> None:
     with pytest.raises(ValueError, match="a") as caught:
         deep(500)
     assert len(traceback_text(caught.value).splitlines()) < 200
+
+
+def test_source_is_read_for_what_is_shown() -> None:
+    """A peer may make every packet fail: what is only kept costs no look at files until somebody shows it."""
+    asked: list[str] = []
+
+    class Loader:
+        """Has the source of a module, as the loader of a zip archive has."""
+
+        def get_source(self, name: str) -> str:
+            asked.append(name)
+            return "def fail():\n    raise ValueError('kept')\n"
+
+    space: dict[str, Any] = {"__name__": "kept", "__loader__": Loader()}
+    exec(
+        compile("def fail():\n    raise ValueError('kept')\n", "kept.py in an archive", "exec"),
+        space,
+    )
+    caught = CaughtErrors()
+    for _ in range(200):
+        try:
+            try:
+                space["fail"]()
+            except ValueError as error:
+                raise ExceptionGroup("several", [error]) from error
+        except ExceptionGroup as group:
+            caught.add("handler", group)
+    kept = caught.take()
+    assert asked == []
+    assert len(kept) == 100
+    assert "    raise ValueError('kept')\n" in kept[0].traceback
+    assert asked == ["kept"]
+
+
+def test_after_receive_that_fails_is_logged_a_few_times(
+    identity: Identity, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each packet may make it fail; tracebacks are as few as those of handlers."""
+
+    def failing(packet: object) -> None:
+        raise ValueError("not rewritten")
+
+    with serving(identity) as server, joined(server) as (client,):
+        server.after_receive = failing
+        start = time.monotonic()
+        for number in range(300):
+            client.send("echo", number)
+        until(lambda: server.caught.total == 300)
+        seconds = int(time.monotonic() - start) + 1
+    assert 1 <= caplog.text.count("after_receive raised") <= LOGGED_FAILURES * (seconds + 1) < 300
 
 
 @pytest.mark.parametrize("fail", FAILURES)

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ConfigError
@@ -19,11 +19,13 @@ from ..limits import (
     OPENED_FACTOR,
     OPENED_MOST_BYTES,
 )
-from ..logs.tracebacks import traceback_text
+from ..logs.tracebacks import Line, outline, text_of
 from ..options import seconds, whole
 from ..wire.packets import wire_size
 from .hooks import EventHook
 from .received import Received
+
+_FRAME_BYTES = 120  # of a `Frame`; its texts belong to the code
 
 
 class Collector:
@@ -112,12 +114,16 @@ class CaughtError:
     Attributes:
         what: The name of what it handled.
         error: The exception, without frames. What it says may be a peer's words: `escaped()` before it is shown.
-        traceback: How it came about, as text that is safe to show: every line is escaped.
     """
 
     what: str
     error: BaseException
-    traceback: str
+    _lines: tuple[Line, ...] = field(repr=False)
+
+    @property
+    def traceback(self) -> str:
+        """How it came about, as text that is safe to show: every line is escaped. Made at each look."""
+        return text_of(self._lines)
 
 
 def _chain(error: BaseException) -> list[BaseException]:
@@ -154,6 +160,10 @@ def _kept(error: BaseException) -> int:
     return size
 
 
+def _line_size(line: Line) -> int:
+    return len(line) if isinstance(line, str) else _FRAME_BYTES
+
+
 class CaughtErrors:
     """
     The exceptions that handlers raised, oldest first; a bounded number is kept until taken.
@@ -165,20 +175,24 @@ class CaughtErrors:
     def __init__(self, limit: int = 100) -> None:
         self._lock = threading.Lock()
         self._limit = limit
-        self._entries: deque[tuple[CaughtError, int]] = deque()  # with the characters of each
+        self._entries: deque[tuple[CaughtError, int]] = deque()  # with the bytes of each, about
         self._size = 0  # of all of them
         self.total = 0
 
     def add(self, what: str, error: BaseException) -> None:
-        """Keep one, as text where it came from: its frames would keep alive what they handled, megabytes each."""
-        text = traceback_text(error)
+        """
+        Keep one, and where it came from by name: its frames would keep alive what they handled, megabytes each.
+
+        Source is looked for only if somebody shows it: a peer may make each of its packets fail.
+        """
+        lines = tuple(outline(error))
         # An error holds what it is about, which may be what a peer sent. The newest is kept however much that is.
         links = _chain(error)
-        size = len(text) + sum(map(_kept, links))
+        size = sum(map(_line_size, lines)) + sum(map(_kept, links))
         with self._lock:
             self.total += 1
             self._size += size
-            self._entries.append((CaughtError(what, error, text), size))
+            self._entries.append((CaughtError(what, error, lines), size))
             while len(self._entries) > 1 and (
                 self._size > MAX_CAUGHT_TEXT or len(self._entries) > self._limit
             ):

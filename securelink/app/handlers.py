@@ -236,7 +236,9 @@ class Handlers:
         try:
             packet.data = self.after_receive(received)
         except Exception as error:
-            log.exception("after_receive raised an error; the packet is used as it came")
+            self._failures.log(
+                error, "after_receive raised an error; the packet is used as it came"
+            )
             self.caught.add("after_receive", error)
 
     def _failed(

@@ -8,7 +8,11 @@ stays on one line.
 
 from __future__ import annotations
 
-import traceback
+import linecache
+from collections import deque
+from collections.abc import Iterable
+from types import TracebackType
+from typing import NamedTuple
 
 from ..text import escaped
 
@@ -22,6 +26,18 @@ _CAUSE = "The above exception was the direct cause of the following exception:"
 _CONTEXT = "During handling of the above exception, another exception occurred:"
 
 
+class Frame(NamedTuple):
+    """A place that an exception has passed through, by name: the frame itself would keep all its variables."""
+
+    file: str
+    line: int
+    function: str
+    indent: str = ""
+
+
+Line = str | Frame
+
+
 def traceback_text(error: BaseException) -> str:
     """
     An exception with its frames, notes, causes and members, as Python shows them, but each line escaped.
@@ -29,7 +45,22 @@ def traceback_text(error: BaseException) -> str:
     Returns:
         Lines of printable characters, without a line break at the end.
     """
-    return "\n".join(_chain(error, set(), 0))
+    return text_of(outline(error))
+
+
+def outline(error: BaseException) -> list[Line]:
+    """
+    What `traceback_text` shows, without the lines of source: to look for these takes most of its time.
+
+    Returns:
+        For `text_of`, which needs neither the exception nor its frames any more. Bounded in number and length.
+    """
+    return _chain(error, set(), 0)
+
+
+def text_of(lines: Iterable[Line]) -> str:
+    """An outline as text."""
+    return "\n".join(line if isinstance(line, str) else _shown(line) for line in lines)
 
 
 def summary(error: BaseException) -> str:
@@ -40,9 +71,9 @@ def summary(error: BaseException) -> str:
     return escaped(module + kind.__qualname__) + (f": {words}" if words else "")
 
 
-def _chain(error: BaseException, seen: set[int], depth: int) -> list[str]:
+def _chain(error: BaseException, seen: set[int], depth: int) -> list[Line]:
     """The lines of an exception and of those that led to it, the first one first."""
-    blocks: list[list[str]] = []
+    blocks: list[list[Line]] = []
     link: BaseException | None = error
     successor = error
     while link is not None and id(link) not in seen:
@@ -63,16 +94,12 @@ def _chain(error: BaseException, seen: set[int], depth: int) -> list[str]:
     return [line for block in reversed(blocks) for line in block]
 
 
-def _one(error: BaseException, seen: set[int], depth: int) -> list[str]:
+def _one(error: BaseException, seen: set[int], depth: int) -> list[Line]:
     """The lines of one exception."""
-    lines = []
+    lines: list[Line] = []
     if error.__traceback__ is not None:
         lines.append("Traceback (most recent call last):")
-        for frame in traceback.extract_tb(error.__traceback__, limit=-_MAX_FRAMES):
-            where = (
-                f'  File "{escaped(frame.filename)}", line {frame.lineno}, in {escaped(frame.name)}'
-            )
-            lines += [where, f"    {escaped(frame.line)}"] if frame.line else [where]
+        lines += _frames(error.__traceback__)
     lines.append(summary(error))
     lines += [_words(note) for note in _notes(error)[:_MAX_GROUP]]
     if isinstance(error, BaseExceptionGroup):
@@ -83,6 +110,25 @@ def _one(error: BaseException, seen: set[int], depth: int) -> list[str]:
     return lines
 
 
+def _frames(link: TracebackType | None) -> deque[Frame]:
+    """The last frames of a traceback, the innermost last."""
+    frames: deque[Frame] = deque(maxlen=_MAX_FRAMES)
+    while link is not None:
+        code = link.tb_frame.f_code
+        # Remembers the loader of a module that is in no file, whose source is read only if it is shown.
+        linecache.lazycache(code.co_filename, link.tb_frame.f_globals)
+        frames.append(Frame(code.co_filename, link.tb_lineno, code.co_name))
+        link = link.tb_next
+    return frames
+
+
+def _shown(frame: Frame) -> str:
+    where = f'{frame.indent}  File "{escaped(frame.file)}", line {frame.line}, in {escaped(frame.function)}'
+    linecache.checkcache(frame.file)
+    source = linecache.getline(frame.file, frame.line).strip()
+    return f"{where}\n{frame.indent}    {escaped(source)}" if source else where
+
+
 def _notes(error: BaseException) -> list[object]:
     try:
         notes = getattr(error, "__notes__", ())
@@ -91,8 +137,8 @@ def _notes(error: BaseException) -> list[object]:
         return []
 
 
-def _members(group: BaseExceptionGroup[BaseException], seen: set[int], depth: int) -> list[str]:
-    lines = []
+def _members(group: BaseExceptionGroup[BaseException], seen: set[int], depth: int) -> list[Line]:
+    lines: list[Line] = []
     for number, member in enumerate(group.exceptions, 1):
         if number > _MAX_GROUP:
             lines.append(f"  and {len(group.exceptions) - _MAX_GROUP} more exceptions")
@@ -100,8 +146,14 @@ def _members(group: BaseExceptionGroup[BaseException], seen: set[int], depth: in
         if id(member) in seen:
             continue
         lines.append(f"  {number} of {len(group.exceptions)}:")
-        lines += ["    " + line for line in _chain(member, seen, depth)]
+        lines += map(_indented, _chain(member, seen, depth))
     return lines
+
+
+def _indented(line: Line) -> Line:
+    if isinstance(line, str):
+        return "    " + line
+    return line._replace(indent=line.indent + "    ")
 
 
 def _words(said: object) -> str:
