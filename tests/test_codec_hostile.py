@@ -7,6 +7,7 @@ from __future__ import annotations
 import struct
 import time
 import tracemalloc
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -93,7 +94,7 @@ def test_fields_of_a_wrong_type_are_refused(data: bytes) -> None:
         ("81 9180 01", "key is an array or a map"),
         ("81 90 01", "key is an array or a map"),
         ("d4 0500", "extension type 5 is not allowed in a packet"),
-        ("81 d40500 01", "extension type 5"),
+        ("81 d40500 01", "key is a timestamp"),
         ("c7 00 7f", "extension type 127"),
         ("d4 ff00", "malformed"),  # timestamps of 1 byte, with 2**30 nanoseconds, in the year 10000
         ("d7 ff ffffffffffffffff", "malformed"),
@@ -209,6 +210,20 @@ def test_arrays_as_keys_are_refused_on_both_sides(rest: Any, size: int, many: in
             codec.encode_value(value)
         with pytest.raises(CodecError, match="map key is an array"):
             codec.decode_value(pack(value))
+
+
+@pytest.mark.parametrize("size", [1, 5000, 70_000])
+def test_timestamps_as_keys_are_refused_on_both_sides(size: int) -> None:
+    """Not one timestamp is a map key, in packets of any size; the error says what to send instead."""
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    good = Packet("a", {"at": moment, "fill": "x" * size})
+    assert decode_packets(join_packets([encode_packet(good)])) == [good]
+    for data in ({moment: 1}, {"a": [{"b": 1, moment: {}}]}):
+        packet = Packet("a", {"data": data, "fill": "x" * size})
+        with pytest.raises(CodecError, match="map key is a timestamp") as caught:
+            encode_packet(packet)
+        assert "isoformat" in caught.value.hint
+        assert "map key is a timestamp" in str(refused(join_packets([pack(packet)])))
 
 
 @pytest.mark.cost

@@ -12,7 +12,7 @@ from linked import Bench, bench
 from together import channel_of, joined, session_of
 
 from securelink import Identity, Server
-from securelink.limits import READ_FRAMES, RUN_PACKETS
+from securelink.limits import READ_FRAMES, RUN_PACKETS, TURN_SECONDS
 from securelink.protocol.bounds import Bounds
 from securelink.threads import inbox
 from securelink.threads.asking import Waiting
@@ -146,6 +146,32 @@ def test_who_gave_way_comes_after_those_who_waited() -> None:
     loop.turn()
     loop.stop(lambda: None)
     assert ran == ["busy", "a", "b", "busy", "busy"]
+
+
+@pytest.mark.parametrize("kind", ["timers", "commands"])
+def test_what_is_due_at_once_is_done_in_turns(kind: str) -> None:
+    """Of timers and commands that take long a turn runs what fits into its time; the others go on, in order."""
+    loop = Loop("test", manual=True)
+    loop.start()
+    ran: list[int] = []
+    for number in range(5):
+
+        def slow(number: int = number) -> None:
+            time.sleep(2 * TURN_SECONDS)
+            ran.append(number)
+
+        if kind == "timers":
+            loop.call_later(0.0, slow)
+        else:
+            loop.call(slow)
+    if kind == "timers":
+        loop.turn()  # the commands that start them
+    before = len(ran)
+    for done in range(before + 1, 6):
+        loop.turn()
+        assert ran == list(range(done))
+    assert before <= 1
+    loop.stop(lambda: None)
 
 
 def test_a_record_of_many_packets_is_not_copied_for_each_turn() -> None:

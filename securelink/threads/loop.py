@@ -388,9 +388,13 @@ class Loop:
                 return
 
     def _run_commands(self) -> None:
+        """In order, for TURN_SECONDS; at the end all of them."""
         commands = self._commands
+        deadline = time.monotonic() + TURN_SECONDS
         for _ in range(len(commands)):
             try:
                 commands.popleft()()
             except Exception:
                 log.exception("internal error in a command of the loop")
+            if commands and time.monotonic() > deadline and not self._stopping:
+                return

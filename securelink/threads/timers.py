@@ -5,7 +5,10 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
+import time
 from collections.abc import Callable
+
+from ..limits import TURN_SECONDS
 
 log = logging.getLogger("securelink")
 
@@ -29,10 +32,14 @@ class Timers:
         heapq.heappush(self.heap, (when, next(self._numbers), command))
 
     def run_due(self, now: float) -> None:
-        """Run what is due."""
-        while self.heap and self.heap[0][0] <= now:
-            command = heapq.heappop(self.heap)[2]
+        """Run what is due, for TURN_SECONDS; the rest has its turn after what the next poll brings."""
+        heap = self.heap
+        deadline = time.monotonic() + TURN_SECONDS
+        while heap and heap[0][0] <= now:
+            command = heapq.heappop(heap)[2]
             try:
                 command()
             except Exception:
                 log.exception("internal error in a timer of the loop")
+            if heap and heap[0][0] <= now and time.monotonic() > deadline:
+                return

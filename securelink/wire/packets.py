@@ -73,8 +73,9 @@ class Packet(msgspec.Struct, _OfData, array_like=True, forbid_unknown_fields=Tru
     Attributes:
         action: What the packet is about, 1 to 255 characters; handlers are chosen by it.
         data: None, bool, int (64 bits), float, str, bytes, datetime with a time zone, and lists and
-            dicts of these, nested at most 64 levels. Tuples arrive as lists, and are no keys of a
-            dict. A dict of more than 512 entries has keys of str or bytes only.
+            dicts of these, nested at most 64 levels. Tuples arrive as lists; neither they nor
+            datetimes are keys of a dict. A dict of more than 512 entries has keys of str or bytes
+            only.
         headers: Further fields, by name, beside the data.
         created: When it was made, in seconds since 1970; 0.0 when nobody said.
         id: Number of a request, unique in its session and direction.
