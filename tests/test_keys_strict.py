@@ -16,7 +16,7 @@ import pytest
 from securelink import Client, Server
 from securelink.auth import JoinTokens, Passwords
 from securelink.errors import KeyFileError
-from securelink.keys import Identity, fingerprint_text, load_or_create, strict
+from securelink.keys import Identity, files, fingerprint_text, load_or_create, strict
 from securelink.keys.strict import believed_path
 from securelink.tools.console.operators import Operators
 from securelink.trust import AuthorizedClients, KnownServers
@@ -226,6 +226,25 @@ def test_what_is_missing_in_a_shared_folder_is_no_first_use(tmp_path: Path, mode
         with pytest.raises(KeyFileError, match="other users can write in the folder"):
             use()
     assert os.listdir(folder) == []
+
+
+def test_a_link_that_comes_after_the_look_is_not_followed(
+    keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the way and the opening somebody may put a link there: it is refused, not read."""
+    path = keys / "known_servers"
+    real = believed_path
+
+    def swapped(named: Path) -> Path:
+        found = real(named)
+        if named == path:
+            path.rename(tmp_path / "another")
+            path.symlink_to(tmp_path / "another")
+        return found
+
+    monkeypatch.setattr("securelink.keys.files.believed_path", swapped)
+    with pytest.raises(KeyFileError, match=r"cannot read .*known_servers"):
+        files.read_file(path, 1000)
 
 
 def test_a_lock_is_no_link(keys: Path, tmp_path: Path) -> None:

@@ -279,6 +279,26 @@ def test_an_alert_after_protected_frames(identity: Identity) -> None:
     assert "frame of type 5" in str(pair.failure("client"))
 
 
+@pytest.mark.parametrize("role", ["client", "server"])
+@pytest.mark.parametrize("joined", [True, False])
+def test_an_alert_is_final(identity: Identity, role: Role, joined: bool) -> None:
+    """Whoever has said ALERT is not listened to any more: what comes behind it, in order as it may be, is nothing."""
+    for mode in (REQUIRED, OFF):
+        place = State.HELLO_SENT if role == "client" else State.WAIT_CLIENT
+        pair = Pair(identity, client_mode=mode, server_mode=mode).until(role, place)
+        sent = pair.sent[other(role)]
+        before = len(sent)
+        while len(sent) == before:  # until the peer has sent what belongs here
+            assert pair.step()
+        alert, frame = clear_frame(Kind.ALERT, mode), split_frames(bytes(sent[before:]))[0]
+        for data in [alert + frame] if joined else [alert, frame, alert]:
+            pair.feed(role, data)
+        assert pair.items[role][-1] == Alerted(1)
+        assert pair.items[role].count(Alerted(1)) == 1
+        assert pair.engine(role).state is State.FAILED
+        assert not pair.engine(role).data_to_send()
+
+
 @pytest.mark.parametrize("body", [b"", b"\0\0"])
 def test_an_alert_has_one_byte(body: bytes, identity: Identity) -> None:
     """An ALERT of another size is an error like any other."""

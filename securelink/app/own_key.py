@@ -7,11 +7,12 @@ import os
 import time
 from pathlib import Path
 
+from ..errors import KeyFileError
 from ..keys import Identity, load_or_create
 from ..keys.private import Passphrase
 from ..keys.succession import Statement, encode_succession
 from ..limits import EXPIRY_WARNING_SECONDS, KEY_AGE_SECONDS
-from ..trust.rotation import load_statements
+from ..trust.rotation import load_statements, restore_public_file
 
 log = logging.getLogger("securelink.server")
 
@@ -21,6 +22,8 @@ NAME = "server"
 def load_own_key(folder: Path, passphrase: Passphrase) -> Identity:
     """
     The key in a folder, made if there is none; the log says so, and warns of a key that is old.
+
+    A public file that shows another key, as a rotation that was interrupted may leave it, is put right, with a warning.
 
     Raises:
         KeyFileError: It can neither be loaded nor made.
@@ -33,6 +36,7 @@ def load_own_key(folder: Path, passphrase: Passphrase) -> Identity:
             identity.path,
         )
     elif identity.path is not None:
+        _check_public_file(folder, passphrase, identity)
         age = time.time() - os.stat(identity.path).st_mtime
         if age > KEY_AGE_SECONDS:
             log.warning(
@@ -40,6 +44,25 @@ def load_own_key(folder: Path, passphrase: Passphrase) -> Identity:
                 age // 86_400,
             )
     return identity
+
+
+def _check_public_file(folder: Path, passphrase: Passphrase, identity: Identity) -> None:
+    try:
+        restored = restore_public_file(folder, NAME, passphrase)
+    except KeyFileError as error:
+        log.warning(
+            "this server's key is %s, which its public key file does not say: %s",
+            identity.fingerprint,
+            error,
+        )
+    else:
+        if restored:
+            log.warning(
+                "the public key file in %s showed another key than the private one, as after a rotation that was "
+                "interrupted; it shows %s again, the key in force. 'securelink keys rotate' may be run again",
+                folder,
+                identity.fingerprint,
+            )
 
 
 def load_succession(folder: Path, identity: Identity) -> bytes:

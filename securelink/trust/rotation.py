@@ -1,7 +1,14 @@
-"""Rotation of a server's key on disk: a new key in the place of the old one, and what the old one said of it."""
+"""
+Rotation of a server's key on disk: a new key in the place of the old one, and what the old one said of it.
+
+Which key is in force is decided by the private file alone, and that is replaced last, in one step. A rotation that was
+interrupted before leaves the old key in force, perhaps beside the public file of the new one; `restore_public_file()`
+mends that at the next start. Statements are written first: they are about a key that nobody shows until then.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -81,13 +88,15 @@ def rotate(
 
     Raises:
         ConfigError: One of the arguments is not possible.
-        KeyFileError: The key cannot be loaded or replaced. The old one stays in force then.
+        KeyFileError: The key cannot be loaded or replaced, or a file of the pair is a symbolic link. The old pair stays
+            then.
     """
     if not 1 <= lifetime <= MAX_ROTATION_SECONDS:
         raise ConfigError(
             f"clients may follow for 1 to {MAX_ROTATION_SECONDS:.0f} seconds, not {quoted(lifetime)}"
         )
     private_path, public_path = key_paths(directory, name)
+    _refuse_links(private_path, public_path)
     old = Identity.load(private_path, passphrase)
     new = Identity.generate(bits)
     now = time.time()
@@ -110,11 +119,10 @@ def rotate(
                     NewFile(kept_public, old.public.to_pem(), PUBLIC_MODE),
                 ]
             )
-        _replace(
-            [
-                NewFile(private_path, new.to_pkcs8_pem(passphrase)),
-                NewFile(public_path, new.public.to_pem(), PUBLIC_MODE),
-            ]
+        _refuse_links(private_path, public_path)
+        _replace_pair(
+            NewFile(private_path, new.to_pkcs8_pem(passphrase)),
+            NewFile(public_path, new.public.to_pem(), PUBLIC_MODE),
         )
     return Rotated(old.public, new.public, kept_private, expires)
 
@@ -124,20 +132,77 @@ def _check_current(path: Path, passphrase: Passphrase, old: Identity) -> None:
         raise KeyFileError(f"{path} was replaced meanwhile", hint="try again")
 
 
-def _replace(files: list[NewFile]) -> None:
-    """Put files in the place of others, when all of them are complete on disk."""
+def _refuse_links(*paths: Path) -> None:
+    # A rename would put a file in the place of the link, and leave the old key in force where the link points to.
+    for path in paths:
+        if path.is_symlink():
+            raise KeyFileError(
+                f"{path} is a symbolic link, and what it points to may be used elsewhere",
+                hint="rotate the key in the folder where it really is, or put a file in the place of the link",
+            )
+
+
+def _replace_pair(private: NewFile, public: NewFile) -> None:
+    """
+    Put a new pair in the place of the old one, the private key last. If that fails the old public file is put back.
+
+    All of it is complete on disk before, so that nothing is left but renaming.
+    """
+    files = [private, public]
+    if before := exists(public.path):
+        files.append(NewFile(public.path, read_file(public.path, MAX_KEY_FILE), PUBLIC_MODE))
     written: list[Path] = []
     try:
         for file in files:
             with mapped_errors("replace", file.path):
                 written.append(write_temporary(file))
-        for file, source in zip(files, written, strict=True):
-            with mapped_errors("replace", file.path):
-                os.replace(source, file.path)
+        try:
+            for file, source in ((public, written[1]), (private, written[0])):
+                with mapped_errors("replace", file.path):
+                    os.replace(source, file.path)
+        except BaseException:  # a signal, too
+            if written[0].exists():  # otherwise the new private key is in force already
+                with contextlib.suppress(OSError):  # the next start sees to it
+                    os.replace(written[2], public.path) if before else public.path.unlink()
+            raise
     finally:
         for source in written:
             discard(source)
-    sync_folder(files[0].path.parent)
+    sync_folder(private.path.parent)
+
+
+def restore_public_file(directory: AnyPath, name: str, passphrase: Passphrase = None) -> bool:
+    """
+    See that the public file shows the key that is in force, as it may not after a rotation that was interrupted.
+
+    Returns:
+        Whether it showed another one, and was replaced.
+
+    Raises:
+        KeyFileError: It cannot be read or replaced, or is a symbolic link to another key.
+    """
+    private_path, public_path = key_paths(directory, name)
+
+    def current() -> PublicKey | None:
+        """The key in force, if the file shows another one."""
+        key = Identity.load(private_path, passphrase).public
+        return key if exists(public_path) and PublicKey.load(public_path) != key else None
+
+    if current() is None:
+        return False
+    with locked_update(statements_path(directory, name)):  # otherwise a rotation may be under way
+        key = current()
+        if key is None:
+            return False
+        _refuse_links(public_path)
+        with mapped_errors("replace", public_path):
+            source = write_temporary(NewFile(public_path, key.to_pem(), PUBLIC_MODE))
+            try:
+                os.replace(source, public_path)
+            finally:
+                discard(source)
+    sync_folder(public_path.parent)
+    return True
 
 
 def statements_path(directory: AnyPath, name: str) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import crypto, entry, handshake, keys, protocol, resume, transport, wire
+from . import crypto, entry, handshake, keys, protocol, resume, rotation, transport, wire
 from .fault import Fault
 
 FAULTS = [
@@ -12,6 +12,7 @@ FAULTS = [
     *protocol.FAULTS,
     *resume.FAULTS,
     *keys.FAULTS,
+    *rotation.FAULTS,
     *entry.FAULTS,
     *transport.FAULTS,
 ]

@@ -242,4 +242,22 @@ FAULTS = [
         "if not body:",
         "test_protocol_states.py::test_an_alert_has_one_byte",
     ),
+    Fault(
+        "what follows an ALERT counts",
+        "protocol/connection.py",
+        ("        self._takes[move.take](self, header, body, out)\n        self._go(given)\n"),
+        (
+            "        self._takes[move.take](self, header, body, out)\n"
+            "        if given is not Input.ALERT:\n"
+            "            self._go(given)\n"
+        ),
+        "test_protocol_states.py::test_an_alert_is_final",
+    ),
+    Fault(
+        "an ALERT ends the tries of a client",
+        "threads/dial.py",
+        "alert.final = False",
+        "alert.final = True",
+        "test_attacks.py::test_a_forged_alert_ends_no_retrying",
+    ),
 ]

@@ -212,7 +212,7 @@ def rotate_key(
 
     Restart the server then. Clients that know the old key follow to the new one by themselves, once, with a line in
     their log; clients with a pin or an invite need the new fingerprint or a new invite. The old key stays in the folder
-    under another name.
+    under another name. If anything fails the old pair stays. A key file that is a symbolic link is refused.
 
     Not for a key that was stolen: its thief could sign a key of his own. Make a new one then, and tell the clients.
 
