@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import random
-import time
 import uuid
 import warnings
 import weakref
@@ -17,62 +14,40 @@ from typing import Any, Protocol, Self, TypeVar, cast, overload
 
 from .app.answers import Answer
 from .app.context import Awaited, ClientContext
+from .app.destination import destination, load_files, mode_for
 from .app.handlers import MISSING, STATE, Handlers
 from .app.hooks import EventHook
 from .app.modes import encryption_mode
 from .app.received import Received, Typed
 from .codes import Code
 from .dispatching import Dispatching
-from .errors import (
-    CodecError,
-    ConfigError,
-    ConnectFailed,
-    ConnectionClosed,
-    HandshakeError,
-    LinkTimeout,
-    SecureLinkError,
-)
-from .interrupts import Right, Sign
-from .invite import Invite, is_invite
-from .keys import Identity, fingerprint_digest, load_or_create
+from .errors import ConfigError, SecureLinkError
+from .keys import Identity
 from .limits import (
     CLOSE_SECONDS,
     CONNECT_SECONDS,
-    LOOPBACK_KEY_SECONDS,
-    MAX_CREDENTIALS,
-    MAX_CREDENTIALS_DEPTH,
     MAX_ELEMENTS,
     MAX_FRAME_BODY,
     MIN_ELEMENTS,
     MIN_PACKET,
 )
 from .logs.default import make_visible
-from .options import flag, path, place, seconds, secret, text, whole, word
+from .options import flag, seconds, secret, text, whole, word
 from .peer import Peer
-from .protocol import ClientConnection, Item, PlaintextServer, SessionCore, VerifiedServer, refusal
 from .protocol.bounds import Bounds
 from .signatures import checked, checked_or_none
-from .streams.addresses import is_loopback_host, shown
+from .streams.addresses import shown
 from .streams.base import Carrier
-from .streams.sockets import is_chosen_by_system
 from .streams.tcp import TCP
 from .threads.batch import held_back
 from .threads.caretaker import SETTLE_SECONDS, caretaker
 from .threads.client_channel import ClientChannel
-from .threads.client_link import ClientLink
-from .threads.dial import Dialogue
-from .threads.driven import leads_to_own_thread
+from .threads.connecting import Arrival, Connector, Destination, Introduction, show_presence
+from .threads.dial import Deadline
 from .threads.mailbox import Mailbox
 from .threads.patched import check_not_patched
-from .trust import KnownServers
-from .trust.home import KNOWN_SERVERS, user_known_servers
-from .trust.locking import LOCK_SECONDS
 from .trust.policy import Belief
-from .wire.fields import Mode
-from .wire.messages import Wanted, Welcome
-from .wire.packets import Packet, encode_value
-
-log = logging.getLogger("securelink.client")
+from .wire.packets import Packet
 
 Credentials = Any  # a MessagePack value, or a function of (binding, fingerprint) that gives one
 BeforeSend = Callable[[str, Any], Any]
@@ -99,15 +74,6 @@ class TypedBinder(Protocol[Data]):
         """Bind the handler."""
 
 
-_RETRY_FIRST = 0.05  # seconds; doubles up to _RETRY_MOST, with jitter
-_RETRY_MOST = 2.0
-_PASSING = (
-    Code.BUSY,
-    Code.BLOCKED,
-    Code.SHUTDOWN,
-)  # refusals that may be over when the server has started again
-
-
 def _weakly(method: Callable[..., None]) -> Callable[..., None]:
     """The same call, which does nothing once the object of the method is gone."""
     weak = weakref.WeakMethod(method)
@@ -118,40 +84,6 @@ def _weakly(method: Callable[..., None]) -> Callable[..., None]:
             strong(*arguments)
 
     return call
-
-
-def _destination(
-    host: str, port: int | None, pin: str | None, token: str | None
-) -> tuple[str, int, str | None, str | None]:
-    """Host, port, pin and token, out of an invite or as they were given."""
-    if isinstance(host, str) and is_invite(host):
-        invite = Invite.parse(host)
-        if port is not None or pin is not None:
-            raise ConfigError("an invite already says port and key", hint="give the invite alone")
-        host, port, pin = invite.host, invite.port, invite.fingerprint
-        token = token or invite.token
-    example = "Client('example.org', 5050)"
-    if port is None and isinstance(host, str) and ":" not in host:
-        raise ConfigError("a port is missing", hint=f"write {example}")
-    return *place(host, port, low=1, example=example), pin, token
-
-
-def _mode_for(mode: Mode, pin: str | None, trust: str | None) -> Mode:
-    """The mode that a pin and `trust=` leave."""
-    if trust == "known" and mode == Mode.OFF:
-        raise ConfigError(
-            "trust='known' cannot be checked without encryption",
-            hint="drop encryption='off', or trust='known'",
-        )
-    if pin is None:
-        return mode
-    fingerprint_digest(pin)
-    if mode == Mode.OFF:
-        raise ConfigError(
-            "a pin or an invite cannot be checked without encryption",
-            hint="drop encryption='off', or the pin",
-        )
-    return Mode.REQUIRED
 
 
 class Client(Peer, Dispatching):
@@ -226,11 +158,11 @@ class Client(Peer, Dispatching):
         passphrase: str | None = None,
         handlers: str = "background",
     ) -> None:
-        self._mode = encryption_mode(encryption)
+        mode = encryption_mode(encryption)
         for name, value in (("passphrase", passphrase), ("token", token)):
             secret(name, value)
-        host, port, pin, token = _destination(host, port, pin, token)
-        self._mode = _mode_for(self._mode, pin, trust)
+        host, port, pin, token = destination(host, port, pin, token)
+        mode = mode_for(mode, pin, trust)
         if token is not None and credentials is not None:
             raise ConfigError("give credentials= or token=, not both")
         self.host = host
@@ -238,30 +170,26 @@ class Client(Peer, Dispatching):
         self.carrier: Carrier = TCP
         if callable(credentials):
             checked("credentials", credentials, ("binding", "fingerprint"))
-        self._credentials = {"token": token} if token is not None else credentials
-        self._application = text("application", application)
-        self._version = text("version", version)
-        self._strict_types = flag("strict_types", strict_types)
-        self._max_elements = whole("max_elements", max_elements, MIN_ELEMENTS, MAX_FRAME_BODY)
-        self._max_packet = whole("max_packet", max_packet, MIN_PACKET, MAX_FRAME_BODY, unit="bytes")
-        self._identity = keys if isinstance(keys, Identity) else None
-        folder = None if keys is None or isinstance(keys, Identity) else path("keys", keys)
-        if known_servers is not None:
-            known_servers = path("known_servers", known_servers)
-        if folder is not None and self._mode != Mode.OFF:
-            self._identity, _ = load_or_create(folder, "client", passphrase)
-        # Ports that the system chose belong to another server soon. A file that the user named keeps them.
-        self._forget_soon = known_servers is None and folder is None
-        if known_servers is None:
-            known_servers = user_known_servers() if folder is None else folder / KNOWN_SERVERS
-        known = KnownServers(known_servers)
-        self._belief = Belief(
-            host,
-            port,
-            pin,
-            trust,
-            known,
-            plaintext_credentials=flag("plaintext_credentials", plaintext_credentials),
+        application, version = text("application", application), text("version", version)
+        bounds = Bounds(
+            strict=flag("strict_types", strict_types),
+            elements=whole("max_elements", max_elements, MIN_ELEMENTS, MAX_FRAME_BODY),
+        )
+        max_packet = whole("max_packet", max_packet, MIN_PACKET, MAX_FRAME_BODY, unit="bytes")
+        exposed = flag("plaintext_credentials", plaintext_credentials)
+        identity, known, forget_soon = load_files(keys, known_servers, mode, passphrase)
+        self._connector = Connector(
+            Introduction(
+                mode=mode,
+                identity=identity,
+                credentials={"token": token} if token is not None else credentials,
+                application=application,
+                version=version,
+                max_packet=max_packet,
+                bounds=bounds,
+                forget_soon=forget_soon,
+            ),
+            Belief(host, port, pin, trust, known, plaintext_credentials=exposed),
         )
         self._in_update = word("handlers", handlers, ("background", "update")) == "update"
         # Weak: what a client holds must not hold the client.
@@ -270,10 +198,7 @@ class Client(Peer, Dispatching):
         self._handlers.bind_reserved(STATE, _weakly(self._take_state))
         self.server_state: Any = None
         self._channel: ClientChannel | None = None
-        self._connecting = Right()  # one thread at a time connects
-        self._given_up = Sign()  # close() was called meanwhile
-        self._welcome: Welcome | None = None
-        self._server_fingerprint: str | None = None
+        self._token = ""
         self._encrypted = False
         caught = self._handlers.caught.add
         self.on_connect: EventHook[[]] = EventHook("on_connect", caught, ())
@@ -309,7 +234,7 @@ class Client(Peer, Dispatching):
             LinkTimeout: The deadline passed.
         """
         timeout = seconds("timeout", timeout)
-        right = self._connecting
+        right = self._connector.right
         try:
             del right.free
         except AttributeError:
@@ -327,165 +252,49 @@ class Client(Peer, Dispatching):
     def _connect_within(self, timeout: float, *, retry: bool) -> None:
         make_visible()
         check_not_patched()
-        self._given_up.clear()
-        deadline = time.monotonic() + timeout
-        self._finish_last(deadline)
-        pause = _RETRY_FIRST
-        while True:
-            try:
-                self._connect(deadline, timeout)
-                return
-            except (ConnectFailed, LinkTimeout, HandshakeError) as error:
-                final = (
-                    isinstance(error, HandshakeError) and error.final and error.code not in _PASSING
-                )
-                wait = pause * random.uniform(0.5, 1.5)  # noqa: S311  # jitter, not a secret
-                if not retry or final or time.monotonic() + wait >= deadline:
-                    raise
-            if self._given_up.wait(wait):
-                raise self._gave_up()
-            pause = min(pause * 2, _RETRY_MOST)
-
-    def _gave_up(self) -> ConnectionClosed:
-        return ConnectionClosed(
-            "close() was called while this client was connecting", hint="call connect() again"
-        )
-
-    def _finish_last(self, deadline: float) -> None:
-        """Handle what came before the end of the last session: it is over when the next one begins."""
+        connector = self._connector
+        connector.given_up.clear()
+        deadline = connector.deadline(timeout)
         if self._channel is not None:
-            self._channel.finish(deadline)
-
-    def _connect(self, deadline: float, timeout: float) -> None:
-        mode = self._belief.consult(self._mode)
-        stream = self.carrier.connect(self.host, self.port, max(0.001, deadline - time.monotonic()))
+            self._channel.finish(deadline.at)  # it is over when the next one begins
+        place = Destination(self.carrier, self.host, self.port)
+        arrival = (connector.persist if retry else connector.attempt)(place, deadline)
         try:
-            loop = caretaker.loop(stream)
-            if leads_to_own_thread(stream):
-                raise ConfigError(
-                    "this thread drives the server by update(), and cannot wait for it in connect()",
-                    hint="connect in another thread, or let the server run by itself: start()",
-                )
-            loopback = is_loopback_host(stream.peer[0])
-            mode = self._belief.mode(
-                mode, credentials=self._credentials is not None, loopback=loopback
-            )
-            engine = ClientConnection(mode, max_packet=self._max_packet)
-            core = SessionCore(Bounds(strict=self._strict_types, elements=self._max_elements))
-            core.attach(engine)
-            dialogue = Dialogue(
-                stream,
-                engine,
-                where=self._where,
-                decide=lambda engine, server: self._decide(engine, server, loopback=loopback),
-                confirm=lambda: self._remember(deadline, loopback=loopback),
-                deadline=deadline,
-                timeout=timeout,
-            )
-            self._welcome, early = dialogue.run()
-            if self._given_up.is_set():
-                raise self._gave_up()
-            self._encrypted = engine.encrypted
-            link = ClientLink(loop, stream, engine)
-            channel = self._make_channel(link, core)
+            channel = self._new_channel(arrival)
         except BaseException:
-            stream.close()
-            caretaker.leave(stream)
+            arrival.drop()
             raise
-        self._begin(link, channel, early)
-        if self._credentials is not None:
-            self._show_that_we_are_in(max(0.0, deadline - time.monotonic()))
+        self._begin(arrival, channel, deadline)
+        if connector.introduction.has_credentials:
+            show_presence(channel, max(0.0, deadline.left))
 
-    def _show_that_we_are_in(self, timeout: float) -> None:
-        """
-        WELCOME has come, and the server shall know: until then it may hold the session back.
-
-        When the answer is here the session is public there, as it is without credentials.
-        """
-        channel = self._need_channel()
-        try:
-            channel.probe(timeout)
-        except ConnectionClosed:
-            pass  # the session has been, and was ended: whoever uses it hears why
-        except LinkTimeout:
-            channel.close(0.0)
-            raise
-
-    def _remember(self, deadline: float, *, loopback: bool) -> None:
-        if self._server_fingerprint is not None:
-            soon = self._forget_soon and loopback and is_chosen_by_system(self.port)
-            lifetime = LOOPBACK_KEY_SECONDS if soon else None
-            left = max(0.0, deadline - time.monotonic())
-            wait = min(LOCK_SECONDS, left / 2)  # the rest is for what comes after it
-            self._belief.remember(self._server_fingerprint, lifetime=lifetime, timeout=wait)
-
-    @property
-    def _where(self) -> str:
-        return shown(self.host, self.port)
-
-    def _decide(
-        self, engine: ClientConnection, server: VerifiedServer | PlaintextServer, *, loopback: bool
-    ) -> None:
-        """The server has proved its key, or answered in plaintext as we allow: trust it, and say who we are."""
-        identity = None
-        self._server_fingerprint = None
-        if isinstance(server, PlaintextServer):
-            log.warning(
-                "PLAINTEXT session with %s: anyone on the path can read and change everything",
-                self._where,
-            )
-        else:
-            self._server_fingerprint = server.key.fingerprint
-            self._belief.judge(server, credentials=self._credentials is not None, loopback=loopback)
-            if server.wanted != Wanted.NO:
-                identity = self._identity
-            if server.wanted == Wanted.REQUIRED and identity is None:
-                raise refusal(Code.CLIENT_KEY_REQUIRED, "")
-        engine.authenticate(
-            server,
-            identity=identity,
-            dialled=self.host,
-            application=self._application,
-            version=self._version,
-            credentials=self._encoded_credentials(server),
-        )
-
-    def _encoded_credentials(self, server: VerifiedServer | PlaintextServer) -> bytes:
-        credentials = self._credentials
-        if callable(credentials):
-            binding = server.binding if isinstance(server, VerifiedServer) else None
-            credentials = credentials(binding, self._server_fingerprint)
-        try:
-            return encode_value(credentials)
-        except CodecError as error:
-            raise ConfigError(
-                f"these credentials cannot be sent: {error.message}",
-                hint="None, bool, int, float, str, bytes, lists and dicts of these: "
-                f"{MAX_CREDENTIALS:,} bytes, nested up to {MAX_CREDENTIALS_DEPTH} levels",
-            ) from None
-
-    def _make_channel(self, link: ClientLink, core: SessionCore) -> ClientChannel:
-        mailbox = Mailbox(self, self._hooks, self._where, elements=core.bounds.elements)
+    def _new_channel(self, arrival: Arrival) -> ClientChannel:
+        link, core = arrival.link, arrival.core
+        self._token = str(uuid.UUID(bytes=arrival.opened.welcome.token))
+        self._encrypted = link.engine.encrypted
+        where = shown(self.host, self.port)
+        mailbox = Mailbox(self, self._hooks, where, elements=core.bounds.elements)
         own_thread = get_ident() if self._in_update else 0
-        channel = ClientChannel(link.loop, core, mailbox, token=self.token, own_thread=own_thread)
+        channel = ClientChannel(link.loop, core, mailbox, token=self._token, own_thread=own_thread)
         channel.attach(link)
         return channel
 
-    def _begin(self, link: ClientLink, channel: ClientChannel, early: list[Item]) -> None:
+    def _begin(self, arrival: Arrival, channel: ClientChannel, deadline: Deadline) -> None:
+        link = arrival.link
         try:
             if self._channel is not None:
                 channel.mailbox.inherit(self._channel.mailbox)
             self._channel = channel
             self._keep_alive()
-            channel.begin(link, early, self.on_connect.fire)
+            channel.begin(link, arrival.early, self.on_connect.fire)
         except BaseException:  # Ctrl-C: who calls connect() again must not find half a session
             link.break_off()
             link.loop.call(link.give_up)
             raise
         # close() says first that it was called, and then looks for the session: one of us two sees the other.
-        if self._given_up.is_set():
+        if self._connector.given_up.is_set():
             channel.close(CLOSE_SECONDS)
-            raise self._gave_up()
+            raise deadline.called_off()
         channel.run()
 
     # --- packets ---------------------------------------------------------------------------------------------
@@ -680,7 +489,7 @@ class Client(Peer, Dispatching):
             The packets that the server has not confirmed; normally none.
         """
         timeout = seconds("timeout", timeout)
-        self._given_up.set()
+        self._connector.given_up.set()
         channel = self._channel
         if channel is None:
             return []
@@ -696,7 +505,7 @@ class Client(Peer, Dispatching):
     @property
     def token(self) -> str:
         """The uuid4 that names the session; "" before the first one."""
-        return str(uuid.UUID(bytes=self._welcome.token)) if self._welcome is not None else ""
+        return self._token
 
     @property
     def encrypted(self) -> bool:
@@ -706,12 +515,13 @@ class Client(Peer, Dispatching):
     @property
     def fingerprint(self) -> str | None:
         """Of this client's key, `SHA256:...`; None for a client that has none."""
-        return self._identity.fingerprint if self._identity is not None else None
+        identity = self._connector.introduction.identity
+        return identity.fingerprint if identity is not None else None
 
     @property
     def server_fingerprint(self) -> str | None:
         """Of the server's key, `SHA256:...`; None before the first connection and in plaintext."""
-        return self._server_fingerprint
+        return self._connector.server_fingerprint
 
     def __enter__(self) -> Self:
         return self if self.connected else self.connect()
@@ -736,4 +546,4 @@ class Client(Peer, Dispatching):
 
     def __repr__(self) -> str:
         state = "connected" if self.connected else "not connected"
-        return f"<Client of {self._where}, {state}>"
+        return f"<Client of {shown(self.host, self.port)}, {state}>"

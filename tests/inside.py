@@ -180,7 +180,7 @@ def left_behind(client: Client) -> list[str]:
     assert channel is not None
     carrier = channel.carrier
     rights = {
-        "to connect": client._connecting,
+        "to connect": client._connector.right,
         "to drive": channel.drive_right,
         "to run": channel.inbox.right,
         "to send": Right() if carrier is None else carrier._send_right,

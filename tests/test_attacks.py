@@ -85,7 +85,7 @@ def test_a_plaintext_answer_is_no_way_around_trust(
     options: dict[str, Any], identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With "optional" whoever answered in plaintext got what a server with an unknown key would not have got."""
-    monkeypatch.setattr("securelink.client.is_loopback_host", lambda _: False)
+    monkeypatch.setattr("securelink.threads.connecting.is_loopback_host", lambda _: False)
     seen: list[Any] = []
 
     def authenticate(hello: Any) -> str:

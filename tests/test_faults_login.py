@@ -174,7 +174,7 @@ def test_credentials_stay_home_when_the_server_is_a_stranger(
     identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On another machine an unknown server gets no credentials; each way that the error names works."""
-    monkeypatch.setattr("securelink.client.is_loopback_host", lambda sock: False)
+    monkeypatch.setattr("securelink.threads.connecting.is_loopback_host", lambda sock: False)
     tokens = JoinTokens()
     asked: list[object] = []
 

@@ -39,7 +39,7 @@ PASSWORD = {"user": "ada", "password": "correct horse"}
 @pytest.fixture
 def far_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers count as being on another machine."""
-    monkeypatch.setattr("securelink.client.is_loopback_host", lambda host: False)
+    monkeypatch.setattr("securelink.threads.connecting.is_loopback_host", lambda host: False)
 
 
 @contextmanager

@@ -272,7 +272,7 @@ def test_ports_that_the_system_chose_are_forgotten(
         for reason in ("is_chosen_by_system", "is_loopback_host"):
             user_known_servers().unlink()
             with monkeypatch.context() as patch:
-                patch.setattr(f"securelink.client.{reason}", lambda _: False)
+                patch.setattr(f"securelink.threads.connecting.{reason}", lambda _: False)
                 with Client("127.0.0.1", port):
                     pass
             assert KnownServers(user_known_servers()).entries()[0].until is None

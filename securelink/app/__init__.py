@@ -10,6 +10,7 @@ What both shells share of a server's and a client's application side. Threads be
     answers.py     what a handler may return
     modes.py       the word for encryption
     rooms.py       named groups of sessions
+    destination.py where a client goes, and how
     admission.py   who may enter
     session_manager.py  from an admitted client to a session, and to its end
     registry.py    which sessions there are

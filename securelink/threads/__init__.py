@@ -17,6 +17,7 @@ The shell with threads: who waits, which thread reads, writes and runs handlers.
     settings.py        how a server does handshakes
     mailbox.py         what arrives at a client
     listener.py        accepting, half-open connections
+    connecting.py      a client's attempts to connect
     dial.py            a client's handshake
     client_channel.py  a client's session: the thread that waits drives
     client_link.py     a client's connection

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 
 from ..codes import Code
-from ..errors import HandshakeError, LinkTimeout
+from ..errors import ConnectionClosed, HandshakeError, LinkTimeout
+from ..interrupts import Sign
 from ..protocol import (
     Alerted,
     ClientConnection,
@@ -23,9 +24,44 @@ from ..protocol import (
 )
 from ..streams.base import Stream
 from ..text import escaped
-from ..wire.messages import Welcome
 
-Decide = Callable[[ClientConnection, VerifiedServer | PlaintextServer], None]
+LOOK_SECONDS = 0.1  # how late an attempt may notice that it was called off
+
+
+class Deadline:
+    """
+    Until when a client tries to connect: so many seconds, or until it is called off.
+
+    Args:
+        seconds: From now.
+        given_up: Set when it is called off.
+    """
+
+    def __init__(self, seconds: float, given_up: Sign) -> None:
+        self.seconds = seconds
+        self._at = time.monotonic() + seconds
+        self._given_up = given_up
+
+    @property
+    def left(self) -> float:
+        """Seconds; below 0 when it is over."""
+        return self._at - time.monotonic()
+
+    @property
+    def at(self) -> float:
+        """When it is over, by `time.monotonic()`."""
+        return self._at
+
+    def check(self) -> None:
+        """Raises `ConnectionClosed` when it was called off."""
+        if self._given_up.is_set():
+            raise self.called_off()
+
+    def called_off(self) -> ConnectionClosed:
+        """The error for that."""
+        return ConnectionClosed(
+            "close() was called while this client was connecting", hint="call connect() again"
+        )
 
 
 class Dialogue:
@@ -35,31 +71,28 @@ class Dialogue:
     Args:
         stream: To the server. It stays the caller's.
         where: `host:port`, for errors.
-        decide: Called with the proof of the server; calls `engine.authenticate` with it, or raises.
+        decide: Called with the proof of the server; calls `connection.authenticate` with it, or raises.
         confirm: Called after WELCOME and before anything of the session is used. If it raises, the session is over.
-        timeout: In seconds, for errors; `deadline` is what counts.
     """
 
     def __init__(
         self,
         stream: Stream,
-        engine: ClientConnection,
+        connection: ClientConnection,
         *,
         where: str,
-        decide: Decide,
+        decide: Callable[[VerifiedServer | PlaintextServer], None],
         confirm: Callable[[], None],
-        deadline: float,
-        timeout: float,
+        deadline: Deadline,
     ) -> None:
         self._stream = stream
-        self._engine = engine
+        self._connection = connection
         self._where = where
         self._decide = decide
         self._confirm = confirm
         self._deadline = deadline
-        self._timeout = timeout
 
-    def run(self) -> tuple[Welcome, list[Item]]:
+    def run(self) -> tuple[Opened, list[Item]]:
         """
         Until WELCOME.
 
@@ -70,8 +103,9 @@ class Dialogue:
             HandshakeError: Refused, incompatible, not trusted, or the connection ended.
             ProtocolError: No securelink server, or somebody tampers.
             LinkTimeout: The deadline passed.
+            ConnectionClosed: It was called off.
         """
-        self._send(self._engine.data_to_send())
+        self._send(self._connection.data_to_send())
         while True:
             self._wait(write=False)
             try:
@@ -80,20 +114,20 @@ class Dialogue:
                 continue
             except OSError:
                 data = b""
-            items = self._engine.receive_data(data, time.monotonic())
+            items = self._connection.receive_data(data, time.monotonic())
             for number, item in enumerate(items, 1):
-                welcome = self._take(item)
-                if welcome is not None:
-                    return welcome, items[number:]
-            self._send(self._engine.data_to_send())
+                opened = self._take(item)
+                if opened is not None:
+                    return opened, items[number:]
+            self._send(self._connection.data_to_send())
 
-    def _take(self, item: Item) -> Welcome | None:
+    def _take(self, item: Item) -> Opened | None:
         match item:
             case ServerVerified(server) | PlaintextChosen(server):
                 self._proceed(server)
-            case Opened(welcome):
+            case Opened():
                 self._enter()
-                return welcome
+                return item
             case Alerted(code, seconds):
                 alert = refusal(code, "", seconds)
                 alert.final = False
@@ -114,10 +148,10 @@ class Dialogue:
 
     def _proceed(self, server: VerifiedServer | PlaintextServer) -> None:
         try:
-            self._decide(self._engine, server)
+            self._decide(server)
         except Exception as error:
             code = error.code if isinstance(error, HandshakeError) else Code.INTERNAL
-            self._last_word(self._engine.give_up(code))
+            self._last_word(self._connection.give_up(code))
             raise
 
     def _enter(self) -> None:
@@ -125,7 +159,7 @@ class Dialogue:
             self._confirm()
         except Exception as error:
             code = error.code if isinstance(error, HandshakeError) else Code.INTERNAL
-            sender = self._engine.sender
+            sender = self._connection.sender
             if sender is not None:
                 self._last_word(sender.close(code))
             raise
@@ -146,9 +180,13 @@ class Dialogue:
                 return  # what the peer said before it closed is still to be read
 
     def _wait(self, *, write: bool) -> None:
-        left = self._deadline - time.monotonic()
-        if left <= 0 or not self._stream.wait(read=True, write=write, timeout=left):
-            raise LinkTimeout(
-                f"{self._where} did not finish the handshake within {self._timeout:g} s",
-                hint="is it a securelink server? is it overloaded?",
-            )
+        while True:
+            self._deadline.check()
+            left = self._deadline.left
+            if left <= 0:
+                raise LinkTimeout(
+                    f"{self._where} did not finish the handshake within {self._deadline.seconds:g} s",
+                    hint="is it a securelink server? is it overloaded?",
+                )
+            if self._stream.wait(read=True, write=write, timeout=min(left, LOOK_SECONDS)):
+                return

@@ -154,7 +154,7 @@ FAULTS = [
     ),
     Fault(
         "a client shows its key unasked",
-        "client.py",
+        "threads/connecting.py",
         ("            if server.wanted != Wanted.NO:\n                identity"),
         ("            if True:\n                identity"),
         "test_security_entry.py::test_a_client_key_is_shown_only_when_asked_for",

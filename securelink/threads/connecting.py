@@ -1,0 +1,342 @@
+"""
+From an address to an open connection: one attempt, and attempts until one succeeds.
+
+An attempt changes nothing but what it returns, and what is known of the server's key: it may be made again, by any
+thread, for a new session or for one that shall go on.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from ..codes import Code
+from ..errors import (
+    CodecError,
+    ConfigError,
+    ConnectFailed,
+    ConnectionClosed,
+    HandshakeError,
+    LinkTimeout,
+)
+from ..interrupts import Right, Sign
+from ..keys import Identity
+from ..limits import LOOPBACK_KEY_SECONDS, MAX_CREDENTIALS, MAX_CREDENTIALS_DEPTH
+from ..protocol import (
+    ClientConnection,
+    Item,
+    Opened,
+    PlaintextServer,
+    Resumption,
+    SessionCore,
+    VerifiedServer,
+    refusal,
+)
+from ..protocol.bounds import Bounds
+from ..streams.addresses import is_loopback_host, shown
+from ..streams.base import Carrier, Stream
+from ..streams.sockets import is_chosen_by_system
+from ..trust.locking import LOCK_SECONDS
+from ..trust.policy import Belief
+from ..wire.fields import Mode
+from ..wire.messages import Wanted
+from ..wire.packets import encode_value
+from .caretaker import caretaker
+from .client_channel import ClientChannel
+from .client_link import ClientLink
+from .dial import Deadline, Dialogue
+from .driven import leads_to_own_thread
+
+log = logging.getLogger("securelink.client")
+
+_RETRY_FIRST = 0.05  # seconds; doubles up to _RETRY_MOST, with jitter
+_RETRY_MOST = 2.0
+_PASSING = (
+    Code.BUSY,
+    Code.BLOCKED,
+    Code.SHUTDOWN,
+)  # refusals that may be over when the server has started again
+
+
+@dataclass(frozen=True, kw_only=True)
+class Introduction:
+    """
+    How a client introduces itself: the same in each attempt.
+
+    Attributes:
+        mode: Its encryption policy.
+        identity: The key that it shows to servers that want one.
+        credentials: What it gives the server's `authenticate`, or a function of (channel binding, server
+            fingerprint) that returns that.
+        application, version: Of the application.
+        max_packet: The largest packet limit that the server may announce, in bytes.
+        bounds: Of a new session.
+        forget_soon: Whether the key of a server on this machine, on a port of the system's choice, is forgotten soon.
+    """
+
+    mode: Mode
+    identity: Identity | None
+    credentials: Any
+    application: str
+    version: str
+    max_packet: int
+    bounds: Bounds
+    forget_soon: bool
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether there is something that not everybody may get."""
+        return self.credentials is not None
+
+    def encoded_credentials(self, server: VerifiedServer | PlaintextServer) -> bytes:
+        """
+        The credentials for this server, as they go over the wire.
+
+        Raises:
+            ConfigError: They cannot be sent.
+        """
+        credentials = self.credentials
+        if callable(credentials):
+            if isinstance(server, VerifiedServer):
+                credentials = credentials(server.binding, server.key.fingerprint)
+            else:
+                credentials = credentials(None, None)
+        try:
+            return encode_value(credentials)
+        except CodecError as error:
+            raise ConfigError(
+                f"these credentials cannot be sent: {error.message}",
+                hint="None, bool, int, float, str, bytes, lists and dicts of these: "
+                f"{MAX_CREDENTIALS:,} bytes, nested up to {MAX_CREDENTIALS_DEPTH} levels",
+            ) from None
+
+
+@dataclass(frozen=True)
+class Destination:
+    """
+    Where a server is.
+
+    Attributes:
+        carrier: How to get there.
+        host, port: As typed.
+    """
+
+    carrier: Carrier
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return shown(self.host, self.port)
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """
+    What an attempt gives: an open connection. It belongs to the caller, who gives it a channel or breaks it off.
+
+    Attributes:
+        link: The connection; nobody reads it yet.
+        core: The session that it carries: the one that was to go on, or a new one.
+        opened: WELCOME, whether the session goes on, and what the next attempt can resume it with.
+        early: What came together with WELCOME.
+    """
+
+    link: ClientLink
+    core: SessionCore
+    opened: Opened
+    early: list[Item]
+
+    def drop(self) -> None:
+        """Nobody takes it: close the stream."""
+        self.link.stream.close()
+        caretaker.leave(self.link.stream)
+
+
+class Connector:
+    """
+    Connects a client.
+
+    Args:
+        introduction: As whom.
+        belief: Which key of the server it believes.
+
+    Attributes:
+        right: To connect: one thread at a time has it.
+        given_up: Set by `close()`: an attempt under way gives up. Whoever begins anew clears it.
+        server_fingerprint: Of the key that the server proved in the last attempt; None in plaintext, and before.
+    """
+
+    def __init__(self, introduction: Introduction, belief: Belief) -> None:
+        self.introduction = introduction
+        self._belief = belief
+        self.right = Right()
+        self.given_up = Sign()
+        self.server_fingerprint: str | None = None
+
+    def deadline(self, timeout: float) -> Deadline:
+        """So many seconds from now, or when the client is closed."""
+        return Deadline(timeout, self.given_up)
+
+    def persist(self, place: Destination, deadline: Deadline) -> Arrival:
+        """
+        Attempts, with growing pauses, while the server cannot be reached or says that it will be back.
+
+        Raises:
+            SecureLinkError: As `attempt`: the last one's error, when there is no time for another one or it would end
+                the same way.
+        """
+        pause = _RETRY_FIRST
+        while True:
+            try:
+                return self.attempt(place, deadline)
+            except (ConnectFailed, LinkTimeout, HandshakeError) as error:
+                final = (
+                    isinstance(error, HandshakeError) and error.final and error.code not in _PASSING
+                )
+                wait = pause * random.uniform(0.5, 1.5)  # noqa: S311  # jitter, not a secret
+                if final or wait >= deadline.left:
+                    raise
+            if self.given_up.wait(wait):
+                raise deadline.called_off()
+            pause = min(pause * 2, _RETRY_MOST)
+
+    def attempt(
+        self,
+        place: Destination,
+        deadline: Deadline,
+        going_on: tuple[SessionCore, Resumption] | None = None,
+    ) -> Arrival:
+        """
+        Connect once. If it fails everything is as before, and the session that was to go on can be tried again.
+
+        Args:
+            place: Where to.
+            deadline: Until when; it may also be called off.
+            going_on: The session to resume, which no connection carries, and what its last one brought. None begins a
+                new one.
+
+        Returns:
+            The open connection. If the server does not know the session any more it carries a new one.
+
+        Raises:
+            ConfigError: This thread drives the server, or credentials would go where they must not.
+            ConnectFailed: Nothing listens there.
+            ConnectionClosed: The client was closed meanwhile.
+            HandshakeError: Refused, incompatible, not trusted, or the connection ended.
+            KeyFileError: `known_servers` is damaged.
+            LinkTimeout: The deadline passed.
+            ProtocolError: No securelink server, or somebody tampers.
+        """
+        mode = self._belief.consult(self.introduction.mode)
+        stream = place.carrier.connect(place.host, place.port, max(0.001, deadline.left))
+        try:
+            loop = caretaker.loop(stream)
+            if leads_to_own_thread(stream):
+                raise ConfigError(
+                    "this thread drives the server by update(), and cannot wait for it in connect()",
+                    hint="connect in another thread, or let the server run by itself: start()",
+                )
+            connection, core, opened, early = self._shake_hands(
+                place, stream, mode, deadline, going_on
+            )
+            return Arrival(ClientLink(loop, stream, connection), core, opened, early)
+        except BaseException:
+            stream.close()
+            caretaker.leave(stream)
+            raise
+
+    def _shake_hands(
+        self,
+        place: Destination,
+        stream: Stream,
+        mode: Mode,
+        deadline: Deadline,
+        going_on: tuple[SessionCore, Resumption] | None,
+    ) -> tuple[ClientConnection, SessionCore, Opened, list[Item]]:
+        ours = self.introduction
+        loopback = is_loopback_host(stream.peer[0])
+        mode = self._belief.mode(mode, credentials=ours.has_credentials, loopback=loopback)
+        core, resumption = going_on or (SessionCore(ours.bounds), None)
+        connection = ClientConnection(mode, max_packet=ours.max_packet, resumption=resumption)
+        core.attach(connection)
+        try:
+            dialogue = Dialogue(
+                stream,
+                connection,
+                where=str(place),
+                decide=lambda server: self._introduce(place, connection, server, loopback),
+                confirm=lambda: self._remember(place.port, deadline, loopback=loopback),
+                deadline=deadline,
+            )
+            opened, early = dialogue.run()
+            deadline.check()
+        except BaseException:
+            core.detach(connection)
+            raise
+        if resumption is not None and not opened.resumed:
+            core.detach(connection)
+            core = SessionCore(ours.bounds, numbering=connection.numbering)
+            core.attach(connection)
+        return connection, core, opened, early
+
+    def _introduce(
+        self,
+        place: Destination,
+        connection: ClientConnection,
+        server: VerifiedServer | PlaintextServer,
+        loopback: bool,
+    ) -> None:
+        """The server has proved its key, or answered in plaintext as we allow: trust it, and say who we are."""
+        ours = self.introduction
+        identity = None
+        self.server_fingerprint = None
+        if isinstance(server, PlaintextServer):
+            log.warning(
+                "PLAINTEXT session with %s: anyone on the path can read and change everything",
+                place,
+            )
+        else:
+            self.server_fingerprint = server.key.fingerprint
+            self._belief.judge(server, credentials=ours.has_credentials, loopback=loopback)
+            if server.wanted != Wanted.NO:
+                identity = ours.identity
+            if server.wanted == Wanted.REQUIRED and identity is None:
+                raise refusal(Code.CLIENT_KEY_REQUIRED, "")
+        connection.authenticate(
+            server,
+            identity=identity,
+            dialled=place.host,
+            application=ours.application,
+            version=ours.version,
+            credentials=ours.encoded_credentials(server),
+        )
+
+    def _remember(self, port: int, deadline: Deadline, *, loopback: bool) -> None:
+        """The server has let us in: its key may be written down."""
+        if self.server_fingerprint is not None:
+            soon = self.introduction.forget_soon and loopback and is_chosen_by_system(port)
+            lifetime = LOOPBACK_KEY_SECONDS if soon else None
+            wait = min(
+                LOCK_SECONDS, max(0.0, deadline.left) / 2
+            )  # the rest is for what comes after it
+            self._belief.remember(self.server_fingerprint, lifetime=lifetime, timeout=wait)
+
+
+def show_presence(channel: ClientChannel, timeout: float) -> None:
+    """
+    WELCOME has come, and the server shall know: until then it may hold the session back.
+
+    When the answer is here the session is public there, as it is without credentials.
+
+    Raises:
+        LinkTimeout: It did not answer in `timeout` seconds; the session is ended.
+    """
+    try:
+        channel.probe(timeout)
+    except ConnectionClosed:
+        pass  # the session has been, and was ended: whoever uses it hears why
+    except LinkTimeout:
+        channel.close(0.0)
+        raise
