@@ -132,6 +132,8 @@ MAX_COLLECTED_BYTES = 256 * 1024 * 1024
 # --- connections and threads --------------------------------------------------------------------------
 
 MAX_CONNECTIONS = 10_000  # option max_connections
+# Of the files that a process may open, for those that are no connections, and for those that are turned away
+SPARE_DESCRIPTORS = 128
 # Of one direction of a connection in memory: about what a kernel buffers
 MEMORY_STREAM_BYTES = 256 * 1024
 BACKLOG = 1024  # connections that wait in the kernel to be accepted; option backlog

@@ -119,7 +119,8 @@ class Server(Runnable, Dispatching):
             with its text; a listener of it that returns a coroutine or a generator ends it as well.
         client_keys: "welcome" (a client may show a key), "required", or "known" (in `authorized_clients`; a key that
             is taken out of it loses its sessions, too).
-        max_connections: More are turned away.
+        max_connections: More are turned away. Fewer fit where the system's limit of open files (`ulimit -n`) is lower:
+            then the log says so at the start (by default on the level DEBUG), and the limit stays as it is.
         max_per_address: Connections of one address, or /64 of IPv6; more are turned away. None: 1,000, but at most
             three quarters of `max_connections`. The /56 and /48 around it have four and sixteen times as many, but no
             more than these three quarters. This machine's own address has no such bound.

@@ -30,8 +30,9 @@ from ..logs.default import make_visible
 from ..logs.floods import flood_filter
 from ..options import flag, whole
 from ..signals import ends_like_interrupts
-from ..streams.base import Carrier
+from ..streams.base import Carrier, Told
 from . import driven
+from .descriptors import fitted
 from .giving_way import hand_over, worker_threads
 from .listener import Host, Listener
 from .loop import Loop
@@ -160,7 +161,10 @@ class Lifecycle:
                 overlap=self._overlap,
                 manual=manual,
             )
-            listener = Listener(loop, listening, start.settings, start.sessions)
+            settings = start.settings
+            if not isinstance(listening[0], Told):  # whose streams have no descriptors
+                settings = fitted(settings)
+            listener = Listener(loop, listening, settings, start.sessions)
             ticker = Ticker(loop, self._calls.on_tick, self._rate)
             self.loop, self.listener, self._ticker = loop, listener, ticker
             self._stopped.clear()

@@ -553,7 +553,11 @@ class Listener:
         self.links.add(link)
         host = link.address[0]
         if len(self.links) - len(self._turned_away) > self.settings.max_connections:
-            log.warning("too many connections (max_connections): %s is turned away", host)
+            log.warning(
+                "too many connections (max_connections): %s is turned away, there are %d",
+                host,
+                self.settings.max_connections,
+            )
             self.host.note("limit_connections")
             self._refuse(link, link.engine.give_up(Code.BUSY))
             return
