@@ -183,9 +183,15 @@ class Peer:
 
     @property
     def connected(self) -> bool:
-        """Whether packets can be sent."""
+        """Whether there is a connection now. While a session has lost it, and waits for the next one, there is none."""
         channel = self._channel
         return channel is not None and channel.connected
+
+    @property
+    def ended(self) -> bool:
+        """Whether the session is over. One that has only lost its connection is not."""
+        channel = self._channel
+        return channel is not None and channel.ended
 
     @property
     def reason(self) -> str:

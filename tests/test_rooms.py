@@ -19,7 +19,7 @@ class Guest:
 
     def __init__(self) -> None:
         self.token = str(uuid.uuid4())
-        self.connected = True
+        self.ended = False
 
 
 def rooms() -> Rooms[Guest]:

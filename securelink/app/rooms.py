@@ -18,8 +18,8 @@ class Visitor(Protocol):
     token: str
 
     @property
-    def connected(self) -> bool:
-        """Whether it may still enter."""
+    def ended(self) -> bool:
+        """Whether it is over, and enters no room any more."""
 
 
 Member = TypeVar("Member", bound=Visitor)
@@ -142,7 +142,7 @@ class Rooms(Generic[Member]):
         """
         _check_name(name)
         with self._lock:
-            if not session.connected:
+            if session.ended:
                 raise ConnectionClosed("a session that has ended joins no room")
             room = self._by_name.get(name)
             mine = self._by_session.get(session.token, ())

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sized
 from threading import get_ident
-from typing import Any
+from typing import Any, Protocol
 
 from .._mypyc import mypyc_attr
 from ..codes import Code, code_text, known
@@ -29,6 +29,20 @@ from .link import Link
 from .loop import Loop
 from .outbox import Outbox
 
+
+class Keeper(Protocol):
+    """What keeps sessions that have no connection: for their clients, or until this client has the next one."""
+
+    def keeps(self, channel: Any, link: Any) -> bool:
+        """Whether this session goes on when that link, which carries it, is lost. With the link's send right."""
+
+    def suspended(self, channel: Any) -> None:
+        """By who noticed that its connection is lost."""
+
+    def end(self, channel: Any, code: int, text: str) -> None:
+        """End it from our side, though nothing carries it. Any thread; returns at once."""
+
+
 BLOCKED = "~blocked"  # header of a request: no other is handled before it is answered
 FORKED = "this process is a fork of the one that opened it"
 
@@ -47,13 +61,14 @@ class Channel:
         link: What carries it now, if anything does.
         lock: Guards the tables of `core` and the end.
         ended: Whether it is over.
+        keeper: Keeps it while nothing carries it; None: it ends with its connection.
         alarm: The timer that looks for answers that did not come, once there was one. Under the lock.
         parting: It is over, and answers are waited for that will not come; see `part`.
     """
 
     __slots__ = (
-        "_clean", "_close_code", "_close_text", "_failed", "_last", "_ours", "alarm", "core", "ended", "inbox", "link",
-        "lock", "loop", "outbox", "owner", "parting",
+        "_clean", "_close_code", "_close_text", "_failed", "_last", "_ours", "alarm", "core", "ended", "inbox",
+        "keeper", "link", "lock", "loop", "outbox", "owner", "parting",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, core: SessionCore, owner: Owner) -> None:
@@ -65,6 +80,7 @@ class Channel:
         self.inbox = self._make_inbox(loop, owner)
         self.outbox = Outbox(loop, self.core, self)
         self.link: Link | None = None
+        self.keeper: Keeper | None = None
         self.ended = False
         self._close_code = int(Code.NORMAL)
         self._close_text = ""
@@ -115,7 +131,63 @@ class Channel:
     def carried_by(self, link: Link) -> None:
         """From now on this link carries the session."""
         link.carry(self)
+        self.outbox.max_packets = link.max_packets
         self.link = self.outbox.link = link
+
+    def may_suspend(self, link: Link) -> bool:
+        """Whether it goes on when this link is lost."""
+        keeper = self.keeper
+        return keeper is not None and not self.core.receiving.dropping and keeper.keeps(self, link)
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether it goes on, and nothing carries it."""
+        return self.link is None and not self.ended
+
+    def suspend(self, link: Link) -> bool:
+        """
+        By the link, with its send right, and while nobody reads it: the session goes on without it.
+
+        Returns:
+            False when it ends with this link, or has ended, or goes on over another one.
+        """
+        if not self.may_suspend(link):
+            return False
+        with self.lock:
+            if self.ended or self.link is not link:
+                return False
+            self.core.detach(link.engine)
+            self.link = self.outbox.link = None
+            return True
+
+    def suspended(self) -> None:
+        """After `suspend`, when nothing is held any more."""
+        if self.keeper is not None:
+            self.keeper.suspended(self)
+
+    def go_on(self, link: Link, resume: Callable[[], bool]) -> bool:
+        """
+        Let another link carry it. While nobody reads or writes the one that did, if any.
+
+        Args:
+            link: From now on.
+            resume: In one step with that; returns False, or raises, when nothing has changed.
+
+        Returns:
+            False when it is over, or is being ended, or `resume` said so.
+        """
+        with self.lock:
+            if self.ended or self.core.receiving.dropping or not resume():
+                return False
+            self.carried_by(link)
+        self._ping_again(link)
+        return True
+
+    def _ping_again(self, link: Link) -> None:
+        """Who waits for a PONG would wait in vain: PINGs are not sent again by themselves."""
+        for number in tuple(self.core.requests.expected):
+            if number < 0:
+                link.engine.control(Content.PING, (-number).to_bytes(8))
 
     def post(
         self, encoded: bytes, *, timeout: float | None, latest: str | None = None, wait: bool = True
@@ -182,7 +254,7 @@ class Channel:
         It may be so although this raises, for Ctrl-C can come at the end: `waiting.number` says it.
         """
         number = self.core.requests.expect(waiting, pong=pong)
-        if self.link is None:  # looked at only now: who ends it meanwhile finds it in the table
+        if self.ended:  # looked at only now: who ends it meanwhile finds it in the table
             self.core.requests.forget(waiting.number)
             raise self.closed_error()
         return number
@@ -247,16 +319,20 @@ class Channel:
         return packet
 
     def probe(self, timeout: float) -> float:
-        """Send a PING; seconds until its PONG. Raises `LinkTimeout`, `ConnectionClosed`."""
+        """
+        Send a PING; seconds until its PONG. Over a break too: then the pause counts.
+
+        Raises:
+            LinkTimeout, ConnectionClosed: None came.
+        """
         self.check_may_wait()
         waiting = Waiting()
         try:
             number = self.expect(waiting, pong=True)
-            link = self.link
-            if link is None:
-                raise self.closed_error()
             start = time.monotonic()
-            link.control(Content.PING, number.to_bytes(8))
+            link = self.link
+            if link is not None:
+                link.control(Content.PING, number.to_bytes(8))
             self.await_answer(waiting, start + timeout)
             if not waiting.event.is_set():
                 raise LinkTimeout(
@@ -313,7 +389,7 @@ class Channel:
 
     @property
     def connected(self) -> bool:
-        """Whether packets can be sent."""
+        """Whether a connection carries it now."""
         return self.link is not None
 
     def numbers(self) -> dict[str, int]:
@@ -330,16 +406,22 @@ class Channel:
     def is_over(self) -> bool:
         """Whether nothing can be sent any more: the session has ended, or is being ended."""
         link = self.link
-        return link is None or link.closing is not None or self.core.receiving.dropping
+        closing = link is not None and link.closing is not None
+        return self.ended or closing or self.core.receiving.dropping
 
     # --- the end ----------------------------------------------------------------------------------------------
 
     def end(self, code: int, text: str = "") -> None:
         """End the session from our side: what is queued goes out, then CLOSE. Any thread; returns at once."""
         self.core.receiving.dropping = True
-        link = self.link
-        if link is not None:
-            link.end(code, text)
+        while not self.ended:
+            link = self.link
+            if link is not None:
+                link.end(code, text)
+            elif self.keeper is not None:
+                self.keeper.end(self, code, text)
+            if self.link is link:
+                return  # otherwise it has lost its connection meanwhile, or got another one
 
     def unconfirmed(self, link: Link | None) -> list[Packet]:
         """What the peer has not acknowledged, and what was never sent, in order. After the end."""

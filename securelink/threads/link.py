@@ -19,13 +19,13 @@ from collections import deque
 from collections.abc import Callable, Sized
 from enum import IntEnum
 from math import inf
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from .._mypyc import mypyc_attr
 from ..codes import Code
 from ..errors import SecureLinkError
 from ..interrupts import Right
-from ..limits import MAX_CONTROL_RATE, READ_FRAMES, STALLED_SECONDS
+from ..limits import MAX_CONTROL_RATE, READ_FRAMES, STALLED_SECONDS, WRITE_BUDGET
 from ..protocol import (
     Closed,
     Connection,
@@ -110,6 +110,15 @@ class Carried(Protocol):
     ) -> bool:
         """It is over; False when it was before."""
 
+    def may_suspend(self, link: Any) -> bool:
+        """Whether it goes on when this link, which carries it, is lost."""
+
+    def suspend(self, link: Any) -> bool:
+        """This link is over: go on without it. False: it is not to be, or another one carries the session."""
+
+    def suspended(self) -> None:
+        """After that, when nothing is held any more."""
+
     parting: bool  # it is over, and answers are waited for that will not come
 
     def part(self) -> bool:
@@ -137,9 +146,9 @@ class Link:
     """
 
     __slots__ = (
-        "_ack_timed", "_choked", "_controls_before", "_core", "_end", "_fork", "_hung_up", "_raw", "_reading",
-        "_send_right", "_stalled", "_tail", "_tail_seen", "_unfinished", "_waiters", "_want_write", "address",
-        "channel", "engine", "listed", "loop", "max_packets", "recv_flags", "send_flags", "stream",
+        "_ack_timed", "_choked", "_controls_before", "_core", "_end", "_fork", "_given_up", "_hung_up", "_raw",
+        "_reading", "_send_right", "_stalled", "_tail", "_tail_seen", "_unfinished", "_waiters", "_want_write",
+        "address", "channel", "engine", "listed", "loop", "max_packets", "recv_flags", "send_flags", "stream",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, stream: Stream, engine: Connection) -> None:
@@ -165,6 +174,7 @@ class Link:
         self._ack_timed = False  # a timer runs for the acknowledgement that waits
         self._fork = _forks[0]
         self._hung_up = False
+        self._given_up = False  # it is worth nothing any more, but a session may go on without it
         self._unfinished = False  # the loop will call go_on()
         self._controls_before = 0  # this second
         # For the sweep: how long the peer took nothing while it was not read for that.
@@ -236,6 +246,7 @@ class Link:
                 or self._raw
                 or core is None
                 or core.sending.packets
+                or core.numbering.outgoing.again
                 or engine.closing is not None
                 or sender is None
                 or self._fork != _forks[0]
@@ -282,11 +293,15 @@ class Link:
             return True
         engine = self.engine
         sender = engine.sender
-        if sender is not None and not sender.closed:
-            core = self._core
-            if engine.wants_write or (core is not None and core.sending.packets):
-                return True
+        sealing = sender is not None and not sender.closed
+        if sealing and (engine.wants_write or self._has_packets()):
+            return True
         return engine.closing is not None and self._end < _SHUT
+
+    def _has_packets(self) -> bool:
+        """Whether packets wait to be sent, or records to be sent again."""
+        core = self._core
+        return core is not None and bool(core.sending.packets or core.numbering.outgoing.again)
 
     def _write(self) -> None:
         if self._end >= _DEAD:
@@ -306,14 +321,16 @@ class Link:
         engine = self.engine
         sender = engine.sender
         if sender is not None and core is not None and not sender.closed:
-            if core.sending.packets:
+            if core.numbering.outgoing.again:
+                parts.append(sender.again(WRITE_BUDGET))
+            elif core.sending.packets:
                 parts.append(sender.packets(core.sending.take()))
             elif core.numbering.outgoing.unacked:
                 core.numbering.outgoing.release()
             if self._waiters and self.channel is not None:
                 self.channel.wake_waiters()
         if engine.wants_write:
-            parts.append(engine.data_to_send(more=core is not None and bool(core.sending.packets)))
+            parts.append(engine.data_to_send(more=self._has_packets()))
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         if data:
             self._write_bytes(data)
@@ -628,7 +645,11 @@ class Link:
             self._core.requests.ponged(int.from_bytes(payload))
 
     def _peer_closed(self, closed: Closed) -> None:
-        """The peer's CLOSE, which is answered: then the session is over."""
+        """The peer's CLOSE, which is answered: then the session is over, unless it has only given the connection up."""
+        channel = self.channel
+        if closed.code == Code.SILENT and channel is not None and channel.may_suspend(self):
+            self.give_way()
+            return
         self.flush()
         self.finish_channel(closed.code, closed.text, clean=True, ours=closed.answers)
 
@@ -640,7 +661,8 @@ class Link:
             return
         if failed.ours:
             # Not the peer's fault, nor a stranger's: Ctrl-C took a piece of the stream with it.
-            self.finish_channel(Code.BROKEN, "", clean=False)
+            self.give_way()
+            return
         else:
             # It is kept with the session; the frames that it passed through, with what they hold, are not.
             failed.error.__traceback__ = failed.error.__context__ = failed.error.__cause__ = None
@@ -651,6 +673,10 @@ class Link:
 
     def _silent(self, seconds: float) -> None:
         """The peer was read, and said nothing for too long."""
+        channel = self.channel
+        if channel is not None and channel.may_suspend(self):
+            self.give_way()
+            return
         self.finish_channel(Code.SILENT, "", clean=False, ours=True)
         self.ask_interest()
         self.flush()
@@ -711,14 +737,55 @@ class Link:
         self._advance(_CLOSED)
         self.loop.register(self.stream, 0, self)
         # With the send right: a number freed while another thread is in send() could be reused under it.
-        self.when_not_sending(self._close_socket)
-        self.finish_channel(Code.BROKEN, "", clean=False)
+        left = self.when_not_sending(self._close_socket)
+        self._left_by(left)
         self._gone()
 
-    def _close_socket(self, _held: bool) -> None:
+    def _close_socket(self, held: bool) -> Carried | None:
         self._advance(_CLOSED)
         self._drop_unsendable()
+        left = self.leave_session(held)
         self.stream.close()
+        return left
+
+    def leave_session(self, held: bool) -> Carried | None:
+        """
+        By who reads this link, which is over: its session goes on without it, if it may.
+
+        Args:
+            held: Whether the caller has the send right.
+
+        Returns:
+            The session that goes on.
+        """
+        channel, engine = self.channel, self.engine
+        if not held or channel is None or engine.asked is not None:
+            return None
+        if engine.closing is not None and not self._given_up:
+            return None  # one side has said that the session is over
+        if not channel.suspend(self):
+            return None
+        self.let_go()
+        return channel
+
+    def let_go(self) -> None:
+        """By who has the send right, and has detached the session: nothing of this link touches it any more."""
+        self._drop_unsendable()
+        self._core = self.channel = None
+        self._waiters = ()
+
+    def _left_by(self, session: Carried | None) -> None:
+        """The connection broke: its session goes on without it, or is over."""
+        if session is None:
+            self.finish_channel(Code.BROKEN, "", clean=False)
+        else:
+            session.suspended()
+
+    def give_way(self) -> None:
+        """The peer is not to be heard over this link any more; its session may go on over another one."""
+        self._given_up = True
+        self.flush()  # the last word
+        self.lost()
 
     def when_not_sending(self, act: Callable[[bool], Result]) -> Result:
         """

@@ -28,6 +28,8 @@ ROOM_SECONDS = 0.2  # one wait for room: a wake-up that is missed costs a moment
 class Session(Protocol):
     """The session that has an outbox, as that needs it."""
 
+    ended: bool
+
     @property
     def name(self) -> str:
         """Who the peer is, for the log."""
@@ -61,6 +63,7 @@ class Outbox:
     Attributes:
         bounds: How much may wait.
         link: What carries the session now, if anything does.
+        max_packets: Bytes of the largest encoded packet.
         muted: What is sent is dropped.
         waiters: Those that wait for room.
     """
@@ -73,6 +76,7 @@ class Outbox:
         "bounds",
         "link",
         "loop",
+        "max_packets",
         "muted",
         "waiters",
     )
@@ -85,6 +89,7 @@ class Outbox:
         self._outgoing = core.numbering.outgoing
         self._session = session
         self.link: Link | None = None
+        self.max_packets = 0
         self.muted = False
         self.waiters: dict[Sign, None] = {}
 
@@ -92,7 +97,7 @@ class Outbox:
         self, encoded: bytes, *, timeout: float | None, latest: str | None = None, wait: bool = True
     ) -> None:
         """
-        Queue one encoded packet and see that it is written.
+        Queue one encoded packet and see that it is written. While nothing carries the session it stays in the queue.
 
         Raises:
             ConnectionClosed: The session has ended.
@@ -101,11 +106,11 @@ class Outbox:
         """
         link = self.link
         if link is None or self._receiving.dropping:
-            raise self._session.closed_error()
+            self._check_goes_on()
         size = len(encoded)
-        if size > link.max_packets:
+        if size > self.max_packets:
             raise LimitExceeded(
-                f"a packet of {size} bytes is larger than the {link.max_packets} that this session allows",
+                f"a packet of {size} bytes is larger than the {self.max_packets} that this session allows",
                 limit="max_packet",
                 hint="send it in pieces, or raise max_packet= of the server",
             )
@@ -113,7 +118,11 @@ class Outbox:
             return
         loop, queue = self.loop, self._queue
         me = get_ident()
-        if loop.lead.thread == me:
+        if link is None:
+            if wait and queue.is_crowded(size) and not self._session.inside_handler():
+                self._wait_for_room(size, timeout, latest)
+            queue.put(encoded, latest)
+        elif loop.lead.thread == me:
             queue.put(encoded, latest)
             # The flush list is the leader's; if leadership went away meanwhile, nobody may look at it again.
             if not link.listed:
@@ -136,6 +145,8 @@ class Outbox:
                     link.flush()
                 else:
                     batch.append(link)
+        if self.link is not link:
+            self._look_again()
         loop.grown += size
         if loop.grown > loop.look_after:
             loop.grew()
@@ -143,17 +154,26 @@ class Outbox:
         if queue.size > bounds.unsent or self._outgoing.unacked > bounds.hard_unacked:
             self._choke(link)
 
+    def _check_goes_on(self) -> None:
+        """Raises `ConnectionClosed` unless the session only waits for its next connection."""
+        if self._session.ended or self._receiving.dropping:
+            raise self._session.closed_error()
+
+    def _look_again(self) -> None:
+        """Another link carries the session than a moment ago: it may have looked before our packet was there."""
+        link = self.link
+        if link is not None:
+            link.flush()
+
     def _wait_for_room(self, size: int, timeout: float | None, latest: str | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
         queue, woken = self._queue, Sign()
         try:
             while queue.is_crowded(size) and not queue.replaces(latest):
-                link = self.link
-                if link is None or self._receiving.dropping:
-                    raise self._session.closed_error()
+                self._check_goes_on()
                 woken.clear()
                 self.waiters[woken] = None
-                link.flush()  # takes in acknowledgements; also the second look after joining the waiters
+                self._look_again()  # takes in acknowledgements; also the second look after joining the waiters
                 if not queue.is_crowded(size):
                     return
                 left = None if deadline is None else deadline - time.monotonic()
@@ -178,9 +198,10 @@ class Outbox:
             self.waiters.pop(woken, None)
             woken.set()
 
-    def _choke(self, link: Link) -> None:
+    def _choke(self, link: Link | None) -> None:
         """Much waits to be sent or acknowledged: stop reading the peer, or end it at a hard limit."""
-        link.flush()  # a handler's packets wait for the end of the turn, which is no fault of the peer
+        if link is not None:
+            link.flush()  # a handler's packets wait for the end of the turn, which is no fault of the peer
         queue = self._queue
         if queue.is_over_hard_limit:
             log.warning(
@@ -188,5 +209,5 @@ class Outbox:
                 self._session.name, queue.unsent, self._outgoing.unacked,
             )  # fmt: skip
             self._session.end(Code.TOO_SLOW)
-        elif queue.unsent > queue.bounds.unsent:
+        elif link is not None and queue.unsent > queue.bounds.unsent:
             link.choke()
