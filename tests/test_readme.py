@@ -119,9 +119,9 @@ PRINTED = {
         "Ready",
         r"(?s)moved: {'ada': 3}\n.*over: the server is shutting down",
     ],
-    "Who is who: keys": ["Ready", "connected, and it is the right server"],
-    "Who may enter: tokens, passwords, your own rule": ["Ready", "Ready", r"in\n", "Ready"],
-    "For somebody who is not there: sealed packets": [r"see you at eight\n"],
+    "Keys and trust": ["Ready", "connected, and it is the right server"],
+    "Login: tokens, passwords, your own rule": ["Ready", "Ready", r"in\n", "Ready"],
+    "Sealed packets, for a recipient who is not connected": [r"see you at eight\n"],
     "Errors": [
         r"cannot connect to 127\.0\.0\.1:\d+: connection refused; nothing listens there: .*\n"
     ],
@@ -201,7 +201,7 @@ def test_the_invite_enters_as_its_user(folder: Path) -> None:
 
 def test_the_log_lines(folder: Path) -> None:
     """A server's first lines look as printed, whatever address, port, key and folder it has."""
-    (shown,) = (block.text for block in BLOCKS if block.section == "What it tells you")
+    (shown,) = (block.text for block in BLOCKS if block.section == "Log lines")
     with Program("-c", PYTHON[0].text.replace("5050", "0"), folder=folder) as host:
         host.prints("Status: Ready\n")
         actual = host.output.splitlines()
