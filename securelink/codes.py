@@ -9,8 +9,9 @@ class Code(IntEnum):
     """
     Why a connection or a session ended: `error.code`, `session.code`, `client.code`.
 
-    The names and numbers are those of docs/PROTOCOL.md, section 14. BROKEN is never sent: it means that the
-    connection ended without a CLOSE.
+    The names and numbers are those of docs/PROTOCOL.md, section 14. Three are never sent: BROKEN means that the
+    connection ended without a CLOSE, EXPIRED that it did and there was no other one in time, LOST that the server
+    does not have the session any more.
     """
 
     NORMAL = 0
@@ -32,7 +33,9 @@ class Code(IntEnum):
     TOO_SLOW = 21
     SILENT = 22
     UNREADABLE = 23
-    BROKEN = 256  # more than a byte, so that no peer can say it
+    BROKEN = 256  # more than a byte, so that no peer can say it; nor what follows
+    EXPIRED = 257
+    LOST = 258
 
 
 #: Each code in words for the local user, when the peer sent it. An unknown code is shown as a number.
@@ -57,6 +60,8 @@ CODE_TEXT: dict[int, str] = {
     Code.SILENT: "the peer received nothing from us for too long",
     Code.UNREADABLE: "the peer could not read a packet of ours",
     Code.BROKEN: "the connection broke: the peer vanished or the network failed",
+    Code.EXPIRED: "the connection broke, and there was no other one in time",
+    Code.LOST: "the connection broke, and the server does not have the session any more",
 }
 #: The same when this side ends the session and sends the code.
 _OURS: dict[int, str] = {

@@ -117,6 +117,9 @@ HANGUP_FACTOR = 8
 RESUME_SECONDS = 120  # a session is kept this long after its connection is lost
 # Sessions without a connection; above it, those with the least to lose are dropped first
 MAX_SUSPENDED = 10_000
+# Of them, of one address, or /64 of IPv6; this machine's own address has no such bound
+MAX_SUSPENDED_PER_ADDRESS = 1000
+MAX_RESUME_SECONDS = 86_400  # the most that the option resume takes
 MAX_REQUESTS = 1024  # requests of one session that wait for their reply
 ENDED_AT_ONCE = 16  # of them that hear in a row that their session has ended: about 0.1 ms
 REQUEST_SECONDS = 10.0  # default of request()

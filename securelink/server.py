@@ -39,6 +39,7 @@ from .limits import (
     MAX_PACKET,
     MAX_PER_ADDRESS,
     MAX_RATE,
+    MAX_RESUME_SECONDS,
     MIN_ELEMENTS,
     MIN_HEARTBEAT,
     MIN_PACKET,
@@ -134,6 +135,8 @@ class Server(Runnable, Dispatching):
         strict_types: Refuse to send also what arrives as its nearest relative: tuples, subclasses of dict, bytearrays,
             declared dataclasses and others. What has no relative (sets, `Decimal`) is refused anyway.
         heartbeat: Seconds between pings that clients are asked for, 1 to 300.
+        resume: Seconds that a session is kept when its connection is lost, so that its client can go on with it, up to
+            86,400; 0: it ends at once. See `on_suspend`.
         application: Name of the application; a client with another one is refused. "" does not compare.
         version: Its version, compared likewise.
         workers: Threads, 3 to 64.
@@ -146,6 +149,12 @@ class Server(Runnable, Dispatching):
 
     Raises:
         ConfigError: An argument is not possible. Nothing is made to fit in silence.
+
+    A client whose connection is lost comes back by itself, within `resume` seconds: with its session, user, rooms and
+    data. Nothing that was sent, either way, is lost or comes twice. Meanwhile `session.connected` is False, and what is
+    sent waits within the usual bounds. `authenticate` is asked again, and must give an equal user; `hello.resumed` is
+    the session. `on_suspend(session)` tells of the break, `on_resume(session, replayed)` that it goes on, with how many
+    records are sent again; it may refuse as `on_connect` does. Both come in order with the session's packets.
 
     `on_hangup` fires at once when a session's connection has ended, also while packets of it wait to be handled; it may
     overlap with its handlers, and `session.kick()` in it drops these packets. `on_disconnect` comes after the last.
@@ -171,6 +180,7 @@ class Server(Runnable, Dispatching):
         max_elements: int = MAX_ELEMENTS,
         strict_types: bool = False,
         heartbeat: float = HEARTBEAT_SECONDS,
+        resume: int = 0,
         application: str = "",
         version: str = "",
         workers: int = WORKERS,
@@ -201,6 +211,7 @@ class Server(Runnable, Dispatching):
         self._max_failures = whole("max_failures", max_failures, 1)
         self._proxies = proxy_networks(trusted_proxies)
         self._max_packet = whole("max_packet", max_packet, MIN_PACKET, MAX_FRAME_BODY, unit="bytes")
+        self._resume = whole("resume", resume, 0, MAX_RESUME_SECONDS, unit="seconds")
         self._heartbeat = number(
             "heartbeat", heartbeat, MIN_HEARTBEAT, MAX_HEARTBEAT, unit="seconds"
         )
@@ -235,6 +246,10 @@ class Server(Runnable, Dispatching):
         self.on_connect: EventHook[[Session]] = EventHook(
             "on_connect", caught, ("session",), may_refuse=True
         )
+        self.on_suspend: EventHook[[Session]] = EventHook("on_suspend", caught, ("session",))
+        self.on_resume: EventHook[[Session, int]] = EventHook(
+            "on_resume", caught, ("session", "replayed"), may_refuse=True
+        )
         self.on_hangup: EventHook[[Session]] = EventHook("on_hangup", caught, ("session",))
         self.on_disconnect: EventHook[[Session]] = EventHook("on_disconnect", caught, ("session",))
         self.on_message: EventHook[[Session, Received]] = self._handlers.on_message
@@ -253,7 +268,9 @@ class Server(Runnable, Dispatching):
                 prepare=self._prepare,
                 announce=self._announce,
                 started=self._revocations.start,
-                is_empty=lambda: not self._registry.everybody(),
+                is_empty=lambda: (
+                    not any(session.connected for session in self._registry.everybody())
+                ),
                 orphaned=self._registry.clear,
                 on_tick=self.on_tick,
                 on_start=self.on_start,
@@ -313,6 +330,7 @@ class Server(Runnable, Dispatching):
             proxies=self._proxies,
             max_packet=self._max_packet,
             heartbeat=self._heartbeat,
+            resume=self._resume,
             succession=self._succession(),
         )
 
@@ -326,6 +344,8 @@ class Server(Runnable, Dispatching):
             self._fanout,
             self._new_session,
             on_connect=self.on_connect,
+            on_suspend=self.on_suspend,
+            on_resume=self.on_resume,
             on_hangup=self.on_hangup,
             on_disconnect=self.on_disconnect,
         )

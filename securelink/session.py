@@ -29,7 +29,7 @@ class Session(Peer):
     Attributes:
         token: A uuid4 that names the session. It may be shown to anybody; it proves nothing.
         user: What the `authenticate` hook returned; None when there is no hook.
-        address: (host, port) of the client.
+        address: (host, port) of the client; of its last connection.
         fingerprint: Of the client's key, `SHA256:...`; None for a client without one.
         operator: Whether it entered by the key of an operator of this server.
         connected_at: Seconds since 1970.
@@ -74,7 +74,7 @@ class Session(Peer):
         self.encrypted = link.engine.encrypted
         self.dialled = client.dialled
         self._hooks = server
-        self._context = SessionContext(self, server, entry.holds, bounds.elements)
+        self._context = SessionContext(self, server, entry, bounds.elements)
         self._channel = Channel(link.loop, SessionCore(bounds), self._context)
 
     def _rewritten(self, hook: Callable[..., Any], action: str, data: Any) -> Any:

@@ -45,6 +45,12 @@ def handshake_of(engine: ClientConnection | ServerConnection) -> ClientHandshake
     return engine._handshake
 
 
+def tokens_of(server: Server) -> JoinTokens:
+    """Of a server with authenticate="tokens": tests take some back."""
+    assert server._tokens is not None
+    return server._tokens
+
+
 def grants_of(table: TicketTable) -> Mapping[bytes, Grant]:
     """What the tickets of a server give, by the digest of each: a test that has stolen them gets nowhere."""
     return table._grants

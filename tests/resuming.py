@@ -52,7 +52,6 @@ from securelink.wire.fields import Mode
 from securelink.wire.messages import Wanted
 from securelink.wire.packets import Packet, encode_packet, encode_value
 
-NOTHING = encode_value(None)
 OFF, OPTIONAL, REQUIRED = Mode.OFF, Mode.OPTIONAL, Mode.REQUIRED
 both_modes = pytest.mark.parametrize("mode", [REQUIRED, OFF])
 
@@ -232,10 +231,12 @@ class Program:
         identity: Identity | None = None,
         user: str = "ann",
         random: crypto.Random = os.urandom,
+        credentials: Any = None,
     ) -> None:
         self.mode = mode
         self.identity = identity
         self.user = user
+        self.credentials = encode_value(credentials)
         self.application, self.version = "game", "1"
         self.random = random
         self.core = SessionCore(Bounds())
@@ -276,7 +277,7 @@ class Program:
             self.events.append(event)
             if isinstance(event, ServerVerified | PlaintextChosen):
                 engine.authenticate(
-                    event.server, identity=self.identity, dialled=self.user, credentials=NOTHING,
+                    event.server, identity=self.identity, dialled=self.user, credentials=self.credentials,
                     application=self.application, version=self.version,
                 )  # fmt: skip
                 self._handle(self.core.reconsider(now), now)

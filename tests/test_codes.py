@@ -15,13 +15,17 @@ PROTOCOL = Path(__file__).parent.parent / "docs" / "PROTOCOL.md"
 
 
 def test_codes_are_public_and_those_of_the_document() -> None:
-    """`securelink.Code` has the names and numbers of the table in PROTOCOL.md, and one that is never sent."""
+    """`securelink.Code` has the names and numbers of the table in PROTOCOL.md, and three that are never sent."""
     text = PROTOCOL.read_text()
     table = text[text.index("## 14. Codes") : text.index("## 15.")]
     documented = {
         name: int(number) for name, number in re.findall(r"^\| ([A-Z_]+) \| (\d+) \|", table, re.M)
     }
-    assert {code.name: code.value for code in Code} == documented | {"BROKEN": 256}
+    assert {code.name: code.value for code in Code} == documented | {
+        "BROKEN": 256,
+        "EXPIRED": 257,
+        "LOST": 258,
+    }
     assert max(documented.values()) < 256  # what is sent is one byte
     assert "Code" in securelink.__all__
 

@@ -23,6 +23,7 @@ OFFERED = {
     "data",
     "dialled",
     "encrypted",
+    "ended",
     "fingerprint",
     "info",
     "join",

@@ -76,7 +76,14 @@ class Admission:
         self._authenticate = authenticate
         self.operator_name: Callable[[str], str | None] | None = None
 
-    def admit(self, client: VerifiedClient, address: tuple[str, int], *, encrypted: bool) -> Entry:
+    def admit(
+        self,
+        client: VerifiedClient,
+        address: tuple[str, int],
+        *,
+        encrypted: bool,
+        resumed: Any = None,
+    ) -> Entry:
         """
         Why this client may enter.
 
@@ -84,6 +91,7 @@ class Admission:
             client: Who it is, proved.
             address: Where its connection comes from.
             encrypted: Whether the connection is.
+            resumed: The session that it wants to go on with, if any.
 
         Raises:
             HandshakeError: It may not.
@@ -100,7 +108,7 @@ class Admission:
             raise Refused(
                 "the server does not know this client's key", code=Code.CLIENT_KEY_UNKNOWN
             )
-        return self._ask_authenticate(client, fingerprint, address, encrypted=encrypted)
+        return self._ask_authenticate(client, fingerprint, address, encrypted, resumed)
 
     def knows(self, session: Keyed) -> bool:
         """Whether the key by which it was let in is authorized still."""
@@ -150,8 +158,8 @@ class Admission:
         client: VerifiedClient,
         fingerprint: str | None,
         address: tuple[str, int],
-        *,
         encrypted: bool,
+        resumed: Any,
     ) -> Entry:
         if self._authenticate is None:
             return Entry(None)
@@ -166,7 +174,7 @@ class Admission:
             dialled=client.dialled,
             application=client.application,
             version=client.version,
-            resumed=None,
+            resumed=resumed,
             binding=client.binding,
             encrypted=encrypted,
             _holds=[],

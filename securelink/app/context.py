@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable, Mapping, Set
 from typing import Any, Protocol
 
-from ..auth import Hold
 from ..limits import MAX_UNUSED_STATE
 from ..text import escaped
 from ..wire.packets import Packet, decode_packets, encode_packet, join_packets
+from .admission import Entry
 from .counts import Counts
 from .handlers import STATE, Answering, Handlers
 from .hooks import EventHook
@@ -61,24 +61,24 @@ class SessionContext:
     Args:
         session: What handlers get.
         server: What it shares with the others.
-        holds: What is given back unless the client gets in.
+        entry: Why it was let in.
         elements: Values in a state that is kept, at most.
 
     Attributes:
+        holds: What is given back unless the client gets in.
         left: Names of the rooms that it was in when it ended.
     """
 
-    __slots__ = ("_elements", "_name", "_server", "_state", "holds", "left", "session")
+    __slots__ = ("_elements", "_entered", "_name", "_server", "_state", "holds", "left", "session")
 
-    def __init__(
-        self, session: Named, server: ServerContext, holds: tuple[Hold, ...], elements: int
-    ) -> None:
+    def __init__(self, session: Named, server: ServerContext, entry: Entry, elements: int) -> None:
         self.session: Named | None = session
         self._server = server
         self._elements = elements
         self._name = ""
         self._state: bytes | None = None  # encoded: a peer makes us keep its bytes, not the objects
-        self.holds = holds
+        self._entered = (entry.user, entry.operator)
+        self.holds = entry.holds
         self.left: tuple[str, ...] = ()
 
     def handle(self, channel: Answering, packet: Packet) -> None:
@@ -94,6 +94,15 @@ class SessionContext:
     def throttled(self) -> None:
         """It sends more than it may in a second."""
         self._server.counts.note("limit_rate")
+
+    def is_for(self, entry: Entry) -> bool:
+        """Whether who is let in for this reason is the user that the session began with."""
+        user, operator = self._entered
+        try:
+            return operator == entry.operator and bool(user is entry.user or user == entry.user)
+        except Exception:
+            log.exception("users of %s cannot be compared", self.name)
+            return False
 
     def through(self) -> None:
         """Its last packet is handled: from now on nothing here refers to the session, so it goes when it is dropped."""

@@ -104,7 +104,7 @@ class SessionManager:
         registry: Where public sessions are.
         fanout: Gives a new session the server's state.
         make: Gives the channel of a new session for (connection, client, why it may enter).
-        on_connect, on_hangup, on_disconnect: The events of a session.
+        on_connect, on_suspend, on_resume, on_hangup, on_disconnect: The events of a session.
     """
 
     def __init__(
@@ -115,6 +115,8 @@ class SessionManager:
         make: Callable[[Any, VerifiedClient, Entry], Any],
         *,
         on_connect: EventHook[...],
+        on_suspend: EventHook[...],
+        on_resume: EventHook[...],
         on_hangup: EventHook[...],
         on_disconnect: EventHook[...],
     ) -> None:
@@ -123,6 +125,8 @@ class SessionManager:
         self._fanout = fanout
         self._make = make
         self._on_connect = on_connect
+        self._on_suspend = on_suspend
+        self._on_resume = on_resume
         self._on_hangup = on_hangup
         self._on_disconnect = on_disconnect
         self._given_back: deque[Hold] = deque()  # what clients that did not get in had taken
@@ -131,12 +135,28 @@ class SessionManager:
         self._over = False
 
     def authorize(self, link: Arrival, client: VerifiedClient) -> Any:
-        """In the pool: the channel of a session for this client, not yet public. Raises `HandshakeError` to refuse."""
+        """
+        In the pool: the channel of this client's session: the one that it resumes, or a new one, not yet public.
+
+        Whoever resumes is let in as everybody is, by the same questions, and must be the same user.
+
+        Raises:
+            HandshakeError: It may not enter.
+        """
+        wanted = client.grant.session if client.grant is not None else None
+        session = _context(wanted).session if wanted is not None else None
         try:
-            entry = self._admission.admit(client, link.address, encrypted=link.encrypted)
+            entry = self._admission.admit(
+                client, link.address, encrypted=link.encrypted, resumed=session
+            )
         except HandshakeError:
             self.note("logins_refused")
             raise
+        if wanted is not None and session is not None:
+            if _context(wanted).is_for(entry):
+                release(entry.holds)  # what a login costs was paid when the session began
+                return wanted
+            log.info("%s is another user now: another session begins", _context(wanted).name)
         if not self._keep(entry.holds):
             release(entry.holds)
             raise Refused("the server was stopped", code=Code.SHUTDOWN)
@@ -201,10 +221,41 @@ class SessionManager:
         try:
             self._on_connect.fire(session)
         except Refused as refusal:
-            code, text = farewell(refusal)
-            self.note("logins_refused")
-            log.info("on_connect refused %s: %s", _context(channel).name, escaped(text))
-            channel.end(code, text)
+            self._refuse(channel, "on_connect", refusal)
+
+    def suspended(self, channel: SessionChannel) -> None:
+        """By the leader: the session has lost its connection."""
+        context = _context(channel)
+        session: Any = context.session
+        self.note("suspended")
+        log.info("%s has lost its connection, and waits for its client", context.name)
+        if self._on_suspend.listeners:
+            channel.note(lambda: self._on_suspend.fire(session))
+
+    def resumed(self, link: Arrival, replayed: int) -> None:
+        """By the leader: the session goes on over this link."""
+        channel: SessionChannel = link.channel
+        context = _context(channel)
+        session: Any = context.session
+        self.note("resumed")
+        session.address = link.address
+        log.info(
+            "%s is back from %s, %d records go again", context.name, shown(*link.address), replayed
+        )
+        if self._on_resume.listeners:
+            channel.note(lambda: self._back(channel, session, replayed))
+
+    def _back(self, channel: SessionChannel, session: Any, replayed: int) -> None:
+        try:
+            self._on_resume.fire(session, replayed)
+        except Refused as refusal:
+            self._refuse(channel, "on_resume", refusal)
+
+    def _refuse(self, channel: SessionChannel, event: str, refusal: Refused) -> None:
+        code, text = farewell(refusal)
+        self.note("logins_refused")
+        log.info("%s refused %s: %s", event, _context(channel).name, escaped(text))
+        channel.end(code, text)
 
     def ended(self, channel: SessionChannel) -> None:
         """By the leader: the session is over; its disconnect event comes after its last packet."""

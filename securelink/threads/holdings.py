@@ -7,7 +7,7 @@ Beyond a bound the address that keeps most loses its largest session, and so on.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Set
+from collections.abc import Callable, Hashable, Mapping, Set
 from typing import Protocol
 
 from ..app.greed import greediest_first
@@ -46,15 +46,23 @@ class Holdings:
         loop: Counts growth, and says when to look.
         links: All connections.
         note: Counts what happened.
+        suspended: Sessions that have no connection, with what they count for.
 
     Attributes:
         leaving: Sessions that have ended and of which something still waits, with what that counts for.
     """
 
-    def __init__(self, loop: Loop, links: Set[Keeping], note: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        links: Set[Keeping],
+        note: Callable[[str], None],
+        suspended: Mapping[Channel, tuple[Hashable, ...]],
+    ) -> None:
         self._loop = loop
         self._links = links
         self._note = note
+        self._suspended = suspended
         self._held = 0  # bytes of the connections that this round of the sweep has visited
         self.leaving: dict[Channel, tuple[Hashable, ...]] = {}
 
@@ -76,6 +84,7 @@ class Holdings:
 
     def round_ended(self) -> None:
         """By the sweep: all were visited."""
+        self._held += sum(channel.held for channel in self._suspended)
         for channel in tuple(self.leaving):
             if channel.core.is_needed:
                 self._held += channel.held
@@ -98,13 +107,14 @@ class Holdings:
         """Add it up, and end the greediest beyond the bound."""
         links = {link.session: link for link in self._links if link.session is not None}
         held = {channel: link.held for channel, link in links.items()}
-        held.update((channel, channel.held) for channel in self.leaving)
+        others = {**self._suspended, **self.leaving}
+        held.update((channel, channel.held) for channel in others)
         total = sum(held.values())
         if total <= MAX_TOTAL_UNSENT:
             self._looked(total)
             return
         places = {channel: link.places for channel, link in links.items()}
-        places.update(self.leaving)
+        places.update(others)
         for channel in greediest_first(held, places.__getitem__):
             if total <= MAX_TOTAL_UNSENT:
                 break

@@ -30,7 +30,9 @@ from ..protocol import (
     Failed,
     HelloReceived,
     Overdue,
+    Resuming,
     ServerConnection,
+    SessionCore,
     State,
 )
 from ..protocol.handshake_server import VerifiedClient
@@ -47,7 +49,9 @@ from .jobs import Task
 from .link import Carried, End, Link
 from .loop import Loop
 from .settings import HandshakeSettings
+from .suspensions import Suspensions
 from .sweeper import Sweeper
+from .taking_over import take_over
 
 log = logging.getLogger("securelink.server")
 
@@ -58,7 +62,10 @@ class Host(Protocol):
     """What a listener asks of the server above it: who gives sessions to the clients that come in."""
 
     def authorize(self, link: ServerLink, client: VerifiedClient) -> Channel:
-        """In the pool: decide, and give the new session's channel, not yet public. Raises `HandshakeError`."""
+        """
+        In the pool: decide, and give the channel of its session: the one that it resumes, or a new one, not yet public.
+        Raises `HandshakeError`.
+        """
 
     def opened(self, channel: Channel) -> None:
         """By the leader: make the session public; then its WELCOME is sent."""
@@ -68,6 +75,12 @@ class Host(Protocol):
 
     def not_entered(self, link: ServerLink, *, at_once: bool) -> None:
         """By the leader: the client of a provisional link did not get in; the pool may not come to it any more."""
+
+    def suspended(self, channel: Channel) -> None:
+        """By the leader: the session has lost its connection, and waits for its client."""
+
+    def resumed(self, link: ServerLink, replayed: int) -> None:
+        """By the leader: the session goes on over this link, and so many records are sent again."""
 
     def ended(self, channel: Channel) -> None:
         """By the leader: the session is over."""
@@ -83,7 +96,7 @@ class ServerLink(Link):
     """A connection that a client opened."""
 
     __slots__ = (
-        "_charged", "_kept", "_listener", "_queued", "_waits_since", "counted", "failed", "half_open",
+        "_charged", "_kept", "_listener", "_queued", "_replayed", "_waits_since", "counted", "failed", "half_open",
         "network", "provisional", "token",
     )  # fmt: skip
 
@@ -94,6 +107,7 @@ class ServerLink(Link):
             settings.wanted if settings.policy != Mode.OFF else Wanted.NO,
             succession=settings.succession,
             deadline=listener.loop.now + settings.handshake_seconds,
+            resuming=listener.resuming,
         )
         super().__init__(listener.loop, stream, engine)
         self._listener = listener
@@ -108,6 +122,7 @@ class ServerLink(Link):
         self._kept = 0.0  # seconds that its client has waited for jobs that are done
         self.provisional = False  # something is given back unless the client shows that it is in
         self.token = b""
+        self._replayed = 0  # records that go again because of it
 
     def _handshake_event(self, event: Event) -> None:
         match event:
@@ -226,6 +241,9 @@ class ServerLink(Link):
             return
         budget.let_in(host)
         self._charged = False
+        if client.grant is not None and client.grant.session is channel:
+            self.loop.call(partial(self._resume, client, channel))
+            return
         settings = self._listener.settings
         channel.core.attach(engine)
         engine.welcome(
@@ -234,6 +252,7 @@ class ServerLink(Link):
             settings.max_packet,
             settings.heartbeat,
             wait_for_sign=self.provisional,
+            session=channel,
         )
         assert engine.sender is not None
         self.max_packets = engine.sender.max_packets
@@ -265,17 +284,66 @@ class ServerLink(Link):
             # Until it gives a sign there is no session to be seen, and none that could be ended: that is not for long.
             self.engine.hurry(self.loop.now + self._listener.settings.handshake_seconds)
         else:
-            self._listener.host.opened(self.session)
+            self._public(self.session, known=False)
         self.flush()  # WELCOME: its client finds a session that is public already
         self._read_on()
 
+    def _public(self, session: Channel, *, known: bool) -> None:
+        self._listener.suspensions.begun(session, self, known=known)
+        self._listener.host.opened(session)
+
+    def _resume(self, client: VerifiedClient, session: Channel) -> None:
+        """Let a session go on over this link, whatever carries it now."""
+        engine = self.engine
+        assert isinstance(engine, ServerConnection)
+        if self._end is End.CLOSED:
+            return
+        try:
+            resumed = take_over(session, self, partial(self._resume_core, client, session.core))
+        except ProtocolError as error:
+            # One side's memory of the session went back in time.
+            self._handshake_failed(error, engine.data_to_send())
+            session.end(Code.PROTOCOL)
+            return
+        except HandshakeError as error:
+            log.info("%s: %s", self.address[0], error)
+            self._no_fault()
+            self.finish_raw(engine.data_to_send())
+            return
+        if not resumed:  # it has ended in between; its client asks for a new one
+            engine.refuse(Code.BUSY)
+            self._no_fault()
+            self.finish_raw(engine.data_to_send())
+            return
+        self._listener.no_longer_half_open(self)
+        self._listener.suspensions.begun(session, self, known=True)
+        engine.hurry(self.loop.now + self._listener.settings.handshake_seconds)
+        self._listener.host.resumed(self, self._replayed)
+        self.flush()
+        self._read_on()
+
+    def _resume_core(self, client: VerifiedClient, core: SessionCore) -> bool:
+        engine, grant = self.engine, client.grant
+        assert isinstance(engine, ServerConnection)
+        assert grant is not None
+        if not core.resume(engine, client, self._listener.settings.heartbeat):
+            return False
+        self._replayed = len(core.numbering.outgoing.again)
+        self.token = grant.token
+        self._raw.append(
+            engine.data_to_send()
+        )  # WELCOME, before anybody can send through this link
+        return True
+
     def _confirmed(self) -> None:
         """WELCOME has arrived: what was taken for it, such as a use of a join token, is not given back."""
+        if not self.provisional:
+            return  # a session that goes on has taken nothing
         assert self.session is not None
         host = self._listener.host
         if host.confirmed(self):
             self.provisional = False
-            host.opened(self.session)
+            self._public(self.session, known=True)
         else:
             self.session.end(Code.REFUSED)
 
@@ -391,6 +459,7 @@ class ServerLink(Link):
         if not super().finish_channel(code, text, clean=clean, ours=ours, failed=failed):
             return False
         assert self.session is not None  # looked at only now: a worker may have set it meanwhile
+        self._listener.suspensions.over(self.session)
         if self.provisional:
             self._not_entered()
         else:
@@ -416,6 +485,8 @@ class Listener:
         addresses: Where it listens.
         links: All connections.
         holdings: What their sessions keep together.
+        suspensions: Sessions that have lost their connection.
+        resuming: What connections resume them with; None: none is resumed.
         chores: What has no hurry.
         failed: Handshakes that failed so far.
     """
@@ -438,8 +509,13 @@ class Listener:
         self.budget = FailureBudget(
             settings.max_failures, lambda: loop.now, lambda host: is_loopback_host(host)
         )
-        self.holdings = Holdings(loop, self.links, host.note)
         self.chores = Chores(loop.call)
+        self.suspensions = Suspensions(loop, settings.resume, host, self._session_gone)
+        self.holdings = Holdings(loop, self.links, host.note, self.suspensions.waiting)
+        tickets, identity = self.suspensions.tickets, settings.identity
+        self.resuming: Resuming | None = None
+        if tickets is not None:
+            self.resuming = Resuming(tickets, identity.public if identity is not None else None)
         self.failed = 0
         self._paused = False
         self._closed = False
@@ -460,7 +536,7 @@ class Listener:
         """Begin to accept and to sweep."""
         self._register()
         self.holdings.start()
-        Sweeper(self.loop, self.links, self._visit, self.holdings.round_ended)
+        Sweeper(self.loop, self.links, self._visit, self._round_ended)
 
     def _register(self) -> None:
         for place in self._listening:
@@ -481,6 +557,7 @@ class Listener:
                 place.close()
             for preamble in tuple(self._preambles):
                 self._drop_preamble(preamble)
+            self.suspensions.close()
 
     def orphaned(self) -> None:
         """In a child of fork(): the sockets are the parent's, and it alone decides when the port is free again."""
@@ -491,6 +568,7 @@ class Listener:
             preamble.stream.close()
         for link in self.links:
             link.orphaned()
+        self.suspensions.orphaned()
 
     def on_io(self, mask: int) -> None:
         """Connections wait to be accepted."""
@@ -663,3 +741,13 @@ class Listener:
     def _visit(self, link: ServerLink) -> None:
         link.sweep(self.loop.now)
         self.holdings.visit(link)
+
+    def _round_ended(self) -> None:
+        self.suspensions.sweep()
+        self.holdings.round_ended()
+
+    def _session_gone(self, session: Channel, places: tuple[Hashable, ...]) -> None:
+        """A session ended that had no connection."""
+        if session.parting:
+            self.chores.add(session.part)
+        self.holdings.left(session, places)

@@ -27,6 +27,7 @@ class HandshakeSettings:
     max_failures: int = MAX_FAILED_PER_ADDRESS
     proxies: tuple[Network, ...] = ()
     handshake_seconds: float = HANDSHAKE_SECONDS
+    resume: int = 0  # seconds that a session without a connection is kept
 
     @property
     def per_network(self) -> tuple[int, ...]:

@@ -1,0 +1,206 @@
+"""
+The sessions of a server that have lost their connection: kept for their clients, for a time and within bounds.
+
+Their tickets are in a `TicketTable`, which says who goes when there are too many, and when the time of one is over.
+What they keep counts with what all sessions keep (`Holdings`).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Hashable
+from typing import Any, Protocol
+
+from ..codes import Code
+from ..limits import MAX_SUSPENDED, MAX_SUSPENDED_PER_ADDRESS
+from ..protocol import Connection, TicketTable
+from .channel import Channel
+from .loop import Loop
+
+log = logging.getLogger("securelink.server")
+
+
+class Host(Protocol):
+    """The server above."""
+
+    def suspended(self, channel: Channel) -> None:
+        """By the leader: the session has lost its connection, and waits for its client."""
+
+    def ended(self, channel: Channel) -> None:
+        """By the leader: the session is over."""
+
+
+class Carrying(Protocol):
+    """A connection that carries a session."""
+
+    @property
+    def engine(self) -> Connection:
+        """Its engine."""
+
+    @property
+    def token(self) -> bytes:
+        """Names the session."""
+
+    @property
+    def places(self) -> tuple[Hashable, ...]:
+        """What the session counts for: its address and the networks around it."""
+
+    @property
+    def provisional(self) -> bool:
+        """Whether nobody knows yet that its client got in."""
+
+
+class Place:
+    """
+    What is known of a session.
+
+    Attributes:
+        token: Names it.
+        places: What it counts for.
+        known: Whether its client has shown that it knows of it.
+    """
+
+    __slots__ = ("known", "places", "token")
+
+    def __init__(self, link: Carrying, *, known: bool) -> None:
+        self.token = link.token
+        self.places = link.places
+        self.known = known
+
+
+class Suspensions:
+    """
+    Keeps the sessions of one run of a server; the `Keeper` of their channels.
+
+    Args:
+        loop: The server's.
+        lifetime: Seconds that a session is kept; 0: none is.
+        host: Told what becomes of them.
+        gone: Told of a session that ended without a connection, and what it counted for.
+
+    Attributes:
+        tickets: What clients resume them with; None when none is kept.
+        waiting: Those without a connection, oldest first, and what they count for.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        lifetime: int,
+        host: Host,
+        gone: Callable[[Channel, tuple[Hashable, ...]], None],
+    ) -> None:
+        self._loop = loop
+        self._host = host
+        self._gone = gone
+        self.tickets: TicketTable | None = None
+        if lifetime:
+            self.tickets = TicketTable(lifetime, MAX_SUSPENDED, threading.Lock())
+        self.waiting: dict[Channel, tuple[Hashable, ...]] = {}
+        self._places: dict[Channel, Place] = {}  # of all sessions that may be suspended
+        self._of_place: dict[Hashable, dict[Channel, None]] = {}
+        self._closed = False
+
+    # By the leader.
+
+    def begun(self, channel: Channel, link: Carrying, *, known: bool) -> None:
+        """
+        A session is public, or goes on over this link: keep it when that is lost.
+
+        Args:
+            known: Whether its client has shown that it knows of it.
+        """
+        if self.tickets is not None:
+            self._wake(channel)
+            self._places[channel] = Place(link, known=known)
+            channel.keeper = self
+
+    def close(self) -> None:
+        """No client comes back any more: all that wait are over, and so is from now on what loses its connection."""
+        self._closed = True
+        for channel in tuple(self.waiting):
+            self._finish(channel, Code.SHUTDOWN, "", clean=True)
+
+    def sweep(self) -> None:
+        """End those whose time is over."""
+        if self.tickets is not None:
+            self._end_all(self.tickets.expire(self._loop.now), Code.EXPIRED)
+
+    def over(self, channel: Channel) -> None:
+        """A session has ended, however: no ticket of it is good for anything."""
+        place = self._places.pop(channel, None)
+        if place is not None and self.tickets is not None:
+            self.tickets.forget(place.token)
+        self._wake(channel)
+
+    def orphaned(self) -> None:
+        """In a child of fork(): these sessions are the parent's."""
+        for channel in tuple(self.waiting):
+            channel.orphaned()
+        self.waiting.clear()
+
+    # As the keeper of a session.
+
+    def keeps(self, channel: Channel, link: Carrying) -> bool:
+        """
+        Whether the session goes on when this link is lost. One whose client has never said anything does not: that may
+        not know that it has a session, and asks for another one.
+        """
+        place = self._places.get(channel)
+        if self._closed or link.provisional or place is None:
+            return False
+        return place.known or bool(link.engine.controls or channel.core.numbering.incoming.accepted)
+
+    def suspended(self, channel: Channel) -> None:
+        """By the leader: it has lost its connection."""
+        place, tickets = self._places.get(channel), self.tickets
+        if place is None or tickets is None:
+            self._finish(channel, Code.BROKEN, "", clean=False)
+            return
+        self.waiting[channel] = place.places
+        self._host.suspended(channel)
+        missed = getattr(channel.owner.session, "user", None) is not None or _has_something(channel)
+        mine = self._of_place.setdefault(place.places[0], {})
+        mine[channel] = None
+        self._end_all(tickets.suspend(place.token, self._loop.now, missed=missed), Code.EXPIRED)
+        if len(mine) > MAX_SUSPENDED_PER_ADDRESS:
+            self._end_all([next(iter(mine))], Code.EXPIRED)
+
+    def end(self, channel: Channel, code: int, text: str) -> None:
+        """Any thread: end it from our side, though nothing carries it."""
+        self._loop.call(lambda: self._end(channel, code, text))
+
+    def _end(self, channel: Channel, code: int, text: str) -> None:
+        link = channel.link
+        if link is not None:
+            link.end(code, text)  # its client came back in between
+        else:
+            self._finish(channel, code, text, clean=True)
+
+    def _end_all(self, channels: list[Any], code: int) -> None:
+        for channel in channels:
+            self._finish(channel, code, "", clean=False)
+
+    def _finish(self, channel: Channel, code: int, text: str, *, clean: bool) -> None:
+        if channel.link is not None or not channel.finished(code, text, clean, ours=True):
+            return
+        places = self.waiting.get(channel, (channel,))
+        self.over(channel)
+        self._host.ended(channel)
+        self._gone(channel, places)
+        channel.core.sending.drop()
+
+    def _wake(self, channel: Channel) -> None:
+        places = self.waiting.pop(channel, None)
+        if places is not None:
+            mine = self._of_place[places[0]]
+            del mine[channel]
+            if not mine:
+                del self._of_place[places[0]]
+
+
+def _has_something(channel: Channel) -> bool:
+    """Whether something would be lost with it."""
+    core = channel.core
+    return bool(core.numbering.outgoing.kept or core.sending.packets or core.receiving.items)
