@@ -216,6 +216,10 @@ MAX_SEALED = 16 * 1024 * 1024  # a sealed packet
 SEALED_SKEW = 120.0  # how far ahead the date of a sealed packet may be when its age is checked
 # An admitted client confirms within a round trip; after this time it may have lost its connection
 SIGN_SECONDS = 3.0
+LOGIN_LOCK_SECONDS = (
+    1.0  # for a file that another program changes, which takes milliseconds: other logins wait too
+)
+STUCK_LOCK_SECONDS = 0.1  # the same, after somebody has waited in vain
 MAX_TOKEN_NOTE = 200  # characters of the note on a join token
 KEEP_DEAD_TOKENS = 7 * 86_400.0  # a used-up, expired or revoked token is listed for this time
 MAX_USERS = 10_000  # names with a password on one server

@@ -14,6 +14,7 @@ from ..protocol.handshake_server import VerifiedClient
 from ..signatures import never_run
 from ..text import escaped
 from ..trust import AuthorizedClients
+from ..trust.locking import LockTaken
 from ..wire.packets import decode_value
 
 log = logging.getLogger("securelink.server")
@@ -95,6 +96,7 @@ class Admission:
 
         Raises:
             HandshakeError: It may not.
+            KeyFileError: A file that says so is damaged, or another program has it locked.
         """
         fingerprint = client.key.fingerprint if client.key is not None else None
         operator = self._operator(fingerprint)
@@ -181,6 +183,9 @@ class Admission:
         )
         try:
             user = ask(self._authenticate, hello)
+        except LockTaken:
+            release(hello.holds)
+            raise  # nothing is wrong with the client, which may try again
         except BaseException as error:
             release(hello.holds)
             raise self._refusal(error, address[0]) from None
@@ -206,6 +211,13 @@ def release(holds: Holds) -> None:
             hold.release()
         except BaseException:  # also SystemExit, which would only end this thread
             log.exception("what a client did not use could not be given back")
+
+
+def cannot_say(error: SecureLinkError) -> tuple[int, str]:
+    """Code and text for a client of whom we cannot say whether it may enter: that is our trouble, not its own."""
+    if isinstance(error, LockTaken):
+        return Code.BUSY, "a file that says who may enter is being changed"
+    return Code.INTERNAL, ""
 
 
 def farewell(refusal: Refused) -> tuple[int, str]:

@@ -14,7 +14,13 @@ from .. import limits
 from ..errors import KeyFileError, LimitExceeded
 from ..keys.files import AnyPath, absolute
 from ..keys.remembered import Remembered
-from ..trust.locking import OTHERS_WRITE, forget_missing, locked_update
+from ..trust.locking import (
+    LOCK_SECONDS,
+    OTHERS_WRITE,
+    LockTaken,
+    forget_missing,
+    locked_update,
+)
 
 # How full a file may become by adding. The rest is for what entries gain later (when they were used
 # or revoked): nobody must be refused because their use cannot be written down.
@@ -45,6 +51,10 @@ class Book(Generic[Entry]):
         self._decoder = msgspec.json.Decoder(list[kind])  # type: ignore[valid-type]  # a variable type
         self._lock = threading.Lock()  # held while _entries are exchanged
         self._entries: Mapping[str, Entry] = {}
+        self._hurried = (
+            threading.Lock()
+        )  # held by the hurried update that waits for the file; guards _stuck
+        self._stuck = False  # the last hurried update waited for the file in vain
         self._remembered: Remembered[Mapping[str, Entry]] | None = None
         if self.path is not None:
             self._remembered = Remembered(
@@ -68,13 +78,18 @@ class Book(Generic[Entry]):
             raise
 
     @contextlib.contextmanager
-    def update(self) -> Iterator[dict[str, Entry]]:
+    def update(self, *, hurry: bool = False) -> Iterator[dict[str, Entry]]:
         """
         The entries, to be changed in the block while nobody else changes them.
 
         They are stored when the block ends, and stay as they were after an exception in it.
 
+        Args:
+            hurry: Others wait for this thread: it waits for a program that has the file locked for `LOGIN_LOCK_SECONDS`
+                instead of `LOCK_SECONDS`, and after one that waited in vain for a tenth, until one gets it again.
+
         Raises:
+            LockTaken: Another program has the file locked.
             KeyFileError: The file is damaged or cannot be written.
             LimitExceeded: It would grow too large.
         """
@@ -84,8 +99,26 @@ class Book(Generic[Entry]):
                 yield entries
                 self._entries = entries
             return
-        with locked_update(self._remembered.path) as file:
-            before = self._remembered.of(file.data)
+        if not hurry:
+            with self._update_file(self._remembered, LOCK_SECONDS) as entries:
+                yield entries
+            return
+        with self._hurried:  # each of our own has its turn, and only the first waits for long
+            wait = limits.STUCK_LOCK_SECONDS if self._stuck else limits.LOGIN_LOCK_SECONDS
+            try:
+                with self._update_file(self._remembered, wait) as entries:
+                    self._stuck = False
+                    yield entries
+            except LockTaken:
+                self._stuck = True
+                raise
+
+    @contextlib.contextmanager
+    def _update_file(
+        self, remembered: Remembered[Mapping[str, Entry]], timeout: float
+    ) -> Iterator[dict[str, Entry]]:
+        with locked_update(remembered.path, timeout=timeout) as file:
+            before = remembered.of(file.data)
             entries = dict(before)
             yield entries
             changed = entries != before
@@ -95,7 +128,7 @@ class Book(Generic[Entry]):
                 if len(entries) > len(before):
                     self._check_room(len(file.data))
         if changed:
-            self._remembered.wrote(file.data, dict(entries))  # not what the block may have kept
+            remembered.wrote(file.data, dict(entries))  # not what the block may have kept
 
     def _check_room(self, size: int) -> None:
         if size > limits.MAX_TRUST_FILE * _FULL:

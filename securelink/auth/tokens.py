@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -99,7 +100,8 @@ class JoinTokens:
     ) -> None:
         self._book: Book[JoinToken] = Book(path, JoinToken, lambda entry: entry.id)
         self._now = now
-        self._held_lock = threading.Lock()  # guards _held
+        self._held_lock = threading.Lock()  # guards the next two
+        self._owed: list[_Owed] = []  # uses to be given back, which are not in the book yet
         self._held: dict[
             str, list[_Held]
         ] = {}  # by id: logins whose client has not shown itself yet
@@ -132,7 +134,7 @@ class JoinTokens:
         Raises:
             ConfigError: One of the arguments is not possible.
             LimitExceeded: There are 10,000 valid tokens, or the file is full.
-            KeyFileError: The file is damaged or cannot be written.
+            KeyFileError: The file is damaged or cannot be written, or another program has kept it locked for 10 s.
         """
         if user is not None:
             user = user_name(user)
@@ -164,7 +166,7 @@ class JoinTokens:
 
         Raises:
             ConfigError: That is no text.
-            KeyFileError: The file is damaged or cannot be written.
+            KeyFileError: The file is damaged or cannot be written, or another program has kept it locked for 10 s.
         """
         if not isinstance(token_or_id, str):
             raise ConfigError(f"a token or its id is a text, not a {type(token_or_id).__name__}")
@@ -202,7 +204,8 @@ class JoinTokens:
 
         Raises:
             Refused: No token, or one that is unknown, expired, used up or revoked.
-            KeyFileError: The file is damaged or cannot be written.
+            KeyFileError: The file is damaged or cannot be written, or another program has kept it locked for a second:
+                others wait for this login. A server asks its client to try again then (`Code.BUSY`).
         """
         fields = text_fields(hello.credentials, "token")
         if fields is None:
@@ -214,7 +217,8 @@ class JoinTokens:
         try:
             entry = self._admit(wanted, hello)
         except Refused:
-            if not self._take_over(wanted[:_ID_SIZE], _who(hello)):
+            key = wanted[:_ID_SIZE]
+            if not (self._take_over(key, _who(hello)) or self._pay(key)):
                 raise
             entry = self._admit(wanted, hello)
         return entry.admits
@@ -225,7 +229,7 @@ class JoinTokens:
         # Without the lock first: wrong tokens, however many, hold nobody up.
         entry, counts = _judge(self._book.read(), wanted, hello.resumed, now)
         if counts:
-            with self._book.update() as entries:
+            with self._changing() as entries:
                 # Again, as another client may have had the last use since.
                 entry, counts = _judge(entries, wanted, hello.resumed, now)
                 if counts:
@@ -238,12 +242,14 @@ class JoinTokens:
     def _hold(self, hello: Hello, before: JoinToken, used: float) -> None:
         def give_back() -> None:
             self._forget(before.id, held)
-            with self._book.update() as entries:
-                entry = entries.get(before.id)
-                if entry is not None:
-                    uses = None if entry.uses is None else entry.uses + 1
-                    last = before.used if entry.used == used else entry.used
-                    entries[entry.id] = msgspec.structs.replace(entry, uses=uses, used=last)
+            with self._held_lock:
+                first = (
+                    not self._owed
+                )  # otherwise somebody tries, or has failed: the next change has all of them
+                self._owed.append(_Owed(before, used))
+            if first:
+                with self._changing():
+                    pass
 
         held = _Held(_who(hello), time.monotonic(), hello.hold(give_back))
         with self._held_lock:
@@ -256,6 +262,35 @@ class JoinTokens:
                     for key, those in self._held.items()
                     if (left := [other for other in those if other.hold.open])
                 }
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[dict[str, JoinToken]]:
+        """
+        The entries, to be changed. Each change gives back what could not be given back before, in the same step.
+
+        Raises:
+            KeyFileError: The file is damaged, locked or cannot be written: what is owed stays so.
+        """
+        owed: list[_Owed] = []
+        try:
+            with self._book.update(hurry=True) as entries:
+                with self._held_lock:
+                    owed, self._owed = self._owed, []
+                for use in owed:
+                    use.give_back(entries)
+                yield entries
+        except BaseException:
+            with self._held_lock:
+                self._owed[:0] = owed
+            raise
+
+    def _pay(self, key: str) -> bool:
+        """Give back what is owed to a token; False when that is nothing."""
+        with self._held_lock:
+            if all(use.before.id != key for use in self._owed):
+                return False
+        with self._changing():
+            return True
 
     def _forget(self, key: str, held: _Held) -> None:
         with self._held_lock:
@@ -273,6 +308,21 @@ class JoinTokens:
                 held for held in self._held.get(key, ()) if held.who == who and held.since < late
             ]
         return any(held.hold.release() for held in waiting)
+
+
+class _Owed(NamedTuple):
+    """A use to be given back: the token before it, and when it was used."""
+
+    before: JoinToken
+    used: float
+
+    def give_back(self, entries: dict[str, JoinToken]) -> None:
+        """Undo it in the book."""
+        entry = entries.get(self.before.id)
+        if entry is not None:
+            uses = None if entry.uses is None else entry.uses + 1
+            last = self.before.used if entry.used == self.used else entry.used
+            entries[entry.id] = msgspec.structs.replace(entry, uses=uses, used=last)
 
 
 class _Held(NamedTuple):

@@ -18,6 +18,7 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Protocol, cast
 
+from ..app.admission import cannot_say
 from ..app.budget import FailureBudget
 from ..codes import Code, code_text
 from ..errors import HandshakeError, ProtocolError, Refused, SecureLinkError
@@ -235,7 +236,7 @@ class ServerLink(Link):
         except SecureLinkError as error:
             ours = engine.state is State.AUTHORIZING  # our own trouble, such as a damaged file
             if ours:
-                engine.refuse(Code.INTERNAL)
+                engine.refuse(*cannot_say(error))
             (budget.take_back if ours else budget.failed)(host)
             self._turn_away(error)
             return

@@ -44,6 +44,10 @@ OTHERS_WRITE = 0o022
 _BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # what the systems call "somebody has it"
 
 
+class LockTaken(KeyFileError):
+    """Another program has kept a file locked for as long as was to be waited. Nothing has changed."""
+
+
 class LockedFile:
     """
     A file that nobody else updates meanwhile.
@@ -74,7 +78,8 @@ def locked_update(path: AnyPath, *, timeout: float = LOCK_SECONDS) -> Iterator[L
 
     Raises:
         ConfigError: `timeout` is not a number.
-        KeyFileError: The file cannot be read or replaced, other users could change it, or its lock stayed taken.
+        LockTaken: A `KeyFileError`: its lock stayed taken.
+        KeyFileError: The file cannot be read or replaced, or other users could change it.
         LimitExceeded: The new content is larger than `MAX_TRUST_FILE`.
     """
     timeout = seconds("timeout", timeout)
@@ -137,7 +142,7 @@ def _lock(path: Path, timeout: float) -> Iterator[None]:
         deadline = time.monotonic() + timeout
         while not _try_lock(descriptor, path):
             if time.monotonic() >= deadline:
-                raise KeyFileError(
+                raise LockTaken(
                     f"another program has kept {path} locked for {timeout:g} s",
                     hint="end that program and try again",
                 )

@@ -320,4 +320,43 @@ FAULTS = [
         "",
         "test_floods.py::test_logins_of_others_push_no_place_out",
     ),
+    Fault(
+        "a login waits long for a file that is locked",
+        "auth/book.py",
+        "            wait = limits.STUCK_LOCK_SECONDS if self._stuck else limits.LOGIN_LOCK_SECONDS\n",
+        "            wait = LOCK_SECONDS\n",
+        "test_auth_locked.py::test_a_login_waits_for_a_second_and_those_behind_it_hardly",
+    ),
+    Fault(
+        "each login waits anew for a file that stays locked",
+        "auth/book.py",
+        "                self._stuck = True\n",
+        "                pass\n",
+        "test_auth_locked.py::test_a_login_waits_for_a_second_and_those_behind_it_hardly",
+    ),
+    Fault(
+        "a use that could not be given back is lost",
+        "auth/tokens.py",
+        "                self._owed[:0] = owed\n",
+        "                pass\n",
+        "test_auth_locked.py::test_a_change_that_fails_still_owes",
+    ),
+    Fault(
+        "a use is given back by each change",
+        "auth/tokens.py",
+        "owed, self._owed = self._owed, []",
+        "owed = list(self._owed)",
+        "test_auth_locked.py::test_a_change_of_another_token_gives_it_back_too",
+    ),
+    Fault(
+        "a locked file is a failure of the client",
+        "app/admission.py",
+        (
+            "        except LockTaken:\n"
+            "            release(hello.holds)\n"
+            "            raise  # nothing is wrong with the client, which may try again\n"
+        ),
+        "",
+        "test_auth_locked.py::test_what_the_client_gets",
+    ),
 ]
