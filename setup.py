@@ -43,9 +43,11 @@ HOT = [
     "securelink/threads/loop.py",
     "securelink/threads/outbox.py",
     "securelink/threads/pool.py",
+    "securelink/threads/reading.py",
     "securelink/threads/ready.py",
     "securelink/threads/timers.py",
     "securelink/threads/waker.py",
+    "securelink/threads/writing.py",
     "securelink/wire/scan.py",
 ]
 

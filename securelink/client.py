@@ -271,7 +271,7 @@ class Client(Peer, Dispatching):
     def _new_channel(self, arrival: Arrival) -> ClientChannel:
         link, core = arrival.link, arrival.core
         self._token = str(uuid.UUID(bytes=arrival.opened.welcome.token))
-        self._encrypted = link.engine.encrypted
+        self._encrypted = link.encrypted
         where = shown(self.host, self.port)
         mailbox = Mailbox(self, self._hooks, where, elements=core.bounds.elements)
         own_thread = get_ident() if self._in_update else 0
@@ -288,7 +288,7 @@ class Client(Peer, Dispatching):
             self._keep_alive()
             channel.begin(link, arrival.early, self.on_connect.fire)
         except BaseException:  # Ctrl-C: who calls connect() again must not find half a session
-            link.break_off()
+            link.writer.break_off()
             link.loop.call(link.give_up)
             raise
         # close() says first that it was called, and then looks for the session: one of us two sees the other.

@@ -71,7 +71,7 @@ class Session(Peer):
         self.fingerprint = client.key.fingerprint if client.key is not None else None
         self.connected_at = time.time()
         self.data: dict[str, Any] = {}
-        self.encrypted = link.engine.encrypted
+        self.encrypted = link.encrypted
         self.dialled = client.dialled
         self._hooks = server
         self._context = SessionContext(self, server, entry, bounds.elements)

@@ -207,7 +207,7 @@ class Scene:
     def overdue(self) -> None:
         """The time for all handshakes that are under way is over, as the next sweep will notice."""
         for link in self.half_open():
-            link.engine.deadline = 0.0
+            link.connection.deadline = 0.0
 
     def hold_window(self, held: bool = True) -> None:
         """Failures of an address are counted until this is undone: no sweep in between begins a new window."""

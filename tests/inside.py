@@ -24,7 +24,7 @@ from securelink.protocol.records import RecordSender
 from securelink.protocol.resumption import Grant
 from securelink.protocol.states import Take
 from securelink.streams import sockets
-from securelink.threads import link as link_module
+from securelink.threads import ends
 from securelink.threads.caretaker import caretaker
 from securelink.threads.client_link import ClientLink
 from securelink.threads.jobs import JobQueue
@@ -172,12 +172,12 @@ def has_ticks(link: ClientLink) -> bool:
 
 def is_choked(link: Link) -> bool:
     """Whether the peer is not read because it takes too little."""
-    return link._choked
+    return link.writer.choked
 
 
 def forks() -> int:
     """How many forks this process has behind it, as every link has noted."""
-    return link_module._forks[0]
+    return ends.forks[0]
 
 
 def left_behind(client: Client) -> list[str]:
@@ -189,7 +189,7 @@ def left_behind(client: Client) -> list[str]:
         "to connect": client._connector.right,
         "to drive": channel.drive_right,
         "to run": channel.inbox.right,
-        "to send": Right() if carrier is None else carrier._send_right,
+        "to send": Right() if carrier is None else carrier.writer._send_right,
     }
     loop = caretaker._loop
     locks = {

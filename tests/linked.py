@@ -83,35 +83,36 @@ class ProbeLink(Link):
 
     def leave_tail(self, data: bytes) -> None:
         """Another thread had bytes to write that the stream did not take."""
-        self._tail = memoryview(data)
-        self._ask_writable()
+        self.writer.tail = memoryview(data)
+        self.writer._ask_writable()  # noqa: SLF001  # as that thread does
 
     def seem_to_have(self, tail: Any) -> None:
         """Something to be written is waited with, whatever it is."""
-        self._want_write = True
-        self._tail = tail
+        self.writer._want_write = True  # noqa: SLF001  # it was asked for
+        self.writer.tail = tail
 
     @property
     def has_tail(self) -> bool:
         """Whether bytes wait that the stream did not take."""
-        return bool(self._tail)
+        return bool(self.writer.tail)
 
     def fail_to_write(self) -> None:
         """The stream takes nothing any more."""
-        self._write_failed(OSError("on purpose"))
+        self.writer._write_failed(OSError("on purpose"))  # noqa: SLF001  # as send() raises it
 
     def watch_tail(self) -> None:
         """What the sweep does about bytes that wait."""
-        self._watch_tail()
+        self.writer.watch_tail(hung_up=False)
 
     @property
     def is_stalled(self) -> bool:
         """Whether they have waited for too long."""
-        return self._is_stalled()
+        return self.writer.is_stalled
 
     def next_second(self) -> None:
         """What the sweep does when a second is over."""
-        self._next_second()
+        if self.reader.next_second():
+            self.update_interest()
 
 
 class ProbeChannel(Channel):

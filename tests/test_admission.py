@@ -208,7 +208,7 @@ def test_who_says_nothing_is_no_failure(
         socks = [stack.enter_context(socket.create_connection(address, WAIT)) for _ in range(4)]
         until(lambda: len(stage.half_open()) == 4)
         socks[0].sendall(b"S")
-        until(lambda: any(link.engine.reads for link in stage.half_open()))
+        until(lambda: any(link.connection.reads for link in stage.half_open()))
         stage.overdue()
         for sock in socks:
             assert end_of_stream(sock) == b""

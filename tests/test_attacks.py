@@ -266,7 +266,7 @@ def test_who_is_gone_uses_no_token(identity: Identity, monkeypatch: pytest.Monke
             at = listener_of(stage.server)
             until(lambda: at.half_open == 1)
             (waiting,) = [one for one in at.links if one.channel is None]
-            until(lambda: waiting.engine.state is State.AUTH_RECEIVED)
+            until(lambda: waiting.connection.state is State.AUTH_RECEIVED)
             at.loop.call(waiting.lost)
             until(lambda: at.half_open == 0)
             go.set()

@@ -272,7 +272,7 @@ def test_a_packet_too_large() -> None:
     """It is refused before anything is queued, naming the limit."""
     with bench() as stage:
         with pytest.raises(LimitExceeded) as caught:
-            stage.post(bytes(stage.link.max_packets))
+            stage.post(bytes(stage.link.writer.max_packets))
         assert caught.value.limit == "max_packet"
         assert caught.value.hint
         assert not stage.channel.core.sending.packets
@@ -281,7 +281,7 @@ def test_a_packet_too_large() -> None:
 def test_the_latest_value_replaces_the_one_that_waits() -> None:
     """With a key, what waits is replaced in its place in the queue, and takes no more room than one."""
     with bench(buffer=SMALL) as stage:
-        while not stage.link.tail_size:
+        while not stage.link.writer.tail:
             stage.post("filler" * 5000)
         stage.post("before")
         for number in range(100):
@@ -306,7 +306,7 @@ def test_the_latest_value_needs_no_room() -> None:
     """A packet that takes the place of one that waits never blocks, however crowded the session is."""
     with bench(Bounds(unsent=50_000), buffer=SMALL) as stage:
         stage.channel.loop.manual = False  # not inside a handler
-        while not stage.link.tail_size:
+        while not stage.link.writer.tail:
             stage.post(bytes(20_000), wait=False)
         stage.post(0, latest="key")
         stage.post(bytes(60_000), wait=False)
@@ -429,7 +429,7 @@ def test_a_quick_peer_may_get_much_from_one_handler() -> None:
             while len(found) < number_read[0] + count:
                 for item in stage.items():
                     found.extend(p.data[0] for p in decode_packets(item))  # type: ignore[arg-type]
-                stage.link.flush()
+                stage.link.writer.flush()
             number_read[0] += count
 
         number_read = [0]
@@ -443,7 +443,7 @@ def test_what_was_never_confirmed() -> None:
     """Records without acknowledgement and packets that were never sent, in order, also replaceable ones."""
     with bench(buffer=SMALL) as stage:
         count = 0
-        while not stage.link.tail_size:
+        while not stage.link.writer.tail:
             stage.post([count, bytes(20_000)], wait=False)
             count += 1
         stage.post("queued")

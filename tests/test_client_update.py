@@ -110,11 +110,11 @@ def test_a_long_frame_costs_no_session(identity: Identity, monkeypatch: pytest.M
         session = session_of(server, client)
         session.send("move", 1)
         until(lambda: channel_of(session).core.numbering.outgoing.acknowledged == 1)
-        reads = link_of(session).engine.reads if channel_of(session).link is not None else 0
+        reads = link_of(session).connection.reads if channel_of(session).link is not None else 0
         time.sleep(3.0)  # longer than a silent client is believed to live
         assert session.connected
         assert session.ping(WAIT) < WAIT
-        assert link_of(session).engine.reads > reads + 1
+        assert link_of(session).connection.reads > reads + 1
         assert seen == ["connect"]
         play(client, 0, lambda: "move" in seen)
         assert threads == {get_ident()}

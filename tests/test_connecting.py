@@ -115,7 +115,7 @@ def test_an_attempt_may_resume_a_session(identity: Identity) -> None:
         again = connector.attempt(stage.destination, connector.deadline(WAIT), (core, resumption))
         assert again.opened.resumed
         assert again.core is core
-        assert core.connection is again.link.engine
+        assert core.connection is again.link.connection
         assert again.opened.welcome.token == first.opened.welcome.token
         assert [packet.action for packet in core.unconfirmed()] == ["later"]
         lose(again)
@@ -129,7 +129,7 @@ def test_an_attempt_may_resume_a_session(identity: Identity) -> None:
         assert not fresh.opened.resumed
         assert fresh.core is not core
         assert core.connection is None
-        assert fresh.core.connection is fresh.link.engine
+        assert fresh.core.connection is fresh.link.connection
         assert [packet.action for packet in core.unconfirmed()] == ["later"]
         lose(fresh)
 

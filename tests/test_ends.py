@@ -183,8 +183,8 @@ def test_every_later_call_names_the_server_that_broke_a_rule(rule: str, identity
     with serving(identity) as server, joined(server) as (client,):
         link = link_of(session_of(server, client))
         assert link is not None
-        assert link.engine.sender is not None
-        frame = link.engine.sender.records.seal(content.to_bytes(1) + body)
+        assert link.connection.sender is not None
+        frame = link.connection.sender.records.seal(content.to_bytes(1) + body)
         link.write_raw(frame)
         error: Any = failure(ProtocolError, lambda: client.receive(WAIT), rule, "same version")
         assert error.code == Code.PROTOCOL

@@ -84,7 +84,7 @@ def test_a_session_gives_way_after_so_many_packets(size: int) -> None:
         del stage.channel.inbox.right.free
         for first in range(0, 1000, size):
             stage.send(*range(first, min(first + size, 1000)))
-        until(lambda: stage.turn(1) or not stage.link.engine.more)  # type: ignore[func-returns-value]
+        until(lambda: stage.turn(1) or not stage.link.connection.more)  # type: ignore[func-returns-value]
         stage.turn(20)
         stage.channel.inbox.right.free = True
         before = 0
@@ -242,7 +242,7 @@ class CountingReceiver:
 
 def counting(stage: Bench) -> CountingReceiver:
     """Count the records that the engine opens, of every kind."""
-    engine = stage.link.engine
+    engine = stage.link.connection
     counter = CountingReceiver(engine._receive)  # noqa: SLF001  # they all pass it
     engine._receive = counter  # noqa: SLF001  # see above
     return counter
@@ -289,7 +289,7 @@ def test_what_waits_for_its_turn_is_not_lost_when_reading_stops() -> None:
             stage.send(number)
         stage.turn()
         assert stage.channel.core.receiving.full
-        assert stage.link.engine.more
+        assert stage.link.connection.more
         stage.channel.inbox.right.free = True
         stage.channel.loop.schedule(stage.channel.inbox)
         until(lambda: stage.loop.turn() or len(stage.channel.data) == 3 * READ_FRAMES)  # type: ignore[func-returns-value]
@@ -312,16 +312,16 @@ def test_frames_that_come_in_crumbs(size: int) -> None:
 @pytest.mark.pure  # it lowers a bound of a module
 def test_controls_have_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who sends more controls in a second than a session may is not read until the second is over."""
-    monkeypatch.setattr("securelink.threads.link.MAX_CONTROL_RATE", 100)
+    monkeypatch.setattr("securelink.threads.reading.MAX_CONTROL_RATE", 100)
     with bench() as stage:
         flood(stage, Content.PONG, bytes(8), 500)
         stage.turn(20)
         assert stage.channel.inbox.throttled
-        assert 100 < stage.link.engine.controls < 500
+        assert 100 < stage.link.connection.controls < 500
         for _ in range(10):
             stage.loop.call(stage.link.next_second)
             stage.turn(5)
-        assert stage.link.engine.controls == 500
+        assert stage.link.connection.controls == 500
         stage.loop.call(stage.link.next_second)
         stage.send("read again")
         stage.turn()

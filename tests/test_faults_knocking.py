@@ -160,11 +160,11 @@ def test_the_handshake_has_one_deadline(
         plain = stack.enter_context(Hostile(stage.port, Mode.OFF))
         plain.hello()
         until(lambda: len(stage.half_open()) == 5)
-        deadlines = {link: link.engine.deadline for link in stage.half_open()}
+        deadlines = {link: link.connection.deadline for link in stage.half_open()}
         for _ in range(5):
             dripping.sendall(b"\x00")
             stage.check_neighbour()
-        assert {link: link.engine.deadline for link in stage.half_open()} == deadlines
+        assert {link: link.connection.deadline for link in stage.half_open()} == deadlines
         stage.overdue()
         until(stage.alone)
         assert (end_of_stream(silent), end_of_stream(halfway)) == (b"", b"")

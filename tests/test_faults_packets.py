@@ -48,7 +48,7 @@ def test_the_largest_packet_passes_and_the_next_one_does_not(
         session = stage.session(client)
         link = link_of(session)
         assert link is not None
-        largest = link.max_packets
+        largest = link.writer.max_packets
         assert LIMIT - 64 < largest < LIMIT
         assert echo(client, of_size(largest))
         sends: list[Any] = [client.send, session.send, stage.server.broadcast]
@@ -139,8 +139,8 @@ def test_a_client_told_of_its_own_nonsense(identity: Identity) -> None:
     with scene(identity) as stage:
         client = stage.client().connect()
         link = link_of(client)
-        assert link.engine.sender is not None
-        sock_of(link).sendall(link.engine.sender.packets([b"\xc1"]))
+        assert link.connection.sender is not None
+        sock_of(link).sendall(link.connection.sender.packets([b"\xc1"]))
         error = failure(ConnectionClosed, lambda: client.receive(WAIT), "could not read a packet")
         assert error.code == Code.UNREADABLE
         client.close()

@@ -24,7 +24,7 @@ from securelink import (
 )
 from securelink.streams.base import BREAK
 from securelink.threads import client_channel as channel_module
-from securelink.threads.client_link import ClientLink
+from securelink.threads.reading import Reader, Reports
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -234,18 +234,18 @@ def test_who_waits_is_woken_by_the_background(
 ) -> None:
     """An answer that the background thread reads wakes the thread that waits for it."""
     monkeypatch.setattr(channel_module, "PATIENCE_SECONDS", WAIT)  # nobody looks up by itself
-    read, reading = ClientLink.read, threading.Event()
+    read, reading = Reader.read, threading.Event()
 
-    def slow_read(link: ClientLink) -> None:
-        if threading.current_thread() is not threading.main_thread():
+    def slow_read(reader: Reader, told: Reports) -> None:
+        if told is link and threading.current_thread() is not threading.main_thread():
             reading.set()
             time.sleep(0.1)
-        read(link)
+        read(reader, told)
 
     with serving(identity) as server, joined(server) as (client,), Crew() as crew:
         link = link_of(client)
         until(lambda: link.background)
-        monkeypatch.setattr(ClientLink, "read", slow_read)
+        monkeypatch.setattr(Reader, "read", slow_read)
         crew.start(next(iter(server.sessions.values())).ping)
         assert reading.wait(WAIT)
         assert client.ping(WAIT) < WAIT / 2

@@ -103,7 +103,7 @@ def test_interrupted_while_sealing(
     ends: list[object] = []
     with serving(identity) as server, joined(server) as [client]:
         server.on_disconnect(ends.append)
-        engine = link_of(client).engine
+        engine = link_of(client).connection
         assert engine.sender is not None
         engine.sender = InterruptedSender(engine.sender)  # type: ignore[assignment]
         with caplog.at_level(logging.WARNING, "securelink"):
@@ -135,12 +135,12 @@ def test_interrupted_while_reading(
                 return getattr(stream, name)
 
         stream = link.stream
-        link.stream = Interrupted()
+        link.reader.stream = Interrupted()
         session = server.sessions[client.token]
         session.send("one")
         with pytest.raises(KeyboardInterrupt):
             client.receive(WAIT)
-        link.stream = stream
+        link.reader.stream = stream
         # In plaintext the connection ends at once, and the server may know it already.
         with contextlib.suppress(ConnectionClosed):
             session.send("two")
@@ -157,7 +157,7 @@ def test_closing_in_the_middle_of_a_write(identity: Identity) -> None:
     with serving(identity) as server:
         with joined(server) as [client]:
             link = link_of(client)
-            del link._send_right.free  # noqa: SLF001  # as the interrupted write does
+            del link.writer._send_right.free  # noqa: SLF001  # as the interrupted write does
             client.send("never")
             assert [packet.action for packet in client.close(WAIT)] == ["never"]
         until(lambda: link.stream.fileno() < 0)
@@ -181,7 +181,7 @@ def test_tampering_after_an_interrupt(identity: Identity, caplog: pytest.LogCapt
     """A Ctrl-C that lost nothing is no excuse for what is changed on the way later."""
     with serving(identity) as server, joined(server) as [client]:
         link = link_of(client)
-        link.engine.interrupted()
+        link.connection.interrupted()
         session = server.sessions[client.token]
         session.send("one")
         packet = client.receive(WAIT)
@@ -364,7 +364,7 @@ def test_a_turn_interrupted_at_every_point(identity: Identity) -> None:
                 assert loop.lead.thread == 0
                 server.update()
                 assert not any(
-                    link.listed
+                    link.writer.listed
                     for session in server.sessions.values()
                     if (link := link_of(session))
                 )

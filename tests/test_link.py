@@ -10,7 +10,7 @@ from math import inf
 import pytest
 from helpers import WAIT, until
 from inside import forks, is_choked
-from linked import Bench, ProbeLink, bench
+from linked import Bench, bench
 from together import REPEATS, Crew
 
 from securelink.codes import Code
@@ -25,8 +25,9 @@ from securelink.limits import (
 )
 from securelink.protocol import Closed, Ended, Item, Pinged, Ponged, Sender
 from securelink.protocol.bounds import Bounds
-from securelink.threads import link as link_module
 from securelink.threads import loop as loop_module
+from securelink.threads import reading, writing
+from securelink.threads.writing import Writer
 from securelink.wire.fields import Content
 from securelink.wire.packets import Packet, decode_packets, encode_packet
 
@@ -70,7 +71,7 @@ def acks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def choked(stage: Bench) -> None:
     """Send until the kernel takes no more."""
-    while not stage.link.tail_size:
+    while not stage.link.writer.tail:
         stage.post(bytes(30_000))
 
 
@@ -82,9 +83,9 @@ def test_what_the_kernel_does_not_take_goes_out_later() -> None:
     with bench(buffer=SMALL) as stage:
         for number in range(50):
             stage.post([number, bytes(20_000)])
-        assert stage.link.tail_size
+        assert stage.link.writer.tail
         assert [number for number, _ in stage.read(50)] == list(range(50))
-        assert not stage.link.tail_size
+        assert not stage.link.writer.tail
 
 
 def test_a_tail_that_appears_while_the_leader_looks() -> None:
@@ -112,7 +113,7 @@ def test_a_tail_that_appears_while_the_leader_looks() -> None:
 def test_choking_when_all_is_written_already() -> None:
     """A link that is told to stop reading just after the last byte went out reads on."""
     with bench() as stage:
-        stage.link.choke()
+        stage.link.writer.choke()
         assert not is_choked(stage.link)
         stage.send(1)
         stage.turn()
@@ -125,19 +126,19 @@ def test_choking_while_another_thread_writes_the_last_byte(
     """The writer has looked for the flag already; it looks once more after it has let go."""
     with bench() as stage:
         link = stage.link
-        write = ProbeLink._write  # noqa: SLF001  # the moment after it
-        raced: list[ProbeLink] = []
+        write = Writer._write  # noqa: SLF001  # the moment after it
+        raced: list[Writer] = []
 
-        def race(self: ProbeLink) -> None:
+        def race(self: Writer) -> None:
             write(self)
             if not raced:
                 raced.append(self)
                 with Crew(WAIT) as crew:
                     crew.start(self.choke)
 
-        monkeypatch.setattr(ProbeLink, "_write", race)
+        monkeypatch.setattr(Writer, "_write", race)
         stage.post(1, latest="key")
-        assert raced == [link]
+        assert raced == [link.writer]
         assert not is_choked(link)
         stage.send(2)
         stage.turn()
@@ -170,7 +171,7 @@ def test_a_link_that_cannot_write_reads_on() -> None:
         stage.link.fail_to_write()
         stage.turn()
         assert stage.channel.data == ["before the end"]
-        assert stage.link.engine.deadline < inf
+        assert stage.link.connection.deadline < inf
 
 
 # --- CLOSE is the last ---------------------------------------------------------------------------------------
@@ -188,11 +189,11 @@ def test_nothing_is_written_after_close() -> None:
         def more() -> None:
             stage.link.control(Content.PONG, bytes(8))
             stage.channel.core.sending.put(b"\xc0")  # a send that had looked before
-            stage.link.flush()
+            stage.link.writer.flush()
 
         with Crew(WAIT) as crew:
             crew.start(more)
-        assert not stage.link.engine.controls_waiting
+        assert not stage.link.connection.controls_waiting
         items: list[Item] = [*stage.items(), *stage.events()]
         first, *others = items
         (packet,) = decode_packets(first)  # type: ignore[arg-type]
@@ -238,10 +239,10 @@ def test_close_waits_for_what_was_sent_before() -> None:
 def test_a_peer_that_never_answers_close_is_left() -> None:
     """From our CLOSE on a deadline runs."""
     with bench() as stage:
-        assert stage.link.engine.deadline == inf
+        assert stage.link.connection.deadline == inf
         stage.channel.end(Code.NORMAL)
         stage.turn()
-        assert stage.link.engine.deadline <= stage.loop.now + CLOSE_SECONDS
+        assert stage.link.connection.deadline <= stage.loop.now + CLOSE_SECONDS
 
 
 def test_the_end_of_the_stream_ends_the_session_once() -> None:
@@ -416,8 +417,8 @@ def test_acknowledgements_make_room_although_the_kernel_does_not() -> None:
         outgoing = stage.channel.core.numbering.outgoing
         assert outgoing.unacked > 0
         outgoing.acknowledged = outgoing.sent  # as the reading half does
-        stage.link.flush()
-        assert stage.link.tail_size
+        stage.link.writer.flush()
+        assert stage.link.writer.tail
         assert outgoing.unacked == 0
 
 
@@ -440,7 +441,7 @@ def test_a_peer_that_pings_without_reading() -> None:
         choked(stage)
         for _ in range(4 * MAX_CONTROLS):
             stage.link.control(Content.PONG, bytes(8))
-        assert stage.link.engine.controls_waiting == MAX_CONTROLS
+        assert stage.link.connection.controls_waiting == MAX_CONTROLS
 
 
 def test_half_a_shutdown() -> None:
@@ -460,7 +461,8 @@ def test_half_a_shutdown() -> None:
 
 def fork(monkeypatch: pytest.MonkeyPatch) -> None:
     """Count a fork, as the hook in the child does."""
-    monkeypatch.setattr(link_module, "_forks", [forks() + 1])
+    for module in (reading, writing):
+        monkeypatch.setattr(module, "forks", [forks() + 1])
 
 
 @pytest.mark.pure
@@ -468,7 +470,7 @@ def test_a_lone_packet_is_not_sealed_in_the_child(monkeypatch: pytest.MonkeyPatc
     """The short way of a packet refuses: the counter of the key, which the parent has too, does not move."""
     with bench() as stage:
         fork(monkeypatch)
-        assert not stage.link.write_packet(encode_packet(Packet("x", 1)))
+        assert not stage.link.writer.write_packet(encode_packet(Packet("x", 1)))
         assert stage.quiet()
         assert stage.channel.core.numbering.outgoing.sent == 0
 
@@ -479,7 +481,7 @@ def test_what_is_queued_is_not_sealed_in_the_child(monkeypatch: pytest.MonkeyPat
     with bench() as stage:
         fork(monkeypatch)
         stage.channel.core.sending.put(encode_packet(Packet("x", 1)))
-        stage.link.flush()
+        stage.link.writer.flush()
         assert stage.quiet()
         assert stage.channel.core.numbering.outgoing.sent == 0
         assert stage.channel.ended
@@ -493,7 +495,7 @@ def test_nothing_is_opened_in_the_child(monkeypatch: pytest.MonkeyPatch) -> None
     with bench() as stage:
         stage.send("for the parent")
         fork(monkeypatch)
-        stage.link.read()
+        stage.link.reader.read(stage.link)
         assert stage.channel.core.numbering.incoming.accepted == 0
         assert stage.channel.data == []
         assert stage.channel.ended

@@ -45,10 +45,10 @@ def after(link: ServerLink | ClientLink, seconds: float) -> None:
 
 def quiet(link: Link, now: float) -> float:
     """How long the peer has been silent, looked at as a sweep does at this time."""
-    link.engine.reading(link._listens())  # noqa: SLF001  # as the sweep says it
-    link.engine.on_deadline(now)
-    assert link.engine.liveness is not None
-    return link.engine.liveness.quiet
+    link.connection.reading(link.reader.listens())  # as the sweep says it
+    link.connection.on_deadline(now)
+    assert link.connection.liveness is not None
+    return link.connection.liveness.quiet
 
 
 # --- time in which we did not read -----------------------------------------------------------------------------
@@ -67,9 +67,9 @@ def test_time_in_which_we_did_not_read_is_not_silence(reason: str) -> None:
             elif reason == "throttled":
                 stage.channel.inbox.throttled = deaf
             elif reason == "choked":
-                link._choked = deaf  # noqa: SLF001  # so that it holds for a while
+                link.writer.choked = deaf  # so that it holds for a while
             else:
-                link._reading = not deaf  # noqa: SLF001  # likewise
+                link.reader.open = not deaf
             link.update_interest()
 
         assert quiet(link, now + 1) == 1.0
@@ -94,11 +94,11 @@ def test_what_waits_in_our_engine_is_not_silence() -> None:
         for _ in range(3 * READ_FRAMES):
             stage.send("x")
         stage.turn(1)
-        assert link.engine.more
+        assert link.connection.more
         for second in range(2, 100):
             assert quiet(link, now + second) == 0.0
         stage.turn(10)
-        assert not link.engine.more
+        assert not link.connection.more
         assert quiet(link, now + 100) == 0.0  # what the peer said meanwhile may be unread still
         assert quiet(link, now + 101) == 1.0
 
@@ -106,15 +106,17 @@ def test_what_waits_in_our_engine_is_not_silence() -> None:
 def test_a_client_hears_of_a_server_that_is_busy(identity: Identity) -> None:
     """While a client's pings wait behind what it sent before, the server says by one of its own that it is there."""
     with serving(identity) as server, joined(server) as [client]:
-        link, reads = link_of(session_of(server, client)), link_of(client).engine.reads
+        link, reads = link_of(session_of(server, client)), link_of(client).connection.reads
         assert isinstance(link, ServerLink)
 
         def fall_behind() -> None:
-            link._unfinished = link.engine.more = True  # noqa: SLF001  # one read had more than a turn takes
+            link.reader.unfinished = link.connection.more = (
+                True  # one read had more than a turn takes
+            )
 
         link.loop.call(fall_behind)
         after(link, 600)
-        until(lambda: link_of(client).engine.reads > reads)
+        until(lambda: link_of(client).connection.reads > reads)
         link.loop.call(link.go_on)
         assert client.ping(WAIT) > 0
 
@@ -149,10 +151,10 @@ def test_a_slow_handler_does_not_make_its_client_silent(identity: Identity) -> N
             client.send("work", number)
         until(lambda: channel_of(session).core.receiving.full)
         assert isinstance(link_of(session), ServerLink)
-        reads = link_of(client).engine.reads
+        reads = link_of(client).connection.reads
         after(link_of(session), 600)
         # The client's pings wait unread: the server tells it by one of its own that somebody is there.
-        until(lambda: link_of(client).engine.reads > reads)
+        until(lambda: link_of(client).connection.reads > reads)
         assert session.connected
         go_on.set()
         until(lambda: len(seen) == 20)
@@ -198,17 +200,17 @@ def test_who_takes_nothing_is_too_slow_not_silent() -> None:
             stage.post(bytes(20_000), wait=False)
         stage.turn()
         assert is_choked(link)
-        assert link.engine.liveness is not None
+        assert link.connection.liveness is not None
 
         def look(seconds: int) -> None:
-            link.engine.on_deadline(now + seconds)
+            link.connection.on_deadline(now + seconds)
             link.watch_tail()
 
         second = 0
         while not link.is_stalled:
             second += 1
             look(second)
-            assert link.engine.liveness.quiet == 0.0
+            assert link.connection.liveness.quiet == 0.0
         assert STALLED_SECONDS <= second <= STALLED_SECONDS + 2
         stage.read(3)  # it takes something: it is slow, and there
         look(second + 1)
@@ -220,7 +222,7 @@ def test_a_server_ends_who_takes_nothing(
     identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The end is said and logged, and its reason is TOO_SLOW."""
-    monkeypatch.setattr("securelink.threads.link.STALLED_SECONDS", 5.0)
+    monkeypatch.setattr("securelink.threads.writing.STALLED_SECONDS", 5.0)
     with serving(identity) as server, joined(server) as [client]:
         session = session_of(server, client)
         link = link_of(session)

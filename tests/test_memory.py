@@ -218,7 +218,7 @@ def test_small_packets_do_not_hide_large_ones_that_wait(identity: Identity) -> N
         for _ in range(10):
             for encoded in [large, *[late] * 500]:
                 channel_of(session).core.sending.put(encoded)
-            link_of(session).flush()
+            link_of(session).writer.flush()
             client.ping(WAIT)
         channel = channel_of(client)
         until(lambda: not channel.run() and len(channel.mailbox.packets) == 10)
@@ -279,7 +279,7 @@ def test_who_was_ended_and_takes_nothing_is_closed(
         assert isinstance(link.stream, TcpStream)
         link.stream.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         large = encode_packet(Packet("x", bytes(1_000_000)))
-        while link.tail_size < 100_000:
+        while len(link.writer.tail) < 100_000:
             channel.post(large, timeout=None, wait=False)
         monkeypatch.setattr(holdings, "MAX_TOTAL_UNSENT", 20_000)
         until(lambda: not session.connected)

@@ -346,7 +346,7 @@ def test_bounds(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
             for one in callers[1:]:
                 one.come()
             until(lambda: len(server.sessions) == 5)
-            until(lambda: all(link.engine.controls for link in listener_of(server).links))
+            until(lambda: all(link.connection.controls for link in listener_of(server).links))
             for one in callers:
                 one.cut()
             until(lambda: watch.seen.count("disconnect") == 2)

@@ -167,7 +167,7 @@ def test_a_long_hello_is_refused_by_its_header(identity: Identity) -> None:
         size = MAX_HANDSHAKE_BODY + 1
         sock.sendall(b"\x01" + size.to_bytes(3) + b"SECLINK\x1a")
         assert end_of_stream(sock) == bytes((5, 0, 0, 1, Code.PROTOCOL))
-        assert link.engine._frames.pending < 64  # noqa: SLF001  # what it holds of a frame
+        assert link.connection._frames.pending < 64  # noqa: SLF001  # what it holds of a frame
 
 
 # --- afterwards --------------------------------------------------------------------------------------------------
@@ -246,7 +246,7 @@ def test_pings_that_nobody_reads_pile_up_nowhere(identity: Identity) -> None:
         pinger.open()
         link = link_of(newcomer(stage))
         sock_of(link).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        most, queued = 0, link.engine
+        most, queued = 0, link.connection
         while most < MAX_CONTROLS:  # until the kernel takes no more answers
             pinger.sock.sendall(b"".join(pinger.seal(Content.PING, bytes(8)) for _ in range(2000)))
             most = max(most, queued.controls_waiting)

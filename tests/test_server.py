@@ -20,8 +20,8 @@ from securelink.codes import Code
 from securelink.limits import SEND_SECONDS
 from securelink.protocol.bounds import Bounds
 from securelink.streams.base import BREAK
+from securelink.threads.ends import End
 from securelink.threads.giving_way import hand_over
-from securelink.threads.link import End
 
 pytestmark = pytest.mark.usefixtures("tidy")
 again = pytest.mark.parametrize("attempt", range(REPEATS))
@@ -315,7 +315,7 @@ def test_a_connection_that_will_not_go_away_holds_up_no_stop(identity: Identity)
     """Should one stay listed forever, stop() waits for it once, not forever."""
     with serving(identity) as server, joined(server):
         [link] = listener_of(server).links
-        link._end = End.CLOSED  # noqa: SLF001  # it says so, and nobody takes it off the list
+        link.writer.end = End.CLOSED  # it says so, and nobody takes it off the list
         assert server.stop(0.1)
         assert not server.running
         link.stream.close()

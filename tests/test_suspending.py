@@ -64,7 +64,7 @@ def test_a_lost_connection_suspends_the_session() -> None:
         assert channel.data == [1, 2]
         assert keeper.said == ["suspended"]
         stage.post("later")
-        stage.link.flush()
+        stage.link.writer.flush()
         stage.link.lost()
         assert len(channel.core.sending.packets) == 1
         assert stage.link.channel is None
@@ -162,7 +162,7 @@ def test_another_link_carries_it() -> None:
         far, near = memory_pair(1 << 20)
         link = ProbeLink(stage.loop, near, pair.server)
         assert stage.channel.go_on(link, lambda: True)
-        link.flush()
+        link.writer.flush()
         assert stage.channel.connected
         records = [
             item
@@ -171,7 +171,7 @@ def test_another_link_carries_it() -> None:
         ]
         assert [packet.data for record in records for packet in decode_packets(record)] == ["later"]
         far.send(pair.client.data_to_send())  # the PONG
-        link.read()
+        link.reader.read(link)
         assert waiting.event.wait(WAIT)
         assert core.requests.forget(-number)
         link.lost()

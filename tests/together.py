@@ -168,7 +168,7 @@ def deafen(server: Server, session: Session) -> Callable[[], None]:
     done = threading.Event()
 
     def stop_reading() -> None:
-        link._reading = False  # noqa: SLF001  # as when a bound is reached
+        link.reader.open = False  # as when a bound is reached
         link.update_interest()
         done.set()
 

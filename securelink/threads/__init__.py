@@ -12,6 +12,9 @@ The shell with threads: who waits, which thread reads, writes and runs handlers.
     outbox.py          sends, and waits for room
     channel.py         a session: core, inbox, outbox, link, and its end
     link.py            one connection that carries a channel
+    writing.py         what it seals and writes
+    reading.py         what it reads and opens
+    ends.py            how far it has come to its end
     later.py           requests that nobody waits for
     batch.py           holding back what one thread sends
     settings.py        how a server does handshakes

@@ -131,8 +131,8 @@ class Channel:
     def carried_by(self, link: Link) -> None:
         """From now on this link carries the session."""
         link.carry(self)
-        self.outbox.max_packets = link.max_packets
-        self.link = self.outbox.link = link
+        self.outbox.max_packets = link.writer.max_packets
+        self.link, self.outbox.writer = link, link.writer
 
     def may_suspend(self, link: Link) -> bool:
         """Whether it goes on when this link is lost."""
@@ -156,8 +156,8 @@ class Channel:
         with self.lock:
             if self.ended or self.link is not link:
                 return False
-            self.core.detach(link.engine)
-            self.link = self.outbox.link = None
+            self.core.detach(link.connection)
+            self.link = self.outbox.writer = None
             return True
 
     def suspended(self) -> None:
@@ -187,7 +187,7 @@ class Channel:
         """Who waits for a PONG would wait in vain: PINGs are not sent again by themselves."""
         for number in tuple(self.core.requests.expected):
             if number < 0:
-                link.engine.control(Content.PING, (-number).to_bytes(8))
+                link.connection.control(Content.PING, (-number).to_bytes(8))
 
     def post(
         self, encoded: bytes, *, timeout: float | None, latest: str | None = None, wait: bool = True
@@ -427,7 +427,7 @@ class Channel:
         """What the peer has not acknowledged, and what was never sent, in order. After the end."""
         if link is None:
             return self.core.unconfirmed()
-        return link.when_not_sending(lambda _: self.core.unconfirmed())
+        return link.writer.when_not_sending(lambda _: self.core.unconfirmed())
 
     @property
     def reason(self) -> str:
@@ -482,7 +482,7 @@ class Channel:
         self.lock = threading.Lock()
         self.core.guard_with(self.lock)
         self.inbox.orphaned()
-        self.ended, self._clean, self.link, self.outbox.link = True, False, None, None
+        self.ended, self._clean, self.link, self.outbox.writer = True, False, None, None
         self._close_code, self._close_text, self._failed = int(Code.INTERNAL), FORKED, None
 
     def finished(
@@ -495,7 +495,7 @@ class Channel:
             self._close_code, self._close_text, self._clean = code, escaped(text), clean
             self._ours, self._failed = ours, failed
             self.ended = True  # after what says why
-            self.link = self.outbox.link = None
+            self.link = self.outbox.writer = None
             alarm = self.alarm
         if alarm is not None:
             alarm.of = None

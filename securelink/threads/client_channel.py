@@ -33,6 +33,7 @@ from .asking import Waiting
 from .caretaker import caretaker
 from .channel import Channel
 from .client_link import PATIENCE_SECONDS, ClientLink
+from .ends import SHUT
 from .giving_way import waiting as taking_a_place
 from .giving_way import worker_threads
 from .inbox import Inbox, Owner
@@ -261,7 +262,7 @@ class ClientChannel(Channel):
 
     def _take_over(self, link: ClientLink, early: list[Item]) -> None:
         caretaker.adopt(link)
-        link.take_items(early)
+        link.reader.take_items(early, link)
 
     # Driving: any thread.
 
@@ -378,7 +379,7 @@ class ClientChannel(Channel):
         carrier = self.carrier
         if carrier is not None and self.link is not None:
             carrier.drive(timeout, greedy=True)
-            carrier.flush()
+            carrier.writer.flush()
 
     def await_answer(self, waiting: Waiting, deadline: float) -> None:
         while not waiting.event.is_set() and not self.ended:
@@ -431,8 +432,8 @@ class ClientChannel(Channel):
             self.mailbox.packets.clear()
             self.run()
             return self.unconfirmed(None)
-        if not carrier.when_not_sending(lambda held: held):
-            carrier.break_off()  # a signal came in the middle of a write, and its handler closes
+        if not carrier.writer.when_not_sending(lambda held: held):
+            carrier.writer.break_off()  # a signal came in the middle of a write, and its handler closes
         self.end(Code.NORMAL)
         self.mailbox.packets.clear()
         while not self.ended and (left := deadline - time.monotonic()) > 0:
@@ -441,7 +442,7 @@ class ClientChannel(Channel):
         if not self.ended:
             carrier.finish_channel(Code.BROKEN, "", clean=False)
             carrier.loop.call(carrier.give_up)
-        elif carrier.said_all:
+        elif carrier.writer.end >= SHUT:
             carrier.loop.call(carrier.give_up)  # nothing comes after the server's CLOSE
         while self.run():  # on_disconnect, unless another thread is at it
             pass

@@ -16,13 +16,13 @@ from ..interrupts import Right, Sign
 from ..protocol import ClientConnection, Event, Failed
 from ..streams.base import BREAK, HANGUP, READ, WRITE, Stream
 from .caretaker import TICK_SECONDS, caretaker
-from .link import Carried, End, Link
+from .ends import CLOSED, DEAD
+from .link import Carried, Link
 from .loop import Loop
 
 log = logging.getLogger("securelink.client")
 
 LONG_QUIET_TICKS = 20
-_DEAD, _CLOSED = End.DEAD, End.CLOSED
 
 
 PATIENCE_SECONDS = 1  # a driver's recv() waits this long by itself: one system call where poll() and recv() are two
@@ -59,8 +59,8 @@ class ClientLink(Link):
         "_left_at", "_patient", "_quiet_ticks", "_sat_since", "_sits", "_ticks", "_woken", "background", "drives_seen",
     )  # fmt: skip
 
-    def __init__(self, loop: Loop, stream: Stream, engine: ClientConnection) -> None:
-        super().__init__(loop, stream, engine)
+    def __init__(self, loop: Loop, stream: Stream, connection: ClientConnection) -> None:
+        super().__init__(loop, stream, connection)
         self.background = False
         self._ticks = 0  # since somebody drove it
         self._quiet_ticks = 1  # after so many the loop takes it over
@@ -83,47 +83,50 @@ class ClientLink(Link):
         Returns:
             False when nothing happened in `timeout` seconds.
         """
-        if self._end is _CLOSED or (self._end is _DEAD and self._gone_already()):
+        if self.writer.end is CLOSED or (self.writer.end is DEAD and self._gone_already()):
             return True
         if self.background:
             # In this order: Ctrl-C between the two must not leave a link that nobody knows to be driven.
             self.loop.call(self._leave_to_driver)
             self.background = False
-        writing = bool(self._tail)
-        reading = self._has_room() or ((greedy or self._hung_up) and self._has_flood_room())
-        if reading and self.engine.more:
-            self.read()
+        writing = bool(self.writer.tail)
+        reading = self.reader.has_room() or (
+            (greedy or self.reader.hung_up) and self.reader.has_flood_room()
+        )
+        if reading and self.connection.more:
+            self.reader.read(self)
             return True
         if not reading and not writing:
             time.sleep(min(timeout or 0.01, 0.01))
             return False
         if not writing and timeout is not None and timeout >= PATIENCE_SECONDS and self._may_sit():
-            self.recv_flags = 0
+            self.reader.recv_flags = 0
             try:
-                self.read()
+                self.reader.read(self)
             finally:
-                self.recv_flags = self.stream.at_once
+                self.reader.recv_flags = self.stream.at_once
             return True
         if not self.stream.wait(read=reading, write=writing, timeout=timeout):
             return False
         if writing:
-            self.flush()
+            self.writer.flush()
         if reading:
-            self.read()
+            self.reader.read(self)
         return True
 
     def _may_sit(self) -> bool:
         # Ctrl-C may take what a recv() that sat waiting has just read. A lost piece of an encrypted stream is
         # noticed at the next record; plaintext waits with poll().
-        return self._patient and self.engine.encrypted and not self._woken
+        return self._patient and self.connection.encrypted and not self._woken
 
     def _gone_already(self) -> bool:
         channel = cast(Driven | None, self.channel)
         return channel is not None and channel.ended
 
-    def _deliverable(self, channel: Carried) -> None:
-        driven = cast(Driven, channel)
-        if driven.drivers:
+    def delivered(self) -> None:
+        """As `Link.delivered`: whoever drives runs the inbox."""
+        driven = cast(Driven | None, self.channel)
+        if driven is not None and driven.drivers:
             driven.wake_drivers()
 
     def lost(self) -> None:
@@ -131,7 +134,7 @@ class ClientLink(Link):
         if self.loop.leading:
             super().lost()
         else:
-            self._advance(_DEAD)
+            self.writer.advance(DEAD)
             self.finish_channel(Code.BROKEN, "", clean=False)
             self.loop.call(super().lost)
 
@@ -164,28 +167,33 @@ class ClientLink(Link):
             self.ask_interest()  # a driver has filled the inbox
         elif self.background:
             super().update_interest()
-        elif self._end is not _CLOSED:
-            mask = self._write_mask()
-            listens = self._listens()
-            self.engine.reading(listens)
-            if not (listens or self._hung_up):
+        elif self.writer.end is not CLOSED:
+            mask = self.writer.mask()
+            listens = self.reader.listens()
+            self.connection.reading(listens)
+            if not (listens or self.reader.hung_up):
                 mask |= HANGUP
             self.loop.register(self.stream, mask, self)
 
     def go_on(self) -> None:
         """As `Link.go_on`; a driver goes on by itself."""
-        self._unfinished = False
-        if self.background and self._end is not _CLOSED and self.engine.more and self._listens():
+        self.reader.unfinished = False
+        if (
+            self.background
+            and self.writer.end is not CLOSED
+            and self.connection.more
+            and self.reader.listens()
+        ):
             self.on_io(READ)
 
     def on_io(self, mask: int) -> None:
         """The selector reports this link: read it, unless somebody drives."""
         if mask & WRITE:
-            self.flush()
+            self.writer.flush()
             self.update_interest()
-        if mask & HANGUP and self._end is not _CLOSED:
+        if mask & HANGUP and self.writer.end is not CLOSED:
             self._peer_hung_up()
-        if not mask & READ or self._end is _CLOSED or self._unfinished:
+        if not mask & READ or self.writer.end is CLOSED or self.reader.unfinished:
             return
         channel = cast(Driven | None, self.channel)
         if channel is None:
@@ -198,7 +206,7 @@ class ClientLink(Link):
             self._leave_to_driver()
             return
         try:
-            self.read()
+            self.reader.read(self)
         finally:
             right.free = True
             if channel.drivers:  # a PONG is nothing to deliver, and somebody may wait for it
@@ -228,10 +236,10 @@ class ClientLink(Link):
             Whether it is the loop's now, and needs no tick until somebody drives it or leaves something in its inbox.
         """
         channel = cast(Driven | None, self.channel)
-        if channel is None or self._end is _CLOSED:
+        if channel is None or self.writer.end is CLOSED:
             return False
         drives = channel.drives
-        if self.recv_flags != self.stream.at_once:
+        if self.reader.recv_flags != self.stream.at_once:
             self._look_after_sitter(drives)
         if drives != self.drives_seen or channel.drive_right.taken:
             self.drives_seen = drives
@@ -271,7 +279,7 @@ class ClientLink(Link):
 
     def _hand_to_handlers(self, channel: Driven) -> None:
         if channel.core.receiving.items and channel.has_handlers():
-            super()._deliverable(channel)
+            super().delivered()
 
     def _silent(self, seconds: float) -> None:
         super()._silent(seconds)
@@ -283,7 +291,7 @@ class ClientLink(Link):
     def give_up(self) -> None:
         """Close, but not under somebody who reads: the number of the socket could be reused under them."""
         channel = cast(Driven | None, self.channel)
-        if channel is None or self._end is _CLOSED:
+        if channel is None or self.writer.end is CLOSED:
             return
         right = channel.drive_right
         try:

@@ -1,12 +1,12 @@
 """
 Accepting connections, and the server's side of the handshake.
 
-Before any expensive work stand: the frame cap (in the engine), one deadline, a cap on half-open connections (at the
+Before any expensive work stand: the frame cap (in the connection), one deadline, a cap on half-open connections (at the
 cap the oldest of the address that has the most is dropped), and a budget of unfinished and failed handshakes for each
 address, which knows no successes and not the loopback: a school or a LAN party is one address. Nor does it know what is
 our own lateness: it counts who owed the next message, and was not kept waiting before.
 
-RSA, key exchange and `authenticate` run in the pool. While a worker has the engine, the leader does not read.
+RSA, key exchange and `authenticate` run in the pool. While a worker has the connection, the leader does not read.
 """
 
 from __future__ import annotations
@@ -45,9 +45,10 @@ from ..wire.fields import Mode
 from ..wire.messages import Wanted
 from .channel import Channel
 from .chores import Chores
+from .ends import CLOSED
 from .holdings import Holdings
 from .jobs import Task
-from .link import Carried, End, Link
+from .link import Carried, Link
 from .loop import Loop
 from .settings import HandshakeSettings
 from .suspensions import Suspensions
@@ -102,17 +103,17 @@ class ServerLink(Link):
     )  # fmt: skip
 
     def __init__(self, listener: Listener, stream: Stream, address: Address) -> None:
+        # The address is what a trusted proxy says, if there is one: the stream's is then that of the proxy.
         settings = listener.settings
-        engine = ServerConnection(
+        connection = ServerConnection(
             settings.policy,
             settings.wanted if settings.policy != Mode.OFF else Wanted.NO,
             succession=settings.succession,
             deadline=listener.loop.now + settings.handshake_seconds,
             resuming=listener.resuming,
         )
-        super().__init__(listener.loop, stream, engine)
+        super().__init__(listener.loop, stream, connection, address)
         self._listener = listener
-        self.address = address  # as a trusted proxy says, if there is one: the stream's is then that of the proxy
         self.network = networks(self.address[0])[-1]
         self.half_open = True
         self.counted = False  # as one of its address
@@ -142,8 +143,8 @@ class ServerLink(Link):
                 self.lost()
 
     def _work(self, job: Callable[[], None], *, quick: bool = False) -> None:
-        """Give the engine to a worker; nothing is read until it comes back."""
-        self._reading = False
+        """Give the connection to a worker; nothing is read until it comes back."""
+        self.reader.open = False
         self._waits_since = time.monotonic()
         self._queued.append(job)
         self.update_interest()
@@ -160,8 +161,8 @@ class ServerLink(Link):
         log.warning("too many handshakes at once; %s is turned away", self.address[0])
         self._listener.host.note("limit_handshakes")
         self._no_fault()
-        assert isinstance(self.engine, ServerConnection)
-        self.finish_raw(self.engine.give_up(Code.BUSY))
+        assert isinstance(self.connection, ServerConnection)
+        self.finish_raw(self.connection.give_up(Code.BUSY))
         return True
 
     def _displaced(self) -> None:
@@ -177,7 +178,7 @@ class ServerLink(Link):
     @property
     def was_heard(self) -> bool:
         """Whether its client has said anything."""
-        return isinstance(self.engine, ServerConnection) and self.engine.heard
+        return isinstance(self.connection, ServerConnection) and self.connection.heard
 
     @property
     def was_kept_waiting(self) -> bool:
@@ -196,47 +197,47 @@ class ServerLink(Link):
             job()
 
     def _answer(self) -> None:
-        if self._end is End.CLOSED:
+        if self.writer.end is CLOSED:
             return
-        engine = self.engine
-        assert isinstance(engine, ServerConnection)
+        connection = self.connection
+        assert isinstance(connection, ServerConnection)
         try:
-            engine.begin_answer()
-            self.write_raw(engine.data_to_send())  # the client computes while this side signs
-            engine.finish_answer(self._listener.settings.identity)
+            connection.begin_answer()
+            self.write_raw(connection.data_to_send())  # the client computes while this side signs
+            connection.finish_answer(self._listener.settings.identity)
         except SecureLinkError as error:
             self._turn_away(error)
             return
-        self.write_raw(engine.data_to_send())
+        self.write_raw(connection.data_to_send())
         self.loop.call(self._read_on)
 
     def _authorize(self) -> None:
-        if self._end is End.CLOSED:
+        if self.writer.end is CLOSED:
             return  # it waited for too long: nobody would learn of a use of a join token
-        engine = self.engine
-        assert isinstance(engine, ServerConnection)
+        connection = self.connection
+        assert isinstance(connection, ServerConnection)
         budget, host = self._listener.budget, self.address[0]
         # Before anybody looks: guesses that wait here together would all be made before the first has failed.
         left = budget.charge(host, under_way=True)
         if left:
-            engine.refuse(Code.BLOCKED, f"this address is blocked for {math.ceil(left)} s")
+            connection.refuse(Code.BLOCKED, f"this address is blocked for {math.ceil(left)} s")
             self._turn_away(HandshakeError("its address is blocked", code=Code.BLOCKED))
             return
         self._charged = True
         try:
-            client = engine.verify_client()
+            client = connection.verify_client()
             channel = self._listener.host.authorize(self, client)
         except HandshakeError as error:
-            if engine.state is State.AUTHORIZING:
+            if connection.state is State.AUTHORIZING:
                 text = error.text if isinstance(error, Refused) else error.message
-                engine.refuse(error.code, text)
+                connection.refuse(error.code, text)
             budget.failed(host)
             self._turn_away(error)
             return
         except SecureLinkError as error:
-            ours = engine.state is State.AUTHORIZING  # our own trouble, such as a damaged file
+            ours = connection.state is State.AUTHORIZING  # our own trouble, such as a damaged file
             if ours:
-                engine.refuse(*cannot_say(error))
+                connection.refuse(*cannot_say(error))
             (budget.take_back if ours else budget.failed)(host)
             self._turn_away(error)
             return
@@ -246,8 +247,8 @@ class ServerLink(Link):
             self.loop.call(partial(self._resume, client, channel))
             return
         settings = self._listener.settings
-        channel.core.attach(engine)
-        engine.welcome(
+        channel.core.attach(connection)
+        connection.welcome(
             client,
             self.token,
             settings.max_packet,
@@ -255,16 +256,14 @@ class ServerLink(Link):
             wait_for_sign=self.provisional,
             session=channel,
         )
-        assert engine.sender is not None
-        self.max_packets = engine.sender.max_packets
         # Before anybody can send through the channel: WELCOME is the first under the application key.
-        self._raw.append(engine.data_to_send())
+        self.writer.queue_raw(connection.data_to_send())
         channel.carried_by(self)
         self.loop.call(self._opened)
 
     def _turn_away(self, error: SecureLinkError) -> None:
-        assert isinstance(self.engine, ServerConnection)
-        answer = self.engine.data_to_send()
+        assert isinstance(self.connection, ServerConnection)
+        answer = self.connection.data_to_send()
         self.loop.call(lambda: self._handshake_failed(error, answer))
 
     # By the leader.
@@ -277,16 +276,16 @@ class ServerLink(Link):
     def _opened(self) -> None:
         assert self.session is not None
         self._listener.no_longer_half_open(self)
-        if self._end is End.CLOSED:
+        if self.writer.end is CLOSED:
             self.session.finished(Code.BROKEN, "", clean=False)
             self._not_entered()
             return
         if self.provisional:
             # Until it gives a sign there is no session to be seen, and none that could be ended: that is not for long.
-            self.engine.hurry(self.loop.now + self._listener.settings.handshake_seconds)
+            self.connection.hurry(self.loop.now + self._listener.settings.handshake_seconds)
         else:
             self._public(self.session, known=False)
-        self.flush()  # WELCOME: its client finds a session that is public already
+        self.writer.flush()  # WELCOME: its client finds a session that is public already
         self._read_on()
 
     def _public(self, session: Channel, *, known: bool) -> None:
@@ -295,45 +294,44 @@ class ServerLink(Link):
 
     def _resume(self, client: VerifiedClient, session: Channel) -> None:
         """Let a session go on over this link, whatever carries it now."""
-        engine = self.engine
-        assert isinstance(engine, ServerConnection)
-        if self._end is End.CLOSED:
+        connection = self.connection
+        assert isinstance(connection, ServerConnection)
+        if self.writer.end is CLOSED:
             return
         try:
             resumed = take_over(session, self, partial(self._resume_core, client, session.core))
         except ProtocolError as error:
             # One side's memory of the session went back in time.
-            self._handshake_failed(error, engine.data_to_send())
+            self._handshake_failed(error, connection.data_to_send())
             session.end(Code.PROTOCOL)
             return
         except HandshakeError as error:
             log.info("%s: %s", self.address[0], error)
             self._no_fault()
-            self.finish_raw(engine.data_to_send())
+            self.finish_raw(connection.data_to_send())
             return
         if not resumed:  # it has ended in between; its client asks for a new one
-            engine.refuse(Code.BUSY)
+            connection.refuse(Code.BUSY)
             self._no_fault()
-            self.finish_raw(engine.data_to_send())
+            self.finish_raw(connection.data_to_send())
             return
         self._listener.no_longer_half_open(self)
         self._listener.suspensions.begun(session, self, known=True)
-        engine.hurry(self.loop.now + self._listener.settings.handshake_seconds)
+        connection.hurry(self.loop.now + self._listener.settings.handshake_seconds)
         self._listener.host.resumed(self, self._replayed)
-        self.flush()
+        self.writer.flush()
         self._read_on()
 
     def _resume_core(self, client: VerifiedClient, core: SessionCore) -> bool:
-        engine, grant = self.engine, client.grant
-        assert isinstance(engine, ServerConnection)
+        connection, grant = self.connection, client.grant
+        assert isinstance(connection, ServerConnection)
         assert grant is not None
-        if not core.resume(engine, client, self._listener.settings.heartbeat):
+        if not core.resume(connection, client, self._listener.settings.heartbeat):
             return False
         self._replayed = len(core.numbering.outgoing.again)
         self.token = grant.token
-        self._raw.append(
-            engine.data_to_send()
-        )  # WELCOME, before anybody can send through this link
+        # WELCOME, before anybody can send through this link.
+        self.writer.queue_raw(connection.data_to_send())
         return True
 
     def _confirmed(self) -> None:
@@ -358,10 +356,10 @@ class ServerLink(Link):
     def _read_on(self) -> None:
         self._kept += max(0.0, time.monotonic() - self._waits_since)
         self._waits_since = math.inf
-        if self._end is not End.CLOSED:
-            self._reading = True
+        if self.writer.end is not CLOSED:
+            self.reader.open = True
             self.update_interest()
-            self.take_items(self.engine.reconsider(self.loop.now))
+            self.reader.take_items(self.connection.reconsider(self.loop.now), self)
 
     def count_failure(self) -> None:
         """Its handshake has failed: counted now, not when its socket is closed, which may take as long as it likes."""
@@ -371,7 +369,7 @@ class ServerLink(Link):
 
     def _handshake_failed(self, error: SecureLinkError, answer: bytes) -> None:
         self.count_failure()
-        knock = self.engine.knock if isinstance(self.engine, ServerConnection) else ""
+        knock = self.connection.knock if isinstance(self.connection, ServerConnection) else ""
         log.log(
             logging.INFO if knock or isinstance(error, HandshakeError) else logging.WARNING,
             "handshake with %s failed: %s",
@@ -379,11 +377,6 @@ class ServerLink(Link):
             escaped(str(error)),  # a refusal in the application's words may quote the client
         )
         self.finish_raw(answer)
-
-    @property
-    def encrypted(self) -> bool:
-        """Whether it is."""
-        return self.engine.encrypted
 
     @property
     def places(self) -> tuple[Hashable, ...]:
@@ -397,13 +390,13 @@ class ServerLink(Link):
         channel = self.session
         if channel is None:
             return 0
-        return channel.held + self.engine.pending
+        return channel.held + self.connection.pending
 
     def end(self, code: int, text: str = "") -> None:
         """As `Link.end`; who is ended for what it does not take gets nothing more of it."""
         channel = self.channel
         if code == Code.TOO_SLOW and channel is not None:
-            self.when_not_sending(lambda _: channel.core.sending.drop())
+            self.writer.when_not_sending(lambda _: channel.core.sending.drop())
         super().end(code, text)
 
     def _silent(self, seconds: float) -> None:
@@ -424,9 +417,9 @@ class ServerLink(Link):
             self.address[0],
             overdue.state.value,
         )
-        if not self._reading:
+        if not self.reader.open:
             if not self._give_up_job():
-                # A worker has the engine; it may have had it all the time, in the hook of the application.
+                # A worker has the connection; it may have had it all the time, in the hook of the application.
                 self._no_fault()
                 self.lost()
             return
@@ -638,19 +631,19 @@ class Listener:
                 self.settings.max_connections,
             )
             self.host.note("limit_connections")
-            self._refuse(link, link.engine.give_up(Code.BUSY))
+            self._refuse(link, link.connection.give_up(Code.BUSY))
             return
         left = self.budget.blocked_for(host)
         if left:
             self.host.note("limit_failures")
             log.info("%s is turned away: it is blocked for %d s", host, math.ceil(left))
-            assert isinstance(link.engine, ServerConnection)
-            self._refuse(link, link.engine.blocked(left))
+            assert isinstance(link.connection, ServerConnection)
+            self._refuse(link, link.connection.blocked(left))
             return
         if not is_loopback_host(host) and not self._count(link, host):
             log.warning("too many connections of one address (max_per_address): %s", host)
             self.host.note("limit_per_address")
-            self._refuse(link, link.engine.give_up(Code.BUSY))
+            self._refuse(link, link.connection.give_up(Code.BUSY))
             return
         self._half_open.setdefault(link.network, {})[link] = None
         self._half_open_count += 1

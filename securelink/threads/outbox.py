@@ -17,8 +17,8 @@ from ..codes import Code
 from ..errors import ConnectionClosed, LimitExceeded, LinkTimeout
 from ..interrupts import Sign
 from ..protocol.session_core import SessionCore
-from .link import Link
 from .loop import Loop
+from .writing import Writer
 
 log = logging.getLogger("securelink")
 
@@ -62,7 +62,7 @@ class Outbox:
 
     Attributes:
         bounds: How much may wait.
-        link: What carries the session now, if anything does.
+        writer: Of what carries the session now, if anything does.
         max_packets: Bytes of the largest encoded packet.
         muted: What is sent is dropped.
         waiters: Those that wait for room.
@@ -74,11 +74,11 @@ class Outbox:
         "_receiving",
         "_session",
         "bounds",
-        "link",
         "loop",
         "max_packets",
         "muted",
         "waiters",
+        "writer",
     )
 
     def __init__(self, loop: Loop, core: SessionCore, session: Session) -> None:
@@ -88,7 +88,7 @@ class Outbox:
         self._receiving = core.receiving
         self._outgoing = core.numbering.outgoing
         self._session = session
-        self.link: Link | None = None
+        self.writer: Writer | None = None
         self.max_packets = 0
         self.muted = False
         self.waiters: dict[Sign, None] = {}
@@ -104,8 +104,8 @@ class Outbox:
             LimitExceeded: The packet is larger than the session allows.
             LinkTimeout: No room within `timeout` seconds. The packet was not queued.
         """
-        link = self.link
-        if link is None or self._receiving.dropping:
+        writer = self.writer
+        if writer is None or self._receiving.dropping:
             self._check_goes_on()
         size = len(encoded)
         if size > self.max_packets:
@@ -118,19 +118,19 @@ class Outbox:
             return
         loop, queue = self.loop, self._queue
         me = get_ident()
-        if link is None:
+        if writer is None:
             if wait and queue.is_crowded(size) and not self._session.inside_handler():
                 self._wait_for_room(size, timeout, latest)
             queue.put(encoded, latest)
         elif loop.lead.thread == me:
             queue.put(encoded, latest)
             # The flush list is the leader's; if leadership went away meanwhile, nobody may look at it again.
-            if not link.listed:
-                link.listed = True
-                loop.flush_list.append(link)
+            if not writer.listed:
+                writer.listed = True
+                loop.flush_list.append(writer)
             if loop.lead.thread != me:
-                link.listed = False
-                link.flush()
+                writer.listed = False
+                writer.flush()
         else:
             if wait and queue.is_crowded(size) and not self._session.inside_handler():
                 self._wait_for_room(size, timeout, latest)
@@ -138,21 +138,21 @@ class Outbox:
             if latest is not None or batch is not None or queue.packets:
                 written = False
             else:
-                written = link.write_packet(encoded)
+                written = writer.write_packet(encoded)
             if not written:
                 queue.put(encoded, latest)
                 if batch is None:
-                    link.flush()
+                    writer.flush()
                 else:
-                    batch.append(link)
-        if self.link is not link:
+                    batch.append(writer)
+        if self.writer is not writer:
             self._look_again()
         loop.grown += size
         if loop.grown > loop.look_after:
             loop.grew()
         bounds = self.bounds
         if queue.size > bounds.unsent or self._outgoing.unacked > bounds.hard_unacked:
-            self._choke(link)
+            self._choke(writer)
 
     def _check_goes_on(self) -> None:
         """Raises `ConnectionClosed` unless the session only waits for its next connection."""
@@ -161,9 +161,9 @@ class Outbox:
 
     def _look_again(self) -> None:
         """Another link carries the session than a moment ago: it may have looked before our packet was there."""
-        link = self.link
-        if link is not None:
-            link.flush()
+        writer = self.writer
+        if writer is not None:
+            writer.flush()
 
     def _wait_for_room(self, size: int, timeout: float | None, latest: str | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -198,10 +198,10 @@ class Outbox:
             self.waiters.pop(woken, None)
             woken.set()
 
-    def _choke(self, link: Link | None) -> None:
+    def _choke(self, writer: Writer | None) -> None:
         """Much waits to be sent or acknowledged: stop reading the peer, or end it at a hard limit."""
-        if link is not None:
-            link.flush()  # a handler's packets wait for the end of the turn, which is no fault of the peer
+        if writer is not None:
+            writer.flush()  # a handler's packets wait for the end of the turn, which is no fault of the peer
         queue = self._queue
         if queue.is_over_hard_limit:
             log.warning(
@@ -209,5 +209,5 @@ class Outbox:
                 self._session.name, queue.unsent, self._outgoing.unacked,
             )  # fmt: skip
             self._session.end(Code.TOO_SLOW)
-        elif link is not None and queue.unsent > queue.bounds.unsent:
-            link.choke()
+        elif writer is not None and queue.unsent > queue.bounds.unsent:
+            writer.choke()

@@ -35,8 +35,8 @@ class Carrying(Protocol):
     """A connection that carries a session."""
 
     @property
-    def engine(self) -> Connection:
-        """Its engine."""
+    def connection(self) -> Connection:
+        """As the protocol knows it."""
 
     @property
     def token(self) -> bytes:
@@ -150,7 +150,9 @@ class Suspensions:
         place = self._places.get(channel)
         if self._closed or link.provisional or place is None:
             return False
-        return place.known or bool(link.engine.controls or channel.core.numbering.incoming.accepted)
+        return place.known or bool(
+            link.connection.controls or channel.core.numbering.incoming.accepted
+        )
 
     def suspended(self, channel: Channel) -> None:
         """By the leader: it has lost its connection."""

@@ -34,7 +34,7 @@ def take_over(session: Channel, link: Link, resume: Callable[[], bool]) -> bool:
         carried.let_go()
         return True
 
-    if not carried.when_not_sending(step):
+    if not carried.writer.when_not_sending(step):
         return False
     carried.lost()
     return True

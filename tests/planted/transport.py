@@ -77,9 +77,9 @@ FAULTS = [
     ),
     Fault(
         "a link of a forked child seals",
-        "threads/link.py",
+        "threads/writing.py",
         (
-            "        if self._fork != _forks[0]:\n"
+            "        if self._fork != forks[0]:\n"
             '            raise SecureLinkError("this connection belongs to the parent process")\n'
         ),
         "",
@@ -87,18 +87,17 @@ FAULTS = [
     ),
     Fault(
         "a lone packet of a forked child is sealed",
-        "threads/link.py",
-        ("                or sender is None\n                or self._fork != _forks[0]\n"),
+        "threads/writing.py",
+        ("                or sender is None\n                or self._fork != forks[0]\n"),
         "                or sender is None\n",
         "test_link.py::test_a_lone_packet_is_not_sealed_in_the_child",
     ),
     Fault(
         "a link of a forked child reads",
-        "threads/link.py",
+        "threads/reading.py",
         (
-            "        if self._fork != _forks[0]:\n"
-            "            if self.channel is not None:\n"
-            "                self.channel.orphaned()\n"
+            "        if self._fork != forks[0]:\n"
+            "            link.orphaned_late()\n"
             "            return  # what arrives is the parent's\n"
         ),
         "",
@@ -106,12 +105,12 @@ FAULTS = [
     ),
     Fault(
         "an orphaned session does not say so",
-        "threads/link.py",
+        "threads/writing.py",
         (
-            "        if self._fork != _forks[0] and self.channel is not None:\n"
-            "            self.channel.orphaned()"
+            "        if self._fork != forks[0] and self._session is not None:\n"
+            "            self._session.orphaned()"
         ),
-        ("        if False:\n            self.channel.orphaned()"),
+        ("        if False:\n            self._session.orphaned()"),
         "test_link.py::test_what_is_queued_is_not_sealed_in_the_child",
     ),
     Fault(

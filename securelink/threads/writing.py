@@ -1,0 +1,440 @@
+"""
+What a connection writes.
+
+Append, try the send right; its holder seals and writes all that is queued, releases it, and looks once more. So the
+order of sealing is the order of the nonces is the order on the wire, and nobody waits for it. What the kernel does not
+take stays as a tail, and the leader is asked for writability.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sized
+from typing import Protocol, TypeVar
+
+from ..errors import SecureLinkError
+from ..interrupts import Right
+from ..limits import STALLED_SECONDS, WRITE_BUDGET
+from ..protocol import Connection, SessionCore
+from ..streams.base import BREAK, END_SENDING, WRITE, Address, Stream
+from .ends import CLOSED, CLOSING, DEAD, OPEN, SHUT, End, forks
+from .loop import Loop
+
+log = logging.getLogger("securelink")
+
+Result = TypeVar("Result")
+
+RIGHT_SECONDS = 1.0  # the longest wait for the send right; a write that does not block takes less
+
+
+class Owner(Protocol):
+    """A link, as its writer needs it."""
+
+    def ask_interest(self) -> None:
+        """What the selector reports has to be computed anew. Any thread."""
+
+    def on_error(self) -> None:
+        """An internal error: close."""
+
+
+class _Nobody:
+    """Is asked when the link is closed: two that hold each other would stay until the collector comes."""
+
+    def ask_interest(self) -> None:
+        """Nothing is reported any more."""
+
+    def on_error(self) -> None:
+        """It is closed."""
+
+
+_NOBODY = _Nobody()
+
+
+class Sending(Protocol):
+    """A session, as far as its packets are written."""
+
+    @property
+    def core(self) -> SessionCore:
+        """What waits to be sent."""
+
+    @property
+    def waiters(self) -> Sized:
+        """Those that wait for room to send; always the same object."""
+
+    def wake_waiters(self) -> None:
+        """There may be room to send."""
+
+    def orphaned(self) -> None:
+        """This process is a fork of the one that opened it."""
+
+
+class Writer:
+    """
+    Seals and writes. Any thread.
+
+    Args:
+        loop: Its leader is asked for writability.
+        stream: To the peer.
+        connection: Says what goes out.
+        address: Of the peer, for the log.
+        owner: The link that has it, until `close`.
+
+    Attributes:
+        end: How far it has come.
+        listed: On the loop's flush list.
+        max_packets: Bytes of the largest encoded packet.
+        waiters: Those that wait for room.
+        tail: Sealed, and not yet taken by the kernel.
+        choked: The peer is not read until what waits to be sent is out.
+    """
+
+    __slots__ = (
+        "_address", "_fork", "_owner", "_raw", "_send_right", "_session", "_stalled", "_tail_seen", "_want_write",
+        "choked", "connection", "core", "end", "listed", "loop", "max_packets", "send_flags", "stream", "tail",
+        "waiters",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        loop: Loop,
+        stream: Stream,
+        connection: Connection,
+        address: Address,
+        owner: Owner,
+    ) -> None:
+        self.loop = loop
+        self.stream = stream
+        self.send_flags = stream.at_once
+        self.connection = connection
+        self._address = address
+        self._owner: Owner = owner
+        self._session: Sending | None = None
+        # Parts of it, bound once, for every packet looks at them.
+        self.core: SessionCore | None = None
+        self.waiters: Sized = ()
+        self.listed = False
+        self.max_packets = 0
+        self.end = OPEN
+        self.choked = False
+        self._send_right = Right()
+        self._raw: deque[bytes] = deque()
+        self.tail = memoryview(b"")
+        self._want_write = False
+        self._fork = forks[0]
+        # For the sweep: how long the peer took nothing while it was not read for that.
+        self._stalled = 0.0
+        self._tail_seen = self.tail
+
+    def carry(self, session: Sending) -> None:
+        """From now on it writes what this session sends."""
+        self._session = session
+        self.core = session.core
+        self.waiters = session.waiters
+        self.welcomed()
+
+    def welcomed(self) -> None:
+        """The connection may send packets: how large they may be."""
+        sender = self.connection.sender
+        if sender is not None:
+            self.max_packets = sender.max_packets
+
+    def queue_raw(self, data: bytes) -> None:
+        """Queue bytes of the handshake, which are sealed already."""
+        self._raw.append(data)
+
+    def write_packet(self, encoded: bytes) -> bool:
+        """
+        Seal and write one packet at once, if nothing waits and nobody else writes. Not for handlers.
+
+        Returns:
+            False when it has to be queued.
+        """
+        right = self._send_right
+        try:
+            del right.free
+        except AttributeError:
+            return False
+        try:
+            connection = self.connection
+            sender = connection.sender
+            core = self.core
+            if (
+                self.tail
+                or self.end is not OPEN
+                or self._raw
+                or core is None
+                or core.sending.packets
+                or core.numbering.outgoing.again
+                or connection.closing is not None
+                or sender is None
+                or self._fork != forks[0]
+            ):
+                return False
+            self._write_bytes(sender.packet(encoded))
+        except (OSError, SecureLinkError) as error:
+            self._write_failed(error)
+        except BaseException:
+            self.break_off()
+            raise
+        finally:
+            right.free = True
+        if core is None:
+            return True
+        if (core.sending.packets or connection.wants_write or self.choked) and not (
+            self.tail or self.end >= DEAD
+        ):
+            self.flush()  # a thread that came meanwhile found the right taken, and went away
+        return True
+
+    def flush(self) -> None:
+        """Seal and write what is queued, without waiting."""
+        right = self._send_right
+        while True:
+            try:
+                del right.free
+            except AttributeError:
+                return  # who has it looks once more
+            try:
+                self._write()
+            except (OSError, SecureLinkError) as error:
+                self._write_failed(error)
+            except BaseException:
+                self.break_off()
+                raise
+            finally:
+                right.free = True
+            if self.tail or self.end >= DEAD or not self._has_more():
+                return
+
+    def _has_more(self) -> bool:
+        if self._raw or self.choked:
+            return True
+        connection = self.connection
+        sender = connection.sender
+        sealing = sender is not None and not sender.closed
+        if sealing and (connection.wants_write or self._has_packets()):
+            return True
+        return connection.closing is not None and self.end < SHUT
+
+    def _has_packets(self) -> bool:
+        """Whether packets wait to be sent, or records to be sent again."""
+        core = self.core
+        return core is not None and bool(core.sending.packets or core.numbering.outgoing.again)
+
+    def _write(self) -> None:
+        if self.end >= DEAD:
+            self._drop_unsendable()
+            return
+        if self._fork != forks[0]:
+            raise SecureLinkError("this connection belongs to the parent process")
+        core = self.core
+        if self.tail:
+            if core is not None:
+                core.numbering.outgoing.release()
+            if not self._write_tail():
+                return
+        parts: list[bytes] = []
+        while self._raw:
+            parts.append(self._raw.popleft())
+        connection = self.connection
+        sender = connection.sender
+        if sender is not None and core is not None and not sender.closed:
+            if core.numbering.outgoing.again:
+                parts.append(sender.again(WRITE_BUDGET))
+            elif core.sending.packets:
+                parts.append(sender.packets(core.sending.take()))
+            elif core.numbering.outgoing.unacked:
+                core.numbering.outgoing.release()
+            if self.waiters and self._session is not None:
+                self._session.wake_waiters()
+        if connection.wants_write:
+            parts.append(connection.data_to_send(more=self._has_packets()))
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        if data:
+            self._write_bytes(data)
+        if connection.closing is not None or self.choked:
+            self._after_write()
+
+    def _write_bytes(self, data: bytes) -> None:
+        try:
+            taken = self.stream.send(data, self.send_flags)
+        except (BlockingIOError, InterruptedError):
+            taken = 0
+        if taken < len(data):
+            self._set_tail(memoryview(data)[taken:])
+            self._ask_writable()
+
+    def _write_tail(self) -> bool:
+        try:
+            taken = self.stream.send(self.tail, self.send_flags)
+            self._set_tail(self.tail[taken:])
+        except (BlockingIOError, InterruptedError):
+            pass
+        if self.tail:
+            self._ask_writable()
+            return False
+        return True
+
+    def _set_tail(self, tail: memoryview) -> None:
+        self.tail = tail
+        if self.core is not None:
+            self.core.sending.tail = len(tail)
+
+    def _after_write(self) -> None:
+        if self.connection.closing is not None:
+            self.advance(CLOSING)
+        if self.tail:
+            return
+        sender = self.connection.sender
+        if self.end is CLOSING and (sender is None or sender.closed):
+            # Our last byte is out: say so, and read on until the peer's end. Closing now, with unread input,
+            # would make TCP destroy what the peer has not read yet.
+            self.advance(SHUT)
+            self.stream.shutdown(END_SENDING)
+        self._unchoke()
+
+    # --- what the selector has to report, and who is not read ----------------------------------------------
+
+    def mask(self) -> int:
+        """By the leader: WRITE when something waits for it."""
+        # The flag falls before the look at the tail: a thread that leaves a tail after the look finds it down, and asks
+        # again.
+        self._want_write = False
+        if not self.tail:
+            return 0
+        self._want_write = True
+        return WRITE
+
+    def _ask_writable(self) -> None:
+        if not self._want_write:
+            self._want_write = True
+            self._owner.ask_interest()
+
+    def choke(self) -> None:
+        """Stop reading until what waits to be sent is out."""
+        if not self.choked:
+            self.choked = True
+            self._owner.ask_interest()
+            self.flush()  # the second look: the thread that wrote the rest meanwhile has seen no flag
+
+    def _unchoke(self) -> None:
+        if self.choked:
+            self.choked = False
+            self._owner.ask_interest()
+
+    # --- once a second, by the leader ------------------------------------------------------------------------
+
+    def look_again(self) -> None:
+        """
+        What the peer has acknowledged goes, though nothing is sent that would take it along; and what a thread queued
+        whose second look Ctrl-C has prevented.
+        """
+        core = self.core
+        if core is None:
+            return
+        if core.numbering.outgoing.releasable or (core.sending.packets and not self.tail):
+            self.flush()
+
+    def watch_tail(self, *, hung_up: bool) -> None:
+        """Add up the time in which the peer was not read because it took nothing, and took nothing."""
+        liveness = self.connection.liveness
+        if liveness is not None:
+            still = self.choked and self.tail is self._tail_seen and not hung_up
+            self._stalled = self._stalled + liveness.step if still else 0.0
+            self._tail_seen = self.tail
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether that is too long."""
+        return self._stalled > STALLED_SECONDS
+
+    def on_error(self) -> None:
+        """Called after `flush` raised: a bug of ours."""
+        self._owner.on_error()
+
+    # --- the end -------------------------------------------------------------------------------------------
+
+    def advance(self, end: End) -> None:
+        """Come nearer to the end."""
+        if end > self.end:
+            self.end = end
+
+    def _write_failed(self, error: Exception) -> None:
+        """The peer takes nothing more. What it sent before may still be unread, so reading goes on."""
+        if not isinstance(error, OSError):
+            self.loop.call(
+                lambda: log.error("cannot write to %s: %s; it is closed", self._address, error)
+            )
+        self.advance(DEAD)
+        self._drop_unsendable()
+        self._unchoke()
+        self.connection.leave(self.loop.now)
+        if self._fork != forks[0] and self._session is not None:
+            self._session.orphaned()  # should it have escaped orphaned()
+
+    def break_off(self) -> None:
+        """
+        Ctrl-C came in the middle of sealing or opening: a counter may have moved without its bytes.
+
+        What would follow looks like tampering to whoever opens it, so nothing follows: the connection ends here.
+        """
+        self.advance(DEAD)
+        self._drop_unsendable()
+        self.connection.abort()  # what still arrives is not looked at
+        try:
+            self.stream.shutdown(BREAK)
+        except OSError:
+            pass
+        self.connection.leave(self.loop.now)
+
+    def _drop_unsendable(self) -> None:
+        self._set_tail(memoryview(b""))
+        self._raw.clear()
+
+    def close(self, leave: Callable[[bool], Result]) -> Result:
+        """
+        By the leader: close the socket, with the send right: a number freed while another thread is in send() could be
+        reused under it.
+
+        Args:
+            leave: Called in that moment, as by `when_not_sending`.
+
+        Returns:
+            What that returned.
+        """
+        self.advance(CLOSED)
+
+        def close(held: bool) -> Result:
+            self._drop_unsendable()
+            left = leave(held)
+            self.stream.close()
+            return left
+
+        left = self.when_not_sending(close)
+        self._owner = _NOBODY
+        return left
+
+    def let_go(self) -> None:
+        """By who has the send right, and has detached the session: nothing here touches it any more."""
+        self._drop_unsendable()
+        self.core = self._session = None
+        self.waiters = ()
+
+    def when_not_sending(self, act: Callable[[bool], Result]) -> Result:
+        """
+        Do something with the send right, see `Right.within`.
+
+        Who has it gives it back after a write that does not block. It is not to be had when that very thread waits
+        here: in the handler of a signal that came while it wrote.
+        """
+        return self._send_right.within(RIGHT_SECONDS, act)
+
+    def orphaned(self) -> None:
+        """In a child of fork(): the connection is the parent's. The peer must not wait for us to close it as well."""
+        self._send_right = Right()  # the old one may be held by a thread that is not here
+        self.advance(CLOSED)
+        self._drop_unsendable()
+        if self._session is not None:
+            self._session.orphaned()
+        self.stream.close()
