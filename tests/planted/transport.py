@@ -36,8 +36,8 @@ FAULTS = [
     Fault(
         "memory of all sessions has no bound",
         "threads/holdings.py",
-        "            if total <= MAX_TOTAL_UNSENT:\n",
-        "            if True:\n",
+        "                if total <= MAX_TOTAL_UNSENT:\n",
+        "                if True:\n",
         "test_attacks.py::test_partial_frames_of_all_sessions_are_bounded_together",
     ),
     Fault(
@@ -57,7 +57,7 @@ FAULTS = [
     Fault(
         "answers are kept beyond the bound of all sessions",
         "threads/holdings.py",
-        "        channel.core.requests.replies.drop()\n",
+        "                channel.core.requests.replies.drop()\n",
         "",
         "test_later.py::test_answers_of_all_sessions_are_bounded_together",
     ),
