@@ -190,6 +190,12 @@ MAX_WORKERS = 64
 MAX_MAILBOX_MESSAGES = 16  # of one client
 MAX_MAILBOX = 8 * 1024 * 1024  # bytes of one client; a single longer message is accepted too
 MAX_MAILROOM = 128 * 1024 * 1024  # bytes of all clients: room for eight of the longest messages
+MAX_THREADED = (
+    1000  # clients of an adapter with a thread for each, unless its program says another number
+)
+MAX_UNACCEPTED = (
+    1000  # clients that wait for a program's accept(); a socket's backlog has up to 4,096
+)
 MAX_MAILBOX_WAITERS = 16  # handlers that wait for room; the other workers serve other clients
 WATCHDOG_SECONDS = 0.005  # a batch of handlers that runs longer loses the leader token
 TURN_CONNECTIONS = 64  # a turn flushes after this many connections

@@ -160,6 +160,19 @@ def _kept(error: BaseException) -> int:
     return size
 
 
+def let_go(error: BaseException) -> int:
+    """
+    Drop the frames of an error and of all that led to it, which keep alive what was handled.
+
+    Returns:
+        Bytes that it still keeps, about: an error holds what it is about, which may be what a peer sent.
+    """
+    links = _chain(error)
+    for link in links:
+        link.__traceback__ = None
+    return sum(map(_kept, links))
+
+
 def _line_size(line: Line) -> int:
     return len(line) if isinstance(line, str) else _FRAME_BYTES
 
@@ -186,19 +199,16 @@ class CaughtErrors:
         Source is looked for only if somebody shows it: a peer may make each of its packets fail.
         """
         lines = tuple(outline(error))
-        # An error holds what it is about, which may be what a peer sent. The newest is kept however much that is.
-        links = _chain(error)
-        size = sum(map(_line_size, lines)) + sum(map(_kept, links))
+        size = sum(map(_line_size, lines)) + let_go(error)
         with self._lock:
             self.total += 1
             self._size += size
             self._entries.append((CaughtError(what, error, lines), size))
+            # The newest is kept however much it is.
             while len(self._entries) > 1 and (
                 self._size > MAX_CAUGHT_TEXT or len(self._entries) > self._limit
             ):
                 self._size -= self._entries.popleft()[1]
-        for link in links:
-            link.__traceback__ = None
 
     def take(self) -> list[CaughtError]:
         """All that are kept; they are then forgotten."""

@@ -22,43 +22,26 @@ class _Kind:
         self.seen_at = now
 
 
-class FloodFilter(logging.Filter):
-    """
-    Shows a thousand lines of a kind, and from then on one a second; the next that is shown is preceded by the number of
-    those that were not. A kind is a logger, a level and the text before anything is filled in, so whoever causes lines
-    of one kind hides no other.
-
-    It is for loggers: what it holds back reaches no handler.
-    """
+class LineCounts:
+    """A thousand lines of a kind are shown, and from then on one a second. May be used from any thread."""
 
     def __init__(self) -> None:
-        super().__init__()
         self._lock = threading.Lock()
-        self._kinds: dict[tuple[str, int, str], _Kind] = {}
+        self._kinds: dict[object, _Kind] = {}
 
     def forget(self) -> None:
-        """A server has started: what was shown of another one's lines does not count for its own."""
+        """What was shown does not count any more."""
         with self._lock:
             self._kinds.clear()
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether this line is shown."""
-        if getattr(record, _OURS, False):
-            return True
-        hidden = self._take(record)
-        if hidden:
-            logging.getLogger(record.name).log(
-                record.levelno,
-                "%d more lines like the next one were not shown",
-                hidden,
-                extra={_OURS: True},
-            )
-        return hidden is not None
+    def take(self, key: object) -> int | None:
+        """
+        A line of a kind comes.
 
-    def _take(self, record: logging.LogRecord) -> int | None:
-        """How many lines of this kind were held back before this one; None when it is held back too."""
+        Returns:
+            How many of its kind were held back before it; None when it is to be held back too.
+        """
         now = time.monotonic()
-        key = (record.name, record.levelno, str(record.msg))
         with self._lock:
             kind = self._kinds.get(key)
             if kind is None:
@@ -75,6 +58,38 @@ class FloodFilter(logging.Filter):
             kind.allowed -= 1.0
             hidden, kind.hidden = kind.hidden, 0
             return hidden
+
+
+class FloodFilter(logging.Filter):
+    """
+    Shows a thousand lines of a kind, and from then on one a second; the next that is shown is preceded by the number of
+    those that were not. A kind is a logger, a level and the text before anything is filled in, so whoever causes lines
+    of one kind hides no other.
+
+    It is for loggers: what it holds back reaches no handler.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._counts = LineCounts()
+
+    def forget(self) -> None:
+        """A server has started: what was shown of another one's lines does not count for its own."""
+        self._counts.forget()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether this line is shown."""
+        if getattr(record, _OURS, False):
+            return True
+        hidden = self._counts.take((record.name, record.levelno, str(record.msg)))
+        if hidden:
+            logging.getLogger(record.name).log(
+                record.levelno,
+                "%d more lines like the next one were not shown",
+                hidden,
+                extra={_OURS: True},
+            )
+        return hidden is not None
 
 
 flood_filter = FloodFilter()

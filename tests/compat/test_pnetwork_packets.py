@@ -12,7 +12,7 @@ import rsa
 from helpers import WAIT, until
 from test_pnetwork import Note, connected, keys, serving
 
-from securelink import CodecError, Identity, PublicKey, UnsealError
+from securelink import CodecError, ConfigError, Identity, PublicKey, UnsealError
 from securelink.compat.pnetwork import coreclient, coreserver, onlineUtilities
 from securelink.compat.pnetwork.core import Bind, Connection
 
@@ -125,7 +125,17 @@ def test_only_the_holder_of_the_key_decrypts(tmp_path: Path) -> None:
         bob.decryptPacket(b"no packet")
     with pytest.raises(UnsealError):
         bob.decryptPacket(dict(packet), sender=public["server"])
+    packets = [dict(packet) for _ in range(3)]
     assert bob.decryptPacket(packet, sender=public["client"])["data"] == "x"
+    # What `createEncryptKeys` gives is an rsa.PublicKey: alone, or among others.
+    ours, theirs = bob.createEncryptKeys(), alice.createEncryptKeys()
+    with pytest.raises(UnsealError):
+        bob.decryptPacket(dict(packets[0]), sender=ours)
+    assert bob.decryptPacket(packets[0], sender=theirs)["data"] == "x"
+    assert bob.decryptPacket(packets[1], sender=[ours, theirs])["data"] == "x"
+    assert bob.decryptPacket(packets[2], sender=(public["client"].fingerprint,))["data"] == "x"
+    with pytest.raises(ConfigError, match=r"takes an rsa\.PublicKey"):
+        bob.decryptPacket(dict(packets[0]), sender=5)
 
 
 def test_an_encrypted_packet_over_a_server() -> None:

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 from ...app.received import Received
 from ...client import Client
-from ...errors import SecureLinkError
-from ...limits import MAX_WORKERS
+from ...errors import Refused, SecureLinkError
+from ...limits import MAX_UNACCEPTED, MAX_WORKERS
 from ...server import Server
 from ...session import Session
 from ...text import escaped, shortened
@@ -164,14 +164,20 @@ class socket(_Base):  # noqa: N801  # its old name
         # Many workers: a client whose program does not read must keep nobody else from being heard.
         server = make_server(*self._where, workers=MAX_WORKERS)
         server.on_connect(lambda session: self._enter(server, session))
-        server.on(SAID, lambda session, packet: session.data["socket"].put(packet))
+        server.on(SAID, self._heard)
         server.on_disconnect(self._leave)
         with own_words():
             self._server = server.start()
 
     def _enter(self, server: Server, session: Session) -> None:
+        if self._arrived.qsize() >= MAX_UNACCEPTED:  # also of those that have gone meanwhile
+            raise Refused("the server takes nobody just now")
         accepted = session.data["socket"] = Accepted(server, session, self._room)
         self._arrived.put(accepted)
+
+    def _heard(self, session: Session, packet: Received) -> None:
+        if (accepted := session.data.get("socket")) is not None:
+            accepted.put(packet)
 
     def _leave(self, session: Session) -> None:
         if (accepted := session.data.get("socket")) is not None:

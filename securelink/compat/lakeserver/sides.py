@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -10,11 +11,12 @@ from typing import Any
 
 import click
 
+from ... import limits
 from ...errors import ConfigError, ConnectFailed, SecureLinkError
 from ...logs.default import show_status
 from ...session import Session
 from ...streams.sockets import local_address
-from ...text import escaped
+from ..lines import Printer
 from ..settings import make_client, make_server, own_words
 from .literals import read_literal
 
@@ -50,6 +52,7 @@ class SockStreamConnection:
         show_status(info=False)  # this module writes its own lines
         self.PORT = port
         self._shown = {"INFO": outputs_enabled, "WARNING": outputs_enabled}
+        self._printer = Printer(click.echo)
         self.pre_send_func, self.post_recieve_func = pre_send_func, post_recieve_func
         self._reset()
 
@@ -144,7 +147,7 @@ class SockStreamConnection:
 
     def _take(self, sender: Any, value: Any) -> None:
         match value:
-            case {"commands": list(), "data": _}:
+            case {"commands": list(), "data": str()}:  # what set_data() sends
                 complaint = "Error: Post recieve function '{}' returned the error '{}'"
                 message = value | (self._call(self.post_recieve_func, complaint, value) or {})
                 self._keep(sender, message["data"])
@@ -166,7 +169,7 @@ class SockStreamConnection:
     def _show(self, kind: str, message: str) -> None:
         if self._shown[kind]:
             # A function of the user's may have failed with words of the peer.
-            click.echo(f"[{type(self).__name__} {kind}] {escaped(message)}")
+            self._printer.show(f"[{type(self).__name__} {kind}] ", message)
 
     def enable_outputs(self, boolean: bool) -> None:
         """Show INFO and WARNING lines, or not."""
@@ -214,6 +217,8 @@ class Server(SockStreamConnection):
         core.on_disconnect.add_listener(lambda session: self._leave(session, asked=session.clean))
         self.SERVER_IP = core.lan_address
         self.client_data: dict[tuple[str, int], Any] = {}
+        self._sizes: dict[Session, int] = {}  # bytes of what is in client_data
+        self._held = 0  # of all of them
 
     def start(self) -> None:
         """Let clients in."""
@@ -261,11 +266,20 @@ class Server(SockStreamConnection):
             if not asked:
                 self.warn(f"Error: Client {UNASKED}")
             self.info("Client Event: Disconnected")
+            self._held -= self._sizes.pop(session, 0)
             del self.client_data[session.address]  # last: who waits for it prints after us
 
     def _keep(self, session: Session, data: Any) -> None:
         if session.address in self.client_data:
             self.client_data[session.address] = data
+            size = sys.getsizeof(data)
+            self._held += size - self._sizes.get(session, 0)
+            self._sizes[session] = size
+            if self._held > limits.MAX_MAILROOM:
+                largest = max(self._sizes, key=self._sizes.__getitem__)
+                self._held -= self._sizes.pop(largest)
+                self.client_data[largest.address] = ""
+                largest.kick("the server keeps too much for its clients, and most of it for you")
 
     def _part(self, session: Session) -> None:
         self._leave(session)

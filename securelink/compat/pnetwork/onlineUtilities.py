@@ -7,10 +7,11 @@ import base64
 import json
 import logging
 import time
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
-from ...keys import Identity, load_or_create
+from ...keys import Identity, PublicKey, load_or_create
 from ...sealed import ANYONE, Senders, seal, unseal
 from ...wire.packets import Packet
 from ..settings import keys_folder
@@ -60,10 +61,13 @@ class Utilities:
         return full if isinstance(packet, dict) else json.dumps(full).encode()
 
     def decryptPacket(
-        self, packet: Any, decryptableKeys: Any = (), privateKey: Any = None,
-        sender: Senders = ANYONE,
-    ) -> dict[str, Any]:  # fmt: skip
-        """Undo `encryptPacket`, in place; `UnsealError` when it is not for this key, not of that sender, or changed."""
+        self, packet: Any, decryptableKeys: Any = (), privateKey: Any = None, sender: Any = ANYONE
+    ) -> dict[str, Any]:
+        """
+        Undo `encryptPacket`, in place; `UnsealError` when it is not for this key, not of that sender, or changed.
+
+        The sender is a key as `createEncryptKeys` gives it, one of ours, a fingerprint, or several of these.
+        """
         full = self.decodePacket(packet) or {}
         key = privateKey or self._identity
         identity = key if isinstance(key, Identity) else Identity.from_rsa(key)
@@ -71,10 +75,20 @@ class Utilities:
             blob = base64.b64decode(full.get("data", ""), validate=True)
         except (TypeError, ValueError):
             blob = b""  # which is no sealed packet
-        inside = unseal(blob, identity, sender=sender).packet
+        inside = unseal(blob, identity, sender=_senders(sender)).packet
         full["packet-created"] = inside.created
         full.update(action=inside.action, data=inside.data)
         return full
+
+
+def _senders(sender: Any) -> Senders:
+    if sender is ANYONE or isinstance(sender, PublicKey | str):
+        return sender
+    if isinstance(sender, Iterable):
+        return [
+            one if isinstance(one, PublicKey | str) else PublicKey.from_rsa(one) for one in sender
+        ]
+    return PublicKey.from_rsa(sender)
 
 
 def createEncryptKeys(save: bool = True) -> Any:

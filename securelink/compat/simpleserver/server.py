@@ -11,7 +11,7 @@ from ...app.received import Received
 from ...errors import SecureLinkError
 from ...logs.default import show_status
 from ...session import Session
-from ...text import escaped
+from ..lines import Printer
 from ..settings import make_server, own_words
 from .networking import NetworkMessage, Result, encoded, received, send
 
@@ -99,6 +99,7 @@ class SimpleServer:
         self.manual_update = manual_update
         self.verbose_logging = verbose_logging
         self.use_timestamps = use_timestamps
+        self._printer = Printer(lambda line: print(line, flush=True))  # noqa: T201  # its purpose
         self._clients: dict[Session, ClientConnection] = {}
         names = ("on_connection", "on_message", "on_disconnect", "on_update")
         events = [ServerCallback(name, self._caught) for name in names]
@@ -206,7 +207,7 @@ class SimpleServer:
     def _received(self, session: Session, packet: Received) -> None:
         message = received(packet)
         if message is None:
-            self._log(f"{session.address} sent what is no message", "WARNING")
+            self._log(f"what is no message was sent by {session.address}", "WARNING")
             return
         client = self._clients[session]
         self._log(f"Message from {client}: {message.body}")
@@ -224,4 +225,4 @@ class SimpleServer:
         """Show one line; what a peer may have put into it cannot reach the terminal."""
         if self.verbose_logging or level != "DEBUG":
             stamp = time.strftime("%H:%M:%S ") if self.use_timestamps else ""
-            print(f"[{level}] {stamp}{escaped(text)}", flush=True)  # noqa: T201  # its purpose
+            self._printer.show(f"[{level}] {stamp}", text)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
 from ... import limits
+from ...app.collect import let_go
 from ...app.received import Received
 from ...errors import SecureLinkError
 from ...interrupts import Sign
+from ...logs.tracebacks import outline, text_of
 from ...session import Session
 from ..mailbox import Mailroom
 from ..settings import make_client, make_server, own_words
@@ -57,6 +58,7 @@ class _Endpoint:
         self.recved_data: list[Any] = []
         self.event = SimpleNamespace(new_data=False)
         self.event.exception = SimpleNamespace(occurred=False, list=[])
+        self._sizes: list[int] = []  # bytes of the last exceptions in that list
 
     @property
     def _ready(self) -> Any:
@@ -97,9 +99,18 @@ class _Endpoint:
 
     def _record(self, error: Exception) -> None:
         caught = self.event.exception
-        entry = ("".join(traceback.format_exception(error)), error)
+        entry = (text_of(tuple(outline(error))), error)
+        size = len(entry[0]) + let_go(error)
         with self._changing:
-            caught.list = [*caught.list[1 - _MAX_EXCEPTIONS :], entry]
+            kept = [*caught.list, entry]
+            sizes = [*self._sizes[-len(kept) + 1 :], size] if len(kept) > 1 else [size]
+            # The newest is kept however much it is.
+            while len(kept) > 1 and (
+                len(kept) > _MAX_EXCEPTIONS or sum(sizes) > limits.MAX_CAUGHT_TEXT
+            ):
+                del kept[0]
+                del sizes[: len(sizes) - len(kept)]
+            caught.list, self._sizes = kept, sizes
             caught.occurred = True
 
     def _try(self, function: Callback, *arguments: Any) -> bool:
@@ -291,8 +302,10 @@ class TCPServer(_Endpoint):
         self._use(on_connect=on_connect, on_disconnect=on_disconnect, on_receive=on_receive)
         self._handle_client = handle_client or self._receive
         # Many workers: one that waits for a client's full queue must keep nobody else from being read.
-        limit = {} if self.max_connections is None else {"max_connections": self.max_connections}
-        server = make_server(ip, port, backlog=listen, workers=limits.MAX_WORKERS, **limit)
+        most = limits.MAX_THREADED if self.max_connections is None else self.max_connections
+        server = make_server(
+            ip, port, backlog=listen, workers=limits.MAX_WORKERS, max_connections=most
+        )
         server.pause()
         server.on_connect(self._arrived)
         server.on(MESSAGE, lambda session, packet: session.data["socket"].put(packet))
