@@ -5,8 +5,8 @@ Secure sessions for games, chat and small networked tools.
     server = Server(port=5050)             client = Client("192.168.1.40", 5050)
     server.serve_forever()                 client.connect()
 
-Every session is encrypted, authenticated with RSA keys and named by a uuid4 token. See README.md, and SECURITY.md for
-what is promised and what is not.
+Unless encryption is switched off, every session is encrypted and authenticated with RSA keys; a uuid4 token names it.
+See README.md, and SECURITY.md for the promises and their limits.
 """
 
 from .app.collect import CaughtError, Collector

@@ -1,4 +1,4 @@
-"""What the compiler is told about a class (docs/COMPILED.md). Python itself is told nothing."""
+"""Attributes of classes for the compiler (docs/COMPILED.md). They have no effect in Python itself."""
 
 from __future__ import annotations
 

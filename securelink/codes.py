@@ -1,4 +1,4 @@
-"""Why connections and sessions end: the codes of docs/PROTOCOL.md, and each in words."""
+"""Why connections and sessions end: the codes of docs/PROTOCOL.md, each with a sentence."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Code(IntEnum):
     TOO_SLOW = 21
     SILENT = 22
     UNREADABLE = 23
-    BROKEN = 256  # more than a byte, so that no peer can say it; nor what follows
+    BROKEN = 256  # more than a byte, so that no peer can send it; nor what follows
     EXPIRED = 257
     LOST = 258
 
 
-#: Each code in words for the local user, when the peer sent it. An unknown code is shown as a number.
+#: A sentence for each code that the peer sent, for the local user. An unknown code is shown as a number.
 CODE_TEXT: dict[int, str] = {
     Code.NORMAL: "closed normally",
     Code.PROTOCOL: "the peer says that we broke the protocol",
@@ -63,7 +63,7 @@ CODE_TEXT: dict[int, str] = {
     Code.EXPIRED: "the connection broke, and there was no other one in time",
     Code.LOST: "the connection broke, and the server does not have the session any more",
 }
-#: The same when this side ends the session and sends the code.
+#: The same if this side ends the session and sends the code.
 _OURS: dict[int, str] = {
     Code.NORMAL: "closed by this side",
     Code.PROTOCOL: "the peer broke the protocol",
@@ -75,7 +75,7 @@ _OURS: dict[int, str] = {
 
 
 def code_text(code: int, *, ours: bool = False) -> str:
-    """A code in words; `ours`: this side ended the session with it."""
+    """A sentence for a code; `ours`: this side ended the session with it."""
     words = _OURS.get(code) if ours else None
     return words or CODE_TEXT.get(code, f"code {code}")
 
@@ -90,8 +90,7 @@ def known(code: int) -> Code | int:
 
 def is_final(code: int) -> bool:
     """
-    Whether a CLOSE in place of WELCOME says that there is no use in trying again: the application has decided.
-
-    All others end the attempt, and a session that was to be resumed waits.
+    Whether a CLOSE in place of WELCOME means that trying again is pointless, because the application has decided.
+    Other codes end only the attempt, and a session that was to be resumed waits.
     """
     return code == Code.NORMAL or Code.REFUSED <= code <= Code.KICKED

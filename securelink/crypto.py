@@ -173,9 +173,8 @@ def derive_secret(
     secret: bytes, label: bytes, transcript_hash: bytes, prefix: bytes = LABEL_PREFIX
 ) -> bytes:
     """
-    Derive-Secret of RFC 9846 7.1: 32 bytes bound to the handshake so far.
-
-    Unlike the RFC's function it takes the hash, not the messages.
+    Derive-Secret of RFC 9846 7.1: 32 bytes bound to the handshake so far. Unlike the RFC's function it takes the
+    hash, not the messages.
     """
     return hkdf_expand_label(secret, label, transcript_hash, HASH_SIZE, prefix)
 

@@ -1,4 +1,4 @@
-"""What `Server` and `Client` offer beside `on`, which each of them types for handlers of its own kind."""
+"""Methods that `Server` and `Client` share for handlers, except `on`, which each types for its own handlers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .signatures import checked_or_none
 
 
 class Dispatching:
-    """Whose packets go to handlers: a facade of its `Handlers`."""
+    """An object that binds handlers to packets: a facade of its `Handlers`."""
 
     _handlers: Handlers
 
     def off(self, action: str) -> bool:
-        """Remove the handler of an action; False when there was none."""
+        """Remove the handler of an action; False if there was none."""
         return self._handlers.off(action)
 
     @property
@@ -31,5 +31,5 @@ class Dispatching:
 
     @property
     def caught(self) -> CaughtErrors:
-        """What handlers and listeners raised, until it is taken."""
+        """Exceptions of handlers and listeners, until they are taken."""
         return self._handlers.caught

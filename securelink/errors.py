@@ -10,7 +10,7 @@ Every error this library raises on purpose.
     ├── HandshakeError                 this attempt to connect failed
     │   ├── PeerIncompatible           other version, application or encryption policy
     │   ├── NotTrusted                 the server's key is unknown, changed or not the pinned one
-    │   └── Refused                    the server said no, in its own words
+    │   └── Refused                    the server refused this client, with its text
     ├── ConnectionClosed               the session is over; code and text say why
     ├── RequestFailed                  the peer could not answer a request
     ├── LinkTimeout (TimeoutError)     a blocking call reached its deadline
@@ -119,7 +119,7 @@ class NotTrusted(HandshakeError):
     The server showed a key that this client has no reason to believe.
 
     Attributes:
-        fingerprint: The fingerprint of the key that was shown, `SHA256:...`.
+        fingerprint: The fingerprint of the key that the server showed, `SHA256:...`.
         expected: The fingerprint that was expected, or None for an unknown server.
     """
 
@@ -136,7 +136,7 @@ class Refused(HandshakeError):
     The server refused the session. Raised by `authenticate` hooks to refuse, by `connect()` when refused.
 
     Attributes:
-        text: The server application's own words; from a peer it is untrusted text, already escaped.
+        text: The text of the server's application; from a peer it is untrusted and already escaped.
     """
 
     def __init__(self, text: str = "", *, code: int = Code.REFUSED, hint: str = "") -> None:
@@ -179,7 +179,7 @@ _FAILURES = {
 
 class RequestFailed(SecureLinkError):
     """
-    The peer received the request but gave no answer. Handlers raise it to refuse; `request()` raises what arrived.
+    The peer received the request but did not answer it. Handlers raise this to refuse; `request()` raises it then.
 
     Attributes:
         text: What the peer's application said, escaped, or "".

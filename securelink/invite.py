@@ -1,14 +1,14 @@
 """
-Invites: one line of text that says where a server is, how to know its key, and how to enter.
+Invites: one line of text with a server's address, the fingerprint of its key, and a token.
 
     securelink://game.example:5050/SHA256:<43 characters>[/<uuid4>]
 
-Whoever uses an invite trusts no first answer: the key is pinned and encryption is required. A link
-cannot ask for less, so nothing in it could be edited to weaken a check; what this module does not
-know, it refuses. The key is the fingerprint that `ssh-keygen -lf` prints, in the alphabet of links
-(base64url: `-` and `_` instead of `+` and `/`, no padding). The token is a join token.
+A client with an invite does not trust on first use: the key is pinned and encryption is required. A link cannot ask
+for less, so editing it cannot weaken a check; this module refuses unknown parts. The key is the fingerprint that
+`ssh-keygen -lf` prints, in the alphabet of links (base64url: `-` and `_` instead of `+` and `/`, no padding). The
+token is a join token.
 
-No character of it means anything to a shell, so it needs no quotes. The form of 0.1.0,
+It contains no character that is special to a shell, so it needs no quotes. The form of 0.1.0,
 `securelink://host:port/?key=SHA256:...[&token=...]`, is still read.
 """
 
@@ -28,7 +28,7 @@ SCHEME = "securelink"
 
 _ASK = "ask for the invite again and paste all of it"
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
-# What mail, chat programs and word processors put into a link or around it. No invite holds any of them.
+# Characters that mail, chat programs and word processors put into a link or around it. No invite contains them.
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f"
 _QUOTES = (
     "\"'`\u00b4\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u2039\u203a\u00ab\u00bb"
@@ -37,7 +37,7 @@ _QUOTES = (
 _REMOVED = dict.fromkeys(map(ord, _INVISIBLE + _QUOTES))
 _BEFORE = "<([{\u2329\u3008\u27e8\uff1c\uff08*"
 _AFTER = ">)]}\u232a\u3009\u27e9\uff1e\uff09*.,;:!?\u2026\u3002"
-# Letters that a name server knows; underscores exist in names of home networks.
+# Letters of names in DNS; underscores exist in names of home networks.
 _NAME = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
     r"(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*"
@@ -47,18 +47,18 @@ _NAME = re.compile(
 @dataclass(frozen=True, slots=True)
 class Invite:
     """
-    All that a client needs to enter one server. `str()` gives the link, `Invite.parse()` reads it.
+    Everything that a client needs to enter one server. `str()` gives the link, `Invite.parse()` reads it.
 
-    The link of an invite with a token admits whoever holds it, so `repr()` leaves the token out.
+    The link of an invite with a token admits its bearer, so `repr()` leaves the token out.
 
     Attributes:
         host: A name, an IPv4 address or an IPv6 address without brackets; kept in lower case.
         port: 1 to 65535.
-        fingerprint: Of the server's key, `SHA256:...` as `ssh-keygen -lf` prints it.
+        fingerprint: The fingerprint of the server's key, `SHA256:...` as `ssh-keygen -lf` prints it.
         token: A join token (uuid4), or None.
 
     Raises:
-        ConfigError: One of them is not what it should be.
+        ConfigError: One of them is not valid.
     """
 
     host: str
@@ -96,11 +96,11 @@ class Invite:
         Read a link.
 
         Args:
-            text: As somebody pasted it. White space, line breaks, quotes and invisible characters are taken
-                out, brackets and punctuation around it as well.
+            text: The pasted text. White space, line breaks, quotes and invisible characters are removed, and so are
+                brackets and punctuation around it.
 
         Raises:
-            ConfigError: It is no invite, or not a whole one. The message never quotes a token.
+            ConfigError: It is not an invite, or not a whole one. The message never quotes a token.
         """
         if not isinstance(text, str):
             raise ConfigError(f"an invite is a str, not a {type(text).__name__}", hint=_ASK)
@@ -112,17 +112,17 @@ def is_invite(text: str) -> bool:
     """
     Tell an invite from a host name.
 
-    True for anything written as a link, so that a link of another kind meets the errors of
-    `Invite.parse()` and is not looked up as a name. So does one that lost its beginning.
+    True for every text that is written as a link, so that a link of another kind gets the errors of `Invite.parse()`
+    and is not looked up as a name. This also holds for a link that lost its beginning.
     """
     cleaned = _cleaned(text)
     return "://" in cleaned or "/sha256:" in cleaned.lower()
 
 
 def _cleaned(text: str) -> str:
-    """A link without what was pasted with it. Letters that look alike stay, and are refused."""
+    """A link without the characters that were pasted with it. Letters that look alike stay, and are refused."""
     if len(text) > 4 * MAX_INVITE:
-        return text  # it is refused for its length, whatever else is in it
+        return text  # it is refused for its length anyway
     return "".join(text.split()).translate(_REMOVED).lstrip(_BEFORE).rstrip(_AFTER)
 
 
@@ -131,12 +131,12 @@ def _split_link(link: str) -> tuple[str, int, str, str | None]:
     if len(link) > MAX_INVITE:
         raise ConfigError(f"an invite has at most {MAX_INVITE} characters", hint=_ASK)
     if not link.isascii() or not link.isprintable():
-        raise ConfigError("the invite holds a foreign letter or a control character", hint=_ASK)
+        raise ConfigError("the invite contains a foreign letter or a control character", hint=_ASK)
     scheme, separator, rest = link.partition("://")
     if not separator or scheme.lower() != SCHEME:
         raise ConfigError(f"an invite begins with {SCHEME}://", hint=_ASK)
     if "#" in rest or "%" in rest:
-        raise ConfigError("an invite holds no '#' and no '%'", hint=_ASK)
+        raise ConfigError("an invite contains no '#' and no '%'", hint=_ASK)
     place, separator, query = rest.partition("?")
     if separator:
         parameters = _split_query(query)
@@ -149,22 +149,22 @@ def _split_link(link: str) -> tuple[str, int, str, str | None]:
     if not parts or not parts[0]:
         raise ConfigError("the invite has no key", hint=_ASK)
     if len(parts) > 2:
-        raise ConfigError("an invite holds nothing after its token", hint=_ASK)
+        raise ConfigError("an invite contains nothing after its token", hint=_ASK)
     return host, port, parts[0], parts[1] if len(parts) == 2 else None
 
 
 def _split_place(place: str) -> tuple[str, int]:
     if "/" in place or "@" in place:
-        raise ConfigError("an invite holds no path and no user name", hint=_ASK)
+        raise ConfigError("an invite contains no path and no user name", hint=_ASK)
     host, separator, port = place.rpartition(":")
     if not separator or not _PORT.fullmatch(port):
         raise ConfigError("an invite needs a port from 1 to 65535 after the host", hint=_ASK)
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
         if ":" not in host:
-            raise ConfigError("only an IPv6 address stands in brackets", hint=_ASK)
+            raise ConfigError("only an IPv6 address is written in brackets", hint=_ASK)
     elif ":" in host:
-        raise ConfigError("an IPv6 address stands in brackets: [::1]:5050", hint=_ASK)
+        raise ConfigError("an IPv6 address is written in brackets: [::1]:5050", hint=_ASK)
     return host, int(port)
 
 
@@ -182,7 +182,7 @@ def _split_query(query: str) -> dict[str, str]:
 
 
 def _read_key(value: str) -> str:
-    """The fingerprint that a `key` parameter stands for."""
+    """The fingerprint that a `key` parameter contains."""
     if "+" in value or "/" in value:
         raise ConfigError("the key of an invite is written with '-' and '_'", hint=_ASK)
     try:
@@ -202,7 +202,7 @@ def _check_host(host: str) -> str:
         except ValueError:
             raise ConfigError(f"{quoted(host)} is not an IPv6 address", hint=hint) from None
         if address.scope_id is not None:
-            # The zone is the name of a network card of one machine: of no use on another.
+            # The zone is the name of a network card of one machine, which is useless on another.
             raise ConfigError(
                 f"{quoted(host)} has a zone, which means nothing elsewhere", hint=hint
             )

@@ -1,12 +1,12 @@
 """
-Numbers of a server for Prometheus, and a page that says whether it is well.
+Metrics of a server for Prometheus, and a health page.
 
     from securelink.metrics import serve_metrics
     with serve_metrics(server, "127.0.0.1", 9100):
         server.serve_forever()
 
-Needs the extra `metrics` (prometheus-client). The pages are plain HTTP without a login: the address is the operator's
-choice, and should be one that only the monitoring reaches. They say how much, never who.
+Needs the extra `metrics` (prometheus-client). The pages are plain HTTP without a login: the operator chooses the
+address, and only the monitoring should be able to reach it. They contain counts, never names.
 """
 
 from __future__ import annotations
@@ -65,14 +65,14 @@ _BY_LABEL = {
     "sessions_ended_total": ("reason", "Sessions that have ended, by reason."),
     "limits_reached_total": (
         "limit",
-        "How often a limit turned somebody away or held somebody up.",
+        "How often a limit refused or delayed a client.",
     ),
 }
 
 
 class MetricsCollector:
     """
-    Gives a server's numbers to a registry of prometheus-client: `registry.register(MetricsCollector(server))`.
+    Gives a server's metrics to a registry of prometheus-client: `registry.register(MetricsCollector(server))`.
 
     Args:
         server: Whose numbers.
@@ -82,7 +82,7 @@ class MetricsCollector:
         self._server = server
 
     def collect(self) -> Iterator[Any]:
-        """The metrics of this moment."""
+        """The current metrics."""
         stats = self._server.stats()
         up = GaugeMetricFamily(f"{_PREFIX}up", "1 while the server listens.")
         up.add_metric([], float(stats["running"]))
@@ -134,19 +134,19 @@ class MetricsPages:
 
 def serve_metrics(server: Server, host: str, port: int) -> MetricsPages:
     """
-    Serve the numbers of a server, in threads of its own.
+    Serve the metrics of a server, in threads of its own.
 
     `/metrics` has them for Prometheus. `/healthz` answers 200 while the server listens and takes connections, and 503
     when it is stopped or paused.
 
     Args:
         server: Whose numbers; it need not be running.
-        host: The address to listen on; only who reaches it can read the pages.
+        host: The address to listen on; only clients that reach it can read the pages.
         port: 0 lets the system choose.
 
     Raises:
-        ConfigError: Host or port cannot be such.
-        ConnectFailed: The port is in use, or the address is not of this machine.
+        ConfigError: Host or port is not valid.
+        ConnectFailed: The port is in use, or the address does not belong to this machine.
     """
     make_visible()
     host, port = place(host, port, low=0, example="serve_metrics(server, '127.0.0.1', 9100)")
@@ -186,7 +186,7 @@ class _PagesServer(ThreadingHTTPServer):
         super().__init__(*arguments)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """A thread for a connection, if fewer than `_READERS` are busy; this server's sessions need theirs."""
+        """A thread for a connection, if fewer than `_READERS` are busy; the server's sessions need threads too."""
         with self._lock:
             free = self._places > 0
             self._places -= free
@@ -196,7 +196,7 @@ class _PagesServer(ThreadingHTTPServer):
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """In its thread. A timer cuts off whoever sends a request, or takes the answer, too slowly."""
+        """In its thread. A timer cuts off a client that sends its request, or takes the answer, too slowly."""
         late = threading.Timer(_REQUEST_SECONDS, _cut, [request])
         late.daemon = True
         late.start()
@@ -208,7 +208,7 @@ class _PagesServer(ThreadingHTTPServer):
                 self._places += 1
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A reader that goes away is nobody's concern."""
+        """A reader that goes away is not an error."""
 
 
 def _cut(request: socket.socket) -> None:
@@ -238,4 +238,4 @@ class _Pages(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002  # the name of the base class
-        """Nothing: a request every few seconds is no news."""
+        """Log nothing: requests come every few seconds."""

@@ -1,8 +1,8 @@
 """
-What arguments must look like: one check for each kind of value, and one kind of error.
+Checks of arguments: one check for each kind of value, and one kind of error.
 
-Nothing is changed in silence: a value that cannot work is refused when it is given, and never made to fit. Every check
-raises `ConfigError` with the name of the argument, the value, and what is possible.
+No value is changed silently: a value that cannot work is refused when it is given. Every check raises `ConfigError`
+with the name of the argument, the value, and the possible values.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from .limits import FOREVER_SECONDS, MAX_NAME
 from .signatures import checked
 from .text import quoted
 
-# Signs that no name and no address has, and what looks like a join token.
+# Characters that no name and no address contains, and texts that look like a join token.
 _NO_HOST = re.compile(r"[/@?\\]|[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 
 
 def whole(name: str, value: Any, low: int, high: int | None = None, *, unit: str = "") -> int:
     """
-    A whole number from `low` to `high`, both possible. True and False are none, nor is 5.0.
+    A whole number from `low` to `high`, inclusive. True, False and 5.0 are refused.
 
     Raises:
         ConfigError: It is something else.
@@ -40,7 +40,7 @@ def number(
     name: str, value: Any, low: float, high: float | None = None, *, unit: str = ""
 ) -> float:
     """
-    A finite number from `low` to `high`; a `low` of 0 is not possible itself.
+    A finite number from `low` to `high`; a `low` of 0 is itself excluded.
 
     Raises:
         ConfigError: It is something else.
@@ -58,13 +58,13 @@ def number(
 
 def seconds(name: str, value: Any) -> float:
     """
-    A timeout. One below 0 has passed already, as one that a program computes from a deadline may have.
+    A timeout. A negative one has already passed; a program may compute one from a deadline.
 
     Returns:
-        Seconds; at most FOREVER_SECONDS, which no wait of the system refuses. Infinity is possible.
+        Seconds; at most FOREVER_SECONDS, which every wait of the system accepts. Infinity is allowed.
 
     Raises:
-        ConfigError: It is no number, or not a number in the sense of IEEE 754.
+        ConfigError: It is not a number, or NaN.
     """
     if _is(int | float, value) and value == value:
         return float(min(value, FOREVER_SECONDS))
@@ -85,7 +85,7 @@ def flag(name: str, value: object) -> bool:
     True or False.
 
     Raises:
-        ConfigError: It is something else, whatever its truth.
+        ConfigError: It is neither True nor False.
     """
     if isinstance(value, bool):
         return value
@@ -107,7 +107,7 @@ def word(name: str, value: object, words: Collection[str]) -> str:
 
 def text(name: str, value: object, *, most: int = MAX_NAME) -> str:
     """
-    A text that travels: at most `most` bytes of UTF-8.
+    A text that is sent: at most `most` bytes of UTF-8.
 
     Raises:
         ConfigError: It is something else, or longer, or cannot be encoded.
@@ -126,26 +126,22 @@ def text(name: str, value: object, *, most: int = MAX_NAME) -> str:
 
 def raw(name: str, value: object) -> None:
     """
-    Bytes, or what holds bytes. The value is not shown.
+    Bytes, or a bytes-like object. The value is not shown.
 
     Raises:
-        ConfigError: It is something else; a text most likely, which has to be encoded first.
+        ConfigError: It is something else; most likely a text, which has to be encoded first.
     """
     if not isinstance(value, bytes | bytearray | memoryview):
-        hint = (
-            "encode the text: text.encode()"
-            if isinstance(value, str)
-            else "it is possible as bytes"
-        )
+        hint = "encode the text: text.encode()" if isinstance(value, str) else "give bytes"
         raise ConfigError(f"{name} is a {type(value).__name__}, not bytes", hint=hint)
 
 
 def moment(name: str, clock: Callable[[], float]) -> float:
     """
-    What a clock says, in seconds.
+    The time of a clock, in seconds.
 
     Raises:
-        ConfigError: It cannot be called, or says no number.
+        ConfigError: It cannot be called, or does not return a number.
     """
     checked(name, clock, ())
     return number(f"{name}()", clock(), -FOREVER_SECONDS)
@@ -153,7 +149,7 @@ def moment(name: str, clock: Callable[[], float]) -> float:
 
 def key(name: str, value: object) -> None:
     """
-    A name that is kept and compared, but does not travel alone; None for none.
+    A name that is kept and compared, but not sent by itself; None for none.
 
     Raises:
         ConfigError: It is no text, or has more than MAX_NAME characters.
@@ -164,15 +160,13 @@ def key(name: str, value: object) -> None:
 
 def secret(name: str, value: object) -> None:
     """
-    A text or bytes that nobody may read in an error; None for none.
+    A text or bytes that no error may show; None for none.
 
     Raises:
         ConfigError: It is something else. The value is not shown.
     """
     if value is not None and not isinstance(value, str | bytes):
-        raise ConfigError(
-            f"{name}= is a {type(value).__name__}", hint="it is possible as a text, bytes or None"
-        )
+        raise ConfigError(f"{name}= is a {type(value).__name__}", hint="give a text, bytes or None")
 
 
 def path(name: str, value: object) -> Path:
@@ -180,7 +174,7 @@ def path(name: str, value: object) -> Path:
     The path of a file or folder.
 
     Raises:
-        ConfigError: It is no path, or an empty one, which would mean the current folder without saying so.
+        ConfigError: It is not a path, or an empty one, which would silently mean the current folder.
     """
     if isinstance(value, str | os.PathLike):
         spelled = os.fspath(value)
@@ -191,14 +185,14 @@ def path(name: str, value: object) -> Path:
 
 def place(host: object, port: object, *, low: int, example: str) -> tuple[str, int]:
     """
-    Look at `host` and `port` as somebody typed them.
+    Check `host` and `port` as a user typed them.
 
     Args:
         low: The least port: 0 where the system may choose one.
         example: What to write instead.
 
     Raises:
-        ConfigError: The host is no text, or has the port in it; the port is no port of TCP.
+        ConfigError: The host is not a text, or contains the port; the port is not a TCP port.
     """
     hint = f"write {example}"
     if not isinstance(host, str):
@@ -209,19 +203,18 @@ def place(host: object, port: object, *, low: int, example: str) -> tuple[str, i
     if colon and digits.isdecimal() and (":" not in name or name.endswith("]")):
         raise ConfigError("the host has a port in it", hint=hint)
     text("host", host)
-    if _NO_HOST.search(host):  # not quoted: an invite or a token may have come here, whole or torn
-        raise ConfigError(
-            "what was given as the host is not the name or address of a host", hint=hint
-        )
+    # The host is not quoted: an invite or a token may have been given here, whole or in part.
+    if _NO_HOST.search(host):
+        raise ConfigError("the host is not the name or address of a host", hint=hint)
     if not isinstance(port, int) or isinstance(port, bool) or not low <= port <= 65535:
         raise ConfigError(
-            f"{_number_shown(port)} is no TCP port", hint=f"use {low} to 65535: {hint}"
+            f"{_number_shown(port)} is not a TCP port", hint=f"use {low} to 65535: {hint}"
         )
     return host, int(port)
 
 
 def _number_shown(value: object) -> str:
-    """What was given for a number. Text with anything else in it may be a password that came into the wrong place."""
+    """The value that was given for a number. Other text may be a password in the wrong place, so it is not shown."""
     if isinstance(value, str | bytes) and not re.fullmatch(
         r"[0-9 +.,:_-]{1,16}", quoted(value).strip("b'\"")
     ):
@@ -230,7 +223,7 @@ def _number_shown(value: object) -> str:
 
 
 def _is(kind: Any, value: object) -> bool:
-    """Whether it is of that kind; a bool is an int to Python, and a mistake here."""
+    """Whether a value is of that kind; a bool is an int in Python, but a mistake here."""
     return isinstance(value, kind) and not isinstance(value, bool)
 
 

@@ -1,4 +1,4 @@
-"""The peer of a session, as an application talks to it: what `Session` and `Client` have in common."""
+"""The peer of a session, as an application uses it: the common part of `Session` and `Client`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .wire.packets import Packet
 
 
 class Hooks(Protocol):
-    """Where the hook stands that is asked before each packet is sent."""
+    """Holds the hook that is called before each packet is sent."""
 
     before_send: Callable[..., Any] | None
 
 
 class Peer:
-    """Whoever is at the other end. It has a channel, once there is a session."""
+    """The other end of a session. It has a channel once there is a session."""
 
     __slots__ = ()
     _channel: Channel | None
@@ -43,22 +43,22 @@ class Peer:
         """
         Send one packet to the peer.
 
-        Waits while more than the session's bounds is unsent or unacknowledged; a client reads meanwhile. In a handler
-        of a server it never waits.
+        Waits while the unsent or unacknowledged bytes exceed the session's bounds; a client reads meanwhile. In a
+        handler of a server it never waits.
 
         Args:
             action: The packet's name, 1 to 255 characters.
             data: None, bool, int, float, str, bytes, and lists and dicts of these.
-            headers: More of the same, by name.
-            latest: A key: a packet with the same key that is still waiting is replaced, not followed.
+            headers: Further values of these types, by name.
+            latest: A key; the packet replaces one with the same key that is still waiting.
             timeout: In seconds; None waits forever.
 
         Raises:
             CodecError: The data cannot be encoded.
-            ConfigError: The name begins with "~", or `timeout` is no number, or there was never a session.
+            ConfigError: The name begins with "~", or `timeout` is not a number, or there was never a session.
             ConnectionClosed: The session has ended.
             LimitExceeded: The packet is larger than the server's `max_packet`.
-            LinkTimeout: The peer takes nothing.
+            LinkTimeout: The peer takes no data.
         """
         if timeout is not SEND_SECONDS:  # packets should not pay for a check of our own default
             timeout = seconds_or_none("timeout", timeout)
@@ -84,7 +84,7 @@ class Peer:
         outbox.post(encode_for(outbox.bounds, packet), timeout=timeout, latest=latest)
 
     def _rewritten(self, hook: Callable[..., Any], action: str, data: Any) -> Any:
-        """What the hook wants to be sent instead."""
+        """The data that the hook returns in place of the packet's."""
         raise NotImplementedError
 
     def _need_channel(self) -> Channel:
@@ -111,8 +111,8 @@ class Peer:
             What the peer's handler returned.
 
         Raises:
-            ConfigError: The name begins with "~", or `timeout` is no number, or there was never a session, or the
-                other side waits for this very handler and could not answer before.
+            ConfigError: The name begins with "~", or `timeout` is not a number, or there was never a session, or the
+                peer itself waits for this handler and could not answer.
             CodecError: The data cannot be encoded.
             RequestFailed: The peer has no handler for it, or its handler failed or refused.
             ConnectionClosed: The session ended before the answer came.
@@ -132,16 +132,16 @@ class Peer:
         timeout: float = REQUEST_SECONDS,
     ) -> Future[Any]:
         """
-        Ask the peer and go on; the answer comes into the future that this returns. Never waits.
+        Ask the peer without waiting; the returned future receives the answer.
 
             votes = [session.request_later("vote") for session in server.sessions.values()]
             client.request_later("path", [3, 4]).add_done_callback(found)
 
         Callbacks run as handlers of this session do: one at a time, in order with its packets, in the same threads.
-        `result()` waits, also in a handler. But a handler that waits for its own session does better with `request()`,
-        which tells the peer so: a handler there that asks back is then refused at once, and otherwise both wait
-        for their timeouts. `cancel()` makes nobody wait any more; the peer does not learn of it. In an asyncio
-        program `asyncio.wrap_future()` makes it awaitable.
+        `result()` waits, also in a handler. A handler that waits for its own session should use `request()` instead,
+        which tells the peer so: then a handler there that asks back is refused at once; otherwise both wait for their
+        timeouts. `cancel()` ends the waiting; the peer does not learn of it. In an asyncio program
+        `asyncio.wrap_future()` makes it awaitable.
 
         Args:
             timeout: Seconds from now; then the future has a `LinkTimeout`.
@@ -154,7 +154,7 @@ class Peer:
             CodecError: The data cannot be encoded.
             ConnectionClosed: The session has ended.
             LimitExceeded: The packet is larger than `max_packet`, or MAX_REQUESTS wait for their answer.
-            LinkTimeout: The peer takes nothing, and there is no room.
+            LinkTimeout: The peer takes no data, and there is no room.
         """
         timeout = seconds("timeout", timeout)
         packet = self._request_packet(checked_action(action), data, headers)
@@ -172,10 +172,10 @@ class Peer:
 
     def ping(self, timeout: float = REQUEST_SECONDS) -> float:
         """
-        Whether the peer answers: seconds of the round trip.
+        Check that the peer answers; returns the seconds of the round trip.
 
         Raises:
-            ConfigError: `timeout` is no number, or there was never a session.
+            ConfigError: `timeout` is not a number, or there was never a session.
             LinkTimeout: No answer in time.
             ConnectionClosed: The session has ended.
         """
@@ -195,7 +195,7 @@ class Peer:
 
     @property
     def reason(self) -> str:
-        """Why the last session ended, in a sentence that names who ended it; "" while there is one, and before."""
+        """Why the last session ended, in a sentence that names the side that ended it; "" until one has ended."""
         channel = self._channel
         return channel.reason if channel is not None else ""
 
@@ -207,7 +207,7 @@ class Peer:
 
     @property
     def text(self) -> str:
-        """The words with which an application ended the session (`kick`, a refusal), escaped; "" without."""
+        """The text with which an application ended the session (`kick`, a refusal), escaped; "" without one."""
         channel = self._channel
         return channel.text if channel is not None else ""
 

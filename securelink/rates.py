@@ -1,4 +1,4 @@
-"""How often something has happened for each of many keys, within a window of time."""
+"""Counts of events for each of many keys, within a window of time."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ Key = TypeVar("Key", bound=Hashable)
 
 class WindowCounts(Generic[Key]):
     """
-    Counts for each key, in bounded memory. A window begins with the first time; at its end the count is 0 again.
-
-    Whoever uses it from several threads locks around it.
+    Counts for each key, in bounded memory. A window begins with the first event; at its end the count is 0 again. Not
+    thread-safe: threads that share it hold a lock of their own.
 
     Args:
-        seconds: How long a window is.
-        most: Keys that are counted; then the oldest is forgotten.
+        seconds: The length of a window.
+        most: The number of keys; beyond it the oldest is forgotten.
         clock: Seconds, monotonic.
 
     Attributes:
@@ -27,10 +26,12 @@ class WindowCounts(Generic[Key]):
         self.seconds = seconds
         self._most = most
         self._clock = clock
-        self._counts: dict[Key, tuple[float, int]] = {}  # key -> since, how often; oldest first
+        self._counts: dict[
+            Key, tuple[float, int]
+        ] = {}  # key -> (start of its window, count); oldest first
 
     def count(self, key: Key) -> int:
-        """How often it was in its window."""
+        """The count of a key in its window."""
         return self._get(key)[1]
 
     def seen(self, key: Key) -> int:
@@ -44,16 +45,16 @@ class WindowCounts(Generic[Key]):
         return max(0.0, since + self.seconds - self._clock()) if count else 0.0
 
     def add(self, key: Key) -> None:
-        """It has happened once more."""
+        """Count one more event."""
         since, count = self._get(key)
         if not count:
-            # Whoever has so many keys is not stopped by counting them; memory is what is left to guard.
+            # Counts cannot stop an attacker with this many keys; only memory can still be protected.
             while len(self._counts) >= self._most:
                 del self._counts[next(iter(self._counts))]
         self._counts[key] = (since, count + 1)
 
     def take_back(self, key: Key) -> None:
-        """What was counted does not count after all."""
+        """Take back one event."""
         since, count = self._get(key)
         if count > 1:
             self._counts[key] = (since, count - 1)
@@ -65,7 +66,7 @@ class WindowCounts(Generic[Key]):
         self._counts.clear()
 
     def keys(self) -> list[Key]:
-        """What is counted now, or was in a window that has ended and nobody has asked for since."""
+        """Keys that are counted, including those of ended windows that were not asked for since."""
         return list(self._counts)
 
     def __len__(self) -> int:

@@ -12,7 +12,7 @@ from .threads.lifecycle import Lifecycle
 
 
 class Runnable:
-    """What `Server` offers for running it: a facade of its `Lifecycle`."""
+    """The methods of `Server` that run it: a facade of its `Lifecycle`."""
 
     host: str
     port: int
@@ -35,17 +35,18 @@ class Runnable:
 
     def serve_forever(self, *, drain: float = 0.0) -> None:
         """
-        `start()`, unless it was, and wait for `stop()`, Ctrl-C or the system's wish to end the program.
+        Start, unless the server runs already, and wait for `stop()`, Ctrl-C or a signal of the system to end the
+        program.
 
-        In the main thread SIGTERM and SIGHUP do what Ctrl-C does, unless the program has handlers of its own for them:
-        clients are told, hooks run, and this returns. The old handlers are back then.
+        In the main thread SIGTERM and SIGHUP act like Ctrl-C, unless the program has its own handlers for them:
+        clients are told, hooks run, and this method returns. The old signal handlers are restored then.
 
         Args:
-            drain: Seconds that sessions may go on after that, while nobody new gets in. A second Ctrl-C or signal ends
-                them at once.
+            drain: Seconds that sessions may continue after that, while no new client gets in. A second Ctrl-C or
+                signal ends them at once.
 
         Raises:
-            ConfigError: `update()` drives this server, or `drain` is no number.
+            ConfigError: `update()` drives this server, or `drain` is not a number.
             ConnectFailed: As for `start()`.
             KeyFileError: As for `start()`.
         """
@@ -63,7 +64,8 @@ class Runnable:
         """
         End all sessions and stop. May be called again, from any thread, and before `start()`.
 
-        Clients are told; what was sent before goes out. In a handler it only asks, and returns at once.
+        Clients are told; packets that were sent before go out. In a handler it only requests the stop, and returns at
+        once.
 
         Args:
             timeout: Seconds to wait for clients and handlers.
@@ -72,12 +74,12 @@ class Runnable:
             True when everything has ended, False when a handler still runs.
 
         Raises:
-            ConfigError: `timeout` is no number.
+            ConfigError: `timeout` is not a number.
         """
         return self._lifecycle.stop(seconds("timeout", timeout))
 
     def pause(self) -> None:
-        """Accept no new connections; they wait in the system's backlog. Sessions go on. Also before `start`."""
+        """Accept no new connections; they wait in the system's backlog. Sessions continue. Also before `start`."""
         self._lifecycle.set_paused(True)
 
     def resume(self) -> None:
@@ -86,16 +88,16 @@ class Runnable:
 
     def drain(self, timeout: float) -> bool:
         """
-        Stop gently: accept nobody, wait until all sessions have ended, then stop.
+        Stop gently: accept no new client, wait until all sessions have ended, then stop.
 
         Args:
-            timeout: Seconds to wait; those who stay longer are ended by `stop`.
+            timeout: Seconds to wait; sessions that stay longer are ended by `stop`.
 
         Returns:
-            True when all had left by themselves.
+            True if all left by themselves.
 
         Raises:
-            ConfigError: `timeout` is no number.
+            ConfigError: `timeout` is not a number.
         """
         return self._lifecycle.drain(seconds("timeout", timeout))
 
@@ -106,7 +108,7 @@ class Runnable:
 
     @property
     def tick_rate(self) -> float | None:
-        """How often a second `on_tick` fires; None: never. May be set while it runs."""
+        """How many times a second `on_tick` fires; None: never. May be set while the server runs."""
         return self._lifecycle.tick_rate
 
     @tick_rate.setter
@@ -115,23 +117,23 @@ class Runnable:
 
     @property
     def running(self) -> bool:
-        """Whether it listens."""
+        """Whether the server listens."""
         return self._lifecycle.loop is not None
 
     @property
     def address(self) -> tuple[str, int]:
-        """(host, port) that it listens on; the port is the real one when 0 was asked for."""
+        """(host, port) that the server listens on; the port is the real one when 0 was given."""
         places = self._lifecycle.places
         return (self.host, places[0][1] if places else self.port)
 
     @property
     def driver(self) -> int:
-        """Identity of the thread that called `update()` last; 0 when it does not run, or by itself."""
+        """Identity of the thread that called `update()` last; 0 if the server does not run, or runs by itself."""
         return self._lifecycle.driver
 
     @property
     def places(self) -> list[tuple[str, int]]:
-        """(address, port) of each listening socket; none when it does not run."""
+        """(address, port) of each listening socket; empty if the server does not run."""
         return self._lifecycle.places
 
     @property

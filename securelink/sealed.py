@@ -1,17 +1,17 @@
 """
-Sealed packets: a packet that one holder of a key can read, whoever stores or relays it meanwhile.
+Sealed packets: only the holder of one key can read such a packet, not those who store or relay it.
 
-For what has no session between its two ends: a friend who is offline, a private message through a
-server that need not read it. Between two ends that are connected a session protects better.
+They are for ends without a session between them: a friend who is offline, a private message through a server that
+should not read it. Between two connected ends a session protects better.
 
-**What sealing does not give.** No forward secrecy: whoever gets the recipient's private key, even years
-later, reads every sealed packet that was kept. No deniability: the signature proves to anybody whom
-the recipient shows it what the sender wrote. No replay protection: a sealed packet can be delivered
-twice; a caller who minds remembers the `id` of what was accepted, for as long as `max_age`.
+**Limits of sealing.** There is no forward secrecy: an attacker who gets the recipient's private key, even years
+later, can read every sealed packet that was kept. There is no deniability: the recipient can show others the
+signature, which proves what the sender wrote. There is no replay protection: a sealed packet can be delivered twice;
+a caller can remember the `id` of accepted packets for as long as `max_age`.
 
     outside     magic      7   b"SLSEAL\\x1a"
                 version    1   1
-                recipient  32  SHA-256 that the recipient key's fingerprint spells
+                recipient  32  the SHA-256 in the fingerprint of the recipient's key
                 size       2   of the next field
                 secret     n   RSA-OAEP of 32 fresh bytes (SHA-256, MGF1-SHA-256, SECRET_LABEL)
     commitment             32
@@ -29,9 +29,9 @@ Numbers are big-endian. HKDF-Expand(secret, KEY_LABEL | outside, 64) gives the A
 commitment. The key is used once, so the nonce may be fixed; it depends on every byte outside, so
 these need not be authenticated again. AES-GCM alone would let a sender make one ciphertext that two
 keys open to different packets; the commitment does not. The signature is over `64 spaces |
-SIGNATURE_CONTEXT | 0x00 | SHA-256(outside | inside up to the signature)`: as the recipient is in
-it, whoever got a packet cannot seal it again to somebody else in the sender's name. What remains to be
-seen by a relay: who it is for, and its size.
+SIGNATURE_CONTEXT | 0x00 | SHA-256(outside | inside up to the signature)`: as the recipient is in it, the receiver of
+a packet cannot seal it again for another recipient in the sender's name. A relay can still see the recipient and the
+size.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Anyone(enum.Enum):
 
 
 ANYONE = Anyone.ANYONE
-"""As the expected sender: accept every key. The packet then proves only that its sender has one."""
+"""As the expected sender: accept every key. The packet then only proves that its sender has a key."""
 
 Senders = PublicKey | str | Iterable[PublicKey | str] | Anyone
 
@@ -88,9 +88,9 @@ class Unsealed:
     A sealed packet that was accepted.
 
     Attributes:
-        packet: What was sealed; kept out of `repr()`.
+        packet: The content; kept out of `repr()`.
         sender: The key that signed it.
-        created: When, by the sender's clock, in seconds since 1970.
+        created: The time of sealing, by the sender's clock, in seconds since 1970.
         id: A uuid4 of this sealed packet, the same each time that it is delivered.
     """
 
@@ -111,21 +111,21 @@ def seal(
     """
     Encrypt a packet to a key and sign it.
 
-    Read in the module's description what sealing does not give: no forward secrecy, no deniability.
+    The module's description explains the limits of sealing: no forward secrecy, no deniability.
 
     Args:
         packet: A packet, or its action and data.
-        recipient: The `PublicKey`, or `rsa.PublicKey`, of the one who may read it.
+        recipient: The `PublicKey`, or `rsa.PublicKey`, of the recipient.
         sender: The identity that signs.
         now: The clock, in seconds since 1970.
-        random: Where the secret and the id come from.
+        random: The source of the secret and the id.
 
     Returns:
         Bytes for `unseal()`; with keys of 3072 bits 1,310 more than the packet has.
 
     Raises:
         CodecError: The packet cannot be encoded.
-        ConfigError: The recipient is no RSA key that can be used, or an argument is of another type.
+        ConfigError: The recipient is not a usable RSA key, or an argument has a wrong type.
         LimitExceeded: The result would have more than `MAX_SEALED` bytes.
     """
     key = recipient if isinstance(recipient, PublicKey) else PublicKey.from_rsa(recipient)
@@ -175,20 +175,20 @@ def unseal(
     """
     Decrypt a sealed packet and accept it from an expected sender only.
 
-    Replays are the caller's: `Unsealed.id` is the same for each delivery of one sealed packet. This
-    takes a private key operation: do not call it on whatever a network brings without a bound.
+    The caller must detect replays: `Unsealed.id` is the same for each delivery of one sealed packet. Each call needs
+    a private key operation, so bound the number of calls for packets from a network.
 
     Args:
-        blob: What `seal()` returned, from wherever it was kept; untrusted.
+        blob: The result of `seal()`, from any store; untrusted.
         identity: The recipient.
-        sender: Who must have sealed it: a key, a fingerprint, several of these, or `ANYONE`.
-        max_age: In seconds; also refuses what is dated more than two minutes (`SEALED_SKEW`) ahead
-            of our clock. With None the date is not checked.
+        sender: The expected sender: a key, a fingerprint, several of these, or `ANYONE`.
+        max_age: In seconds; packets dated more than two minutes (`SEALED_SKEW`) ahead of our clock are refused too.
+            With None the date is not checked.
         now: The clock, in seconds since 1970.
 
     Raises:
-        UnsealError: It cannot be accepted. Never says why: that would help a forger.
-        ConfigError: `sender` or `max_age` is not possible.
+        UnsealError: It cannot be accepted. The error never says why, because that would help a forger.
+        ConfigError: `sender` or `max_age` is not valid.
     """
     senders = _fingerprints(sender)
     if not isinstance(identity, Identity):
@@ -199,14 +199,14 @@ def unseal(
     try:
         unsealed = _open(blob, identity, senders)
     except _FAILURES:
-        pass  # raised below, outside of this block, so that the cause is not chained to the error
+        pass  # raised below, outside this block, so that the cause is not chained to the error
     if unsealed is None or not _fresh(unsealed.created, max_age, now):
         raise UnsealError(_NOT_ACCEPTED)
     return unsealed
 
 
 def _open(blob: object, identity: Identity, senders: frozenset[str] | None) -> Unsealed:
-    """Everything but the age. Raises one of `_FAILURES`."""
+    """All checks except the age. Raises one of `_FAILURES`."""
     if not isinstance(blob, bytes | bytearray | memoryview) or len(blob) > MAX_SEALED:
         raise UnsealError(_NOT_ACCEPTED)
     outer = _Cursor(bytes(blob))
@@ -263,7 +263,7 @@ def _derive(secret: bytes, outside: bytes) -> tuple[bytes, bytes]:
 
 def _signed(outside: bytes, body: bytes) -> bytes:
     transcript = crypto.Transcript()
-    transcript.update(outside)  # says its own size, so the two cannot be divided differently
+    transcript.update(outside)  # contains its own size, so the two cannot be divided differently
     transcript.update(body)
     return crypto.signature_input(SIGNATURE_CONTEXT, transcript.digest())
 
@@ -273,7 +273,7 @@ def _fresh(created: float, max_age: float | None, now: Callable[[], float]) -> b
 
 
 def _fingerprints(sender: object) -> frozenset[str] | None:
-    """The fingerprints that are accepted, or None for anyone's."""
+    """The accepted fingerprints, or None for any."""
     if sender is ANYONE:
         return None
     if isinstance(sender, PublicKey):
@@ -298,7 +298,7 @@ def _fingerprints(sender: object) -> frozenset[str] | None:
 
 
 class _Cursor:
-    """Takes fields off the front of bytes; asking for more than there is raises `UnsealError`."""
+    """Takes fields off the front of bytes; asking for more than the rest raises `UnsealError`."""
 
     __slots__ = ("_at", "_data")
 
@@ -315,11 +315,11 @@ class _Cursor:
         return taken
 
     def sized(self, width: int) -> bytes:
-        """A field behind its size, a number of `width` bytes."""
+        """A field preceded by its size, a number of `width` bytes."""
         return self.take(int.from_bytes(self.take(width)))
 
     def passed(self) -> bytes:
-        """Everything taken so far."""
+        """All bytes taken so far."""
         return self._data[: self._at]
 
     def rest(self) -> bytes:

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP end a program that serves as Ctrl-C does: `docker stop`, systemd, a terminal that is closed."""
+"""SIGTERM and SIGHUP end a serving program like Ctrl-C: `docker stop`, systemd, a closed terminal."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(s
 
 class Terminated(KeyboardInterrupt):
     """
-    The system asked this program to end; whoever handles Ctrl-C handles it too.
+    The system asked this program to end; code that handles Ctrl-C handles it too.
 
     Attributes:
-        number: Of the signal.
+        number: The number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -32,8 +32,8 @@ def ends_like_interrupts() -> Iterator[None]:
     Raise `Terminated` in the main thread when the system asks it to end, until the block is left.
 
     A signal that the program handles or ignores itself stays as it is. In other threads nothing happens: Python takes
-    signals in the main thread only. Afterwards the old handlers are back. As process 1 of a container this is needed
-    to end at all: the kernel drops signals that process 1 has no handler for.
+    signals in the main thread only. Afterwards the old handlers are back. Process 1 of a container needs this to end
+    at all: the kernel drops signals for which process 1 has no handler.
     """
     with _handled_by(_terminate):
         yield
@@ -42,8 +42,8 @@ def ends_like_interrupts() -> Iterator[None]:
 @contextlib.contextmanager
 def ends_by_exit() -> Iterator[None]:
     """
-    The same with `SystemExit` and the status that a shell gives to such an end, for programs in which Ctrl-C has
-    another meaning: what stands in `finally` is done.
+    The same with `SystemExit` and the exit status that a shell gives for the signal, for programs in which Ctrl-C has
+    another meaning; `finally` blocks run.
     """
     with _handled_by(_exit):
         yield

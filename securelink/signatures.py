@@ -1,9 +1,9 @@
 """
-Whether a function that somebody gives us can be what it is given for: a handler, a listener, `authenticate`.
+Checks whether a given function can serve as a handler, a listener or `authenticate`.
 
-A coroutine function returns at once and has done nothing, a generator function as well, a class makes an object that
-nobody sees: each would be accepted, called, and never run. So they are refused when they are given, and what a call
-returns is looked at once more, because a decorator can hide what it wraps.
+A coroutine function or a generator function returns at once and has done nothing, and a class makes an object that is
+not used: each would be accepted, called, and never run. So they are refused when they are given, and the result of a
+call is checked once more, because a decorator can hide the function that it wraps.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _SYNC = (
 
 def checked(name: str, function: Any, takes: tuple[str, ...] | None) -> Callable[..., Any]:
     """
-    A function as it was given, after a look at it.
+    Return a function after checking it.
 
     Args:
-        name: What it is, for the error: "the handler of 'move'".
-        function: What somebody gave.
-        takes: Names of what it is called with; None does not look at that.
+        name: Its role, for the error: "the handler of 'move'".
+        function: The function as it was given.
+        takes: Names of the arguments of a call; None skips this check.
 
     Raises:
         ConfigError: It cannot be called, would not run when it is called, or takes other arguments.
@@ -56,7 +56,7 @@ def checked(name: str, function: Any, takes: tuple[str, ...] | None) -> Callable
 
 def checked_or_none(name: str, hook: Hook, takes: tuple[str, ...]) -> Hook:
     """
-    A hook as it was given, after a look at it; None for none.
+    Return a hook after checking it; None for none.
 
     Raises:
         ConfigError: As `checked` does.
@@ -67,7 +67,7 @@ def checked_or_none(name: str, hook: Hook, takes: tuple[str, ...]) -> Hook:
 
 
 def lazy_kind(function: Any) -> str:
-    """What kind of function this is whose call runs nothing; "" for the plain kind."""
+    """The kind of a function whose call runs nothing; "" for a plain function."""
     for tried in _steps(function):
         if inspect.iscoroutinefunction(tried):
             return "a coroutine function (async def)"
@@ -79,9 +79,9 @@ def lazy_kind(function: Any) -> str:
 
 
 def never_run(result: object) -> str:
-    """What a call has returned that has not run yet, and is closed now; "" for a result."""
+    """The kind of a returned object that has not run, and is closed now; "" for a result."""
     if isinstance(result, CoroutineType | GeneratorType):
-        result.close()  # never begun, so nothing of it runs; and nobody warns of it later
+        result.close()  # never begun, so nothing of it runs; closing it prevents a warning later
         return "a coroutine" if isinstance(result, CoroutineType) else "a generator"
     if isinstance(result, AsyncGeneratorType):
         return "an asynchronous generator"
@@ -90,20 +90,20 @@ def never_run(result: object) -> str:
 
 def did_run(result: object) -> None:
     """
-    Look at what a function returned that is not None.
+    Check the result of a function, unless it is None.
 
     Raises:
         ConfigError: It is a coroutine, a generator or the like: the function has done nothing.
     """
     if kind := never_run(result):
-        raise ConfigError(f"it returned {kind}, which nobody runs", hint=_SYNC)
+        raise ConfigError(f"it returned {kind}, which is never run", hint=_SYNC)
 
 
 def _steps(function: Any) -> list[Any]:
     """
-    What a call goes through, outermost first: partials, methods, `__call__` of objects.
+    The objects that a call passes through, outermost first: partials, methods, `__call__` of objects.
 
-    It ends at a function or a class. What a decorator calls is not known.
+    The last is a function or a class. The function that a decorator calls is not known.
     """
     steps: list[Any] = []
     while not any(function is step for step in steps):
@@ -119,10 +119,10 @@ def _steps(function: Any) -> list[Any]:
 
 def _check_arguments(name: str, function: Callable[..., Any], takes: tuple[str, ...]) -> None:
     try:
-        # Not what a decorator wraps: it may well call that with other arguments than its own.
+        # Not the function that a decorator wraps: the decorator may call it with other arguments than its own.
         signature = inspect.signature(function, follow_wrapped=False)
     except (TypeError, ValueError):
-        return  # a function in C that does not tell; the first call will
+        return  # a function in C without a signature; the first call will show it
     try:
         signature.bind(*takes)
     except TypeError:
@@ -133,7 +133,7 @@ def _check_arguments(name: str, function: Callable[..., Any], takes: tuple[str, 
 
 
 def _plain(signature: inspect.Signature) -> inspect.Signature:
-    """Without annotations and defaults, which may be long."""
+    """A signature without annotations and defaults, which may be long."""
     plain = [
         parameter.replace(annotation=parameter.empty)
         if parameter.default is parameter.empty

@@ -10,7 +10,7 @@ from .errors import ConfigError
 from .limits import MAX_NORMALIZED
 
 _SHOWN = 60  # characters of a value in an error
-# What a join token, an invite or a private key looks like, whole or torn.
+# The forms of a join token, an invite or a private key, whole or in part.
 _SECRET = re.compile(
     r"-----BEGIN|://|SHA256:[\w+/-]{43}.|[0-9a-f]{8}-[0-9a-f]|[0-9a-f]{4}-[0-9a-f]{4}|[0-9a-f]-[0-9a-f]{12}",
     re.IGNORECASE,
@@ -32,7 +32,7 @@ _JOINING_SCRIPTS = 0x0600  # Arabic, and after it the scripts of India, whose le
 
 def shortened(text: str, most: int) -> str:
     """
-    A text cut to so many characters. Texts of peers without a bound of their own are cut before they are escaped:
+    A text cut to `most` characters. Texts of peers without a bound of their own are cut before they are escaped:
     escaping takes a microsecond a character, and makes up to ten of one.
     """
     return text if len(text) <= most else text[: most - 1] + "…"
@@ -40,10 +40,10 @@ def shortened(text: str, most: int) -> str:
 
 def escaped(text: str) -> str:
     """
-    Control characters, newlines and what reorders text become visible escapes.
+    Control characters, newlines and characters that reorder text become visible escapes.
 
     Joiners stay where writing needs them: within an emoji of several parts, and between letters of scripts that
-    are shaped by them. They are invisible, but a terminal obeys nothing in them.
+    are shaped by them. They are invisible, but terminals do not interpret them.
     """
     if not isinstance(text, str):
         raise ConfigError(f"escaped() takes a text, not a {type(text).__name__}")
@@ -57,13 +57,13 @@ def escaped(text: str) -> str:
 
 def quoted(value: object, most: int = _SHOWN) -> str:
     """
-    A value that somebody gave, for an error: escaped and cut.
+    A given value, as an error shows it: escaped and cut.
 
-    What looks like a token, an invite or a key is not shown: people give it in the place of something else, and errors
-    are logged and sent around.
+    A value that looks like a token, an invite or a key is not shown: people mix up arguments, and errors are logged
+    and sent around.
     """
     if isinstance(value, str | bytes) and len(value) > 4096:
-        return f"a {type(value).__name__} that may hold a secret"  # and it is long to look at
+        return f"a {type(value).__name__} that may hold a secret"  # and it takes long to check
     try:
         shown = escaped(repr(value))
     except Exception:  # a repr() that fails must not hide what is wrong
@@ -74,7 +74,7 @@ def quoted(value: object, most: int = _SHOWN) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """A sentence of somebody else in which each word that looks like a token, an invite or a key is replaced."""
+    """A foreign sentence in which each word that looks like a token, an invite or a key is replaced."""
     return re.sub(r"\S+", lambda word: "(hidden)" if _SECRET.search(word[0]) else word[0], text)
 
 
@@ -85,20 +85,20 @@ def escaped_lines(text: str) -> str:
 
 def normalized(form: Literal["NFC", "NFKC", "NFKD"], text: str, most: int = MAX_NORMALIZED) -> str:
     """
-    A text in one of Unicode's forms (UAX #15). One of over `most` characters comes back as it is.
+    A text in one of Unicode's forms (UAX #15). A text of more than `most` characters is returned unchanged.
 
     Normalizing sorts a run of combining marks by insertion, with the interpreter's lock held: 60,000 marks take 15 s.
-    Nothing else in the package calls `unicodedata.normalize`.
+    No other function in the package calls `unicodedata.normalize`.
     """
     return text if len(text) > most else unicodedata.normalize(form, text)
 
 
 def folded(name: str) -> str:
     """
-    What is equal for names that people take for the same one: without case, in Unicode's compatibility form, and
+    A form that is equal for names that look the same to people: without case, in Unicode's compatibility form, and
     without the difference between letters of two alphabets that look alike.
 
-    A name of more than MAX_NORMALIZED characters is equal to itself alone.
+    A name of more than MAX_NORMALIZED characters equals only itself.
     """
     if len(name) > MAX_NORMALIZED:
         return name

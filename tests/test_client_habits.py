@@ -58,8 +58,8 @@ def test_a_program_that_just_ends_says_goodbye(
     [
         (lambda: Client(5050), "host is a name or an address, not 5050"),  # type: ignore[arg-type]
         (lambda: Server(5050), "host is a name or an address, not 5050"),  # type: ignore[arg-type]
-        (lambda: Client("127.0.0.1", "5050"), "'5050' is no TCP port"),  # type: ignore[arg-type]
-        (lambda: Server("127.0.0.1", "5050"), "'5050' is no TCP port"),  # type: ignore[arg-type]
+        (lambda: Client("127.0.0.1", "5050"), "'5050' is not a TCP port"),  # type: ignore[arg-type]
+        (lambda: Server("127.0.0.1", "5050"), "'5050' is not a TCP port"),  # type: ignore[arg-type]
     ],
 )
 def test_mixed_up_arguments_are_named(wrong: Callable[[], object], says: str) -> None:

@@ -60,7 +60,7 @@ def test_what_cannot_be_a_host_is_refused(host: str) -> None:
 @pytest.mark.parametrize("port", [0, -1, 65536])
 def test_what_cannot_be_a_port_is_refused(port: int) -> None:
     """A port that is no port is a mistake of the caller."""
-    failure(ConfigError, lambda: connecting(port), f"{port} is no TCP port", "1 to 65535")
+    failure(ConfigError, lambda: connecting(port), f"{port} is not a TCP port", "1 to 65535")
 
 
 def test_a_closed_port_is_named() -> None:
@@ -271,7 +271,7 @@ def test_an_impossible_port_to_listen_on_is_refused(identity: Identity, port: in
     failure(
         ConfigError,
         lambda: Server("127.0.0.1", port, keys=identity),
-        f"{port} is no TCP port",
+        f"{port} is not a TCP port",
         "0 to 65535",
     )
 

@@ -298,7 +298,7 @@ def test_a_coroutine_behind_a_decorator_is_seen_when_it_is_called(
         server.on_message(lambda session, packet: never())
         client.send("anything")
         until(lambda: "a listener of on_message raised" in caplog.text)
-    assert "it returned a coroutine, which nobody runs; write it with def" in caplog.text
+    assert "it returned a coroutine, which is never run; write it with def" in caplog.text
 
 
 @pytest.mark.parametrize("words", ["\ud800", "x" * 3_000_000])

@@ -83,7 +83,7 @@ def test_a_missing_client_key_is_refused(identity: Identity) -> None:
 def test_a_key_that_nobody_asked_for(identity: Identity, other_identity: Identity) -> None:
     """A client that shows a key to a server that wants none breaks the protocol."""
     pair = Pair(identity, wanted=Wanted.NO, client_identity=other_identity).run()
-    assert "nobody asked for" in str(pair.errors[0])
+    assert "did not ask for" in str(pair.errors[0])
     assert pair.items["client"][-1] == Closed(Code.PROTOCOL, "")
 
 

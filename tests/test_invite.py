@@ -267,7 +267,7 @@ def test_what_is_no_invite(case: str) -> None:
         ("percent escape", "no '#' and no '%'"),
         ("user name", "no path and no user name"),
         ("no port", "needs a port"),
-        ("bare IPv6 address", "stands in brackets"),
+        ("bare IPv6 address", "is written in brackets"),
         ("no query", "has no key"),
         ("no key", "has no key"),
         ("unknown parameter", "other than key and token"),

@@ -178,7 +178,7 @@ def test_the_pages_are_served_where_it_was_said(identity: Identity) -> None:
             "in use",
             "another port",
         )
-        failure(ConfigError, lambda: serve_metrics(server, "127.0.0.1", 70_000), "no TCP port")
+        failure(ConfigError, lambda: serve_metrics(server, "127.0.0.1", 70_000), "not a TCP port")
     serve_metrics(server, "127.0.0.1", port).close()
     until(lambda: threading.active_count() <= threads)
 

@@ -142,11 +142,11 @@ def test_a_bound_is_written_out(identity: Identity) -> None:
 def test_a_wrong_port(port: Any, identity: Identity) -> None:
     """What is no port of TCP is refused by both sides; 0 is one for a server only."""
     for call in (lambda: Server("", port, keys=identity), lambda: Client("127.0.0.1", port)):
-        refused("is no TCP port", call)
-    refused("is no TCP port", lambda: Client("127.0.0.1", 0))
+        refused("is not a TCP port", call)
+    refused("is not a TCP port", lambda: Client("127.0.0.1", 0))
     refused("port", lambda: Client("127.0.0.1"))
     assert Server("", 0, keys=identity).port == 0
-    refused("is no TCP port", lambda: Server("", None, keys=identity))  # type: ignore[arg-type]
+    refused("is not a TCP port", lambda: Server("", None, keys=identity))  # type: ignore[arg-type]
 
 
 def test_what_is_possible_is_taken_as_it_is(identity: Identity) -> None:

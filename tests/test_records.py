@@ -271,9 +271,9 @@ def test_a_missed_update_is_refused(
     sealer = Sealer(SECRET)
     for _ in range(allowed):
         sealer.seal(bytes(size))
-    with pytest.raises(RecordError, match="all that it may"):
+    with pytest.raises(RecordError, match="has reached its limit"):
         sealer.seal(bytes(size))
-    with pytest.raises(RecordError, match="all that it may"):
+    with pytest.raises(RecordError, match="has reached its limit"):
         sealer.update()
 
 

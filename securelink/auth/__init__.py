@@ -1,10 +1,10 @@
 """
-Who may enter: what an `authenticate` hook sees, and two ready-made ones, join tokens and passwords.
+Login: the information for an `authenticate` hook, and two ready-made hooks, join tokens and passwords.
 
 A hook is called when the handshake has proved the keys and before there is a session. It returns
-the user, or refuses. The ready-made ones keep nothing that a thief of their file could use at once:
-of a join token only the SHA-256 (it is 122 random bits: nothing to guess), of a password a salted
-scrypt. Another process, such as the command line tool, may change the file while a server uses it.
+the user, or refuses. A thief of a file of the ready-made hooks cannot use it at once: it has only the SHA-256 of a
+join token (122 random bits, which cannot be guessed) and a salted scrypt hash of a password. Another process, such as
+the command line tool, may change the file while a server uses it.
 """
 
 from .combine import first_of

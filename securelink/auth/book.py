@@ -1,4 +1,4 @@
-"""Entries under their names: in memory for a test or a short game, in a file for a server."""
+"""Entries by name: in memory for a test or a short game, in a file for a server."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from ..trust.locking import (
     locked_update,
 )
 
-# How full a file may become by adding. The rest is for what entries gain later (when they were used
-# or revoked): nobody must be refused because their use cannot be written down.
+# How full a file may become by adding entries. The rest is for additions to entries (times of use and revocation): no
+# login must fail because its use cannot be stored.
 _FULL = 2 / 3
 
 Entry = TypeVar("Entry", bound=msgspec.Struct)
@@ -31,11 +31,9 @@ Entry = TypeVar("Entry", bound=msgspec.Struct)
 
 class Book(Generic[Entry]):
     """
-    A dictionary of entries that threads share, and processes too when it is in a file.
-
-    The file is JSON, an entry a line. It is looked at each time and parsed when it has changed: what
-    another process changes is seen at once. One that cannot be read as a whole is an error, never an
-    emptier book.
+    A dictionary of entries that threads share, and processes too if it is in a file. The file is JSON, one entry a
+    line. It is checked each time and parsed when it has changed, so changes by other processes are seen at once. A
+    file that cannot be read completely is an error, never a smaller book.
 
     Args:
         path: The file, which may not exist yet; None for memory.
@@ -63,7 +61,7 @@ class Book(Generic[Entry]):
 
     def read(self) -> Mapping[str, Entry]:
         """
-        All entries, as they are now: what is changed later is in another mapping.
+        All current entries: later changes are in another mapping.
 
         Raises:
             KeyFileError: The file is damaged or cannot be read, or other users could change it.
@@ -80,7 +78,7 @@ class Book(Generic[Entry]):
     @contextlib.contextmanager
     def update(self, *, hurry: bool = False) -> Iterator[dict[str, Entry]]:
         """
-        The entries, to be changed in the block while nobody else changes them.
+        The entries, to be changed in the block while no other thread or process changes them.
 
         They are stored when the block ends, and stay as they were after an exception in it.
 
@@ -128,7 +126,8 @@ class Book(Generic[Entry]):
                 if len(entries) > len(before):
                     self._check_room(len(file.data))
         if changed:
-            remembered.wrote(file.data, dict(entries))  # not what the block may have kept
+            # a copy, because the block may have kept the mapping
+            remembered.wrote(file.data, dict(entries))
 
     def _check_room(self, size: int) -> None:
         if size > limits.MAX_TRUST_FILE * _FULL:
@@ -143,7 +142,7 @@ class Book(Generic[Entry]):
             return {}
         try:
             found: list[Entry] = self._decoder.decode(data)
-        except (ValueError, RecursionError) as error:  # text that is not UTF-8 is no DecodeError
+        except (ValueError, RecursionError) as error:  # text that is not UTF-8 is not a DecodeError
             raise self._damaged(str(error)) from None
         entries = {self._key(entry): entry for entry in found}
         if len(entries) != len(found):

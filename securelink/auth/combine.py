@@ -11,16 +11,16 @@ from .hook import NoAnswer, ask, checked_hook
 
 def first_of(*hooks: ReadyMade) -> Authenticate:
     """
-    Combine ready-made hooks: those for the kind of credentials that came are asked, in this order.
+    Combine ready-made hooks: those that accept the kind of credentials are called, in this order.
 
     Args:
         hooks: Such as `JoinTokens` and `Passwords`.
 
     Returns:
-        A hook that gives the first user, or the first refusal when there is none.
+        A hook that returns the first user, or raises the first refusal if there is none.
 
     Raises:
-        ConfigError: There are no hooks, or one of them cannot be one.
+        ConfigError: There are no hooks, or one of them is not valid.
     """
     if not hooks:
         raise ConfigError("first_of() needs at least one hook")
@@ -35,7 +35,7 @@ def first_of(*hooks: ReadyMade) -> Authenticate:
                 try:
                     return ask(hook, hello)
                 except NoAnswer:
-                    raise  # a mistake in the program: no other hook makes up for it
+                    raise  # a mistake in the program, which no other hook may hide
                 except Refused as refusal:
                     refusals.append(refusal.text)
         raise Refused(refusals[0] if refusals else please(*hooks))

@@ -1,4 +1,4 @@
-"""What an `authenticate` hook is given, what it may answer, and how ready-made hooks combine."""
+"""The argument and the return value of an `authenticate` hook, and the interface of ready-made hooks."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from .hold import Hold
 @dataclass(frozen=True, slots=True)
 class Hello:
     """
-    What a server knows of a client that asks to enter.
+    A server's information on a client that wants to enter.
 
     Attributes:
-        credentials: What the client sent, decoded and untrusted; None when it sent nothing.
-        fingerprint: Of the client's key, its signature verified; None for a client without one.
-        address: Where the connection comes from.
+        credentials: The client's credentials, decoded and untrusted; None if it sent none.
+        fingerprint: The fingerprint of the client's key, whose signature is verified; None for a client without a key.
+        address: The address of the client.
         dialled: The name or address under which the client reached this server.
-        application: What the client's application calls itself.
+        application: The name of the client's application.
         version: The version of that application.
-        resumed: The session that the client has proved to own and is about to resume, else None. It
-            is set only when accepting that session's user resumes it, so a hook may then leave out
-            what costs the user something, such as a use of a join token.
-        binding: 32 bytes that only the two ends of this connection know; None in plaintext.
+        resumed: The session that the client has proved to own and is about to resume, else None. It is set only if
+            accepting that session's user resumes it; then a hook should not charge the user again, for example a use
+            of a join token.
+        binding: The channel binding: 32 bytes that only the two ends of this connection know; None in plaintext.
         encrypted: False in plaintext, where all of this may have been changed on the way.
     """
 
@@ -44,11 +44,11 @@ class Hello:
 
     def hold(self, give_back: Callable[[], None]) -> Hold:
         """
-        Say how to undo what a hook has taken from this client, such as one of its tries or uses.
+        Register how to undo a charge of this client, such as a use of its token.
 
-        It is called when the hook refuses after all, and when the connection ends before the client has shown that it
-        is in. With a hold the session is public, and `on_connect` fires, at that sign: the first record of the client,
-        which this library's clients send at once. Outside of a server nothing is given back.
+        It is called if the hook refuses after all, and if the connection ends before the client has shown that it is
+        in. With a hold the session becomes public, and `on_connect` fires, at the first record of the client, which
+        clients of this library send at once. Outside a server nothing is given back.
 
         Args:
             give_back: Called at most once, in any thread.
@@ -62,18 +62,17 @@ class Hello:
 
     @property
     def holds(self) -> tuple[Hold, ...]:
-        """What is undone if the client does not get in."""
+        """The registered holds, which are released if the client does not get in."""
         return tuple(self._holds or ())
 
 
 Authenticate = Callable[[Hello], Any]
 """
-Returns the user of the session; None and False refuse, and so does `Refused`, raised with a text.
-
-Every other value is a user, also 0, "", {} and True. Not among them is what nobody returns on purpose: an error, a
-class, a function, `NotImplemented`, `...`, a coroutine, future, thread, generator or other iterator, an object that is
-no number and whose `__bool__` says False, a tuple or list that begins with one of these or with None or False. Such an
-answer refuses, and is an error in the log.
+Returns the user of the session; None and False refuse, and so does `Refused`, raised with a text. Every other value
+is a user, also 0, "", {} and True, except values that are returned only by mistake: an error, a class, a function,
+`NotImplemented`, `...`, a coroutine, future, thread, generator or other iterator, an object that is not a number and
+whose `__bool__` gives False, a tuple or list that begins with one of these or with None or False. Such a value
+refuses, and is an error in the log.
 """
 
 
@@ -82,20 +81,20 @@ class ReadyMade(Protocol):
     An `authenticate` hook that knows its kind of credentials by their shape.
 
     Attributes:
-        asks_for: What it wants, as in "this server asks for ...".
+        asks_for: The kind of credentials, as in "this server asks for ...".
     """
 
     asks_for: str
 
     def accepts(self, credentials: object) -> bool:
-        """Whether these are credentials of its kind, right or wrong."""
+        """Whether these are credentials of its kind, correct or not."""
 
     def __call__(self, hello: Hello) -> Any:
         """Return the user, or raise `Refused`."""
 
 
 def please(*hooks: ReadyMade) -> str:
-    """The refusal of credentials that are of no known kind."""
+    """The refusal of credentials of an unknown kind."""
     kinds = dict.fromkeys(hook.asks_for for hook in hooks)
     return f"this server asks for {', or '.join(kinds)}"
 
@@ -113,7 +112,7 @@ def user_name(name: str) -> str:
     Check a user's name; it is kept in Unicode's composed form, as two keyboards may differ in that.
 
     Raises:
-        ConfigError: It is no text of 1 to 64 printable characters, or has spaces around it.
+        ConfigError: It is not a text of 1 to 64 printable characters, or has spaces around it.
     """
     if not isinstance(name, str):
         raise ConfigError(f"a user's name is a text, not a {type(name).__name__}")

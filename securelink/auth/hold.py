@@ -1,4 +1,4 @@
-"""What a login takes for good only when its client shows that it got in."""
+"""A charge of a login, which is final only when its client shows that it got in."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from collections.abc import Callable
 
 class Hold:
     """
-    Something that is taken already, such as a use of a join token, and given back unless the client gets in.
+    A charge that is already made, such as a use of a join token, and given back unless the client gets in.
 
-    Either `confirm` or `release` wins, whichever comes first, in whatever threads; so nothing is both used and given
-    back.
+    The first of `confirm` and `release` wins, in any threads; so no charge is both used and given back.
 
     Args:
         give_back: Called at most once, by `release`, in the thread that calls it.
@@ -24,18 +23,18 @@ class Hold:
 
     @property
     def open(self) -> bool:
-        """Whether neither has happened yet."""
+        """Whether neither was called yet."""
         return self._confirmed is None
 
     def confirm(self) -> bool:
-        """The client has got in. False when it was given back before: then it must not."""
+        """The client has got in. False if the charge was given back before: then the client must not get in."""
         with self._lock:
             if self._confirmed is None:
                 self._confirmed = True
             return self._confirmed
 
     def release(self) -> bool:
-        """Nobody got in: give it back. False when it was confirmed, or given back before."""
+        """The client did not get in: give it back. False if it was confirmed or given back before."""
         with self._lock:
             if self._confirmed is not None:
                 return False

@@ -1,4 +1,4 @@
-"""What an `authenticate` hook may be, and what it may answer: anything unclear keeps the client out."""
+"""Checks of an `authenticate` hook and of its return value: in case of doubt the client is refused."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _NO_USER = "the server did not accept the credentials"
 
 class NoAnswer(Refused):
     """
-    A hook answered with something that is no user, most likely by mistake. The client is refused.
+    A hook returned a value that is not a user, most likely by mistake. The client is refused.
 
     Attributes:
-        mistake: What is wrong with the hook, for the server's log.
+        mistake: The mistake of the hook, for the server's log.
     """
 
     def __init__(self, mistake: str) -> None:
@@ -29,11 +29,11 @@ class NoAnswer(Refused):
 
 def checked_hook(hook: Any, name: str = "authenticate") -> Authenticate:
     """
-    Look at a hook before a server uses it: one that is not a plain function would let everybody in.
+    Check a hook before a server uses it: a hook that is not a plain function would let every client in.
 
     Args:
-        hook: What was given as `authenticate`.
-        name: What to call it in an error.
+        hook: The value of `authenticate`.
+        name: Its name in an error.
 
     Returns:
         The hook.
@@ -54,8 +54,8 @@ def ask(hook: Authenticate, hello: Hello) -> Any:
 
     Raises:
         Refused: The hook raised it, or returned None or False.
-        NoAnswer: It returned something that is no user.
-        Exception: Whatever else the hook raised.
+        NoAnswer: It returned a value that is not a user.
+        Exception: Any other exception of the hook.
     """
     return judged(hook(hello))
 
@@ -64,14 +64,13 @@ def judged(answer: Any) -> Any:
     """
     The user that an answer names.
 
-    Every value is a user, also 0, "", {} and True, apart from None and False, which refuse, and from
-    what nobody returns on purpose: errors, classes, functions, `NotImplemented`, `...`, objects whose
-    `__bool__` says False, and everything that still has to be called, awaited or iterated before it
-    says anything.
+    Every value is a user, also 0, "", {} and True, except None and False, which refuse, and values that are returned
+    only by mistake: errors, classes, functions, `NotImplemented`, `...`, objects whose `__bool__` gives False, and
+    everything that still has to be called, awaited or iterated to give a result.
 
     Raises:
         Refused: It is None or False.
-        NoAnswer: It is no user.
+        NoAnswer: It is not a user.
     """
     if answer is None or answer is False:
         raise Refused(_NO_USER)
@@ -84,13 +83,13 @@ def judged(answer: Any) -> Any:
             mistake = _mistake(first)
     if mistake is not None:
         raise NoAnswer(
-            f"returned {mistake}, which is no user; it has to return the user or raise Refused"
+            f"returned {mistake}, which is not a user; it has to return the user or raise Refused"
         )
     return answer
 
 
 def _mistake(answer: Any) -> str | None:
-    """What an answer is that is no user, in words; None for a user. Its value is not shown: it may be a secret."""
+    """A description of a value that is not a user; None for a user. The value is not shown: it may be a secret."""
     if deferred := never_run(answer):
         return deferred
     kind = type(answer)

@@ -27,7 +27,7 @@ _PARALLEL = 3
 _SALT_SIZE = 16
 _HASH_SIZE = 32
 
-_WRONG = "wrong user name or password"  # one text: else it would tell which names exist
+_WRONG = "wrong user name or password"  # one text, so that it does not reveal which names exist
 
 _TOO_OFTEN = "too many wrong passwords for this user name; try again in a minute"
 
@@ -37,13 +37,13 @@ _CHECKS = itertools.cycle([threading.Lock() for _ in range(limits.MAX_PASSWORD_C
 
 _Salt = Annotated[bytes, msgspec.Meta(min_length=_SALT_SIZE, max_length=_SALT_SIZE)]
 _Hash = Annotated[bytes, msgspec.Meta(min_length=_HASH_SIZE, max_length=_HASH_SIZE)]
-# What a damaged file can make us compute is bounded by these.
+# Bounds of the computation that a damaged file can cause.
 _Cost = Annotated[int, msgspec.Meta(ge=2, le=_MAX_COST)]
 _Small = Annotated[int, msgspec.Meta(ge=1, le=32)]
 
 
 class _Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is kept of one user. The parameters stand beside the hash, so defaults may change."""
+    """The entry of one user. It includes the parameters of the hash, so defaults may change."""
 
     user: str
     salt: _Salt
@@ -72,11 +72,11 @@ class Passwords:
     Args:
         path: Where to keep the hashes; None keeps them in memory, as long as this object lives.
         cost: scrypt's N for passwords that are added from now on, a power of two; memory is 1 KiB
-            times this. Names that do not exist cost the same, so change it only together with all
-            passwords: else the time taken tells names that have an older one.
+            times this. Unknown names cost the same, so change it only together with all passwords: otherwise the time
+            reveals names with an older cost.
 
     Raises:
-        ConfigError: The cost is no power of two from 2 to 2^18, or the path is none.
+        ConfigError: The cost is not a power of two from 2 to 2^18, or the path is not valid.
     """
 
     asks_for = "a user name and password"
@@ -89,7 +89,7 @@ class Passwords:
             )
         self._cost = cost
         self._throttle = NameThrottle()
-        # What a name that does not exist is checked against; nobody knows a password for it.
+        # Unknown names are checked against this account, whose password is unknown.
         self._nobody = self._account("", os.urandom(_HASH_SIZE), os.urandom(_SALT_SIZE))
 
     @property
@@ -99,15 +99,15 @@ class Passwords:
 
     def add(self, user: str, password: str, *, replace: bool = False) -> None:
         """
-        Let a user in from now on.
+        Add a user.
 
         Args:
             user: 1 to 64 printable characters; upper and lower case differ.
             password: 8 to 1024 characters.
-            replace: Give a user who exists already this password.
+            replace: Change the password of an existing user.
 
         Raises:
-            ConfigError: Name or password is not possible, or the user exists.
+            ConfigError: Name or password is not valid, or the user exists.
             LimitExceeded: There are 10,000 users, or the file is full.
             KeyFileError: The file is damaged or cannot be written.
         """
@@ -138,13 +138,13 @@ class Passwords:
 
     def remove(self, user: str) -> bool:
         """
-        Let a user in no longer. Sessions that are open stay open; `session.kick()` ends them.
+        Remove a user. Open sessions stay open; `session.kick()` ends them.
 
         Returns:
             False if there is no such user.
 
         Raises:
-            ConfigError: That cannot be a name.
+            ConfigError: It cannot be a name.
             KeyFileError: The file is damaged or cannot be written.
         """
         name = user_name(user)
@@ -161,20 +161,21 @@ class Passwords:
         return list(self._book.read())
 
     def accepts(self, credentials: object) -> bool:
-        """Whether these credentials are a name and a password, right or wrong."""
+        """Whether these credentials are a name and a password, correct or not."""
         return text_fields(credentials, "user", "password") is not None
 
     def __call__(self, hello: Hello) -> str:
         """
-        Admit a client. The work is the same for a name that does not exist.
+        Admit a client. The work is the same for an unknown name.
 
         Returns:
             The user's name.
 
         Raises:
-            Refused: No name and password, or one of them is wrong, never says which; or over 20 wrong passwords came
-                for this name within a minute: from this address, if it was let in from there, or else from all others.
-                Of the latter an address whose first try it is may have one more, up to 100 together.
+            Refused: There is no name and password, or one of them is wrong (it never says which); or more than 20
+                wrong passwords came for this name within a minute: from this address, if the user was let in from
+                there before, otherwise from all other addresses together. An address that has not tried yet has one
+                more attempt, up to 100 together.
             KeyFileError: The file is damaged or cannot be read.
         """
         fields = text_fields(hello.credentials, "user", "password")
@@ -198,12 +199,12 @@ class Passwords:
 
 
 def _a_place() -> threading.Lock:
-    """Where a check may run: the next that is free, so that nobody waits for one that takes long beside free ones."""
+    """A free place for a check, so that no check waits for a slow one while others are free."""
     some = itertools.islice(_CHECKS, limits.MAX_PASSWORD_CHECKS)
     return next((place for place in some if not place.locked()), None) or next(_CHECKS)
 
 
 def _password_bytes(password: str) -> bytes:
-    # Composed, as two keyboards may send one letter differently. Half a surrogate pair cannot come
-    # over the wire; one that comes from a caller is only wrong.
+    # Composed, because two keyboards may send one letter differently. A lone surrogate cannot come over the wire; one
+    # from a caller is just a wrong password.
     return normalized("NFC", password, limits.MAX_PASSWORD).encode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""Wrong passwords for one user name, wherever they come from."""
+"""Bounds wrong passwords for one user name from all addresses."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from ..limits import (
 from ..rates import WindowCounts
 from ..streams.addresses import network, networks
 
-Try = tuple[str, str]  # under what a try is counted: a name, and its place or ""
+Try = tuple[str, str]  # the key of a count: a name, and its place or ""
 
 
 class NameThrottle:
     """
-    Bounds how many passwords are tried for one name in a minute, from however many addresses.
+    Bounds the passwords that are tried for one name in a minute, from all addresses.
 
-    A place where a name was let in before has a count of its own: nobody can keep its owner out by trying passwords
-    elsewhere. It is a count, too, because many are at one place behind a router or a tunnel. Who comes from a new place
-    has one try when the others are used up, as long as not too many places had one: so it takes many addresses to keep
-    him out. Names that do not exist are counted alike, so the count does not tell which do.
+    A place where a name was let in before has its own count, so that attempts elsewhere cannot lock out the owner. It
+    is bounded too, because many people may share one place behind a router or a tunnel. When the common count is used
+    up, a new place has one attempt, up to a bound for all new places: locking out the owner there takes many
+    addresses. Unknown names are counted alike, so that the count does not reveal which names exist.
 
     Args:
         clock: Seconds, monotonic.
@@ -36,14 +36,16 @@ class NameThrottle:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._lock = threading.Lock()  # guards all three
-        # By name, and place if it was right there.
+        # By name, and by place if it was right there.
         self._tries = WindowCounts[Try](FAILED_WINDOW, MAX_NAMES_COUNTED, clock)
-        # By name and network, of those that are counted under the name alone.
+        # By name and network, for attempts that are counted under the name only.
         self._strangers = WindowCounts[Try](FAILED_WINDOW, MAX_NAMES_COUNTED, clock)
-        self._places: dict[str, dict[str, None]] = {}  # by name: where it was right; oldest first
+        self._places: dict[
+            str, dict[str, None]
+        ] = {}  # by name: places where it was right; oldest first
 
     def charge(self, name: str, host: str) -> Try | None:
-        """Count a try before it is looked at; None when there were too many."""
+        """Count an attempt before it is checked; None if there were too many."""
         with self._lock:
             key = self._key(name, host)
             tries = self._tries.count(key)
@@ -61,17 +63,17 @@ class NameThrottle:
 
     def right(self, key: Try, host: str) -> None:
         """
-        The password was right: this try was none, and the place is remembered.
+        The password was right: take back the attempt, and remember the place.
 
         Args:
-            key: From `charge`. By now the try might be counted under another, as the place is known.
+            key: From `charge`. By now the place may be known, and another key would be used.
         """
         name, counted_place = key
         with self._lock:
             self._tries.take_back(key)
             if not counted_place:
                 self._strangers.take_back(_stranger(key, host))
-            # Only right passwords come here, so there are no more names than users; an old one may be a former user's.
+            # Only right passwords come here, so there are no more names than users, former ones included.
             places = self._places.pop(name, {})
             places.pop(network(host), None)
             places[network(host)] = None
@@ -80,13 +82,13 @@ class NameThrottle:
             _shorten(self._places, MAX_NAMES_COUNTED)
 
     def _key(self, name: str, host: str) -> Try:
-        """Under what a try is counted."""
+        """The key under which an attempt is counted."""
         short, place = name[: MAX_USER_NAME + 1], network(host)
         return (short, place if place in self._places.get(short, ()) else "")
 
 
 def _stranger(key: Try, host: str) -> Try:
-    return key[0], networks(host)[-1]  # a customer of IPv6 has many addresses, and one first try
+    return key[0], networks(host)[-1]  # a customer of IPv6 has many addresses, but one attempt
 
 
 def _shorten(oldest_first: dict[str, Any], most: int) -> None:

@@ -1,4 +1,4 @@
-"""Join tokens: a uuid4 that admits whoever presents it, as often and for as long as its owner said."""
+"""Join tokens: a uuid4 that admits its bearer, as often and for as long as its owner allows."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from .book import Book
 from .hello import Hello, please, text_fields, user_name
 from .hold import Hold
 
-_ID_SIZE = 8  # hex digits of the hash; create() sees to it that no two tokens share them
+_ID_SIZE = 8  # hex digits of the hash; create() ensures that no two tokens share them
 _UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
-_NO_HASH = "0" * 64  # what an unknown token is compared with
-_MAX_USES = 10**9  # a number that is meant to be larger is None
+_NO_HASH = "0" * 64  # an unknown token is compared with this
+_MAX_USES = 10**9  # None stands for larger numbers
 
 
 class JoinToken(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
     """
-    What is kept of a join token.
+    The entry of a join token.
 
     Attributes:
         hash: SHA-256 of the token's text, in hex.
-        user: Whom it admits; None for a guest.
-        note: What it is for, in its owner's words.
-        created: In seconds since 1970, as the other times.
-        expires: When it ends; None for never.
-        uses: How many it still admits; None for any number.
-        used: When it last admitted somebody, of a token for any number when it first did; or None.
+        user: The user that it admits; None for a guest.
+        note: Its purpose, in its owner's words.
+        created: In seconds since 1970, like the other times.
+        expires: When it expires; None for never.
+        uses: The remaining uses; None for any number.
+        used: The time of its last use, or of its first use if it has any number of uses; or None.
         revoked: When it was revoked, or None.
     """
 
@@ -56,7 +56,7 @@ class JoinToken(
 
     @property
     def id(self) -> str:
-        """A short public name, good for `revoke()` and nothing else."""
+        """A short public name, useful only for `revoke()`."""
         return self.hash[:_ID_SIZE]
 
     @property
@@ -73,7 +73,7 @@ class JoinToken(
         return "used up" if self.uses == 0 else "valid"
 
     def ended(self, now: float) -> float | None:
-        """Since when it admits nobody, or None while it is valid."""
+        """Since when it is not valid, or None while it is valid."""
         state = self.state(now)
         if state == "valid":
             return None
@@ -104,7 +104,7 @@ class JoinTokens:
         self._owed: list[_Owed] = []  # uses to be given back, which are not in the book yet
         self._held: dict[
             str, list[_Held]
-        ] = {}  # by id: logins whose client has not shown itself yet
+        ] = {}  # by id: logins whose client has not shown that it is in yet
 
     @property
     def path(self) -> Path | None:
@@ -120,19 +120,19 @@ class JoinTokens:
         note: str = "",
     ) -> str:
         """
-        Make a token. This is the only time that it is seen: afterwards only its hash is known.
+        Make a token. Only this call returns it: afterwards only its hash is known.
 
         Args:
-            user: Whom it admits, 1 to 64 printable characters; None makes it `guest-<id>`.
-            uses: How many sessions it opens; None for any number. Resuming one is no further use.
+            user: The user that it admits, 1 to 64 printable characters; None makes it `guest-<id>`.
+            uses: The number of sessions that it opens; None for any number. Resuming one does not count.
             lifetime: In seconds; None forever.
-            note: What it is for, at most 200 printable characters.
+            note: Its purpose, at most 200 printable characters.
 
         Returns:
             The token, a uuid4.
 
         Raises:
-            ConfigError: One of the arguments is not possible.
+            ConfigError: One of the arguments is not valid.
             LimitExceeded: There are 10,000 valid tokens, or the file is full.
             KeyFileError: The file is damaged or cannot be written, or another program has kept it locked for 10 s.
         """
@@ -157,15 +157,14 @@ class JoinTokens:
 
     def revoke(self, token_or_id: str) -> bool:
         """
-        End a token, given itself or its id: it opens and resumes no session from now on.
-
-        Sessions that are open stay open; `session.kick()` ends them.
+        End a token, given the token itself or its id: from now on it cannot open or resume a session. Open sessions
+        stay open; `session.kick()` ends them.
 
         Returns:
             False if there is no such token, or it was revoked before.
 
         Raises:
-            ConfigError: That is no text.
+            ConfigError: It is not a text.
             KeyFileError: The file is damaged or cannot be written, or another program has kept it locked for 10 s.
         """
         if not isinstance(token_or_id, str):
@@ -180,7 +179,7 @@ class JoinTokens:
 
     def entries(self) -> list[JoinToken]:
         """
-        All tokens that are known, the oldest first; those that ended stay for a week.
+        All known tokens, the oldest first; ended tokens are kept for a week.
 
         Raises:
             KeyFileError: The file is damaged or cannot be read.
@@ -188,22 +187,21 @@ class JoinTokens:
         return list(self._book.read().values())
 
     def accepts(self, credentials: object) -> bool:
-        """Whether these credentials are a token, right or wrong."""
+        """Whether these credentials are a token, valid or not."""
         return text_fields(credentials, "token") is not None
 
     def __call__(self, hello: Hello) -> str:
         """
-        Admit a client, and count the use. It is given back if the client does not get in after all.
-
-        A client whose connection was cut may come again before the server has noticed: from the same address with the
-        same key, or none, it takes over the use of its own login that has waited for its client for 3 seconds. That one
-        does not get in then.
+        Admit a client, and count the use. It is given back if the client does not get in after all. A client whose
+        connection was cut may come again before the server has noticed: from the same address with the same key, or
+        none, it takes over the use of its own earlier login that has waited for 3 seconds. The earlier login then
+        fails.
 
         Returns:
-            The user that the token was made for, or `guest-<id>`.
+            The user of the token, or `guest-<id>`.
 
         Raises:
-            Refused: No token, or one that is unknown, expired, used up or revoked.
+            Refused: There is no token, or it is unknown, expired, used up or revoked.
             KeyFileError: The file is damaged or cannot be written, or another program has kept it locked for a second:
                 others wait for this login. A server asks its client to try again then (`Code.BUSY`).
         """
@@ -224,13 +222,13 @@ class JoinTokens:
         return entry.admits
 
     def _admit(self, wanted: str, hello: Hello) -> JoinToken:
-        """The token that admits, its use counted and held. Raises `Refused`."""
+        """The valid token, its use counted and held. Raises `Refused`."""
         now = self._now()
-        # Without the lock first: wrong tokens, however many, hold nobody up.
+        # First without the lock, so that floods of wrong tokens do not delay others.
         entry, counts = _judge(self._book.read(), wanted, hello.resumed, now)
         if counts:
             with self._changing() as entries:
-                # Again, as another client may have had the last use since.
+                # Again, because another client may have taken the last use meanwhile.
                 entry, counts = _judge(entries, wanted, hello.resumed, now)
                 if counts:
                     left = None if entry.uses is None else entry.uses - 1
@@ -301,7 +299,7 @@ class JoinTokens:
                 self._held.pop(key, None)
 
     def _take_over(self, key: str, who: tuple[str, str | None]) -> bool:
-        """Give back the use of a login of the same client that waits for its sign; False when there is none."""
+        """Give back the use of an unconfirmed login of the same client; False if there is none."""
         late = time.monotonic() - limits.SIGN_SECONDS
         with self._held_lock:
             waiting = [
@@ -326,7 +324,7 @@ class _Owed(NamedTuple):
 
 
 class _Held(NamedTuple):
-    """A login that has its use, and whose client has not shown yet that it is in."""
+    """A login that has taken its use, and whose client has not shown yet that it is in."""
 
     who: tuple[str, str | None]
     since: float
@@ -334,31 +332,31 @@ class _Held(NamedTuple):
 
 
 def _who(hello: Hello) -> tuple[str, str | None]:
-    """What tells one client from another: its address without the port, and its key."""
+    """Identifies a client: its address without the port, and its key."""
     return (hello.address[0], hello.fingerprint)
 
 
 def _judge(
     entries: Mapping[str, JoinToken], token_hash: str, resumed: object, now: float
 ) -> tuple[JoinToken, bool]:
-    """The token that admits, and whether this use is to be written down. Raises `Refused`."""
+    """The valid token, and whether this use is to be stored. Raises `Refused`."""
     entry = entries.get(token_hash[:_ID_SIZE])
     known_hash = _NO_HASH if entry is None else entry.hash
     if not crypto.equal(known_hash.encode(), token_hash.encode()) or entry is None:
         raise Refused("this join token is not valid here; ask for a new invite")
-    # Who resumes has paid: the use was counted when the session was opened. The user is compared
-    # so that nobody resumes with a token of somebody else.
+    # A resumed session was counted when it was opened. The user is compared, so that no client resumes with the token
+    # of another user.
     paid = entry.used is not None and getattr(resumed, "user", None) == entry.admits
     state = entry.state(now)
     if state == "revoked" or (state != "valid" and not paid):
         words = {"revoked": "was revoked", "expired": "has expired", "used up": "is used up"}
         raise Refused(f"this join token {words[state]}; ask for a new invite")
-    # Of a token for any number only the first use matters: that there was one.
+    # For a token with any number of uses only the first use is stored.
     return entry, not paid and (entry.uses is not None or entry.used is None)
 
 
 def _make_room(entries: dict[str, JoinToken], now: float) -> None:
-    """Forget tokens that ended long ago, and of the others that ended as many as space needs."""
+    """Forget tokens that ended long ago, and as many other ended ones as space requires."""
     ends = [(entry.ended(now), key) for key, entry in entries.items()]
     for end, key in sorted((end, key) for end, key in ends if end is not None):
         if now - end > limits.KEEP_DEAD_TOKENS or len(entries) >= limits.MAX_TOKENS:

@@ -1,9 +1,8 @@
 """
-RSA keys: who somebody is. The only package that knows key files, PEM and python-rsa.
+RSA keys: identities. The only package that knows key files, PEM and python-rsa.
 
-`PublicKey` is what the others may see, `Identity` the private key behind it; `createEncryptKeys()`
-makes one and writes it down. Sessions only sign with these keys; encryption to a key is for sealed
-packets.
+`PublicKey` is the part that others may see, `Identity` the private key; `createEncryptKeys()` makes a pair and stores
+it. Sessions only sign with these keys; encryption to a key is for sealed packets.
 """
 
 from .identity import Identity, createEncryptKeys, load_or_create

@@ -1,8 +1,8 @@
 """
-DER, as much of it as RSA keys need: elements written, and read strictly (X.690 8.1, 10.1).
+The part of DER that RSA keys need: elements are written, and read strictly (X.690 8.1, 10.1).
 
-Every key is taken apart here before the crypto library sees anything of it. That library looks at the type of a key
-only after it has parsed and tested its numbers, and for some types the test takes minutes with the interpreter locked.
+Every key is parsed here before the crypto library sees any of it. That library checks the type of a key only after it
+has parsed and tested its numbers, and for some types the test takes minutes with the interpreter locked.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ INTEGER, BITS, OCTETS, NULL, OBJECT, SEQUENCE = 0x02, 0x03, 0x04, 0x05, 0x06, 0x
 
 
 class DerError(ValueError):
-    """The bytes are not the DER that was asked for."""
+    """The bytes are not the expected DER."""
 
 
 def element(tag: int, body: bytes) -> bytes:
@@ -30,9 +30,8 @@ def integer(value: int) -> bytes:
 
 class Reader:
     """
-    Takes elements off the front of `data`, without recursion, in time in proportion to the bytes.
-
-    Every method raises `DerError` for what is not there, not the shortest form, or of another type.
+    Takes elements off the front of `data`, without recursion, in time proportional to the bytes. Every method raises
+    `DerError` if the element is missing, not in its shortest form, or of another type.
     """
 
     __slots__ = ("_at", "_data")
@@ -58,7 +57,7 @@ class Reader:
             digits = self._data[start : start + width]
             size = int.from_bytes(digits)
             start += width
-            # Four bytes of length are more than any key has; the shortest form has no zero in front.
+            # Four bytes of length are more than any key needs; the shortest form has no leading zero.
             if not 1 <= width <= 4 or len(digits) != width or size < 0x80 or digits[0] == 0:
                 raise DerError("a length is not in its shortest form")
         end = start + size
@@ -68,7 +67,7 @@ class Reader:
         return self._data[start:end]
 
     def enter(self, tag: int = SEQUENCE) -> Reader:
-        """A reader for the inside of the next element."""
+        """A reader for the content of the next element."""
         return Reader(self.read(tag))
 
     def integer(self) -> int:
@@ -79,6 +78,6 @@ class Reader:
         return int.from_bytes(body)
 
     def end(self) -> None:
-        """Nothing may follow."""
+        """Check that nothing follows."""
         if self._at != len(self._data):
             raise DerError("bytes follow where the data should end")

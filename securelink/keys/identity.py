@@ -1,4 +1,4 @@
-"""Identities: an RSA private key, the files it lives in, and what may be done with it."""
+"""Identities: an RSA private key, its files and its operations."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _NAME = re.compile(r"\w[\w.@-]{0,99}")  # a name becomes a file name: no separat
 
 class Identity:
     """
-    A private key: what proves who we are.
+    A private key, which proves our identity.
 
-    Its bytes are in no repr, log or error, and it cannot be pickled: `save()`, `to_pkcs1_pem()` and
-    `to_rsa()` are the ways out.
+    Its bytes are in no repr, log or error, and it cannot be pickled. Only `save()`, `to_pkcs1_pem()`, `to_pkcs8_pem()`
+    and `to_rsa()` give it out.
 
     Attributes:
         public: The key that others may see.
@@ -63,16 +63,16 @@ class Identity:
     @classmethod
     def load(cls, path: AnyPath, passphrase: Passphrase = None) -> Identity:
         """
-        Read a private key file. It is read again only when it has changed.
+        Read a private key file. It is read again only if it has changed.
 
         Args:
             path: PKCS#8, PKCS#1 or OpenSSH.
             passphrase: Needed only if the file is encrypted.
 
         Raises:
-            KeyFileError: It is missing, unreadable, readable by other users, damaged, encrypted
-                with another passphrase, or no key that can be used.
-            ConfigError: The path or the passphrase cannot be one.
+            KeyFileError: It is missing, unreadable, readable by other users, damaged, encrypted with another
+                passphrase, or not a usable key.
+            ConfigError: The path or the passphrase is not valid.
         """
         path = absolute(path)
         return cls(load_private_key(path, passphrase), path=path)
@@ -82,17 +82,17 @@ class Identity:
         cls, data: bytes | str, passphrase: Passphrase = None, *, source: str = "the key"
     ) -> Identity:
         """
-        Read a private key as files hold it.
+        Read a private key in a file format.
 
         Args:
             data: PEM: PKCS#8 (`PRIVATE KEY`), PKCS#1 (`RSA PRIVATE KEY`) or OpenSSH.
             passphrase: Needed only if it is encrypted.
-            source: What to call it in an error.
+            source: Its name in an error.
 
         Raises:
             KeyFileError: It is none of these, the passphrase is wrong or missing, or the key is
                 outside the key policy.
-            ConfigError: `data` is neither bytes nor text, or the passphrase cannot be one.
+            ConfigError: `data` is neither bytes nor text, or the passphrase is not valid.
         """
         return cls(private_key(pem_bytes(data, source), passphrase, source))
 
@@ -119,7 +119,7 @@ class Identity:
 
     @property
     def fingerprint(self) -> str:
-        """Of the public key, `SHA256:...`, exactly as `ssh-keygen -lf` prints it."""
+        """The fingerprint of the public key, `SHA256:...`, exactly as `ssh-keygen -lf` prints it."""
         return self.public.fingerprint
 
     def save(
@@ -157,7 +157,7 @@ class Identity:
         Sign a message (RSA-PSS, SHA-256, salt 32).
 
         Raises:
-            ConfigError: The message is no bytes.
+            ConfigError: The message is not bytes.
         """
         raw("the message", message)
         return crypto.pss_sign(self._key, message)
@@ -167,15 +167,15 @@ class Identity:
         Undo `PublicKey.encrypt()`.
 
         Raises:
-            UnsealError: Wrong key, label or content; never says which.
-            ConfigError: An argument is no bytes.
+            UnsealError: Wrong key, label or content; it never says which.
+            ConfigError: An argument is not bytes.
         """
         raw("the ciphertext", ciphertext)
         raw("the label", label)
         return crypto.oaep_decrypt(self._key, bytes(ciphertext), bytes(label))
 
     def to_pkcs1_pem(self) -> bytes:
-        """PEM, `RSA PRIVATE KEY` (PKCS#1), not encrypted: the form that python-rsa knows."""
+        """PEM, `RSA PRIVATE KEY` (PKCS#1), not encrypted: the format of python-rsa."""
         return self._key.private_bytes(
             Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
         )
@@ -188,10 +188,10 @@ class Identity:
 
     def to_pkcs8_pem(self, passphrase: Passphrase = None) -> bytes:
         """
-        PEM, PKCS#8: the form of our own files, encrypted if there is a passphrase.
+        PEM, PKCS#8: the format of our own files, encrypted if there is a passphrase.
 
         Raises:
-            ConfigError: The passphrase cannot be one.
+            ConfigError: The passphrase is not valid.
         """
         if passphrase is None:
             return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -213,11 +213,11 @@ def createEncryptKeys(  # noqa: N802  # the public name of this function and of 
     passphrase: Passphrase = None,
 ) -> Identity:
     """
-    Make a new key pair and write it down: `keys/server_private.pem` and `keys/server_public.pem`.
+    Make a new key pair and store it: `keys/server_private.pem` and `keys/server_public.pem`.
 
     Args:
         directory: The folder; created for its owner only if it does not exist.
-        name: What the file names begin with. Server and clients need keys of their own.
+        name: The prefix of the file names. Server and clients need separate keys.
         bits: Size of the key, 2048 to 8192.
         passphrase: Encrypts the private key.
 
@@ -225,7 +225,7 @@ def createEncryptKeys(  # noqa: N802  # the public name of this function and of 
         ConfigError: The name, the size or the passphrase cannot be used.
         KeyFileError: Such files exist already (they are never overwritten), or cannot be written.
     """
-    _refuse_existing(*key_paths(directory, name))  # before the seconds that a large key takes
+    _refuse_existing(*key_paths(directory, name))  # before the seconds for a large key
     identity = Identity.generate(bits)
     private_path, _ = identity.save(directory, name, passphrase)
     return Identity(identity._key, path=private_path)
@@ -235,7 +235,7 @@ def load_or_create(
     directory: AnyPath = "keys", name: str = "server", passphrase: Passphrase = None
 ) -> tuple[Identity, bool]:
     """
-    Load the identity of that name, or make one if there is none.
+    Load the identity of this name, or make one if there is none.
 
     Two programs that start at the same time end up with the same key.
 
@@ -254,13 +254,13 @@ def load_or_create(
         except KeyFileError:
             if not exists(private_path):
                 raise
-            # Another program was faster: its key is the one.
+            # Another program was faster: use its key.
     return Identity.load(private_path, passphrase), False
 
 
 def key_paths(directory: AnyPath, name: str) -> tuple[Path, Path]:
     """
-    Where the private and the public key of that name are.
+    The paths of the private and the public key of this name.
 
     Raises:
         ConfigError: The name cannot be part of a file name.

@@ -1,4 +1,4 @@
-"""Private keys that were loaded from files: reading one takes a tenth of a second, so it is done once."""
+"""A cache of private keys from files: reading one takes a tenth of a second."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from .remembered import Remembered
 
 _OTHERS = 0o077  # any permission of group and others
 _MISSING = "check the path, or make a key with createEncryptKeys()"
-# Makes the marks of passphrases worthless outside of this process.
+# Makes the marks of passphrases useless outside this process.
 _SALT = os.urandom(32)
 
 
 class _KeyFile:
     """
-    One state of a private key file, and its key once somebody could read it.
+    One state of a private key file, and its key once it was read.
 
-    A key is given out without its passphrase only if the file has none.
+    A key is returned without a passphrase only if the file has none.
     """
 
     __slots__ = ("_data", "_open", "_unlocked")
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._open: crypto.RSAPrivateKey | None = None  # of a file without passphrase
+        self._open: crypto.RSAPrivateKey | None = None  # the key of a file without passphrase
         self._unlocked: tuple[bytes, crypto.RSAPrivateKey] | None = None  # mark of the passphrase
 
     def key(self, passphrase: Passphrase, source: str) -> crypto.RSAPrivateKey:
@@ -55,10 +55,9 @@ _files: dict[Path, Remembered[_KeyFile]] = {}
 
 def load_private_key(path: Path, passphrase: Passphrase) -> crypto.RSAPrivateKey:
     """
-    The key in a private key file; read once for each state of the file and passphrase.
-
-    The file's owner and permissions are checked each time. Safe to call from any thread and after a fork: nothing is
-    locked, and two threads that come at once may both read.
+    The key in a private key file; read once for each state of the file and passphrase. The file's owner and
+    permissions are checked each time. Safe to call from any thread and after a fork: no lock is used, and two
+    concurrent threads may both read.
 
     Args:
         path: Absolute.

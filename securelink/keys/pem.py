@@ -1,4 +1,4 @@
-"""PEM: finding and writing the one block that is meant (RFC 7468, with the headers of RFC 1421)."""
+"""PEM: finds and writes one block (RFC 7468, with the headers of RFC 1421)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One block of a PEM file: `label` stands between the dashes, `headers` tells whether lines like `DEK-Info:` do."""
+    """One block of a PEM file: the `label` between its dashes, and whether it has `headers` such as `DEK-Info:`."""
 
     label: str
     der: bytes = field(repr=False)
@@ -20,12 +20,12 @@ class Block:
 
 def find_block(data: bytes, ends_with: str) -> Block | None:
     """
-    The first block whose label ends so; what stands around it is passed over.
+    The first block whose label ends with `kind`; text around it is ignored.
 
     Raises:
         ValueError: There is such a block, and it is damaged.
     """
-    # One search in C, whatever many other beginnings stand before it.
+    # One search in C, even if many other beginnings precede it.
     begin = re.search(rb"-----BEGIN ((?:[A-Z0-9]{1,20} ){0,3}%s)-----" % ends_with.encode(), data)
     if begin is None:
         return None

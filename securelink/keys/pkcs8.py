@@ -1,8 +1,8 @@
 """
 Private keys under a passphrase: PKCS#8 with PBES2 (RFC 5958, 8018, 7914), written and read.
 
-It is read here, not by the crypto library: that one parses whatever key it finds inside, of any type, and for some
-types tests numbers for minutes with the interpreter locked. What comes out is for `shapes.py` to look at.
+It is read here, not by the crypto library, which would parse a key of any type inside, and for some types test
+numbers for minutes with the interpreter locked. `shapes.py` checks the decrypted bytes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class UnknownEncryptionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class EncryptedKey:
-    """An encrypted private key, whose passphrase is still to come."""
+    """An encrypted private key, before its passphrase is known."""
 
     _derive: Callable[[bytes], bytes] = field(repr=False)
     _iv: bytes = field(repr=False)
@@ -65,10 +65,10 @@ class EncryptedKey:
 
     def decrypt(self, passphrase: bytes) -> bytes | None:
         """
-        What is inside: any bytes at all, as nothing authenticates them.
+        The decrypted bytes, which may be anything, because they are not authenticated.
 
         Returns:
-            None when the padding is wrong, as it almost always is after a wrong passphrase.
+            None if the padding is wrong, as it almost always is after a wrong passphrase.
         """
         decryptor = Cipher(AES(self._derive(passphrase)), CBC(self._iv)).decryptor()
         unpadder = PKCS7(8 * _BLOCK_SIZE).unpadder()
@@ -83,8 +83,8 @@ def encrypted_pem(pkcs8: bytes, passphrase: bytes) -> bytes:
     """
     Encrypt a private key for storage.
 
-    The crypto library and the openssl program read the result. CBC does not authenticate: what
-    decrypts to a broken key is refused by the numbers not fitting together.
+    The crypto library and the openssl program read the result. CBC does not authenticate: a broken key is refused
+    because its numbers do not fit together.
 
     Args:
         pkcs8: PrivateKeyInfo, DER.
@@ -109,18 +109,18 @@ def encrypted_pem(pkcs8: bytes, passphrase: bytes) -> bytes:
 
 
 def _algorithm(name: bytes, parameters: bytes) -> bytes:
-    """AlgorithmIdentifier: an object identifier and what belongs to it."""
+    """AlgorithmIdentifier: an object identifier and its parameters."""
     return element(SEQUENCE, element(OBJECT, name) + parameters)
 
 
 def read_encrypted(der: bytes) -> EncryptedKey:
     """
-    Look at how an EncryptedPrivateKeyInfo (RFC 5958) is encrypted, before its passphrase is known.
+    Read the encryption parameters of an EncryptedPrivateKeyInfo (RFC 5958), before its passphrase is known.
 
     Raises:
         DerError: It is not one.
-        UnknownEncryptionError: By something else than PBES2 with PBKDF2 or scrypt and AES-CBC.
-        UnfitKeyError: Its passphrase would take more time or memory than any file that is meant well.
+        UnknownEncryptionError: It is not encrypted by PBES2 with PBKDF2 or scrypt and AES-CBC.
+        UnfitKeyError: Its passphrase would take more time or memory than any honest file.
     """
     outer = Reader(der)
     info = outer.enter()
@@ -149,7 +149,8 @@ def read_encrypted(der: bytes) -> EncryptedKey:
 
 def _pbkdf2(parameters: Reader, key_size: int) -> Callable[[bytes], bytes]:
     """PBKDF2-params (RFC 8018 A.2)."""
-    if parameters.tag != OCTETS:  # the salt may come from elsewhere; nobody writes that
+    # The standard permits a salt from elsewhere; no program writes that.
+    if parameters.tag != OCTETS:
         raise UnknownEncryptionError
     salt, rounds = parameters.read(OCTETS), parameters.integer()
     _check_key_size(parameters, key_size)
@@ -176,7 +177,7 @@ def _scrypt(parameters: Reader, key_size: int) -> Callable[[bytes], bytes]:
     n, r, p = parameters.integer(), parameters.integer(), parameters.integer()
     _check_key_size(parameters, key_size)
     parameters.end()
-    # Beside the table there is a block for each lane, filled and read by PBKDF2 (RFC 7914 6).
+    # In addition to the table there is a block for each lane, filled and read by PBKDF2 (RFC 7914 6).
     table, lanes, work = 128 * n * r, 128 * r * p, n * r * p
     if table > MAX_SCRYPT_MEMORY or lanes > MAX_SCRYPT_LANES or work > MAX_SCRYPT_WORK:
         raise UnfitKeyError("its passphrase goes through more scrypt than is allowed")
@@ -184,13 +185,13 @@ def _scrypt(parameters: Reader, key_size: int) -> Callable[[bytes], bytes]:
     def derive(passphrase: bytes) -> bytes:
         try:
             return crypto.scrypt(passphrase, salt, n, r, p, key_size)
-        except ConfigError:  # it is the file that says what is impossible, not our caller
-            raise DerError("there is no scrypt of these numbers") from None
+        except ConfigError:  # the file has impossible parameters; our caller is not at fault
+            raise DerError("its scrypt parameters are impossible") from None
 
     return derive
 
 
 def _check_key_size(parameters: Reader, key_size: int) -> None:
-    """The optional length of the key, which can only be that of the cipher."""
+    """The optional length of the key, which must be that of the cipher."""
     if parameters.tag == INTEGER and parameters.integer() != key_size:
         raise DerError("the key has another length than the cipher's")

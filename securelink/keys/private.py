@@ -1,4 +1,4 @@
-"""Private keys out of their files: every form that is read, looked at before the crypto library computes with it."""
+"""Reads private keys from all supported formats, and checks them before the crypto library computes with them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Passphrase = str | bytes | None
 
 MAKE_ANOTHER = "make another key with createEncryptKeys()"
 
-# What the crypto library says of numbers that are no key; `InternalError` comes from OpenSSL itself.
+# Errors of the crypto library for numbers that are not a key; `InternalError` comes from OpenSSL itself.
 _LIBRARY = (ValueError, TypeError, OverflowError, InternalError)
 _OTHER_KINDS = {"EC PRIVATE KEY": "EC", "DSA PRIVATE KEY": "DSA"}
 
@@ -34,7 +34,7 @@ def passphrase_bytes(passphrase: str | bytes) -> bytes:
     A passphrase as bytes.
 
     Raises:
-        ConfigError: It is empty, no text, or text that cannot be encoded.
+        ConfigError: It is empty, not a text, or cannot be encoded.
     """
     if not isinstance(passphrase, str | bytes):
         raise ConfigError(
@@ -42,7 +42,7 @@ def passphrase_bytes(passphrase: str | bytes) -> bytes:
             hint="leave it out to use a key without one",
         )
     if isinstance(passphrase, str) and any("\ud800" <= c <= "\udfff" for c in passphrase):
-        # Not by trying to encode it: that error quotes the passphrase, and would be the context of ours.
+        # It is not encoded as a trial: that error would quote the passphrase, and be the context of ours.
         raise ConfigError(
             "the passphrase has lone surrogates, which no encoding knows", hint="type it again"
         )
@@ -54,25 +54,25 @@ def passphrase_bytes(passphrase: str | bytes) -> bytes:
 
 def pem_bytes(data: object, source: str) -> bytes:
     """
-    PEM that came as bytes or as text.
+    PEM, given as bytes or as text.
 
     Raises:
         ConfigError: It is neither.
-        KeyFileError: Text with letters that no key has.
+        KeyFileError: The text has letters that no key has.
     """
     if isinstance(data, bytes):
         return data
     if isinstance(data, str):
-        # Anything may stand around the block, only inside of it other letters are damage.
+        # Any text may surround the block; only inside it other letters are damage.
         return data.encode(errors="replace")
     raise ConfigError(
-        f"{source} is a {type(data).__name__}, not bytes", hint="give what the file holds"
+        f"{source} is a {type(data).__name__}, not bytes", hint="give the content of the file"
     )
 
 
 def private_key(data: bytes, passphrase: Passphrase, source: str) -> crypto.RSAPrivateKey:
     """
-    The key in a private PEM, if the policy has nothing against it and its numbers belong together.
+    The key in a private PEM, if the policy allows it and its numbers belong together.
 
     Args:
         data: PEM: PKCS#8, PKCS#1 or OpenSSH.
@@ -80,9 +80,8 @@ def private_key(data: bytes, passphrase: Passphrase, source: str) -> crypto.RSAP
         source: What to call it in an error.
 
     Raises:
-        KeyFileError: It is damaged, encrypted with another passphrase or in a way that is not read here, or no key that
-            can be used.
-        ConfigError: The passphrase cannot be one.
+        KeyFileError: It is damaged, encrypted with another passphrase or in an unsupported way, or not a usable key.
+        ConfigError: The passphrase is not valid.
     """
     try:
         block = find_block(data, "PRIVATE KEY")
@@ -108,7 +107,7 @@ def private_key(data: bytes, passphrase: Passphrase, source: str) -> crypto.RSAP
 
 
 def checked_key(numbers: PrivateNumbers) -> crypto.RSAPrivateKey | None:
-    """The key of these numbers, which have passed the policy; None when they do not belong together."""
+    """The key of these numbers, which have passed the policy; None if they do not belong together."""
     if not numbers.fit():
         return None
     public = RSAPublicNumbers(numbers.public.e, numbers.public.n)
@@ -116,7 +115,8 @@ def checked_key(numbers: PrivateNumbers) -> crypto.RSAPrivateKey | None:
         key = RSAPrivateNumbers(
             numbers.p, numbers.q, numbers.d, numbers.dmp1, numbers.dmq1, numbers.iqmp, public
         ).private_key(unsafe_skip_rsa_key_validation=True)
-        # Pairwise consistency (FIPS 140): what was skipped would take seconds, this finds all that matters to us.
+        # Pairwise consistency (FIPS 140): the skipped tests would take seconds, and this one finds every relevant
+        # fault.
         crypto.pss_verify(key.public_key(), crypto.pss_sign(key, b"consistent"), b"consistent")
     except (*_LIBRARY, InvalidSignature, ProtocolError, ConfigError):
         return None
@@ -124,7 +124,7 @@ def checked_key(numbers: PrivateNumbers) -> crypto.RSAPrivateKey | None:
 
 
 def damaged(source: str) -> KeyFileError:
-    """The error for what is no private key."""
+    """The error for data that is not a private key."""
     return KeyFileError(
         f"{source} is damaged, or not a private key in PEM form",
         hint="restore it from a backup, or make a new key under another name",
@@ -132,7 +132,7 @@ def damaged(source: str) -> KeyFileError:
 
 
 def wrong_passphrase(source: str) -> KeyFileError:
-    """The error for what decrypts to no key: the two causes cannot be told apart."""
+    """The error for data that does not decrypt to a key: the two causes cannot be told apart."""
     return KeyFileError(
         f"wrong passphrase for {source}", hint="try again; if it is right, the file is damaged"
     )
@@ -151,7 +151,7 @@ def _numbers(block: Block, passphrase: Passphrase, source: str) -> PrivateNumber
         return numbers
     if block.label != "RSA PRIVATE KEY":
         raise DerError("no block of this name is known")
-    if block.headers:  # DEK-Info: a key out of one round of MD5
+    if block.headers:  # DEK-Info: the key is derived by one round of MD5
         raise _unknown_encryption(source, _to_pkcs8(source))
     return pkcs1_private_numbers(block.der)
 
@@ -173,7 +173,7 @@ def _decrypted_numbers(der: bytes, passphrase: Passphrase, source: str) -> Priva
 
 
 def _to_pkcs8(source: str) -> str:
-    """The command that encrypts a key as it is read here; it asks for the passphrases."""
+    """The command that encrypts a key in a supported way; it asks for the passphrases."""
     return f"openssl pkcs8 -topk8 -scrypt -in {shlex.quote(source)} -out new_private.pem"
 
 

@@ -45,12 +45,12 @@ def fingerprint_text(digest: bytes) -> str:
 
 def fingerprint_digest(text: str) -> bytes:
     """
-    The 32 bytes that a fingerprint stands for.
+    The 32 bytes of a fingerprint.
 
     Raises:
         ConfigError: The text is not exactly what `ssh-keygen -lf` prints for some key.
     """
-    # 43 letters hold 258 bits: only a last letter with two zero bits is the spelling of 256.
+    # 43 letters hold 258 bits: the last letter must have two zero bits to spell 256.
     if isinstance(text, str) and _FINGERPRINT.fullmatch(text):
         digest = base64.b64decode(text.removeprefix(FINGERPRINT_PREFIX) + "=")
         if fingerprint_text(digest) == text:
@@ -65,8 +65,8 @@ class PublicKey:
     """
     The public half of an identity. Immutable; equal when the keys are equal.
 
-    Only made by its class methods, which enforce the key policy: RSA, 2048 to 8192 bits, an odd
-    exponent from 65537 to 2^32 - 1, and one encoding for each key.
+    Only its class methods make one; they enforce the key policy: RSA, 2048 to 8192 bits, an odd exponent from 65537
+    to 2^32 - 1, and one encoding for each key.
     """
 
     __slots__ = ("_fingerprint", "_key", "_spki")
@@ -115,11 +115,11 @@ class PublicKey:
     @classmethod
     def from_pem(cls, data: bytes | str, *, source: str = "the key") -> PublicKey:
         """
-        Read a public key as files hold it.
+        Read a public key in a file format.
 
         Args:
             data: PEM (`PUBLIC KEY`, or PKCS#1 `RSA PUBLIC KEY`), or an OpenSSH line, `ssh-rsa ...`.
-            source: What to call it in an error.
+            source: Its name in an error.
 
         Raises:
             KeyFileError: It is none of these, or outside the key policy.
@@ -143,10 +143,10 @@ class PublicKey:
     @classmethod
     def load(cls, path: AnyPath) -> PublicKey:
         """
-        Read a public key file, whoever owns it: whose key it is, its fingerprint must tell you.
+        Read a public key file, whoever its owner is: check the fingerprint to know whose key it is.
 
         Raises:
-            KeyFileError: It is missing, unreadable, damaged, or no key that can be used.
+            KeyFileError: It is missing, unreadable, damaged, or not a usable key.
         """
         path = absolute(path)
         return cls.from_pem(read_file(path, MAX_KEY_FILE, believed=False), source=str(path))
@@ -169,10 +169,10 @@ class PublicKey:
     @classmethod
     def _of(cls, numbers: PublicNumbers) -> PublicKey:
         """
-        The key of numbers from anywhere. The crypto library sees them only if the policy allows them.
+        A key made of untrusted numbers. The crypto library sees them only if the policy allows them.
 
         Raises:
-            UnfitKeyError: It does not.
+            UnfitKeyError: The policy does not allow them.
         """
         numbers.check()
         return cls(RSAPublicNumbers(numbers.e, numbers.n).public_key())
@@ -194,11 +194,11 @@ class PublicKey:
 
     def verify(self, signature: bytes, message: bytes) -> None:
         """
-        Check an RSA-PSS signature (SHA-256, salt 32). Returning is the success.
+        Check an RSA-PSS signature (SHA-256, salt 32). It is valid if this returns.
 
         Raises:
             ProtocolError: The signature is not by this key over this message.
-            ConfigError: An argument is no bytes.
+            ConfigError: An argument is not bytes.
         """
         raw("the signature", signature)
         raw("the message", message)
@@ -209,18 +209,18 @@ class PublicKey:
         Encrypt a short secret for the holder of this key (RSA-OAEP, SHA-256).
 
         Raises:
-            ConfigError: The plaintext is too long for the key, or an argument is no bytes.
+            ConfigError: The plaintext is too long for the key, or an argument is not bytes.
         """
         raw("the plaintext", plaintext)
         raw("the label", label)
         return crypto.oaep_encrypt(self._key, bytes(plaintext), bytes(label))
 
     def to_pem(self) -> bytes:
-        """PEM, `PUBLIC KEY`: the form of our own files."""
+        """PEM, `PUBLIC KEY`: the format of our own files."""
         return self._key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
     def to_pkcs1_pem(self) -> bytes:
-        """PEM, `RSA PUBLIC KEY` (PKCS#1): the form that python-rsa reads and writes."""
+        """PEM, `RSA PUBLIC KEY` (PKCS#1): the format that python-rsa reads and writes."""
         return self._key.public_bytes(Encoding.PEM, PublicFormat.PKCS1)
 
     def to_openssh(self) -> bytes:

@@ -1,4 +1,4 @@
-"""Files that are read often and change seldom: parsed once for each state of the file."""
+"""A cache for files that are read often and change seldom: each state of a file is parsed once."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from .files import FileState, opened
 
 T = TypeVar("T")
 
-# Two writes within one tick of the file system's clock leave the same times. Until so many nanoseconds after the last
-# change the content is read again, and compared; it is not parsed again unless it differs. FAT counts in 2 seconds.
+# Two writes within one tick of the file system's clock leave the same times. Until this many nanoseconds after the
+# last change the content is read again and compared; it is parsed again only if it differs. FAT has ticks of 2
+# seconds.
 _SETTLED = 2_500_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen(Generic[T]):
-    """What was found."""
+    """A state of the file, and its parsed value."""
 
     state: FileState | None
     settled: bool
@@ -30,16 +31,16 @@ class _Seen(Generic[T]):
 
 class Remembered(Generic[T]):
     """
-    What a file says.
+    The parsed value of a file.
 
-    The file is opened and its owner and permissions are checked at each look. It is read and parsed only when it is
-    another file than the last time, or another state of it: so a change is seen at once, and costs once.
-    Safe to use from any thread; no lock is taken, so a fork at any time does no harm.
+    At each access the file is opened, and its owner and permissions are checked. It is read and parsed only if it is
+    another file than the last time, or in another state: so a change takes effect at once, and is parsed once. Safe
+    to use from any thread; no lock is taken, so a fork at any time does no harm.
 
     Args:
         path: Absolute.
-        parse: Makes the value of the content. Everybody gets the same object: it must not be changed afterwards.
-        limit: Of its size, in bytes.
+        parse: Makes the value from the content. All callers get the same object, which must not be changed.
+        limit: The largest size, in bytes.
         forbidden: Permission bits that it must not have.
         missing: What to do when it does not exist.
     """
@@ -62,11 +63,11 @@ class Remembered(Generic[T]):
 
     def get(self) -> T:
         """
-        What the file says now.
+        The current value.
 
         Raises:
             KeyFileError: It cannot be read, or other users could change it; see `files.opened()`.
-            Exception: What `parse` raises.
+            Exception: Any exception of `parse`.
         """
         started = time.time_ns()
         with opened(
@@ -81,20 +82,20 @@ class Remembered(Generic[T]):
 
     def of(self, data: bytes) -> T:
         """
-        What the file would say if it held this: parsed only if it is not what was found the last time.
+        The value for this content: parsed only if it differs from the last content.
 
         Raises:
-            Exception: What `parse` raises.
+            Exception: Any exception of `parse`.
         """
         return self._keep(data, None, False)
 
     def wrote(self, data: bytes, value: T) -> None:
         """
-        The file was replaced by this: the next look need not parse it.
+        The file was replaced with this content: the next access need not parse it.
 
         Args:
-            data: What it holds now.
-            value: What `parse` would make of that.
+            data: Its content now.
+            value: The value that `parse` would return for it.
         """
         self._seen = _Seen(None, False, sha256(data), value)
 

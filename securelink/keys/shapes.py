@@ -1,8 +1,8 @@
 """
-The numbers in a key, taken out of the forms in which keys travel and are stored.
+Reads the numbers of a key from the formats in which keys are sent and stored.
 
-Nothing here computes: whatever the bytes, the time is in proportion to their number. The crypto library is given
-numbers that the key policy has looked at, never the bytes of somebody else.
+No function here computes with the numbers: the time is proportional to the number of bytes, for any bytes. The crypto
+library gets only numbers that the key policy has checked, never foreign bytes.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class PublicNumbers:
         Apply the key policy.
 
         Raises:
-            UnfitKeyError: The key is outside of it.
+            UnfitKeyError: The policy does not allow the key.
         """
         bits = self.n.bit_length() if self.n > 0 else 0
         if not MIN_RSA_BITS <= bits <= MAX_RSA_BITS:
@@ -66,7 +66,7 @@ class PublicNumbers:
 
 @dataclass(frozen=True, slots=True)
 class PrivateNumbers:
-    """What PKCS#1 says of a private key."""
+    """The numbers of a private key in PKCS#1."""
 
     public: PublicNumbers
     d: int = field(repr=False)
@@ -80,11 +80,11 @@ class PrivateNumbers:
         """
         Whether the numbers belong together (RFC 8017 3.2). Call `public.check()` before.
 
-        That p and q are prime is not tested: for 8192 bits that takes five seconds at each start, with the interpreter
-        locked. A key whose factors are not prime fails the signature that its loader makes.
+        The primality of p and q is not tested: for 8192 bits that takes five seconds at each start, with the
+        interpreter locked. A key whose factors are not prime fails the test signature of its loader.
         """
         p, q = self.p, self.q
-        # The first line bounds the size of every number that is computed with.
+        # The first line bounds the size of every number in the computations.
         if not (1 < p < self.public.n and 1 < q < self.public.n and p & q & 1 and p != q):
             return False
         if p * q != self.public.n or not 1 < self.d < self.public.n:
@@ -108,7 +108,7 @@ def spki_numbers(der: bytes) -> PublicNumbers:
 
     Raises:
         DerError: It is not one, or not in DER.
-        UnfitKeyError: It is one, of another type than rsaEncryption with NULL.
+        UnfitKeyError: Its type is not rsaEncryption with NULL.
     """
     outer = Reader(der)
     spki = outer.enter()
@@ -152,11 +152,11 @@ def openssh_numbers(line: bytes) -> PublicNumbers:
 
 def pkcs8_numbers(der: bytes) -> PrivateNumbers:
     """
-    The numbers in a PrivateKeyInfo or OneAsymmetricKey (RFC 5958); attributes are passed over.
+    The numbers in a PrivateKeyInfo or OneAsymmetricKey (RFC 5958); attributes are ignored.
 
     Raises:
         DerError: It is not one, or not in DER.
-        UnfitKeyError: It is one, of another type than rsaEncryption with NULL.
+        UnfitKeyError: Its type is not rsaEncryption with NULL.
     """
     outer = Reader(der)
     info = outer.enter()
@@ -181,7 +181,7 @@ def pkcs1_private_numbers(der: bytes) -> PrivateNumbers:
 
 def openssh_private_numbers(der: bytes) -> PrivateNumbers | None:
     """
-    The numbers in a private key as OpenSSH keeps it (PROTOCOL.key of OpenSSH).
+    The numbers in a private key in OpenSSH's format (PROTOCOL.key of OpenSSH).
 
     Returns:
         None for one that is encrypted.
@@ -195,7 +195,7 @@ def openssh_private_numbers(der: bytes) -> PrivateNumbers | None:
     outer = _SshReader(der[len(_SSH_MAGIC) :])
     cipher, kdf, _ = outer.string(), outer.string(), outer.string()
     if outer.number() != 1:
-        raise DerError("it holds another number of keys than one")
+        raise DerError("it contains more or fewer keys than one")
     public, inside = _SshReader(outer.string()), _SshReader(outer.string())
     kind = public.string()
     if kind != b"ssh-rsa":
@@ -205,11 +205,11 @@ def openssh_private_numbers(der: bytes) -> PrivateNumbers | None:
         return None
     outer.end()
     if inside.number() != inside.number() or inside.string() != kind:
-        raise DerError("the private part is not that of this key")
+        raise DerError("the private part does not belong to this key")
     n, e, d, iqmp, p, q = (inside.integer() for _ in range(6))
     if (n, e) != (modulus, exponent):
-        raise DerError("the two halves are of different keys")
-    # Before anything is divided: a number may have as many digits as the file has room for.
+        raise DerError("the two halves belong to different keys")
+    # Checked before any division: a number may have as many digits as fit into the file.
     if max(d, iqmp, p, q).bit_length() > MAX_RSA_BITS or min(p, q) < 2:
         raise DerError("one of its numbers cannot belong to a modulus")
     return PrivateNumbers(PublicNumbers(n, e), d, p, q, d % (p - 1), d % (q - 1), iqmp)
@@ -227,7 +227,7 @@ def _demand_rsa(info: Reader) -> None:
 
 
 class _SshReader:
-    """Takes fields off the front of what OpenSSH wrote (RFC 4251 5). Raises `DerError`."""
+    """Takes fields off the front of OpenSSH's data (RFC 4251 5). Raises `DerError`."""
 
     __slots__ = ("_at", "_data")
 
@@ -248,7 +248,7 @@ class _SshReader:
         return int.from_bytes(self._take(4))
 
     def string(self) -> bytes:
-        """A string: bytes behind their size."""
+        """A string: bytes preceded by their size."""
         return self._take(self.number())
 
     def integer(self) -> int:
@@ -259,6 +259,6 @@ class _SshReader:
         return int.from_bytes(body)
 
     def end(self) -> None:
-        """Nothing may follow."""
+        """Check that nothing follows."""
         if self._at != len(self._data):
             raise DerError("bytes follow where the data should end")

@@ -1,23 +1,23 @@
 """
-Whose files are believed: the rule for files of keys, trust, tokens, passwords and operators.
+Checks who could change a file: the rule for files of keys, trust, tokens, passwords and operators.
 
-It is that of sshd's StrictModes, without its end at the home folder. Everything on the way from the root of the file
-system to the file belongs to root or to the user of this process: each folder, each symbolic link, and the file. No
-folder on the way can be written by others: they could put another file under the name of ours, or take ours away and so
-turn a changed key into a first use. The sticky bit does not help: it keeps others from removing what is there, not from
-being first.
+The rule is that of sshd's StrictModes, but it does not stop at the home folder. Every folder, every symbolic link and
+the file itself, on the path from the root of the file system, must belong to root or to the user of this process.
+Others must not be able to write into any folder on the path: they could put another file under the name of ours, or
+remove ours and so turn a changed key into a first use. The sticky bit does not help: it only keeps others from
+removing existing files, not from creating one first.
 
 Two exceptions:
 
-- A folder that the group may write passes if the group is the private one of the folder's owner: it bears his name, is
-  his primary group and nobody else's, has no other member, and no access control list lets others in. Systems with
-  umask 002 make such folders. Root has no private group.
+- A folder that its group may write passes if that is the private group of the folder's owner: it has his name, is the
+  primary group of no other user, has no other member, and no access control list lets others in. Systems with umask
+  002 make such folders. Root has no private group.
 - The folders that the system has for temporary files (`/tmp`, `/var/tmp`, `/dev/shm`, `$TMPDIR`) pass if root owns them
   and they are sticky, but only on the way to a folder in them that is not writable by others and belongs to root or to
-  us. The owner of that folder shows who made it; nobody else can rename it. A file directly in them is
-  not believed.
+  us. The owner of that folder shows who made it, and others cannot rename it. A file directly in a temporary folder
+  is refused.
 
-Where the system has no owners and mode bits in this sense (Windows), only links are followed.
+On systems without such owners and mode bits (Windows), only links are followed.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ if os.name == "posix":
     import grp
     import pwd
 
-POSIX = os.name == "posix"  # elsewhere the mode bits of a file say nothing about who may read it
+POSIX = os.name == "posix"  # elsewhere the mode bits of a file do not tell who may read it
 
-_MAX_LINKS = 40  # symbolic links on one way, as Linux has it
-_TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm", "/private/tmp", "/private/var/tmp")  # noqa: S108  # only looked at
+_MAX_LINKS = 40  # symbolic links on one path, as in Linux
+_TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm", "/private/tmp", "/private/var/tmp")  # noqa: S108  # only compared
 _ELSEWHERE = "or keep your keys and trust files in a folder of your own"
 
 
 def believed_path(path: Path) -> Path:
     """
-    Where a file really is, after every folder and link on the way was checked.
+    The real path of a file, after every folder and link on the way was checked.
 
     Args:
         path: Absolute. The file, and folders before it, need not exist.
 
     Raises:
-        KeyFileError: Something on the way could be changed by another user, or is a link that leads nowhere.
-        OSError: The system does not let us look.
+        KeyFileError: Another user could change something on the way, or a link is dangling.
+        OSError: The system does not let us check.
     """
     if not POSIX:
         return _without_checks(path)
@@ -61,10 +61,10 @@ def believed_path(path: Path) -> Path:
 
 def check_owner(path: Path, info: os.stat_result) -> None:
     """
-    Check who owns a file that was opened.
+    Check the owner of an open file.
 
     Raises:
-        KeyFileError: Neither root nor the user of this process.
+        KeyFileError: The owner is neither root nor the user of this process.
     """
     if POSIX and not _ours(info):
         raise KeyFileError(
@@ -82,16 +82,14 @@ def dangling(link: str | Path) -> KeyFileError:
 
 
 class _Walk:
-    """One way from the root of the file system to a file."""
+    """One path from the root of the file system to a file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._here = "/"
         self._rest = _parts(str(path))
-        self._links: list[tuple[str, int]] = []  # each with how many parts followed it
-        self._temporary: str | None = (
-            None  # the folder for temporary files that we have just entered
-        )
+        self._links: list[tuple[str, int]] = []  # each with the number of parts after it
+        self._temporary: str | None = None  # the folder for temporary files that was just entered
 
     def run(self) -> Path:
         self._check_folder("/", os.lstat("/"))
@@ -118,7 +116,7 @@ class _Walk:
 
     def _missing(self, child: str) -> Path:
         for link, after in self._links:
-            if len(self._rest) >= after:  # what is missing is a part of where the link points
+            if len(self._rest) >= after:  # the missing part belongs to the target of the link
                 raise dangling(link)
         if self._temporary is not None and not self._rest:
             raise self._writable(self._temporary, os.lstat(self._temporary))
@@ -183,7 +181,7 @@ def _others_write(info: os.stat_result, folder: str) -> bool:
 
 
 def _private_group(uid: int, gid: int) -> bool:
-    """Whether a group has nobody in it but its owner (Debian's rule for sshd)."""
+    """Whether a group has no member but its owner (Debian's rule for sshd)."""
     if uid == 0 or gid == 0:
         return False
     try:
@@ -192,7 +190,7 @@ def _private_group(uid: int, gid: int) -> bool:
         return False
     if user.pw_gid != gid or user.pw_name != group.gr_name:
         return False
-    # Whose primary group it is stands with the users alone.
+    # Primary groups are only listed with the users.
     return set(group.gr_mem) <= {user.pw_name} and _whose_primary(gid, _minute()) <= {uid}
 
 
@@ -202,7 +200,7 @@ def _minute() -> int:
 
 @functools.lru_cache(maxsize=16)
 def _whose_primary(gid: int, _minute: int) -> frozenset[int]:
-    """Users with this primary group; looked up once a minute, as a system may know many users."""
+    """Users with this primary group; looked up once a minute, because a system may have many users."""
     return frozenset(user.pw_uid for user in pwd.getpwall() if user.pw_gid == gid)
 
 
@@ -211,7 +209,7 @@ def _has_acl(path: str) -> bool:
     try:
         return "system.posix_acl_access" in os.listxattr(path)
     except (AttributeError, OSError):
-        return False  # no such lists here
+        return False  # this system has no such lists
 
 
 def _is_temporary(folder: str, info: os.stat_result) -> bool:

@@ -1,12 +1,12 @@
 """
-Succession of keys: an old key says which key comes after it, so that who trusted the old one may follow.
+Succession of keys: an old key names its successor, so that clients that trusted the old key can follow.
 
     statement  = expires u64 | length u16 | old key, DER | length u16 | signature
-    succession = statement*        the newest first: each is about the key of the one before it
+    succession = statement*        the newest first: each names the key of the one before it
 
 The signature is by the old key, over a context of its own: no signature of a handshake is a statement, and no
-statement a signature of a handshake. A statement proves nothing about who shows it; it says that whoever held the old
-key named the new one. It holds until it expires.
+statement a signature of a handshake. A statement proves nothing about the side that shows it; it says that the holder
+of the old key named the new one. It is valid until it expires.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ CONTEXT = b"securelink 1, key rotation"
 @dataclass(frozen=True, slots=True)
 class Statement:
     """
-    What an old key says of the key that comes after it.
+    A statement of an old key about its successor.
 
     Attributes:
         old: The old key, SubjectPublicKeyInfo.
-        expires: Until when it holds, in whole seconds since 1970.
+        expires: Until when it is valid, in whole seconds since 1970.
         signature: By the old key.
     """
 
@@ -51,14 +51,14 @@ class Statement:
         The old key, if it has really named `new`.
 
         Raises:
-            ProtocolError: It has not, or is no key that can be used.
+            ProtocolError: It has not, or is not a usable key.
         """
         old = PublicKey.from_spki(self.old)
         old.verify(self.signature, _signed(self.old, new.spki, self.expires))
         return old
 
     def encode(self) -> bytes:
-        """As it is on the wire."""
+        """The statement on the wire."""
         return self.expires.to_bytes(8) + _sized(self.old) + _sized(self.signature)
 
 
@@ -72,7 +72,7 @@ def _sized(value: bytes) -> bytes:
 
 
 def encode_succession(statements: Iterable[Statement]) -> bytes:
-    """As many of the statements, in their order, as may go over the wire."""
+    """As many of the statements, in their order, as may be sent."""
     found = b""
     for _, statement in zip(range(MAX_ROTATIONS), statements, strict=False):
         encoded = statement.encode()
@@ -84,7 +84,7 @@ def encode_succession(statements: Iterable[Statement]) -> bytes:
 
 def decode_succession(data: bytes) -> tuple[Statement, ...]:
     """
-    Read statements that came over the wire. No key and no signature is looked at.
+    Read statements from the wire. No key and no signature is parsed.
 
     Raises:
         ProtocolError: They are cut short, too long or too many.
@@ -113,16 +113,16 @@ def _read_sized(data: bytes, at: int) -> tuple[bytes, int]:
 
 def follows(statements: Iterable[Statement], key: PublicKey, trusted: str, now: float) -> bool:
     """
-    Whether a key comes after one that is trusted.
+    Whether a key succeeds a trusted one.
 
     Args:
-        statements: What the holder of `key` showed, the newest first.
+        statements: The statements that the holder of `key` showed, the newest first.
         key: Proved by its holder.
         trusted: The fingerprint of the key that is trusted.
         now: Seconds since 1970.
     """
     for statement in statements:
-        # One that expires in a hundred years was not made by us: whoever stole an old key could use it forever.
+        # A statement for a hundred years was not made by us: a thief of an old key could use it forever.
         if not now < statement.expires <= now + MAX_ROTATION_SECONDS:
             return False
         try:

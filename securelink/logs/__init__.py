@@ -1,7 +1,7 @@
 """
-What is written to the log.
+Log lines.
 
-    default.py     lines that a beginner sees without setting up `logging`
-    floods.py      how many lines a peer can cause
+    default.py     log lines on standard error, if the program does not configure `logging`
+    floods.py      bounds of the lines that a peer can cause
     tracebacks.py  exceptions as text, escaped
 """

@@ -1,5 +1,5 @@
 """
-Log lines that a beginner sees without setting up `logging`.
+Log lines on standard error, if the program does not configure `logging`.
 
 Everything is logged under "securelink", "securelink.server" and "securelink.client". If neither the first nor the root
 logger has a handler when a server or client starts, one is added that writes `[Server INFO] ...` lines to standard
@@ -22,16 +22,16 @@ _NAMES = {"securelink.server": "Server", "securelink.client": "Client"}
 
 
 class LoggedError(Exception):
-    """Stands for an exception in the log: what it says, escaped, and nothing else of it."""
+    """Stands for an exception in the log: only its text, escaped."""
 
 
 class _SafeText(logging.Filter):
     """
-    Makes what is logged under our names safe to show, whoever shows it.
+    Makes log records of our loggers safe to show, for every handler.
 
-    Messages may hold the words of an exception, tracebacks what a peer sent. So a message is one printable line, and
-    the traceback goes on as text, each line of it escaped. The exception itself stays here: a handler that formats
-    exceptions in its own way gets a stand-in, whose text is the last line.
+    Messages may contain the text of an exception, tracebacks may contain data of a peer. So a message is one
+    printable line, and a traceback is passed on as text with each line escaped. The exception itself is not passed
+    on: a handler that formats exceptions itself gets a stand-in, whose text is the last line.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -42,7 +42,7 @@ class _SafeText(logging.Filter):
         try:
             message = record.getMessage()
         except Exception:
-            return True  # a wrong format: logging tells it in its own way
+            return True  # a wrong format: logging reports it
         if not message.isprintable():
             record.msg, record.args = escaped(message), None
         return True
@@ -55,7 +55,7 @@ for _logger in (log, *map(logging.getLogger, _NAMES)):
 
 
 class Forwarder(logging.Handler):
-    """Base of handlers that show nothing here: they do not count as the program's own."""
+    """Base of handlers that show nothing here; they do not count as the program's own."""
 
 
 class _StatusLines(logging.StreamHandler):  # type: ignore[type-arg]  # takes one only in the stub
@@ -68,12 +68,12 @@ class _StatusLines(logging.StreamHandler):  # type: ignore[type-arg]  # takes on
 
     @property
     def stream(self) -> TextIO:
-        """Standard error of now: while somebody types, it is one that writes above the line."""
+        """The current standard error: while a user types, it is a stream that writes above the line."""
         return sys.stderr
 
     @stream.setter
     def stream(self, stream: TextIO) -> None:
-        pass  # the base class sets what it found at its start
+        pass  # the base class sets the stream of its start
 
     def filter(self, record: logging.LogRecord) -> bool:
         if _program_shows():  # it was configured after we began
@@ -94,13 +94,13 @@ _level_is_ours = False
 
 
 def _program_shows() -> bool:
-    """Whether the program has a handler of its own that gets our lines."""
+    """Whether the program has its own handler for our lines."""
     own = [h for h in log.handlers if h is not _lines and not isinstance(h, Forwarder)]
     return bool(own) or (log.propagate and bool(logging.getLogger().handlers))
 
 
 def _give_way() -> None:
-    """The program shows our lines itself from now on."""
+    """From now on the program shows our lines itself."""
     global _level_is_ours  # there is one logger of that name in a process
     log.removeHandler(_lines)
     if _level_is_ours:
@@ -124,8 +124,8 @@ def show_status(*, info: bool | None = None, warnings: bool | None = None) -> No
     Switch the status lines on or off; None leaves a kind as it is.
 
     Args:
-        info: What happens: started, connected, disconnected.
-        warnings: What should be looked at: warnings and errors.
+        info: Events: started, connected, disconnected.
+        warnings: Warnings and errors.
     """
     make_visible()
     if info is not None:

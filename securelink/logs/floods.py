@@ -1,4 +1,4 @@
-"""Log lines that a peer can cause, in any number, must not fill a disk."""
+"""Bounds the log lines that a peer can cause, so that they do not fill a disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _OURS = "securelink_flood"  # marks the line that counts the others
 
 
 class _Kind:
-    """What is known of the lines of one kind: how many may be shown now, and how many were not."""
+    """The lines of one kind: how many may be logged now, and how many were suppressed."""
 
     __slots__ = ("allowed", "hidden", "seen_at")
 
@@ -62,11 +62,11 @@ class LineCounts:
 
 class FloodFilter(logging.Filter):
     """
-    Shows a thousand lines of a kind, and from then on one a second; the next that is shown is preceded by the number of
-    those that were not. A kind is a logger, a level and the text before anything is filled in, so whoever causes lines
-    of one kind hides no other.
+    Passes a thousand lines of a kind, and then one a second, preceded by the number of suppressed ones. A kind is a
+    logger, a level and the text before its values are filled in, so many lines of one kind do not hide lines of
+    another.
 
-    It is for loggers: what it holds back reaches no handler.
+    It is a filter of loggers: suppressed lines reach no handler.
     """
 
     def __init__(self) -> None:
@@ -74,11 +74,11 @@ class FloodFilter(logging.Filter):
         self._counts = LineCounts()
 
     def forget(self) -> None:
-        """A server has started: what was shown of another one's lines does not count for its own."""
+        """A server has started: lines of earlier servers do not count for it."""
         self._counts.forget()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether this line is shown."""
+        """Whether this line is passed on."""
         if getattr(record, _OURS, False):
             return True
         hidden = self._counts.take((record.name, record.levelno, str(record.msg)))

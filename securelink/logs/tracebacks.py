@@ -1,9 +1,9 @@
 """
 Exceptions as text that is safe to show.
 
-What an exception says, its notes, the names and lines of its frames may come from a peer. A line break in them would
-forge lines of a log, an escape sequence would reach the terminal. So every line is escaped, and what one exception says
-stays on one line.
+The text of an exception, its notes, and the names and lines of its frames may come from a peer. A line break in them
+would forge lines of a log, an escape sequence would reach the terminal. So every line is escaped, and the text of one
+exception stays on one line.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _MAX_LINKS = 10  # exceptions of a chain that are shown: causes and contexts
 _MAX_GROUP = 10  # exceptions of a group that are shown
 _MAX_NESTED = 10  # groups within groups that are shown
 _MAX_FRAMES = 64  # of one exception
-_MAX_WORDS = 2000  # characters that one exception or note says
+_MAX_WORDS = 2000  # characters of one exception or note
 
 _CAUSE = "The above exception was the direct cause of the following exception:"
 _CONTEXT = "During handling of the above exception, another exception occurred:"
 
 
 class Frame(NamedTuple):
-    """A place that an exception has passed through, by name: the frame itself would keep all its variables."""
+    """The place of a frame, by name: the frame itself would keep all its variables."""
 
     file: str
     line: int
@@ -50,10 +50,10 @@ def traceback_text(error: BaseException) -> str:
 
 def outline(error: BaseException) -> list[Line]:
     """
-    What `traceback_text` shows, without the lines of source: to look for these takes most of its time.
+    As `traceback_text`, without the lines of source: finding them takes most of its time.
 
     Returns:
-        For `text_of`, which needs neither the exception nor its frames any more. Bounded in number and length.
+        An outline for `text_of`, which no longer needs the exception or its frames. Bounded in number and length.
     """
     return _chain(error, set(), 0)
 
@@ -64,7 +64,7 @@ def text_of(lines: Iterable[Line]) -> str:
 
 
 def summary(error: BaseException) -> str:
-    """The name of an exception and what it says, on one line of printable characters."""
+    """The name of an exception and its text, on one line of printable characters."""
     kind = type(error)
     module = "" if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}."
     words = _words(error)
@@ -72,7 +72,7 @@ def summary(error: BaseException) -> str:
 
 
 def _chain(error: BaseException, seen: set[int], depth: int) -> list[Line]:
-    """The lines of an exception and of those that led to it, the first one first."""
+    """The lines of an exception and of its causes, in order of time."""
     blocks: list[list[Line]] = []
     link: BaseException | None = error
     successor = error
@@ -115,7 +115,7 @@ def _frames(link: TracebackType | None) -> deque[Frame]:
     frames: deque[Frame] = deque(maxlen=_MAX_FRAMES)
     while link is not None:
         code = link.tb_frame.f_code
-        # Remembers the loader of a module that is in no file, whose source is read only if it is shown.
+        # Remembers the loader of a module without a file, whose source is read only if it is shown.
         linecache.lazycache(code.co_filename, link.tb_frame.f_globals)
         frames.append(Frame(code.co_filename, link.tb_lineno, code.co_name))
         link = link.tb_next
@@ -157,12 +157,12 @@ def _indented(line: Line) -> Line:
 
 
 def _words(said: object) -> str:
-    """What an exception or a note says, on one line."""
+    """The text of an exception or a note, on one line."""
     try:
         text = str(said)
     except KeyboardInterrupt:
         raise
-    except BaseException:  # the exception that is shown must not be hidden by another one
+    except BaseException:  # an exception while showing another one must not hide it
         return f"<a {type(said).__name__} that cannot be shown>"
     if len(text) > _MAX_WORDS:
         text = f"{text[:_MAX_WORDS]}… ({len(text):,} characters)"

@@ -1,35 +1,35 @@
 """
-The core: bytes and the time in; records, events, bytes and deadlines out. No socket, no thread, no clock of its own.
+The core: bytes and the time in; records, events, bytes and deadlines out. It has no socket, no thread and no clock.
 
-Feed what arrives to `receive_data` (b"" is end of stream); it returns what happened, in order. `data_to_send` has what
-is to be said: the handshake, answers, acknowledgements, heartbeats, CLOSE. `next_deadline` says when `on_deadline` has
-to be called. Any split of the input gives the same events. A connection that met an error stays failed: its last
-event is `Failed`. A `SessionCore` is what a connection carries, and outlives it.
+Feed arriving bytes to `receive_data` (b"" is end of stream); it returns records and events in order. `data_to_send`
+returns the output: the handshake, answers, acknowledgements, heartbeats, CLOSE. `next_deadline` says when
+`on_deadline` has to be called. Any split of the input gives the same events. A connection that met an error stays
+failed: its last event is `Failed`. A connection carries a `SessionCore`, which outlives it.
 
-`MOVES` is the state machine: what may happen in which state, and which one comes next. A missing entry is the error.
-The receiving half (`receive_data`) and the sending half (`sender`) may be used by two threads at once, each by one.
+`MOVES` is the state machine: the inputs allowed in each state, and the next state. A missing entry is an error.
+Two threads may use the receiving half (`receive_data`) and the sending half (`sender`) at the same time, one each.
 
-    states.py   the states, and the one table of what may happen in which
-    events.py   what a connection reports
+    states.py   the states, and the one table of their inputs
+    events.py   events of a connection
     sender.py   the sending half of an open connection
-    connection.py   what both roles share
+    connection.py   the common part of both roles
     server.py   the server's end
     client.py   the client's end, and the errors for refusals
-    strangers.py   what knocks and is no client of ours
+    strangers.py   recognises peers that speak another protocol
 
     handshake_client.py, handshake_server.py   both halves of the computation
     schedule.py    key schedule
     records.py     AES-256-GCM or plaintext
     numbering.py   counting and keeping the records of a session
-    acknowledging.py   when an acknowledgement goes
+    acknowledging.py   when to send an acknowledgement
     liveness.py    heartbeats and silence
 
-    resumption.py  what both sides keep to resume a session
+    resumption.py  the data that both sides keep to resume a session
     tickets.py     the server's tickets
 
-    session_core.py   the durable side: what a connection carries
-    send_queue.py, receive_queue.py, requests.py   what it has
-    bounds.py      how much one session may keep
+    session_core.py   the durable side of a session, which a connection carries
+    send_queue.py, receive_queue.py, requests.py   its parts
+    bounds.py      bounds of one session
 """
 
 from .client import ClientConnection, refusal

@@ -1,9 +1,9 @@
 """
-When an acknowledgement goes out alone.
+When to send an acknowledgement on its own.
 
-Usually it travels in front of a record that is sent anyway (`Sender`). When nothing is sent, it goes after ACK_RECORDS
-records, ACK_BYTES bytes or ACK_SECONDS. A quiet session, which has fewer than ACK_FEW_RECORDS by then, waits for that
-many or for ACK_FEW_SECONDS, because otherwise it would send one acknowledgement for each record.
+Usually an acknowledgement goes out with a record that is sent anyway (`Sender`). When no record is sent, it goes out
+after ACK_RECORDS records, ACK_BYTES bytes or ACK_SECONDS. A quiet session, which has fewer than ACK_FEW_RECORDS by
+then, waits for that many or for ACK_FEW_SECONDS; otherwise it would send one acknowledgement for each record.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from .numbering import Incoming
 
 class Acknowledging:
     """
-    Counts what a connection accepts. The receiving half calls `accept`; whoever keeps the time calls `on_time`.
+    Counts the records that a connection accepts. The receiving half calls `accept`; the timekeeper calls `on_time`.
 
     Args:
-        incoming: The session's count of accepted records. All are acknowledged again: what an earlier connection said
-            may be lost.
+        incoming: The session's count of accepted records. All are acknowledged again, because acknowledgements of an
+            earlier connection may be lost.
         now: The time.
 
     Attributes:
-        due: An acknowledgement is to be sent. Raised here, taken down by the sending half.
-        due_at: When to call `on_time`, as the time that was told; `inf` while nothing waits.
+        due: An acknowledgement is to be sent. Set here, cleared by the sending half.
+        due_at: When to call `on_time`, by the given clock; `inf` while nothing waits.
     """
 
     __slots__ = ("_at_once", "_bytes", "_incoming", "_patient", "due", "due_at")
@@ -33,15 +33,15 @@ class Acknowledging:
     def __init__(self, incoming: Incoming, now: float = inf) -> None:
         self._incoming = incoming
         incoming.confirmed = 0
-        self._bytes = 0  # accepted since the last acknowledgement that went alone
+        self._bytes = 0  # accepted since the last acknowledgement that was sent on its own
         self._at_once = ACK_RECORDS  # this many unconfirmed records are acknowledged at once
-        self._patient = False  # few records have come, and wait for ACK_FEW_SECONDS
+        self._patient = False  # few records have come; they wait for ACK_FEW_SECONDS
         self.due = False
         self.due_at = now + ACK_SECONDS if incoming.accepted else inf
 
     def accept(self, size: int, now: float) -> bool:
         """
-        Count a record of so many bytes; True when an acknowledgement is due. Hot: once for each record.
+        Count a record of `size` bytes; True when an acknowledgement is due. Hot: once for each record.
         """
         incoming = self._incoming
         accepted = incoming.accepted + 1
@@ -65,7 +65,7 @@ class Acknowledging:
         self._patient = False
         self._at_once = ACK_RECORDS
         self.due_at = inf
-        # Counted only now: what is accepted after that line sets a time of its own.
+        # Count after clearing the time: records accepted later set their own time.
         if self._incoming.accepted == self._incoming.confirmed:
             return False
         self._raise()

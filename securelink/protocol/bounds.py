@@ -30,12 +30,12 @@ class Bounds:
     inbox_bytes: int = MAX_INBOX_BYTES
     rate: int = MAX_RATE
     elements: int = MAX_ELEMENTS
-    strict: bool = False  # data that would arrive as another type is not sent
+    strict: bool = False  # refuse to send data that would arrive as another type
 
 
 def encode_for(bounds: Bounds, packet: Packet) -> bytes:
     """
-    A packet as it is sent in a session with these bounds.
+    Encode a packet for a session with these bounds.
 
     Raises:
         CodecError: It cannot be encoded, or not without a change.

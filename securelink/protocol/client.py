@@ -59,12 +59,12 @@ class ClientConnection(Connection):
         mode: The client's encryption policy.
         random: Source of random bytes; tests give recorded ones.
         max_packet: The largest frame body that this client lets a server announce.
-        deadline: When the handshake must be done, as the time that is told to it.
-        resumption: To resume a session, which has to be attached: what its last connection brought. Whatever comes of
-            the attempt before `Opened`, it is good for another one.
+        deadline: When the handshake must be done, by the clock of `now`.
+        resumption: To resume a session, which has to be attached: the resumption from its last connection. It stays
+            usable for another attempt if this one ends before `Opened`.
 
     Raises:
-        ConfigError: The session to resume is one of another mode.
+        ConfigError: The session to resume has another mode.
     """
 
     __deletable__ = ("_handshake",)  # for mypyc: its secrets are forgotten once the session is open
@@ -82,7 +82,8 @@ class ClientConnection(Connection):
         self._handshake = ClientHandshake(mode, random=random, resumption=resumption)
         self._asked = resumption
         self._max_packet = max_packet
-        self._server: VerifiedServer | PlaintextServer | None = None  # what `authenticate` demands
+        # The proof that `authenticate` demands.
+        self._server: VerifiedServer | PlaintextServer | None = None
         self._out.append(self._handshake.hello())
 
     def authenticate(
@@ -99,16 +100,16 @@ class ClientConnection(Connection):
         Queue CLIENT_AUTH.
 
         Args:
-            server: What `ServerVerified` or `PlaintextChosen` of this very engine brought. It serves once.
+            server: The proof from `ServerVerified` or `PlaintextChosen` of this connection. It can be used once.
             identity: The key to show, or None to stay anonymous. Never shown in plaintext mode.
             dialled: The host name or address that the user asked for.
             application: Name of the application.
-            version: Of the application.
+            version: The version of the application.
             credentials: One MessagePack value.
 
         Raises:
-            ConfigError: Called too early, a second time, or with a proof that is not of this connection: the
-                credentials would go to a server that has proved nothing. Or the session to resume is not attached.
+            ConfigError: Called too early, a second time, or with a proof of another connection: the credentials would
+                go to a server that has proved nothing. Or the session to resume is not attached.
         """
         self._demand("authenticate", Input.AUTHENTICATE)
         if self._handshake.resumed and not self._carried:
@@ -119,7 +120,7 @@ class ClientConnection(Connection):
         if server is not self._server:
             raise ConfigError(
                 "authenticate() needs the proof of this connection's own server",
-                hint="pass on what `ServerVerified` or `PlaintextChosen` of this engine brought",
+                hint="pass the proof from `ServerVerified` or `PlaintextChosen` of this connection",
             )
         self._server = None
         record = self._handshake.client_auth(
@@ -141,7 +142,7 @@ class ClientConnection(Connection):
         self._go(Input.AUTHENTICATE)
 
     def _receive_unopened(self, data: bytes) -> list[Item]:
-        """As `Connection._receive_unopened`; an answer that is no securelink frame is named for what it is."""
+        """As `Connection._receive_unopened`; the error names an answer that is not a securelink frame."""
         if (
             self.state is State.HELLO_SENT
             and data
@@ -179,7 +180,7 @@ class ClientConnection(Connection):
             self._check_goes_on(welcome, asked)
             self.numbering.outgoing.rewind(welcome.count)
         elif asked is not None:
-            # What is attached is not what begins. What follows waits until the new session is.
+            # The attached session is not the one that begins. Records wait until the new session is attached.
             self.numbering = Numbering()
             self.more = True
         if isinstance(self._send, PlainSender) and isinstance(self._receive, PlainReceiver):
@@ -189,10 +190,10 @@ class ClientConnection(Connection):
         self._open(welcome.max_packet, welcome.heartbeat)
         out.append(Opened(welcome, welcome.count is not None, resumption))
         if resumption is not None:
-            self.control(Content.PING, bytes(8))  # shows that the ticket has come
+            self.control(Content.PING, bytes(8))  # shows that the ticket has arrived
 
     def _check_goes_on(self, welcome: Welcome, asked: Resumption | None) -> None:
-        """WELCOME says that the session goes on: it is the one that was asked for, and as it was."""
+        """WELCOME resumes a session: check that it is the one that was asked for, and unchanged."""
         if asked is None or not self._handshake.resumed:
             raise ProtocolError("WELCOME resumes a session that we did not ask for")
         if not crypto.equal(welcome.token, asked.token) or welcome.max_packet != asked.max_packet:

@@ -1,4 +1,4 @@
-"""What the connections of both roles share."""
+"""The common part of the connections of both roles."""
 
 from __future__ import annotations
 
@@ -47,21 +47,21 @@ _DATA = int(Content.DATA)
 _DATA_ACK = int(Content.DATA_ACK)
 
 
-#: What a role does with what it takes: with header and body of a frame in clear, or with the plaintext of another.
+#: The method of a role for an input: it gets header and body of a clear frame, or the plaintext of a protected one.
 Takes = Mapping[Take, Callable[..., None]]
 
 
 class Connection:
     """
-    What both roles share.
+    The common part of both roles.
 
-    The receiving half (`receive_data`, `reconsider`), the sending half (`data_to_send`, `sender`) and whoever keeps the
-    time (`on_deadline`) may be three threads, one each. The first and the last only queue what is to be said;
-    `wants_write` tells, and the sending half seals it.
+    The receiving half (`receive_data`, `reconsider`), the sending half (`data_to_send`, `sender`) and the timekeeper
+    (`on_deadline`) may be three threads, one each. The first and the last only queue their output and set
+    `wants_write`; the sending half seals it.
 
     Args:
         state: The first.
-        takes: What this role does with what the table lets in.
+        takes: The methods of this role for the inputs that the table allows.
         pings: Whether this side sends the heartbeats.
         deadline: When the handshake must be done.
 
@@ -69,18 +69,18 @@ class Connection:
         state: A `State`. Only `_go` changes it.
         sender: The sending half; exists from OPEN on.
         numbering: The session's counters, see `carry`.
-        encrypted: Settled by the hellos.
+        encrypted: Whether the hellos agreed on encryption.
         at_once: Frames that one call opens at most; 0: all that have arrived.
-        more: Whether the last call stopped there: `reconsider` goes on.
+        more: Whether the last call stopped there; `reconsider` continues.
         controls: ACK, PING, PONG and KEY_UPDATE records so far.
         key_updates: KEY_UPDATE records of the peer so far.
-        reads: Counts calls of `receive_data`.
-        wants_write: Once open: whether `data_to_send` has something to say.
+        reads: The number of calls of `receive_data`.
+        wants_write: Once open: whether `data_to_send` has output.
         deadline: When the handshake must be done, or the peer must have ended after our CLOSE; `inf` in between.
-        closing: Code and text of the CLOSE that is to be said, or was, whoever began.
+        closing: Code and text of the CLOSE that is to be sent, or was sent, by either side's initiative.
         asked: The same if `close` was called before there was any other reason for a CLOSE.
-        acks: When acknowledgements go.
-        liveness: Who is silent; exists from OPEN on.
+        acks: When to send acknowledgements.
+        liveness: Heartbeats and silence; exists from OPEN on.
     """
 
     def __init__(self, state: State, takes: Takes, *, pings: bool, deadline: float) -> None:
@@ -99,7 +99,7 @@ class Connection:
         self.asked: tuple[int, str] | None = None
         self._pings = pings
         self.deadline = deadline
-        self._now = -inf  # as it was told last
+        self._now = -inf  # as it was given last
         self._reading = True
         self._frames = FrameBuffer(MAX_HANDSHAKE_BODY)
         self._out: deque[bytes] = deque()
@@ -107,23 +107,23 @@ class Connection:
         self._send: RecordSender | None = None
         self._receive: RecordReceiver | None = None
         self._key_watched_at = inf
-        self._proved = False  # whether what broke the protocol was authenticated as the peer's
+        self._proved = False  # whether the record that broke the protocol was authenticated
         self._bytes_lost = False
-        self._carried = False  # whether the numbering is a session's
+        self._carried = False  # whether the numbering belongs to a session
 
     @property
     def pending(self) -> int:
-        """Bytes that arrived and are no whole frame yet."""
+        """Bytes that arrived and are not a whole frame yet."""
         return self._frames.pending
 
     # Sending: one thread at a time.
 
     def data_to_send(self, *, more: bool = False) -> bytes:
         """
-        What is to be sent beside packets: the handshake's messages; once open ACK, PONG, PING and CLOSE.
+        Output other than packets: the messages of the handshake; once open ACK, PONG, PING and CLOSE.
 
         Args:
-            more: Packets wait that were sent before the end: CLOSE comes after them, not now.
+            more: Packets that were sent before the end still wait, so CLOSE comes later, after them.
 
         Returns:
             Bytes to be written in this order; empty once they were taken.
@@ -133,7 +133,7 @@ class Connection:
             parts.append(self._out.popleft())
         sender = self.sender
         if sender is not None and self.wants_write:
-            self.wants_write = False  # first: what is queued from here on raises it again
+            self.wants_write = False  # first: output that is queued from here on sets it again
             self._seal_controls(sender, parts)
             closing = self.closing
             if closing is not None and not sender.closed:
@@ -154,17 +154,17 @@ class Connection:
             parts.append(sender.ack())
         controls = self._controls
         if sender.closed:
-            controls.clear()  # after CLOSE there are none
+            controls.clear()  # no records follow CLOSE
         while controls:
             content, payload = controls.popleft()
             parts.append(sender.control(content, payload))
 
     def carry(self, numbering: Numbering) -> None:
         """
-        Count the records of this session: what it has numbered and accepted before goes on here.
+        Use a session's numbering: its counts of sent and accepted records continue here.
 
         Raises:
-            ConfigError: The connection is open, and counts already.
+            ConfigError: The connection is open and already counts.
         """
         if self.sender is not None:
             raise ConfigError(
@@ -175,7 +175,7 @@ class Connection:
         self._carried = True
 
     def let_go(self) -> None:
-        """Carry the session no more: what is not accepted or not written is dropped. While neither half is used."""
+        """Stop carrying the session: unaccepted and unwritten data is dropped. Call it while neither half is in use."""
         self._go(Input.ABORT)
         self.numbering = Numbering()
         self._out.clear()
@@ -185,7 +185,7 @@ class Connection:
     # Asking for something: any thread.
 
     def control(self, content: Content, payload: bytes = b"") -> None:
-        """Queue a PING or PONG. After CLOSE there are none, and a peer that pings without reading gets few answers."""
+        """Queue a PING or PONG, unless CLOSE was sent; a peer that pings without reading gets few answers."""
         sender = self.sender
         if sender is None or sender.closed or len(self._controls) >= MAX_CONTROLS:
             return
@@ -194,16 +194,16 @@ class Connection:
 
     @property
     def controls_waiting(self) -> int:
-        """How many PING and PONG wait to be sealed."""
+        """The number of PING and PONG that wait to be sealed."""
         return len(self._controls)
 
     def close(self, code: int, text: str = "", *, now: float) -> None:
         """
-        Say CLOSE, after all that was sent before. The first one counts.
+        Send CLOSE after all packets that were sent before. The first call counts.
 
         Args:
-            code: Why: a `Code`, such as NORMAL, UNREADABLE, TOO_SLOW.
-            text: The application's words for the peer.
+            code: The reason: a `Code`, such as NORMAL, UNREADABLE, TOO_SLOW.
+            text: The application's text for the peer.
             now: The time: the peer has CLOSE_SECONDS to answer.
         """
         if self.closing is None:
@@ -217,38 +217,38 @@ class Connection:
         self.wants_write = self.sender is not None
 
     def leave(self, now: float) -> None:
-        """The connection is about to end: from now on a deadline runs, after which `on_deadline` gives `Expired`."""
+        """The connection is about to end: from now on a deadline runs, after which `on_deadline` returns `Expired`."""
         if self.deadline == inf:
             self.deadline = now + CLOSE_SECONDS
 
     def hurry(self, deadline: float) -> None:
-        """Give the peer until then for its next step, unless it is about to end anyway."""
+        """Set the deadline for the peer's next step, unless the connection is about to end anyway."""
         if self.closing is None:
             self.deadline = deadline
 
     def interrupted(self) -> None:
-        """Bytes of the peer may have been lost on this side: should the next record not open, it is not to blame."""
+        """Bytes of the peer may have been lost on this side: a next record that does not open is not its fault."""
         self._bytes_lost = True
 
     def abort(self) -> None:
-        """Something of a record is lost on this side for certain: what still arrives is not looked at."""
+        """Part of a record is certainly lost on this side: bytes that still arrive are ignored."""
         self._go(Input.ABORT)
 
     # The time.
 
     def reading(self, reads: bool) -> None:
-        """Tell whether what the peer sends is read from now on: time in which it is not is not the peer's silence."""
+        """Say whether the peer is read from now on: time in which it is not read does not count as its silence."""
         self._reading = reads
         if self.liveness is not None:
             self.liveness.reading(reads)
 
     def hung_up(self) -> None:
-        """Tell that the peer's last byte has come, though it was not read yet."""
+        """Say that the peer's last byte has come, though it was not read yet."""
         if self.liveness is not None:
             self.liveness.hung_up = True
 
     def next_deadline(self) -> float:
-        """When to call `on_deadline` at the latest; `inf` when there is nothing to wait for."""
+        """When to call `on_deadline` at the latest; `inf` if nothing is due."""
         due = min(self.deadline, self.acks.due_at)
         if self.liveness is not None and self.closing is None:
             due = min(due, self.liveness.next_look)
@@ -256,12 +256,12 @@ class Connection:
 
     def on_deadline(self, now: float) -> list[Event]:
         """
-        Do what is due by time: acknowledgements, heartbeats, new keys, the end of what is overdue or silent.
+        Do what the time demands: acknowledgements, heartbeats, new keys, the end of overdue or silent connections.
 
-        It may be called sooner and later than `next_deadline` says, and more often.
+        It may be called sooner or later than `next_deadline` says, and more often.
 
         Returns:
-            `Overdue`, `Expired` or `Silent`. What there is to say, `data_to_send` has.
+            `Overdue`, `Expired` or `Silent`. `data_to_send` returns the output.
         """
         acks, liveness = self.acks, self.liveness
         if now >= acks.due_at and acks.on_time(now):
@@ -291,15 +291,15 @@ class Connection:
 
     def _past_deadline(self, now: float) -> list[Event]:
         state = self.state
-        # A moment to read a last word; and what is not closed by then is reported again.
+        # A moment to read a last message; a connection that is not closed by then is reported again.
         self.deadline = now + SWEEP_SECONDS
         if self.sender is not None or state is State.CLOSED or state is State.FAILED:
             return [Expired()]
-        # While it is not read, somebody computes its next step in another thread.
+        # While it is not read, another thread computes its next step.
         return [Overdue(state, self.overdue() if self._reading else b"")]
 
     def overdue(self) -> bytes:
-        """End a handshake that takes too long; returns the last word for the peer."""
+        """End a handshake that takes too long; returns a last message for the peer."""
         return self._end(Input.DEADLINE, Code.TIMEOUT)
 
     # Receiving: one thread at a time.
@@ -309,11 +309,11 @@ class Connection:
         Take bytes from the peer; b"" is end of stream.
 
         Args:
-            data: What has arrived, in whatever pieces.
+            data: The bytes that have arrived, in pieces of any size.
             now: The time, in seconds; monotonic.
 
         Returns:
-            Records and events in order. Never raises for what a peer does: the last event is `Failed` then.
+            Records and events in order; the last is `Failed` if the peer broke the protocol. Never raises for it.
         """
         self._now = now
         self.reads += 1
@@ -334,7 +334,7 @@ class Connection:
     def _receive_unopened(self, data: bytes) -> list[Item]:
         """Before the session is open, after it, and the end of the stream at any time."""
         if not data:
-            # Said also after CLOSE and failures: whoever holds the socket waits for it to close the socket.
+            # Reported also after CLOSE and failures: the owner of the socket waits for it before closing the socket.
             self._go(Input.END_OF_STREAM)
             return [Ended()]
         if self.state in OVER:
@@ -343,7 +343,7 @@ class Connection:
         return self.reconsider(self._now)
 
     def reconsider(self, now: float) -> list[Item]:
-        """Process what had arrived while the state read nothing. Same returns as `receive_data`."""
+        """Process bytes that arrived while the state read nothing. Returns the same as `receive_data`."""
         self._now = now
         out: list[Item] = []
         try:
@@ -372,7 +372,7 @@ class Connection:
                 return
 
     def _record(self, header: bytes, body: bytes, out: list[Item]) -> None:
-        """One frame of an open session. The usual contents need no look-up: it takes longer than decrypting them."""
+        """One frame of an open session. The usual contents need no look-up, which would take longer than decryption."""
         receive = self._receive
         if receive is None:
             raise ConfigError("an open connection has nothing to open records with")
@@ -402,12 +402,12 @@ class Connection:
         try:
             self._dispatch(plaintext, out)
         except SecureLinkError:
-            # Before it has verified SERVER_AUTH a client may have agreed on keys with anybody.
+            # Before it has verified SERVER_AUTH a client may have agreed on keys with an attacker.
             self._proved = self.encrypted and state is State.AUTH_SENT
             raise
 
     def _unprotect(self, header: bytes, body: bytes, out: list[Item]) -> bytes:
-        """The plaintext of a protected frame; a clear one is dispatched here and gives b""."""
+        """The plaintext of a protected frame; a clear one is dispatched here and returns b""."""
         kind = header[0]
         if self._receive is not None and kind == self._receive.kind:
             return self._receive.open(header, body)
@@ -429,10 +429,10 @@ class Connection:
         if move.then is not state:
             self._go(given)
 
-    # The state: the one place where it is looked up, and the one where it changes.
+    # The state: it is looked up and changed only here.
 
     def _demand(self, step: str, given: Input) -> None:
-        """Steps come in the order of the handshake; a check with `assert` would be gone under `python -O`."""
+        """Steps must come in the order of the handshake; `assert` would not check this under `python -O`."""
         if (self.state, given) not in MOVES:
             states = " or ".join(state.value for state, known in MOVES if known is given)
             raise ConfigError(
@@ -441,7 +441,7 @@ class Connection:
             )
 
     def _go(self, given: Input) -> None:
-        """Change the state as the table says."""
+        """Change the state according to the table."""
         self._demand(given.name.lower(), given)
         move = MOVES[self.state, given]
         plaintext = None if self.encrypted else move.in_plaintext
@@ -469,11 +469,11 @@ class Connection:
         return self._send.seal(Close(code, 0, text).encode())
 
     def give_up(self, code: int, text: str = "") -> bytes:
-        """End the handshake from our side; returns the last word for the peer."""
+        """End the handshake from our side; returns a last message for the peer."""
         return self._end(Input.GIVE_UP, code, text)
 
     def _end(self, given: Input, code: int, text: str = "") -> bytes:
-        """End the handshake by a step of our own; returns the last word for the peer."""
+        """End the handshake by a step of our own; returns a last message for the peer."""
         word = self._last_word(code, text)
         self._go(given)
         return word
@@ -506,23 +506,23 @@ class Connection:
         out.append(Closed(close.code, close.text, answers))
 
     def _close_unproved(self, plaintext: bytes, out: list[Item]) -> None:
-        """The peer has proved nothing yet: this can end the attempt and no more, and its text is nobody's."""
+        """The peer has proved nothing yet: this only ends the attempt, and its text is unauthenticated."""
         out.append(Alerted(self._close_of(plaintext).code))
 
     def _close_of(self, plaintext: bytes) -> Close:
         close = Close.decode(plaintext)
-        # Before WELCOME a session that is to be resumed is not carried yet.
+        # Before WELCOME the connection does not carry the session to be resumed yet.
         arrived = 0 if self.sender is None else self.numbering.incoming.accepted
         if close.sent != arrived:
             raise ProtocolError(f"CLOSE counts {close.sent} records, {arrived} arrived")
         return close
 
     def _data(self, plaintext: bytes, out: list[Item], start: int = 1) -> None:
-        """The record is ours from here on: it is counted, and goes to the inbox."""
+        """Accept a record: it is counted, and goes to the inbox."""
         size = len(plaintext)
         if self.acks.accept(size - start, self._now):
             self.wants_write = True
-        self._bytes_lost = False  # a record was opened after it: nothing was lost
+        self._bytes_lost = False  # a record was opened after it, so nothing was lost
         out.append(plaintext[start:] if size < _COPY_BELOW else memoryview(plaintext)[start:])
 
     def _data_ack(self, plaintext: bytes, out: list[Item]) -> None:
@@ -556,7 +556,7 @@ class Connection:
         self.key_updates += 1
 
 
-#: What both roles do alike.
+#: The methods that both roles share.
 SHARED_TAKES: Takes = {
     Take.ALERT: Connection._alert,
     Take.DATA: Connection._data,

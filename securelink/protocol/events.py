@@ -1,4 +1,4 @@
-"""What an engine reports."""
+"""The events of a connection."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from .records import INTERFERES
 from .resumption import Resumption
 from .states import State
 
-FAULTY = "it is no fault of the network: use the same version of securelink on both sides"
+FAULTY = "this is not a fault of the network: use the same version of securelink on both sides"
 
 
 @dataclass(frozen=True)
 class HelloReceived:
-    """Server: call `begin_answer`, send, then `finish_answer` (both expensive) when a worker has time."""
+    """Server: call `begin_answer`, send, then `finish_answer` (both expensive) in a worker thread."""
 
 
 @dataclass(frozen=True)
 class AuthReceived:
-    """Server: call `verify_client` (expensive), then `welcome` with what it returns, or `refuse`."""
+    """Server: call `verify_client` (expensive), then `welcome` with the proof that it returns, or `refuse`."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Opened:
     """
     Client: the session exists.
 
-    `resumed`: it is the one that was asked for; otherwise a new one, also if another was asked for.
-    `resumption`: what resumes it later, in the place of what was used this time; None when the server keeps nothing.
+    `resumed`: the client's old session continues; False: a new one, even if the client wanted to resume.
+    `resumption`: resumes it later, in place of the one that was used this time; None if the server keeps nothing.
     """
 
     welcome: Welcome
@@ -55,12 +55,12 @@ class Opened:
 
 @dataclass(frozen=True)
 class Confirmed:
-    """Server: the first record after WELCOME has come, so the client has got it. Only where that was asked for."""
+    """Server: the first record after WELCOME has come, so the client has received it. Only if this was requested."""
 
 
 @dataclass(frozen=True)
 class Pinged:
-    """The peer asks whether we are there; the connection answers by itself."""
+    """A PING of the peer; the connection answers by itself."""
 
     payload: bytes
 
@@ -74,7 +74,7 @@ class Ponged:
 
 @dataclass(frozen=True)
 class Alerted:
-    """The peer gave up before it had proved who it is. It can end this attempt, nothing more."""
+    """The peer gave up before it proved its identity. This only ends the attempt."""
 
     code: int
     seconds: int = 0  # BLOCKED: for how long
@@ -100,14 +100,14 @@ class Ended:
 
 @dataclass(frozen=True)
 class Silent:
-    """The peer has said nothing for so many seconds in which it was read. The connection says CLOSE by itself."""
+    """The peer was silent for so many seconds in which it was read. The connection sends CLOSE by itself."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Overdue:
-    """The handshake took too long, and ended in this state; `answer` is a last word for the peer."""
+    """The handshake took too long, and ended in this state; `answer` is a last message for the peer."""
 
     state: State
     answer: bytes
@@ -121,11 +121,11 @@ class Expired:
 @dataclass(frozen=True)
 class Failed:
     """
-    The peer broke the protocol. Before the session is open `answer` is a last word for it; later the connection says
-    CLOSE by itself.
+    The peer broke the protocol. Before the session is open `answer` is a last message for it; later the connection
+    sends CLOSE by itself.
 
-    `proved`: what breaks it came authenticated from the peer, so nobody on the path can have done it.
-    `ours`: bytes were lost on this side, and nobody else is to blame.
+    `proved`: the offending record was authenticated as the peer's, so an attacker on the path cannot have sent it.
+    `ours`: bytes were lost on this side, so the peer is not to blame.
     """
 
     error: SecureLinkError
@@ -135,19 +135,19 @@ class Failed:
 
     @property
     def words(self) -> str:
-        """Who broke what, for the local user."""
+        """The side that broke the protocol, and the rule, for the local user."""
         if isinstance(self.error, RecordError):
-            return self.error.message  # says itself that it was changed on the way
+            return self.error.message  # the message itself says that it was changed on the way
         who = "the peer" if self.proved else "the peer, or somebody on the path to it,"
         return f"{who} broke the protocol: {self.error.message}"
 
     @property
     def hint(self) -> str:
-        """What to do next."""
+        """The hint: what to do next."""
         return self.error.hint or (FAULTY if self.proved else INTERFERES)
 
     def as_error(self) -> ProtocolError:
-        """The same as a new error, of the kind of the first."""
+        """The same as a new error, of the same class."""
         kind = RecordError if isinstance(self.error, RecordError) else ProtocolError
         return kind(self.words, code=Code.PROTOCOL, hint=self.hint)
 
@@ -169,5 +169,5 @@ Event = (
     | Overdue
     | Expired
 )
-#: What `receive_data` returns: a record's `packets` array as bytes, or an event.
+#: `receive_data` returns these: a record's `packets` array as bytes, or an event.
 Item = bytes | memoryview | Event

@@ -1,4 +1,4 @@
-"""The client's half of the handshake: what it computes, in the order in which it computes it."""
+"""The client's half of the handshake: its computations, in their order."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from . import schedule
 from .order import made_before
 from .resumption import Resumption
 
-_MAKER = object()  # what only this module has: a proof that somebody else constructs is none
+_MAKER = object()  # only this module has this object, so no other module can construct a proof
 
 
 def _check_maker(maker: object) -> None:
@@ -39,7 +39,7 @@ def _check_maker(maker: object) -> None:
 @dataclass(frozen=True)
 class VerifiedServer:
     """
-    A server that proved its key in this very exchange. Only `ClientHandshake.server_auth` makes one.
+    A server that proved its key in this exchange. Only `ClientHandshake.server_auth` makes one.
 
     Raises:
         ConfigError: Anything else constructs it.
@@ -48,9 +48,9 @@ class VerifiedServer:
     key: PublicKey
     wanted: int
     binding: bytes = field(repr=False)
-    #: What earlier keys are said to have said: nothing of it is verified.
+    #: Statements of earlier keys, not verified.
     succession: tuple[Statement, ...]
-    #: The session goes on, if the server's application agrees; the key was proved when it began.
+    #: The session resumes, if the server's application agrees; the key was proved when the session began.
     resumed: bool
     maker: InitVar[object]
 
@@ -61,7 +61,7 @@ class VerifiedServer:
 @dataclass(frozen=True)
 class PlaintextServer:
     """
-    A server that answered in plaintext, as our mode allows: it has proved nothing, and that was agreed to.
+    A server that answered in plaintext, as our mode allows: it has proved nothing.
 
     Only `ClientHandshake.server_hello` makes one.
 
@@ -69,7 +69,7 @@ class PlaintextServer:
         ConfigError: Anything else constructs it.
     """
 
-    #: The session goes on, if the server's application agrees.
+    #: The session resumes, if the server's application agrees.
     resumed: bool
     maker: InitVar[object]
 
@@ -79,15 +79,15 @@ class PlaintextServer:
 
 class ClientHandshake:
     """
-    One attempt. Methods are called in the order in which they stand here, each once.
+    One attempt. The methods are called in the order of their definition, each once.
 
     Args:
-        mode: What this client wants of encryption.
+        mode: The encryption mode that this client wants.
         random: Source of random bytes; tests give recorded ones.
-        resumption: What the last connection of a session left, to resume it.
+        resumption: From the last connection of a session, to resume it.
 
     Raises:
-        ConfigError: That session is one of another mode.
+        ConfigError: That session has another mode.
     """
 
     def __init__(
@@ -103,12 +103,12 @@ class ClientHandshake:
         self._random = random
         self._asked = resumption
         self._share: crypto.ClientShare | None = None
-        self._settled = False  # whether the hellos have settled `encrypted`
+        self._settled = False  # whether the hellos have decided `encrypted`
         self._transcript = crypto.Transcript()
         self._server: PublicKey | None = None
         self._said: tuple[PublicKey | None, str, str] | None = None
         self.encrypted = False
-        self.resumed = False  # whether the ticket was taken; settled with `encrypted`
+        self.resumed = False  # whether the ticket was accepted; decided with `encrypted`
         self.handshake_secrets: schedule.HandshakeSecrets | None = None
         self.application_secrets: schedule.ApplicationSecrets | None = None
 
@@ -132,14 +132,14 @@ class ClientHandshake:
 
     def server_hello(self, header: bytes, body: bytes) -> PlaintextServer | None:
         """
-        Take the SERVER_HELLO frame; afterwards `encrypted` is settled and the handshake secrets exist.
+        Take the SERVER_HELLO frame; afterwards `encrypted` is decided and the handshake secrets exist.
 
         Returns:
-            In plaintext what `client_auth` may follow; None when the server has still to prove itself.
+            In plaintext the proof that `client_auth` needs; None if the server still has to prove itself.
 
         Raises:
             PeerIncompatible: The server's mode is not one that we offered, or it speaks another version.
-            ProtocolError: The message or its key share is not as it must be.
+            ProtocolError: The message or its key share is invalid.
         """
         hello = ServerHello.decode(body)
         if self._mode == Mode.REQUIRED and not hello.encrypted:
@@ -172,20 +172,20 @@ class ClientHandshake:
 
     def server_auth(self, plaintext: bytes) -> VerifiedServer:
         """
-        Verify SERVER_AUTH: Finished, then key and signature. Whether to trust the key is the caller's next question.
-
-        In a resumed connection Finished is all: who can compute it has the PSK of the session, whose key was proved.
+        Verify SERVER_AUTH: Finished, then key and signature. The caller then decides whether to trust the key. In a
+        resumed connection there is only Finished: a server that can compute it has the PSK of the session, whose key
+        was proved.
 
         Raises:
             ProtocolError: Malformed, a key outside the policy, or not its signature.
-            RecordError: Finished is wrong: somebody else's exchange or a changed message.
+            RecordError: Finished is wrong: it belongs to another exchange, or a message was changed.
         """
         early = made_before(self.handshake_secrets, "server_auth")
         auth = ServerAuth.decode(plaintext, resumed=self.resumed)
         proved = self._transcript.copy()
         proved.update(auth.finished_over)
         expected = schedule.finished(early.server, proved.digest())
-        # First: a peer that cannot compute it is not listened to any further, and makes us look at no key.
+        # Checked first: a peer that cannot compute it is rejected before we parse its key.
         if not crypto.equal(expected, auth.finished):
             raise RecordError("the server's Finished is wrong: the handshake was tampered with")
         key = self._known_key() if self.resumed else self._proved_key(auth)
@@ -262,7 +262,7 @@ class ClientHandshake:
 
     def resumption(self, welcome: Welcome) -> Resumption | None:
         """
-        What resumes this session later; None when the server does not let it.
+        The resumption for this session; None if the server does not allow it.
 
         Raises:
             ConfigError: `client_auth` was not called before.

@@ -1,4 +1,4 @@
-"""The server's half of the handshake: what it computes, in the order in which it computes it."""
+"""The server's half of the handshake: its computations, in their order."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ from . import schedule
 from .order import made_before
 from .resumption import Grant
 
-_MAKER = object()  # what only this module has: a proof that somebody else constructs is none
+_MAKER = object()  # only this module has this object, so no other module can construct a proof
 
 
 @dataclass(frozen=True)
 class VerifiedClient:
     """
-    What a client said, after its Finished (and signature, if any) held. Plaintext: merely what it said.
+    The statements of a client, after its Finished (and signature, if any) was verified. In plaintext they are unproved.
 
-    To resume it shows no key: `key` is the one that it proved when the session began. `grant` is what its ticket gives,
-    and `count` how many of the server's records it has accepted; both are None in any other connection.
+    A client that resumes shows no key: `key` is the one that it proved when the session began. `grant` belongs to its
+    ticket, and `count` is the number of the server's records that it has accepted; both are None in any other
+    connection.
 
     Only `ServerHandshake.client_auth` makes one.
 
@@ -59,10 +60,10 @@ class VerifiedClient:
 
 class ServerHandshake:
     """
-    One attempt. Methods are called in the order in which they stand here, each once.
+    One attempt. The methods are called in the order of their definition, each once.
 
-    `client_hello` is cheap. `answer` signs and encapsulates, `client_auth` verifies: those two belong into a
-    worker thread, not onto the thread that reads sockets.
+    `client_hello` is cheap. `answer` encapsulates, `server_auth` signs, `client_auth` verifies: these belong into a
+    worker thread, not into the thread that reads sockets.
     """
 
     def __init__(self, policy: Mode, *, random: crypto.Random = os.urandom) -> None:
@@ -78,7 +79,7 @@ class ServerHandshake:
 
     def client_hello(self, header: bytes, body: bytes) -> None:
         """
-        Take the CLIENT_HELLO frame and settle `encrypted`.
+        Take the CLIENT_HELLO frame and decide `encrypted`.
 
         Raises:
             ProtocolError: Malformed.
@@ -112,16 +113,16 @@ class ServerHandshake:
 
     @property
     def resumed(self) -> bool:
-        """Whether it was taken."""
+        """Whether the ticket was accepted."""
         return self._grant is not None
 
     def resume(self, grant: Grant) -> None:
         """
-        Take the client's ticket, which gives this, after `client_hello` and before any key exchange.
+        Accept the client's ticket, which has this grant, after `client_hello` and before any key exchange.
 
         Raises:
-            RecordError: The binder is not that of the ticket: whoever shows it has seen it only.
-            ConfigError: The session is one of the other mode, or no hello has come.
+            RecordError: The binder does not match the ticket: its sender does not have the PSK.
+            ConfigError: The session has the other mode, or no hello has come.
         """
         hello = made_before(self._hello, "resume")
         if grant.encrypted != self.encrypted:
@@ -137,7 +138,7 @@ class ServerHandshake:
         The SERVER_HELLO frame. When encrypted, `server_auth` comes next.
 
         Raises:
-            ProtocolError: The client's key share is not a valid one.
+            ProtocolError: The client's key share is not valid.
             ConfigError: No hello has come.
         """
         hello = made_before(self._hello, "answer")
@@ -163,9 +164,9 @@ class ServerHandshake:
         The SERVER_AUTH record (`content u8 | fields`).
 
         Args:
-            identity: The server's key. To resume none is shown, and it may be None.
+            identity: The server's key. To resume no key is shown, and it may be None.
             wanted: A `Wanted` number: whether a client key is wanted.
-            succession: What earlier keys of this server said of it (keys/succession.py).
+            succession: Statements of earlier keys of this server (keys/succession.py).
 
         Raises:
             ConfigError: `answer` was not called before, or chose plaintext; or the key is missing.
@@ -232,7 +233,7 @@ class ServerHandshake:
         if grant is not None:
             key = grant.client
             if (auth.application, auth.version) != (grant.application, grant.version):
-                grant = None  # another program of the same user: the session is not its own
+                grant = None  # another program of the same user, which does not own the session
         return VerifiedClient(
             key=key,
             dialled=auth.dialled,
@@ -247,7 +248,7 @@ class ServerHandshake:
 
     def ticket_psk(self, ticket: bytes) -> bytes | None:
         """
-        What will prove that a client may resume with this ticket; None in plaintext. After `client_auth`.
+        The PSK with which a client resumes with this ticket; None in plaintext. Call it after `client_auth`.
 
         Raises:
             ConfigError: The connection is encrypted, and has no secrets yet.

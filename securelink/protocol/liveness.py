@@ -1,8 +1,8 @@
 """
-Who is silent, and when to show that we are alive.
+Keepalive: silence of the peer, and when to send heartbeats.
 
-The time is told in looks, about one a second. Time in which we did not read is not the peer's silence, and neither is
-time in which this process stood still: two looks count MAX_SWEEP_STEP at most, however far apart they are.
+A keepalive check comes about once a second. Time in which we did not read does not count as silence, nor does time in
+which this process stood still: the time between two checks counts as at most MAX_SWEEP_STEP.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ class Liveness:
     Watches one open connection.
 
     Args:
-        heartbeat: The session's, in seconds; clamped, because the peer may have proposed it.
+        heartbeat: The session's interval, in seconds; clamped, because the peer may have proposed it.
         pings: Whether this side sends the heartbeats (the client does). The peer pings only while it does not
             read: then the peer's pings wait unread, and the peer hears no answers.
         now: The time.
 
     Attributes:
         quiet: How long the peer has been silent while we read, in seconds.
-        step: How much time the last look counted, in seconds.
-        hung_up: The peer's last byte is there, though not yet read: a ping would reach nobody.
+        step: The time that the last check counted, in seconds.
+        hung_up: The peer's last byte has arrived, though it is not read yet: pings are useless.
     """
 
     __slots__ = (
@@ -41,14 +41,14 @@ class Liveness:
         self._heard = 0
         self._reading = True
         self._behind = False
-        self._deaf = True  # how long the handshake took is not the peer's silence
+        self._deaf = True  # the duration of the handshake does not count as silence
         self.quiet = 0.0
         self.step = 0.0
         self.hung_up = False
 
     @property
     def next_look(self) -> float:
-        """When to look again."""
+        """When to check again."""
         return self._looked_at + SWEEP_SECONDS
 
     @property
@@ -57,19 +57,19 @@ class Liveness:
         return self.quiet > self._heartbeat * SILENCE_FACTOR
 
     def reading(self, reads: bool) -> None:
-        """Whether what the peer sends is read from now on."""
+        """Say whether the peer is read from now on."""
         self._reading = reads
         if not reads:
-            self._deaf = True  # a moment is enough: what the peer said then may still be on its way
+            self._deaf = True  # a moment is enough: bytes of that time may still be on their way
 
     def look(self, now: float, heard: int, *, behind: bool) -> None:
         """
-        Add up the time since the last look.
+        Add the time since the last check.
 
         Args:
             now: The time.
-            heard: A number that is another one whenever something was read.
-            behind: More than was taken waits here, so nothing new is read: that is our time as well.
+            heard: A number that changes whenever something was read.
+            behind: Unprocessed data waits here, so nothing new is read: this does not count as silence either.
         """
         self.step = min(max(0.0, now - self._looked_at), MAX_SWEEP_STEP)
         self._looked_at = now
@@ -82,7 +82,7 @@ class Liveness:
             self.quiet += self.step
 
     def ping_is_due(self, now: float) -> bool:
-        """Whether to send a PING now; asked after a look."""
+        """Whether to send a PING now; called after a check."""
         takes = self._reading and not self._behind
         if not self._pings and (takes or self.hung_up):
             return False

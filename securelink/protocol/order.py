@@ -1,4 +1,4 @@
-"""What an earlier step of a handshake has made: without that step the call is out of order."""
+"""Checks that a result of an earlier step of a handshake exists: otherwise the call is out of order."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ T = TypeVar("T")
 
 def made_before(value: T | None, step: str) -> T:
     """
-    The value, which a step before this one has made. `assert` would not do: `python -O` drops it.
+    Return a value that an earlier step has made. `assert` is not enough, because `python -O` removes it.
 
     Args:
-        value: None when that step was not taken.
+        value: None if that step was not taken.
         step: The method that needs it.
 
     Raises:
-        ConfigError: It was not taken.
+        ConfigError: The step was not taken.
     """
     if value is None:
         raise ConfigError(

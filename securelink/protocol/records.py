@@ -4,8 +4,9 @@ Record protection: one plaintext `content u8 | body` in, one frame out, and back
 Encrypted: SEALED frame, AES-256-GCM, nonce = iv XOR 64-bit counter (RFC 9846 5.3), AAD = the frame header.
 Plaintext: PLAIN frame, `token 16 | content u8 | body`; no protection, a wrong token ends the connection.
 
-The four classes have the same two methods, so nothing above knows which mode it runs in. Sending and receiving
-halves share no field. Keys are never reused: a counter only rises, a key update starts a new key at zero.
+Both modes have the same methods (`RecordSender`, `RecordReceiver`), so modules above need not know the mode. Sending
+and receiving halves share no field. Keys are never reused: a counter only rises, a key update starts a new key at
+zero.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _KEY_UPDATE = Content.KEY_UPDATE.to_bytes(1)
 
 
 class RecordSender(Protocol):
-    """What the protocol engine needs of a sending half."""
+    """A sending half, as a connection needs it."""
 
     overhead: ClassVar[int]
 
@@ -49,14 +50,14 @@ class RecordSender(Protocol):
         """One frame, header included."""
 
     def update(self) -> bytes:
-        """The KEY_UPDATE frame; what is sealed afterwards uses the next key."""
+        """The KEY_UPDATE frame; later records use the next key."""
 
     def want_update(self) -> None:
-        """Called twice an hour: ask for an update of a key that was there the last time."""
+        """Called twice an hour: request an update of a key that existed at the last call."""
 
 
 class RecordReceiver(Protocol):
-    """What the protocol engine needs of a receiving half."""
+    """A receiving half, as a connection needs it."""
 
     kind: ClassVar[int]
 
@@ -64,7 +65,7 @@ class RecordReceiver(Protocol):
         """The plaintext `content u8 | body` of one frame."""
 
     def update(self, now: float) -> None:
-        """Take the next key. Raises `ProtocolError` when it comes too soon, or there are no keys."""
+        """Take the next key. Raises `ProtocolError` if it comes too soon, or there are no keys."""
 
 
 class Sealer:
@@ -75,7 +76,7 @@ class Sealer:
         secret: A traffic secret of the key schedule, 32 bytes.
 
     Attributes:
-        due: A key update is, before the next record: after UPDATE_RECORDS, UPDATE_BYTES, or `want_update`.
+        due: A key update is due before the next record: after UPDATE_RECORDS, UPDATE_BYTES, or `want_update`.
     """
 
     __slots__ = ("_asked", "_bytes", "_counter", "_encrypt", "_iv", "_secret", "due")
@@ -99,7 +100,7 @@ class Sealer:
         Encrypt and authenticate one record.
 
         Raises:
-            RecordError: Twice the key-update limit was passed: a bug above, refused here (RFC 9846 5.5).
+            RecordError: Twice the key-update limit was passed: a bug of the caller, refused here (RFC 9846 5.5).
         """
         size = len(plaintext)
         if size > MAX_FRAME_BODY - TAG_SIZE:
@@ -120,10 +121,10 @@ class Sealer:
             self._counter // HARD_LIMIT_FACTOR >= UPDATE_RECORDS
             or (self._bytes - 1) // HARD_LIMIT_FACTOR >= UPDATE_BYTES
         ):
-            raise RecordError("this key has sealed all that it may; a key update was missed")
+            raise RecordError("this key has reached its limit; a key update was missed")
 
     def want_update(self) -> None:
-        """Called twice an hour: a key that was there the last time is replaced, a newer one is not."""
+        """Called twice an hour: a key that existed at the last call is replaced, a newer one is not."""
         if self._asked and self._counter:
             self.due = True
         self._asked = True
@@ -163,7 +164,7 @@ class Opener:
             body: Ciphertext and tag.
 
         Raises:
-            RecordError: Changed, replayed, reordered, or of another key: they look the same.
+            RecordError: Changed, replayed, reordered, or sealed with another key; these look the same.
         """
         counter = self._counter
         if self._dead or len(body) <= TAG_SIZE:
@@ -186,7 +187,7 @@ class Opener:
         Take the next key (RFC 9846 7.2). A fast peer with large records may update after few of them.
 
         Raises:
-            ProtocolError: So soon after the last one that it is a flood.
+            ProtocolError: It comes so soon after the last one that it is a flood.
         """
         enough = self._counter >= UPDATE_FLOOD_RECORDS or self._bytes >= UPDATE_BYTES
         if not enough and now - self._updated < UPDATE_FLOOD_SECONDS:
@@ -215,7 +216,7 @@ class PlainSender:
         return (_PLAIN + size).to_bytes(4) + self.token + plaintext
 
     def update(self) -> bytes:
-        """There is no key: nothing is sent."""
+        """Without a key nothing is sent."""
         return b""
 
     def want_update(self) -> None:
@@ -236,7 +237,7 @@ class PlainReceiver:
         The record without its token.
 
         Raises:
-            RecordError: The token is not this session's: a mix-up, or somebody injecting blindly.
+            RecordError: The token belongs to another session: a mix-up, or blind injection.
         """
         if len(body) <= TOKEN_SIZE or not crypto.equal(body[:TOKEN_SIZE], self.token):
             raise RecordError("a plaintext record carries the token of another session")

@@ -1,4 +1,4 @@
-"""Replies that have come, and that nobody has looked at yet."""
+"""Replies that have arrived and are still unread."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from weakref import ref
 from ..limits import OBJECT_BYTES
 from ..wire.packets import Packet, decode_again, record_of
 
-_FEW = 16  # references before it is looked which of them are dead
+_FEW = 16  # number of references at which dead ones are removed
 
 
 class Reply:
     """
-    A reply as bytes, until somebody wants the packet: as objects it could be seventy times larger.
+    A reply as bytes, until its packet is wanted: as objects it could be seventy times larger.
 
     Args:
-        record: A record that holds the reply and nothing else, and can be decoded.
+        record: A record that contains only the reply, and can be decoded.
     """
 
     __slots__ = ("__weakref__", "_record")
@@ -30,21 +30,21 @@ class Reply:
         return len(record) + OBJECT_BYTES if record is not None else 0
 
     def packet(self) -> Packet | None:
-        """The packet; None when the bytes are not kept any more."""
+        """The packet; None if the bytes are no longer kept."""
         record = self._record
         return decode_again(record)[0] if record is not None else None
 
     def drop(self) -> None:
-        """The bytes are not needed any more."""
+        """The bytes are no longer needed."""
         self._record = None
 
 
 class Replies:
     """
-    What one session keeps of its replies.
+    The unread replies of one session.
 
-    They belong to those who asked, and are known here by weak references: what is forgotten there counts no more. No
-    callback tells of that: in one that is Python code Ctrl-C would be lost.
+    They belong to the threads that asked, and are known here by weak references: a forgotten reply no longer counts.
+    The references have no callbacks, because Ctrl-C in a Python callback would be lost.
     """
 
     __slots__ = ("_kept", "_many")
@@ -55,12 +55,12 @@ class Replies:
 
     def keep(self, record: bytes | memoryview, packet: Packet, *, alone: bool) -> Reply:
         """
-        A reply that has come. By the receiving half.
+        Add a reply that has arrived. By the receiving half.
 
         Args:
-            record: That it came in.
+            record: The record that contains it.
             packet: The reply, decoded.
-            alone: Whether the record holds nothing else.
+            alone: Whether the record contains nothing else.
         """
         reply = Reply(bytes(record) if alone else record_of(packet))
         if len(self._kept) >= self._many:
@@ -75,7 +75,7 @@ class Replies:
         return sum(reply.held for reply in self._all())
 
     def drop(self) -> None:
-        """Keep nothing more: who has not looked gets nothing."""
+        """Drop all unread replies."""
         for reply in self._all():
             reply.drop()
 

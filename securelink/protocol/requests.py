@@ -1,4 +1,4 @@
-"""Request numbers, and who waits for which reply."""
+"""Request numbers, and the waiters for replies."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from .replies import Replies, Reply
 
 class Waiter(Protocol):
     """
-    Who waits for a reply or a PONG.
+    A waiter for a reply or a PONG.
 
     Attributes:
-        number: What `expect` gave it; negative for a PONG.
-        patient: Whether no thread waits, so that it may hear a moment later that the session has ended.
+        number: Its number from `expect`; negative for a PONG.
+        patient: Whether no thread waits, so that it may learn a moment later that the session has ended.
     """
 
     number: int
     patient: bool
 
     def answered(self, reply: Reply | None) -> None:
-        """The reply is there, or the PONG (None)."""
+        """The reply has come, or the PONG (None)."""
 
     def over(self) -> None:
         """The session has ended: there will be no reply."""
 
 
-#: Shared by all sessions that wait for nothing: an empty dict each would cost 64 bytes.
+#: Shared by all sessions without waiters: an empty dict for each would cost 64 bytes.
 _NOTHING: dict[int, Any] = {}
 
 
 class Requests:
     """
-    What one session waits for.
+    The expected replies of one session.
 
     Args:
         guard: Held while the table changes; a lock where threads share it.
 
     Attributes:
         guard: The same.
-        expected: Who waits, by number. To be looked at only; empty while nobody waits.
-        replies: What has come for them, and is not looked at yet.
+        expected: The waiters by number; read-only for others.
+        replies: Replies that have arrived for them and are unread.
     """
 
     __slots__ = ("_asked", "expected", "guard", "replies")
@@ -58,9 +58,9 @@ class Requests:
 
     def expect(self, waiter: Waiter, *, pong: bool = False) -> int:
         """
-        From now on the reply, or the PONG, with the number that this returns is for `waiter`.
+        Register `waiter` for the reply, or the PONG, with the number that this returns.
 
-        It may be so although this raises, for Ctrl-C can come at the end: `waiter.number` says it.
+        It may be registered even if this raises, because Ctrl-C can come at the end: `waiter.number` tells.
 
         Raises:
             LimitExceeded: MAX_REQUESTS wait already.
@@ -80,12 +80,12 @@ class Requests:
 
     def resolve(self, packet: Packet, record: bytes | memoryview, *, alone: bool) -> bool:
         """
-        Give a reply to whoever waits for it, as bytes; False when nobody does.
+        Give a reply to its waiter, as bytes; False if there is none.
 
         Args:
-            packet: It.
-            record: That it came in.
-            alone: Whether the record holds nothing else.
+            packet: The reply.
+            record: The record that contains it.
+            alone: Whether the record contains nothing else.
         """
         number = packet.reply_to
         if number is None or number not in self.expected:
@@ -99,22 +99,22 @@ class Requests:
         return True
 
     def ponged(self, number: int) -> None:
-        """A PONG with this number has come. Who waits for it forgets it when it looks."""
+        """A PONG with this number has come. Its waiter removes itself when it wakes."""
         waiter = self.expected.get(-number)
         if waiter is not None:
             waiter.answered(None)
 
     def forget(self, number: int) -> bool:
-        """Wait no more; False when nobody did."""
+        """Remove a waiter; False if there was none."""
         with self.guard:
             return self.expected.pop(number, None) is not None
 
     def over(self) -> bool:
         """
-        The session has ended: tell those for which a thread waits.
+        The session has ended: tell the waiters that have a thread.
 
         Returns:
-            Whether others are left, for `end_some`.
+            Whether others are left for `end_some`.
         """
         with self.guard:
             waiting = [waiter for waiter in self.expected.values() if not waiter.patient]
@@ -126,7 +126,7 @@ class Requests:
         return left
 
     def end_some(self, most: int) -> bool:
-        """After `over`: tell so many of those that are left; True when there are more."""
+        """After `over`: tell some of the rest; True if there are more."""
         with self.guard:
             numbers = list(islice(self.expected, most))
             waiting = [self.expected.pop(number) for number in numbers]

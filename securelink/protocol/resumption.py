@@ -1,4 +1,4 @@
-"""What both sides keep to resume a session: the client a `Resumption`, the server a `Grant` for each ticket."""
+"""The data that both sides keep to resume a session: a client its `Resumption`, a server a `Grant` per ticket."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from ..wire.fields import Mode
 @dataclass(frozen=True)
 class Resumption:
     """
-    What a client resumes its session with. It is of one connection, and the next one brings another.
+    The data with which a client resumes its session. Each connection brings a new one.
 
-    Whoever has it can take the session over: it is kept like a password.
+    An attacker who has it can take over the session, so keep it like a password.
 
     Attributes:
         token: Names the session.
-        ticket: What the client presents.
-        psk: What proves that it may; None for a session in plaintext, where the ticket alone does.
+        ticket: The ticket that the client presents.
+        psk: The proof of its right; None for a session in plaintext, where the ticket alone is enough.
         lifetime: Seconds that the server keeps the session after its connection is lost.
         max_packet: The longest frame body of the session.
         server: The key that the server has proved; None in plaintext.
-        offered: The client's own key that it was ready to show, or None.
+        offered: The client's own key that it would have shown, or None.
         application: Name of the application.
         version: Of the application.
     """
@@ -41,11 +41,11 @@ class Resumption:
 
     @property
     def encrypted(self) -> bool:
-        """The mode of the session, which it never changes."""
+        """The mode of the session, which never changes."""
         return self.psk is not None
 
     def suits(self, mode: Mode, identity: PublicKey | None, application: str, version: str) -> bool:
-        """Whether a client that wants this is the one that the session belongs to."""
+        """Whether the session belongs to a client with these options."""
         ours = (self.offered, self.application, self.version)
         return self._allows(mode) and (identity, application, version) == ours
 
@@ -54,14 +54,14 @@ class Resumption:
 
     def check_mode(self, mode: Mode) -> None:
         """
-        A session goes on in its own mode only.
+        Check that a session resumes in its own mode.
 
         Raises:
             ConfigError: A client with this mode cannot resume it.
         """
         if not self._allows(mode):
             raise ConfigError(
-                "a session never changes its mode: encrypted or not, it goes on as it began",
+                "a session never changes its mode: encrypted or not, it resumes as it began",
                 hint="begin a new session, without a resumption",
             )
 
@@ -69,11 +69,11 @@ class Resumption:
 @dataclass(frozen=True)
 class Grant:
     """
-    What a ticket gives to whoever shows that it is his.
+    The right that a ticket gives to its owner.
 
     Attributes:
-        session: What is resumed, as the server's shell knows it.
-        token: Names it.
+        session: The session to resume, as the server's shell knows it.
+        token: Names the session.
         max_packet: The longest frame body of the session.
         psk: None exactly for a session in plaintext.
         server: The server's key; None in plaintext.

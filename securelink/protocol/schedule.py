@@ -82,23 +82,23 @@ def _early_secret(psk: bytes | None) -> bytes:
 
 def binder(psk: bytes, transcript_hash: bytes) -> bytes:
     """
-    What shows that a client holds the PSK of its ticket (RFC 9846 section 4.3.11.2).
+    The binder: proof that a client holds the PSK of its ticket (RFC 9846 section 4.3.11.2).
 
     Args:
-        psk: Of the ticket.
-        transcript_hash: Of the CLIENT_HELLO frame up to the value of the binder, which is last.
+        psk: The PSK of the ticket.
+        transcript_hash: The hash of the CLIENT_HELLO frame up to the value of the binder, which is last.
     """
     key = crypto.derive_secret(_early_secret(psk), b"res binder", _EMPTY_HASH)
     return finished(key, transcript_hash)
 
 
 def resumption_secret(master: bytes, transcript_hash: bytes) -> bytes:
-    """From the master secret and the hash of ClientHello..ClientAuth: what the PSKs of a session come from."""
+    """The secret of which the PSKs are derived, from the master secret and the hash of ClientHello..ClientAuth."""
     return crypto.derive_secret(master, b"res master", transcript_hash)
 
 
 def ticket_psk(resumption: bytes, ticket: bytes) -> bytes:
-    """The PSK that belongs to a ticket, which this connection's server has made."""
+    """The PSK of a ticket that this connection's server has made."""
     return crypto.hkdf_expand_label(resumption, b"resumption", ticket, 32)
 
 
@@ -107,7 +107,7 @@ def application_secrets(handshake: bytes, transcript_hash: bytes) -> Application
     From the handshake secret and the hash of ClientHello..ServerAuth.
 
     The channel binding is the exporter of RFC 9846 section 7.5 with label "channel binding" and no context:
-    32 bytes that both sides know, nobody else, and no other session has.
+    32 bytes that only the two sides know and that no other session has.
     """
     derived = crypto.derive_secret(handshake, b"derived", _EMPTY_HASH)
     master = crypto.hkdf_extract(derived, _ZERO)

@@ -1,8 +1,8 @@
 """
-What a session sends: packets, encoded, not yet numbered; and how much may wait.
+The send queue of a session: encoded packets without numbers; and the bounds of waiting data.
 
-`unsent` is what was not yet taken by the stream, `unacked` what the peer has not acknowledged. Beyond the first bound
-of either a `send` waits; beyond the hard one the session is ended.
+`unsent` counts bytes that the stream has not taken yet, `unacked` bytes that the peer has not acknowledged. Beyond
+the first bound of either a `send` waits; beyond the hard one the session is ended.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ class SendQueue:
     The packets of one session that wait to be sent.
 
     Args:
-        bounds: How much may wait.
+        bounds: The bounds of the session.
         outgoing: The session's count of sent records.
         guard: Held while the queue changes; a lock where threads share it.
 
     Attributes:
-        packets: Oldest first. To be looked at only.
-        size: Bytes of them, and characters of the keys of those that may be replaced.
+        packets: Oldest first; read-only for others.
+        size: Their bytes, and the characters of the keys of replaceable ones.
         guard: The same.
-        tail: Bytes that are sealed, and that the stream has not taken. Told by the shell.
+        tail: Sealed bytes that the stream has not taken yet. The shell updates it.
     """
 
     __slots__ = ("_latest", "_outgoing", "bounds", "guard", "packets", "size", "tail")
@@ -57,11 +57,11 @@ class SendQueue:
 
     def put(self, encoded: bytes, latest: str | None = None) -> None:
         """
-        Let a packet wait.
+        Queue a packet.
 
         Args:
             encoded: From `encode_packet`.
-            latest: A key: a packet with the same key that still waits is replaced, in its place.
+            latest: A key; a waiting packet with the same key is replaced in its place.
         """
         size = len(encoded)
         with self.guard:
@@ -80,7 +80,7 @@ class SendQueue:
             slot.encoded = encoded
 
     def take(self, budget: int = WRITE_BUDGET) -> list[bytes]:
-        """Packets for the next records, oldest first, until they have `budget` bytes. By the sending half."""
+        """Take packets for the next records, oldest first, up to `budget` bytes. By the sending half."""
         taken: list[bytes] = []
         size = keys = 0
         with self.guard:
@@ -104,7 +104,7 @@ class SendQueue:
             return [entry.encoded if isinstance(entry, Slot) else entry for entry in self.packets]
 
     def drop(self) -> None:
-        """The session is over: what was not taken or acknowledged is nobody's."""
+        """The session is over: drop packets that were not taken or acknowledged."""
         with self.guard:
             self.packets.clear()
             self._latest = None
@@ -118,7 +118,7 @@ class SendQueue:
 
     def is_crowded(self, size: int) -> bool:
         """
-        Whether a packet of so many bytes has to wait for room. It always fits into an empty session.
+        Whether a packet of this size has to wait for room. It always fits into an empty session.
 
         Hot: reads without the guard, so threads that send at the same time may overshoot by a packet each.
         """
@@ -130,11 +130,11 @@ class SendQueue:
         return bool(unacked) and unacked + size > bounds.unacked
 
     def replaces(self, latest: str | None) -> bool:
-        """Whether a packet with this key takes the place of one that waits, and needs no room."""
+        """Whether a packet with this key replaces a waiting one, and needs no room."""
         return latest is not None and self._latest is not None and latest in self._latest
 
     @property
     def is_over_hard_limit(self) -> bool:
-        """Whether so much waits that the session is to be ended."""
+        """Whether the hard bound is passed, so that the session is to be ended."""
         bounds = self.bounds
         return self.unsent > bounds.hard_unsent or self._outgoing.unacked > bounds.hard_unacked

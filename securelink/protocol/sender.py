@@ -32,7 +32,7 @@ class Sender:
         self._outgoing = numbering.outgoing
         self._incoming = numbering.incoming
         self.closed = False
-        # What fits beside content byte, acknowledgement and the largest array header.
+        # The room beside content byte, acknowledgement and the largest array header.
         self.max_packets = max_packet - records.overhead - 8 - 5
         self._target = min(RECORD_TARGET, self.max_packets)
 
@@ -66,7 +66,7 @@ class Sender:
         return b"".join(frames)
 
     def packet(self, encoded: bytes) -> bytes:
-        """As `packets`, for one: a record of its own."""
+        """As `packets`, for a single packet in its own record."""
         return self._data(_ONE + encoded)
 
     def _data(self, packets: bytes) -> bytes:
@@ -88,8 +88,8 @@ class Sender:
 
     def again(self, budget: int) -> bytes:
         """
-        What the last connection may have lost, unchanged and sealed anew, until it has `budget` bytes. Nothing else
-        that is numbered can go before it.
+        Records that the last connection may have lost, unchanged and sealed anew, up to `budget` bytes. No other
+        numbered record can go before them.
 
         Raises:
             ConnectionClosed: `close` was called before.
@@ -99,7 +99,7 @@ class Sender:
         frames: list[bytes] = []
         waiting, records = self._outgoing.again, self.records
         while waiting and budget > 0:
-            packets = waiting.popleft()  # first: what the peer may acknowledge is what was sent
+            packets = waiting.popleft()  # first: the peer may only acknowledge what was sent
             budget -= len(packets)
             if records.due:
                 frames.append(records.update())
@@ -111,7 +111,7 @@ class Sender:
             yield self.again(WRITE_BUDGET)
 
     def want_update(self) -> None:
-        """Half an hour has passed: a key that was there half an hour ago is replaced. Any thread."""
+        """Half an hour has passed: a key that existed half an hour ago is replaced. Any thread."""
         self.records.want_update()
 
     def control(self, content: Content, payload: bytes = b"") -> bytes:
@@ -127,7 +127,7 @@ class Sender:
         return prefix + self.records.seal(content.to_bytes(1) + payload)
 
     def ack(self) -> bytes:
-        """An ACK of all accepted records, or b"" when the peer knows already or CLOSE was said."""
+        """An ACK of all accepted records, or b"" if the peer knows already or CLOSE was sent."""
         accepted = self._incoming.accepted
         if accepted == self._incoming.confirmed or self.closed:
             return b""
@@ -135,7 +135,7 @@ class Sender:
         return self.control(Content.ACK, accepted.to_bytes(8))
 
     def close(self, code: int, text: str = "") -> bytes:
-        """The CLOSE, last in this direction; the acknowledgement that is due goes before it."""
+        """The CLOSE, last in this direction; an acknowledgement that is due goes before it."""
         if self.closed:
             return b""
         last = b"".join(self._all_again()) + self.ack()

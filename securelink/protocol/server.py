@@ -32,15 +32,16 @@ class ServerConnection(Connection):
 
     Args:
         policy: The server's encryption policy.
-        wanted: A `Wanted` number: what it says about client keys.
+        wanted: A `Wanted` number: the server's demand for client keys.
         random: Source of random bytes; tests give recorded ones.
-        succession: What earlier keys of the server said of its key.
-        deadline: When the handshake must be done, as the time that is told to it.
-        resuming: What sessions are resumed with; None: none is, and clients get no tickets.
+        succession: Statements of earlier keys of the server.
+        deadline: When the handshake must be done, by the clock of `now`.
+        resuming: The tickets and the key to resume sessions with; None: no session is resumed, and clients get no
+            tickets.
 
     Attributes:
         heard: Whether the client has sent anything.
-        knock: Before a hello was recognised: "HTTP", "TLS", "PROXY" or "noise" when something else knocked.
+        knock: "HTTP", "TLS", "PROXY" or "noise" if the peer speaks another protocol.
     """
 
     __deletable__ = ("_handshake",)  # for mypyc: its secrets are forgotten once the session is open
@@ -59,13 +60,13 @@ class ServerConnection(Connection):
         self._resuming = resuming
         self._random = random
         self._attempt = 0
-        self._used = b""  # digest of the ticket that the client has shown, and that was taken
-        self._next = b""  # and of the one that it gets; empty when it has shown that it has it
+        self._used = b""  # digest of the ticket that the client has shown and that was accepted
+        self._next = b""  # and of the one that it gets; empty once it has shown that it has it
         self._succession = succession
         self._handshake = ServerHandshake(policy, random=random)
         self._wanted = wanted
         self._auth = b""
-        self._client: VerifiedClient | None = None  # what `welcome` demands
+        self._client: VerifiedClient | None = None  # the proof that `welcome` demands
         self._first = b""
         self._ticket = b""
         self._recognised = False
@@ -73,7 +74,7 @@ class ServerConnection(Connection):
         self.heard = False
 
     def _receive_unopened(self, data: bytes) -> list[Item]:
-        """As `Connection._receive_unopened`; the first 12 bytes decide whether this is securelink at all."""
+        """As `Connection._receive_unopened`; the first 12 bytes tell whether the peer speaks securelink at all."""
         self.heard = self.heard or bool(data)
         if not self._recognised and self.state is State.START:
             self._first += data
@@ -95,12 +96,12 @@ class ServerConnection(Connection):
 
     def begin_answer(self) -> None:
         """
-        Encapsulate and queue SERVER_HELLO. Takes a fraction of a millisecond: not for the loop.
+        Encapsulate and queue SERVER_HELLO. Takes a fraction of a millisecond: do not call it in the loop.
 
-        Send it before `finish_answer`, whose signature takes longer: the client computes meanwhile.
+        Send the output before `finish_answer`, whose signature takes longer: the client computes meanwhile.
 
         Raises:
-            SecureLinkError: The client's key share is bad; `data_to_send` has the last word.
+            SecureLinkError: The client's key share is bad; `data_to_send` has a last message.
             ConfigError: No hello waits for an answer.
         """
         self._demand("begin_answer", Input.BEGIN_ANSWER)
@@ -113,8 +114,7 @@ class ServerConnection(Connection):
 
     def finish_answer(self, identity: Identity | None) -> None:
         """
-        Sign and queue SERVER_AUTH; in plaintext there is none. Takes about a millisecond: not for the loop.
-
+        Sign and queue SERVER_AUTH; in plaintext there is none. Takes about a millisecond: do not call it in the loop.
         To resume nothing is signed.
 
         Args:
@@ -142,20 +142,20 @@ class ServerConnection(Connection):
 
     def verify_client(self) -> VerifiedClient:
         """
-        Verify CLIENT_AUTH, once: a signature check when the client showed a key.
+        Verify CLIENT_AUTH, once: checks a signature if the client showed a key.
 
         Returns:
             The proof that `welcome` demands.
 
         Raises:
-            SecureLinkError: It does not hold; `data_to_send` has the last word.
+            SecureLinkError: It is not valid; `data_to_send` has a last message.
             ConfigError: No CLIENT_AUTH has come, or it was verified before.
         """
         self._demand("verify_client", Input.VERIFY_CLIENT)
         try:
             client = self._handshake.client_auth(self._auth)
             if self._wanted == Wanted.NO and client.key is not None:
-                raise ProtocolError("the client shows a key that nobody asked for")
+                raise ProtocolError("the client shows a key that this server did not ask for")
             if self._wanted == Wanted.REQUIRED and client.key is None:
                 raise PeerIncompatible(
                     "this server requires a client key, and the client showed none",
@@ -183,15 +183,16 @@ class ServerConnection(Connection):
         Admit the client: queue WELCOME and open.
 
         Args:
-            verified: What `verify_client` of this very engine returned. It serves once.
-            token: Of the session.
+            verified: The proof from `verify_client` of this connection. It can be used once.
+            token: The session's token.
             max_packet: The longest frame body from now on.
             heartbeat: Proposed seconds between pings.
-            wait_for_sign: Give `Confirmed` in front of the first record of the client.
-            session: What can be resumed later, see `Grant`; None: this session cannot.
+            wait_for_sign: Report `Confirmed` before the first record of the client.
+            session: The session that can be resumed later, see `Grant`; None if it cannot.
 
         Raises:
-            ConfigError: No client waits for it, or the proof is not of this connection: its client has proved nothing.
+            ConfigError: No client waits for it, or the proof belongs to another connection: this client has proved
+                nothing.
         """
         given = Input.ADMIT_ON_TRIAL if wait_for_sign else Input.ADMIT
         self._demand_proof("welcome", given, verified)
@@ -206,22 +207,21 @@ class ServerConnection(Connection):
 
     def may_resume(self, verified: VerifiedClient, numbering: Numbering) -> bool:
         """
-        Look whether the session that the client's ticket gives can go on, and make its next ticket. No more changes.
-
-        It goes on only if the application takes the client for the session's user. In one step with `resume`, while no
-        other connection of the session is read or written, see `SessionCore.resume`.
+        Check whether the session of the client's ticket can resume, and make its next ticket. Nothing else changes.
+        It may resume only if the application accepts the client as the session's user. Call it in one step with
+        `resume`, while no other connection of the session is read or written, see `SessionCore.resume`.
 
         Args:
-            verified: What `verify_client` of this very engine returned, with a grant.
-            numbering: Of the session.
+            verified: The proof from `verify_client` of this connection, with a grant.
+            numbering: The session's numbering.
 
         Returns:
-            False when the session has ended meanwhile, or its ticket was used up: a new one may begin.
+            False if the session has ended meanwhile, or its ticket was used up: a new session may begin.
 
         Raises:
-            SecureLinkError: The client's count cannot be, or a later attempt of it has resumed the session. The
-                connection is over; `data_to_send` has the last word.
-            ConfigError: There is nothing to resume, or the proof is not of this connection.
+            SecureLinkError: The client's count is impossible, or a later attempt of it has resumed the session. The
+                connection is over; `data_to_send` has a last message.
+            ConfigError: There is nothing to resume, or the proof belongs to another connection.
         """
         self._demand_proof("may_resume", Input.RESUME, verified)
         was, resuming = verified.grant, self._resuming
@@ -244,14 +244,15 @@ class ServerConnection(Connection):
 
     def resume(self, verified: VerifiedClient, heartbeat: float) -> None:
         """
-        Let the session go on: queue WELCOME and open. After `may_resume`, and with the session's numbering carried.
+        Resume the session: queue WELCOME and open. Call it after `may_resume`, and after the numbering was carried
+        over.
 
         Args:
-            verified: As there. It serves once.
+            verified: As there. It can be used once.
             heartbeat: Proposed seconds between pings.
 
         Raises:
-            ConfigError: `may_resume` did not say so, or no session is carried.
+            ConfigError: `may_resume` did not allow it, or no session is carried.
         """
         self._demand_proof("resume", Input.RESUME, verified)
         grant, resuming = verified.grant, self._resuming
@@ -270,13 +271,13 @@ class ServerConnection(Connection):
         if verified is not self._client:
             raise ConfigError(
                 f"{step}() would admit a client that has proved nothing",
-                hint="pass on what verify_client() of this engine returned",
+                hint="pass the proof that verify_client() of this connection returned",
             )
 
     def _new_ticket(
         self, verified: VerifiedClient, session: Any, token: bytes, max_packet: int
     ) -> tuple[bytes, bytes, Grant]:
-        """A ticket, by what it is known, and what it gives."""
+        """A ticket, its digest, and its grant."""
         resuming = made_before(self._resuming, "welcome")
         ticket = crypto.draw(self._random, TICKET_SIZE)
         grant = Grant(
@@ -304,7 +305,7 @@ class ServerConnection(Connection):
 
     def refuse(self, code: int, text: str = "") -> None:
         """
-        Turn the client away, verified or not: queue CLOSE with the application's words.
+        Refuse the client, verified or not: queue CLOSE with the application's text.
 
         Raises:
             ConfigError: No client waits for an answer.
@@ -313,13 +314,13 @@ class ServerConnection(Connection):
         self._out.append(self._end(Input.REFUSE, code, text))
 
     def blocked(self, seconds: float) -> bytes:
-        """End a handshake before it has begun, for its address is blocked; the last word says for how long."""
+        """End a handshake before it has begun, because its address is blocked; the last message says for how long."""
         self._go(Input.GIVE_UP)
         body = bytes((Code.BLOCKED, min(255, max(1, math.ceil(seconds)))))
         return Kind.ALERT.to_bytes(1) + len(body).to_bytes(HEADER_SIZE - 1) + body
 
     def overdue(self) -> bytes:
-        """End a handshake that takes too long: a last word for a client of ours, none for whatever else it may be."""
+        """End a handshake that takes too long: a last message for a client, none for peers of other protocols."""
         word = self._end(Input.DEADLINE, Code.TIMEOUT)
         return word if self._recognised else b""
 
@@ -337,9 +338,10 @@ class ServerConnection(Connection):
 
     def _look_at_ticket(self, resuming: Resuming) -> None:
         """
-        Take the client's ticket if it is good for anything here; otherwise a full handshake follows.
+        Accept the client's ticket if it is valid here; otherwise a full handshake follows.
 
-        The binder is compared at once: a ticket crosses the network in clear, and who has seen one makes no work.
+        The binder is checked at once: a ticket crosses the network in clear, and an attacker who has seen one must
+        not cause work.
         """
         self._attempt = resuming.tickets.attempt()
         ticket = self._handshake.ticket
@@ -352,7 +354,7 @@ class ServerConnection(Connection):
             self._used = digest
 
     def _suits(self, grant: Grant, resuming: Resuming) -> bool:
-        """Whether this server would let the session begin now as it did: mode, key, what it asks of clients."""
+        """Whether this server would still accept the session: its mode, its key, the demand for client keys."""
         if grant.encrypted != self.encrypted:
             return False
         if grant.encrypted and grant.server != resuming.key:
@@ -363,7 +365,7 @@ class ServerConnection(Connection):
     def _first_record(self, plaintext: bytes, out: list[Item]) -> None:
         if self.closing is None:
             self.deadline = inf
-        # CLOSE is no sign: a client that has given up may have sent it before WELCOME came.
+        # CLOSE does not confirm: a client that has given up may have sent it before WELCOME came.
         if plaintext[0] != Content.CLOSE:
             if self._resuming is not None and self._next:
                 self._resuming.tickets.confirm(self._next)

@@ -1,8 +1,8 @@
 """
-The state machine as data: `MOVES` says what may happen in which state, who takes it, and which state comes next.
+The state machine as data: `MOVES` lists the inputs of each state, the method that takes each, and the next state.
 
-Nothing else changes a state: `Connection` looks here for every step, the peer's and our own. A missing entry is the
-error. docs/PROTOCOL.md, section 13, has the same table in words.
+States only change by this table: `Connection` looks up every step in it, the peer's and our own. A missing entry is
+an error. docs/PROTOCOL.md, section 13, has the same table in words.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from ..wire.fields import Content, Kind
 
 class State(Enum):
     """
-    Where a connection stands, as its receiving half sees it.
+    The state of a connection, as its receiving half sees it.
 
-    READS_NOTHING has the states in which one side computes or decides. That we have said CLOSE is known to the
-    sending half alone (`Sender.closed`): what may be read until the peer's CLOSE stays the same.
-    A server is WELCOMED instead of OPEN where it was asked to tell when the first record has come.
+    READS_NOTHING lists the states in which one side computes or decides. Only the sending half knows that we have
+    sent CLOSE (`Sender.closed`): the inputs until the peer's CLOSE stay the same. A server is WELCOMED instead of
+    OPEN if it was asked to report the first record.
     """
 
     HELLO_SENT = "client: hello sent"
@@ -39,7 +39,7 @@ class State(Enum):
 
 
 class Input(IntEnum):
-    """What can happen to a connection: a frame in clear, a content, a step of our own, an end."""
+    """Inputs of a connection: a frame in clear, a content, a step of our own, an end."""
 
     # Frames in clear.
     CLIENT_HELLO = auto()
@@ -56,8 +56,8 @@ class Input(IntEnum):
     PONG = auto()
     KEY_UPDATE = auto()
     CLOSE = auto()
-    # Steps of our own, called like the methods that take them; ADMIT and ADMIT_ON_TRIAL are `welcome()`. RESUME is on
-    # trial always: the ticket that was used stays valid until the client shows that it has the next one.
+    # Steps of our own, named like the methods that take them; ADMIT and ADMIT_ON_TRIAL are `welcome()`. RESUME is
+    # always on trial: the used ticket stays valid until the client shows that it has the next one.
     AUTHENTICATE = auto()
     BEGIN_ANSWER = auto()
     FINISH_ANSWER = auto()
@@ -70,14 +70,12 @@ class Input(IntEnum):
     FAULT = auto()  # the peer broke the protocol
     GIVE_UP = auto()  # we end a handshake for a reason of our own
     DEADLINE = auto()  # the time for the handshake is over
-    ABORT = (
-        auto()
-    )  # a record is lost in part on our side, or another connection carries the session
+    ABORT = auto()  # a record is lost on our side, or another connection carries the session
     END_OF_STREAM = auto()
 
 
 class Take(Enum):
-    """What carries out an input of the peer: each role has a method for each that its states name."""
+    """The names of methods that take an input of the peer: each role has a method for each name in its states."""
 
     CLIENT_HELLO = auto()
     SERVER_HELLO = auto()
@@ -93,17 +91,17 @@ class Take(Enum):
     PONG = auto()
     KEY_UPDATE = auto()
     CLOSE = auto()
-    CLOSE_UNPROVED = auto()  # from a peer that has proved nothing: worth no more than an ALERT
+    CLOSE_UNPROVED = auto()  # from a peer that has proved nothing, so it is treated like an ALERT
 
 
 class Move(NamedTuple):
     """
-    What one input does in one state.
+    The effect of one input in one state.
 
     Attributes:
         then: The next state.
-        take: What takes the peer's message; None for our own steps and for ends, which are methods already.
-        in_plaintext: The next state of a connection without encryption, where that is another one.
+        take: The method for the peer's message; None for our own steps and for ends, which are methods already.
+        in_plaintext: The next state of a connection without encryption, if it differs.
     """
 
     then: State
@@ -111,11 +109,11 @@ class Move(NamedTuple):
     in_plaintext: State | None = None
 
 
-#: kind of a frame in clear -> what it is to the table.
+#: kind of a frame in clear -> its input.
 KIND_INPUTS: dict[int, Input] = {
     int(kind): Input[kind.name] for kind in (Kind.CLIENT_HELLO, Kind.SERVER_HELLO, Kind.ALERT)
 }
-#: content of a SEALED or PLAIN frame -> what it is to the table.
+#: content of a SEALED or PLAIN frame -> its input.
 CONTENT_INPUTS: dict[int, Input] = {int(content): Input[content.name] for content in Content}
 
 _CLIENT: dict[tuple[State, Input], Move] = {
@@ -159,7 +157,7 @@ _OPEN: dict[tuple[State, Input], Move] = {
     (State.OPEN, Input.KEY_UPDATE): Move(State.OPEN, Take.KEY_UPDATE),
     (State.OPEN, Input.CLOSE): Move(State.CLOSED, Take.CLOSE),
 }
-#: What ends a connection in any state; one that has ended stays as it is.
+#: Inputs that end a connection in any state; an ended connection keeps its state.
 ENDS: dict[Input, State] = {
     Input.FAULT: State.FAILED,
     Input.GIVE_UP: State.FAILED,
@@ -169,7 +167,7 @@ ENDS: dict[Input, State] = {
 }
 OVER = frozenset((State.CLOSED, State.FAILED))
 
-#: (state, what happens) -> what takes it, and the next state. Missing: it does not belong there.
+#: (state, input) -> the method that takes it, and the next state. Missing: the input is not allowed there.
 MOVES: dict[tuple[State, Input], Move] = {
     **_CLIENT,
     **_SERVER,
@@ -181,5 +179,5 @@ MOVES: dict[tuple[State, Input], Move] = {
     },
 }
 
-#: States in which what arrives stays in the buffer: the table has no input of the peer for them.
+#: States in which arriving bytes stay in the buffer: the table has no input of the peer for them.
 READS_NOTHING = frozenset(State) - {state for (state, _), move in MOVES.items() if move.take}

@@ -1,4 +1,4 @@
-"""What knocks at a server that is no client of ours, and what it is told."""
+"""Protocol sniffing: recognises peers of other protocols, and the answers for them."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ ANSWERS = {
 
 
 def knock_of(data: bytes) -> str:
-    """What the first 12 bytes are: "HTTP", "TLS", "PROXY" or "noise"."""
+    """The protocol of the first 12 bytes: "HTTP", "TLS", "PROXY" or "noise"."""
     return next((name for name, starts in _STRANGERS if data.startswith(starts)), "noise")

@@ -1,8 +1,8 @@
 """
-Which sessions of a server can be resumed, and with which tickets.
+The tickets of a server, and the sessions that they resume.
 
-A ticket is known by its SHA-256 alone, so what is kept resumes nothing. A session has one ticket, or two: the one that
-was used last stays valid until the client has shown that it got the next.
+Only the SHA-256 of a ticket is kept, so a copy of the table cannot resume a session. A session has one ticket or two:
+the last used one stays valid until the client has shown that it received the next.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from .resumption import Grant
 
 
 class Issued(Enum):
-    """What came of issuing a ticket to resume with."""
+    """The result of issuing the next ticket of a session."""
 
     DONE = auto()
-    GONE = auto()  # the session has ended, or the ticket that was used is worth nothing any more
+    GONE = auto()  # the session has ended, or the used ticket is no longer valid
     OVERTAKEN = auto()  # a later attempt of the same client has resumed it
 
 
 class Tickets(Protocol):
     """
-    What the server's end of a connection needs of its tickets. Any thread may call it.
+    The tickets of a server, as its end of a connection needs them. Any thread may call it.
 
     Attributes:
         lifetime: Seconds that a session is kept after its connection is lost.
@@ -40,29 +40,29 @@ class Tickets(Protocol):
         """A number for a hello that has come: a later one has a higher number."""
 
     def find(self, digest: bytes, now: float) -> Grant | None:
-        """What the ticket with this SHA-256 gives; None when it is unknown, used or expired."""
+        """The grant of the ticket with this SHA-256; None if it is unknown, used or expired."""
 
     def begin(self, digest: bytes, grant: Grant, attempt: int) -> None:
-        """Note the first ticket of a session that begins."""
+        """Store the first ticket of a new session."""
 
     def renew(self, digest: bytes, grant: Grant, attempt: int, used: bytes, now: float) -> Issued:
         """
-        Note the next ticket of a session that is resumed, in one step with looking whether it still may be.
+        Store the next ticket of a resumed session, in one step with the check that it may still resume.
 
         Args:
             digest: SHA-256 of the next ticket.
-            grant: What that gives.
+            grant: Its grant.
             attempt: The number of the hello that showed the ticket.
             used: SHA-256 of the ticket that was shown.
             now: The time.
         """
 
     def confirm(self, digest: bytes) -> None:
-        """The client has the ticket with this SHA-256: the one before it is worth nothing any more."""
+        """The client has the ticket with this SHA-256: the one before it is no longer valid."""
 
 
 class Resuming(NamedTuple):
-    """What the server's end of a connection resumes sessions with: its tickets, and the key that they are bound to."""
+    """The data with which a server's connection resumes sessions: its tickets, and the key that they are bound to."""
 
     tickets: Tickets
     key: PublicKey | None
@@ -77,8 +77,8 @@ class Kept:
         self.session = session
         self.current = current
         self.used: bytes | None = None
-        self.attempt = attempt  # of the hello whose connection carries it, or did last
-        self.until = inf  # when it ends, while nothing carries it
+        self.attempt = attempt  # number of the hello whose connection carries it, or did last
+        self.until = inf  # when it ends, while no connection carries it
 
     def knows(self, digest: bytes) -> bool:
         """Whether this is one of its tickets."""
@@ -89,8 +89,8 @@ class TicketTable:
     """
     `Tickets` in memory.
 
-    The shell says when a session loses its connection (`suspend`) or ends (`forget`), and ends those that `expire`
-    gives. None of it is secret but the PSKs inside; a copy of the table without them resumes nothing.
+    The shell reports when a session loses its connection (`suspend`) or ends (`forget`), and ends those that `expire`
+    returns. Only the PSKs inside are secret; a copy of the table without them cannot resume a session.
 
     Args:
         lifetime: Seconds that a session is kept after its connection is lost.
@@ -110,10 +110,10 @@ class TicketTable:
         self._attempts = 0
         self._grants: dict[bytes, Grant] = {}
         self._kept: dict[bytes, Kept] = {}
-        # Those without a connection, oldest first, by whether somebody would miss them.
+        # Sessions without a connection, oldest first, by whether they would be missed.
         self._suspended: tuple[dict[bytes, Kept], dict[bytes, Kept]] = ({}, {})
 
-    # What a connection asks.
+    # Methods for connections.
 
     def attempt(self) -> int:
         """See `Tickets`."""
@@ -147,7 +147,7 @@ class TicketTable:
             kept = self._kept[grant.token]
             if not kept.knows(used):
                 return Issued.GONE
-            # A client gives an attempt up before it begins the next: this one nobody waits for any more.
+            # A client gives up an attempt before it begins the next, so it no longer waits for this one.
             if attempt < kept.attempt:
                 return Issued.OVERTAKEN
             for other in (kept.current, kept.used):
@@ -169,20 +169,20 @@ class TicketTable:
                 del self._grants[kept.used]
                 kept.used = None
 
-    # What the shell says.
+    # Methods for the shell.
 
     def suspend(self, token: bytes, now: float, *, missed: bool = True) -> list[Any]:
         """
-        The session has lost its connection: from now on its time runs. Not to be said of a connection that no longer
-        carried it, see `SessionCore.detach`.
+        The session has lost its connection: its time runs from now on. Do not call it for a connection that no longer
+        carried the session, see `SessionCore.detach`.
 
         Args:
-            token: Of the session.
+            token: The session's token.
             now: The time.
-            missed: Whether somebody would miss it: it has a user, or packets that are not confirmed.
+            missed: Whether it would be missed: it has a user, or packets that are not acknowledged.
 
         Returns:
-            The sessions that have to go for it, which the caller ends. They are forgotten here.
+            The sessions that make room for it, which the caller ends. They are forgotten here.
         """
         with self._guard:
             kept = self._kept.get(token)
@@ -197,7 +197,7 @@ class TicketTable:
             return gone
 
     def forget(self, token: bytes) -> None:
-        """The session has ended: nothing resumes it any more."""
+        """The session has ended: it can no longer be resumed."""
         with self._guard:
             self._forget(token)
 
@@ -225,21 +225,21 @@ class TicketTable:
             return gone
 
     def next_deadline(self) -> float:
-        """When to call `expire`; `inf` when nothing waits for it."""
+        """When to call `expire`; `inf` if no session waits for it."""
         with self._guard:
             firsts = [next(iter(one.values())).until for one in self._suspended if one]
         return min(firsts, default=inf)
 
     def __len__(self) -> int:
-        """How many sessions can be resumed."""
+        """The number of sessions that can be resumed."""
         return len(self._kept)
 
     @property
     def suspended(self) -> int:
-        """How many of them have no connection."""
+        """The number of them without a connection."""
         return len(self._suspended[0]) + len(self._suspended[1])
 
 
 def ticket_digest(ticket: bytes) -> bytes:
-    """By what a ticket is known to the server."""
+    """The digest by which the server knows a ticket."""
     return crypto.sha256(ticket)

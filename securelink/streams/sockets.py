@@ -97,7 +97,7 @@ def listen(host: str, port: int, backlog: int) -> list[socket.socket]:
     """
     where = shown(host or "*", port)
     if not 0 <= port <= 65535:
-        raise ConnectFailed(f"{port} is no TCP port", hint="use 0 to 65535")
+        raise ConnectFailed(f"{port} is not a TCP port", hint="use 0 to 65535")
     try:
         if not host:
             found = [_listen_everywhere(port, backlog)]

@@ -1,13 +1,13 @@
 """
-Who is trusted: the servers a client knows, and the clients a server admits.
+Trust: the servers that a client knows, and the clients that a server admits.
 
 Both are text files that people may edit, one entry a line, `#` begins a comment:
 
     known_servers         host port SHA256:...  # added 2026-01-31
     authorized_clients    SHA256:... name  # added 2026-01-31
 
-A file that cannot be read as a whole is an error that names the line, never a shorter list: an
-unreadable entry taken for a missing one would turn a changed key into a first use.
+A file that cannot be read completely is an error that names the line, never a shorter list: an unreadable entry that
+counted as missing would turn a changed key into a first use.
 """
 
 from .clients import AuthorizedClient, AuthorizedClients

@@ -33,7 +33,7 @@ class AuthorizedClient:
         return self.name
 
     def line(self) -> str:
-        """The line as the file holds it."""
+        """The line as it stands in the file."""
         return entry_line(f"{self.fingerprint} {self.name}", self.comment)
 
     @classmethod
@@ -42,7 +42,7 @@ class AuthorizedClient:
         Read a line.
 
         Raises:
-            ConfigError: It is no entry of this file.
+            ConfigError: It is not an entry of this file.
         """
         fingerprint, *rest = fields.split(maxsplit=1)
         fingerprint_digest(fingerprint)
@@ -53,7 +53,7 @@ class AuthorizedClient:
 
 class AuthorizedClients:
     """
-    The clients a server admits, by the fingerprint of their key, and what they are called.
+    The clients that a server admits, by the fingerprint of their key, and their names.
 
     Args:
         path: The file; it may not exist yet.
@@ -78,7 +78,7 @@ class AuthorizedClients:
 
     def names(self) -> Mapping[str, str]:
         """
-        What all authorized clients are called, by fingerprint, as it is now.
+        The current names of all authorized clients, by fingerprint.
 
         Raises:
             KeyFileError: The file is damaged or cannot be read.
@@ -86,12 +86,12 @@ class AuthorizedClients:
         return {entry.fingerprint: entry.name for entry in self._file.read().entries}
 
     def state(self) -> FileState | None:
-        """What differs when the file was changed: one system call, nothing is read. None when there is no file."""
+        """A value that changes with the file: one system call, nothing is read. None if there is no file."""
         return file_state(self.path)
 
     def allows(self, fingerprint: str) -> str | None:
         """
-        The name of an authorized client, or None. Looks at the file each time: revoking works at once.
+        The name of an authorized client, or None. Checks the file each time, so revoking works at once.
 
         Raises:
             KeyFileError: The file is damaged or cannot be read.
@@ -103,15 +103,15 @@ class AuthorizedClients:
 
     def authorize(self, fingerprint: str, name: str, *, comment: str | None = None) -> None:
         """
-        Let a client in. Doing it again under the same name changes nothing.
+        Authorize a client. Doing it again under the same name changes nothing.
 
         Args:
-            fingerprint: Of the client's key, `SHA256:...`.
-            name: What the server calls it; one line without `#`. Several keys may share a name.
+            fingerprint: The fingerprint of the client's key, `SHA256:...`.
+            name: Its name on the server; one line without `#`. Several keys may share a name.
             comment: For people; by default the date of today.
 
         Raises:
-            ConfigError: One of them cannot be such, or the key is authorized under another name.
+            ConfigError: One of them is not valid, or the key is authorized under another name.
             KeyFileError: The file is damaged or cannot be written.
             LimitExceeded: The file is full.
         """

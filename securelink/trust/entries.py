@@ -15,18 +15,18 @@ from .locking import LOCK_SECONDS, OTHERS_WRITE, forget_missing, locked_update
 
 
 class Line(Protocol):
-    """What an entry is to its file."""
+    """An entry, as its file needs it."""
 
     @property
     def key(self) -> Hashable:
-        """What it is found by. No two lines with one key may say different things."""
+        """The key by which it is found. Two lines with one key may not have different values."""
 
     @property
     def value(self) -> str:
-        """What it says about the key."""
+        """The value for the key."""
 
     def line(self) -> str:
-        """The line as the file holds it."""
+        """The line as it stands in the file."""
 
 
 Entry = TypeVar("Entry", bound=Line)
@@ -35,7 +35,7 @@ Entry = TypeVar("Entry", bound=Line)
 @dataclass(frozen=True, slots=True)
 class Content(Generic[Entry]):
     """
-    What a file of entries says.
+    The content of a file of entries.
 
     Attributes:
         lines: Every line with its entry; None for an empty line and for a comment.
@@ -52,7 +52,7 @@ class TextFile(Generic[Entry]):
     """
     A file of entries. Comments and the order of lines that people wrote are kept.
 
-    It is parsed once for each state of the file: what one process changes, another sees at its next look.
+    It is parsed once for each state of the file: changes by one process are seen by others at their next access.
     """
 
     def __init__(self, path: AnyPath, parse: Callable[[str, str], Entry], title: str) -> None:
@@ -64,7 +64,7 @@ class TextFile(Generic[Entry]):
         )
 
     def read(self) -> Content[Entry]:
-        """All that it says. Raises `KeyFileError`, naming the line, unless every line can be read."""
+        """The content. Raises `KeyFileError`, which names the line, unless every line can be read."""
         try:
             return self._remembered.get()
         except KeyFileError as error:
@@ -81,16 +81,16 @@ class TextFile(Generic[Entry]):
         timeout: float = LOCK_SECONDS,
     ) -> Entry:
         """
-        Append an entry, unless what it says is known. Entries that are outdated are taken out then.
+        Append an entry, unless it is known. Outdated entries are removed then.
 
         Args:
             new: The entry.
-            known: Finds the entry in whose place the new one would be, if there is one.
+            known: Finds the entry that the new one would replace, if there is one.
             outdated: Tells entries that no longer hold.
-            timeout: How long to wait for somebody else who changes it, in seconds.
+            timeout: How long to wait while another program changes it, in seconds.
 
         Returns:
-            The entry that is there then: the one that was known, or the new one.
+            The entry in the file: the known one, or the new one.
         """
         with locked_update(self.path, timeout=timeout) as file:
             lines = [
@@ -108,7 +108,7 @@ class TextFile(Generic[Entry]):
         return new
 
     def add(self, new: Entry) -> Entry:
-        """Append an entry, unless there is one with its key. Returns the one that is there then."""
+        """Append an entry, unless there is one with its key. Returns the entry in the file."""
 
         def known(entries: list[Entry]) -> Entry | None:
             return next((entry for entry in entries if entry.key == new.key), None)
@@ -116,7 +116,7 @@ class TextFile(Generic[Entry]):
         return self.change(new, known=known, outdated=lambda entry: False)
 
     def remove(self, unwanted: Callable[[Entry], bool]) -> bool:
-        """Take out every entry that `unwanted` says True of. Returns whether there was one."""
+        """Remove every entry for which `unwanted` returns True. Returns whether there was one."""
         with locked_update(self.path) as file:
             lines = self._remembered.of(file.data).lines
             kept = [line for line in lines if line[1] is None or not unwanted(line[1])]
@@ -130,7 +130,7 @@ class TextFile(Generic[Entry]):
         return _content(self._lines(data))
 
     def _lines(self, data: bytes) -> list[tuple[str, Entry | None]]:
-        """Every line, and what it says; None for an empty line and for a comment."""
+        """Every line and its entry; None for an empty line and for a comment."""
         lines: list[tuple[str, Entry | None]] = []
         seen: dict[Hashable, tuple[int, str]] = {}
         for number, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
@@ -149,7 +149,7 @@ class TextFile(Generic[Entry]):
                     raise self._damaged(number, f"it contradicts line {first}")
             lines.append((text, entry))
         if not lines[-1][0]:
-            lines.pop()  # what follows the last line end
+            lines.pop()  # after the last line end
         return lines
 
     def _damaged(self, number: int, why: str) -> KeyFileError:

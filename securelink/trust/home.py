@@ -1,4 +1,4 @@
-"""The one place of a user for what belongs to no project: `known_servers` of clients without keys."""
+"""The one place of a user for data without a project: `known_servers` of clients without keys."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ KNOWN_SERVERS = "known_servers"
 
 def user_folder() -> Path:
     """
-    The folder, which may not exist yet: `$SECURELINK_HOME`, or where the system keeps a user's data.
+    The folder, which may not exist yet: `$SECURELINK_HOME`, or the system's place for a user's data.
 
     That is `~/.local/share/securelink` (or `$XDG_DATA_HOME/securelink`) on Linux,
     `~/Library/Application Support/securelink` on macOS and `%LOCALAPPDATA%\\securelink` on Windows.
 
     Raises:
-        ConfigError: The variable holds no path.
+        ConfigError: The variable does not contain a path.
     """
     folder = os.environ.get(HOME_VARIABLE) or platformdirs.user_data_dir("securelink", False)
     return absolute(folder)

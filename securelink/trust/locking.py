@@ -41,7 +41,7 @@ LOCK_SECONDS = (
 _LOCK_PAUSE = 0.01
 _LOCK = os.O_RDWR | os.O_CREAT | NO_LINK | getattr(os, "O_NONBLOCK", 0)
 OTHERS_WRITE = 0o022
-_BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # what the systems call "somebody has it"
+_BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # the errors of the systems for a taken lock
 
 
 class LockTaken(KeyFileError):
@@ -50,11 +50,11 @@ class LockTaken(KeyFileError):
 
 class LockedFile:
     """
-    A file that nobody else updates meanwhile.
+    A file that no other program updates meanwhile.
 
     Attributes:
         path: The file itself, after symbolic links.
-        data: What it holds, b"" if it does not exist. Set it to replace the file.
+        data: Its content, b"" if it does not exist. Set it to replace the file.
     """
 
     __slots__ = ("data", "path")
@@ -112,13 +112,13 @@ def read_trust_file(path: AnyPath) -> bytes:
 
 def forget_missing(error: KeyFileError) -> bool:
     """
-    Whether reading a file failed because there is nothing of its name.
+    Whether reading a file failed because the name does not exist.
 
-    Only this one failure means "nothing written yet". Asking `exists()` would also say so of a folder that must not be
-    entered, and of a link that leads nowhere.
+    Only this failure means "nothing written yet". `exists()` would also be False for a forbidden folder and for a
+    dangling link.
 
-    Such an error is over, and lets go of the frames that it came through. From Python 3.13 on they refer to it in a
-    circle, and would keep what their callers hold, such as a client, until the collector runs.
+    Such an error is handled, and its frames are released. From Python 3.13 on they refer to it in a circle, and would
+    keep objects of their callers, such as a client, until the collector runs.
     """
     cause = error.__cause__
     if not isinstance(cause, FileNotFoundError):
@@ -129,15 +129,17 @@ def forget_missing(error: KeyFileError) -> bool:
 
 @contextlib.contextmanager
 def _lock(path: Path, timeout: float) -> Iterator[None]:
-    # The lock is on a file of its own: the real one is replaced, and a lock on it with it. It is
-    # never removed: a process that waits for it could then hold a lock that nobody else can see.
+    # The lock is on a separate file, because the real one is replaced together with its lock. It is never removed: a
+    # waiting process could then hold a lock that others cannot see.
     with mapped_errors("lock", path):
-        # No link is followed: the file that it points to would be created, or kept locked.
+        # No link is followed: otherwise its target would be created, or kept locked.
         descriptor = os.open(path, _LOCK, PRIVATE_MODE)
     try:
         info = os.fstat(descriptor)
         if not stat.S_ISREG(info.st_mode):
-            raise KeyFileError(f"{path} is not a regular file", hint="remove it; it is made anew")
+            raise KeyFileError(
+                f"{path} is not a regular file", hint="remove it; it will be made again"
+            )
         check_owner(path, info)
         deadline = time.monotonic() + timeout
         while not _try_lock(descriptor, path):
@@ -170,7 +172,7 @@ def _try_lock(descriptor: int, path: Path) -> bool:
 
 
 def _unlock(descriptor: int) -> None:
-    # Closing would do, but not while a child process that was forked meanwhile has the file open.
+    # Closing is not enough while a child process that was forked meanwhile has the file open.
     if sys.platform == "win32":
         msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
     else:
@@ -195,7 +197,7 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def _rename_over(source: Path, path: Path) -> None:
-    # Windows refuses while somebody reads the old file; reading takes no longer than a moment.
+    # Windows refuses while another process reads the old file, which takes only a moment.
     for _ in range(0 if POSIX else 50):
         try:
             os.replace(source, path)

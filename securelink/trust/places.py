@@ -1,4 +1,4 @@
-"""One spelling for the many ways to write where a server is."""
+"""One spelling for the many ways to write a server's address."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from ..errors import ConfigError
 from ..limits import MAX_NAME
 from ..text import quoted
 
-# All of them reach a server that listens on this machine, and none of them any other.
+# All of them reach only a server that listens on this machine.
 _THIS_MACHINE = "127.0.0.1"
 _LOCAL_NAMES = frozenset(
     ("localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "::1", "0.0.0.0", "::")  # noqa: S104
 )
 
-_DOTS = re.compile("[.\u3002\uff0e\uff61]")  # what separates labels (RFC 3490, 3.1)
+_DOTS = re.compile("[.\u3002\uff0e\uff61]")  # separators of labels (RFC 3490, 3.1)
 
-# What IDNA passes over (RFC 3454, B.1): soft hyphen, joiners, selectors of variants.
+# Characters that IDNA ignores (RFC 3454, B.1): soft hyphen, joiners, variation selectors.
 _NOTHING = dict.fromkeys(
     (
         *(0xAD, 0x34F, 0x1806, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF),
@@ -46,9 +46,9 @@ def checked_host(host: str) -> str:
 
 def spelled(host: str) -> str:
     """
-    A host as an invite spells it, so that one server is not met for the first time under each spelling.
+    A host as an invite spells it, so that each spelling of a server does not cause another first use.
 
-    Lower case, no full stop at the end, foreign letters as name servers have them (IDNA), `127.1` and `0x7f000001` as
+    Lower case, no final dot, foreign letters as in DNS (IDNA), `127.1` and `0x7f000001` as
     `127.0.0.1`, IPv6 in its short form, an IPv4 address within IPv6 as IPv4. A zone (`fe80::1%eth0`) stays: the same
     address in two networks is two servers.
 
@@ -58,14 +58,14 @@ def spelled(host: str) -> str:
     host = checked_host(host)
     if not host.isascii():
         try:
-            # Each letter alone: a name service takes full-width digits, dots and colons for ordinary ones.
+            # Each letter by itself: a name service treats full-width digits, dots and colons as ordinary ones.
             plain = host.encode("idna").decode().lower()
         except UnicodeError:
             return host  # no name service finds it either
         if not plain.isprintable() or set(plain) & set("# "):
             return host  # compatibility forms of signs that would not fit on a line
         if "xn--" in plain and plain.count(".") != len(_DOTS.findall(host)):
-            return host  # signs with a full stop in them, in the middle of foreign letters: no name
+            return host  # characters that contain a full stop, among foreign letters: not a name
         host = plain
     if ":" in host:
         return _spelled_ipv6(host)
@@ -74,15 +74,15 @@ def spelled(host: str) -> str:
 
 
 def same_server(host: str) -> str:
-    """What two spellings of one server have in common: `spelled()`, and one name for this machine."""
+    """A form that is equal for all spellings of one server: `spelled()`, and one name for this machine."""
     host = spelled(host)
     return _THIS_MACHINE if host in _LOCAL_NAMES else host
 
 
 class Place:
     """
-    Where a server is, compared with how a line of a file spells it: converting foreign letters costs ten times what
-    comparing texts does, and is done only for lines that are similar.
+    A server's address, to be compared with the spellings in a file: converting foreign letters costs ten times as
+    much as comparing texts, and is done only for similar lines.
 
     Args:
         host: In any spelling.
@@ -97,11 +97,11 @@ class Place:
 
     def means(self, host: str, similar: str) -> bool:
         """
-        Whether a host is the same one.
+        Whether a host is the same server.
 
         Args:
-            host: As a line has it.
-            similar: What `similar()` says of it.
+            host: As spelled in the line.
+            similar: The result of `similar()` for it.
         """
         if host.isascii():
             return similar == self.host
@@ -110,8 +110,8 @@ class Place:
 
 def similar(host: str) -> str:
     """
-    What all spellings of one server have in common that have foreign letters, and all that have none: two hosts for
-    which it differs are two servers. It is cheap.
+    A cheap form that is equal for all spellings of a server with foreign letters, and for all spellings without: two
+    hosts with different forms are different servers.
 
     Raises:
         ConfigError: It cannot be the name or address of a host.
@@ -120,7 +120,7 @@ def similar(host: str) -> str:
 
 
 def _readable(host: str) -> str:
-    """A host with its foreign letters as they look, folded as IDNA folds them or further."""
+    """A host with its foreign letters folded as IDNA folds them, or further."""
     text = _folded(host)
     if "xn--" in text:
         text = _folded(".".join(map(_decoded, text.split("."))))
@@ -134,7 +134,7 @@ def _folded(text: str) -> str:
     folded = text.translate(_NOTHING).casefold()
     text = ucd_3_2_0.normalize("NFKC", folded)
     again = text.casefold().translate(_NOTHING)
-    if again != text:  # there are signs made of what folds
+    if again != text:  # some characters are composed of characters that fold
         text = ucd_3_2_0.normalize("NFKC", again)
     return text.replace("\u3002", ".")
 
@@ -167,12 +167,12 @@ def _spelled_ipv6(host: str) -> str:
     if address.scope_id is not None and not (address.is_link_local or address.is_multicast):
         address = ipaddress.IPv6Address(
             int(address)
-        )  # there is no choice of networks: the system passes over it
+        )  # there is no choice of networks, so the system ignores it
     return str(address) if address.ipv4_mapped is None else str(address.ipv4_mapped)
 
 
 def _spelled_ipv4(host: str) -> str | None:
-    """The address that C's inet_aton() reads, as name services do; None if it reads none."""
+    """The address that C's inet_aton() reads, as name services do; None if it is not an address."""
     parts = host.split(".")
     if len(parts) > 4:
         return None

@@ -1,4 +1,4 @@
-"""Which server key a client believes: a pin, a server met before, or first use."""
+"""The trust policy of a client for a server's key: a pin, a known server, or trust on first use."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ log = logging.getLogger("securelink.client")
 
 class Belief:
     """
-    What one client believes of one server.
+    The trust of one client in one server.
 
     Args:
         host, port: As typed.
-        pin: The fingerprint that it must have, or None.
+        pin: The required fingerprint, or None.
         trust: "known", "first-use" or None, as in `Client`.
-        known: The servers met before.
+        known: The known servers.
         plaintext_credentials: Whether credentials may go to another machine in plaintext.
     """
 
@@ -51,8 +51,8 @@ class Belief:
         self._known_servers = known
         self._plaintext_credentials = plaintext_credentials
         self._known: str | None = None
-        self._followed: str | None = None  # the known key that has signed the one it shows now
-        self._met: str | None = None  # its key, where that could not be written down
+        self._followed: str | None = None  # the known key that has signed the key it shows now
+        self._met: str | None = None  # its key, if that could not be stored
 
     @property
     def _where(self) -> str:
@@ -60,10 +60,10 @@ class Belief:
 
     def consult(self, mode: Mode) -> Mode:
         """
-        Look the server up before connecting; gives the mode to connect with.
+        Look up the server before connecting; returns the mode to connect with.
 
         Raises:
-            KeyFileError: `known_servers` is damaged. That is never taken for a first use.
+            KeyFileError: `known_servers` is damaged, which never counts as a first use.
             NotTrusted: The pin contradicts it.
         """
         known = self._known = self._known_servers.get(self._host, self._port) or self._met
@@ -82,12 +82,12 @@ class Belief:
                 "%s has a known key, but encryption is off here: nothing proves that it is the same server",
                 self._where,
             )
-        # It has a key: whoever answers in plaintext is somebody else.
+        # It has a key: a plaintext answer comes from somebody else.
         return Mode.REQUIRED if mode == Mode.OPTIONAL else mode
 
     def mode(self, mode: Mode, *, credentials: bool, loopback: bool) -> Mode:
         """
-        The mode to offer: where `judge` would refuse an unknown key, no plaintext answer may come instead of it.
+        The mode to offer: if `judge` would refuse an unknown key, a plaintext answer must be refused too.
 
         Raises:
             ConfigError: Encryption is off, and credentials would go to another machine.
@@ -102,7 +102,7 @@ class Belief:
         return Mode.REQUIRED if (untrusted or exposed) and mode == Mode.OPTIONAL else mode
 
     def _command(self, verb: str, *more: str) -> str:
-        """The command that changes what is known of this server, ready to be pasted."""
+        """The command that changes the entry of this server, ready to be pasted."""
         words = ["securelink", "keys", verb, self._host, str(self._port), *more]
         if self._known_servers.path != user_known_servers():
             words += ["--keys", str(self._known_servers.path.parent)]
@@ -110,20 +110,20 @@ class Belief:
 
     def judge(self, server: VerifiedServer, *, credentials: bool, loopback: bool) -> None:
         """
-        The key is proved; is it one that we want to talk to?
+        Decide whether to trust a key that the server has proved.
 
         Args:
-            server: What it proved.
+            server: The server's proof.
             credentials: Whether a password or token would go to the server.
             loopback: Whether the server is on this machine.
 
         Raises:
-            NotTrusted: No; the hint says what to do.
+            NotTrusted: The key is not trusted; the hint says what to do.
         """
         fingerprint = server.key.fingerprint
         self._followed = None
         if self._pin is None and self._known is None:
-            # Again: another client of this user may have met the server meanwhile.
+            # Check again: another client of this user may have met the server meanwhile.
             self._known = self._known_servers.get(self._host, self._port)
         expected = self._pin or self._known
         if expected is not None:
@@ -153,7 +153,7 @@ class Belief:
         if self._pin is not None:
             message = f"{self._where} showed the key {fingerprint}, not the pinned {expected}"
             hint = "somebody may be in between; or the invite is old: ask for a new one"
-            if named:  # a pin is exact: whoever wrote it down decides
+            if named:  # a pin is exact: its author decides
                 hint = "the pinned key has signed this one: pin it instead, or ask for a new invite"
         else:
             message = f"THE KEY OF {self._where} HAS CHANGED: it showed {fingerprint}, known is {expected}"
@@ -164,7 +164,7 @@ class Belief:
         return NotTrusted(message, fingerprint=fingerprint, expected=expected, hint=hint)
 
     def _cause(self) -> str:
-        """Why a server may show another key than before; on this machine a common cause is harmless."""
+        """Why a server may show a different key; on this machine a common cause is harmless."""
         if self._host == "localhost" or is_loopback_host(self._host):
             return (
                 "a server makes a key of its own in each folder in which it is started; if you started this one "
@@ -176,17 +176,16 @@ class Belief:
         self, fingerprint: str, *, lifetime: float | None = None, timeout: float = LOCK_SECONDS
     ) -> None:
         """
-        After WELCOME: write a first use down, or the new key of a server that has rotated its own.
-
-        A session that works is not given up when the file cannot be written.
+        After WELCOME: store a first use, or the new key of a server that has rotated its own. A working session is
+        not given up if the file cannot be written.
 
         Args:
-            fingerprint: Of the server's key.
+            fingerprint: The fingerprint of the server's key.
             lifetime: Seconds until it is forgotten; None for never.
-            timeout: Seconds to wait while somebody else changes the file.
+            timeout: Seconds to wait while another program changes the file.
 
         Raises:
-            NotTrusted: Another client has written another key down since we looked: one of the two met an impostor.
+            NotTrusted: Another client has stored a different key meanwhile: one of the two met an impostor.
         """
         if self._followed is not None:
             self._follow(self._followed, fingerprint, lifetime, timeout)
@@ -212,7 +211,7 @@ class Belief:
             )
 
     def _follow(self, old: str, new: str, lifetime: float | None, timeout: float) -> None:
-        """The known key has signed another one, which the server has proved: that is the known one from now on."""
+        """The known key has signed another key, which the server has proved: it becomes the known one."""
         try:
             self._known_servers.replace(
                 self._host, self._port, old, new, lifetime=lifetime, timeout=timeout

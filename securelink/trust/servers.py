@@ -18,9 +18,8 @@ from .locking import LOCK_SECONDS
 from .places import Place, similar, spelled
 
 _UNTIL = "until="
-_MAX_LIFETIME = (
-    3e9  # seconds: a date beyond a century is a mistake, and beyond the year 9999 not to be written
-)
+# seconds: a date beyond a century is a mistake, and one beyond the year 9999 cannot be written
+_MAX_LIFETIME = 3e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +28,11 @@ class KnownServer:
     A line of `known_servers`.
 
     Attributes:
-        host, port: As the line has them, the host in lower case.
-        fingerprint: Of the server's key.
+        host, port: As in the line, the host in lower case.
+        fingerprint: The fingerprint of the server's key.
         comment: For people.
-        until: When the line ends, in seconds since 1970; None for never.
-        similar: What all spellings of this server have in common that have foreign letters, or all that have none.
+        until: When the entry expires, in seconds since 1970; None for never.
+        similar: A form of the host that its other spellings share, see `places.similar`.
     """
 
     host: str
@@ -49,7 +48,7 @@ class KnownServer:
 
     @property
     def key(self) -> tuple[str, int]:
-        """Host and port as they are written; two lines may name one server under two spellings."""
+        """Host and port as written; two lines may name one server under two spellings."""
         return self.host, self.port
 
     @property
@@ -58,11 +57,11 @@ class KnownServer:
         return self.fingerprint
 
     def holds(self, now: float) -> bool:
-        """Whether the line has not ended."""
+        """Whether the entry has not expired."""
         return self.until is None or now < self.until
 
     def line(self) -> str:
-        """The line as the file holds it."""
+        """The line as it stands in the file."""
         end = ""
         if self.until is not None:
             end = f" {_UNTIL}{datetime.fromtimestamp(self.until, UTC):%Y-%m-%dT%H:%M:%SZ}"
@@ -74,7 +73,7 @@ class KnownServer:
         Read a line.
 
         Raises:
-            ConfigError: It is no entry of this file.
+            ConfigError: It is not an entry of this file.
         """
         parts = fields.split()
         until = None
@@ -83,7 +82,7 @@ class KnownServer:
         if len(parts) != 3:
             raise ConfigError(f"a line is 'host port SHA256:...', not {len(parts)} words")
         host, port, fingerprint = parts
-        # 5 digits: a longer number would only be refused more slowly.
+        # at most 5 digits: a longer number would only be refused more slowly
         number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else -1
         fingerprint_digest(fingerprint)
         return cls(host.lower(), number, fingerprint, comment, until)
@@ -91,9 +90,9 @@ class KnownServer:
 
 class KnownServers:
     """
-    The servers this user has met: where they are, and the key each of them had.
+    The servers that this user has met: their addresses and keys.
 
-    A server has one entry, however its place is spelled: `127.1`, `localhost` and `::1` are the same one (see
+    A server has one entry for all spellings of its address: `127.1`, `localhost` and `::1` are the same one (see
     `places.py`). Lines that people wrote stay as they are.
 
     Args:
@@ -140,10 +139,10 @@ class KnownServers:
         timeout: float = LOCK_SECONDS,
     ) -> None:
         """
-        Write down the key of a server. Writing down the same key again changes nothing.
+        Store the key of a server. Storing the same key again changes nothing.
 
         Args:
-            host: In any spelling; it is written down as an invite spells it.
+            host: In any spelling; it is stored as an invite spells it.
             port: 1 to 65535.
             fingerprint: `SHA256:...`.
             comment: For people; by default the date of today.
@@ -152,7 +151,7 @@ class KnownServers:
 
         Raises:
             ConfigError: One of them cannot be such.
-            NotTrusted: Another key is written down for this server. It stays.
+            NotTrusted: Another key is stored for this server. It stays.
             KeyFileError: The file is damaged or cannot be written.
             LimitExceeded: The file is full.
         """
@@ -178,19 +177,19 @@ class KnownServers:
         timeout: float = LOCK_SECONDS,
     ) -> None:
         """
-        Write down the new key of a server whose old one is written down.
+        Store the new key of a server whose old key is stored.
 
         Args:
             host: As for `remember()`.
             port: As for `remember()`.
-            old: Fingerprint of the key that is written down.
-            new: Fingerprint of the one that takes its place.
+            old: Fingerprint of the stored key.
+            new: Fingerprint of the key that replaces it.
             lifetime: As for `remember()`.
             timeout: As for `remember()`.
 
         Raises:
             ConfigError: One of them cannot be such.
-            NotTrusted: A third key is written down for this server by now. It stays.
+            NotTrusted: A third key is stored for this server by now. It stays.
             KeyFileError: The file is damaged or cannot be written.
             LimitExceeded: The file is full.
         """
@@ -235,7 +234,7 @@ class KnownServers:
 
 class _Where:
     """
-    Where a server is that is looked for.
+    The address of a server to look for.
 
     Args:
         host: In any spelling.
@@ -251,11 +250,11 @@ class _Where:
         self._port = checked_port(port)
 
     def is_of(self, entry: KnownServer) -> bool:
-        """Whether an entry is of this server."""
+        """Whether an entry belongs to this server."""
         return entry.port == self._port and self._place.means(entry.host, entry.similar)
 
     def find(self, entries: Iterable[KnownServer]) -> KnownServer | None:
-        """The entry of this server: one with this very spelling before one with another."""
+        """The entry of this server; one with the same spelling is preferred."""
         now, first = time.time(), None
         for entry in entries:
             if entry.port == self._port and entry.holds(now):
@@ -283,5 +282,5 @@ def _read_time(word: str) -> float:
         return datetime.fromisoformat(word.removeprefix(_UNTIL)).timestamp()
     except (ValueError, OverflowError, OSError):
         raise ConfigError(
-            f"{quoted(word)} is no time, such as {_UNTIL}2026-01-31T12:00:00Z"
+            f"{quoted(word)} is not a time such as {_UNTIL}2026-01-31T12:00:00Z"
         ) from None

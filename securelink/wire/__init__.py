@@ -5,6 +5,7 @@ Bytes and values: no state, no keys.
     fields.py    codes and contents; the fields of handshake messages
     messages.py  ClientHello, ServerHello, ServerAuth, ClientAuth, Welcome, Close
     packets.py   packets as MessagePack
-    scan.py      a look at MessagePack before it is decoded
-    sendable.py  what may be sent
+    scan.py      validates MessagePack before it is decoded
+    sendable.py  which values may be sent
+    weight.py    the memory of a decoded record, estimated
 """

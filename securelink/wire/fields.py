@@ -19,7 +19,7 @@ class Kind(IntEnum):
 
 
 class Content(IntEnum):
-    """What is inside a SEALED or PLAIN frame."""
+    """The content type inside a SEALED or PLAIN frame."""
 
     SERVER_AUTH = 1
     CLIENT_AUTH = 2
@@ -34,7 +34,7 @@ class Content(IntEnum):
 
 
 class Mode(IntEnum):
-    """What a side wants of encryption (in ClientHello) and what the server chose (OFF or REQUIRED)."""
+    """The client's wish for encryption (in ClientHello), or the server's choice (OFF or REQUIRED)."""
 
     OFF = 0
     OPTIONAL = 1
@@ -99,7 +99,7 @@ class Fields:
         return found[1] if found else None
 
     def offset(self, number: int) -> int:
-        """Where in the list the field begins: what was before it is what a signature in it covers."""
+        """Where in the list the field begins: a signature in the field covers the bytes before it."""
         return self._found[number][0]
 
     def sized(self, number: int, size: int) -> bytes:

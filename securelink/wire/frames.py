@@ -1,5 +1,5 @@
 """
-Frames: how a byte stream is cut into records. Wire: `type u8 | length u24 | body`.
+Frames: a byte stream is cut into records. Wire: `type u8 | length u24 | body`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def frame_header(kind: int, size: int) -> bytes:
         size: Bytes of the body, tag included.
 
     Raises:
-        CodecError: The body is longer than a u24 can say.
+        CodecError: The body is too long for a u24.
     """
     if size > MAX_FRAME_BODY:
         raise CodecError(f"a frame of {size:,} bytes, at most {MAX_FRAME_BODY:,} fit")
@@ -28,8 +28,8 @@ class FrameBuffer:
     """
     Cuts a byte stream into frames. Any split of the stream gives the same frames.
 
-    Call `feed()` with what arrived, then `next_frame()` until it returns None. What is held is what
-    arrived and has not been taken, whatever length was announced. Not for several threads at once.
+    Call `feed()` with the bytes that arrived, then `next_frame()` until it returns None. The buffer holds only bytes
+    that have arrived and were not taken, whatever length was announced. Not thread-safe.
 
     Attributes:
         limit: Longest body accepted, in bytes; may be changed between frames.
@@ -41,7 +41,7 @@ class FrameBuffer:
         self.limit = limit
         self._now = b""  # frames are cut from here, beginning at _pos
         self._pos = 0  # 0 <= _pos < len(_now), or both are 0
-        self._late = bytearray()  # what arrived after _now; empty when _now is
+        self._late = bytearray()  # bytes that arrived after _now; empty when _now is
 
     @property
     def pending(self) -> int:
@@ -49,7 +49,7 @@ class FrameBuffer:
         return len(self._now) - self._pos + len(self._late)
 
     def feed(self, data: bytes) -> None:
-        """Store what arrived."""
+        """Store bytes that arrived."""
         if self._now:
             # A bytearray, not a list of pieces: a peer that sends single bytes would cost 40 each.
             self._late += data
@@ -58,7 +58,7 @@ class FrameBuffer:
 
     def whole(self, data: bytes) -> tuple[bytes, bytes] | None:
         """
-        The usual case without the detour: what arrived is one whole frame, and nothing waits.
+        The usual case, without the buffer: `data` is one whole frame, and no other bytes wait.
 
         Returns:
             As `next_frame`; None when `data` is to be fed.

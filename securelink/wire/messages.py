@@ -1,8 +1,9 @@
 """
 The handshake messages: frozen dataclasses that build and parse their bytes, and nothing else.
 
-SERVER_AUTH and CLIENT_AUTH are built in steps by `server.py` and `client.py`, because their signature and
-Finished cover the fields before them; here are their field numbers and their parsers.
+SERVER_AUTH and CLIENT_AUTH are built in steps by `protocol/handshake_server.py` and `protocol/handshake_client.py`,
+because their signature and Finished cover the fields before them; this module has their field numbers and their
+parsers.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _NONE: frozenset[int] = frozenset()
 
 
 class VersionMismatch(PeerIncompatible):
-    """The peer speaks another protocol version; carries it."""
+    """The peer speaks another protocol version, which `version` holds."""
 
     def __init__(self, version: int) -> None:
         super().__init__(
@@ -62,11 +63,11 @@ class ClientHello:
     `magic 8 | version u8 | fields`, see docs/PROTOCOL.md section 5.
 
     Attributes:
-        mode: What the client wants of encryption.
+        mode: The encryption mode that the client wants.
         random: 32 bytes.
         share: Its key share; None exactly if the mode is OFF.
         ticket: To resume a session; None to begin one.
-        binder: What shows that it holds the ticket's PSK; None with the ticket of a session in plaintext.
+        binder: Proof that the client holds the ticket's PSK; None with the ticket of a session in plaintext.
     """
 
     mode: Mode
@@ -90,7 +91,7 @@ class ClientHello:
 
     @classmethod
     def decode(cls, body: bytes) -> ClientHello:
-        """Parse a CLIENT_HELLO body; the magic was looked at before."""
+        """Parse a CLIENT_HELLO body; the magic was checked before."""
         _check_version(body, len(MAGIC))
         fields = Fields(
             body[len(MAGIC) + 1 :],
@@ -119,10 +120,10 @@ class ServerHello:
     `version u8 | fields`, see docs/PROTOCOL.md section 5.
 
     Attributes:
-        encrypted: What the server has chosen.
+        encrypted: Whether the server has chosen encryption.
         random: 32 bytes.
         share: Its key share; None exactly if not encrypted.
-        resumed: Whether the client's ticket is taken; None exactly if the client has shown none.
+        resumed: Whether the client's ticket is accepted; None exactly if the client has shown none.
     """
 
     encrypted: bool
@@ -138,7 +139,7 @@ class ServerHello:
 
     @classmethod
     def decode(cls, body: bytes) -> ServerHello:
-        """Parse a SERVER_HELLO body. Whether there may be a `resumed` only the client knows."""
+        """Parse a SERVER_HELLO body. Only the client knows whether `resumed` may be present."""
         _check_version(body, 0)
         fields = Fields(
             body[1:], "ServerHello", required=frozenset((1, 2)), optional=frozenset((3, 4))
@@ -148,7 +149,7 @@ class ServerHello:
             raise ProtocolError("ServerHello's key share does not fit its mode")
         resumed = fields.integer(4, 1) if 4 in fields else None
         if resumed is not None and resumed > 1:
-            raise ProtocolError(f"ServerHello says {resumed} to a ticket, which is no answer")
+            raise ProtocolError(f"ServerHello says {resumed} to a ticket, not 0 or 1")
         share = fields.sized(3, SERVER_SHARE_SIZE) if 3 in fields else None
         random = fields.sized(2, RANDOM_SIZE)
         return cls(bool(encrypted), random, share, None if resumed is None else bool(resumed))
@@ -170,9 +171,9 @@ class ClientAuthField:
 
 def pad(body: bytes, number: int, after: int = 0) -> bytes:
     """
-    The padding field that makes `body`, it, a Finished field and `after` more bytes a multiple of AUTH_PADDING.
+    The padding field that makes `body`, itself, a Finished field and `after` more bytes a multiple of AUTH_PADDING.
 
-    Sizes would otherwise tell the size of the key and so the class of the peer (RFC 9846 F.1).
+    Otherwise the size of the message would reveal the size of the key and so the class of the peer (RFC 9846 F.1).
     """
     size = len(body) + 3 + FINISHED_FIELD_SIZE + after
     return encode_field(number, bytes(-size % AUTH_PADDING))
@@ -192,7 +193,7 @@ class Wanted:
 @dataclass(frozen=True)
 class ServerAuth:
     """
-    SERVER_AUTH, parsed but not verified; `signed` and `finished_over` are what the two proofs cover.
+    SERVER_AUTH, parsed but not verified; the two proofs cover `signed` and `finished_over`.
 
     In a resumed connection key, signature and succession are empty, and no client key is wanted.
     """
@@ -308,9 +309,10 @@ class Welcome:
         token: 16 bytes that name the session.
         max_packet: The longest frame body from now on.
         heartbeat: Proposed seconds between pings.
-        ticket: What resumes this session; None when it cannot be resumed.
+        ticket: Resumes this session; None when it cannot be resumed.
         lifetime: Seconds that the server keeps the session after its connection is lost; 0 without a ticket.
-        count: The session goes on: how many of the client's records the server has accepted. None: it is a new one.
+        count: For a resumed session, the number of the client's records that the server has accepted; None for a new
+            one.
     """
 
     token: bytes
@@ -337,7 +339,7 @@ class Welcome:
 
     @classmethod
     def decode(cls, plaintext: bytes) -> Welcome:
-        """Parse the record. Whether the session may go on only the client knows."""
+        """Parse the record. Only the client knows whether the session may resume."""
         numbers = frozenset((1, 4, 6, 7))
         optional = frozenset((2, 3, 5))
         fields = Fields(plaintext[1:], "Welcome", required=numbers, optional=optional)
@@ -364,7 +366,7 @@ class Welcome:
 
 @dataclass(frozen=True)
 class Close:
-    """`code u8 | sent u64 | text`: why, how many records were sent in this direction, the application's words."""
+    """`code u8 | sent u64 | text`: the reason, the number of records sent in this direction, the application's text."""
 
     code: int
     sent: int

@@ -2,13 +2,13 @@
 Packets as bytes.
 
 A record carries `packets`: one MessagePack array of packets, each an array of six fields: action,
-data, headers, created, id, reply_to. A packet is encoded once, however many sessions get it, and a
-record is decoded by one call.
+data, headers, created, id, reply_to. A packet is encoded once for all sessions that get it, and a record is decoded
+by one call.
 
-Nothing a peer sends does worse than raise `CodecError`. msgspec refuses almost all of it by itself;
-what it leaves to us is found by `walk()`, which takes several times as long as decoding. So a record
-is first decoded by a type that cannot do harm: text, numbers, and lists and maps of them, with text
-as keys, nested a few levels. Almost all are like that. Only what this type refuses is walked.
+Bytes of a peer can at worst raise `CodecError`. msgspec refuses almost all bad input by itself; `walk()` finds the
+rest, and takes several times as long as decoding. So a record is first decoded by a type that cannot do harm: text,
+numbers, and lists and maps of them, with text as keys, nested a few levels. Almost all records are like that. Only
+records that this type refuses are scanned.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     Data = Any
 
     class _OfData:
-        """Nothing: only at run time the type of the data is a parameter, see `_usual()`."""
+        """A placeholder: only at run time is the type of the data a parameter, see `_usual()`."""
 else:
     Data = TypeVar("Data")
     _OfData = Generic[Data]
@@ -71,13 +71,13 @@ class Packet(msgspec.Struct, _OfData, array_like=True, forbid_unknown_fields=Tru
     their defaults, a longer one is refused.
 
     Attributes:
-        action: What the packet is about, 1 to 255 characters; handlers are chosen by it.
+        action: The packet's name, 1 to 255 characters; it selects the handler.
         data: None, bool, int (64 bits), float, str, bytes, datetime with a time zone, and lists and
             dicts of these, nested at most 64 levels. Tuples arrive as lists; neither they nor
             datetimes are keys of a dict. A dict of more than 512 entries has keys of str or bytes
             only.
         headers: Further fields, by name, beside the data.
-        created: When it was made, in seconds since 1970; 0.0 when nobody said.
+        created: When it was made, in seconds since 1970; 0.0 if the sender did not say.
         id: Number of a request, unique in its session and direction.
         reply_to: The `id` of the request that this packet answers.
     """
@@ -97,7 +97,7 @@ def _refuse_extension(code: int, _data: memoryview) -> NoReturn:
 
 def _usual(leaf: Any) -> Any:
     """
-    The type of data that is decoded without being walked: lists and maps of scalars, a few levels deep.
+    The type of data that is decoded without a scan: lists and maps of scalars, a few levels deep.
 
     It has no arrays as map keys, and no nesting that could end a small stack. It cannot have str and
     bytes both: msgspec knows no type for that.
@@ -109,7 +109,7 @@ def _usual(leaf: Any) -> Any:
     return value
 
 
-# One of each for all threads: they keep nothing between calls, every call has its own buffer.
+# All threads share one of each: they keep no state between calls, and every call has its own buffer.
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Packet], ext_hook=_refuse_extension).decode
 _decode_any = msgspec.msgpack.Decoder(Any, ext_hook=_refuse_extension).decode
@@ -134,8 +134,8 @@ def encode_packet(packet: Packet, max_elements: int = MAX_ELEMENTS) -> bytes:
         max_elements: Values of every kind in a record above `MAX_WALK_FREE` bytes.
 
     Raises:
-        CodecError: The packet cannot travel: a field of the wrong type, data that MessagePack
-            cannot express, or more than a receiver accepts.
+        CodecError: The packet cannot be sent: a field has the wrong type, MessagePack cannot express the data, or it
+            is more than a receiver accepts.
     """
     action = packet.action
     if not isinstance(action, str) or not 0 < len(action) <= MAX_ACTION:
@@ -160,7 +160,7 @@ def encode_packet(packet: Packet, max_elements: int = MAX_ELEMENTS) -> bytes:
 
 
 def _check_encoded(encoded: bytes, max_elements: int) -> None:
-    """Refuse here what a receiver would refuse: there it ends the session, here it is an error one can read."""
+    """Refuse data that a receiver would refuse: there it would end the session, here it is an error with a hint."""
     if len(encoded) <= PACKET_WALK_FREE:
         try:
             _check_text(encoded)
@@ -221,12 +221,12 @@ def record_of(packet: Packet) -> bytes:
 
 
 def decode_again(record: bytes) -> list[Packet]:
-    """Decode a record that `decode_packets` has taken before: nothing is looked for in it again."""
+    """Decode a record that `decode_packets` has accepted before, without checking it again."""
     return _decode(record)
 
 
 def _begins_with_bytes(data: bytes | memoryview) -> bool:
-    """Whether the data of the first packet is bytes. A guess that is wrong costs time only."""
+    """Whether the data of the first packet is bytes. A wrong guess only costs time."""
     try:
         action = 2 if data[0] < 0xA0 else 4  # [ | n packets | [ n fields | action
         return 0xC4 <= data[action + 1 + (data[action] & 0x1F)] <= 0xC6
@@ -235,7 +235,7 @@ def _begins_with_bytes(data: bytes | memoryview) -> bool:
 
 
 def _check_fields(packet: Packet) -> None:
-    """Refuse here what the typed decoder of the receiver would refuse."""
+    """Refuse a packet that the typed decoder of the receiver would refuse."""
     headers = packet.headers
     if headers is not None and not (
         isinstance(headers, dict) and all(isinstance(name, str) for name in headers)
@@ -331,7 +331,7 @@ def decode_value(
 
 
 def wire_size(value: Any) -> int:
-    """Bytes that a value takes on the wire; 0 for one that cannot travel."""
+    """Bytes that a value takes on the wire; 0 for a value that cannot be sent."""
     try:
         return len(_encode(value))
     except _MALFORMED:

@@ -1,18 +1,18 @@
 """
-Look through MessagePack bytes before anything is built from them.
+Validate MessagePack bytes before objects are built from them.
 
-Three things that small bytes can ask of the decoder are not refused by it:
+The decoder does not refuse three things that few bytes can ask of it:
 
-- Nesting to the recursion limit kills the process on a small stack: the decoder calls itself for each
-  level, and takes 300 bytes of stack. No setting tells how large the stack of a running thread is.
-- Objects are far larger than the bytes that ask for them: 1 MiB of empty maps takes 69 MiB.
+- Nesting to the recursion limit kills the process on a small stack: the decoder calls itself for each level, and
+  takes 300 bytes of stack. No setting tells how large the stack of a running thread is.
+- Objects can be far larger than their bytes: 1 MiB of empty maps takes 69 MiB.
 - Map keys may have hashes that collide, and then the time grows with the square. Text and bytes are
   hashed with a secret. Arrays become tuples: their hashes are easily made equal, 64 KiB of them took
-  0.14 s. Numbers have few equal hashes, but the places that a dict tries for them can be computed,
-  and filled before: 65,536 places took a record of 262 kB 1.4 s, 1,024 take 0.1 ms. A timestamp
-  takes 1 µs to be hashed, a hundred times as long as a number: 64 KiB of them took 25 ms.
+  0.14 s. Numbers have few equal hashes, but the places that a dict tries for them can be computed and filled in
+  advance: 65,536 places took a record of 262 kB 1.4 s, 1,024 take 0.1 ms. A timestamp takes 1 µs to be hashed, a
+  hundred times as long as a number: 64 KiB of them took 25 ms.
 
-The walk finds all three without recursion and without building anything.
+The scan finds all three without recursion and without building objects.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _steps() -> list[int]:
 
 
 _STEPS = _steps()
-# First bytes of text and bytes, whose hashes nobody can foresee: what keys of a large map must be.
+# First bytes of text and bytes, which have unpredictable hashes: keys of a large map must be these.
 _KEYED = frozenset((*range(0xA0, 0xC0), *range(0xC4, 0xC7), *range(0xD9, 0xDC)))
 # A run of nil, false, true and integers from -5 to 127: Python has these once, so a list of them takes 8 bytes each.
 _LIGHT_RUN = re.compile(rb"[\x00-\x7f\xc0\xc2\xc3\xfb-\xff]*")
@@ -64,16 +64,15 @@ def walk(
     """
     Go through one MessagePack value without recursion and without building it.
 
-    The work is in proportion to the elements, not to the bytes: a picture is one step. It checks
-    amounts and keys only; whether the value is well formed is left to the decoder.
+    The cost is proportional to the number of elements, not of bytes: a picture is one step. Only amounts and keys are
+    checked; the decoder checks whether the value is well formed.
 
     Args:
         data: The value.
-        max_elements: Values of every kind, keys and containers included. Items of arrays that take one byte here and
-            no memory of their own there (nil, booleans, integers from -5 to 127) count an eighth.
+        max_elements: Values of every kind, keys and containers included. Items of arrays that take one byte and no
+            memory of their own (nil, booleans, integers from -5 to 127) count an eighth.
         max_depth: Containers inside each other; None for no limit.
-        allow_extensions: False refuses them, timestamps included. (What is no timestamp is refused
-            by the decoders.)
+        allow_extensions: False refuses them, timestamps included. (The decoders refuse all others than timestamps.)
 
     Raises:
         CodecError: One of the bounds is exceeded, or the value ends too early.
@@ -82,7 +81,7 @@ def walk(
     left, kind = (
         1,
         _MAP,
-    )  # values to come in this container; the value itself counts in full, as one in a map
+    )  # remaining values in this container; the value itself counts in full, as one in a map
     outer: list[tuple[int, int]] = []
     deepest = max_elements if max_depth is None else max_depth
     try:
@@ -91,7 +90,7 @@ def walk(
                 first = data[pos]
                 step = _STEPS[first]
                 if kind == _ARRAY and step == 1:
-                    # One call for a run: what costs little memory must not cost much time either.
+                    # One call for a run: items that take little memory must not take much time either.
                     run = min(_LIGHT_RUN.match(data, pos).end() - pos, left)  # type: ignore[union-attr]  # it always matches
                     if run:
                         pos += run
@@ -102,7 +101,7 @@ def walk(
                 elements += 1
                 if elements + light // LIGHT_PER_ELEMENT > max_elements:
                     raise _too_many_elements(max_elements)
-                # Where an odd number is still to come, a value is, and this is its key.
+                # If an odd number of values remains, this is a key and its value follows.
                 if kind == _LARGE_MAP and left & 1 and first not in _KEYED:
                     raise _no_key(step)
                 if step > 0:
@@ -122,7 +121,7 @@ def walk(
                 else:
                     kind = _MAP if left <= MAX_NUMBER_KEYS + MAX_NUMBER_KEYS else _LARGE_MAP
                 pos += step
-                # What a length claims is too much already if all of it were light.
+                # The claimed length is too much even if all items were light.
                 if elements + (left if is_map else left // LIGHT_PER_ELEMENT) > max_elements:
                     raise _too_many_elements(max_elements)
             if not outer:
@@ -178,7 +177,7 @@ def _too_many_elements(limit: int) -> CodecError:
 
 
 def _no_key(step: int) -> CodecError:
-    """What is wrong with a map key of this kind."""
+    """The error for a map key of this kind."""
     if step == _CONTAINER:
         return CodecError(
             "a map key is an array or a map (a dict has a tuple as a key)",

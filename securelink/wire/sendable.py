@@ -1,4 +1,4 @@
-"""What data may be made of: values that arrive as what they were, or nearly so; all else is refused when it is sent."""
+"""Values that may be sent: those that arrive with their own type or a close relative; all others are refused."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ..limits import MAX_DEPTH, MAX_NUMBER_KEYS
 from ..text import escaped, quoted
 
 PLAIN = frozenset((type(None), bool, int, float, str, bytes))
-_QUICK_LEVELS = 8  # containers in containers that are looked at quickly; deeper ones, seldom as they are, take longer
-# MessagePack has no type for these. The encoder would send text, a list or the bare value, and nobody would be told.
+_QUICK_LEVELS = 8  # nesting that the fast check handles; deeper data is rare and takes longer
+# MessagePack has no type for these. The encoder would silently send text, a list or the bare value.
 _OTHERS = (
     decimal.Decimal,
     set,
@@ -30,11 +30,11 @@ _OTHERS = (
     datetime.time,
     datetime.timedelta,
 )
-_FEW = 16  # items that are quicker looked at one by one
+_FEW = 16  # up to this many items, checking one by one is faster
 _EXACT = "strict_types= takes None, bool, int, float, str, bytes, list, dict and datetime in UTC"
-_MAX_WHERE = 200  # characters that say where in the data a value stands
+_MAX_WHERE = 200  # characters of the path that locates a value in the data
 
-# Classes that a program has declared: they travel as dicts, and arrive as themselves where a handler declares them.
+# Classes that a program has declared: they are sent as dicts, and arrive as instances if a handler declares them.
 _declared: weakref.WeakSet[type] = weakref.WeakSet()
 
 Kind = TypeVar("Kind", bound=type)
@@ -44,11 +44,11 @@ def payload(kind: Kind) -> Kind:
     """
     Declare a dataclass as data that may be sent; a decorator.
 
-    It travels as a dict of its fields. A handler bound with `on(action, TheClass)` gets it as the class again, and
+    It is sent as a dict of its fields. A handler bound with `on(action, TheClass)` gets it as the class again, and
     declares it as well; a handler without a type gets the dict. A `msgspec.Struct` needs no declaration.
 
     Raises:
-        ConfigError: It is no dataclass.
+        ConfigError: The class is not a dataclass.
     """
     if not isinstance(kind, type) or not dataclasses.is_dataclass(kind):
         raise ConfigError(f"{quoted(kind)} is no dataclass", hint="put @payload above @dataclass")
@@ -57,7 +57,7 @@ def payload(kind: Kind) -> Kind:
 
 
 def declare(kind: type) -> None:
-    """A handler expects data of this class: from now on it may be sent too."""
+    """A handler expects data of this class: from now on it may also be sent."""
     _declared.add(kind)
 
 
@@ -66,8 +66,8 @@ def check_sendable(data: Any, *, exact: bool = False) -> bool:
     Refuse data that would silently arrive as something else.
 
     Args:
-        data: What is about to be encoded.
-        exact: Refuse also what arrives as its nearest relative: tuples (as lists), bytearrays (as bytes), subclasses
+        data: The data to be encoded.
+        exact: Also refuse values that arrive as a close relative: tuples (as lists), bytearrays (as bytes), subclasses
             of dict, str and others (as their base), times of another zone (in UTC), and declared classes (as dicts).
 
     Returns:
@@ -88,7 +88,7 @@ def check_sendable(data: Any, *, exact: bool = False) -> bool:
 
 
 def _is_plain(data: Any, levels: int) -> bool:
-    """Whether data is plain values in lists and dicts, as almost all is. Hot: for each packet with a container."""
+    """Whether data is plain values in lists and dicts, as almost all data is. Runs for each packet with a container."""
     kind = type(data)
     if kind is dict:
         for key in data:
@@ -101,7 +101,7 @@ def _is_plain(data: Any, levels: int) -> bool:
         return kind in PLAIN
     if len(items) > _FEW and PLAIN.issuperset(
         map(type, items)
-    ):  # a flat one takes no step for each
+    ):  # a flat container needs no step for each item
         return True
     for item in items:  # noqa: SIM110  # all() would make a generator, which costs as much as the rest
         if type(item) not in PLAIN and not (levels and _is_plain(item, levels - 1)):
@@ -110,12 +110,12 @@ def _is_plain(data: Any, levels: int) -> bool:
 
 
 def _walk(data: Any) -> Iterator[tuple[str, Any]]:
-    """Every value of the data, and where it stands."""
+    """Every value of the data, and its place."""
     waiting: list[tuple[Any, str, int]] = [(data, "$", 0)]
     while waiting:
         value, where, level = waiting.pop()
         if level > MAX_DEPTH:
-            return  # too deep, or in a circle: the encoder says which (and a circle has ever more paths to look at)
+            return  # too deep, or circular: the encoder reports which (a circle has endless paths)
         if len(where) > _MAX_WHERE:
             where = where[:_MAX_WHERE] + "…"
         if type(value) in PLAIN:
@@ -138,7 +138,7 @@ def _is_exact(value: Any) -> bool:
 
 
 def _fault(value: Any) -> str | None:
-    """What to do about a value that would change, or None for one that may go."""
+    """The hint for a value that would change its type; None for a value that may be sent."""
     if isinstance(value, str | int | float):
         return None  # also a StrEnum or an IntEnum: still text, still a number
     if isinstance(value, datetime.datetime):
@@ -151,7 +151,7 @@ def _fault(value: Any) -> str | None:
             "or send a dict of its fields"
         )
     if isinstance(value, msgspec.Struct) or not isinstance(value, _OTHERS):
-        return None  # made to travel; or the encoder decides
+        return None  # declared, or the encoder decides
     return "send str(value), list(value) or another value that MessagePack has, or declare the type of the data"
 
 

@@ -1,4 +1,4 @@
-"""What a decoded record takes in memory: estimated from its bytes, in a fraction of a millisecond."""
+"""The memory that a decoded record takes: estimated from its bytes, in a fraction of a millisecond."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from ..limits import MAX_WALK_FREE, OPENED_MOST_BYTES, OPENED_PACKET_BYTES
 from .packets import Packet
 
-_FEW = 16  # packets of a record whose types are looked at
+_FEW = 16  # packets of a record whose types are examined
 
-# Bytes in memory that one byte of a record may stand for, as the first byte of a value; the place in its list included.
-_EVERY = (
-    8  # a place in a list, or a letter that takes four bytes because another one of its text does
-)
+# Bytes in memory for a byte of a record that is the first of a value, including the value's place in its list.
+# a place in a list, or a letter that takes four bytes because another letter of its text does
+_EVERY = 8
 _HEADS = {
     72: bytes((0x80,)),  # an empty map
     240: bytes((*range(0x81, 0x90), 0xDE, 0xDF)),  # a map
@@ -26,7 +25,7 @@ _OTHERS = {
 
 
 def decoded_size(record: bytes | memoryview) -> int:
-    """At most about so many bytes do the objects of a record take."""
+    """An upper estimate of the bytes that the objects of a record take."""
     data = bytes(record)
     size = _EVERY * len(data)
     for weight, others in _OTHERS.items():

@@ -186,7 +186,7 @@ FAULTS = [
     Fault(
         "the signature leaves out the recipient",
         "sealed.py",
-        "    transcript.update(outside)  # says its own size, so the two cannot be divided differently\n",
+        "    transcript.update(outside)  # contains its own size, so the two cannot be divided differently\n",
         "",
         "test_sealed.py::test_the_layout",
     ),
@@ -207,7 +207,7 @@ FAULTS = [
     Fault(
         "the reason of a failed unseal is told",
         "sealed.py",
-        "        pass  # raised below, outside of this block, so that the cause is not chained to the error",
+        "        pass  # raised below, outside this block, so that the cause is not chained to the error",
         "        raise",
         "test_sealed.py::test_a_flipped_bit_in_each_region",
     ),
