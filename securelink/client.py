@@ -21,7 +21,7 @@ from .app.modes import encryption_mode
 from .app.received import Received, Typed
 from .codes import Code
 from .dispatching import Dispatching
-from .errors import ConfigError, SecureLinkError
+from .errors import ConfigError, LinkTimeout, SecureLinkError
 from .keys import Identity
 from .limits import (
     CLOSE_SECONDS,
@@ -46,6 +46,7 @@ from .threads.connecting import Arrival, Connector, Destination, Introduction, s
 from .threads.dial import Deadline
 from .threads.mailbox import Mailbox
 from .threads.patched import check_not_patched
+from .threads.reconnecting import Reconnector
 from .trust.policy import Belief
 from .wire.packets import Packet
 
@@ -122,6 +123,8 @@ class Client(Peer, Dispatching):
         passphrase: Of the client's private key.
         handlers: Where handlers, listeners and hooks run. "background": in the thread that waits for packets, or in
             one of the library's when none does. "update": only in the program's own thread, in `update()`; see there.
+        reconnect: Go on with the session when its connection is lost, over another one, if the server keeps sessions.
+            False: the session ends then.
 
     Attributes:
         server_state: The last value that the server gave to `set_state`; None before.
@@ -132,6 +135,15 @@ class Client(Peer, Dispatching):
 
     Packets whose name has a handler (`on`) go to it, all others to `receive`, `poll` and iteration. Handlers run in
     the thread that waits in one of these, otherwise in a background thread. All methods may be called from any thread.
+
+    When the connection is lost the client connects again in the background, with growing pauses, for as long as the
+    server keeps the session. What was sent, either way, is neither lost nor doubled; `send`, `request` and `receive`
+    wait within their timeouts, and `connected` is False meanwhile. `on_suspend()` tells of it, `on_resume(replayed)`
+    that the session goes on, with how many records are sent again. A function given as `credentials` is called again,
+    in a thread of the library. A session that cannot go on ends as every session does: `on_disconnect`, then
+    `ConnectionClosed`, with a `code`: EXPIRED (no connection in time), LOST (the server does not have it any more: it
+    was restarted, say), or why the server refuses. `unconfirmed` then says exactly what the server may not have. Only
+    `connect()` begins a new session: that knows nothing of the one before.
 
     A client that the program keeps no reference to is closed with a `ResourceWarning`; one with handlers or listeners
     works on until its session ends.
@@ -157,6 +169,7 @@ class Client(Peer, Dispatching):
         strict_types: bool = False,
         passphrase: str | None = None,
         handlers: str = "background",
+        reconnect: bool = True,
     ) -> None:
         mode = encryption_mode(encryption)
         for name, value in (("passphrase", passphrase), ("token", token)):
@@ -191,6 +204,7 @@ class Client(Peer, Dispatching):
             ),
             Belief(host, port, pin, trust, known, plaintext_credentials=exposed),
         )
+        self._reconnect = flag("reconnect", reconnect)
         self._in_update = word("handlers", handlers, ("background", "update")) == "update"
         # Weak: what a client holds must not hold the client.
         changed = _weakly(self._keep_alive)
@@ -202,11 +216,18 @@ class Client(Peer, Dispatching):
         self._encrypted = False
         caught = self._handlers.caught.add
         self.on_connect: EventHook[[]] = EventHook("on_connect", caught, ())
+        self.on_suspend: EventHook[[]] = EventHook("on_suspend", caught, ())
+        self.on_resume: EventHook[[int]] = EventHook("on_resume", caught, ("replayed",))
         self.on_disconnect: EventHook[[]] = EventHook("on_disconnect", caught, (), changed=changed)
         self.on_message: EventHook[[Received]] = self._handlers.on_message
         self.on_state: EventHook[[Any]] = EventHook("on_state", caught, ("value",), changed=changed)
         self._hooks: ClientContext = ClientContext(
-            self._handlers, self.on_state, self.on_disconnect, in_update=self._in_update
+            self._handlers,
+            self.on_state,
+            self.on_suspend,
+            self.on_resume,
+            self.on_disconnect,
+            in_update=self._in_update,
         )
 
     # --- connecting ---------------------------------------------------------------------------------------
@@ -214,7 +235,7 @@ class Client(Peer, Dispatching):
     def connect(self, timeout: float = CONNECT_SECONDS, *, retry: bool = False) -> Self:
         """
         Open a session. May be called again when the last one has ended: what came in it and was not received yet is
-        kept, and comes first.
+        kept, and comes first. While a session waits for its next connection this waits for that instead.
 
         Args:
             timeout: Seconds for all of it.
@@ -256,6 +277,14 @@ class Client(Peer, Dispatching):
         connector.given_up.clear()
         deadline = connector.deadline(timeout)
         if self._channel is not None:
+            if self._channel.await_connection(deadline.at):
+                return
+            deadline.check()
+            if self._channel.is_suspended:
+                raise LinkTimeout(
+                    f"no connection for the session that waits for one within {timeout:g} s",
+                    hint="it is tried further; close() ends it",
+                )
             self._channel.finish(deadline.at)  # it is over when the next one begins
         place = Destination(self.carrier, self.host, self.port)
         arrival = (connector.persist if retry else connector.attempt)(place, deadline)
@@ -277,6 +306,9 @@ class Client(Peer, Dispatching):
         own_thread = get_ident() if self._in_update else 0
         channel = ClientChannel(link.loop, core, mailbox, token=self._token, own_thread=own_thread)
         channel.attach(link)
+        if self._reconnect:
+            place = Destination(self.carrier, self.host, self.port)
+            channel.keeper = Reconnector(self._connector, place, arrival.opened.resumption)
         return channel
 
     def _begin(self, arrival: Arrival, channel: ClientChannel, deadline: Deadline) -> None:
@@ -288,6 +320,7 @@ class Client(Peer, Dispatching):
             self._keep_alive()
             channel.begin(link, arrival.early, self.on_connect.fire)
         except BaseException:  # Ctrl-C: who calls connect() again must not find half a session
+            channel.keeper = None
             link.writer.break_off()
             link.loop.call(link.give_up)
             raise
@@ -496,6 +529,15 @@ class Client(Peer, Dispatching):
         left = channel.close(timeout)
         caretaker.settle(SETTLE_SECONDS)
         return left
+
+    @property
+    def unconfirmed(self) -> list[Packet]:
+        """
+        What the server may not have of the session that has ended: the packets that it has not confirmed, in order.
+        Empty while a session lasts. `close()` returns the same.
+        """
+        channel = self._channel
+        return channel.unconfirmed(None) if channel is not None and channel.ended else []
 
     def _need_channel(self) -> ClientChannel:
         return cast(ClientChannel, super()._need_channel())

@@ -276,8 +276,11 @@ def test_without_resume_a_cut_is_the_end(identity: Identity) -> None:
         assert "suspend" not in watch.seen
 
 
-def test_who_never_got_welcome_is_not_waited_for(identity: Identity) -> None:
+def test_who_never_got_welcome_is_not_waited_for_long(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its client may not know that there is a session: it would be in the server twice."""
+    monkeypatch.setattr("securelink.threads.suspensions.UNKNOWN_SECONDS", 0.2)
     with scene(identity) as (server, watch, caller):
         other = Caller(caller.port)
         other.dial()

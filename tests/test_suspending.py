@@ -33,6 +33,9 @@ class Keeper:
         """It goes on."""
         self.said.append("suspended")
 
+    def see_to(self, channel: Any) -> None:
+        """Nobody comes."""
+
     def end(self, channel: Any, code: int, text: str) -> None:
         """It is to end."""
         self.said.append((code, text))

@@ -166,6 +166,8 @@ class ClientContext:
     Args:
         handlers: Of packets.
         on_state: Fires when the server gives a new state.
+        on_suspend: Fires when a session has lost its connection.
+        on_resume: Fires when it has another one.
         on_disconnect: Fires when a session has ended.
         in_update: Whether all of them run only in the program's own thread.
 
@@ -178,11 +180,15 @@ class ClientContext:
         self,
         handlers: Handlers,
         on_state: EventHook[...],
+        on_suspend: EventHook[...],
+        on_resume: EventHook[...],
         on_disconnect: EventHook[...],
         *,
         in_update: bool,
     ) -> None:
         self.handlers = handlers
+        self.on_suspend = on_suspend
+        self.on_resume = on_resume
         self.on_disconnect = on_disconnect
         self.before_send: Callable[..., Any] | None = None
         self.awaited: dict[Awaited, None] = {}

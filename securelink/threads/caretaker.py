@@ -51,6 +51,13 @@ class Ward(Protocol):
         """This process is a fork of the one that opened it."""
 
 
+class Away(Protocol):
+    """A client's session that has no connection."""
+
+    def orphaned(self) -> None:
+        """This process is a fork of the one that it belongs to."""
+
+
 class _Caretaker:
     """The one loop of all clients of a process; started with the first, stopped after the last."""
 
@@ -66,7 +73,10 @@ class _Caretaker:
             set()
         )  # those of them that the loop does not read itself; the leader's
         self._everyone: set[Ward] = set()  # the same, at once, for fork(); guarded by _lock
-        self._users: set[object] = set()  # attempts and links, each by its stream
+        self._users: set[object] = (
+            set()
+        )  # attempts and links, each by its stream; sessions that are away
+        self._away: set[Away] = set()  # for fork(); guarded by _lock
 
     def loop(self, user: object) -> Loop:
         """
@@ -87,6 +97,18 @@ class _Caretaker:
                 self._loop = loop
             self._users.add(user)
             return self._loop
+
+    def keep(self, session: Away) -> None:
+        """A session has lost its connection: the loop goes on for it until it is let go."""
+        with self._lock:
+            self._users.add(session)
+            self._away.add(session)
+
+    def let_go(self, session: Away) -> None:
+        """It has another one, or is over."""
+        with self._lock:
+            self._away.discard(session)
+        self.leave(session)
 
     def leave(self, user: object) -> None:
         """An attempt or link less."""
@@ -153,6 +175,8 @@ class _Caretaker:
         """In a child of fork(): threads and connections belong to the parent."""
         for link in self._everyone:
             link.orphaned()
+        for session in self._away:
+            session.orphaned()
         if self._loop is not None:
             self._loop.orphaned()
         self._reset()

@@ -42,6 +42,9 @@ class Keeper(Protocol):
     def end(self, channel: Any, code: int, text: str) -> None:
         """End it from our side, though nothing carries it. Any thread; returns at once."""
 
+    def see_to(self, channel: Any) -> None:
+        """By who waits for its next connection."""
+
 
 BLOCKED = "~blocked"  # header of a request: no other is handled before it is answered
 FORKED = "this process is a fork of the one that opened it"

@@ -37,6 +37,7 @@ from .ends import SHUT
 from .giving_way import waiting as taking_a_place
 from .giving_way import worker_threads
 from .inbox import Inbox, Owner
+from .link import Link
 from .loop import Loop
 from .mailbox import Mailbox
 
@@ -157,6 +158,45 @@ class ClientChannel(Channel):
 
     def ended_event(self) -> None:
         self.mailbox.ended()
+
+    def suspend(self, link: Link) -> bool:
+        """As `Channel.suspend`."""
+        if not super().suspend(link):
+            return False
+        self.carrier = None
+        return True
+
+    def go_on_over(self, link: ClientLink, early: list[Item], told: Callable[[], None]) -> bool:
+        """
+        Let another connection carry it.
+
+        Args:
+            link: That.
+            early: What came together with WELCOME, and is not in the socket any more.
+            told: The event of it, which comes before all that comes over that connection.
+
+        Returns:
+            False when it is over.
+        """
+        gone_on: list[bool] = []
+
+        def take_over() -> None:
+            gone_on.append(self.go_on(link, lambda: True))
+            if gone_on[0]:
+                self.carrier = link
+                self.note(told)
+                self._take_over(link, early)
+                link.writer.flush()
+
+        while not self.drive_once(take_over):
+            time.sleep(0.001)  # who drove the last one is about to notice that it is over
+        return gone_on[0]
+
+    def await_connection(self, deadline: float) -> bool:
+        """Wait while it is suspended. Returns whether it has a connection again."""
+        while self.is_suspended and (left := deadline - time.monotonic()) > 0:
+            self._wait(left, lambda: not self.is_suspended)
+        return self.connected
 
     def released(self) -> None:
         """By the connection, whose socket is closed: a session that is over holds nothing that holds it."""
@@ -288,6 +328,9 @@ class ClientChannel(Channel):
     def _wait(self, timeout: float | None, ready: Callable[[], object]) -> None:
         if timeout is None or timeout > PATIENCE_SECONDS:
             timeout = PATIENCE_SECONDS
+        if self.is_suspended:
+            self._wait_for_connection(timeout, ready)
+            return
         right = self.drive_right
         try:
             del right.free
@@ -301,6 +344,19 @@ class ClientChannel(Channel):
             right.free = True
             if self.drivers:
                 self.wake_drivers()
+
+    def _wait_for_connection(self, timeout: float, ready: Callable[[], object]) -> None:
+        if self.keeper is not None:
+            self.keeper.see_to(self)
+        if self.core.receiving.items:
+            timeout = min(timeout, 0.02)  # what comes of it may give no sign
+        sign = Sign()
+        self.drivers[sign] = None
+        try:
+            if not ready() and self.is_suspended:
+                sign.wait(timeout)
+        finally:
+            self.drivers.pop(sign, None)
 
     def _wait_for_driver(self, timeout: float, ready: Callable[[], object]) -> None:
         sign = Sign()
@@ -372,7 +428,9 @@ class ClientChannel(Channel):
 
     def wait_for_room(self, woken: Sign, seconds: float) -> None:
         """As `Channel.wait_for_room`: whoever waits reads, so no circle of waiting contains both sides."""
-        if not self.drive_once(partial(self._make_room, min(seconds, 0.1))):
+        if self.is_suspended:
+            woken.wait(seconds)
+        elif not self.drive_once(partial(self._make_room, min(seconds, 0.1))):
             time.sleep(min(seconds, 0.001))
 
     def _make_room(self, timeout: float) -> None:

@@ -11,7 +11,6 @@ import logging
 import time
 from typing import Protocol, cast
 
-from ..codes import Code
 from ..interrupts import Right, Sign
 from ..protocol import ClientConnection, Event, Failed
 from ..streams.base import BREAK, HANGUP, READ, WRITE, Stream
@@ -121,7 +120,7 @@ class ClientLink(Link):
 
     def _gone_already(self) -> bool:
         channel = cast(Driven | None, self.channel)
-        return channel is not None and channel.ended
+        return channel is None or channel.ended
 
     def delivered(self) -> None:
         """As `Link.delivered`: whoever drives runs the inbox."""
@@ -135,8 +134,14 @@ class ClientLink(Link):
             super().lost()
         else:
             self.writer.advance(DEAD)
-            self.finish_channel(Code.BROKEN, "", clean=False)
+            self._left_by(self.writer.when_not_sending(self.leave_session))
             self.loop.call(super().lost)
+
+    def give_way(self) -> None:
+        """As `Link.give_way`, but not under somebody who reads."""
+        self._given_up = True
+        self.writer.flush()
+        self.give_up()
 
     def finish_channel(
         self,

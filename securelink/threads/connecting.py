@@ -154,6 +154,10 @@ class Arrival:
         caretaker.leave(self.link.stream)
 
 
+class SessionGone(HandshakeError):
+    """The server has proved its key, and does not have the session that was to go on."""
+
+
 class Connector:
     """
     Connects a client.
@@ -218,7 +222,7 @@ class Connector:
                 new one.
 
         Returns:
-            The open connection. If the server does not know the session any more it carries a new one.
+            The open connection. If the server knows the session and does not let it go on it carries a new one.
 
         Raises:
             ConfigError: This thread drives the server, or credentials would go where they must not.
@@ -228,6 +232,7 @@ class Connector:
             KeyFileError: `known_servers` is damaged.
             LinkTimeout: The deadline passed.
             ProtocolError: No securelink server, or somebody tampers.
+            SessionGone: The server says that it does not know the session. Nobody was introduced.
         """
         mode = self._belief.consult(self.introduction.mode)
         stream = place.carrier.connect(place.host, place.port, max(0.001, deadline.left))
@@ -302,6 +307,8 @@ class Connector:
             self._belief.judge(server, credentials=ours.has_credentials, loopback=loopback)
             if server.wanted != Wanted.NO:
                 identity = ours.identity
+            if connection.asks_to_resume and not connection.resumes:
+                raise SessionGone("the server does not have the session any more", code=Code.NORMAL)
             if server.wanted == Wanted.REQUIRED and identity is None:
                 raise refusal(Code.CLIENT_KEY_REQUIRED, "")
         connection.authenticate(

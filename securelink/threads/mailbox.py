@@ -111,6 +111,18 @@ class Mailbox:
         context: ClientContext | None = self._context()
         return context is not None and context.wants_background
 
+    def suspended(self) -> None:
+        """The session has lost its connection, and everything that came over it is handled."""
+        context: ClientContext | None = self._context()
+        if context is not None:
+            context.on_suspend.fire()
+
+    def resumed(self, replayed: int) -> None:
+        """It has another one, over which so many records are sent again."""
+        context: ClientContext | None = self._context()
+        if context is not None:
+            context.on_resume.fire(replayed)
+
     def ended(self) -> None:
         """The session is over, and everything that came in it is handled."""
         context: ClientContext | None = self._context()

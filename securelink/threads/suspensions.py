@@ -20,6 +20,8 @@ from .loop import Loop
 
 log = logging.getLogger("securelink.server")
 
+UNKNOWN_SECONDS = 10.0  # a session whose client has never said anything waits no longer than this
+
 
 class Host(Protocol):
     """The server above."""
@@ -143,16 +145,13 @@ class Suspensions:
     # As the keeper of a session.
 
     def keeps(self, channel: Channel, link: Carrying) -> bool:
-        """
-        Whether the session goes on when this link is lost. One whose client has never said anything does not: that may
-        not know that it has a session, and asks for another one.
-        """
+        """Whether the session goes on when this link is lost."""
         place = self._places.get(channel)
         if self._closed or link.provisional or place is None:
             return False
-        return place.known or bool(
-            link.connection.controls or channel.core.numbering.incoming.accepted
-        )
+        if link.connection.controls or channel.core.numbering.incoming.accepted:
+            place.known = True
+        return True
 
     def suspended(self, channel: Channel) -> None:
         """By the leader: it has lost its connection."""
@@ -166,12 +165,22 @@ class Suspensions:
         mine = self._of_place.setdefault(place.places[0], {})
         mine[channel] = None
         self._end_all(tickets.suspend(place.token, self._loop.now, missed=missed), Code.EXPIRED)
+        if not place.known:
+            # Its client may not know that it is in, and ask for another session: it comes soon, or not at all.
+            self._loop.call_later(UNKNOWN_SECONDS, lambda: self._never_came(channel, place))
         if len(mine) > MAX_SUSPENDED_PER_ADDRESS:
             self._end_all([next(iter(mine))], Code.EXPIRED)
+
+    def _never_came(self, channel: Channel, place: Place) -> None:
+        if self._places.get(channel) is place:
+            self._end_all([channel], Code.BROKEN)
 
     def end(self, channel: Channel, code: int, text: str) -> None:
         """Any thread: end it from our side, though nothing carries it."""
         self._loop.call(lambda: self._end(channel, code, text))
+
+    def see_to(self, channel: Channel) -> None:
+        """Its client comes, or does not."""
 
     def _end(self, channel: Channel, code: int, text: str) -> None:
         link = channel.link

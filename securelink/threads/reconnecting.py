@@ -1,0 +1,230 @@
+"""
+A client's session that has lost its connection gets another one, in the background.
+
+Attempts follow each other with growing pauses and jitter, for as long as the server keeps the session. They run in
+threads of their own, a few for all clients of a process, because an attempt waits: for names, networks and servers.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+from ..codes import Code, is_final
+from ..errors import HandshakeError, Refused
+from ..interrupts import start_thread
+from ..limits import CONNECT_SECONDS, MAX_ATTEMPTS
+from ..protocol import Resumption
+from ..text import escaped
+from .caretaker import caretaker
+from .client_channel import ClientChannel
+from .client_link import ClientLink
+from .connecting import Arrival, Connector, Destination, SessionGone
+
+log = logging.getLogger("securelink.client")
+
+FIRST_PAUSE = (
+    0.05  # seconds before the first attempt, at most: many clients lose their server at one instant
+)
+_GROWTH = 2.0
+MOST_PAUSE = 5.0
+
+
+class _Threads:
+    """Threads for attempts, started when they are needed; none waits for work."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """In a child of fork(): they are the parent's."""
+        self._lock = threading.Lock()
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._running = 0
+
+    def run(self, job: Callable[[], None]) -> None:
+        """
+        Have this done, at once or when an attempt of another client is over.
+
+        Raises:
+            RuntimeError: The system starts no more threads.
+        """
+        with self._lock:
+            self._jobs.append(job)
+            if self._running >= MAX_ATTEMPTS:
+                return
+            self._running += 1
+        try:
+            start_thread(threading.Thread(target=self._work, name="reconnect", daemon=True))
+        except BaseException:
+            with self._lock:
+                self._running -= 1
+            raise
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._jobs:
+                    self._running -= 1
+                    return
+                job = self._jobs.popleft()
+            job()
+
+
+_threads = _Threads()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_threads.forget)
+
+
+class Reconnector:
+    """
+    Brings back one session of a client; the `Keeper` of its channel.
+
+    It holds nothing of the client itself: one that the program has forgotten is closed although it is away.
+
+    Args:
+        connector: Makes the attempts.
+        place: Where the server is.
+        resumption: What the session's first connection brought; None: the server keeps nothing.
+    """
+
+    def __init__(
+        self, connector: Connector, place: Destination, resumption: Resumption | None
+    ) -> None:
+        self._connector = connector
+        self._place = place
+        self._resumption = resumption
+        self._lock = threading.Lock()  # guards the next two
+        self._until = 0.0  # when the server forgets the session
+        self._busy = False  # an attempt is under way, or will be
+        self._pause = FIRST_PAUSE
+
+    # As the keeper of a session.
+
+    def keeps(self, channel: ClientChannel, link: ClientLink) -> bool:
+        """Whether it goes on when this link is lost."""
+        return self._resumption is not None and not channel.loop.stopping
+
+    def suspended(self, channel: ClientChannel) -> None:
+        """By who noticed that the connection is lost."""
+        resumption = self._resumption
+        assert resumption is not None
+        caretaker.keep(channel)
+        self._pause = FIRST_PAUSE
+        self._until = time.monotonic() + resumption.lifetime
+        log.info("%s: the connection is lost; trying to get another one", channel.name)
+        channel.note(channel.mailbox.suspended)
+        self.see_to(channel)
+        channel.wake_drivers()
+
+    def see_to(self, channel: ClientChannel) -> None:
+        """See that somebody tries to get a connection: Ctrl-C may have kept who should have begun from it."""
+        with self._lock:
+            if self._busy or not channel.is_suspended:
+                return
+            self._busy = True
+        self._try_later(channel, random.uniform(0.0, FIRST_PAUSE))  # noqa: S311  # jitter, not a secret
+
+    def end(self, channel: ClientChannel, code: int, text: str) -> None:
+        """End it though there is no connection to say so."""
+        self._finish(channel, code, text, clean=False, ours=True)
+
+    # Attempts.
+
+    def _try_later(self, channel: ClientChannel, seconds: float) -> None:
+        channel.loop.call_later(seconds, partial(self._start, channel))
+
+    def _start(self, channel: ClientChannel) -> None:
+        try:
+            _threads.run(partial(self._try, channel))
+        except RuntimeError as error:
+            log.error("no thread for another connection: %s", error)
+            self._try_later(channel, MOST_PAUSE)
+
+    def _try(self, channel: ClientChannel) -> None:
+        again = False
+        try:
+            again = channel.is_suspended and self._attempt(channel)
+        except Exception:
+            log.exception("an attempt to connect again failed in this library")
+            again = True
+        finally:
+            if again and channel.is_suspended:
+                self._try_later(channel, self._next_pause())
+            else:
+                with self._lock:
+                    self._busy = False
+
+    def _next_pause(self) -> float:
+        pause = self._pause * random.uniform(0.5, 1.5)  # noqa: S311  # jitter, not a secret
+        self._pause = min(self._pause * _GROWTH, MOST_PAUSE)
+        return max(0.0, min(pause, self._until - time.monotonic()))
+
+    def _attempt(self, channel: ClientChannel) -> bool:
+        """One attempt; True when there is to be another one."""
+        left = self._until - time.monotonic()
+        resumption = self._resumption
+        if left <= 0 or resumption is None:
+            self._finish(channel, Code.EXPIRED)
+            return False
+        deadline = self._connector.deadline(min(left, CONNECT_SECONDS))
+        try:
+            arrival = self._connector.attempt(self._place, deadline, (channel.core, resumption))
+        except SessionGone:
+            self._finish(channel, Code.LOST)
+            return False
+        except HandshakeError as error:
+            if error.final and is_final(error.code):
+                text = error.text if isinstance(error, Refused) else ""
+                self._finish(channel, error.code, text, clean=True)
+                return False
+            log.info("%s: %s", channel.name, escaped(error.message))
+            return True
+        except (
+            Exception
+        ) as error:  # of the credentials' function too: nothing ends trying but the server
+            log.info("%s: no other connection yet: %s", channel.name, escaped(str(error)))
+            return True
+        self._arrived(channel, arrival)
+        return False
+
+    def _arrived(self, channel: ClientChannel, arrival: Arrival) -> None:
+        if not arrival.opened.resumed:
+            arrival.drop()
+            self._finish(channel, Code.LOST)
+            return
+        self._resumption = arrival.opened.resumption
+        with self._lock:
+            self._busy = False  # first: should this connection break at once, the next begins anew
+        replayed = len(channel.core.numbering.outgoing.again)
+        told = partial(channel.mailbox.resumed, replayed)
+        if not channel.go_on_over(arrival.link, arrival.early, told):
+            channel.core.detach(arrival.link.connection)
+            arrival.drop()  # it has ended meanwhile
+            return
+        log.info("%s: the session goes on, %d records go again", channel.name, replayed)
+        caretaker.let_go(channel)
+        channel.wake_waiters()
+        channel.wake_drivers()
+
+    def _finish(
+        self,
+        channel: ClientChannel,
+        code: int,
+        text: str = "",
+        *,
+        clean: bool = False,
+        ours: bool = False,
+    ) -> None:
+        if channel.finished(code, text, clean, ours):
+            while channel.parting and channel.part():
+                pass
+            channel.note(channel.ended_event)
+            channel.wake_drivers()
+        caretaker.let_go(channel)
