@@ -302,7 +302,7 @@ class Client(Peer, Dispatching):
         self._token = str(uuid.UUID(bytes=arrival.opened.welcome.token))
         self._encrypted = link.encrypted
         where = shown(self.host, self.port)
-        mailbox = Mailbox(self, self._hooks, where, elements=core.bounds.elements)
+        mailbox = Mailbox(self, self._hooks, where, core.receiving, elements=core.bounds.elements)
         own_thread = get_ident() if self._in_update else 0
         channel = ClientChannel(link.loop, core, mailbox, token=self._token, own_thread=own_thread)
         channel.attach(link)

@@ -20,6 +20,7 @@ from .limits import FOREVER_SECONDS, MAX_NAME
 from .signatures import checked
 from .text import quoted
 
+_NUMBERS = (int, float)  # not `int | float`: that would be made for each packet that is received
 # Characters that no name and no address contains, and texts that look like a join token.
 _NO_HOST = re.compile(r"[/@?\\]|[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 
@@ -45,7 +46,7 @@ def number(
     Raises:
         ConfigError: It is something else.
     """
-    if _is(int | float, value) and -math.inf < value < math.inf:
+    if _is(_NUMBERS, value) and -math.inf < value < math.inf:
         enough = low <= value if low else value > 0
         with contextlib.suppress(OverflowError):  # a whole number larger than any float
             if enough and (high is None or value <= high):
@@ -66,7 +67,7 @@ def seconds(name: str, value: Any) -> float:
     Raises:
         ConfigError: It is not a number, or NaN.
     """
-    if _is(int | float, value) and value == value:
+    if _is(_NUMBERS, value) and value == value:
         return float(min(value, FOREVER_SECONDS))
     raise _wrong_number(name, value, "a number of seconds")
 
@@ -75,7 +76,7 @@ def seconds_or_none(name: str, value: Any) -> float | None:
     """The same, or None: no timeout."""
     if value is None:
         return None
-    if _is(int | float, value) and value == value:
+    if _is(_NUMBERS, value) and value == value:
         return float(min(value, FOREVER_SECONDS))
     raise _wrong_number(name, value, "a number of seconds, or None to wait forever")
 

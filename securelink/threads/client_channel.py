@@ -212,14 +212,6 @@ class ClientChannel(Channel):
         """See `ClientInbox.run`."""
         return self.inbox.run()
 
-    def charge(self) -> int:
-        """Bytes of the record that is being handled; 0 when that was asked before."""
-        opened = self.core.receiving.opened
-        if opened is None or opened.charged:
-            return 0
-        opened.charged = True
-        return opened.size
-
     def check_may_receive(self) -> None:
         """Raises `ConfigError` inside a handler: what it would wait for is handled only after it."""
         if self.inbox.runner and self.inbox.runner == get_ident() and not self.mailbox.packets:
@@ -233,13 +225,15 @@ class ClientChannel(Channel):
         if self.inbox.runner:
             self.check_may_receive()
         packets = self.mailbox.packets
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline: float | None = None
         while True:
             if packets:
                 try:
                     return self.mailbox.pop()
                 except IndexError:
                     pass  # another thread was faster
+            if timeout is not None and deadline is None:  # what is there costs no look at the clock
+                deadline = time.monotonic() + timeout
             if self.core.receiving.items:
                 self.run()
                 if packets:

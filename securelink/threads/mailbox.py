@@ -10,6 +10,7 @@ from ..app.context import ClientContext
 from ..app.received import Received
 from ..errors import CodecError
 from ..limits import MAX_INBOX_RECORDS, MAX_WAITING_DECODED
+from ..protocol.receive_queue import ReceiveQueue
 from ..wire.packets import Packet, decode_packets, encode_packet, join_packets
 
 
@@ -23,9 +24,6 @@ class Driven(Protocol):
 
     def is_over(self) -> bool:
         """Whether nothing can be sent any more."""
-
-    def charge(self) -> int:
-        """Bytes of the record that is being handled; 0 when that was asked before."""
 
     def wake_drivers(self) -> None:
         """Let threads that wait look again."""
@@ -56,6 +54,7 @@ class Mailbox:
         client: What the application knows the session as.
         context: Its handlers.
         where: The server, for the log.
+        queue: What has arrived at the channel.
         elements: Values in a packet that is kept as bytes.
 
     Attributes:
@@ -67,17 +66,21 @@ class Mailbox:
         "_context",
         "_elements",
         "_kept",
+        "_queue",
         "_waiting_bytes",
         "_where",
         "packets",
     )
 
-    def __init__(self, client: Any, context: ClientContext, where: str, *, elements: int) -> None:
+    def __init__(
+        self, client: Any, context: ClientContext, where: str, queue: ReceiveQueue, *, elements: int
+    ) -> None:
         # Weak: a client that is forgotten while it is connected would otherwise be connected forever.
         self._client = weakref.ref(client)
         self._context = weakref.ref(context)
         self._kept: Any = None
         self._where = where
+        self._queue = queue
         self._elements = elements
         self.packets: deque[Received | Folded] = deque()
         # Of the records that gave `packets` since it was empty, as on the wire. By the running thread.
@@ -145,9 +148,10 @@ class Mailbox:
         """Let a packet wait for `receive`: the first ones as they are, what piles up behind them as bytes."""
         if not self.packets:
             self._waiting_bytes = 0
-        self._waiting_bytes += (
-            channel.charge()
-        )  # the whole record: what of it this packet is nobody knows
+        opened = self._queue.opened
+        if opened is not None and not opened.charged:
+            opened.charged = True  # the whole record: what of it this packet is nobody knows
+            self._waiting_bytes += opened.size
         kept: Received | Folded = received
         if self._waiting_bytes > MAX_WAITING_DECODED:
             try:
