@@ -120,6 +120,7 @@ _decode_bytes = msgspec.msgpack.Decoder(list[_BytesPacket], ext_hook=_refuse_ext
 _check_text = msgspec.msgpack.Decoder(_TextPacket, ext_hook=_refuse_extension).decode
 
 _MALFORMED = (ValueError, TypeError, OverflowError, RecursionError)
+_UNUSUAL = (*_MALFORMED, IndexError)
 
 
 # --- packets --------------------------------------------------------------------------------------
@@ -203,9 +204,14 @@ def decode_packets(data: bytes | memoryview, max_elements: int = MAX_ELEMENTS) -
     """
     if len(data) <= MAX_WALK_FREE:
         try:
-            return _decode_bytes(data) if _begins_with_bytes(data) else _decode_text(data)
-        except _MALFORMED:
-            pass  # of another type, or malformed
+            # Whether the data of the first packet is bytes: a guess, and a wrong one costs time only. What comes before
+            # it: [ | n packets | [ n fields | action
+            action = 2 if data[0] < 0xA0 else 4
+            if 0xC4 <= data[action + 1 + (data[action] & 0x1F)] <= 0xC6:
+                return _decode_bytes(data)
+            return _decode_text(data)
+        except _UNUSUAL:
+            pass  # of another type, too short for the guess, or malformed
     walk(data, max_elements, _RECORD_DEPTH)
     try:
         return _decode(data)
@@ -223,15 +229,6 @@ def record_of(packet: Packet) -> bytes:
 def decode_again(record: bytes) -> list[Packet]:
     """Decode a record that `decode_packets` has accepted before, without checking it again."""
     return _decode(record)
-
-
-def _begins_with_bytes(data: bytes | memoryview) -> bool:
-    """Whether the data of the first packet is bytes. A wrong guess only costs time."""
-    try:
-        action = 2 if data[0] < 0xA0 else 4  # [ | n packets | [ n fields | action
-        return 0xC4 <= data[action + 1 + (data[action] & 0x1F)] <= 0xC6
-    except IndexError:
-        return False
 
 
 def _check_fields(packet: Packet) -> None:
