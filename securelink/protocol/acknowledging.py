@@ -16,7 +16,7 @@ from .numbering import Incoming
 
 class Acknowledging:
     """
-    Counts the records that a connection accepts. The receiving half calls `accept`; the timekeeper calls `on_time`.
+    Looks at what a connection accepts. The receiving half calls `look`; the timekeeper calls `on_time`.
 
     Args:
         incoming: The session's count of accepted records. All are acknowledged again, because acknowledgements of an
@@ -24,34 +24,35 @@ class Acknowledging:
         now: The time.
 
     Attributes:
+        bytes: Accepted since the last acknowledgement that was sent on its own. Counted by the receiving half.
         due: An acknowledgement is to be sent. Set here, cleared by the sending half.
         due_at: When to call `on_time`, by the given clock; `inf` while nothing waits.
     """
 
-    __slots__ = ("_at_once", "_bytes", "_incoming", "_patient", "due", "due_at")
+    __slots__ = ("_at_once", "_incoming", "_patient", "bytes", "due", "due_at")
 
     def __init__(self, incoming: Incoming, now: float = inf) -> None:
         self._incoming = incoming
         incoming.confirmed = 0
-        self._bytes = 0  # accepted since the last acknowledgement that was sent on its own
+        self.bytes = 0
         self._at_once = ACK_RECORDS  # this many unconfirmed records are acknowledged at once
         self._patient = False  # few records have come; they wait for ACK_FEW_SECONDS
         self.due = False
         self.due_at = now + ACK_SECONDS if incoming.accepted else inf
 
-    def accept(self, size: int, now: float) -> bool:
+    def look(self, now: float) -> bool:
         """
-        Count a record of `size` bytes; True when an acknowledgement is due. Hot: once for each record.
+        Called when records were accepted and counted; True when an acknowledgement is due.
+
+        Hot: once for each read, because nothing is written before all that it brought has been looked at.
         """
         incoming = self._incoming
-        accepted = incoming.accepted + 1
-        incoming.accepted = accepted
-        self._bytes += size
-        if accepted - incoming.confirmed >= self._at_once or self._bytes >= ACK_BYTES:
+        unconfirmed = incoming.accepted - incoming.confirmed
+        if self.due_at == inf and unconfirmed:
+            self.due_at = now + ACK_SECONDS
+        if unconfirmed >= self._at_once or self.bytes >= ACK_BYTES:
             self._raise()
             return True
-        if self.due_at == inf:
-            self.due_at = now + ACK_SECONDS
         return False
 
     def on_time(self, now: float) -> bool:
@@ -72,6 +73,6 @@ class Acknowledging:
         return True
 
     def _raise(self) -> None:
-        self._bytes = 0
+        self.bytes = 0
         self._at_once = ACK_RECORDS
         self.due = True

@@ -319,16 +319,17 @@ class Connection:
         self.reads += 1
         if self.state is not _OPEN or not data:
             return self._receive_unopened(data)
+        frame = self._frames.whole(data)
+        if frame is None:
+            self._frames.feed(data)
+            return self.reconsider(now)
         out: list[Item] = []
         try:
-            frame = self._frames.whole(data)
-            if frame is not None:
-                self._record(frame[0], frame[1], out)
-            else:
-                self._frames.feed(data)
-                self._process(out)
+            self._record(frame[0], frame[1], out)
         except SecureLinkError as error:
             out.append(self._fail(error))
+        if out and self.acks.look(now):
+            self.wants_write = True
         return out
 
     def _receive_unopened(self, data: bytes) -> list[Item]:
@@ -350,6 +351,8 @@ class Connection:
             self._process(out)
         except SecureLinkError as error:
             out.append(self._fail(error))
+        if out and self.acks.look(now):
+            self.wants_write = True
         return out
 
     def _process(self, out: list[Item]) -> None:
@@ -451,10 +454,8 @@ class Connection:
         self.more = False
         code = error.code if isinstance(error, ProtocolError | HandshakeError) else Code.PROTOCOL
         ours = self._bytes_lost
-        answer = b""
-        if self.sender is None:
-            answer = self._last_word(int(code))
-        else:
+        answer = self._last_word(int(code))
+        if self.sender is not None:
             self._say_close(Code.NORMAL if ours else int(code))
             self.leave(self._now)
         self._go(Input.FAULT)
@@ -519,11 +520,11 @@ class Connection:
 
     def _data(self, plaintext: bytes, out: list[Item], start: int = 1) -> None:
         """Accept a record: it is counted, and goes to the inbox."""
-        size = len(plaintext)
-        if self.acks.accept(size - start, self._now):
-            self.wants_write = True
+        self.numbering.incoming.accepted += 1
+        self.acks.bytes += len(plaintext) - start
         self._bytes_lost = False  # a record was opened after it, so nothing was lost
-        out.append(plaintext[start:] if size < _COPY_BELOW else memoryview(plaintext)[start:])
+        record = plaintext if len(plaintext) < _COPY_BELOW else memoryview(plaintext)
+        out.append(record[start:])
 
     def _data_ack(self, plaintext: bytes, out: list[Item]) -> None:
         if len(plaintext) < 10:
@@ -539,9 +540,8 @@ class Connection:
     def _ping(self, plaintext: bytes, out: list[Item]) -> None:
         if len(plaintext) != 9:
             raise ProtocolError("a PING record of the wrong size")
-        payload = plaintext[1:]
-        self.control(Content.PONG, payload)
-        out.append(Pinged(payload))
+        self.control(Content.PONG, plaintext[1:])
+        out.append(Pinged(plaintext[1:]))
 
     def _pong(self, plaintext: bytes, out: list[Item]) -> None:
         if len(plaintext) != 9:

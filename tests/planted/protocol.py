@@ -142,8 +142,8 @@ FAULTS = [
     ),
     Fault(
         "accepted records are not counted",
-        "protocol/acknowledging.py",
-        "        incoming.accepted = accepted\n",
+        "protocol/connection.py",
+        "        self.numbering.incoming.accepted += 1\n",
         "",
         "test_protocol.py::test_packets_arrive_in_order",
     ),
