@@ -59,7 +59,7 @@ from .text import quoted
 from .threads.batch import held_back
 from .threads.channel import Channel
 from .threads.lifecycle import Calls, Lifecycle, Start
-from .threads.listener import ServerLink
+from .threads.server_link import ServerLink
 from .threads.settings import HandshakeSettings
 from .trust import AuthorizedClients
 from .wire.fields import Mode
@@ -446,7 +446,7 @@ class Server(Runnable, Dispatching):
             "running": self.running,
             "uptime_seconds": time.time() - self._started_at if self.running else 0.0,
             "sessions": len(self._registry.everybody()),
-            "connections_half_open": listener.half_open if listener is not None else 0,
+            "connections_half_open": listener.gate.half_open if listener is not None else 0,
             "rooms": len(self.rooms),
             "threads": len(self.threads),
             "unsent_bytes": sum(

@@ -18,8 +18,8 @@ from .protocol.bounds import Bounds
 from .protocol.handshake_server import VerifiedClient
 from .streams.addresses import shown
 from .threads.channel import Channel
-from .threads.listener import ServerLink
 from .threads.outbox import Outbox
+from .threads.server_link import ServerLink
 
 
 class Session(Peer):

@@ -35,7 +35,8 @@ from securelink.protocol import (
 )
 from securelink.streams.tcp import TcpStream
 from securelink.threads.link import Link
-from securelink.threads.listener import Listener, ServerLink
+from securelink.threads.listener import Listener
+from securelink.threads.server_link import ServerLink
 from securelink.wire.fields import Content, Kind, Mode
 
 WAIT = 60.0  # seconds after which a test fails instead of hanging: nothing that works takes so long anywhere
@@ -211,7 +212,7 @@ class Scene:
 
     def hold_window(self, held: bool = True) -> None:
         """Failures of an address are counted until this is undone: no sweep in between begins a new window."""
-        budget = self.listener.budget
+        budget = self.listener.gate.budget
         budget.window = 86_400.0 if held else FAILED_WINDOW
         if not held:
             budget.clear()

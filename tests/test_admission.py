@@ -31,7 +31,8 @@ pytestmark = pytest.mark.usefixtures("tidy")
 @pytest.fixture
 def far_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """No address counts as this machine."""
-    monkeypatch.setattr("securelink.threads.listener.is_loopback_host", lambda host: False)
+    for module in ("gate", "server_link"):
+        monkeypatch.setattr(f"securelink.threads.{module}.is_loopback_host", lambda host: False)
 
 
 # --- failures -------------------------------------------------------------------------------------------------
@@ -77,7 +78,7 @@ def test_a_probe_is_no_failure(identity: Identity) -> None:
         for _ in range(10):
             socket.create_connection(("127.0.0.1", stage.port), timeout=WAIT).close()
         until(stage.alone)
-        assert stage.listener.failed == 0
+        assert stage.listener.gate.failed == 0
         with stage.client() as client:
             assert echo(client, "welcome")
 
@@ -98,7 +99,7 @@ class Crowd:
         count = self.jobs.places
         self.inside = [self._ask(stack) for _ in range(count)]
         until(lambda: self.jobs.busy == count)
-        until(lambda: stage.listener.budget.failures("127.0.0.1") == count)
+        until(lambda: stage.listener.gate.budget.failures("127.0.0.1") == count)
         self.waiting = [stack.enter_context(Hostile(stage.port)) for _ in range(waiting)]
         for client in self.waiting:
             client.flush()
@@ -114,7 +115,7 @@ class Crowd:
     @property
     def counted(self) -> int:
         """Failures of the address."""
-        return self.stage.listener.budget.failures("127.0.0.1")
+        return self.stage.listener.gate.budget.failures("127.0.0.1")
 
 
 @pytest.fixture
@@ -147,7 +148,7 @@ def test_who_was_late_in_our_queue_has_not_failed(crowd: Crowd) -> None:
     crowd.door.set()
     until(crowd.stage.alone)
     until(lambda: crowd.counted == 0)
-    assert crowd.stage.listener.failed == 0
+    assert crowd.stage.listener.gate.failed == 0
 
 
 @pytest.mark.pure  # it lowers a bound of a module
@@ -155,7 +156,7 @@ def test_who_gives_up_after_waiting_for_us_has_not_failed(
     crowd: Crowd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Clients have a timeout as well: those that we kept waiting may go, before or after their turn has come."""
-    monkeypatch.setattr("securelink.threads.listener.PATIENT_SECONDS", 0.0)
+    monkeypatch.setattr("securelink.threads.errand.PATIENT_SECONDS", 0.0)
     for client in (*crowd.waiting, *crowd.inside):
         client.sock.close()
     crowd.door.set()
@@ -192,7 +193,7 @@ def test_who_gives_way_in_the_queue_hears_it_at_once(crowd: Crowd) -> None:
 def test_right_passwords_at_once_are_not_late(crowd: Crowd) -> None:
     """Many who log in at the same time do not wait behind others as if they had failed."""
     assert crowd.counted >= 3
-    standing = crowd.stage.listener.budget.standing
+    standing = crowd.stage.listener.gate.budget.standing
     assert standing("127.0.0.1") <= NEW
 
 
@@ -213,7 +214,7 @@ def test_who_says_nothing_is_no_failure(
         for sock in socks:
             assert end_of_stream(sock) == b""
         until(stage.alone)
-        assert stage.listener.budget.failures("127.0.0.1") == stage.listener.failed == 1
+        assert stage.listener.gate.budget.failures("127.0.0.1") == stage.listener.gate.failed == 1
 
 
 class Clock:

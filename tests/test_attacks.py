@@ -34,8 +34,9 @@ from securelink.protocol import State
 from securelink.session import context_of
 from securelink.streams import tcp
 from securelink.streams.addresses import network
-from securelink.threads import holdings, listener
+from securelink.threads import holdings
 from securelink.threads.mailbox import Folded
+from securelink.threads.server_link import ServerLink
 from securelink.tools.console.commands import Console
 from securelink.tools.console.operators import Attachment, Operators
 from securelink.trust import AuthorizedClients
@@ -234,7 +235,7 @@ def test_who_has_a_network_of_ipv6_is_one_address(
             with socket.create_connection(("127.0.0.1", stage.port)) as sock:
                 sock.sendall(b"x")
         at = stage.listener
-        until(lambda: at.failed == MAX_FAILED_PER_ADDRESS)
+        until(lambda: at.gate.failed == MAX_FAILED_PER_ADDRESS)
         with Hostile(stage.port) as turned_away:
             assert turned_away.ending() == (Code.BLOCKED, "")
     assert network("192.0.2.1") == "192.0.2.1"
@@ -248,9 +249,9 @@ def test_who_is_gone_uses_no_token(identity: Identity, monkeypatch: pytest.Monke
     """A login that waited until after its deadline still spent a use of its join token, which nobody then had."""
     asked: list[str] = []
     go = threading.Event()
-    original = listener.ServerLink._authorize  # noqa: SLF001  # the moment before
+    original = ServerLink._authorize  # noqa: SLF001  # the moment before
 
-    def late(self: listener.ServerLink) -> None:
+    def late(self: ServerLink) -> None:
         go.wait(WAIT)
         original(self)
         asked.append("done")
@@ -261,17 +262,17 @@ def test_who_is_gone_uses_no_token(identity: Identity, monkeypatch: pytest.Monke
         return "ada"
 
     with scene(identity, authenticate=authenticate) as stage:
-        monkeypatch.setattr(listener.ServerLink, "_authorize", late)
+        monkeypatch.setattr(ServerLink, "_authorize", late)
         with Hostile(stage.port, credentials=b"\x01") as client:
             client.hello()
             client.authenticate()
             client.flush()
             at = listener_of(stage.server)
-            until(lambda: at.half_open == 1)
+            until(lambda: at.gate.half_open == 1)
             (waiting,) = [one for one in at.links if one.channel is None]
             until(lambda: waiting.connection.state is State.AUTH_RECEIVED)
             at.loop.call(waiting.lost)
-            until(lambda: at.half_open == 0)
+            until(lambda: at.gate.half_open == 0)
             go.set()
             until(lambda: asked)
             assert asked == ["done"]

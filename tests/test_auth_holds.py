@@ -331,7 +331,8 @@ def test_who_lets_logins_go_counts_as_who_fails(
     identity: Identity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each costs the server a signature and two writes of the file: they are bounded as wrong tokens are."""
-    monkeypatch.setattr("securelink.threads.listener.is_loopback_host", lambda host: False)
+    for module in ("gate", "server_link"):
+        monkeypatch.setattr(f"securelink.threads.{module}.is_loopback_host", lambda host: False)
     with door(identity, tmp_path, max_failures=3) as (stage, tokens, token):
         stage.hold_window()
         for number in range(3):
@@ -339,7 +340,7 @@ def test_who_lets_logins_go_counts_as_who_fails(
                 client.read_until(Opened)
             until(lambda: left(tokens) == 1)
             until(stage.alone)
-            assert stage.listener.budget.failures("127.0.0.1") == number + 1
+            assert stage.listener.gate.budget.failures("127.0.0.1") == number + 1
         with Hostile(stage.port) as client:
             assert client.ending()[0] == Code.BLOCKED
         assert left(tokens) == 1

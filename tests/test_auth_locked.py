@@ -170,7 +170,8 @@ def test_what_the_client_gets(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """BUSY, and the log says why. It counts as no failure of the client's address, and keeps no session up."""
-    monkeypatch.setattr("securelink.threads.listener.is_loopback_host", lambda host: False)
+    for module in ("gate", "server_link"):
+        monkeypatch.setattr(f"securelink.threads.{module}.is_loopback_host", lambda host: False)
     with door(identity, tokens, max_failures=3) as (stage, token):
         stage.hold_window()
         with locked(tokens):
@@ -179,7 +180,7 @@ def test_what_the_client_gets(
                 error = failure(HandshakeError, client.connect, "who may enter is being changed")
                 assert (error.code, error.hint) == (Code.BUSY, "try again later")
                 stage.check_neighbour()
-        assert stage.listener.budget.failures("127.0.0.1") == 0
+        assert stage.listener.gate.budget.failures("127.0.0.1") == 0
         assert "another program has kept" in caplog.text
         with stage.client(token=token) as client:
             assert stage.session(client).user == "ada"
@@ -194,7 +195,7 @@ def test_a_client_that_tries_again_comes_in(identity: Identity, tokens: JoinToke
         with locked(tokens):
             thread = threading.Thread(target=lambda: client.connect(WAIT, retry=True))
             thread.start()
-            until(lambda: stage.listener.failed >= 2)
+            until(lambda: stage.listener.gate.failed >= 2)
             assert thread.is_alive()
         thread.join(WAIT)
         assert stage.session(client).user == "ada"

@@ -219,7 +219,8 @@ def test_an_address_has_a_budget_of_failures(
     identity: Identity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Too many failed handshakes of one address: it waits, others and its sessions do not; successes are free."""
-    monkeypatch.setattr("securelink.threads.listener.is_loopback_host", lambda host: False)
+    for module in ("gate", "server_link"):
+        monkeypatch.setattr(f"securelink.threads.{module}.is_loopback_host", lambda host: False)
     monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.1)
     with scene(identity, max_failures=3) as stage:
         stage.hold_window()
@@ -274,7 +275,7 @@ def test_those_turned_away_take_no_room(
     identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who was turned away and does not leave keeps nobody out; of many such the oldest is closed."""
-    monkeypatch.setattr("securelink.threads.listener.MAX_TURNED_AWAY", 10)
+    monkeypatch.setattr("securelink.threads.gate.MAX_TURNED_AWAY", 10)
     with scene(identity, max_connections=2) as stage, ExitStack() as stack:
         second = stage.client().connect()
         waiting = [stack.enter_context(knock(stage.port, b"")) for _ in range(20)]

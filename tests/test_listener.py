@@ -16,7 +16,7 @@ from securelink.codes import Code
 from securelink.protocol import Closed, Ended
 from securelink.streams.tcp import TcpCarrier, TcpListening, TcpStream
 from securelink.threads import pool as pool_module
-from securelink.threads.listener import ServerLink
+from securelink.threads.server_link import ServerLink
 
 pytestmark = pytest.mark.usefixtures("tidy")
 again = pytest.mark.parametrize("attempt", range(REPEATS))
@@ -107,17 +107,17 @@ def test_half_open_connections_are_counted_right(identity: Identity) -> None:
     with serving(identity) as server:
         listener = listener_of(server)
         silent = [socket.create_connection(server.address) for _ in range(5)]
-        until(lambda: listener.half_open == 5)
+        until(lambda: listener.gate.half_open == 5)
         with joined(server, 3):
-            assert listener.half_open == 5
+            assert listener.gate.half_open == 5
             silent[0].sendall(b"GET / HTTP/1.1\r\n\r\n")
             assert silent[0].recv(100).startswith(b"HTTP/1.1 400")
             for sock in silent:
                 sock.close()
-            until(lambda: listener.half_open == 0)
-            assert not listener._half_open  # noqa: SLF001  # nor by network
+            until(lambda: listener.gate.half_open == 0)
+            assert not listener.gate._half_open  # noqa: SLF001  # nor by network
             assert len(listener.links) == 3
-            assert listener.failed == 1  # the others said nothing, as a probe does
+            assert listener.gate.failed == 1  # the others said nothing, as a probe does
 
 
 def test_too_many_handshakes_at_once(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:

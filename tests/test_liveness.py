@@ -20,7 +20,7 @@ from securelink.protocol.bounds import Bounds
 from securelink.streams.base import BREAK
 from securelink.threads.client_link import ClientLink
 from securelink.threads.link import Link
-from securelink.threads.listener import ServerLink
+from securelink.threads.server_link import ServerLink
 from securelink.wire.fields import Content
 
 HEARTBEAT = 20.0

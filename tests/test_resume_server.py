@@ -147,7 +147,7 @@ def test_two_attempts_race(identity: Identity) -> None:
         caller.say("b")
         caller.pump(lambda: "b" in watch.seen)
         assert only(server) is session
-        assert listener_of(server).failed == 0
+        assert listener_of(server).gate.failed == 0
 
 
 def test_cut_after_cut(identity: Identity) -> None:

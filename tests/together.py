@@ -16,7 +16,7 @@ from securelink.threads.channel import Channel
 from securelink.threads.client_channel import ClientChannel
 from securelink.threads.client_link import ClientLink
 from securelink.threads.link import Link
-from securelink.threads.listener import ServerLink
+from securelink.threads.server_link import ServerLink
 
 #: How often a test of a race is run. `SECURELINK_REPEATS=100` is the long way.
 REPEATS = int(os.environ.get("SECURELINK_REPEATS", "3"))

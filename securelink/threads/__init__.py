@@ -19,7 +19,10 @@ The shell with threads: who waits, which thread reads, writes and runs handlers.
     batch.py           holding back what one thread sends
     settings.py        how a server does handshakes
     mailbox.py         what arrives at a client
-    listener.py        accepting, half-open connections
+    listener.py        accepting connections
+    gate.py            bounds before there is a session
+    errand.py          a step of it that waits for a worker
+    server_link.py     a connection that a client opened, and its handshake
     connecting.py      a client's attempts to connect
     dial.py            a client's handshake
     client_channel.py  a client's session: the thread that waits drives

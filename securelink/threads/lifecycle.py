@@ -34,9 +34,10 @@ from ..streams.base import Carrier, Told
 from . import driven
 from .descriptors import fitted
 from .giving_way import hand_over, worker_threads
-from .listener import Host, Listener
+from .listener import Listener
 from .loop import Loop
 from .patched import check_not_patched
+from .server_link import Host
 from .settings import HandshakeSettings
 
 log = logging.getLogger("securelink.server")

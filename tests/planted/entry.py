@@ -210,7 +210,7 @@ FAULTS = [
     ),
     Fault(
         "who lets logins go costs nothing",
-        "threads/listener.py",
+        "threads/server_link.py",
         "                self.count_failure()  # who lets logins go costs as much as who fails\n",
         "                pass\n",
         "test_auth_holds.py::test_who_lets_logins_go_counts_as_who_fails",

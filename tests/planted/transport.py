@@ -7,30 +7,30 @@ from .fault import Fault
 FAULTS = [
     Fault(
         "a handshake has no deadline",
-        "threads/listener.py",
-        "deadline=listener.loop.now + settings.handshake_seconds,",
+        "threads/server_link.py",
+        "deadline=entrance.loop.now + settings.handshake_seconds,",
         "",
         "test_security_bounds.py::test_the_handshake_has_one_deadline",
     ),
     Fault(
         "half-open connections have no bound",
-        "threads/listener.py",
-        "if self._half_open_count > self.settings.max_half_open:",
+        "threads/gate.py",
+        "if self.half_open > self._settings.max_half_open:",
         "if False:",
         "test_security_bounds.py::test_at_the_cap_the_busiest_address_loses_its_oldest",
     ),
     Fault(
         "connections have no bound",
-        "threads/listener.py",
-        "if len(self.links) - len(self._turned_away) > self.settings.max_connections:",
+        "threads/gate.py",
+        "if len(self._links) - len(self._turned_away) > self._settings.max_connections:",
         "if False:",
         "test_security_bounds.py::test_more_connections_than_allowed_are_turned_away",
     ),
     Fault(
         "our own lateness is a failure of the client's address",
-        "threads/listener.py",
+        "threads/errand.py",
         "        self._kept = math.inf\n",
-        "        self.count_failure()\n",
+        "        pass\n",
         "test_admission.py::test_who_was_late_in_our_queue_has_not_failed",
     ),
     Fault(
@@ -70,7 +70,7 @@ FAULTS = [
     ),
     Fault(
         "many sessions of one address outlive an honest one",
-        "threads/listener.py",
+        "threads/server_link.py",
         "return (self.session,) if is_loopback_host(host) else networks(host)",
         "return (self.session,)",
         "test_admission.py::test_at_the_bound_of_memory_the_greediest_address_gives_way",

@@ -1,0 +1,57 @@
+"""The expensive step of a handshake, on its way to a worker of the pool and back."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+from ..limits import PATIENT_SECONDS
+
+
+class Errand:
+    """
+    The step that a link waits for. It is done once: by the worker who takes it, unless the leader has given it up.
+
+    A client that has waited for us so long that it may well have given up has not failed.
+    """
+
+    __slots__ = ("_kept", "_queued", "_since")
+
+    def __init__(self) -> None:
+        self._queued: list[Callable[[], None]] = []  # the step that nobody has begun yet
+        self._since = math.inf  # when it was queued, until it is done
+        self._kept = 0.0  # seconds that the client has waited for steps that are done
+
+    def queue(self, step: Callable[[], None]) -> None:
+        """By the leader: a worker is to do this."""
+        self._since = time.monotonic()
+        self._queued.append(step)
+
+    def take(self) -> Callable[[], None] | None:
+        """For who comes first: a worker who does it, or the leader who gives it up."""
+        try:
+            return self._queued.pop()
+        except IndexError:
+            return None
+
+    def do(self) -> None:
+        """In the pool: do it, unless it was given up."""
+        step = self.take()
+        if step is not None:
+            step()
+
+    def done(self) -> None:
+        """By the leader: the client is read again."""
+        self._kept += max(0.0, time.monotonic() - self._since)
+        self._since = math.inf
+
+    @property
+    def was_late(self) -> bool:
+        """Whether the client has waited so long for us that it may well have given up."""
+        waits = max(0.0, time.monotonic() - self._since)
+        return self._kept + waits >= PATIENT_SECONDS
+
+    def excuse(self) -> None:
+        """Whatever becomes of this handshake, the client has not failed."""
+        self._kept = math.inf
