@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from helpers import WAIT, Hostile, failure, scene, until
+from inside import listener_of
 from together import channel_of, joined, link_of, serving, session_of
 
 from securelink import Client, Code, ConnectionClosed, Identity, ProtocolError, Server, Session
@@ -15,6 +17,7 @@ from securelink.protocol.bounds import Bounds
 from securelink.protocol.events import FAULTY
 from securelink.protocol.records import INTERFERES
 from securelink.streams.base import BREAK
+from securelink.streams.tcp import TcpStream
 from securelink.testing.relay import Relay
 from securelink.wire.fields import Content
 
@@ -27,6 +30,40 @@ Why = tuple[int | None, str, bool, str]
 def why(end: Session | Client) -> Why:
     """All that a session or client says of its end."""
     return end.code, end.text, end.clean, end.reason
+
+
+@pytest.mark.pure  # it lowers a bound of a module
+def test_no_descriptor_is_closed_under_a_sender(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system may give its number to the next connection, and a record would go to a stranger."""
+    monkeypatch.setattr("securelink.threads.send_right.RIGHT_SECONDS", 0.02)
+    stopped, go_on = threading.Event(), threading.Event()
+    numbers: list[int] = []
+    with serving(identity) as server, joined(server) as (client,):
+        session = session_of(server, client)
+        link = link_of(session)
+        stream = link.stream
+        assert isinstance(stream, TcpStream)
+        send = stream.send
+
+        def slow(*arguments: Any) -> int:
+            stopped.set()  # the system lets other threads run just now
+            assert go_on.wait(WAIT)
+            numbers.append(stream.fileno())
+            return send(*arguments)
+
+        stream.send = slow
+        sender = threading.Thread(target=session.send, args=("late",))
+        sender.start()
+        assert stopped.wait(WAIT)
+        link.loop.call(link.lost)
+        until(lambda: not (session.connected or client.connected))  # it is over, at once
+        until(lambda: link not in listener_of(server).links)
+        go_on.set()
+        sender.join()
+        until(lambda: stream.fileno() < 0)
+    assert numbers[0] >= 0
 
 
 def leave(server: Server, client: Client) -> None:

@@ -153,14 +153,22 @@ def test_interrupted_while_reading(
 
 @pytest.mark.pure
 def test_closing_in_the_middle_of_a_write(identity: Identity) -> None:
-    """A signal's handler may close while the code below it has the send right: it goes on without, after a second."""
+    """
+    A signal's handler may close while the code below it has the send right: it goes on without, after a second. The
+    socket stays until that code is through, which may be about to call send() with its number.
+    """
     with serving(identity) as server:
         with joined(server) as [client]:
-            link = link_of(client)
-            del link.writer._send_right.free  # noqa: SLF001  # as the interrupted write does
+            link, right = link_of(client), link_of(client).writer._send_right  # noqa: SLF001
+            del right.free  # as the interrupted write does
             client.send("never")
             assert [packet.action for packet in client.close(WAIT)] == ["never"]
-        until(lambda: link.stream.fileno() < 0)
+        until(lambda: not server.sessions)
+        until(lambda: right.left_open)
+        assert link.stream.fileno() >= 0
+        right.free = True
+        link.writer.flush()  # what every writer does after it
+        assert link.stream.fileno() < 0
 
 
 @pytest.mark.pure

@@ -14,18 +14,16 @@ from collections.abc import Callable, Sized
 from typing import Protocol, TypeVar
 
 from ..errors import SecureLinkError
-from ..interrupts import Right
 from ..limits import STALLED_SECONDS, WRITE_BUDGET
 from ..protocol import Connection, SessionCore
-from ..streams.base import BREAK, END_SENDING, WRITE, Address, Stream
+from ..streams.base import END_SENDING, WRITE, Address, Stream
 from .ends import CLOSED, CLOSING, DEAD, OPEN, SHUT, End, forks
 from .loop import Loop
+from .send_right import SendRight
 
 log = logging.getLogger("securelink")
 
 Result = TypeVar("Result")
-
-RIGHT_SECONDS = 1.0  # the longest wait for the send right; a write that does not block takes less
 
 
 class Owner(Protocol):
@@ -117,7 +115,7 @@ class Writer:
         self.max_packets = 0
         self.end = OPEN
         self.choked = False
-        self._send_right = Right()
+        self._send_right = SendRight(stream)
         self._raw: deque[bytes] = deque()
         self.tail = memoryview(b"")
         self._want_write = False
@@ -179,6 +177,8 @@ class Writer:
             raise
         finally:
             right.free = True
+            if right.left_open:
+                right.close_late()
         if core is None:
             return True
         if (core.sending.packets or connection.wants_write or self.choked) and not (
@@ -204,6 +204,8 @@ class Writer:
                 raise
             finally:
                 right.free = True
+                if right.left_open:
+                    right.close_late()
             if self.tail or self.end >= DEAD or not self._has_more():
                 return
 
@@ -382,10 +384,7 @@ class Writer:
         self.advance(DEAD)
         self._drop_unsendable()
         self.connection.abort()  # what still arrives is not looked at
-        try:
-            self.stream.shutdown(BREAK)
-        except OSError:
-            pass
+        self._send_right.shut()
         self.connection.leave(self.loop.now)
 
     def _drop_unsendable(self) -> None:
@@ -394,8 +393,7 @@ class Writer:
 
     def close(self, leave: Callable[[bool], Result]) -> Result:
         """
-        By the leader: close the socket, with the send right: a number freed while another thread is in send() could be
-        reused under it.
+        By the leader: close the socket, with the send right, or leave it to the thread that does not release that.
 
         Args:
             leave: Called in that moment, as by `when_not_sending`.
@@ -408,7 +406,10 @@ class Writer:
         def close(held: bool) -> Result:
             self._drop_unsendable()
             left = leave(held)
-            self.stream.close()
+            if held:
+                self.stream.close()
+            else:
+                self._send_right.leave_open()
             return left
 
         left = self.when_not_sending(close)
@@ -428,11 +429,12 @@ class Writer:
         Who has it gives it back after a write that does not block. It is not to be had when that very thread waits
         here: in the handler of a signal that came while it wrote.
         """
-        return self._send_right.within(RIGHT_SECONDS, act)
+        return self._send_right.wait(act)
 
     def orphaned(self) -> None:
         """In a child of fork(): the connection is the parent's. The peer must not wait for us to close it as well."""
-        self._send_right = Right()  # the old one may be held by a thread that is not here
+        # The old one may be held by a thread that is not here.
+        self._send_right = SendRight(self.stream)
         self.advance(CLOSED)
         self._drop_unsendable()
         if self._session is not None:
