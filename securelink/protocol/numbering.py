@@ -24,7 +24,8 @@ class Outgoing:
         acknowledged: How many of them the peer has accepted. Written by the receiving half.
         bytes: Of all records so far.
         unacked: Bytes kept because they are not acknowledged; up to date after `release()`.
-        again: Records that the last connection may have lost, oldest first: they go before any new one.
+        again: Records that the last connection may have lost, oldest first: they go before any new one. Always the
+            same object.
     """
 
     __slots__ = ("_kept", "_stated", "acknowledged", "again", "bytes", "sent", "unacked")
@@ -112,7 +113,8 @@ class Outgoing:
         self.check_stated(count)
         self.release()
         self._stated = count
-        self.again = deque(islice(self._kept, count - self.acknowledged, None))
+        self.again.clear()
+        self.again.extend(islice(self._kept, count - self.acknowledged, None))
 
     @property
     def unconfirmed(self) -> list[bytes]:

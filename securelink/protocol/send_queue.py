@@ -36,7 +36,7 @@ class SendQueue:
         guard: Held while the queue changes; a lock where threads share it.
 
     Attributes:
-        packets: Oldest first; read-only for others.
+        packets: Oldest first; read-only for others. Always the same object.
         size: Their bytes, and the characters of the keys of replaceable ones.
         guard: The same.
         tail: Sealed bytes that the stream has not taken yet. The shell updates it.

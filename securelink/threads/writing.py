@@ -88,9 +88,9 @@ class Writer:
     """
 
     __slots__ = (
-        "_address", "_fork", "_owner", "_raw", "_send_right", "_session", "_stalled", "_tail_seen", "_want_write",
-        "choked", "connection", "core", "end", "listed", "loop", "max_packets", "send_flags", "stream", "tail",
-        "waiters",
+        "_address", "_again", "_fork", "_owner", "_packets", "_raw", "_send_right", "_session", "_stalled",
+        "_tail_seen", "_want_write", "choked", "connection", "core", "end", "listed", "loop", "max_packets",
+        "send_flags", "stream", "tail", "waiters",
     )  # fmt: skip
 
     def __init__(
@@ -111,6 +111,8 @@ class Writer:
         # Parts of it, bound once, for every packet looks at them.
         self.core: SessionCore | None = None
         self.waiters: Sized = ()
+        self._packets: Sized = ()  # they wait to be sent
+        self._again: Sized = ()  # records that are sent again, before those
         self.listed = False
         self.max_packets = 0
         self.end = OPEN
@@ -127,8 +129,9 @@ class Writer:
     def carry(self, session: Sending) -> None:
         """From now on it writes what this session sends."""
         self._session = session
-        self.core = session.core
+        core = self.core = session.core
         self.waiters = session.waiters
+        self._packets, self._again = core.sending.packets, core.numbering.outgoing.again
         self.welcomed()
 
     def welcomed(self) -> None:
@@ -162,8 +165,8 @@ class Writer:
                 or self.end is not OPEN
                 or self._raw
                 or core is None
-                or core.sending.packets
-                or core.numbering.outgoing.again
+                or self._packets
+                or self._again
                 or connection.closing is not None
                 or sender is None
                 or self._fork != forks[0]
@@ -181,7 +184,7 @@ class Writer:
                 right.close_late()
         if core is None:
             return True
-        if (core.sending.packets or connection.wants_write or self.choked) and not (
+        if (self._packets or connection.wants_write or self.choked) and not (
             self.tail or self.end >= DEAD
         ):
             self.flush()  # a thread that came meanwhile found the right taken, and went away
@@ -215,14 +218,9 @@ class Writer:
         connection = self.connection
         sender = connection.sender
         sealing = sender is not None and not sender.closed
-        if sealing and (connection.wants_write or self._has_packets()):
+        if sealing and (connection.wants_write or self._packets or self._again):
             return True
         return connection.closing is not None and self.end < SHUT
-
-    def _has_packets(self) -> bool:
-        """Whether packets wait to be sent, or records to be sent again."""
-        core = self.core
-        return core is not None and bool(core.sending.packets or core.numbering.outgoing.again)
 
     def _write(self) -> None:
         if self.end >= DEAD:
@@ -242,16 +240,16 @@ class Writer:
         connection = self.connection
         sender = connection.sender
         if sender is not None and core is not None and not sender.closed:
-            if core.numbering.outgoing.again:
+            if self._again:
                 parts.append(sender.again(WRITE_BUDGET))
-            elif core.sending.packets:
+            elif self._packets:
                 parts.append(sender.packets(core.sending.take()))
             elif core.numbering.outgoing.unacked:
                 core.numbering.outgoing.release()
             if self.waiters and self._session is not None:
                 self._session.wake_waiters()
         if connection.wants_write:
-            parts.append(connection.data_to_send(more=self._has_packets()))
+            parts.append(connection.data_to_send(more=bool(self._packets or self._again)))
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         if data:
             self._write_bytes(data)
@@ -335,7 +333,7 @@ class Writer:
         core = self.core
         if core is None:
             return
-        if core.numbering.outgoing.releasable or (core.sending.packets and not self.tail):
+        if core.numbering.outgoing.releasable or (self._packets and not self.tail):
             self.flush()
 
     def watch_tail(self, *, hung_up: bool) -> None:
@@ -420,7 +418,7 @@ class Writer:
         """By who has the send right, and has detached the session: nothing here touches it any more."""
         self._drop_unsendable()
         self.core = self._session = None
-        self.waiters = ()
+        self.waiters = self._packets = self._again = ()
 
     def when_not_sending(self, act: Callable[[bool], Result]) -> Result:
         """

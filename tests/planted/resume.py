@@ -190,8 +190,8 @@ FAULTS = [
     Fault(
         "what the peer has accepted is sent again",
         "protocol/numbering.py",
-        "self.again = deque(islice(self._kept, count - self.acknowledged, None))",
-        "self.again = deque(self._kept)",
+        "self.again.extend(islice(self._kept, count - self.acknowledged, None))",
+        "self.again.extend(self._kept)",
         "test_resume.py::test_a_session_goes_on",
     ),
     Fault(
