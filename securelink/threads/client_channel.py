@@ -73,7 +73,7 @@ class ClientInbox(Inbox):
 
     def run(self) -> bool:
         """As `Inbox.run`."""
-        if self.is_foreign():
+        if self.own_thread and self.is_foreign():
             return False  # its own thread runs it, in update()
         if not self._mailbox.packets or self.may_run():
             more = super().run()
@@ -235,7 +235,7 @@ class ClientChannel(Channel):
             if timeout is not None and deadline is None:  # what is there costs no look at the clock
                 deadline = time.monotonic() + timeout
             if self.core.receiving.items:
-                self.run()
+                self.inbox.run()
                 if packets:
                     continue
             if self.ended and not self.core.receiving.items:
@@ -322,7 +322,7 @@ class ClientChannel(Channel):
     def _wait(self, timeout: float | None, ready: Callable[[], object]) -> None:
         if timeout is None or timeout > PATIENCE_SECONDS:
             timeout = PATIENCE_SECONDS
-        if self.is_suspended:
+        if self.link is None and self.is_suspended:
             self._wait_for_connection(timeout, ready)
             return
         right = self.drive_right

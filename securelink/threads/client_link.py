@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sized
 from typing import Protocol, cast
 
 from ..interrupts import Right, Sign
@@ -55,7 +56,8 @@ class ClientLink(Link):
     """The connection of a client."""
 
     __slots__ = (
-        "_left_at", "_patient", "_quiet_ticks", "_sat_since", "_sits", "_ticks", "_woken", "background", "drives_seen",
+        "_drivers", "_left_at", "_patient", "_quiet_ticks", "_sat_since", "_sits", "_ticks", "_woken", "background",
+        "drives_seen",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, stream: Stream, connection: ClientConnection) -> None:
@@ -69,6 +71,12 @@ class ClientLink(Link):
         self._sat_since = 0.0
         self._woken = False
         self._patient = stream.patience(PATIENCE_SECONDS)
+        self._drivers: Sized = ()
+
+    def carry(self, channel: Carried) -> None:
+        """As `Link.carry`."""
+        self._drivers = cast(Driven, channel).drivers
+        super().carry(channel)
 
     # By the driver, which has the drive right.
 
@@ -88,29 +96,28 @@ class ClientLink(Link):
             # In this order: Ctrl-C between the two must not leave a link that nobody knows to be driven.
             self.loop.call(self._leave_to_driver)
             self.background = False
+        reader = self.reader
         writing = bool(self.writer.tail)
-        reading = self.reader.has_room() or (
-            (greedy or self.reader.hung_up) and self.reader.has_flood_room()
-        )
+        reading = reader.has_room() or ((greedy or reader.hung_up) and reader.has_flood_room())
         if reading and self.connection.more:
-            self.reader.read(self)
+            reader.read(self)
             return True
         if not reading and not writing:
             time.sleep(min(timeout or 0.01, 0.01))
             return False
         if not writing and timeout is not None and timeout >= PATIENCE_SECONDS and self._may_sit():
-            self.reader.recv_flags = 0
+            reader.recv_flags = 0
             try:
-                self.reader.read(self)
+                reader.read(self)
             finally:
-                self.reader.recv_flags = self.stream.at_once
+                reader.recv_flags = self.stream.at_once
             return True
         if not self.stream.wait(read=reading, write=writing, timeout=timeout):
             return False
         if writing:
             self.writer.flush()
         if reading:
-            self.reader.read(self)
+            reader.read(self)
         return True
 
     def _may_sit(self) -> bool:
@@ -124,9 +131,8 @@ class ClientLink(Link):
 
     def delivered(self) -> None:
         """As `Link.delivered`: whoever drives runs the inbox."""
-        driven = cast(Driven | None, self.channel)
-        if driven is not None and driven.drivers:
-            driven.wake_drivers()
+        if self._drivers and self.channel is not None:
+            cast(Driven, self.channel).wake_drivers()
 
     def lost(self) -> None:
         """End of the connection. The driver only says so; the leader closes the socket."""
