@@ -17,6 +17,7 @@ from typing import Any
 from setuptools import setup
 
 HOT = [
+    "securelink/app/context.py",
     "securelink/app/handlers.py",
     "securelink/wire/frames.py",
     "securelink/protocol/acknowledging.py",
@@ -43,6 +44,7 @@ HOT = [
     "securelink/threads/gate.py",
     "securelink/threads/listener.py",
     "securelink/threads/loop.py",
+    "securelink/threads/mailbox.py",
     "securelink/threads/outbox.py",
     "securelink/threads/pool.py",
     "securelink/threads/reading.py",
