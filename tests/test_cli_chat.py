@@ -154,6 +154,22 @@ def test_the_console_invites_bans_and_whispers(host: Program, folder: Path) -> N
     host.prints("error: .*is no duration")
 
 
+def test_long_lines_hang_in_a_terminal(host: Program, folder: Path) -> None:
+    """In a narrow terminal a long line goes on below what was said; in a pipe it is one line."""
+    (folder / "invite.txt").write_text(invite_of(host))
+    join = (*JOIN, "--invite-file", "invite.txt", "--name")
+    with (
+        Terminal(*join, "ann", folder=folder, columns=40) as ann,
+        Program(*join, "carl", folder=folder) as carl,
+        Program(*join, "bob", folder=folder) as bob,
+    ):
+        ann.shows("bob came in")
+        carl.prints("bob came in")
+        bob.types("one two three four five six seven eight nine ten\n")
+        ann.shows(r"\d\d:\d\d bob: one two three four five\n {6}six seven eight nine ten\n")
+        carl.prints("bob: one two three four five six seven eight nine ten\n")
+
+
 @pytest.mark.parametrize("command", ["kick ann enough of that", "stop"])
 def test_the_end_shows_at_once(host: Program, folder: Path, command: str) -> None:
     """Nobody has to press Enter to see the reason; the program is over, and half a line does not matter."""

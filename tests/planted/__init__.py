@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import crypto, entry, handshake, keys, protocol, resume, rotation, transport, wire
+from . import crypto, entry, handshake, keys, people, protocol, resume, rotation, transport, wire
 from .fault import Fault
 
 FAULTS = [
@@ -15,6 +15,7 @@ FAULTS = [
     *rotation.FAULTS,
     *entry.FAULTS,
     *transport.FAULTS,
+    *people.FAULTS,
 ]
 
 __all__ = ["FAULTS", "Fault"]

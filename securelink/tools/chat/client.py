@@ -13,14 +13,16 @@ from ...codes import Code
 from ...errors import ConnectionClosed, LinkTimeout, RequestFailed, SecureLinkError
 from ...interrupts import Sign
 from ...text import escaped
+from ..console.marks import BANNED
+from .history import MAX_LISTED
 
 LEAVE = ("exit", "/exit", "/quit")
 HELP = """\
 /name NAME         call yourself something else
 /whisper NAME TEXT say something to one person (names with spaces in "quotes")
 /join ROOM         go to another room; it is made when it is new
-/rooms             the rooms
-/who               who is in this room
+/rooms             the rooms; those with most people when there are many
+/who               who is in this room; /who AN only names that begin so
 /history           what was said here
 /help              this list
 exit               leave"""
@@ -123,7 +125,10 @@ class ChatClient:
             return
         if client.clean and client.code in _FINAL:
             kicked = client.code == Code.KICKED and client.text
-            self._over(f"you were kicked: {client.reason}" if kicked else client.reason)
+            banned = kicked and client.text.startswith(BANNED)
+            self._over(
+                f"you were kicked: {client.reason}" if kicked and not banned else client.reason
+            )
             return
         self._show("* the connection is lost; trying to come back")
         threading.Thread(target=self._come_back, name="chat return", daemon=True).start()
@@ -178,10 +183,11 @@ class ChatClient:
             case "/join":
                 self._arrived(self._ask("chat.join", argument))
             case "/rooms":
-                for room, count in self._ask("chat.rooms"):
+                for room, count in self._ask("chat.rooms")[:MAX_LISTED]:
                     self._show(f"  {_text(room)} ({int(count)})")
             case "/who":
-                self._show("  " + ", ".join(_text(n) for n in self._ask("chat.who")))
+                names = self._ask("chat.who", argument or None)
+                self._show("  " + _text(", ".join(str(name) for name in names[:MAX_LISTED])))
             case "/history":
                 self._show_history(self._ask("chat.history"))
             case _:

@@ -11,6 +11,7 @@ from typing import Any
 from ...limits import MAX_CHAT_BYTES, MAX_CHAT_ROOM_BYTES
 
 HISTORY = 100  # messages kept for each room
+MAX_LISTED = 101  # names, or rooms, of one answer; the last one says how many more there are
 _ENTRY_BYTES = 512  # of one message beside its texts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import hmac
 import logging
 import secrets
@@ -15,7 +16,7 @@ from ...server import Server
 from ...session import Session, context_of
 from ...text import escaped, folded, normalized
 from ..console.marks import Marks
-from .history import HISTORY, History
+from .history import HISTORY, MAX_LISTED, History
 from .names import MAX_NAME_LENGTH, checked_name, suggestion
 
 __all__ = ["HISTORY", "LOBBY", "MAX_NAME_LENGTH", "MAX_TEXT", "ChatServer"]
@@ -38,7 +39,8 @@ class ChatServer:
     | chat.whisper | {"to": name, "text": text} | the name |
     | chat.name | new name | the name |
     | chat.join | room | {"room": ..., "history": [...]} |
-    | chat.who, chat.rooms, chat.history | None | list |
+    | chat.who | None, or how a name begins | list of names |
+    | chat.rooms, chat.history | None | list |
 
     Packets to clients: `chat.said` {"from", "room", "text", "time"}, `chat.whispered` {"from", "text", "time"},
     `chat.note` text.
@@ -72,17 +74,24 @@ class ChatServer:
         whom = "operator" if to is None else "operator, to you alone"
         return self._server.broadcast("chat.note", f"{whom}: {text}", to=to)
 
-    def silence(self, session: Session, silent: bool) -> None:
-        """From now on nobody hears this person, also when they come back; or everybody hears them again."""
+    def silence(self, session: Session, silent: bool) -> list[str]:
+        """
+        From now on nobody hears this person, also when they come back; or everybody hears them again.
+
+        Returns:
+            By what they will be known; see `Marks`.
+        """
+        known: list[str] = []
         name = str(session.data.get("name", session.token))
         if silent:
-            self.silenced.add(name, session)
+            known = self.silenced.add(name, session)
             session.data["silent"] = True
         else:
-            self.silenced.remove(name)
+            self.silenced.forgive(session)
             session.data.pop("silent", None)
         text = "you are muted: nobody hears what you say" if silent else "you can be heard again"
         self._server.broadcast("chat.note", text, to=[session])
+        return known
 
     # --- requests ---------------------------------------------------------------------------------------------
 
@@ -161,13 +170,21 @@ class ChatServer:
 
     def _who(self, session: Session, packet: Received) -> list[str]:
         _, room = self._place(session)
-        return sorted(
-            member.data["name"] for member in self._server.room(room) if "name" in member.data
+        start = folded(packet.data) if isinstance(packet.data, str) else ""
+        names = [member.data.get("name", "") for member in self._server.room(room)]
+        found = [name for name in names if name and folded(name).startswith(start)]
+        shown = heapq.nsmallest(MAX_LISTED - 1, found)
+        more = len(found) - len(shown)
+        return (
+            [*shown, f"... and {more} more: /who AN shows those that begin so"] if more else shown
         )
 
     def _rooms(self, session: Session, packet: Received) -> list[list[Any]]:
         self._place(session)
-        return [[name, len(self._server.room(name))] for name in self._server.rooms]
+        rooms = [(len(self._server.room(name)), name) for name in self._server.rooms]
+        shown = rooms if len(rooms) < MAX_LISTED else heapq.nlargest(MAX_LISTED - 1, rooms)
+        more = [["... and other rooms", len(rooms) - len(shown)]] if shown is not rooms else []
+        return [[name, count] for count, name in shown] + more
 
     def _past(self, session: Session, packet: Received) -> list[dict[str, Any]]:
         _, room = self._place(session)
@@ -243,7 +260,8 @@ class ChatServer:
             if self._names.get(folded(name)) is session:
                 del self._names[folded(name)]
         log.info("%s has left the chat", escaped(name))
-        self._note(session.data.get("room", LOBBY), f"{name} left")
+        went = "was banned" if self.banned is not None and session in self.banned else "left"
+        self._note(session.data.get("room", LOBBY), f"{name} {went}")
 
 
 def _checked_room(wished: object) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import shlex
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from ...trust import KnownServers
 from ..chat import ChatClient, ChatServer
 from ..chat.client import free_name
 from ..chat.names import checked_name
+from ..chat.wrapping import wrapped
 from ..console import Console, Operators
 from ..console.prompt import Prompt
 from .connect import can_ask, enter
@@ -205,7 +208,7 @@ def _entered(client: Client, name: str | None, ended: Callable[[str], None]) -> 
     """Enter; who wishes a name that somebody has is asked for another."""
     while True:
         try:
-            return ChatClient(client, click.echo, name, ended)
+            return ChatClient(client, _show, name, ended)
         except RequestFailed as error:
             free = free_name(error.text)
             if free is None:
@@ -214,6 +217,13 @@ def _entered(client: Client, name: str | None, ended: Callable[[str], None]) -> 
                 raise RequestFailed(f"{error.text}: add --name {shlex.quote(free)}") from None
             tell(error.text)
             name = click.prompt("another name", default=free, value_proc=_name, err=True)
+
+
+def _show(text: str) -> None:
+    """A line, or more, as the terminal has room for them; in a pipe as they are."""
+    if sys.stdout.isatty():
+        text = wrapped(text, shutil.get_terminal_size().columns)
+    click.echo(text)
 
 
 def _name(wished: str) -> str:

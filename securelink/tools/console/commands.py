@@ -14,7 +14,7 @@ from ...errors import ConfigError, Refused, SecureLinkError
 from ...server import Server
 from ...session import Session
 from ...text import escaped
-from .marks import Marks, same
+from .marks import BANNED, Marks, same
 
 PING_SECONDS = 5.0
 DRAIN_SECONDS = 300.0  # how long `drain` waits for the sessions when no time is given
@@ -30,7 +30,8 @@ class Console:
         server: Which one.
         say: How a text of the operator reaches sessions: f(text, sessions or None for all) -> how many got it. The
             default sends a packet named "notice".
-        silence: How a session is kept from being heard by others: f(session, silent). Without it, as the server does
+        silence: How a session is kept from being heard by others: f(session, silent) -> by what it will be known
+            again. Without it, as the server does
             not know what of a session others hear, `mute` means the same as `deafen`.
 
     Attributes:
@@ -41,7 +42,7 @@ class Console:
         self,
         server: Server,
         say: Callable[[str, list[Session] | None], int] | None = None,
-        silence: Callable[[Session, bool], None] | None = None,
+        silence: Callable[[Session, bool], list[str]] | None = None,
     ) -> None:
         self._server = server
         self._say = say or self._notice
@@ -248,7 +249,7 @@ class Console:
         known = self.banned.add(label, session)
         for other in list(self._server.sessions.values()):
             if other is session or other in self.banned:
-                other.kick(reason or "banned")
+                other.kick(f"{BANNED}: {reason}" if reason else BANNED)
         if not known:
             return (
                 f"kicked {session.token}; nothing is known of it by which it could be turned away"
@@ -266,14 +267,14 @@ class Console:
 
     def _turn_away(self, session: Session) -> None:
         if session in self.banned:
-            raise Refused("you are banned here")
+            raise Refused(BANNED)
 
     def _mute(self, rest: str) -> str:
         assert self._silence is not None
         session, _ = self._who(rest)
-        self._silence(session, True)
+        known = self._silence(session, True)
         self._silent.add(session)
-        return f"muted {session.token}"
+        return f"muted {session.token}" + (f" by {', '.join(known)}" if known else "")
 
     def _unmute(self, rest: str) -> str:
         assert self._silence is not None

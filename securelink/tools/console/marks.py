@@ -11,18 +11,21 @@ from ...session import Session
 from ...streams.addresses import is_loopback_host, network
 from ...text import folded
 
+BANNED = "you are banned here"  # how what somebody who is banned is told begins
+
 Mark = tuple[str, str]  # what it is ("key", "address", "user", "name"), and its value
 
 
 class Marks:
     """
-    Which people are meant: by key, user, name, and address if that is wanted. They end with the process.
+    Which people are meant: by key, user and name, and by address. They end with the process.
 
     An address of this machine is never a mark, for a tunnel brings everybody from there; nor is the user of an invite
     that many may share ("guest-...").
 
     Args:
-        addresses: Whether the address counts: it is that of a whole household behind a router.
+        addresses: Whether the address counts of everybody. It is that of a whole household behind a router. Otherwise
+            it counts only of those who have neither a key nor a user of their own, and could come back as anybody.
     """
 
     def __init__(self, *, addresses: bool) -> None:
@@ -43,7 +46,7 @@ class Marks:
         Raises:
             LimitExceeded: `MAX_MARKS` people are marked.
         """
-        marks = frozenset(self._marks(session))
+        marks = frozenset(self._marks(session, self._addresses))
         with self._lock:
             if len(self._people) >= MAX_MARKS:
                 raise LimitExceeded(f"{MAX_MARKS} people are marked already", limit="MAX_MARKS")
@@ -56,13 +59,19 @@ class Marks:
             found = next((known for known in self._people if same(known, label)), None)
             return found is not None and self._people.pop(found, None) is not None
 
+    def forgive(self, session: Session) -> None:
+        """Take back all marks by which this person is known, whatever they were called then."""
+        marks = set(self._marks(session, True))
+        with self._lock:
+            self._people = {k: known for k, known in self._people.items() if not marks & known}
+
     @property
     def labels(self) -> list[str]:
         """Whom `remove` knows."""
         return sorted(self._people)
 
     def __contains__(self, session: Session) -> bool:
-        return self._any(self._marks(session))
+        return self._any(self._marks(session, True))  # nor does a key that was made just now help
 
     def has_name(self, name: str) -> bool:
         """Whether somebody who is called so was marked."""
@@ -75,14 +84,16 @@ class Marks:
         with self._lock:
             return any(wanted & known for known in self._people.values())
 
-    def _marks(self, session: Session) -> Iterable[Mark]:
+    def _marks(self, session: Session, addresses: bool) -> Iterable[Mark]:
+        own = isinstance(session.user, str) and not session.user.startswith("guest-")
         if session.fingerprint is not None:
             yield "key", session.fingerprint
         host = session.address[0]
-        if self._addresses and host and not is_loopback_host(host):
+        known = own or session.fingerprint is not None
+        if (addresses or not known) and host and not is_loopback_host(host):
             yield "address", network(host)
-        if isinstance(session.user, str) and not session.user.startswith("guest-"):
-            yield "user", session.user
+        if own:
+            yield "user", str(session.user)
         name = session.data.get("name")
         if isinstance(name, str):
             yield "name", folded(name)

@@ -1,0 +1,53 @@
+"""Long lines of the chat in a terminal: broken between words, with what follows set in."""
+
+from __future__ import annotations
+
+import unicodedata
+
+_CLOCK = 6  # columns of "12:30 ", behind which what somebody said begins
+_SIGN = 2  # of "* ", "! " and the spaces before a list
+_LEAST = 24  # columns; a narrower terminal is left to break lines as it likes
+
+
+def wrapped(text: str, columns: int) -> str:
+    """
+    Lines that fit into a terminal. Nothing inside a word is changed, whatever its length: an address can be copied.
+
+    Args:
+        text: Lines, without control characters.
+        columns: Of the terminal.
+    """
+    if columns < _LEAST:
+        return text
+    return "\n".join(_broken(line, columns) for line in text.split("\n"))
+
+
+def _broken(line: str, columns: int) -> str:
+    if width(line) < columns:
+        return line
+    indent = " " * (_SIGN if line[:2] in ("* ", "! ", "  ") else _CLOCK)
+    first, *words = line[len(line) - len(line.lstrip(" ")) :].split(" ")
+    rows = [line[: len(line) - len(line.lstrip(" "))] + first]
+    used = width(rows[0])
+    for word in words:
+        size = width(word)
+        if used + 1 + size < columns:
+            rows[-1] += " " + word
+            used += 1 + size
+        else:
+            rows.append(indent + word)
+            used = len(indent) + size
+    return "\n".join(rows)
+
+
+def width(text: str) -> int:
+    """Columns that a text takes in a terminal: two for East Asian letters, none for combining marks."""
+    if text.isascii():
+        return len(text)
+    return sum(_columns(c) for c in text)
+
+
+def _columns(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
