@@ -101,10 +101,10 @@ def test_ports_of_a_network_are_its_own() -> None:
     port = place.address[1]
     with pytest.raises(ConnectFailed, match="in use"):
         network.listen("", port, 1)
-    with pytest.raises(ConnectFailed, match="nobody listens"):
+    with pytest.raises(ConnectFailed, match="no server listens"):
         MemoryNetwork().connect("", port, 1.0)
     ours = network.connect("anywhere", port, 1.0)
-    with pytest.raises(ConnectFailed, match="nobody listens"):  # one waits already
+    with pytest.raises(ConnectFailed, match="no server listens"):  # one waits already
         network.connect("", port, 1.0)
     theirs = place.accept()
     assert (theirs.peer, theirs.local) == (ours.local, ours.peer)
@@ -113,7 +113,7 @@ def test_ports_of_a_network_are_its_own() -> None:
     waiting = network.connect("", port, 1.0)
     place.close()
     assert waiting.recv(1, 0) == b""
-    with pytest.raises(ConnectFailed, match="nobody listens"):
+    with pytest.raises(ConnectFailed, match="no server listens"):
         network.connect("", port, 1.0)
     network.listen("", port, 1)
 

@@ -1,25 +1,25 @@
 """
-What both shells share of a server's and a client's application side. Threads belong to the shells.
+The application side of servers and clients, independent of threads, which belong to the shell.
 
-    handlers.py    which function takes which packet
-    hooks.py       functions of the application that are asked or told; their failures
-    received.py    a packet as a handler sees it
+    handlers.py    the functions that take packets
+    hooks.py       events and their listeners; their failures
+    received.py    a packet, as a handler sees it
     payloads.py    data of declared types
-    crowds.py      how many members a set may get out of them
+    crowds.py      bounds of sets and dicts in them
     collect.py     packets and errors, collected for the caller
-    answers.py     what a handler may return
-    modes.py       the word for encryption
+    answers.py     the return type of handlers
+    modes.py       the argument encryption=
     rooms.py       named groups of sessions
-    destination.py where a client goes, and how
-    admission.py   who may enter
+    destination.py a client's server, and its key and trust
+    admission.py   decides who may enter
     session_manager.py  from an admitted client to a session, and to its end
-    registry.py    which sessions there are
+    registry.py    the sessions of a server
     fanout.py      one packet to many sessions
-    context.py     what the sessions of a server or client share
-    scheduling.py  what runs jobs, as the others know it
-    budget.py      how often a stranger may fail
-    revocation.py  whose key is revoked does not stay
-    own_key.py     the server's key, and what earlier keys said of it
-    counts.py      what has happened, for `stats()`
+    context.py     the shared data of the sessions of a server or client
+    scheduling.py  the interface of the shell that runs jobs
+    budget.py      bounds the failures of strangers
+    revocation.py  ends sessions whose key is revoked
+    own_key.py     the server's key, and statements of earlier keys
+    counts.py      counts of events, for `stats()`
     ticker.py      the tick
 """

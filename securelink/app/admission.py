@@ -1,4 +1,4 @@
-"""Who may enter a server."""
+"""Decides who may enter a server."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Holds = tuple[Hold, ...]
 @dataclass(frozen=True, slots=True)
 class Entry:
     """
-    Why somebody may enter.
+    The grounds on which a client may enter.
 
     Attributes:
-        user: Of the new session.
-        holds: What is given back if it does not come about.
-        operator: Whether the key alone was enough, as an operator's.
+        user: The user of the new session.
+        holds: Charges that are given back if the session does not come about.
+        operator: Whether an operator's key was enough.
     """
 
     user: Any
@@ -39,15 +39,15 @@ class Entry:
 
 
 class Keyed(Protocol):
-    """A session, as far as its key goes."""
+    """A session, as the check of its key needs it."""
 
     @property
     def operator(self) -> bool:
-        """Whether it entered by the key of an operator."""
+        """Whether it was let in by the key of an operator."""
 
     @property
     def fingerprint(self) -> str | None:
-        """Of its client's key."""
+        """The fingerprint of its client's key."""
 
 
 class Admission:
@@ -56,12 +56,12 @@ class Admission:
     application's `authenticate`. Called in the pool: `authenticate` may be slow.
 
     Args:
-        application, version: What a client must say too, unless "".
-        known_clients: Client keys that may enter; None lets every key, and none, in.
+        application, version: A client must state the same, unless "".
+        known_clients: Client keys that may enter; None lets clients in with any key or without one.
         authenticate: The application's hook, or None.
 
     Attributes:
-        operator_name: None, or f(fingerprint) that gives the name of an operator, or None for all others.
+        operator_name: None, or f(fingerprint) that returns the name of an operator, or None for others.
     """
 
     def __init__(
@@ -86,16 +86,16 @@ class Admission:
         resumed: Any = None,
     ) -> Entry:
         """
-        Why this client may enter.
+        Decide on a client.
 
         Args:
-            client: Who it is, proved.
-            address: Where its connection comes from.
-            encrypted: Whether the connection is.
+            client: Its verified statements.
+            address: The address of its connection.
+            encrypted: Whether the connection is encrypted.
             resumed: The session that it wants to go on with, if any.
 
         Raises:
-            HandshakeError: It may not.
+            HandshakeError: It may not enter.
             KeyFileError: A file that says so is damaged, or another program has it locked.
         """
         fingerprint = client.key.fingerprint if client.key is not None else None
@@ -113,7 +113,7 @@ class Admission:
         return self._ask_authenticate(client, fingerprint, address, encrypted, resumed)
 
     def knows(self, session: Keyed) -> bool:
-        """Whether the key by which it was let in is authorized still."""
+        """Whether the key by which it was let in is still authorized."""
         if self._known_clients is None or session.operator:
             return True
         try:
@@ -127,7 +127,7 @@ class Admission:
         """The name of the operator who has this key, or None."""
         if self.operator_name is None or fingerprint is None:
             return None
-        # Without an answer there are no operators; everybody else may enter as always.
+        # Without an answer there are no operators; others may enter as always.
         try:
             name = self.operator_name(fingerprint)
         except SecureLinkError as error:
@@ -138,7 +138,7 @@ class Admission:
             return None
         if name is None or (isinstance(name, str) and name):
             return name
-        never_run(name)  # else Python says that it was never awaited
+        never_run(name)  # otherwise Python warns that it was never awaited
         log.error(
             "nobody is let in as an operator: a %s is neither a name nor None", type(name).__name__
         )
@@ -192,12 +192,12 @@ class Admission:
         return Entry(user, hello.holds)
 
     def _refusal(self, error: BaseException, host: str) -> Refused:
-        """What the client is told when the hook gave no user; the log is told why."""
+        """The refusal for the client when the hook returned no user; the log gets the reason."""
         if isinstance(error, NoAnswer):
             log.error("authenticate %s; %s is refused", error.mistake, host)
             return error
         if isinstance(error, Refused):
-            code, text = farewell(error)  # the listener logs it, with the words
+            code, text = farewell(error)  # the listener logs it, with the text
             return Refused(text, code=code)
         # Also SystemExit, which would only end this thread.
         log.error("authenticate raised an error; %s is refused", host, exc_info=error)
@@ -205,7 +205,7 @@ class Admission:
 
 
 def release(holds: Holds) -> None:
-    """Give back what a client did not use: it has not got in."""
+    """Give back the charges of a client that has not got in."""
     for hold in holds:
         try:
             hold.release()
@@ -221,12 +221,12 @@ def cannot_say(error: SecureLinkError) -> tuple[int, str]:
 
 
 def farewell(refusal: Refused) -> tuple[int, str]:
-    """Code and text of a refusal in the application's words; whatever is in it, it can be sent."""
+    """Code and text of a refusal by the application, cut and cleaned so that they can be sent."""
     try:
         code, text = refusal.code, str(refusal.text or "")
     except (
         Exception
-    ):  # a class of the application's that did not call ours, or words that cannot be shown
+    ):  # the application's subclass did not call our __init__, or its text cannot be shown
         return Code.REFUSED, ""
     possible = isinstance(code, int) and Code.NORMAL < code < 256
     return (code if possible else Code.REFUSED), text

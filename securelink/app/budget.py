@@ -1,4 +1,4 @@
-"""How often a stranger may fail: a budget for each address, and for the networks of IPv6 that one customer gets."""
+"""Bounds failed handshakes: a budget for each address, and for the IPv6 networks that one customer gets."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ..limits import (
 from ..rates import WindowCounts
 from ..streams.addresses import networks
 
-# A network may fail so many times as often as one /64 in it: a /56 is a household, a /48 a company.
+# Networks may fail this many times as often as a /64 in them: a /56 is a household, a /48 a company.
 SHARES = (1, 4, 16)
 
-# How an address stands: its turn comes after those of all that stand better. Between the last two, by failures.
+# The ranks of an address: its turn comes after those of better ranks. Between the last two the failures count.
 KNOWN, NEW, LATE = 0, 1, 1 + LATE_FAILURES
 
 
@@ -39,7 +39,7 @@ class FailureBudget:
         self._exempt = exempt
         self._lock = threading.Lock()  # guards the counts
         self._failures = WindowCounts[str](FAILED_WINDOW, MAX_FAILED_ADDRESSES, clock)
-        # Longer than the budget lasts: else the next window would begin with a flood of addresses that look new.
+        # Longer than the budget lasts: otherwise the next window would begin with a flood of addresses that look new.
         self._settled = WindowCounts[str](LATE_WINDOW, MAX_FAILED_ADDRESSES, clock)
         self._known: dict[str, None] = {}  # networks that were let in; oldest first
 
@@ -61,12 +61,13 @@ class FailureBudget:
 
     def charge(self, host: str, *, under_way: bool = False) -> float:
         """
-        Count a failure, or what may become one, unless the address is blocked already. In one step: of guesses that are
-        made at once no more than the budget are looked at.
+        Count a failure, or an attempt that may fail, unless the address is blocked already. This is one step, so that
+        no more concurrent guesses are checked than the budget allows.
 
         Args:
             host: The address.
-            under_way: It may become one. If it was counted, one of the next three says later what has become of it.
+            under_way: The attempt is in progress. If it was counted, one of the next three methods reports its result
+                later.
 
         Returns:
             Seconds until the address may try again; 0.0 when this one was counted.
@@ -84,19 +85,19 @@ class FailureBudget:
             return 0.0
 
     def failed(self, host: str) -> None:
-        """What was under way has failed."""
+        """An attempt in progress has failed."""
         if not self._exempt(host):
             with self._lock:
                 self._has_failed(host)
 
     def take_back(self, host: str) -> None:
-        """What was under way is over, and was nobody's failure."""
+        """An attempt in progress is over, and does not count as a failure."""
         if not self._exempt(host):
             with self._lock:
                 self._take_back(host)
 
     def let_in(self, host: str) -> None:
-        """What was under way has succeeded: its network is known from now on."""
+        """An attempt in progress has succeeded: its network is known from now on."""
         if self._exempt(host):
             return
         with self._lock:
@@ -108,16 +109,17 @@ class FailureBudget:
                 del self._known[next(iter(self._known))]
 
     def failures(self, host: str) -> int:
-        """How many of this address, or of its /64, are counted, with those that are under way."""
+        """The count of this address, or of its /64, with attempts in progress."""
         with self._lock:
             return self._failures.count(networks(host)[0])
 
     def standing(self, host: str) -> int:
         """
-        How an address stands, `KNOWN` to `LATE`. Takes no lock.
+        The rank of an address, `KNOWN` to `LATE`. Takes no lock.
 
-        Who is known is judged by its own failures, else one neighbour would spoil it for a whole network; who is not,
-        by those of the network, which has addresses without end. What is under way has not failed.
+        A known address is ranked by its own failures, so that one neighbour does not spoil the rank of a whole
+        network; an unknown one by those of its network, which has endless addresses. Attempts in progress have not
+        failed.
         """
         near, *_, far = (*networks(host), networks(host)[-1])
         if far in self._known and self._settled.seen(near) < LATE_FAILURES:

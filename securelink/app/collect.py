@@ -1,4 +1,4 @@
-"""Keeping what events bring until somebody takes it."""
+"""Keeps the arguments of events until they are taken."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _FRAME_BYTES = 120  # of a `Frame`; its texts belong to the code
 
 class Collector:
     """
-    Stores what an event is fired with, until it is taken. The oldest entries go when there are more than `limit`, or
-    when they take more than about 256 MiB.
+    Stores the arguments of an event until they are taken. The oldest entries are dropped if there are more than
+    `limit`, or if they take more than about 256 MiB.
 
         packets = Collector(server.on_message)
         for session, packet in packets.take(): ...
@@ -41,10 +41,10 @@ class Collector:
         limit: Most entries kept.
 
     Raises:
-        ConfigError: The limit is no whole number above 0, or `hook` is no event.
+        ConfigError: The limit is not a whole number above 0, or `hook` is not an event.
 
     Attributes:
-        dropped: How many were lost because nobody took them in time.
+        dropped: The number of entries that were not taken in time.
     """
 
     def __init__(self, hook: EventHook[...], limit: int = MAX_COLLECTED) -> None:
@@ -67,7 +67,7 @@ class Collector:
         with self._lock:
             self._entries.append((arguments, size))
             self._size += size
-            # The newest is kept however much it is.
+            # The newest is kept whatever its size.
             while len(self._entries) > 1 and (
                 len(self._entries) > self._limit or self._size > MAX_COLLECTED_BYTES
             ):
@@ -76,12 +76,12 @@ class Collector:
         self._grown.set()
 
     def take(self, timeout: float = 0.0) -> list[tuple[Any, ...]]:
-        """All that is stored, oldest first; waits up to `timeout` seconds for a first one."""
+        """All stored entries, oldest first; waits up to `timeout` seconds for a first one."""
         timeout = seconds("timeout", timeout)
         deadline = time.monotonic() + timeout
         while not self._entries and (left := deadline - time.monotonic()) > 0:
             self._grown.clear()
-            if not self._entries:  # looked at once more: it may have come just before
+            if not self._entries:  # checked once more: it may have come just before
                 self._grown.wait(left)
         with self._lock:
             taken = [arguments for arguments, _ in self._entries]
@@ -98,7 +98,7 @@ class Collector:
 
 
 def _size(argument: object) -> int:
-    """What an argument of an event takes in memory, in bytes; about, and only what a peer has sent."""
+    """The approximate memory of an event's argument, in bytes, counting only data of peers."""
     if isinstance(argument, Received):
         size = wire_size((argument.data, argument.headers))
     else:
@@ -112,8 +112,8 @@ class CaughtError:
     An exception that a handler raised.
 
     Attributes:
-        what: The name of what it handled.
-        error: The exception, without frames. What it says may be a peer's words: `escaped()` before it is shown.
+        what: The name of the packet or event that it handled.
+        error: The exception, without frames. Its text may come from a peer: use `escaped()` before you show it.
     """
 
     what: str
@@ -122,7 +122,7 @@ class CaughtError:
 
     @property
     def traceback(self) -> str:
-        """How it came about, as text that is safe to show: every line is escaped. Made at each look."""
+        """The traceback, as text that is safe to show: every line is escaped. Made at each access."""
         return text_of(self._lines)
 
 
@@ -179,10 +179,10 @@ def _line_size(line: Line) -> int:
 
 class CaughtErrors:
     """
-    The exceptions that handlers raised, oldest first; a bounded number is kept until taken.
+    The exceptions that handlers raised, oldest first; a bounded number is kept until they are taken.
 
     Attributes:
-        total: How many there were, also those that were taken or are forgotten.
+        total: The number of all exceptions, also those that were taken or are forgotten.
     """
 
     def __init__(self, limit: int = 100) -> None:
@@ -204,14 +204,14 @@ class CaughtErrors:
             self.total += 1
             self._size += size
             self._entries.append((CaughtError(what, error, lines), size))
-            # The newest is kept however much it is.
+            # The newest is kept whatever its size.
             while len(self._entries) > 1 and (
                 self._size > MAX_CAUGHT_TEXT or len(self._entries) > self._limit
             ):
                 self._size -= self._entries.popleft()[1]
 
     def take(self) -> list[CaughtError]:
-        """All that are kept; they are then forgotten."""
+        """All kept exceptions; they are then forgotten."""
         with self._lock:
             taken = [entry for entry, _ in self._entries]
             self._entries.clear()

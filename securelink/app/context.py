@@ -1,4 +1,4 @@
-"""What the sessions of a server or client share, and what the server keeps of each beside its channel."""
+"""The shared data of the sessions of a server or client, and the server's data of each session."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHOWN_USER = 200  # characters
 
 
 class Named(Protocol):
-    """A session, as far as it is named in the log."""
+    """A session, as the log names it."""
 
     token: str
     user: Any
@@ -30,12 +30,12 @@ class Named(Protocol):
 
 class ServerContext:
     """
-    What the sessions of a server share.
+    The shared data of the sessions of a server.
 
     Attributes:
-        handlers: Of packets.
-        rooms: Where sessions are.
-        counts: What has happened.
+        handlers: The handlers of packets.
+        rooms: The rooms of the server.
+        counts: Counts of events.
         on_state: Fires when a client gives a new state.
         before_send: None, or f(session or None, action, data) that returns the data to send.
         states_used: Whether the program has looked at a client's state.
@@ -56,16 +56,16 @@ class ServerContext:
 
 class SessionContext:
     """
-    A session, as its channel knows it: takes its packets, and keeps what belongs to the server.
+    A session, as its channel knows it: takes its packets, and keeps the server's data of it.
 
     Args:
-        session: What handlers get.
-        server: What it shares with the others.
+        session: The session that handlers get.
+        server: The data that it shares with others.
         entry: Why it was let in.
-        elements: Values in a state that is kept, at most.
+        elements: The most values in a state that is kept.
 
     Attributes:
-        holds: What is given back unless the client gets in.
+        holds: Charges that are given back unless the client gets in.
         left: Names of the rooms that it was in when it ended.
     """
 
@@ -76,7 +76,7 @@ class SessionContext:
         self._server = server
         self._elements = elements
         self._name = ""
-        self._state: bytes | None = None  # encoded: a peer makes us keep its bytes, not the objects
+        self._state: bytes | None = None  # encoded: a peer makes us keep its bytes, not objects
         self._entered = (entry.user, entry.operator)
         self.holds = entry.holds
         self.left: tuple[str, ...] = ()
@@ -92,7 +92,7 @@ class SessionContext:
             handlers.warn_unhandled(packet.action, "@server.on(...) or @server.on_message")
 
     def throttled(self) -> None:
-        """It sends more than it may in a second."""
+        """The client sends more than it may in a second."""
         self._server.counts.note("limit_rate")
 
     def is_for(self, entry: Entry) -> bool:
@@ -105,13 +105,13 @@ class SessionContext:
             return False
 
     def through(self) -> None:
-        """Its last packet is handled: from now on nothing here refers to the session, so it goes when it is dropped."""
+        """Its last packet is handled: the reference to the session is dropped, so that it can be freed."""
         self._name = self.name
         self.session = None
 
     @property
     def name(self) -> str:
-        """What the log calls it."""
+        """Its name in the log."""
         session = self.session
         if session is None:
             return self._name
@@ -125,25 +125,25 @@ class SessionContext:
 
     @property
     def held(self) -> int:
-        """Bytes that are kept here."""
+        """The number of bytes that are kept here."""
         state = self._state
         return len(state) if state is not None else 0
 
     @property
     def state(self) -> Any:
-        """The last state that the client gave; None before. Decoded at each look."""
+        """The last state that the client gave; None before. Decoded at each access."""
         self._server.states_used = True
         state = self._state
         return None if state is None else decode_packets(state, self._elements)[0].data
 
     def take_state(self, value: Any) -> None:
-        """Keep a new state of the client, unless it is large and nobody looks."""
+        """Keep a new state of the client, unless it is large and the program does not use states."""
         encoded = join_packets([encode_packet(Packet(STATE, value), self._elements)])
         server = self._server
         if not (
             len(encoded) <= MAX_UNUSED_STATE or server.states_used or server.on_state.listeners
         ):
-            self._state = None  # the one before is not the latest any more
+            self._state = None  # the previous state is no longer the latest
             log.info("%s: a state of %d bytes is dropped, nobody looks", self.name, len(encoded))
             return
         self._state = encoded
@@ -161,15 +161,15 @@ class Awaited:
 
 class ClientContext:
     """
-    What a client's sessions share.
+    The shared data of a client's sessions.
 
     Args:
-        handlers: Of packets.
+        handlers: The handlers of packets.
         on_state: Fires when the server gives a new state.
         on_suspend: Fires when a session has lost its connection.
         on_resume: Fires when it has another one.
         on_disconnect: Fires when a session has ended.
-        in_update: Whether all of them run only in the program's own thread.
+        in_update: Whether handlers run only in the program's own thread.
 
     Attributes:
         before_send: None, or f(action, data) that returns the data to send.
@@ -197,17 +197,17 @@ class ClientContext:
 
     @property
     def wants_background(self) -> bool:
-        """Whether packets go to handlers by themselves."""
+        """Whether packets go to handlers without a call of the program."""
         return not self._in_update and (self.handlers.any or bool(self._on_state.listeners))
 
     @property
     def wants_to_live(self) -> bool:
-        """Whether there is work although the program keeps no reference to the client."""
+        """Whether there is work even if the program keeps no reference to the client."""
         listens = bool(self.on_disconnect.listeners) and not self._in_update
         return self.wants_background or listens
 
     def on_packet(self, channel: Answering, packet: Packet, received: Received) -> bool:
-        """Take a packet; False when nobody wants it."""
+        """Take a packet; False if neither a handler nor a listener wants it."""
         if self.awaited:
             for awaited in tuple(self.awaited):
                 if awaited.action == packet.action and not awaited.found:
@@ -220,8 +220,8 @@ def shown_user(user: object) -> str:
     """
     A user on one line, for logs and consoles.
 
-    A container or bytes may be what came as credentials, password and all, and is not shown. Nor does a user that fails
-    when it is shown keep its session from beginning or ending.
+    A container or bytes may be the credentials, with the password, and is not shown. A user whose `str()` fails does
+    not keep its session from beginning or ending.
     """
     if isinstance(user, Mapping | list | tuple | Set | bytes | bytearray):
         return f"a {type(user).__name__}"

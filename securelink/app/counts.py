@@ -1,4 +1,4 @@
-"""What a server has done since it was made: numbers that only grow."""
+"""Counts of a server's events since it was made; they only grow."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections import Counter
 
 class Counts:
     """
-    How often what happened to a server, over all its runs.
+    The counts of a server's events, over all its runs.
 
     Attributes:
-        events: How often each of the things happened that `note()` was told.
+        events: The count of each event that was given to `note()`.
     """
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class Counts:
         self.events: Counter[str] = Counter()
 
     def note(self, event: str) -> None:
-        """Something happened. Any thread."""
+        """Count an event. Any thread."""
         with self._lock:
             self.events[event] += 1
 
@@ -30,6 +30,6 @@ class Counts:
             self._ends[reason] += 1
 
     def ended(self) -> dict[str, int]:
-        """How many sessions ended for which reason."""
+        """The number of ended sessions by reason."""
         with self._lock:
             return dict(self._ends)

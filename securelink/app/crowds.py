@@ -1,10 +1,10 @@
 """
-How many members a set may get out of a peer's data.
+Bounds the members of sets that are made from a peer's data.
 
-A set, and a dict by its keys, takes the square of the number of members whose hashes are equal, in one call with the
-interpreter's lock held. Hashes of text and bytes are keyed by the process; those of numbers, and of all that is made of
-numbers, are not, so a peer can choose members with equal ones. Maps on the wire are bounded when they are scanned;
-this is about arrays of which a declared type makes sets, and texts of which it makes keys.
+A set or dict takes time with the square of the number of members with equal hashes, in one call with the
+interpreter's lock held. Hashes of text and bytes are keyed by the process; those of numbers, and of values made of
+numbers, are not, so a peer can choose members with equal hashes. Maps on the wire are bounded by the scan; this
+module is about arrays that a declared type turns into sets, and texts that it turns into keys.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..limits import MAX_NUMBER_KEYS
 
 Check = Callable[[Any], None]
 
-# Hashed as bytes, with a key; or few by nature.
+# Hashed as bytes, with a key; or there are only a few values.
 _SAFE: tuple[type[shapes.Type], ...] = (
     shapes.StrType, shapes.BytesType, shapes.ByteArrayType, shapes.DateTimeType, shapes.DateType, shapes.TimeType,
     shapes.BoolType, shapes.NoneType, shapes.EnumType, shapes.LiteralType,
@@ -33,17 +33,17 @@ _SAFE_KEYS: tuple[type[shapes.Type], ...] = (
 
 
 class TooMany(Exception):
-    """A set would get more members than we make one of."""
+    """A set would get too many members."""
 
 
 class Bound:
-    """Finds the sets inside a type, and gives a function that raises `TooMany` for data that has too much for one."""
+    """Finds the sets inside a type, and makes a function that raises `TooMany` for data with too many members."""
 
     def __init__(self) -> None:
         self._known: dict[int, list[Check]] = {}  # by id of a node: types may contain themselves
 
     def of(self, node: shapes.Type) -> Check | None:
-        """A check of data of this type; None where there is nothing to check."""
+        """A check of data of this type; None if there is nothing to check."""
         return self._check(node) if _has_crowd(node, set()) else None
 
     def _check(self, node: shapes.Type) -> Check:

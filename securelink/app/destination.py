@@ -1,4 +1,4 @@
-"""Where a client goes, and with what: out of an invite, or as it was given."""
+"""A client's server, and its key and trust: from an invite, or from arguments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..wire.fields import Mode
 def destination(
     host: str, port: int | None, pin: str | None, token: str | None
 ) -> tuple[str, int, str | None, str | None]:
-    """Host, port, pin and token, out of an invite or as they were given."""
+    """Host, port, pin and token, from an invite or from arguments."""
     if isinstance(host, str) and is_invite(host):
         invite = Invite.parse(host)
         if port is not None or pin is not None:
@@ -31,7 +31,7 @@ def destination(
 
 
 def mode_for(mode: Mode, pin: str | None, trust: str | None) -> Mode:
-    """The mode that a pin and `trust=` leave."""
+    """The mode that a pin and `trust=` allow."""
     if trust == "known" and mode == Mode.OFF:
         raise ConfigError(
             "trust='known' cannot be checked without encryption",
@@ -55,15 +55,14 @@ def load_files(
     passphrase: Passphrase,
 ) -> tuple[Identity | None, KnownServers, bool]:
     """
-    What a client has in files.
+    The files of a client.
 
     Returns:
-        Its own key, made when the folder has none; the servers met before; and whether those of them are forgotten
-        soon that are on a port of the system's choice: such a port belongs to another server soon, but a file that
-        the user named keeps it.
+        Its own key, made if the folder has none; the known servers; and whether servers on ephemeral loopback ports
+        are forgotten soon: such a port soon belongs to another server, but a file that the user named keeps it.
 
     Raises:
-        ConfigError: A path is not possible.
+        ConfigError: A path is not valid.
         KeyFileError: The key can neither be loaded nor made.
     """
     identity = keys if isinstance(keys, Identity) else None

@@ -1,4 +1,4 @@
-"""One packet to many sessions: encoded once, put into each session's channel."""
+"""Sends one packet to many sessions: it is encoded once and put into each session's channel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Member = TypeVar("Member", bound=Registered)
 
 
 class Outlet(Protocol):
-    """A session's channel, as far as sending needs it."""
+    """A session's channel, as sending needs it."""
 
     def post(
         self, encoded: bytes, *, timeout: float | None, latest: str | None = None, wait: bool = True
@@ -34,12 +34,12 @@ class Fanout(Generic[Member]):
 
     Args:
         registry: The sessions.
-        context: Where the hook before sending is, and the server's state.
-        bounds: Of what is sent.
+        context: Has the hook before sending, and the server's state.
+        bounds: Bounds of packets.
         max_packet: Bytes of the largest packet.
         kind: The class of a session.
         outlet_of: Gives a session's channel; called for each receiver.
-        hold_back: Gives a block in which what the calling thread sends goes out together at its end.
+        hold_back: Makes a block that corks packets of the calling thread: they go out together at its end.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Fanout(Generic[Member]):
     def set_state(self, value: Any) -> None:
         """See `Server.set_state`."""
         encoded = self._encoded(STATE, value, None)
-        if len(encoded) > self._max_packet - RECORD_ROOM:  # now, not when a client connects
+        if len(encoded) > self._max_packet - RECORD_ROOM:  # checked now, not when a client connects
             raise LimitExceeded(
                 f"a state of {len(encoded)} bytes is larger than max_packet allows",
                 limit="max_packet",
@@ -92,7 +92,7 @@ class Fanout(Generic[Member]):
         self._spread(self._registry.everybody(), encoded, STATE)
 
     def greet(self, outlet: Outlet) -> None:
-        """A session is new: it gets the server's state, if there is one."""
+        """Send the server's state, if there is one, to a new session."""
         if self._state is not None:
             outlet.post(self._state, timeout=None, latest=STATE, wait=False)
 

@@ -1,4 +1,4 @@
-"""Who gives up something when all together keep too much: the largest of the address that keeps most."""
+"""Chooses the sessions that end when all together keep too much: the largest of the address that keeps most."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def greediest_first(
     held: Mapping[Holder, int], places: Callable[[Holder], tuple[Hashable, ...]]
 ) -> Iterator[Holder]:
     """
-    Each holder once, in the order in which they should give up what they keep.
+    Each holder once, in the order in which they should give up their memory.
 
-    Each time the address that keeps most, in the sum of what is left, gives up its largest. So many small holders of
-    one stranger go before a large one that is alone, and of one address the greediest goes first.
+    Each time the address that still keeps most in sum gives up its largest holder. So many small holders of one
+    stranger end before a single large one, and of one address the largest ends first.
 
     Args:
-        held: What each keeps, in bytes.
+        held: The bytes that each keeps.
         places: Gives the address that counts for a holder, and the networks around it: these may keep SHARES times as
             much as one address. A holder that counts for itself alone is its own address.
     """
@@ -33,8 +33,8 @@ def greediest_first(
             waiting.setdefault(place, []).append(holder)
             sums[place] = sums.get(place, 0) + held[holder]
             share[place] = most
-    # What the heap says of a place is never too little: it is looked at again when its turn comes. Numbers decide
-    # between equals, for places cannot be compared.
+    # The heap never underestimates a place, and its value is checked again when its turn comes. Numbers decide
+    # between equals, because places cannot be compared.
     queue = [(-sums[place] / share[place], number, place) for number, place in enumerate(waiting)]
     heapify(queue)
     gone: set[Holder] = set()
@@ -45,7 +45,7 @@ def greediest_first(
             heapreplace(queue, (now, number, place))
             continue
         mine = waiting[place]
-        while mine and mine[-1] in gone:  # it went for another network that it is in
+        while mine and mine[-1] in gone:  # it ended already, as a holder of another network
             mine.pop()
         if not mine:
             heappop(queue)

@@ -1,4 +1,4 @@
-"""From a packet to the code that wants it: the same for server and client."""
+"""Dispatches packets to handlers and listeners, for server and client alike."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .received import Received, Typed
 
 log = logging.getLogger("securelink")
 
-RESERVED = "~"  # actions that begin so are ours
+RESERVED = "~"  # actions with this prefix are ours
 STATE = "~state"
 MISSING: Any = object()  # an argument that was not given; None was
 _MAX_UNHANDLED = 64  # action names remembered for the warning about missing handlers
@@ -28,23 +28,23 @@ _MAX_UNHANDLED = 64  # action names remembered for the warning about missing han
 
 @mypyc_attr(native_class=False)  # the compiler cannot make a class of its own kind from a text
 class OwnAction(str):
-    """The name of an action that is ours, and begins with "~": what an application cannot use by mistake."""
+    """The name of one of our own actions, which begins with "~", so that applications cannot use it by mistake."""
 
     __slots__ = ()
 
 
 class Misfit(Exception):  # never leaves this module
-    """The data of a packet is not of the type that its handler wants."""
+    """The data of a packet does not have the type of its handler."""
 
 
 class Answering(Protocol):
-    """A session's channel, as far as a reply needs it."""
+    """A session's channel, as a reply needs it."""
 
     def answer(self, packet: Packet, data: Any = None, error: str | None = None) -> None:
         """Send the reply to a request."""
 
     def is_over(self) -> bool:
-        """Whether nothing can be sent any more."""
+        """Whether nothing more can be sent."""
 
 
 class Handlers:
@@ -54,12 +54,12 @@ class Handlers:
     Attributes:
         on_message: Fires for every packet of the application.
         after_receive: None, or f(packet) that returns the data to use instead of `packet.data`.
-        caught: What handlers raised.
+        caught: Exceptions of handlers.
 
     Args:
-        owner: What it is called in examples: "server" or "client".
-        takes: Names of what a handler is called with; the last one is the packet.
-        changed: Called after a handler or listener has come or gone.
+        owner: Its name in examples: "server" or "client".
+        takes: Names of a handler's arguments; the last one is the packet.
+        changed: Called after a handler or listener was added or removed.
     """
 
     def __init__(
@@ -88,17 +88,18 @@ class Handlers:
 
     def on(self, action: Any, kind: Any = MISSING, handler: Any = MISSING) -> Any:
         """
-        Bind a handler to an action, as a decorator or at once. A later one replaces an earlier.
+        Bind a handler to an action, as a decorator or at once. A later handler replaces an earlier one.
 
         An object with a method `run` may be bound too: its `run` is the handler.
 
         Args:
             action: The name of the packets.
             kind: The type of their data; or the handler, if they have none.
-            handler: Called with what `takes` names.
+            handler: Called with the arguments that `takes` names.
 
         Raises:
-            ConfigError: The action's name is ours or missing, the type cannot be checked, or the handler cannot be one.
+            ConfigError: The action's name is reserved or missing, the type cannot be checked, or the handler is not
+                valid.
         """
         if not isinstance(action, str) or not 0 < len(action) <= MAX_ACTION:
             raise self._bad_action(action)
@@ -145,7 +146,7 @@ class Handlers:
         )
 
     def off(self, action: str) -> bool:
-        """Remove the handler of an action; False when there was none."""
+        """Remove the handler of an action; False if there was none."""
         key("action", action)
         found = self._by_action.pop(action, None) is not None
         self._changed()
@@ -157,7 +158,7 @@ class Handlers:
 
     @property
     def any(self) -> bool:
-        """Whether there is anything that packets go to by themselves. State alone is looked at, not waited for."""
+        """Whether any handler or listener is bound. State updates do not count."""
         return bool(self.on_message.listeners) or any(action != STATE for action in self._by_action)
 
     @property
@@ -170,11 +171,11 @@ class Handlers:
         Give one packet to its listeners and its handler, and answer it if it is a request.
 
         Returns:
-            False when nobody wanted it.
+            False if neither a handler nor a listener wanted it.
 
         Raises:
-            BaseException: One that is no `Exception`, such as SystemExit, after the packet was answered and everybody
-                had it. The caller decides whether it ends the program.
+            BaseException: One that is not an `Exception`, such as SystemExit, after the packet was answered and all
+                listeners were called. The caller decides whether it ends the program.
         """
         if self.after_receive is not None:
             self._rewrite(packet, received)
@@ -208,8 +209,8 @@ class Handlers:
             if result is not None and type(result) not in PLAIN:
                 did_run(result)
             if packet.id is not None and not received.answered:
-                channel.answer(packet, result)  # fails for what cannot be encoded
-        except Misfit as misfit:  # a name of its own: mypyc gives one name one type
+                channel.answer(packet, result)  # fails for data that cannot be encoded
+        except Misfit as misfit:  # another name, because mypyc gives one name one type
             self._misfit(channel, packet, received, misfit)
         except Exception as error:
             self._failed(channel, packet, received, error)
@@ -226,7 +227,7 @@ class Handlers:
     def _misfit(
         self, channel: Answering, packet: Packet, received: Received, error: Misfit
     ) -> None:
-        """The peer's fault, so no traceback; who asked is told what does not fit."""
+        """The peer is at fault, so there is no traceback; a request is told which field does not fit."""
         self._misfits.note(logging.WARNING, "%s; nobody saw the packet", error)
         if packet.id is not None and not received.answered:
             channel.answer(packet, str(error), "invalid")
@@ -258,7 +259,8 @@ class Handlers:
                 return
             except ConnectionClosed:
                 raise
-            except Exception as unfit:  # words that cannot be sent: who asks must not wait for them
+            except Exception as unfit:
+                # the text cannot be sent: the requester must not wait for it
                 error = unfit
         self._failures.log(
             error,
@@ -267,7 +269,7 @@ class Handlers:
         )
         self.caught.add(packet.action, error)
         if waits:
-            # The peer learns that it failed, not why: the reason may be nobody else's business.
+            # The peer learns that it failed, but not why: the reason may be confidential.
             channel.answer(packet, None, "error")
 
     def _unanswered(self, channel: Answering, packet: Packet, received: Received) -> bool:
@@ -277,7 +279,7 @@ class Handlers:
         return True
 
     def warn_unhandled(self, action: str, where: str) -> None:
-        """Say once for each action that nobody handles it."""
+        """Warn once for each action without a handler."""
         if action not in self._unhandled and len(self._unhandled) < _MAX_UNHANDLED:
             self._unhandled.add(action)
             log.warning("nobody handles packets named '%s'; add %s", escaped(action), where)
@@ -285,12 +287,12 @@ class Handlers:
 
 def checked_action(action: str) -> str:
     """
-    Look at the name of an action that an application, or a tool of ours, uses.
+    Check the name of an action that an application, or one of our tools, uses.
 
     Raises:
         ConfigError: It begins with "~", which only an `OwnAction` may.
     """
-    if isinstance(action, str) and action.startswith(RESERVED):  # the codec refuses what is no text
+    if isinstance(action, str) and action.startswith(RESERVED):  # the codec refuses other types
         if isinstance(action, OwnAction):
             return str(action)
         raise ConfigError(

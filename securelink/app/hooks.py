@@ -21,20 +21,19 @@ Result = TypeVar("Result", bound=Answer)
 
 _NOT_CHECKED = "the server could not check this session"
 
-#: What a function may return that is certainly no coroutine: looked at first, because it is quick.
+#: Types of results that are certainly not coroutines: checked first, because that is quick.
 PLAIN = frozenset((bool, int, float, str, bytes, list, dict, tuple))
 
 
 def unheard() -> None:
-    """Nobody wants to know."""
+    """Ignore the failure."""
 
 
 class FailureLog:
     """
-    Logs what user code raises, with its traceback, but only so many a second.
+    Logs exceptions of user code with their traceback, but only a few each second.
 
-    Whoever makes a handler fail shall not make us write tracebacks instead of serving. What a disk can hold in a day is
-    bounded for all lines by `floods.py`.
+    A peer that makes a handler fail must not make us write tracebacks instead of serving. `floods.py` bounds all lines.
     """
 
     __slots__ = ("_count", "_since")
@@ -49,7 +48,7 @@ class FailureLog:
             log.error(text, *arguments, exc_info=error)
 
     def note(self, level: int, text: str, *arguments: Any) -> None:
-        """Log what a peer did, on one line, or only count it."""
+        """Log an action of a peer on one line, or only count it."""
         if self._may(level):
             log.log(level, text, *arguments)
 
@@ -64,7 +63,7 @@ class FailureLog:
 
 
 def _refuse_if_returned(result: object) -> None:
-    """`return Refused(...)` means what `raise Refused(...)` does: nobody returns it in order to let somebody in."""
+    """`return Refused(...)` means the same as `raise Refused(...)`: it is never returned to let a client in."""
     if isinstance(result, Refused):
         raise result
     if isinstance(result, type) and issubclass(result, Refused):
@@ -78,16 +77,16 @@ class EventHook(Generic[Arguments]):
         @server.on_connect
         def hello(session): ...
 
-    Listeners run in the order in which they were added. One that raises is logged and stops nobody else. In
-    `on_connect` of a server one that raises `Refused`, or returns it, ends the session, and those after it are not
-    called; so does one that returns a coroutine or a generator, because what it was to check has not run.
+    Listeners run in the order in which they were added. If one raises, the error is logged and the others are called.
+    In `on_connect` of a server a listener that raises `Refused`, or returns it, ends the session, and later listeners
+    are not called; so does one that returns a coroutine or a generator, because its check has not run.
 
     Args:
-        name: Of the event.
-        caught: Told what listeners raise.
-        takes: Names of what listeners are called with; None does not look at their arguments.
-        may_refuse: Whether `Refused` of a listener goes on to the caller of `fire`.
-        changed: Called after a listener has come or gone.
+        name: The name of the event.
+        caught: Called with the exceptions of listeners.
+        takes: Names of a listener's arguments; None skips the check of arguments.
+        may_refuse: Whether `Refused` of a listener is passed on to the caller of `fire`.
+        changed: Called after a listener was added or removed.
     """
 
     __slots__ = ("_caught", "_changed", "_failures", "_listeners", "_may_refuse", "_takes", "name")
@@ -129,12 +128,12 @@ class EventHook(Generic[Arguments]):
 
     def add_listener(self, listener: Callable[Arguments, Answer]) -> None:
         """
-        Add a listener; one that is there already is not added again.
+        Add a listener, unless it was added before.
 
         Raises:
-            ConfigError: It is no function that can run here: it takes other arguments, or is `async def`, or a
-                generator, or a class.
-            LimitExceeded: MAX_LISTENERS are there already.
+            ConfigError: It is not a function that can run here: it takes other arguments, or is `async def`, a
+                generator or a class.
+            LimitExceeded: There are MAX_LISTENERS already.
         """
         if listener in self._listeners:
             return
@@ -149,7 +148,7 @@ class EventHook(Generic[Arguments]):
         self._changed()
 
     def remove_listener(self, listener: Callable[..., object]) -> bool:
-        """Remove a listener; False when it was not there."""
+        """Remove a listener; False if it was not added."""
         kept = tuple(other for other in self._listeners if other != listener)
         removed = len(kept) != len(self._listeners)
         self._listeners = kept
@@ -168,7 +167,7 @@ class EventHook(Generic[Arguments]):
         Raises:
             Refused: This event may refuse, and a listener raised or returned it, or returned a coroutine or another
                 thing that has not run.
-            BaseException: One that is no `Exception`, such as SystemExit, after the others were called;
+            BaseException: One that is not an `Exception`, such as SystemExit, after the others were called;
                 KeyboardInterrupt at once.
         """
         last_word: BaseException | None = None
@@ -195,7 +194,7 @@ class EventHook(Generic[Arguments]):
                 if self._caught is not None:
                     self._caught(self.name, error)
                 if self._may_refuse and returned:
-                    # What should have looked at this session has not: nobody may be in because of that.
+                    # The check of this session has not run: the client must not get in for that reason.
                     raise Refused(_NOT_CHECKED) from None
             except KeyboardInterrupt:
                 raise
@@ -220,13 +219,13 @@ class EventHook(Generic[Arguments]):
 
     def wait(self, timeout: float) -> tuple[Any, ...]:
         """
-        Wait until the event fires. Not in a handler: an event of its own session would wait for it.
+        Wait until the event fires. Do not call it in a handler: an event of its own session would wait for the handler.
 
         Returns:
-            What it was fired with.
+            The arguments of the event.
 
         Raises:
-            ConfigError: `timeout` is no number.
+            ConfigError: `timeout` is not a number.
             LinkTimeout: It did not fire in `timeout` seconds.
         """
         timeout = seconds("timeout", timeout)

@@ -1,4 +1,4 @@
-"""The word for encryption that server and client take."""
+"""The argument `encryption=` of server and client."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ def encryption_mode(encryption: str) -> Mode:
     The mode of an `encryption=` argument.
 
     Raises:
-        ConfigError: It is none of the three words.
+        ConfigError: It is not one of the three words.
     """
     return _MODES[word("encryption", encryption, _MODES)]

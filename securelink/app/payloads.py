@@ -1,4 +1,4 @@
-"""Data of a declared type: looked at when it arrives, before a handler sees it."""
+"""Data of a declared type: checked on arrival, before a handler sees it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..text import escaped
 from ..wire.sendable import declare
 from .crowds import Bound, TooMany
 
-_AS_THEY_COME = (bytes, bytearray)  # otherwise a str would be taken for bytes in Base64
+_AS_THEY_COME = (bytes, bytearray)  # otherwise a str would count as bytes in Base64
 _MAX_WHY = 200  # characters of what msgspec says; it may quote a name out of the data
 
 
 def is_type(value: object) -> bool:
-    """Whether this is a type that data may be declared as, and no function: a class, `list[int]`, `int | None`."""
+    """Whether this is a type for data, and not a function: a class, `list[int]`, `int | None`."""
     return isinstance(value, type | types.GenericAlias | types.UnionType) or (
         typing.get_origin(value) is not None
     )
@@ -28,17 +28,17 @@ def is_type(value: object) -> bool:
 
 def converter(action: str, kind: Any) -> Callable[[Any], Any]:
     """
-    A function that turns data, as it came, into a value of a type.
+    A function that converts received data into a value of a type.
 
-    It raises `CodecError` for what does not fit; its text names the field, and may quote a short piece of the data,
-    escaped.
+    It raises `CodecError` for data that does not fit; its text names the field, and may quote a short piece of the
+    data, escaped.
 
     Args:
-        action: Whose data it is.
-        kind: A `msgspec.Struct`, a dataclass, a `TypedDict`, a `NamedTuple`, or what these are made of.
+        action: The action of the packets.
+        kind: A `msgspec.Struct`, a dataclass, a `TypedDict`, a `NamedTuple`, or types that these are made of.
 
     Raises:
-        ConfigError: It has a part that msgspec cannot make out of data.
+        ConfigError: It has a part that msgspec cannot make from data.
     """
     try:
         unknown = _unknown(shapes.type_info(kind), set())

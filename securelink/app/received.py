@@ -1,4 +1,4 @@
-"""What a handler sees of a packet."""
+"""A packet, as a handler sees it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Received:
     """
     A packet that arrived, and the session that carried it.
 
-    `session` and `token` come from the session, never from the wire: a peer cannot claim to be somebody else.
+    `session` and `token` come from the session, never from the wire: a peer cannot claim another identity.
 
     Attributes:
-        answered: Whether a request was answered, or will be by what `defer` gave.
+        answered: Whether a request was answered, or will be through the result of `defer`.
     """
 
     __slots__ = ("_origin", "_packet", "_session", "answered")
@@ -28,7 +28,7 @@ class Received:
         self.answered = False
         # The channel: a client that connects again gets another one, and answers belong to the first.
         self._origin = origin
-        # None for a client, which must not live on because its packets do.
+        # None for a client: its packets must not keep it alive.
         self._session = session
 
     @property
@@ -49,7 +49,7 @@ class Received:
 
     @property
     def headers(self) -> dict[str, Any]:
-        """Names and values beside the data; empty when there are none."""
+        """Names and values beside the data; empty if there are none."""
         return self._packet.headers or {}
 
     @property
@@ -92,7 +92,7 @@ class Received:
             self._origin.answer(self._packet, text, "refused")
 
     def defer(self) -> Deferred:
-        """The handler's return value is no answer; call `reply` or `fail` of what this returns later."""
+        """Answer later: the handler's return value is not sent; call `reply` or `fail` of the returned object."""
         self.answered = True
         return Deferred(self._packet, self._origin)
 
@@ -108,7 +108,7 @@ class Received:
 
 class Typed(Received, Generic[Data]):
     """
-    A packet whose data is of the type that its handler was bound with.
+    A packet whose data has the declared type of its handler.
 
     Attributes:
         data: The checked value.

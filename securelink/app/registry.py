@@ -1,4 +1,4 @@
-"""Which sessions a server has: by token, with what all that there ever were have sent and received."""
+"""The sessions of a server by token, and the totals of all its sessions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .roll import Roll
 
 
 class Registered(Protocol):
-    """A session, as far as a registry knows it."""
+    """A session, as a registry knows it."""
 
     token: str
 
@@ -29,16 +29,16 @@ class Registry(Generic[Member]):
     """
     The sessions of a server, and their totals over all its runs.
 
-    A session counts by its own numbers while it lasts, so packets cost nothing more; what it has come to is added here
-    when it has ended.
+    A session keeps its own counts while it is open, so packets cost nothing more; they are added here when it has
+    ended.
 
     Args:
-        numbers: Gives what a session has sent and received.
+        numbers: Returns the counts of a session.
 
     Attributes:
-        counts: How often what happened.
-        get: f(token) gives the session of this name, or None.
-        everybody: f() gives all sessions; remembered until one comes or goes.
+        counts: Counts of events.
+        get: f(token) returns the session with this token, or None.
+        everybody: f() returns all sessions; cached until one is added or removed.
     """
 
     def __init__(self, numbers: Callable[[Member], Mapping[str, int]]) -> None:
@@ -57,7 +57,7 @@ class Registry(Generic[Member]):
         self.counts.note("sessions")
 
     def remove(self, session: Member) -> bool:
-        """By the leader: a session has ended; False if that is known. What it received is handled still."""
+        """By the leader: a session has ended; False if that is known. Its received packets are still handled."""
         with self._lock:
             if not self._roll.remove(session):
                 return False
@@ -72,11 +72,11 @@ class Registry(Generic[Member]):
             self._past.update(self._numbers(session))
 
     def clear(self) -> None:
-        """Before a start, and in a child of fork(): there is no session. Totals stay."""
+        """Before a start, and in a child of fork(): forget all sessions. Totals stay."""
         self._roll.clear()
 
     def totals(self) -> Counter[str]:
-        """Records, packets and bytes, of all sessions that there were and are."""
+        """Records, packets and bytes of all past and present sessions."""
         with self._lock:
             total = self._past.copy()
             for session in (*self.everybody(), *self._leaving):

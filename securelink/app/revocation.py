@@ -1,4 +1,4 @@
-"""Revocation while a server runs: whose key is taken out of a file does not stay."""
+"""Revocation while a server runs: sessions end when their key is removed from its file."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .scheduling import Scheduler
 
 log = logging.getLogger("securelink.server")
 
-# For so many seconds after a change, clients that the old file let in may still become sessions: their handshake ends,
-# and then they give a sign.
+# For this many seconds after a change, clients that the old file let in may still become sessions: their handshake
+# ends, and then they show that they are in.
 _LATE = 2 * HANDSHAKE_SECONDS + 2 * SWEEP_SECONDS
 
 
 class Keyed(Protocol):
-    """A session, as far as revocation needs it."""
+    """A session, as revocation needs it."""
 
     @property
     def fingerprint(self) -> str | None:
-        """Of its client's key."""
+        """The fingerprint of its client's key."""
 
     def kick(self, reason: str = "") -> None:
         """End it."""
@@ -38,25 +38,26 @@ Member = TypeVar("Member", bound=Keyed)
 
 @dataclass(slots=True)
 class _Watch(Generic[Member]):
-    """One file, and whom it concerns."""
+    """One file, and the sessions that it concerns."""
 
     file: AuthorizedClients
     concerns: Callable[[Member], bool]
     reason: str
     state: FileState | None
-    until: float = 0.0  # by the loop's clock: looked at until then, though nothing changes any more
-    unread: bool = False  # the last try to read it failed: looked at until one does not
+    # by the loop's clock: it is enforced until then, even without further changes
+    until: float = 0.0
+    unread: bool = False  # the last attempt to read it failed: it is repeated until one succeeds
 
 
 class Revocations(Generic[Member]):
     """
-    Looks at files of authorized keys once a second and ends the sessions of keys that are no longer in them.
+    Checks files of authorized keys once a second and ends the sessions of keys that are no longer in them.
 
-    A look at an unchanged file is one system call of the leader. A changed one is read like an inbox is run: if
-    that takes long, another thread leads meanwhile, and everything else goes on.
+    The check of an unchanged file is one system call of the leader. A changed file is read as an inbox is run: if that
+    takes long, another thread leads meanwhile.
 
     Args:
-        sessions: Gives all sessions.
+        sessions: Returns all sessions.
     """
 
     def __init__(self, sessions: Callable[[], Iterable[Member]]) -> None:
@@ -68,12 +69,12 @@ class Revocations(Generic[Member]):
         self, file: AuthorizedClients, concerns: Callable[[Member], bool], reason: str
     ) -> None:
         """
-        Watch a file. Also while the server runs.
+        Watch a file; also possible while the server runs.
 
         Args:
             file: The keys that are authorized.
-            concerns: Whether a session is there because its key was.
-            reason: What a client is told.
+            concerns: Whether a session was let in because of this file.
+            reason: The text for the client.
         """
         if not isinstance(file, AuthorizedClients):
             raise ConfigError(f"the file is a {type(file).__name__}, not AuthorizedClients")
@@ -85,7 +86,7 @@ class Revocations(Generic[Member]):
             loop.call(lambda: self._look(loop))
 
     def start(self, loop: Scheduler) -> None:
-        """By the leader: begin to look."""
+        """By the leader: begin to check."""
         self._loop = loop
         if self._watches:
             self._look(loop)
@@ -113,7 +114,7 @@ class Revocations(Generic[Member]):
         try:
             authorized = watch.file.names()
         except SecureLinkError as error:
-            # It may pass: a file that is being saved, or a process without a free descriptor.
+            # This may be temporary: the file is being saved, or the process has no free descriptor.
             if not watch.unread:
                 log.error("whose key was revoked cannot be seen yet, sessions stay: %s", error)
             watch.unread = True

@@ -1,4 +1,4 @@
-"""Who belongs to something, as a tuple that senders walk without a lock."""
+"""Members as a tuple that senders iterate over without a lock."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Enrolled(Protocol):
-    """A session, as far as a roll knows it."""
+    """A session, as a roll knows it."""
 
     token: str
 
@@ -18,8 +18,8 @@ class Roll(Generic[Member]):
     """
     Sessions in the order in which they came.
 
-    One thread at a time adds and removes; any may look. The tuple is made when somebody asks for it after a change, so
-    that many who come or go in a row cost each what one costs, and not each what all cost.
+    One thread at a time adds and removes; any thread may read. The tuple is made at the first access after a change,
+    so that each of many changes in a row costs as much as one member, not as much as all.
     """
 
     __slots__ = ("_by_token", "_changes", "_snapshot", "get")
@@ -31,33 +31,33 @@ class Roll(Generic[Member]):
         self._snapshot: tuple[int, tuple[Member, ...]] = (0, ())
 
     def add(self, session: Member) -> None:
-        """It belongs to them from now on."""
+        """Add a member."""
         self._by_token[session.token] = session
         self._changes += 1
 
     def remove(self, session: Member) -> bool:
-        """It does not any more; False when it did not before."""
+        """Remove a member; False if it was not one."""
         if self._by_token.pop(session.token, None) is None:
             return False
         self._changes += 1
-        self._snapshot = (-1, ())  # it would keep this one until somebody asks again
+        self._snapshot = (-1, ())  # the tuple would keep this one alive until the next access
         return True
 
     def clear(self) -> None:
-        """Nobody does any more."""
+        """Remove all members."""
         self._by_token.clear()
         self._changes += 1
         self._snapshot = (-1, ())
 
     def everybody(self) -> tuple[Member, ...]:
-        """All of them."""
+        """All members."""
         changes, everybody = self._snapshot
         while changes != self._changes:
-            # Before the look: what changes after it makes the next one count anew.
+            # Read before the members: a later change makes the next access build the tuple again.
             now = self._changes
             try:
                 everybody = tuple(self._by_token.values())
-            except RuntimeError:  # one came or went while we looked
+            except RuntimeError:  # a member was added or removed meanwhile
                 continue
             changes = now
             self._snapshot = (changes, everybody)

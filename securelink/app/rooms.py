@@ -13,13 +13,13 @@ from .roll import Roll
 
 
 class Visitor(Protocol):
-    """A session, as far as rooms know it."""
+    """A session, as rooms know it."""
 
     token: str
 
     @property
     def ended(self) -> bool:
-        """Whether it is over, and enters no room any more."""
+        """Whether it is over, and can no longer enter a room."""
 
 
 Member = TypeVar("Member", bound=Visitor)
@@ -43,10 +43,10 @@ class Broadcast(Protocol):
 
 class Group(Generic[Member]):
     """
-    A group of sessions under one name. It exists as long as it has members; iterating gives them.
+    A group of sessions under one name. It exists while it has members; iterating returns them.
 
     Attributes:
-        name: Of the room.
+        name: The name of the room.
     """
 
     __slots__ = ("_rooms", "name")
@@ -94,7 +94,7 @@ class Rooms(Generic[Member]):
     Args:
         broadcast: Sends to the members of a room.
         capacity: Most members of one room; None for any number.
-        kind: What a room is made as.
+        kind: The class of a room.
     """
 
     def __init__(
@@ -108,17 +108,17 @@ class Rooms(Generic[Member]):
         self._capacity = None if capacity is None else whole("room_capacity", capacity, 1)
         self._lock = threading.Lock()
         self._by_name: dict[str, Group[Member]] = {}
-        self._rolls: dict[str, Roll[Member]] = {}  # who is in them
+        self._rolls: dict[str, Roll[Member]] = {}  # their members
         self._by_session: dict[str, tuple[Group[Member], ...]] = {}
 
     def get(self, name: str) -> Group[Member]:
-        """The room of that name; an empty one when nobody is in it."""
+        """The room of that name; an empty one if it has no members."""
         _check_name(name)
         room = self._by_name.get(name)
         return self._kind(self, name) if room is None else room
 
     def members(self, name: str) -> tuple[Member, ...]:
-        """Who is in the room of that name. Takes no lock, for senders ask."""
+        """The members of the room of that name. Takes no lock, because senders call it."""
         roll = self._rolls.get(name)
         return () if roll is None else roll.everybody()
 
@@ -175,7 +175,7 @@ class Rooms(Generic[Member]):
             )
 
     def leave(self, session: Member, name: str) -> bool:
-        """Take a session out of a room; False when it was not there."""
+        """Remove a session from a room; False if it was not in it."""
         _check_name(name)
         with self._lock:
             if not self._remove(name, session):
@@ -188,7 +188,7 @@ class Rooms(Generic[Member]):
             return True
 
     def leave_all(self, session: Member) -> tuple[str, ...]:
-        """The session has ended. Gives the names of the rooms that it was in."""
+        """The session has ended. Returns the names of the rooms that it was in."""
         with self._lock:
             rooms = self._by_session.pop(session.token, ())
             for room in rooms:
@@ -205,6 +205,6 @@ class Rooms(Generic[Member]):
 
 
 def _check_name(name: object) -> None:
-    """Raises `ConfigError` for what cannot be the name of a room."""
+    """Raise `ConfigError` if this cannot be the name of a room."""
     if not isinstance(name, str) or not 0 < len(name) <= MAX_ACTION:
         raise ConfigError(f"a room's name is a text of 1 to {MAX_ACTION} characters")

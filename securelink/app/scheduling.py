@@ -1,4 +1,4 @@
-"""What a shell runs for the application side: jobs, soon or later."""
+"""The interface of a shell that runs jobs for the application side, soon or later."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Protocol
 
 
 class Job(Protocol):
-    """What a shell runs like an inbox."""
+    """A job that a shell runs like an inbox."""
 
     def run(self) -> bool:
-        """Do a part; True when something is left."""
+        """Do a part; True if something is left."""
 
 
 class Scheduler(Protocol):
-    """A shell, as far as jobs need it. One thread at a time leads it."""
+    """A shell, as jobs need it. One thread at a time leads it."""
 
     @property
     def now(self) -> float:
-        """Seconds of its clock, at its last look."""
+        """Seconds of its clock, at its last poll."""
 
     @property
     def manual(self) -> bool:
@@ -26,7 +26,7 @@ class Scheduler(Protocol):
 
     @property
     def stopping(self) -> bool:
-        """Whether it ends."""
+        """Whether it is about to end."""
 
     def call(self, command: Callable[[], None]) -> None:
         """Let the leader run a command soon. Any thread."""
@@ -38,7 +38,7 @@ class Scheduler(Protocol):
         """By the leader: run a job like an inbox."""
 
     def schedule(self, runnable: Job) -> None:
-        """The same. Any thread."""
+        """The same, from any thread."""
 
     def submit_own(self, job: Callable[[], None]) -> bool:
-        """Expensive work that is never refused for the work of strangers; False when it ends. Any thread."""
+        """Queue expensive work that is never displaced by work for strangers; False if the shell ends. Any thread."""

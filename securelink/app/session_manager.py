@@ -27,11 +27,11 @@ log = logging.getLogger("securelink.server")
 
 
 class SessionChannel(Protocol):
-    """A session's channel, as far as its beginning and its end need it."""
+    """A session's channel, as its beginning and its end need it."""
 
     @property
     def loop(self) -> Scheduler:
-        """What runs it."""
+        """The loop that runs it."""
 
     @property
     def owner(self) -> Any:
@@ -43,10 +43,10 @@ class SessionChannel(Protocol):
         """Queue one encoded packet."""
 
     def note(self, event: Callable[[], None]) -> None:
-        """Put an event behind the packets that came before it."""
+        """Queue an event after the packets that came before it."""
 
     def note_last(self, event: Callable[[], None]) -> None:
-        """Put an event behind all that comes of a session that has ended."""
+        """Queue an event after everything else of an ended session."""
 
     def end(self, code: int, text: str = "") -> None:
         """End it from our side."""
@@ -63,7 +63,7 @@ class Arrival(Protocol):
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where it comes from."""
+        """Its address."""
 
     @property
     def network(self) -> str:
@@ -71,19 +71,19 @@ class Arrival(Protocol):
 
     @property
     def encrypted(self) -> bool:
-        """Whether it is."""
+        """Whether it is encrypted."""
 
     @property
     def loop(self) -> Scheduler:
-        """What runs it."""
+        """The loop that runs it."""
 
     @property
     def channel(self) -> Any:
-        """Of the session, once there is one."""
+        """The channel of the session, once there is one."""
 
 
 class _Hangup:
-    """Says that a session is over, outside of its order: handlers may still be busy with what it sent before."""
+    """Reports that a session is over, out of order: handlers may still be busy with its earlier packets."""
 
     def __init__(self, hook: EventHook[...], session: Any) -> None:
         self._hook = hook
@@ -97,12 +97,12 @@ class _Hangup:
 
 class SessionManager:
     """
-    Makes sessions, makes them public, and sees to their end.
+    Makes sessions, makes them public, and ends them.
 
     Args:
-        admission: Who may enter.
-        registry: Where public sessions are.
-        fanout: Gives a new session the server's state.
+        admission: Decides who may enter.
+        registry: The public sessions.
+        fanout: Sends the server's state to a new session.
         make: Gives the channel of a new session for (connection, client, why it may enter).
         on_connect, on_suspend, on_resume, on_hangup, on_disconnect: The events of a session.
     """
@@ -129,9 +129,9 @@ class SessionManager:
         self._on_resume = on_resume
         self._on_hangup = on_hangup
         self._on_disconnect = on_disconnect
-        self._given_back: deque[Hold] = deque()  # what clients that did not get in had taken
+        self._given_back: deque[Hold] = deque()  # charges of clients that did not get in
         self._lock = threading.Lock()  # guards the next two
-        self._open: set[Hold] = set()  # what was taken for clients that are not known to be in
+        self._open: set[Hold] = set()  # charges of clients that have not shown that they are in
         self._over = False
 
     def authorize(self, link: Arrival, client: VerifiedClient) -> Any:
@@ -178,7 +178,7 @@ class SessionManager:
         return False
 
     def not_entered(self, link: Arrival, *, at_once: bool) -> None:
-        """By the leader: nobody got in. It may take a file, so the pool does it, unless the server is stopping."""
+        """By the leader: the client did not get in. Giving back may need a file, so the pool does it, if it runs."""
         self._given_back.extend(_context(link.channel).holds)
         if at_once or not link.loop.submit_own(self._give_back):
             self._give_back()
@@ -191,7 +191,7 @@ class SessionManager:
                 self._settled((hold,))
 
     def stopped(self) -> None:
-        """By the last leader: nobody gets in any more, so what is held is given back, and so is what comes after it."""
+        """By the last leader: no client gets in any more, so all charges are given back, and later ones too."""
         with self._lock:
             self._over, left = True, tuple(self._open)
             self._open.clear()
@@ -217,7 +217,7 @@ class SessionManager:
         channel.note(lambda: self._welcome(channel, session))
 
     def _welcome(self, channel: SessionChannel, session: Any) -> None:
-        """First of all in its inbox: the application greets it, or refuses it after all."""
+        """The first event in its inbox: the application greets the session, or refuses it after all."""
         try:
             self._on_connect.fire(session)
         except Refused as refusal:
@@ -270,7 +270,7 @@ class SessionManager:
         channel.note_last(lambda: self._goodbye(context, session))
 
     def _goodbye(self, context: SessionContext, session: Any) -> None:
-        """Last of all in its inbox."""
+        """The last event in its inbox."""
         try:
             self._on_disconnect.fire(session)
         finally:
@@ -278,7 +278,7 @@ class SessionManager:
             context.through()
 
     def note(self, event: str) -> None:
-        """Something happened that is counted."""
+        """Count an event."""
         self._registry.counts.note(event)
 
 

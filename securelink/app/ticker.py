@@ -43,7 +43,7 @@ class Ticker:
             self._schedule(self._generation)
 
     def stop(self) -> None:
-        """By the leader: no more ticks."""
+        """By the leader: stop ticking."""
         self._generation += 1
 
     def set_rate(self, rate: float | None) -> None:
@@ -63,7 +63,7 @@ class Ticker:
             self._loop.make_ready(self)
         period = 1 / self.rate
         late = time.monotonic() - self._due
-        # Skip what was missed, keep the phase.
+        # Skip missed ticks, keep the phase.
         self._due += period * (1 + max(0, int(late / period)))
         self._schedule(generation)
 

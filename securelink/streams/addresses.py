@@ -1,4 +1,4 @@
-"""What kind of address it is, and what counts as one where strangers are counted."""
+"""Kinds of addresses, and the networks that count as one address."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 
 
 def is_loopback_host(host: str) -> bool:
-    """Whether an address is of this machine."""
+    """Whether an address belongs to this machine."""
     try:
         return ipaddress.ip_address(host.partition("%")[0]).is_loopback
     except ValueError:
@@ -14,12 +14,12 @@ def is_loopback_host(host: str) -> bool:
 
 
 def network(host: str) -> str:
-    """What counts as one address: whoever has one of IPv6 has all 2^64 of its /64."""
+    """The unit that counts as one address: the owner of an IPv6 address has all 2^64 of its /64."""
     return networks(host)[0]
 
 
 def networks(host: str) -> tuple[str, ...]:
-    """The address; of IPv6 its /64, and the /56 and the /48 around it, one of which a customer usually gets."""
+    """The address; for IPv6 its /64, and the /56 and the /48 around it, one of which a customer usually gets."""
     if ":" not in host:
         return (host,)
     plain = host.partition("%")[0]

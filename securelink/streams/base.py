@@ -1,8 +1,8 @@
 """
-What a session needs of whatever carries it: a stream of bytes to a peer, and a place where streams come in.
+The interfaces of transports: a stream of bytes to a peer, and a listener that accepts streams.
 
-A link, the handshake and the listener know these protocols and no socket. `tcp.py` has what the network gives,
-`memory.py` what needs no network; a carrier of another kind is one more file here.
+A link, the handshake and the listener only know these protocols, no sockets. `tcp.py` implements them for the
+network, `memory.py` without one; another transport is one more file here.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
 HANGUP = 4  # the peer has sent its last byte
 
-# For `Stream.shutdown`. After END_SENDING the peer reads an end of stream behind what was sent; after STOP_READING what
-# still comes is not wanted; BREAK is both, and whoever waits in `recv` or `wait` wakes up.
+# For `Stream.shutdown`. After END_SENDING the peer reads an end of stream after the data; after STOP_READING further
+# data is dropped; BREAK is both, and threads that wait in `recv` or `wait` wake up.
 END_SENDING = socket.SHUT_WR
 STOP_READING = socket.SHUT_RD
 BREAK = socket.SHUT_RDWR
 
 
 class Source(Protocol):
-    """What a poller can watch."""
+    """An object that a poller can watch."""
 
     def fileno(self) -> int:
         """The number of its descriptor; -1 once it is closed, and for a `Told`."""
@@ -34,12 +34,12 @@ class Source(Protocol):
 
 class Stream(Source, Protocol):
     """
-    An ordered stream of bytes to one peer, without a wait of its own unless `patience` says otherwise.
+    An ordered stream of bytes to one peer; its calls do not wait, unless `patience` says otherwise.
 
-    One thread may read while another one writes. All but `patience` raise OSError when the stream is broken.
+    One thread may read while another one writes. All methods except `patience` raise OSError if the stream is broken.
 
     Attributes:
-        peer: Host and port of the peer; ("", 0) when it was gone already.
+        peer: Host and port of the peer; ("", 0) if it was gone already.
         local: The same of this side.
         at_once: The flag with which `recv` and `send` never wait.
     """
@@ -54,10 +54,10 @@ class Stream(Source, Protocol):
     def at_once(self) -> int: ...
 
     def recv(self, size: int, flags: int, /) -> bytes:
-        """What has come, at most `size` bytes; b"" is the end. Raises BlockingIOError when nothing has."""
+        """Up to `size` bytes that have come; b"" is the end. Raises BlockingIOError if there are none."""
 
     def send(self, data: bytes | memoryview, flags: int, /) -> int:
-        """How many of these bytes were taken. Raises BlockingIOError when there is room for none."""
+        """Send bytes; returns how many were taken. Raises BlockingIOError if there is no room."""
 
     def shutdown(self, how: int, /) -> None:
         """END_SENDING, STOP_READING or BREAK."""
@@ -66,15 +66,15 @@ class Stream(Source, Protocol):
         """Release it. With `reset` the peer meets a ConnectionResetError. May be called again."""
 
     def wait(self, *, read: bool, write: bool, timeout: float | None) -> bool:
-        """Wait until it can be read or written, as asked; False after `timeout` seconds."""
+        """Wait until it can be read or written, as requested; False after `timeout` seconds."""
 
     def patience(self, seconds: float) -> bool:
-        """Let `recv` with flags 0 wait for so long. False where that is not possible: then it never waits."""
+        """Set how long `recv` with flags 0 waits. False if that is not supported: then it never waits."""
 
 
 class Listening(Source, Protocol):
     """
-    Where streams come in.
+    A listener, which accepts streams.
 
     Attributes:
         address: Host and port.
@@ -84,21 +84,21 @@ class Listening(Source, Protocol):
     def address(self) -> Address: ...
 
     def accept(self) -> Stream:
-        """The next one. Raises BlockingIOError when nobody waits, ConnectionError when one has gone already."""
+        """The next stream. Raises BlockingIOError if none waits, ConnectionError if it is gone already."""
 
     def wait(self, timeout: float) -> bool:
-        """Wait until somebody comes; False after `timeout` seconds."""
+        """Wait for a stream; False after `timeout` seconds."""
 
     def close(self) -> None:
-        """Let nobody in any more."""
+        """Accept no more streams."""
 
 
 class Told:
     """
-    A source that no selector of the system knows: it tells by itself.
+    A source without a descriptor, which reports its changes itself.
 
     Attributes:
-        on_change: Called, in any thread, when `ready()` may have changed. None while nobody watches.
+        on_change: Called, in any thread, when `ready()` may have changed. None while it is not watched.
     """
 
     on_change: Callable[[], None] | None = None
@@ -108,25 +108,25 @@ class Told:
         return -1
 
     def ready(self) -> int:
-        """READ, WRITE and HANGUP, as they hold now."""
+        """The current mask of READ, WRITE and HANGUP."""
         raise NotImplementedError
 
     def tell(self) -> None:
-        """Tell whoever watches; not under a lock."""
+        """Tell the watcher; do not call it under a lock."""
         told = self.on_change
         if told is not None:
             told()
 
 
 class Carrier(Protocol):
-    """How a server listens and a client connects: TCP, or something in its place."""
+    """A transport, with which a server listens and a client connects: TCP, or another one."""
 
     def listen(self, host: str, port: int, backlog: int) -> Sequence[Listening]:
         """
         Listen.
 
         Raises:
-            ConnectFailed: That place is not to be had.
+            ConnectFailed: The address cannot be used.
         """
 
     def local_address(self) -> str:
@@ -137,6 +137,6 @@ class Carrier(Protocol):
         Connect.
 
         Raises:
-            ConnectFailed: Nobody listens there.
-            LinkTimeout: Nothing answered in `timeout` seconds.
+            ConnectFailed: No server listens there.
+            LinkTimeout: There was no answer in `timeout` seconds.
         """

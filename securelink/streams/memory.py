@@ -1,8 +1,8 @@
 """
-Streams in memory: two programs' ends in one process, without a port, a descriptor or the system's buffers.
+Streams in memory: both ends are in one process, without a port, a descriptor or the system's buffers.
 
-What is sent is there at once, so nothing depends on how busy the machine is. A selector knows nothing of it: each end
-tells whoever watches (`Told`), and the loop asks it before it sleeps.
+Sent bytes arrive at once, so nothing depends on how busy the machine is. Selectors cannot watch such streams: each
+end tells its watcher (`Told`), and the loop asks it before it sleeps.
 """
 
 from __future__ import annotations
@@ -20,14 +20,12 @@ from ..interrupts import Sign
 from ..limits import MEMORY_STREAM_BYTES
 from .base import BREAK, END_SENDING, HANGUP, READ, STOP_READING, WRITE, Address, Told
 
-HOST: Final = (
-    "127.0.0.1"  # what both ends say they are: they are on this machine, and trusted like it
-)
+HOST: Final = "127.0.0.1"  # the address of both ends: they are on this machine, and trusted like it
 _FIRST_PORT = 49_152
 
 
 class _Direction:
-    """Bytes on their way, and what their two ends have said of it. Guarded by the lock of the pair."""
+    """One direction: its bytes, and the states of its two ends. Guarded by the lock of the pair."""
 
     def __init__(self, capacity: int) -> None:
         self.bytes = bytearray()
@@ -175,7 +173,7 @@ class MemoryStream(Told):
         return len(self._outgoing.bytes)
 
     def tell(self) -> None:
-        """As `Told.tell`; who waits in `wait` looks again, too."""
+        """As `Told.tell`; threads in `wait` check again, too."""
         self._waiting.look_again()
         super().tell()
 
@@ -204,7 +202,7 @@ def memory_pair(
 
 
 class MemoryListening(Told):
-    """A place of a `MemoryNetwork` where streams come in, see `Listening` and `Told`."""
+    """A listener of a `MemoryNetwork`, see `Listening` and `Told`."""
 
     def __init__(self, network: MemoryNetwork, address: Address, backlog: int) -> None:
         self.address = address
@@ -215,7 +213,7 @@ class MemoryListening(Told):
         self._closed = False
 
     def offer(self, stream: MemoryStream) -> bool:
-        """Let a stream wait for `accept`; False when too many do."""
+        """Queue a stream for `accept`; False if too many wait."""
         if len(self._offered) >= self._backlog:
             return False
         self._offered.append(stream)
@@ -236,7 +234,7 @@ class MemoryListening(Told):
         return self._waiting.until(lambda: self._closed or bool(self._offered), timeout)
 
     def tell(self) -> None:
-        """As `Told.tell`; who waits in `wait` looks again, too."""
+        """As `Told.tell`; threads in `wait` check again, too."""
         self._waiting.look_again()
         super().tell()
 
@@ -255,7 +253,7 @@ class MemoryListening(Told):
 
 class MemoryNetwork:
     """
-    Ports that exist in this object alone, see `Carrier`. Hosts make no difference.
+    Ports that exist in this object only, see `Carrier`. Hosts make no difference.
 
     Args:
         capacity: Bytes that each direction of a connection holds.
@@ -293,7 +291,7 @@ class MemoryNetwork:
             if place.offer(theirs):
                 return ours
         raise ConnectFailed(
-            f"nobody listens on port {port} of this memory network",
+            f"no server listens on port {port} of this memory network",
             hint="is the server started, and on this network?",
         )
 

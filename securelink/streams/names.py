@@ -1,8 +1,8 @@
 """
-From a name to addresses, in bounded time.
+Look-ups of names, in bounded time.
 
-The system's look-up takes as long as it likes and cannot be interrupted, so it runs in a thread of its own, and who
-waits for it gives up in time. A look-up that is under way is shared by all who ask for the same name meanwhile.
+The system's look-up may take any time and cannot be interrupted, so it runs in a separate thread, and waiting threads
+give up in time. Concurrent requests for the same name share one look-up.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Place = tuple[int, Any]
 
 
 class _Lookup:
-    """One look-up under way."""
+    """One look-up in progress."""
 
     def __init__(self) -> None:
         self.done = Sign()
@@ -31,7 +31,7 @@ class _Lookup:
         self.failure: Exception | None = None
 
     def run(self, host: str, port: int) -> None:
-        """In a thread of its own."""
+        """Runs in a separate thread."""
         try:
             self.found = _ask(host, port)
         except Exception as error:
@@ -42,14 +42,14 @@ class _Lookup:
 
 
 class _Names:
-    """The look-ups under way."""
+    """The look-ups in progress."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()  # guards the dict
         self.asked: dict[tuple[str, int], _Lookup] = {}
 
     def over(self, host: str, port: int, lookup: _Lookup) -> None:
-        """Nobody waits for this look-up any more."""
+        """Forget a look-up that no thread waits for any more."""
         with self.lock:
             if self.asked.get((host, port)) is lookup:
                 del self.asked[host, port]
@@ -73,8 +73,8 @@ def resolve(host: str, port: int, timeout: float) -> list[Place]:
         timeout: In seconds.
 
     Raises:
-        ConnectFailed: The name is not known, or is none.
-        LimitExceeded: MAX_LOOKUPS names are being looked up, and none is answered.
+        ConnectFailed: The name is not known, or not a name.
+        LimitExceeded: MAX_LOOKUPS look-ups are unanswered.
         LinkTimeout: No answer in time.
     """
     try:
@@ -89,7 +89,7 @@ def resolve(host: str, port: int, timeout: float) -> list[Place]:
         if lookup.failure is not None:
             raise lookup.failure
         return lookup.found
-    except (socket.gaierror, ValueError):  # UnicodeError too: what cannot be a name at all
+    except (socket.gaierror, ValueError):  # UnicodeError: it cannot be a name at all
         raise ConnectFailed(
             f"the name {quoted(host, 2 * MAX_NAME)} is not known here", hint=_advice(host)
         ) from None
@@ -109,7 +109,7 @@ def _ask(host: str, port: int) -> list[Place]:
 
 
 def _begin(host: str, port: int) -> _Lookup:
-    """The look-up of this name: the one under way, or a new one."""
+    """The look-up of this name: the one in progress, or a new one."""
     lookup = _Lookup()
     try:
         with _names.lock:
@@ -133,7 +133,7 @@ def _begin(host: str, port: int) -> _Lookup:
             f"the name {quoted(host, 2 * MAX_NAME)} cannot be looked up: the system gives no more threads",
             hint="end some of them, or use the IP address",
         ) from None
-    except BaseException:  # Ctrl-C: perhaps nobody looks this one up
+    except BaseException:  # Ctrl-C: perhaps no thread runs this look-up
         _names.over(host, port, lookup)
         raise
     return lookup

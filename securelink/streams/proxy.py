@@ -1,8 +1,8 @@
 """
-The PROXY protocol, version 2: who a client behind a load balancer is (haproxy.org, "The PROXY protocol", 2.2).
+The PROXY protocol, version 2: the address of a client behind a load balancer (haproxy.org, "The PROXY protocol", 2.2).
 
-A header stands before the first byte of a connection. It is believed only from addresses that the operator has named,
-and from these it must come: otherwise whoever reaches the balancer's machine could choose its own address.
+A header precedes the first byte of a connection. It is accepted only from addresses that the operator has named, and
+they must send it: otherwise a client that reaches the balancer's machine could choose its own address.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def proxy_networks(proxies: Any) -> tuple[Network, ...]:
     The networks of `trusted_proxies=`.
 
     Raises:
-        ConfigError: One of them is no address and no network, or there are too many.
+        ConfigError: One of them is neither an address nor a network, or there are too many.
     """
     if isinstance(proxies, str) or not isinstance(proxies, Iterable):
         raise ConfigError(
@@ -66,10 +66,10 @@ def is_trusted(host: str, proxies: tuple[Network, ...]) -> bool:
 
 class HeaderReader:
     """
-    Collects one header, however it is split, and not one byte of what follows it.
+    Collects one header, however it is split, and no byte after it.
 
     Attributes:
-        wanted: How many bytes may be read now; 0 when it is complete.
+        wanted: The number of bytes that may be read now; 0 when it is complete.
     """
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class HeaderReader:
         Take bytes, at most `wanted`.
 
         Raises:
-            ProtocolError: This is no header of version 2, or a longer one than is believed.
+            ProtocolError: This is not a header of version 2, or it is too long.
         """
         self._data += data
         start = self._data[: len(SIGNATURE)]
@@ -99,7 +99,7 @@ class HeaderReader:
 
     def address(self) -> Address | None:
         """
-        Of the client; None where the proxy speaks for itself (LOCAL) or says nothing of it. Further fields are skipped.
+        The client's address; None if the proxy speaks for itself (LOCAL) or does not say. Further fields are skipped.
 
         Raises:
             ProtocolError: The header breaks a rule.
@@ -124,11 +124,11 @@ class HeaderReader:
 
 class Preamble:
     """
-    A connection from a trusted proxy whose header is still to come. The leader's alone.
+    A connection from a trusted proxy before its header is complete. Used by the leader only.
 
     Args:
-        stream: From the proxy.
-        done: Called once, when no more is to be read here: with the client's address, or with what went wrong.
+        stream: The stream from the proxy.
+        done: Called once, at the end: with the client's address, or with the error.
     """
 
     def __init__(

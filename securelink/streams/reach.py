@@ -2,7 +2,7 @@
 Opening a connection to a host with any number of addresses: Happy Eyeballs (RFC 8305).
 
 The addresses are tried in turn, families alternating, each a quarter of a second after the one before or as soon as
-that has failed; the first that answers is taken. So an address that swallows packets, or a family that does not work
+that has failed; the first that answers is taken. So an address that drops packets, or a family that does not work
 here, costs a moment and not the whole timeout.
 """
 
@@ -71,13 +71,13 @@ class _Race:
     The attempts for one connection.
 
     Attributes:
-        failure: Of the attempt that says most: the first that was refused, otherwise the last.
+        failure: The most informative failure: the first refusal, otherwise the last failure.
     """
 
     def __init__(self, places: list[Place]) -> None:
         self._waiting = deque(places)
         self._selector = selectors.DefaultSelector()
-        self._begun = False  # whether the last attempt is under way
+        self._begun = False  # whether the last attempt was started
         self.failure: OSError | None = None
 
     def __enter__(self) -> _Race:
@@ -91,11 +91,11 @@ class _Race:
 
     @property
     def running(self) -> bool:
-        """Whether an attempt is still under way."""
+        """Whether an attempt is still in progress."""
         return bool(self._selector.get_map())
 
     def run(self, deadline: float) -> socket.socket | None:
-        """The first connection that stands; None when there is none at the deadline, or all have failed."""
+        """The first established connection; None if there is none at the deadline, or all have failed."""
         next_at = now = time.monotonic()
         while (self._waiting or self.running) and now < deadline:
             if self._waiting and (now >= next_at or not self.running):
@@ -117,7 +117,7 @@ class _Race:
         return None
 
     def _start(self, place: Place) -> socket.socket | None:
-        """Begin one attempt; gives the connection when it stands at once."""
+        """Begin one attempt; returns the connection if it is established at once."""
         family, address = place
         self._begun = False
         try:
@@ -155,10 +155,10 @@ class _Race:
 
 def _to_itself(sock: socket.socket) -> bool:
     """
-    Whether the connection ends where it begins.
+    Whether the socket is connected to itself.
 
-    A port from which the system picks those of outgoing connections, and on which nobody listens, may be picked for
-    the very connection that goes to it: TCP then connects the socket with itself.
+    The system may pick an unused ephemeral port for the very connection that goes to it: TCP then connects the socket
+    with itself.
     """
     try:
         return bool(sock.getsockname() == sock.getpeername())

@@ -28,7 +28,7 @@ def peer_address(sock: socket.socket) -> Address:
 
 
 def plain_address(name: tuple[Any, ...]) -> Address:
-    """Host and port of what the socket module calls an address; an IPv4 one within IPv6 as IPv4."""
+    """Host and port of an address of the socket module; an IPv4 address within IPv6 as IPv4."""
     return (str(name[0]).removeprefix("::ffff:"), int(name[1]))
 
 
@@ -44,7 +44,7 @@ def with_zone_name(host: str) -> str:
 
 
 def is_chosen_by_system(port: int) -> bool:
-    """Whether a port is one of those that the system gives to a server that asks for port 0."""
+    """Whether a port is in the range that the system uses for port 0."""
     low, high = _chosen_ports()
     return low <= port <= high
 
@@ -55,16 +55,15 @@ def _chosen_ports() -> tuple[int, int]:
         words = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
         return int(words[0]), int(words[1])
     except (OSError, ValueError, IndexError):
-        return 49_152, 65_535  # RFC 6335, and what other systems do
+        return 49_152, 65_535  # RFC 6335, and the practice of other systems
 
 
 def local_address() -> str:
     """This machine's address as others in its network see it; 127.0.0.1 without a network. Sends nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         try:
-            sock.connect(
-                ("192.0.2.1", 9)
-            )  # RFC 5737: nobody has it; connecting UDP only looks up the route
+            # RFC 5737: an unused address; connecting UDP only looks up the route.
+            sock.connect(("192.0.2.1", 9))
             return str(sock.getsockname()[0])
         except OSError:
             return "127.0.0.1"
@@ -77,10 +76,10 @@ def prepare(sock: socket.socket) -> None:
 
 
 def reason(error: OSError | None) -> str:
-    """What the system says went wrong."""
+    """The system's text for an error."""
     if error is None:
         return "no address"
-    # create_server() adds the address in its own words; ours are in front already.
+    # create_server() adds the address in its own form; ours precedes it already.
     return (error.strerror or str(error)).partition(" (while ")[0].lower()
 
 
@@ -88,11 +87,11 @@ def listen(host: str, port: int, backlog: int) -> list[socket.socket]:
     """
     Listening sockets, restartable at once on the same port: one for each address of `host`.
 
-    "" listens on all addresses, IPv6 and IPv4. Of a name with several addresses those that this machine cannot listen
-    on are left out, unless that leaves none.
+    "" listens on all addresses, IPv6 and IPv4. Of a name with several addresses, those that this machine cannot
+    listen on are left out, unless none remains.
 
     Raises:
-        ConnectFailed: Port in use, address not of this machine, no permission.
+        ConnectFailed: The port is in use, the address does not belong to this machine, or permission is missing.
         LinkTimeout: The name was not found in CONNECT_SECONDS.
     """
     where = shown(host or "*", port)
@@ -144,7 +143,7 @@ def _listen_on(places: list[Place], port: int, backlog: int) -> list[socket.sock
             except OSError as error:
                 failure = error
                 if error.errno not in _NOT_HERE:
-                    break  # what the user asked for is not to be had
+                    break  # the requested address or port is not available
         if found and (failure is None or failure.errno in _NOT_HERE):
             return found
         for sock in found:
@@ -154,7 +153,7 @@ def _listen_on(places: list[Place], port: int, backlog: int) -> list[socket.sock
 
 
 def _who_has(port: int) -> str:
-    """What to do about a port that is in use: it makes a difference who uses it."""
+    """The hint for a port in use, which depends on the program that uses it."""
     if _is_ours(port):
         return (
             "this very program has the port: a server that was not stopped, or one of its own; "
@@ -164,7 +163,7 @@ def _who_has(port: int) -> str:
 
 
 def _is_ours(port: int) -> bool:
-    """Whether a socket of this process has the port. Looks at all its descriptors, whoever opened them."""
+    """Whether a socket of this process has the port. Checks all descriptors of the process."""
     for folder in ("/proc/self/fd", "/dev/fd"):
         try:
             descriptors = [int(name) for name in os.listdir(folder)]
@@ -175,7 +174,7 @@ def _is_ours(port: int) -> bool:
 
 
 def _is_bound_to(descriptor: int, port: int) -> bool:
-    """Whether it is a TCP socket that listens, or could, on the port. Connections that came in have it too."""
+    """Whether it is a TCP socket that listens, or could listen, on the port. Accepted connections have it too."""
     try:
         copy = os.dup(descriptor)
     except OSError:

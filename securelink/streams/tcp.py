@@ -1,4 +1,4 @@
-"""TCP as a carrier. Reading and writing are the socket's own methods: nothing stands between a link and the system."""
+"""TCP. Reading and writing are the socket's own methods: no Python call lies between a link and the system."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TcpStream:
 
     Args:
         sock: Connected, non-blocking. The stream closes it.
-        peer: The peer, where that is known already.
+        peer: The peer's address, if it is known already.
     """
 
     __slots__ = ("at_once", "fileno", "local", "peer", "recv", "send", "shutdown", "sock")
@@ -29,7 +29,7 @@ class TcpStream:
         self.peer: Address = peer or peer_address(sock)
         self.local: Address = _local_address(sock)
         self.at_once: int = DONT_WAIT
-        # Bound once: each call of these goes into the system without a function of ours.
+        # Bound once: each call goes into the system without a function of ours.
         self.recv = sock.recv
         self.send = sock.send
         self.shutdown = sock.shutdown
@@ -69,7 +69,7 @@ class TcpListening:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        # Asked now: other threads want to know, also while the socket is being closed.
+        # Read now: other threads need it, also while the socket is being closed.
         self.address: Address = _local_address(sock)
         self.fileno = sock.fileno
 
@@ -124,7 +124,7 @@ def _wait_for(sock: socket.socket, *, read: bool, write: bool, timeout: float | 
     if hasattr(select, "poll"):
         poller = select.poll()
         poller.register(sock, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
-        # poll() rounds up, and what must not wait would wait a millisecond.
+        # poll() rounds up, and a call that must not wait would wait a millisecond.
         milliseconds = None if timeout is None else timeout * 1000 + 0.5 if timeout > 0 else 0
         return bool(poller.poll(milliseconds))
     # Windows: one socket, so the bound of select() on numbers of sockets does not matter.

@@ -1,5 +1,5 @@
 """
-For tests of what is made with securelink: servers and clients without ports, and somebody in the middle.
+For tests of programs that use securelink: servers and clients without ports, and a relay in the middle.
 
     from securelink.testing import connected
 
@@ -8,10 +8,10 @@ For tests of what is made with securelink: servers and clients without ports, an
             assert client.request("echo", "hello") == "hello"
 
 `connected` is one server and one client; `Network` any number of both, and relays between them that record, cut, hold
-back and change what passes. Nothing of it opens a port or touches a network; only `Relay` can, where it is asked to.
+back and change what passes. It opens no port and uses no network, except a `Relay` that is asked to.
 
     network.py   servers and clients in memory
-    relay.py     the one in the middle
+    relay.py     the relay in the middle
 """
 
 from .network import Network, connected

@@ -1,4 +1,4 @@
-"""Servers and clients that meet in memory."""
+"""Servers and clients that connect in memory."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..streams.base import Carrier
 from ..streams.memory import HOST, MemoryNetwork
 from .relay import Relay
 
-TIMEOUT = 30.0  # seconds: nothing that works takes so long, on a busy machine either
+TIMEOUT = 30.0  # seconds: working code never takes this long, even on a busy machine
 
 
 class Network:
     """
-    A network in memory, with all that is on it. Leaving it closes clients and relays and stops servers.
+    A network in memory, with its servers, clients and relays. Leaving the block closes and stops them.
 
         with Network() as network:
             network.serve(server)
@@ -28,21 +28,22 @@ class Network:
             ada, bert = network.client(relay), network.client(server)
             relay.cut()
 
-    Handshake, encryption, threads and bounds are those of every connection; only the bytes take another way. A server
-    is reached at its own port, which exists in this network alone: any number of tests may use the same.
+    Handshake, encryption, threads and bounds are the same as over TCP; only the bytes are carried differently. A
+    server is reached at its own port, which exists in this network only: any number of tests may use the same port.
 
     Args:
         capacity: Bytes that each direction of a connection holds before its sender has to wait.
         timeout: Seconds after which connecting, closing and stopping give up.
 
     Attributes:
-        carrier: To be given to a client that the tested program has made: `client.carrier = network.carrier`.
+        carrier: For a client that the tested program has made: `client.carrier = network.carrier`.
     """
 
     def __init__(self, *, capacity: int = MEMORY_STREAM_BYTES, timeout: float = TIMEOUT) -> None:
         self.carrier: Carrier = MemoryNetwork(capacity)
         self._timeout = timeout
-        self._servers: dict[Server, Carrier] = {}  # those that were started here, and what they had
+        # servers that were started here, and their previous carriers
+        self._servers: dict[Server, Carrier] = {}
         self._relays: dict[Relay, Server] = {}
         self._clients: list[Client] = []
 
@@ -68,20 +69,20 @@ class Network:
         return server
 
     def relay(self, server: Server) -> Relay:
-        """Put somebody in front of a server; a client reaches the server through it by `client(relay)`."""
+        """Put a relay in front of a server; a client reaches the server through it by `client(relay)`."""
         relay = Relay(HOST, server.address[1], carrier=self.carrier).start()
         self._relays[relay] = server
         return relay
 
     def client(self, to: Server | Relay, *, connect: bool = True, **options: Any) -> Client:
         """
-        A client of a server, or of the one behind a relay.
+        A client of a server, or of the server behind a relay.
 
         Args:
             to: The server or the relay.
             connect: False returns it unconnected, so that handlers can be bound first; then call its `connect()`.
-            options: Of `Client`. Unless they say otherwise, it trusts the server's key and nothing else, and is in
-                plaintext where the server is.
+            options: Options of `Client`. By default it trusts only the server's key, and uses plaintext if the server
+                does.
 
         Raises:
             SecureLinkError: As `Client.connect`.
@@ -104,7 +105,7 @@ class Network:
 
     def close(self) -> None:
         """Close clients and relays and stop the servers that were started here. May be called again."""
-        with contextlib.ExitStack() as stack:  # all of it, whatever goes wrong
+        with contextlib.ExitStack() as stack:  # all of them, even if one fails
             for server, before in self._servers.items():
                 stack.callback(setattr, server, "carrier", before)
                 stack.callback(server.stop, timeout=self._timeout)
@@ -137,7 +138,7 @@ def connected(server: Server, *, timeout: float = TIMEOUT, **options: Any) -> It
     Args:
         server: Not running.
         timeout: Seconds after which connecting, closing and stopping give up.
-        options: Of `Client`, see `Network.client`.
+        options: Options of `Client`, see `Network.client`.
 
     Raises:
         ConfigError: The server runs already.

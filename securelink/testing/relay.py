@@ -1,7 +1,7 @@
 """
-Somebody in the middle: a relay that sees every byte, and may record, hold back, change and cut.
+A relay in the middle, which sees every byte, and may record, hold back, change and cut.
 
-It knows nothing of the protocol but where a frame ends, and has no keys; whatever it achieves, anybody on the path can.
+It only knows where a frame ends, and has no keys: every attacker on the path can do the same.
 
     with Network() as network:                       # without a port
         relay = network.relay(network.serve(server))
@@ -33,19 +33,19 @@ from ..wire.frames import FrameBuffer
 Hook = Callable[[bytes], bytes]
 
 _CHUNK = 64 * 1024  # bytes of one read
-_TICK = 0.1  # seconds; how soon a thread that waits to accept notices stop()
+_TICK = 0.1  # seconds until a thread that waits to accept notices stop()
 _CONNECT_SECONDS = 5.0
 _BACKLOG = 128  # connections that wait to be accepted
-_MAX_CAPTURED = 64 * 1024 * 1024  # bytes kept of each direction; what comes later is only passed on
+_MAX_CAPTURED = 64 * 1024 * 1024  # bytes kept of each direction; later ones are only passed on
 
 
 @dataclass(frozen=True)
 class Recorded:
     """
-    A frame that came to the relay.
+    A frame that the relay received.
 
     Attributes:
-        connection: Which one of the relay: 1 is the first.
+        connection: The number of the connection: 1 is the first of the relay.
         direction: "to server" or "to client".
         frame: Header and body, as the sender sent them.
     """
@@ -68,11 +68,11 @@ class Flow:
         name: "to server" or "to client".
 
     Attributes:
-        hook: Called with each chunk as it arrived; what it returns goes on, b"" drops the chunk. None passes all.
+        hook: Called with each chunk as it arrived; its result is passed on, b"" drops the chunk. None passes all.
             Chunks are cut anywhere: `by_frame` makes a hook that sees whole frames.
         delay: Seconds that each chunk is held back.
-        cut_after: After so many bytes of a connection in this direction that connection is cut: not one more is passed
-            on, whatever chunks they came in. None: never. It counts from the beginning of each connection.
+        cut_after: A connection is cut after this many bytes in this direction: no further byte is passed on, whatever
+            the chunks. None: never. It counts from the beginning of each connection.
     """
 
     def __init__(self, name: str) -> None:
@@ -88,12 +88,12 @@ class Flow:
 
     @property
     def captured(self) -> bytes:
-        """All that came so far, as the sender sent it."""
+        """All bytes so far, as the sender sent them."""
         with self._lock:
             return bytes(self._captured)
 
     def forget(self) -> None:
-        """Begin to capture anew."""
+        """Start capturing again."""
         with self._lock:
             self._captured.clear()
 
@@ -102,12 +102,12 @@ class Flow:
         self._flowing.clear()
 
     def release(self) -> None:
-        """Pass on what was held, in order, and all that follows."""
+        """Pass on held bytes, in order, and all later ones."""
         self._flowing.set()
 
     def inject(self, data: bytes) -> None:
         """
-        Send bytes of our own into the newest connection, after what was passed on so far.
+        Insert bytes into the newest connection, after those that were passed on so far.
 
         Raises:
             OSError: There is no connection, or its receiver is gone.
@@ -137,31 +137,31 @@ class Flow:
         return most is None or outlet.written < most
 
     def opened(self, outlet: _Outlet) -> None:
-        """By a relay: a connection more."""
+        """By a relay: a connection was added."""
         with self._lock:
             self._outlets.append(outlet)
 
     def ended(self, outlet: _Outlet) -> None:
-        """By a relay: a connection less."""
+        """By a relay: a connection has ended."""
         with self._lock, contextlib.suppress(ValueError):
             self._outlets.remove(outlet)
 
 
 class Relay:
     """
-    Listens in one place and connects every client on to a server.
+    Listens at one address and connects every client to a server.
 
     Args:
-        host: Where the server is.
-        port: Its port. Both may be changed (`target`); that holds for connections from then on.
+        host: The server's host.
+        port: Its port. Both may be changed (`target`) for later connections.
         listen_port: 0 chooses one; see `port`.
         carrier: TCP, on a port of this machine, unless it is a network in memory (`Network.relay` says so).
 
     Attributes:
         target: (host, port) that new connections are passed on to.
-        to_server: What clients send.
-        to_client: What the server sends.
-        connections: How many clients have connected so far.
+        to_server: The direction from clients to the server.
+        to_client: The direction from the server to clients.
+        connections: The number of clients that have connected so far.
     """
 
     def __init__(
@@ -202,13 +202,13 @@ class Relay:
         """
         Every frame that came so far, of all connections and both directions, in the order of their arrival.
 
-        A frame stands there as it was sent, before hooks, delays and cuts. Bytes that are no whole frame are not in it.
+        A frame is recorded as it was sent, before hooks, delays and cuts. Incomplete frames are left out.
         """
         with self._lock:
             return list(self._record)
 
     def forget(self) -> None:
-        """Begin to record anew, `frames` and what both directions have captured."""
+        """Clear the record: `frames` and the captured bytes of both directions."""
         self.to_server.forget()
         self.to_client.forget()
         with self._lock:
@@ -217,13 +217,13 @@ class Relay:
 
     @property
     def open(self) -> int:
-        """How many connections are open on at least one side."""
+        """The number of connections that are open on at least one side."""
         with self._lock:
             return len(self._pairs)
 
     def cut(self, *, reset: bool = False) -> None:
         """
-        Break all connections there are, as a cable that is pulled out; new ones are passed on.
+        Break all present connections, as if a cable were pulled out; new ones are passed on.
 
         Args:
             reset: Both sides get a reset instead of an end of stream.
@@ -291,7 +291,7 @@ class Relay:
         try:
             server = self._carrier.connect(*self.target, _CONNECT_SECONDS)
         except SecureLinkError:
-            # The client sees what it would see without us: nobody answers.
+            # The client sees the same as without us: no answer.
             self._pairs_without(pair)
             client.close()
             return
@@ -317,7 +317,7 @@ class Relay:
                     pair.cut(False)
                     break
         except OSError:
-            pass  # one side is gone; the other is told by what follows
+            pass  # one side is gone; the other one is closed below
         finally:
             flow.ended(outlet)
             if pair.direction_ended(sink):
@@ -334,7 +334,7 @@ class Relay:
 
 
 def _read(source: Stream) -> bytes:
-    """What comes next; waits for it."""
+    """The next chunk; waits for it."""
     while True:
         try:
             return source.recv(_CHUNK, source.at_once)
@@ -348,7 +348,7 @@ class _Outlet:
     def __init__(self, stream: Stream, pair: _Pair) -> None:
         self._stream = stream
         self._pair = pair
-        self._lock = threading.Lock()  # so that what is injected lies between chunks, never inside
+        self._lock = threading.Lock()  # so that injected bytes lie between chunks, never inside
         self.written = 0  # bytes
 
     @property
