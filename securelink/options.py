@@ -67,6 +67,10 @@ def seconds(name: str, value: Any) -> float:
     Raises:
         ConfigError: It is not a number, or NaN.
     """
+    if (
+        type(value) in _NUMBERS and value <= FOREVER_SECONDS
+    ):  # the usual case, for each packet received
+        return float(value)
     if _is(_NUMBERS, value) and value == value:
         return float(min(value, FOREVER_SECONDS))
     raise _wrong_number(name, value, "a number of seconds")
