@@ -54,6 +54,7 @@ HOT = [
     "securelink/threads/waker.py",
     "securelink/threads/writing.py",
     "securelink/wire/scan.py",
+    "securelink/wire/steps.py",
 ]
 
 

@@ -57,6 +57,12 @@ MAX_PACKET = 2 * 1024 * 1024  # default limit of a frame body after WELCOME; opt
 MIN_PACKET = 2 * 1024  # the least value of max_packet: a CLOSE with the longest text must fit
 MAX_ACTION = 255  # characters of an action name
 MAX_WALK_FREE = 64 * 1024  # a larger record is scanned before it is decoded, whatever it contains
+# Bytes of a record that is decoded by one call, whatever it contains: 2 ms at most; a larger one
+MAX_AT_ONCE = 8 * 1024
+# only if no more than so many of its bytes may begin a list or map
+MAX_AT_ONCE_CONTAINERS = 8 * 1024
+STEP_ELEMENTS = 1024  # elements that are decoded at a time in other records: about 0.5 ms
+STEP_SECONDS = 0.002  # and the time for that in a turn
 MIN_ELEMENTS = 1024  # the least value of the option max_elements
 MAX_ELEMENTS = 65_536  # elements in a larger record: 64 Ki objects take about 5 MB
 # Items of arrays that need no object of their own (8 bytes instead of about 64) count as one element
@@ -92,6 +98,7 @@ OPENED_GUESS = 8  # and of a record that is decoded, until the next check estima
 # Bytes by which all sessions may grow between two checks of what they keep
 MIN_GROWTH = 32 * 1024 * 1024
 OPENED_PACKET_BYTES = 200  # and for each of its packets;
+OPENED_ELEMENT_BYTES = 88  # for each element, while a record is decoded in steps
 # In addition to its bytes, MAX_ELEMENTS objects take no more than this
 OPENED_MOST_BYTES = 5 * 1024 * 1024
 # A client's state that the application does not use: kept up to this size, in case it asks later

@@ -100,9 +100,7 @@ def arrived(core: SessionCore) -> list[str]:
     """The names of the packets that wait in a session, which takes them out."""
     names: list[str] = []
     while core.receiving.items:
-        record = core.receiving.items.popleft()
-        assert isinstance(record, bytes | memoryview)
-        names += [packet.action for packet in core.receiving.open(record)]
+        names += [packet.action for packet in core.receiving.take()]
     return names
 
 
@@ -332,7 +330,7 @@ def test_a_reply_overtakes_what_waits() -> None:
     assert answer.data == 42
     names = []
     while core.receiving.items:
-        names += [p.action for p in core.receiving.open(core.receiving.items.popleft())]  # type: ignore[arg-type]
+        names += [packet.action for packet in core.receiving.take()]
     assert names == ["first", "second", "third"]
     assert not core.requests.expected
 

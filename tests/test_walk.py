@@ -197,8 +197,8 @@ def test_timestamps_are_no_keys(key: bytes, count: int) -> None:
 def test_bytes_cost_nothing_elements_do() -> None:
     """A picture of 16 MiB is one step; a claim of 2**32 - 1 elements is refused at its header."""
     picture = pack(bytes(2**24))
-    assert steps_of(picture) < 50
-    assert steps_of(b"\xdd\xff\xff\xff\xff" + picture[:10]) < 50
+    assert steps_of(picture) < 70
+    assert steps_of(b"\xdd\xff\xff\xff\xff" + picture[:10]) < 70
     assert steps_of(pack([1.5] * 1000)) > 1000  # so that is what a step is
     assert steps_of(pack([0] * 100_000)) < 100  # nor do items that need no memory of their own
 

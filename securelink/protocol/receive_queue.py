@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from ..errors import CodecError
 from ..limits import HANGUP_FACTOR
-from ..wire.packets import Packet, decode_packets
+from ..wire.packets import Decoding, Packet, begin_decoding
 from ..wire.weight import opened_size
 from .bounds import Bounds
 from .requests import Requests
@@ -23,13 +23,15 @@ Happening = Callable[[], None]
 
 
 class Partly:
-    """A record of which some packets, replies, were given to those that waited for them."""
+    """A record of which some packets, replies, were given to those that waited for them, or are about to be."""
 
-    __slots__ = ("record", "taken")
+    __slots__ = ("is_used_up", "is_waited_for", "record", "taken")
 
     def __init__(self, record: Record, taken: frozenset[int]) -> None:
         self.record = record
         self.taken = taken  # places of these packets in the record
+        self.is_used_up = False  # there are no others
+        self.is_waited_for = False  # it is looked into: which these are is not known yet
 
     def __len__(self) -> int:
         return len(self.record)
@@ -75,13 +77,16 @@ class ReceiveQueue:
         full: More waits than the session may keep.
         dropping: What comes is not wanted any more.
         opened: The record that is being handled.
+        opening: The first one, whose turn has come, while it is decoded in steps.
+        on_look: Called with this when a record is to be looked into in steps: the receiving half calls `look_on` until
+            that is False. None: it is done at once.
         handled: Packets whose turn has come.
         is_over_rate: More of them in this second than may be.
     """
 
     __slots__ = (
-        "_before", "_requests", "bounds", "dropping", "full", "handled", "in_bytes", "is_over_rate", "items", "opened",
-        "out_bytes",
+        "_before", "_look", "_requests", "_unlooked", "bounds", "dropping", "full", "handled", "in_bytes",
+        "is_over_rate", "items", "on_look", "opened", "opening", "out_bytes",
     )  # fmt: skip
 
     def __init__(self, bounds: Bounds, requests: Requests) -> None:
@@ -93,6 +98,11 @@ class ReceiveQueue:
         self.full = False
         self.dropping = False
         self.opened: Rest | None = None
+        self.opening: Decoding | None = None
+        # By the receiving half only: records that are looked into in steps, and the first of them.
+        self._unlooked: deque[Partly] | None = None
+        self._look: Decoding | None = None
+        self.on_look: Callable[[ReceiveQueue], None] | None = None
         self.handled = 0  # packets; written by the running thread only
         self.is_over_rate = False
         self._before = 0  # the same when this second began; written by whoever keeps the time
@@ -105,11 +115,10 @@ class ReceiveQueue:
             return
         item: Record | Partly = record
         if self._requests.expected:
-            taken, only = self._give_replies(record)
-            if only:
+            left = self._looked_into(record)
+            if left is None:
                 return
-            if taken:
-                item = Partly(record, taken)
+            item = left
         self.in_bytes += len(record)
         self.items.append(item)
         bounds = self.bounds
@@ -121,7 +130,7 @@ class ReceiveQueue:
             if not self.items:
                 self.full = False  # it was emptied between the two lines; nobody else would notice
 
-    def _give_replies(self, record: Record) -> tuple[frozenset[int], bool]:
+    def _looked_into(self, record: Record) -> Record | Partly | None:
         """
         While a reply is waited for, records are looked into at once: it must not queue behind what its waiter blocks.
 
@@ -129,40 +138,131 @@ class ReceiveQueue:
         seventy times larger.
 
         Returns:
-            The places of the replies in it that somebody waited for, and whether there is nothing else.
+            What is left to be handled. None when the record was nothing but replies that somebody waited for.
         """
         try:
-            packets = decode_packets(record, self.bounds.elements)
+            found = begin_decoding(record, self.bounds.elements)
         except CodecError:
-            return frozenset(), False  # reported when its turn comes
+            return record  # reported when its turn comes
+        if isinstance(found, Decoding):
+            return self._look_later(record, found)
+        taken = self._give_replies(record, found)
+        if not taken:
+            return record
+        return Partly(record, taken) if len(taken) < len(found) else None
+
+    def _give_replies(self, record: Record, packets: list[Packet]) -> frozenset[int]:
+        """Give those that somebody waits for to him; their places in the record."""
         resolve, alone = self._requests.resolve, len(packets) == 1
-        taken = frozenset(
+        return frozenset(
             n for n, packet in enumerate(packets) if resolve(packet, record, alone=alone)
         )
-        return taken, bool(taken) and len(taken) == len(packets)
+
+    def _look_later(self, record: Record, found: Decoding) -> Partly:
+        """
+        A record that takes long to be looked into: in steps, so that the reading thread serves others meanwhile.
+
+        It has its place among the others at once, and its turn when it was looked into.
+        """
+        item = Partly(record, frozenset())
+        item.is_waited_for = True
+        if self._unlooked is None:
+            self._unlooked = deque()
+        self._unlooked.append(item)
+        if self.on_look is None:
+            while self.look_on():
+                pass
+        elif len(self._unlooked) == 1:
+            self._look = found
+            self.on_look(self)
+        return item
+
+    def look_on(self) -> bool:
+        """By the receiving half, after `on_look`: one step more; False when there is nothing to look into."""
+        unlooked = self._unlooked
+        if not unlooked:
+            return False
+        if self.dropping or not self._requests.expected:
+            self.look_no_more()
+            return False
+        item = unlooked[0]
+        found, self._look = self._look, None  # from the beginning again, if Ctrl-C comes
+        try:
+            if found is None:
+                begun = begin_decoding(item.record, self.bounds.elements)
+                if isinstance(begun, Decoding):
+                    self._look = begun
+                    return True
+                packets = begun
+            elif found.go_on():
+                packets = found.packets
+            else:
+                self._look = found
+                return True
+            item.taken = self._give_replies(item.record, packets)
+            item.is_used_up = len(item.taken) == len(packets)
+        except CodecError:
+            pass  # reported when its turn comes
+        unlooked.popleft().is_waited_for = False
+        return bool(unlooked)
+
+    def look_no_more(self) -> None:
+        """By the receiving half: nobody waits for what is in these records."""
+        self._look = None
+        while self._unlooked:
+            self._unlooked.popleft().is_waited_for = False
 
     # By whoever runs it.
 
-    def open(self, record: Record | Partly) -> list[Packet]:
+    def open(self, record: Record | Partly) -> list[Packet] | None:
         """
         The packets of a record whose turn has come; it is counted, readable or not.
+
+        Returns:
+            None when it takes long, and one step was done: call this again with the same record, which is still counted
+            as waiting.
 
         Raises:
             CodecError: It is no array of packets.
         """
-        packets: list[Packet] = []
+        if self.dropping:
+            self.opening = None
+            self._count(record, 1)
+            return []
         try:
-            if not self.dropping:
-                if isinstance(record, Partly):
-                    packets = decode_packets(record.record, self.bounds.elements)
-                    packets = [packet for n, packet in enumerate(packets) if n not in record.taken]
-                else:
-                    packets = decode_packets(record, self.bounds.elements)
-        finally:
-            self.out_bytes += len(record)
-            self.handled += len(packets) or 1
-            self.is_over_rate = self.handled - self._before > self.bounds.rate
+            packets = self._decode(record)
+        except CodecError:
+            self._count(record, 1)
+            raise
+        if packets is not None:
+            self._count(record, len(packets) or 1)
         return packets
+
+    def _decode(self, record: Record | Partly) -> list[Packet] | None:
+        partly = record if isinstance(record, Partly) else None
+        opening = self.opening
+        if opening is None:
+            if partly is not None and partly.is_used_up:
+                return []
+            data = record if not isinstance(record, Partly) else record.record
+            found = begin_decoding(data, self.bounds.elements)
+            if isinstance(found, Decoding):
+                self.opening = found
+                return None
+        else:
+            self.opening = None  # from the beginning again, if Ctrl-C comes
+            if not opening.go_on():
+                self.opening = opening
+                return None
+            found = opening.packets
+        if partly is not None:
+            return [packet for n, packet in enumerate(found) if n not in partly.taken]
+        return found
+
+    def _count(self, record: Record | Partly, packets: int) -> None:
+        self.out_bytes += len(record)
+        self.handled += packets
+        self.is_over_rate = self.handled - self._before > self.bounds.rate
 
     def take(self) -> list[Packet]:
         """
@@ -172,8 +272,11 @@ class ReceiveQueue:
             CodecError: It is no array of packets. It is gone, and counted.
         """
         item = self.items.popleft()
+        packets: list[Packet] | None
         if isinstance(item, (bytes, memoryview, Partly)):
             packets = self.open(item)
+            while packets is None:
+                packets = self.open(item)
         elif isinstance(item, Rest):
             packets = item.packets[item.at :]
         else:
@@ -193,7 +296,7 @@ class ReceiveQueue:
                 items[place] = Rest([], b"")
             elif isinstance(item, Rest):
                 items[place] = Rest([], b"")
-        self.opened = None
+        self.opened = self.opening = None
 
     def make_room(self) -> bool:
         """After something was handled while it was full: whether there is room again."""
@@ -204,6 +307,15 @@ class ReceiveQueue:
         return True
 
     # Looked at by anybody.
+
+    @property
+    def held_in_steps(self) -> int:
+        """Bytes in memory of what is decoded of records that are not decoded to their end."""
+        held = 0
+        for decoding in (self.opening, self._look):
+            if decoding is not None:
+                held += decoding.held
+        return held
 
     @property
     def waiting(self) -> int:

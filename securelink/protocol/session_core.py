@@ -203,7 +203,7 @@ class SessionCore:
         opened = receiving.opened
         if opened is not None:
             held += opened.held
-        return held + self.requests.replies.held
+        return held + receiving.held_in_steps + self.requests.replies.held
 
     @property
     def is_needed(self) -> bool:

@@ -16,7 +16,7 @@ from .._mypyc import mypyc_attr
 from ..codes import Code
 from ..errors import CodecError
 from ..interrupts import Right
-from ..limits import OPENED_GUESS, RUN_PACKETS, RUN_SECONDS
+from ..limits import OPENED_GUESS, RUN_PACKETS, RUN_SECONDS, STEP_SECONDS
 from ..protocol.receive_queue import Happening, Partly, ReceiveQueue, Record, Rest
 from ..wire.packets import Packet
 from .giving_way import worker_threads
@@ -80,13 +80,24 @@ class Inbox:
         detail: What was wrong with what the peer sent.
     """
 
-    __slots__ = ("detail", "loop", "owner", "queue", "right", "runner", "session", "throttled")
+    __slots__ = (
+        "detail",
+        "loop",
+        "network",
+        "owner",
+        "queue",
+        "right",
+        "runner",
+        "session",
+        "throttled",
+    )
 
     def __init__(self, loop: Loop, queue: ReceiveQueue, owner: Owner, session: Session) -> None:
         self.loop = loop
         self.queue = queue
         self.owner = owner
         self.session = session
+        queue.on_look = loop.look_later
         self.detail = ""
         self.throttled = False
         self.runner = 0
@@ -150,7 +161,10 @@ class Inbox:
             # Not popleft(): Ctrl-C comes after calls, and would take the item with it.
             item = inbox[0]
             if isinstance(item, (bytes, memoryview, Partly)):
-                item = self._rest_of(item)
+                rest = self._rest_of(item)
+                if rest is None:
+                    return True  # it is decoded in steps, and others wait
+                item = rest
             elif isinstance(item, Rest):
                 del inbox[0]
             else:
@@ -190,13 +204,25 @@ class Inbox:
                 return True
         return False
 
-    def _rest_of(self, record: Record | Partly) -> Rest:
-        """The first record, whose turn has come, decoded and counted. After Ctrl-C its turn comes again."""
+    def _rest_of(self, record: Record | Partly) -> Rest | None:
+        """
+        The first record, whose turn has come, decoded and counted. After Ctrl-C its turn comes again.
+
+        None when it is not decoded to its end, and goes on in the next turn.
+        """
         queue = self.queue
         inbox, out_bytes = queue.items, queue.out_bytes
+        if isinstance(record, Partly) and record.is_waited_for and not queue.dropping:
+            return None
         del inbox[0]
         try:
-            rest = Rest(queue.open(record), record.record if isinstance(record, Partly) else record)
+            packets = queue.open(record)
+            if packets is None:
+                packets = self._in_steps(record)
+                if packets is None:
+                    inbox.appendleft(record)
+                    return None
+            rest = Rest(packets, record.record if isinstance(record, Partly) else record)
             loop = self.loop
             loop.grown += OPENED_GUESS * rest.size
             if loop.grown > loop.look_after:
@@ -213,6 +239,16 @@ class Inbox:
             queue.out_bytes = out_bytes
             inbox.appendleft(record)
             raise
+
+    def _in_steps(self, record: Record | Partly) -> list[Packet] | None:
+        """Its packets; None when they take longer than this turn."""
+        deadline = time.monotonic() + STEP_SECONDS
+        # Who calls receive() of a client has nobody else to serve.
+        for_others = self.loop.manual or get_ident() in worker_threads
+        while True:
+            packets = self.queue.open(record)
+            if packets is not None or (for_others and time.monotonic() > deadline):
+                return packets
 
     def throttle(self) -> None:
         """More packets or controls than one session may send in a second: it is not read until the next begins."""

@@ -35,6 +35,7 @@ from . import driven
 from .descriptors import fitted
 from .giving_way import hand_over, worker_threads
 from .listener import Listener
+from .looking import looks_later
 from .loop import Loop
 from .patched import check_not_patched
 from .server_link import Host
@@ -162,6 +163,7 @@ class Lifecycle:
                 overlap=self._overlap,
                 manual=manual,
             )
+            loop.look_later = looks_later(loop.make_unfinished)
             settings = start.settings
             if not isinstance(listening[0], Told):  # whose streams have no descriptors
                 settings = fitted(settings)

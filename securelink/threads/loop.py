@@ -21,6 +21,7 @@ from ..errors import LimitExceeded
 from ..interrupts import Right
 from ..limits import MAX_WORKERS, MIN_WORKERS, TURN_SECONDS, WORKERS
 from ..options import whole
+from ..protocol.receive_queue import ReceiveQueue
 from ..streams.base import READ, Source, Told
 from .crowding import Crowding
 from .giving_way import worker_threads
@@ -56,9 +57,10 @@ class Loop:
         ready: Inboxes that wait to be run.
         flush_list: What the current turn has to flush. Belongs to the leader.
         now: `time.monotonic()` of the last poll, in seconds.
-        grown: Bytes that sessions have taken since somebody looked how much they keep; about, for it is not locked.
+        grown: Bytes that sessions have taken since somebody looked how much they keep; not locked, so about.
         look_after: When so many are reached, `on_growth` is called.
         on_growth: By the leader: look now.
+        look_later: What sessions have as `on_look`; see there.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Loop:
         self.grown = 0
         self.look_after = sys.maxsize
         self.on_growth: Callable[[], None] = lambda: None
+        self.look_later: Callable[[ReceiveQueue], None] | None = None
         self._poller = make_poller()
         self._waker = Waker()
         self._watchdog = Watchdog(self.lead, self._waker)
@@ -376,7 +379,7 @@ class Loop:
             self._timers.run_due(self.now)
 
     def _go_on(self, count: int) -> None:
-        """Connections that had more than one turn takes; in order, for TURN_SECONDS."""
+        """Connections that had more than one turn takes, for TURN_SECONDS."""
         deadline = time.monotonic() + TURN_SECONDS
         for _ in range(count):
             connection = self._unfinished.popleft()
@@ -388,13 +391,11 @@ class Loop:
                 return
 
     def _run_commands(self) -> None:
-        """In order, for TURN_SECONDS; at the end all of them."""
-        commands = self._commands
         deadline = time.monotonic() + TURN_SECONDS
-        for _ in range(len(commands)):
+        for _ in range(len(self._commands)):
             try:
-                commands.popleft()()
+                self._commands.popleft()()
             except Exception:
                 log.exception("internal error in a command of the loop")
-            if commands and time.monotonic() > deadline and not self._stopping:
-                return
+            if time.monotonic() > deadline and not self._stopping:
+                return  # the rest in the next turn

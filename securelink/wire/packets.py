@@ -21,6 +21,7 @@ import msgspec
 from ..errors import CodecError
 from ..limits import (
     MAX_ACTION,
+    MAX_AT_ONCE,
     MAX_CREDENTIALS,
     MAX_CREDENTIALS_DEPTH,
     MAX_DEPTH,
@@ -31,6 +32,7 @@ from ..limits import (
 from .frames import FrameBuffer, frame_header
 from .scan import walk
 from .sendable import PLAIN, check_sendable
+from .steps import Decoding, is_quick
 
 if TYPE_CHECKING:
     Data = Any
@@ -42,8 +44,10 @@ else:
     _OfData = Generic[Data]
 
 __all__ = [
+    "Decoding",
     "FrameBuffer",
     "Packet",
+    "begin_decoding",
     "decode_again",
     "decode_packets",
     "decode_value",
@@ -117,6 +121,7 @@ _TextPacket: Any = Packet[_usual(str)]  # type: ignore[misc]  # made at run time
 _BytesPacket: Any = Packet[_usual(bytes)]  # type: ignore[misc]  # the same
 _decode_text = msgspec.msgpack.Decoder(list[_TextPacket], ext_hook=_refuse_extension).decode
 _decode_bytes = msgspec.msgpack.Decoder(list[_BytesPacket], ext_hook=_refuse_extension).decode
+_decode_list = msgspec.msgpack.Decoder(list[Any], ext_hook=_refuse_extension).decode
 _check_text = msgspec.msgpack.Decoder(_TextPacket, ext_hook=_refuse_extension).decode
 
 _MALFORMED = (ValueError, TypeError, OverflowError, RecursionError)
@@ -191,7 +196,7 @@ _FIXARRAY = [bytes([0x90 + count]) for count in range(16)]
 
 def decode_packets(data: bytes | memoryview, max_elements: int = MAX_ELEMENTS) -> list[Packet]:
     """
-    Decode a record.
+    Decode a record. No call of the decoder takes long, so other threads have their turns.
 
     Duplicate map keys (the last wins) and NaN are accepted.
 
@@ -202,7 +207,25 @@ def decode_packets(data: bytes | memoryview, max_elements: int = MAX_ELEMENTS) -
     Raises:
         CodecError: The record breaks a rule; nothing of it is used.
     """
-    if len(data) <= MAX_WALK_FREE:
+    found = begin_decoding(data, max_elements)
+    if isinstance(found, list):
+        return found
+    while not found.go_on():
+        pass
+    return found.packets
+
+
+def begin_decoding(
+    data: bytes | memoryview, max_elements: int = MAX_ELEMENTS
+) -> list[Packet] | Decoding:
+    """
+    As `decode_packets`, for who has something else to do: a record that takes long is only begun.
+
+    Returns:
+        The packets, or what gives them after some steps.
+    """
+    size = len(data)
+    if size <= MAX_AT_ONCE or (size <= MAX_WALK_FREE and is_quick(data)):
         try:
             # Whether the data of the first packet is bytes: a guess, and a wrong one costs time only. What comes before
             # it: [ | n packets | [ n fields | action
@@ -212,9 +235,25 @@ def decode_packets(data: bytes | memoryview, max_elements: int = MAX_ELEMENTS) -
             return _decode_text(data)
         except _UNUSUAL:
             pass  # of another type, too short for the guess, or malformed
-    walk(data, max_elements, _RECORD_DEPTH)
+    if size <= MAX_AT_ONCE:
+        walk(data, max_elements, _RECORD_DEPTH)
+        return _decode_walked(data)
+    decoding = Decoding(data, max_elements, _RECORD_DEPTH, _decode_walked, _decode_values)
+    return decoding.packets if decoding.go_on() else decoding
+
+
+def _decode_walked(data: bytes | memoryview) -> list[Packet]:
     try:
         return _decode(data)
+    except CodecError:
+        raise
+    except _MALFORMED as error:
+        raise _cannot_decode("record", error) from None
+
+
+def _decode_values(data: bytes | memoryview) -> list[Any]:
+    try:
+        return _decode_list(data)
     except CodecError:
         raise
     except _MALFORMED as error:
@@ -227,8 +266,8 @@ def record_of(packet: Packet) -> bytes:
 
 
 def decode_again(record: bytes) -> list[Packet]:
-    """Decode a record that `decode_packets` has accepted before, without checking it again."""
-    return _decode(record)
+    """Decode a record that `decode_packets` has accepted before, with its bound."""
+    return _decode(record) if len(record) <= MAX_AT_ONCE else decode_packets(record, len(record))
 
 
 def _check_fields(packet: Packet) -> None:

@@ -77,64 +77,140 @@ def walk(
     Raises:
         CodecError: One of the bounds is exceeded, or the value ends too early.
     """
-    pos, elements, light = 0, 0, 0
-    left, kind = (
-        1,
-        _MAP,
-    )  # remaining values in this container; the value itself counts in full, as one in a map
-    outer: list[tuple[int, int]] = []
-    deepest = max_elements if max_depth is None else max_depth
-    try:
-        while True:
-            while left:
-                first = data[pos]
-                step = _STEPS[first]
-                if kind == _ARRAY and step == 1:
-                    # One call for a run: items that take little memory must not take much time either.
-                    run = min(_LIGHT_RUN.match(data, pos).end() - pos, left)  # type: ignore[union-attr]  # it always matches
-                    if run:
-                        pos += run
-                        left -= run
-                        light += run
+    whole = Walk(data, max_elements, max_depth, allow_extensions=allow_extensions)
+    while not whole.go_on(max_elements):
+        pass
+
+
+class Walk:
+    """
+    A scan that can stop on its way. The arguments are those of `walk`.
+
+    Attributes:
+        at: Where the next element begins.
+        left: Values to come in the container in which that is.
+        outer: The containers around that: values to come behind the next inner one, whether and how large a map it is,
+            and where the inner one begins.
+        counted: Elements so far, the light ones as what they count.
+    """
+
+    __slots__ = (
+        "_allow_extensions", "_data", "_deepest", "_elements", "_kind", "_light", "_max_elements", "at", "left",
+        "outer",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        data: bytes | memoryview,
+        max_elements: int,
+        max_depth: int | None,
+        *,
+        allow_extensions: bool = True,
+    ) -> None:
+        self._data = data
+        self._max_elements = max_elements
+        self._deepest = max_elements if max_depth is None else max_depth
+        self._allow_extensions = allow_extensions
+        self.at = 0
+        # The value itself counts in full, as one in a map.
+        self.left, self._kind = 1, _MAP
+        self._elements = self._light = 0
+        self.outer: list[tuple[int, int, int]] = []
+
+    @property
+    def counted(self) -> int:
+        return self._elements + self._light // LIGHT_PER_ELEMENT
+
+    def go_on(self, some: int, shallow: int = 0) -> bool:  # noqa: C901  # one loop: a call for each element costs as much
+        """
+        Go through about so many elements more; never stops between a key and its value.
+
+        Args:
+            some: Elements.
+            shallow: Stop also where a container ends around which there are fewer others.
+
+        Returns:
+            Whether that was the end.
+
+        Raises:
+            CodecError: As `walk`.
+        """
+        data, outer, max_elements = self._data, self.outer, self._max_elements
+        pos, left, kind = self.at, self.left, self._kind
+        elements, light = self._elements, self._light
+        most = min(max_elements, elements + light // LIGHT_PER_ELEMENT + some)
+        longest = LIGHT_PER_ELEMENT * some
+        try:
+            while True:
+                while left:
+                    first = data[pos]
+                    step = _STEPS[first]
+                    if kind == _ARRAY and step == 1:
+                        # One call for a run: items that take little memory must not take much time either.
+                        end = min(pos + left, pos + longest)
+                        run = _LIGHT_RUN.match(data, pos, end).end() - pos  # type: ignore[union-attr]  # it always matches
+                        if run:
+                            pos += run
+                            left -= run
+                            light += run
+                            if run == longest:
+                                return self._stop(pos, left, kind, elements, light)
+                            continue
+                    if elements + light // LIGHT_PER_ELEMENT >= most:
+                        if elements + light // LIGHT_PER_ELEMENT >= max_elements:
+                            raise _too_many_elements(max_elements)
+                        if kind == _ARRAY or not left & 1:
+                            return self._stop(pos, left, kind, elements, light)
+                    left -= 1
+                    elements += 1
+                    # If an odd number of values remains, this is a key and its value follows.
+                    if kind == _LARGE_MAP and left & 1 and first not in _KEYED:
+                        raise _no_key(step)
+                    if step > 0:
+                        pos += step
                         continue
-                left -= 1
-                elements += 1
-                if elements + light // LIGHT_PER_ELEMENT > max_elements:
-                    raise _too_many_elements(max_elements)
-                # If an odd number of values remains, this is a key and its value follows.
-                if kind == _LARGE_MAP and left & 1 and first not in _KEYED:
-                    raise _no_key(step)
-                if step > 0:
+                    if kind == _MAP and left & 1 and step != _SIZED:
+                        raise _no_key(step)
+                    if step != _CONTAINER:
+                        pos += _long_step(data, pos, first, step, self._allow_extensions)
+                        continue
+                    outer.append((left, kind, pos))
+                    if len(outer) > self._deepest:
+                        raise CodecError(f"nested deeper than {self._deepest} levels")
+                    left, is_map, step = container(data, pos)
+                    if not is_map:
+                        kind = _ARRAY
+                    else:
+                        kind = _MAP if left <= MAX_NUMBER_KEYS + MAX_NUMBER_KEYS else _LARGE_MAP
                     pos += step
-                    continue
-                if kind == _MAP and left & 1 and step != _SIZED:
-                    raise _no_key(step)
-                if step != _CONTAINER:
-                    pos += _long_step(data, pos, first, step, allow_extensions)
-                    continue
-                outer.append((left, kind))
-                if len(outer) > deepest:
-                    raise CodecError(f"nested deeper than {deepest} levels")
-                left, is_map, step = _container(data, pos, first)
-                if not is_map:
-                    kind = _ARRAY
-                else:
-                    kind = _MAP if left <= MAX_NUMBER_KEYS + MAX_NUMBER_KEYS else _LARGE_MAP
-                pos += step
-                # The claimed length is too much even if all items were light.
-                if elements + (left if is_map else left // LIGHT_PER_ELEMENT) > max_elements:
-                    raise _too_many_elements(max_elements)
-            if not outer:
-                if elements + light // LIGHT_PER_ELEMENT > max_elements:
-                    raise _too_many_elements(max_elements)
-                return
-            left, kind = outer.pop()
-    except IndexError:
-        raise CodecError("the bytes end in the middle of a value") from None
+                    # The claimed length is too much even if all items were light.
+                    if elements + (left if is_map else left // LIGHT_PER_ELEMENT) > max_elements:
+                        raise _too_many_elements(max_elements)
+                if not outer:
+                    if elements + light // LIGHT_PER_ELEMENT > max_elements:
+                        raise _too_many_elements(max_elements)
+                    self._stop(pos, left, kind, elements, light)
+                    return True
+                left, kind, _ = outer.pop()
+                if len(outer) < shallow:
+                    return self._stop(pos, left, kind, elements, light)
+        except IndexError:
+            raise CodecError("the bytes end in the middle of a value") from None
+
+    def _stop(self, pos: int, left: int, kind: int, elements: int, light: int) -> bool:
+        self.at, self.left, self._kind, self._elements, self._light = (
+            pos,
+            left,
+            kind,
+            elements,
+            light,
+        )
+        return False
 
 
-def _container(data: bytes | memoryview, pos: int, first: int) -> tuple[int, bool, int]:
+def container(data: bytes | memoryview, pos: int) -> tuple[int, bool, int]:
     """Read an array or map header: (values to come, is it a map, bytes of the header)."""
+    first = data[pos]
     if first < 0x90:
         return (first & 0x0F) * 2, True, 1
     if first < 0xA0:

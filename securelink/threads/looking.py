@@ -1,0 +1,53 @@
+"""Records that take long to be looked into for replies, while one is waited for: the leader does it in its turns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ..limits import STEP_SECONDS
+from ..protocol.receive_queue import ReceiveQueue
+from .tasks import Unfinished
+
+
+class Looking:
+    """
+    Looks into the records of one session, for STEP_SECONDS in each of its turns.
+
+    Args:
+        queue: Of the session.
+        later: `Loop.make_unfinished`.
+    """
+
+    def __init__(self, queue: ReceiveQueue, later: Callable[[Unfinished], None]) -> None:
+        self._queue = queue
+        self._later = later
+        later(self)
+
+    def go_on(self) -> None:
+        """Go on; the others had their turn."""
+        deadline = time.monotonic() + STEP_SECONDS
+        more = True  # also when Ctrl-C comes
+        try:
+            more = self._queue.look_on()
+            while more and time.monotonic() < deadline:
+                more = self._queue.look_on()
+        except Exception:
+            more = False
+            raise
+        finally:
+            if more:
+                self._later(self)
+
+    def on_error(self) -> None:
+        """An internal error: who waits for a reply hears nothing, others go on."""
+        self._queue.look_no_more()
+
+
+def looks_later(later: Callable[[Unfinished], None]) -> Callable[[ReceiveQueue], None]:
+    """What the sessions of a server's loop have as `ReceiveQueue.on_look`; one for all of them."""
+
+    def look_later(queue: ReceiveQueue) -> None:
+        Looking(queue, later)
+
+    return look_later
