@@ -49,6 +49,7 @@ HOT = [
     "securelink/threads/pool.py",
     "securelink/threads/reading.py",
     "securelink/threads/ready.py",
+    "securelink/threads/rotation.py",
     "securelink/threads/server_link.py",
     "securelink/threads/timers.py",
     "securelink/threads/waker.py",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import sys
 import time
 from typing import Any, ClassVar
 
 import pytest
 from engines import Pair
-from helpers import WAIT, until
+from helpers import WAIT, Hostile, until
 from linked import Bench, bench
+from proxied import header
 from together import channel_of, joined, session_of
 
-from securelink import Identity, Server
+from securelink import Client, Identity, Server
 from securelink.limits import READ_FRAMES, RUN_PACKETS, TURN_SECONDS
 from securelink.protocol.bounds import Bounds
 from securelink.threads import inbox
@@ -338,3 +342,52 @@ def test_an_engine_stops_and_goes_on() -> None:
     while pair.server.more:
         parts.append(pair.server.reconsider(0.0))
     assert [len(part) for part in parts] == [4, 4, 2]
+
+
+# --- addresses -------------------------------------------------------------------------------------------------
+
+MAPS = join_packets([encode_packet(Packet("maps", [{}] * 60_000))])
+
+
+def attacker(server: Server) -> Hostile:
+    """A session of the address 203.0.113.9, by way of a proxy."""
+    client = Hostile(server.address[1])
+    client.sock.close()
+    client.sock = socket.create_connection(server.address, WAIT, source_address=("127.0.0.2", 0))
+    client.sock.sendall(header("203.0.113.9"))
+    return client.open()
+
+
+def usual_echo(client: Client, count: int) -> float:
+    """How long a client waits for its echo, in seconds: the median of some."""
+    took = []
+    for number in range(count):
+        start = time.monotonic()
+        assert client.request("echo", number, timeout=WAIT) == number
+        took.append(time.monotonic() - start)
+    return sorted(took)[count // 2]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
+def test_many_sessions_of_an_address_delay_others_as_one_does(identity: Identity) -> None:
+    """Beside 40 sessions of an address whose records take long another one waits for one turn of them, not for 40."""
+    server = Server("127.0.0.1", 0, keys=identity, trusted_proxies=["127.0.0.2"])
+    server.on("maps", lambda session, packet: None)
+    server.on("echo", lambda session, packet: packet.data)
+    with server, joined(server) as [client], contextlib.ExitStack() as stack:
+        many = [stack.enter_context(attacker(server)) for _ in range(40)]
+        for _ in range(4):
+            many[0].send(Content.DATA, MAPS)
+        few = usual_echo(client, 9)
+        for one in many:
+            for _ in range(4):
+                one.send(Content.DATA, MAPS)
+        # They have work for ten seconds: each record takes 30 ms and more.
+        beside = usual_echo(client, 15)
+        busy = [session for session in server.sessions.values() if session.token != client.token]
+        assert sum(len(channel_of(one).core.receiving.items) for one in busy) > 20
+        assert (
+            beside < 10 * few + 0.06
+        )  # 5 to 9 ms on a quiet machine; 250 if sessions took turns alone
+        for session in busy:
+            session.kick()

@@ -5,10 +5,13 @@ The shell with threads: who waits, which thread reads, writes and runs handlers.
     jobs.py            the queue of expensive work, which takes addresses in rotation
     poller.py          which streams are ready
     loop.py            the leader, its spare threads, timers
+    ready.py           inboxes that wait to be run, and their turns
+    rotation.py        a queue in which networks take turns
     switching.py       the interpreter's switch interval while a handler computes
     waits.py           handlers that wait for another side
     sweeper.py         looking at all connections, some at a time
     inbox.py           runs what has arrived
+    looking.py         looks into large records for replies, in steps
     outbox.py          sends, and waits for room
     channel.py         a session: core, inbox, outbox, link, and its end
     link.py            one connection that carries a channel

@@ -135,6 +135,7 @@ class Channel:
         """From now on this link carries the session."""
         link.carry(self)
         self.outbox.max_packets = link.writer.max_packets
+        self.inbox.stands_for(link.address[0])
         self.link, self.outbox.writer = link, link.writer
 
     def may_suspend(self, link: Link) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Hashable
 from threading import get_ident
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from ..errors import CodecError
 from ..interrupts import Right
 from ..limits import OPENED_GUESS, RUN_PACKETS, RUN_SECONDS, STEP_SECONDS
 from ..protocol.receive_queue import Happening, Partly, ReceiveQueue, Record, Rest
+from ..streams.addresses import is_loopback_host, networks
 from ..wire.packets import Packet
 from .giving_way import worker_threads
 from .loop import Loop
@@ -77,6 +79,7 @@ class Inbox:
         throttled: The peer has sent too much in this second, and is not read until the next.
         runner: The thread that runs it now, or 0.
         right: To run it.
+        network: Of its peer: all inboxes of one take turns as one does. None: it stands for itself.
         detail: What was wrong with what the peer sent.
     """
 
@@ -97,11 +100,16 @@ class Inbox:
         self.queue = queue
         self.owner = owner
         self.session = session
+        self.network: Hashable = None
         queue.on_look = loop.look_later
         self.detail = ""
         self.throttled = False
         self.runner = 0
         self.right = Right()
+
+    def stands_for(self, host: str) -> None:
+        """Its peer has this address. Those of this machine may be anybody's, behind a proxy or a tunnel."""
+        self.network = None if is_loopback_host(host) else networks(host)[-1]
 
     def note(self, event: Happening) -> None:
         """Put an event behind the packets that came before it. Any thread."""

@@ -12,7 +12,7 @@ import math
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from threading import get_ident
 from typing import TypeVar
 
@@ -30,6 +30,7 @@ from .lead import Lead, Watchdog
 from .poller import IOReady, ToldPoller, make_poller
 from .pool import Pool
 from .ready import ReadyList
+from .rotation import Rotation
 from .tasks import Flushable, Runnable, Unfinished
 from .timers import Timers
 from .waits import Wait
@@ -87,7 +88,7 @@ class Loop:
         self.ready = ReadyList(
             self.lead, self.pool, self._watchdog, self._waker, self.call, self._flush, manual=manual
         )
-        self._unfinished: deque[Unfinished] = deque()
+        self._unfinished = Rotation[Unfinished]()
         self._timers = Timers()
         self._crowding = Crowding(name, self.pool, self._timers)
         self._stopping = False
@@ -246,9 +247,9 @@ class Loop:
         """Put an inbox on the ready list, unless it is there."""
         self.ready.add(runnable)
 
-    def make_unfinished(self, connection: Unfinished) -> None:
-        """Let a connection go on in the next turn."""
-        self._unfinished.append(connection)
+    def make_unfinished(self, connection: Unfinished, network: Hashable = None) -> None:
+        """Let a connection go on later; networks take turns."""
+        self._unfinished.put(connection, network, had_turn=True)
 
     # --- leading ------------------------------------------------------------------------------------------
 
@@ -278,7 +279,7 @@ class Loop:
             # First what the previous leader left behind, see "Threads" in docs/DESIGN.md.
             if self.flush_list:
                 self._flush()
-            if self.ready.inboxes and not self.ready.run():
+            if (self.ready.inboxes or self.ready.again) and not self.ready.run():
                 return
             if self.flush_list:
                 self._flush()
@@ -373,8 +374,6 @@ class Loop:
             self._go_on(unfinished)
         if self._commands:
             self._run_commands()
-        if ready.again:
-            ready.take_back()
         if timers and timers[0][0] <= self.now:
             self._timers.run_due(self.now)
 
@@ -382,7 +381,7 @@ class Loop:
         """Connections that had more than one turn takes, for TURN_SECONDS."""
         deadline = time.monotonic() + TURN_SECONDS
         for _ in range(count):
-            connection = self._unfinished.popleft()
+            connection = self._unfinished.pop()
             try:
                 connection.go_on()
             except Exception:

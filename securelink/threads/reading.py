@@ -208,7 +208,8 @@ class Reader:
         """More has come than one turn takes: let the others have theirs."""
         if not self.unfinished and self.loop.leading:
             self.unfinished = True
-            self.loop.make_unfinished(link)
+            session = self._session
+            self.loop.make_unfinished(link, None if session is None else session.inbox.network)
 
     def _time_ack(self, link: Reports) -> None:
         """Start a timer for the acknowledgement that waits, if one does."""

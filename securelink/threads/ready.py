@@ -1,6 +1,9 @@
 """
 Inboxes that wait to be run, and their turns.
 
+Usually they run in the order in which packets came. When a turn is over before all have run, and for those that have
+more to do, networks take turns, so that many sessions of one address delay others no more than one does.
+
 A short one runs in the leader's thread. One whose last run cost the lead is run by the pool the next time: the lead
 need not be taken again.
 """
@@ -10,12 +13,13 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from threading import get_ident
 
 from ..limits import TURN_CONNECTIONS, TURN_SECONDS, WATCHDOG_SECONDS
 from .lead import Lead, Watchdog
 from .pool import Pool
+from .rotation import Rotation
 from .tasks import Runnable
 from .waker import Waker
 
@@ -36,8 +40,8 @@ class ReadyList:
         manual: There are no threads, and nobody to take the lead.
 
     Attributes:
-        inboxes: Each is on it once at most.
-        again: Those that gave way, until what the next poll brings has got its place before them.
+        inboxes: That have something new. Each is on it once at most.
+        again: Those that gave way, or for which the last turn had no time.
     """
 
     def __init__(
@@ -59,7 +63,7 @@ class ReadyList:
         self._flush = flush
         self._manual = manual
         self.inboxes: OrderedDict[Runnable, None] = OrderedDict()
-        self.again: list[Runnable] = []
+        self.again: Rotation[Runnable] = Rotation()
         self._gave_way: set[Runnable] = set()  # those of them that are on the list again
         self._slow_ones: set[Runnable] = set()  # those whose last run cost the lead
 
@@ -67,43 +71,48 @@ class ReadyList:
         """Put an inbox on the list, unless it is there."""
         self.inboxes[runnable] = None
 
-    def take_back(self) -> None:
-        """Put those that gave way behind what the poll has brought."""
-        self._gave_way.update(self.again)
-        self.inboxes.update(dict.fromkeys(self.again))
-        self.again.clear()
-
     def run(self) -> bool:
         """Run inboxes for one turn. False when the token was lost on the way."""
-        ready = self.inboxes
-        if not ready:
-            return True
+        ready, again = self.inboxes, self.again
+        in_rounds = len(again) > 0
+        if in_rounds and ready:
+            self._to_rounds()
         pool, lead = self._pool, self._lead
         me = lead.thread
-        left = TURN_CONNECTIONS
+        # Who gives way comes behind what the next poll brings.
+        left = min(TURN_CONNECTIONS, len(again)) if in_rounds else TURN_CONNECTIONS
         deadline = time.monotonic() + TURN_SECONDS
-        while ready and left and pool.busy_handlers < pool.handler_places:
+        while left and (in_rounds or ready) and pool.busy_handlers < pool.handler_places:
             left -= 1
-            runnable, _ = ready.popitem(last=False)
+            runnable = again.pop() if in_rounds else ready.popitem(last=False)[0]
             if self._gave_way and runnable in self._gave_way:
                 self._gave_way.discard(runnable)
                 self._flush()  # it takes long: the answers of the others do not wait for it
             if self._slow_ones and runnable in self._slow_ones:
                 self._slow_ones.discard(runnable)
                 pool.hand(self._handed(runnable))
-            elif self._manual:
-                if runnable.run():
-                    self.again.append(runnable)
             else:
-                more = lead.run(runnable)
+                more = runnable.run() if self._manual else lead.run(runnable)
                 if lead.thread != me:
                     self._run_out(runnable, more)
                     return False
                 if more:
-                    self.again.append(runnable)
+                    if not in_rounds:  # those that came before have their turn before its next one
+                        in_rounds, left = True, min(left, len(ready))
+                        self._to_rounds()
+                    self._gave_way.add(runnable)
+                    again.put(runnable, _network(runnable), had_turn=True)
             if time.monotonic() > deadline:
+                if ready:
+                    self._to_rounds()
                 break
         return True
+
+    def _to_rounds(self) -> None:
+        """There is more to do than one turn takes: from now on networks take turns, until nothing waits."""
+        for runnable in self.inboxes:
+            self.again.put(runnable, _network(runnable))
+        self.inboxes.clear()
 
     # In a thread that does not lead.
 
@@ -141,6 +150,11 @@ class ReadyList:
         self._pool.free_place()
         if self.inboxes or self.again:
             self._waker.wake()
+
+
+def _network(runnable: Runnable) -> Hashable:
+    """Whose turn it is; None for work of our own, which stands for itself."""
+    return getattr(runnable, "network", None)
 
 
 def _run_guarded(runnable: Runnable) -> bool:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Runnable(Protocol):
-    """A session's inbox."""
+    """A session's inbox, or work of our own."""
 
     def run(self) -> bool:
         """Handle what waits, within RUN_PACKETS and RUN_SECONDS; True when something is left."""

@@ -6,6 +6,34 @@ from .fault import Fault
 
 FAULTS = [
     Fault(
+        "inboxes take turns, and not networks",
+        "threads/ready.py",
+        'return getattr(runnable, "network", None)',
+        "return None",
+        "test_rotation.py::test_many_sessions_of_a_network_delay_others_as_one_does",
+    ),
+    Fault(
+        "a network may have two turns in a round",
+        "threads/rotation.py",
+        "        self._done[network] = lane  #",
+        "        if len(lane) > 1:\n            self._done[network] = lane  #",
+        "test_rotation.py::test_who_always_has_more_keeps_nobody_out",
+    ),
+    Fault(
+        "a record is decoded to its end in one turn",
+        "threads/inbox.py",
+        "for_others = self.loop.manual or get_ident() in worker_threads",
+        "for_others = False",
+        "test_steps.py::test_a_session_gives_way_while_its_record_is_decoded",
+    ),
+    Fault(
+        "timers that are due have all the time they want",
+        "threads/timers.py",
+        "if heap and heap[0][0] <= now and time.monotonic() > deadline:",
+        "if False:",
+        "test_fairness.py::test_what_is_due_at_once_is_done_in_turns",
+    ),
+    Fault(
         "a handshake has no deadline",
         "threads/server_link.py",
         "deadline=entrance.loop.now + settings.handshake_seconds,",
@@ -43,8 +71,8 @@ FAULTS = [
     Fault(
         "answers that nobody looks at are not counted",
         "protocol/session_core.py",
-        "        return held + self.requests.replies.held\n",
-        "        return held\n",
+        "receiving.held_in_steps + self.requests.replies.held\n",
+        "receiving.held_in_steps\n",
         "test_later.py::test_answers_count_until_they_are_taken_or_dropped",
     ),
     Fault(
