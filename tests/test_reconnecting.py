@@ -19,6 +19,7 @@ from securelink import Client, ConfigError, ConnectionClosed, LinkTimeout, Refus
 from securelink.codes import Code
 from securelink.keys import Identity
 from securelink.testing import Relay
+from securelink.wire.fields import Kind
 
 MODES = pytest.mark.parametrize("encryption", ["required", "off"])
 
@@ -262,6 +263,25 @@ def test_a_refusal_ends_it(identity: Identity) -> None:
         error = failure(ConnectionClosed, lambda: stage.client.receive(WAIT), "banned")
         assert error.code == Code.REFUSED
         assert stage.client.text == "banned"
+
+
+def test_a_stranger_s_no_ends_nothing(identity: Identity) -> None:
+    """Who answers in the server's place has proved nothing: whatever it says, the client tries again."""
+    kicked = bytes((Kind.ALERT, 0, 0, 1, Code.KICKED))
+    said: list[int] = []
+
+    def answer(chunk: bytes) -> bytes:
+        said.append(len(chunk))
+        return kicked
+
+    with line(identity) as stage:
+        stage.relay.to_client.hook = answer
+        stage.relay.cut()
+        until(lambda: len(said) > 2)
+        assert not stage.client.ended
+        stage.admit()
+        stage.client.send("say", 1)
+        until(lambda: stage.heard == [1])
 
 
 def test_a_failing_credentials_function_ends_nothing(identity: Identity) -> None:

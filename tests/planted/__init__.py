@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from . import crypto, entry, handshake, keys, people, protocol, resume, rotation, transport, wire
+from . import (
+    crypto,
+    entry,
+    handshake,
+    keys,
+    people,
+    protocol,
+    resume,
+    rotation,
+    sessions,
+    transport,
+    wire,
+)
 from .fault import Fault
 
 FAULTS = [
@@ -11,6 +23,7 @@ FAULTS = [
     *handshake.FAULTS,
     *protocol.FAULTS,
     *resume.FAULTS,
+    *sessions.FAULTS,
     *keys.FAULTS,
     *rotation.FAULTS,
     *entry.FAULTS,

@@ -1,0 +1,209 @@
+"""
+Connections are cut at random bytes, in both directions, while sessions talk: is anything lost, doubled or out of order?
+
+    .venv/bin/python -m benchmarks.survive                    # 10,000 cuts under 20 sessions: some minutes
+    .venv/bin/python -m benchmarks.survive --cuts 200 --sessions 4 --seed 7
+
+Over real sockets of this machine, each session through a relay of its own. Half of the places lie in the handshake, so
+that attempts to resume are cut as well. The exit code is 1 when something is not as it was sent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import random
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from securelink import Client, Identity, Server, Session
+from securelink.testing import Relay
+
+HANDSHAKE_BYTES = 4_000  # about what a resumed handshake takes in a direction
+TALK_BYTES = 40_000
+PAUSE = 0.002  # seconds between two packets of a side
+MOST_DATA = 3_000  # bytes of a packet, and now and then as many times LARGE
+LARGE = 30
+END_SECONDS = 120.0  # for what is under way when the last connection was cut
+
+
+@dataclass
+class Way:
+    """
+    One direction of one session.
+
+    Attributes:
+        sent: How many packets.
+        seen: How many arrived as the next one in order.
+        wrong: What arrived otherwise, in words.
+    """
+
+    sent: int = 0
+    seen: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def next_data(self, dice: random.Random) -> dict[str, Any]:
+        """The data of the next packet."""
+        size = dice.randrange(MOST_DATA) * (LARGE if dice.random() < 0.01 else 1)
+        number = self.sent
+        self.sent += 1
+        return {"number": number, "size": size, "filling": bytes([number % 251]) * size}
+
+    def take(self, data: dict[str, Any]) -> None:
+        """A packet has come."""
+        number, size = data["number"], data["size"]
+        if number != self.seen:
+            self.wrong.append(f"{number} came in the place of {self.seen}")
+        elif data["filling"] != bytes([number % 251]) * size:
+            self.wrong.append(f"{number} has other content")
+        self.seen = number + 1
+
+
+class Talk:
+    """One session, its relay, and what both sides say."""
+
+    def __init__(self, server: Server, identity: Identity, seed: int) -> None:
+        self.dice = random.Random(seed)
+        self.relay = Relay("127.0.0.1", server.address[1]).start()
+        self.client = Client("127.0.0.1", self.relay.port, pin=identity.fingerprint)
+        self.up, self.down = Way(), Way()
+        self.cuts = 0
+        self.ends = 0
+        self._server = server
+
+        @self.client.on("told")
+        def told(packet: Any) -> None:
+            self.down.take(packet.data)
+
+        @self.client.on_disconnect
+        def ended() -> None:
+            self.ends += 1
+
+        self.client.connect(30)
+
+    @property
+    def session(self) -> Session:
+        """The server's end."""
+        return self._server.sessions[self.client.token]
+
+    def speak(self, over: threading.Event) -> None:
+        """Send packets from both sides, one after the other."""
+        session = self.session
+        while not over.wait(PAUSE):
+            self.client.send("say", self.up.next_data(self.dice), timeout=None)
+            session.send("told", self.down.next_data(self.dice), timeout=None)
+
+    def disturb(self, over: threading.Event, most: int) -> None:
+        """Cut connection after connection, each at a place of its own."""
+        dice, relay = random.Random(self.dice.random()), self.relay
+        while self.cuts < most and not over.is_set():
+            connection = relay.connections
+            flow = dice.choice((relay.to_server, relay.to_client))
+            room = HANDSHAKE_BYTES if dice.random() < 0.5 else TALK_BYTES
+            flow.cut_after = dice.randrange(room)
+            while relay.connections == connection and not over.wait(0.001):
+                pass
+            flow.cut_after = None
+            relay.forget()
+            self.cuts += 1
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that was sent has arrived."""
+        return self.up.seen >= self.up.sent and self.down.seen >= self.down.sent
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """
+    What came of it.
+
+    Attributes:
+        cuts: Connections that were cut.
+        packets: That were sent, in both directions.
+        wrong: What did not arrive as it was sent, in words.
+        seconds: How long it took.
+    """
+
+    cuts: int
+    packets: int
+    wrong: list[str]
+    seconds: float
+
+
+def survive(sessions: int, cuts: int, seed: int) -> Outcome:
+    """
+    Cut that many connections under that many sessions.
+
+    Args:
+        seed: Chooses places and packets; threads choose the rest.
+    """
+    identity = Identity.generate()
+    server = Server("127.0.0.1", 0, keys=identity, resume=300)
+    talks: dict[str, Talk] = {}
+    server.on("say", lambda session, packet: talks[session.token].up.take(packet.data))
+    silent, quiet = threading.Event(), threading.Event()
+    began = time.monotonic()
+    with server:
+        for number in range(sessions):
+            talk = Talk(server, identity, seed + number)
+            talks[talk.client.token] = talk
+            while talk.client.token not in server.sessions:
+                time.sleep(0.001)
+        each = -(-cuts // sessions)
+        speakers = [threading.Thread(target=t.speak, args=(silent,)) for t in talks.values()]
+        cutters = [threading.Thread(target=t.disturb, args=(quiet, each)) for t in talks.values()]
+        for thread in (*speakers, *cutters):
+            thread.start()
+        for thread in cutters:
+            thread.join()
+        silent.set()
+        for thread in speakers:
+            thread.join(END_SECONDS)
+        deadline = time.monotonic() + END_SECONDS
+        while not all(t.complete for t in talks.values()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        wrong = [word for talk in talks.values() for word in _wrong(talk)]
+        seconds = time.monotonic() - began
+        for talk in talks.values():
+            talk.client.close()
+            talk.relay.stop()
+    packets = sum(talk.up.sent + talk.down.sent for talk in talks.values())
+    return Outcome(sum(talk.cuts for talk in talks.values()), packets, wrong, seconds)
+
+
+def _wrong(talk: Talk) -> list[str]:
+    found = [f"up: {word}" for word in talk.up.wrong] + [
+        f"down: {word}" for word in talk.down.wrong
+    ]
+    for name, way in (("up", talk.up), ("down", talk.down)):
+        if way.seen < way.sent:
+            found.append(f"{name}: {way.sent - way.seen} of {way.sent} did not arrive")
+    if talk.ends:
+        found.append(f"the session ended: {talk.client.reason}")
+    return found
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cuts", type=int, default=10_000)
+    parser.add_argument("--sessions", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    asked = parser.parse_args()
+    logging.getLogger("securelink").setLevel(logging.ERROR)  # each cut is three lines otherwise
+    outcome = survive(asked.sessions, asked.cuts, asked.seed)
+    print(
+        f"{outcome.cuts} connections cut, {outcome.packets} packets sent, {outcome.seconds:.0f} s: "
+        f"{len(outcome.wrong)} not as they were sent"
+    )
+    for word in outcome.wrong[:20]:
+        print(" ", word)
+    return 1 if outcome.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

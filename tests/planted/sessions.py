@@ -1,0 +1,64 @@
+"""Faults of sessions that go on over another connection, in the threaded shell."""
+
+from __future__ import annotations
+
+from .fault import Fault
+
+FAULTS = [
+    Fault(
+        "whoever is let in resumes, also as another user",
+        "app/session_manager.py",
+        "            if _context(wanted).is_for(entry):\n",
+        "            if True:\n",
+        "test_resume_server.py::test_the_hook_decides_again",
+    ),
+    Fault(
+        "users that cannot be compared are the same",
+        "app/context.py",
+        '            log.exception("users of %s cannot be compared", self.name)\n            return False\n',
+        '            log.exception("users of %s cannot be compared", self.name)\n            return True\n',
+        "test_resume_server.py::test_a_user_that_cannot_be_compared_resumes_nothing",
+    ),
+    Fault(
+        "a session that is being ended goes on",
+        "threads/channel.py",
+        "            if self.ended or self.core.receiving.dropping or not resume():\n",
+        "            if self.ended or not resume():\n",
+        "test_suspending.py::test_a_session_that_is_being_ended_does_not_go_on",
+    ),
+    Fault(
+        "the late end of an old connection ends the session",
+        "threads/taking_over.py",
+        "        carried.let_go()\n",
+        "",
+        "test_resume_server.py::test_a_connection_that_seems_alive_is_taken_over",
+    ),
+    Fault(
+        "any number of sessions waits for their clients",
+        "threads/suspensions.py",
+        "TicketTable(lifetime, MAX_SUSPENDED, threading.Lock())",
+        "TicketTable(lifetime, 10**9, threading.Lock())",
+        "test_resume_server.py::test_bounds",
+    ),
+    Fault(
+        "CLOSE SILENT ends the session",
+        "threads/link.py",
+        "        if closed.code == Code.SILENT and",
+        "        if False and",
+        "test_suspending.py::test_a_farewell_for_silence_is_not",
+    ),
+    Fault(
+        "a server that has lost the session learns who comes",
+        "threads/connecting.py",
+        "            if connection.asks_to_resume and not connection.resumes:\n",
+        "            if False:\n",
+        "test_connecting.py::test_a_server_that_has_lost_the_session_is_not_told_who_comes",
+    ),
+    Fault(
+        "a stranger on the path ends a session for good",
+        "threads/reconnecting.py",
+        "            if error.final and is_final(error.code):\n",
+        "            if is_final(error.code):\n",
+        "test_reconnecting.py::test_a_stranger_s_no_ends_nothing",
+    ),
+]

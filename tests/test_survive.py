@@ -1,0 +1,28 @@
+"""benchmarks/survive.py in short: connections are cut at random bytes, and nothing is lost, doubled or out of order."""
+
+from __future__ import annotations
+
+from benchmarks.survive import Way, survive
+
+
+def test_nothing_is_lost_over_a_hundred_cuts() -> None:
+    """In handshakes, resumes, large packets and small ones, in both directions, under four sessions that talk."""
+    outcome = survive(sessions=4, cuts=100, seed=20)
+    assert outcome.wrong == []
+    assert outcome.cuts >= 100
+    assert outcome.packets > 100
+
+
+def test_what_is_not_as_it_was_sent_is_seen() -> None:
+    """A packet that is missing, doubled, out of order or changed: each is a line of the outcome."""
+    way = Way()
+    packets = [{"number": n, "size": 3, "filling": bytes([n]) * 3} for n in range(4)]
+    for number in (0, 2, 2, 1):
+        way.take(packets[number])
+    way.take({"number": 2, "size": 3, "filling": b"abc"})
+    assert way.wrong == [
+        "2 came in the place of 1",
+        "2 came in the place of 3",
+        "1 came in the place of 3",
+        "2 has other content",
+    ]
