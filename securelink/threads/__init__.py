@@ -1,27 +1,30 @@
 """
-The shell with threads: who waits, which thread reads, writes and runs handlers.
+The shell with threads, which wait, read, write and run handlers.
 
     patched.py         whether gevent or eventlet has patched the process
     jobs.py            the queue of expensive work, which takes addresses in rotation
-    poller.py          which streams are ready
-    loop.py            the leader, its spare threads, timers
+    lead.py            the leader token, and the watchdog
+    pool.py            the other threads
+    ready.py           inboxes that wait to be run
+    poller.py          epoll, or the selectors of other systems
+    loop.py            the leader's turns
     ready.py           inboxes that wait to be run, and their turns
     rotation.py        a queue in which networks take turns
     switching.py       the interpreter's switch interval while a handler computes
     waits.py           handlers that wait for another side
-    sweeper.py         looking at all connections, some at a time
-    inbox.py           runs what has arrived
+    sweeper.py         the keepalive check of all connections, some at a time
+    inbox.py           runs arrived records
     looking.py         looks into large records for replies, in steps
     outbox.py          sends, and waits for room
     channel.py         a session: core, inbox, outbox, link, and its end
     link.py            one connection that carries a channel
-    writing.py         what it seals and writes
-    reading.py         what it reads and opens
-    ends.py            how far it has come to its end
-    later.py           requests that nobody waits for
-    batch.py           holding back what one thread sends
-    settings.py        how a server does handshakes
-    mailbox.py         what arrives at a client
+    writing.py         its sending half: seals and writes
+    reading.py         its receiving half: reads and opens
+    ends.py            the states of its end
+    later.py           requests whose answer is a future
+    batch.py           corks the packets of one thread
+    settings.py        a server's settings of handshakes
+    mailbox.py         a client's packets, for handlers or `receive`
     listener.py        accepting connections
     gate.py            bounds before there is a session
     errand.py          a step of it that waits for a worker
@@ -32,5 +35,5 @@ The shell with threads: who waits, which thread reads, writes and runs handlers.
     client_link.py     a client's connection
     lifecycle.py       a server that starts, runs and stops
     driven.py          servers that a thread drives by `update()`
-    caretaker.py       the loop of the clients that nobody drives
+    caretaker.py       the background reactor of clients that no thread drives
 """

@@ -1,4 +1,4 @@
-"""What those have who wait for an answer of the peer."""
+"""The state of a thread that waits for an answer of the peer."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Target = TypeVar("Target")
 
 class Waiting:
     """
-    Somebody waits for a reply or a PONG. The reading thread fills it in.
+    A wait for a reply or a PONG. The reading thread fills it in.
 
     Attributes:
-        event: Set when there is nothing to wait for any more.
-        number: Of the request; of a PING the negative one; 0 before there is one.
-        reply: It, if one came.
+        event: Set when the wait is over.
+        number: The number of the request; negative for a PING; 0 before there is one.
+        reply: The reply, if one came.
         patient: See `Waiter`.
     """
 
@@ -35,7 +35,7 @@ class Waiting:
         self.reply: Reply | None = None
 
     def answered(self, reply: Reply | None) -> None:
-        """The reply is there, or the PONG (None)."""
+        """The reply has come, or the PONG (None)."""
         self.reply = reply
         self.event.set()
 
@@ -56,7 +56,7 @@ def failure_of(reply: Packet) -> RequestFailed | None:
 
 
 def _words(value: object) -> str:
-    # What is cut off is no words; to escape all of it could take long.
+    # The rest is cut off first, because escaping all of it could take long.
     if isinstance(value, str):
         return escaped(shortened(value, MAX_CLOSE_TEXT))
     plain = value is None or isinstance(value, bool | int | float)
@@ -65,10 +65,10 @@ def _words(value: object) -> str:
 
 class Alarm(Generic[Target]):
     """
-    What a loop keeps until a timer is due: it knows the session only as long as that lasts.
+    The object that a loop keeps until a timer is due: it refers to the session only while that is open.
 
     Args:
-        of: Whose timer it is.
+        of: The owner of the timer.
 
     Attributes:
         of: The same; None when it is over.

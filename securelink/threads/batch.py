@@ -1,4 +1,4 @@
-"""Holding back what one thread sends, so that each session's packets go out together."""
+"""Corks the packets that one thread sends, so that each session's packets go out together."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .tasks import Flushable
 @contextmanager
 def held_back(loop: Loop | None) -> Iterator[None]:
     """
-    What the calling thread sends to links of this loop goes out when the block ends.
+    Packets that the calling thread sends to links of this loop go out when the block ends.
 
-    Inside a turn of the loop, and inside another such block, that is so anyway.
+    Inside a turn of the loop, and inside another such block, this has no further effect.
     """
     me = get_ident()
     if loop is None or loop.lead.thread == me or me in loop.batches:

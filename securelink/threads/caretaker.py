@@ -1,4 +1,4 @@
-"""The one loop of all clients of a process: it reads those that nobody drives, and keeps their time."""
+"""The background reactor: one loop for all clients of a process, which reads clients that no thread drives."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Ward(Protocol):
         """Whether its session is over, and only the stream is left to be closed."""
 
     def tick(self) -> bool:
-        """Take it over if nobody drives it; True when it needs no tick until somebody does."""
+        """Take it over if no thread drives it; True if it needs no tick until a thread does."""
 
     def sweep(self, now: float) -> None:
         """Once a second."""
@@ -67,7 +67,7 @@ class _Caretaker:
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._loop: Loop | None = None
-        self._ending: Loop | None = None  # the last one that was not needed any more
+        self._ending: Loop | None = None  # the last one, which was no longer needed
         self._links: set[Ward] = set()  # the leader's
         self._driven: set[Ward] = (
             set()
@@ -99,7 +99,7 @@ class _Caretaker:
             return self._loop
 
     def keep(self, session: Away) -> None:
-        """A session has lost its connection: the loop goes on for it until it is let go."""
+        """A session has lost its connection: the loop stays for it until it is let go."""
         with self._lock:
             self._users.add(session)
             self._away.add(session)
@@ -111,7 +111,7 @@ class _Caretaker:
         self.leave(session)
 
     def leave(self, user: object) -> None:
-        """An attempt or link less."""
+        """An attempt or a link is over."""
         with self._lock:
             self._users.discard(user)
             if not self._users and self._loop is not None:
@@ -120,7 +120,7 @@ class _Caretaker:
 
     def settle(self, timeout: float) -> None:
         """
-        By who has closed a client: if it was the last one, wait until the threads have ended.
+        Called after closing a client: if it was the last one, wait until the threads have ended.
 
         Args:
             timeout: In seconds; also for the sockets of clients that are being closed.
@@ -154,12 +154,12 @@ class _Caretaker:
         """Care for a link from now on."""
         with self._lock:
             self._everyone.add(link)
-        # At once, not by the leader: a program may end right after connect(), and then says goodbye.
+        # At once, not by the leader: a program may end right after connect(), and CLOSE is sent then.
         self._links.add(link)
         self._driven.add(link)
 
     def say_goodbye(self) -> None:
-        """The program ends without close(): say CLOSE, so that servers do not think that the connection broke."""
+        """The program ends without close(): send CLOSE, so that servers do not think that the connection broke."""
         for link in tuple(self._links):
             link.end(Code.NORMAL)
 
@@ -195,7 +195,7 @@ class _Caretaker:
             self._driven.discard(link)
 
     def driven(self, link: Ward) -> None:
-        """By the leader: somebody drives this link again."""
+        """By the leader: a thread drives this link again."""
         if link in self._links:
             self._driven.add(link)
 

@@ -1,4 +1,4 @@
-"""Work that has no hurry and may be much: the leader does a little of it in each turn, and the others go on."""
+"""Long work without hurry: the leader does a little of it in each turn."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Chore = Callable[[], bool]
 
 class Chores:
     """
-    What waits to be done, in order, for TURN_SECONDS a turn.
+    The queue of such work, which runs in order, for TURN_SECONDS in each turn.
 
     Args:
         call: `Loop.call`.
@@ -26,7 +26,7 @@ class Chores:
         self._called = False
 
     def add(self, chore: Chore) -> None:
-        """Let the leader do this as well. Any thread."""
+        """Queue more work for the leader. Any thread."""
         self._waiting.append(chore)
         self._ask()
 
@@ -44,7 +44,7 @@ class Chores:
                     break
         finally:
             self._called = False
-            if self._waiting:  # also what was added by who found us called
+            if self._waiting:  # also work of threads that found the call already queued
                 self._ask()
 
     def _do_first(self) -> None:
@@ -52,7 +52,7 @@ class Chores:
         try:
             more = self._waiting[0]()
         finally:
-            if not more:  # nor one that fails: the others would never have their turn
+            if not more:  # also one that fails: otherwise the others would never have their turn
                 self._waiting.popleft()
 
     def finish(self) -> None:

@@ -1,4 +1,4 @@
-"""Saying that packets wait because all places for handlers are taken."""
+"""Logs that packets wait because all places for handlers are taken."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ log = logging.getLogger("securelink")
 
 class Crowding:
     """
-    Whether packets wait for a handler's place, and for how long. The leader's alone.
+    Whether packets wait for a handler's place, and for how long. Used by the leader only.
 
     Args:
-        name: Of the loop, for the log.
-        pool: Whose places.
-        timers: Of the loop.
+        name: The loop's name, for the log.
+        pool: The pool with the places.
+        timers: The loop's timers.
 
     Attributes:
-        crowded: They do.
+        crowded: Packets wait.
     """
 
     __slots__ = ("_count", "_logged_at", "_name", "_pool", "_timers", "crowded")
@@ -37,7 +37,7 @@ class Crowding:
         self._logged_at = -math.inf
 
     def change(self, crowded: bool) -> None:
-        """Packets begin to wait for a place, or do not any more."""
+        """Packets begin or cease to wait for a place."""
         self.crowded = crowded
         self._count += 1
         if not crowded:
@@ -46,7 +46,7 @@ class Crowding:
         self._timers.add(time.monotonic() + PLACES_TAKEN_SECONDS, lambda: self._still(count))
 
     def _still(self, count: int) -> None:
-        """Say so; but not for each short moment of it."""
+        """Log it, but not for each short moment."""
         pool = self._pool
         if not self.crowded or count != self._count or pool.busy_handlers < pool.handler_places:
             return

@@ -30,7 +30,7 @@ LOOK_SECONDS = 0.1  # how late an attempt may notice that it was called off
 
 class Deadline:
     """
-    Until when a client tries to connect: so many seconds, or until it is called off.
+    The deadline of a client's attempt to connect, which can also be called off.
 
     Args:
         seconds: From now.
@@ -53,7 +53,7 @@ class Deadline:
         return self._at
 
     def check(self) -> None:
-        """Raises `ConnectionClosed` when it was called off."""
+        """Raise `ConnectionClosed` if it was called off."""
         if self._given_up.is_set():
             raise self.called_off()
 
@@ -66,13 +66,13 @@ class Deadline:
 
 class Dialogue:
     """
-    One handshake. What fails in it ends this attempt and nothing else.
+    One handshake. A failure ends only this attempt.
 
     Args:
         stream: To the server. It stays the caller's.
         where: `host:port`, for errors.
         decide: Called with the proof of the server; calls `connection.authenticate` with it, or raises.
-        confirm: Called after WELCOME and before anything of the session is used. If it raises, the session is over.
+        confirm: Called after WELCOME, before the session is used. If it raises, the session is over.
     """
 
     def __init__(
@@ -97,11 +97,11 @@ class Dialogue:
         Until WELCOME.
 
         Returns:
-            It, and what arrived together with it: the first records of the session.
+            The event, and the first records of the session that arrived with it.
 
         Raises:
             HandshakeError: Refused, incompatible, not trusted, or the connection ended.
-            ProtocolError: No securelink server, or somebody tampers.
+            ProtocolError: The peer is not a securelink server, or somebody tampers.
             LinkTimeout: The deadline passed.
             ConnectionClosed: It was called off.
         """
@@ -177,7 +177,7 @@ class Dialogue:
             except BlockingIOError:
                 self._wait(write=True)
             except OSError:
-                return  # what the peer said before it closed is still to be read
+                return  # bytes that the peer sent before it closed are still to be read
 
     def _wait(self, *, write: bool) -> None:
         while True:

@@ -1,7 +1,7 @@
 """
 Servers that a thread drives by `update()`.
 
-Such a thread must not wait for its own server: nobody would answer. `Client.connect()` asks here.
+Such a thread must not wait for its own server, which could not answer. `Client.connect()` checks this here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104
 
 
 class Driven(Protocol):
-    """A server, as far as it matters here."""
+    """A server, as this module needs it."""
 
     @property
     def driver(self) -> int:
@@ -32,7 +32,7 @@ _driven: weakref.WeakSet[Driven] = weakref.WeakSet()
 
 
 def add(server: Driven) -> None:
-    """From now on this server is looked at."""
+    """Add a server to the check."""
     _driven.add(server)
 
 

@@ -1,5 +1,5 @@
 """
-Threads of the library that are about to wait: others go on meanwhile.
+Threads of the library that are about to wait give way to others.
 
 Code that a loop's thread runs is a handler or a hook. While it waits it must not keep the lead, nor the place of a
 handler that computes.
@@ -16,7 +16,7 @@ from .waits import Wait
 
 
 class Employer(Protocol):
-    """A loop, as a thread of its own sees it."""
+    """A loop, as its own threads see it."""
 
     @property
     def manual(self) -> bool:
@@ -37,7 +37,7 @@ worker_threads: dict[int, Employer] = {}
 
 
 def hand_over() -> None:
-    """To be called before waiting: if the caller is the leader of a loop, inside a handler, a spare thread leads on."""
+    """Call this before waiting: if the caller leads a loop, inside a handler, a spare thread takes the lead."""
     loop = worker_threads.get(get_ident())
     if loop is not None:
         loop.hand_over()
@@ -46,7 +46,7 @@ def hand_over() -> None:
 @contextmanager
 def waiting(wake: Callable[[], object], key: str = "") -> Iterator[Wait | None]:
     """
-    Around a wait for another side: the others go on, and a handler that waits takes no handler's place.
+    Use this around a wait for a peer: other sessions continue, and the waiting handler occupies no handler's place.
 
     Args:
         wake: Called by another thread to end the wait early, when too many handlers wait; see `Wait.ended_early`.

@@ -1,5 +1,5 @@
 """
-What all sessions of a server keep together, for and of their peers.
+The memory that all sessions of a server use together for their peers.
 
 Beyond a bound the address that keeps most loses its largest session, and so on.
 """
@@ -20,7 +20,7 @@ log = logging.getLogger("securelink.server")
 
 
 class Keeping(Protocol):
-    """A connection, as far as what it keeps is concerned."""
+    """A connection, as the sum of memory needs it."""
 
     @property
     def session(self) -> Channel | None:
@@ -32,7 +32,7 @@ class Keeping(Protocol):
 
     @property
     def places(self) -> tuple[Hashable, ...]:
-        """What they count for: its address, and the networks around it."""
+        """The address and networks that these bytes count for."""
 
     def lost(self) -> None:
         """Close it."""
@@ -40,16 +40,16 @@ class Keeping(Protocol):
 
 class Holdings:
     """
-    Looks at what is kept: in each round of the sweep, and whenever it may have grown much since the last look.
+    Adds up the memory: in each round of the sweep, and whenever it may have grown much since the last check.
 
     Args:
-        loop: Counts growth, and says when to look.
+        loop: Counts growth, and calls when to check.
         links: All connections.
-        note: Counts what happened.
-        suspended: Sessions that have no connection, with what they count for.
+        note: Counts events.
+        suspended: Sessions without a connection, with the networks that they count for.
 
     Attributes:
-        leaving: Sessions that have ended and of which something still waits, with what that counts for.
+        leaving: Sessions that have ended but still have waiting data, with the networks that it counts for.
     """
 
     def __init__(
@@ -69,12 +69,12 @@ class Holdings:
     # By the leader.
 
     def start(self) -> None:
-        """From now on the loop calls when much has grown."""
+        """From now on the loop calls when the memory has grown much."""
         self._loop.on_growth = self._look
         self._looked(0)
 
     def left(self, channel: Channel, places: tuple[Hashable, ...]) -> None:
-        """A session has ended; what of it waits still counts."""
+        """A session has ended; its waiting data still counts."""
         if channel.core.is_needed:
             self.leaving[channel] = places
 
@@ -97,7 +97,7 @@ class Holdings:
         self._held = 0
 
     def _looked(self, held: int) -> None:
-        """So much is kept: when to look again, if that is before the next round."""
+        """Decide, for this sum, when to check again, if that is before the next round."""
         self._loop.grown = 0
         self._loop.look_after = max(
             min(MIN_GROWTH, MAX_TOTAL_UNSENT // 8), (MAX_TOTAL_UNSENT - held) // 2
@@ -105,10 +105,10 @@ class Holdings:
 
     def _look(self) -> None:
         """
-        Add it up, and end the greediest beyond the bound.
+        Add up the memory, and end the greediest beyond the bound.
 
-        Who was ended before goes first: what its connection still holds (the begin of a frame, what is sealed) is gone
-        only when that is closed, and nobody else shall end for it.
+        Sessions that were ended before go first: the rest of their connection (a partial frame, sealed bytes) is freed
+        only when it is closed, and no other session must end for that.
         """
         links = {link.session: link for link in self._links if link.session is not None}
         held = {channel: link.held for channel, link in links.items()}
@@ -132,8 +132,8 @@ class Holdings:
                     self._end(channel)
                 elif link is not None:
                     link.lost()
-                # What is sealed still goes out before the farewell, until the next look; what a running handler has
-                # goes with that handler. To end others for these would help nobody.
+                # Sealed bytes still go out before CLOSE, until the next check; packets of a running handler are freed
+                # with it. Ending other sessions for these would not help.
                 total -= held[channel]
         self._looked(max(0, total))
 

@@ -1,4 +1,4 @@
-"""Requests whose answer nobody waits for: a `concurrent.futures.Future` has it when it comes."""
+"""Requests without a waiting thread: a `concurrent.futures.Future` receives the answer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class LaterReply(Future[Any]):
     Callbacks run as handlers of the session do: one at a time, in order with its packets, in the threads that its
     handlers run in. `result()` and `exception()` wait as `request()` does, also in handlers.
 
-    What the base class holds as its result is the reply as bytes, which is decoded for who asks for it first.
+    The result of the base class is the reply as bytes, which is decoded at the first access.
     """
 
     def __init__(self, channel: Channel, deadline: float) -> None:
@@ -41,7 +41,7 @@ class LaterReply(Future[Any]):
         self._channel = channel
         self._owner = channel.owner.session  # a client that waits for an answer is not forgotten
         self._waiting = _Later(self, deadline)
-        self._decoded: list[tuple[Any, SecureLinkError | None]] = []  # the first is the one
+        self._decoded: list[tuple[Any, SecureLinkError | None]] = []  # the first result counts
 
     @property
     def _number(self) -> int:
@@ -49,10 +49,10 @@ class LaterReply(Future[Any]):
 
     def cancel(self) -> bool:
         """
-        Do not wait for the answer any more; the peer does not learn of it.
+        Stop waiting for the answer; the peer does not learn of it.
 
         Returns:
-            False when the answer, or an error, is there already.
+            False if the answer or an error has come already.
         """
         if self._channel.forget(self._number):
             super().cancel()
@@ -70,7 +70,7 @@ class LaterReply(Future[Any]):
         Raises:
             RequestFailed, ConnectionClosed, LinkTimeout: As `request()`.
             CancelledError: `cancel()` was called.
-            TimeoutError: It is not there in `timeout` seconds. It may still come.
+            TimeoutError: It did not come in `timeout` seconds. It may still come.
         """
         self._wait(timeout)
         data, error = self._decode(super().result(0))
@@ -79,7 +79,7 @@ class LaterReply(Future[Any]):
         return data
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """What `result()` would raise, or None; waits like it."""
+        """The exception that `result()` would raise, or None; waits like it."""
         self._wait(timeout)
         error = super().exception(0)
         return error if error is not None else self._decode(super().result(0))[1]
@@ -97,7 +97,7 @@ class LaterReply(Future[Any]):
 
     def _hand_over(self, callback: Callable[[Future[Any]], object]) -> None:
         if self._channel.loop.stopped:
-            self._call(callback)  # nobody is left who runs handlers
+            self._call(callback)  # no thread is left that runs handlers
         else:
             self._channel.note(lambda: self._call(callback))
 
@@ -118,7 +118,7 @@ class LaterReply(Future[Any]):
         while not self.done() and (now := time.monotonic()) < end:
             channel.await_answer(waiting, min(end, now + _WAIT_SECONDS))
             if channel.ended and not waiting.event.wait(1.0) and channel.forget(self._number):
-                self._failed(channel.closed_error())  # in a process that was forked: nobody says so
+                self._failed(channel.closed_error())  # in a forked process no event reports it
 
     def _decode(self, reply: Reply) -> tuple[Any, SecureLinkError | None]:
         """Data and error of the reply: two threads may ask at once, and get the same."""
@@ -132,7 +132,7 @@ class LaterReply(Future[Any]):
             except SecureLinkError as error:
                 found = (None, error)
             decoded.append(found)
-            reply.drop()  # last: who finds it dropped finds what was decoded
+            reply.drop()  # last: a thread that finds it dropped also finds the decoded packet
         return decoded[0]
 
     def _answered(self, reply: Reply) -> None:
@@ -145,11 +145,11 @@ class LaterReply(Future[Any]):
 
     def _over(self) -> None:
         self._owner = None
-        self._waiting.future = None  # so that it goes when it is dropped, and what it keeps with it
+        self._waiting.future = None  # so that it is freed when it is dropped
 
 
 class _Later(Waiting):
-    """What waits in the session for the answer. Only the thread that took it out of there ends it."""
+    """The waiter of the session for the answer. Only the thread that removed it there ends it."""
 
     __slots__ = ("deadline", "future")
     patient = True
@@ -199,7 +199,7 @@ def ask_later(channel: Channel, packet: Packet, timeout: float) -> Future[Any]:
 
 
 def _arm(channel: Channel, deadline: float) -> None:
-    """See that somebody looks at the deadline: one timer a session, for the earliest."""
+    """Set the timer of the session, which is for the earliest deadline."""
     with channel.lock:
         alarm = channel.alarm
         if alarm is None:
@@ -209,7 +209,7 @@ def _arm(channel: Channel, deadline: float) -> None:
         alarm.at = deadline
     try:
         channel.loop.call_later(max(0.0, deadline - time.monotonic()), lambda: _expire(alarm))
-    except BaseException:  # Ctrl-C: the next request shall not believe that there is a timer
+    except BaseException:  # Ctrl-C: the next request must not assume that there is a timer
         with channel.lock:
             alarm.at = math.inf
         raise

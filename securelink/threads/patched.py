@@ -1,4 +1,4 @@
-"""gevent and eventlet replace threads and sockets by their own; what stands on real ones hangs, so it says so."""
+"""Detects gevent and eventlet, which replace threads and sockets: code that needs real ones would hang."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LIBRARIES = ("gevent", "eventlet")
 
 def check_not_patched() -> None:
     """
-    Look whether the threads and sockets of this process are real ones.
+    Check that the threads and sockets of this process are real ones.
 
     Raises:
         ConfigError: gevent or eventlet has replaced them ("monkey patching").

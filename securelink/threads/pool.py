@@ -1,8 +1,8 @@
 """
-The threads of a loop, and the places that they have.
+The threads of a loop, and their places.
 
-Of W threads one leads, `jobs.places` may do jobs (RSA, key exchange, authenticate), the rest may be caught in
-handlers. The leader runs no handler when those are all taken, so there is always a thread to lead on. Threads start
+Of W threads one leads, `jobs.places` may do jobs (RSA, key exchange, authenticate), and the rest may be busy in
+handlers. The leader runs no handler when all of these are busy, so there is always a thread to lead. Threads start
 when they are needed.
 """
 
@@ -42,13 +42,13 @@ class Pool:
 
     Args:
         name: Shown in the names of the threads.
-        loop: Whose they are.
-        workers: How many, leader included.
+        loop: The loop that they belong to.
+        workers: The number of threads, leader included.
         overlap: False: one place for handlers.
 
     Attributes:
-        handler_places: How many handlers may run that do not wait.
-        busy_handlers: How many do, beside the one that the leader may be in.
+        handler_places: The number of handlers that may run without waiting.
+        busy_handlers: The number that do, except one that the leader may run.
         closed: No jobs are taken any more.
     """
 
@@ -97,10 +97,10 @@ class Pool:
 
     def _call_worker(self) -> RuntimeError | None:
         """
-        Somebody must come for a job or the lead: wake one, or start one while there are places. Under the lock.
+        A thread is needed for a job or the lead: wake one, or start one if there is a place. Under the lock.
 
         Returns:
-            Why no thread could be started; for `_no_thread`, after the lock. The next that has nothing to do comes.
+            Why no thread could be started; for `_no_thread`, after the lock. Then the next idle thread takes the work.
         """
         wanted = self._lead_offered + len(self._handed) + self.jobs.wanted
         if self.idle >= wanted:
@@ -128,13 +128,13 @@ class Pool:
         return [thread.name for thread in self.threads if thread.is_alive()]
 
     def end(self) -> None:
-        """Nobody leads any more: let the threads end."""
+        """No thread leads any more: let the threads end."""
         with self.lock:
             self._done.set()
             self._wanted.notify_all()
 
     def join(self, timeout: float) -> bool:
-        """Wait for the threads; True when all have ended but the caller's own."""
+        """Wait for the threads; True when all except the caller's own have ended."""
         deadline = time.monotonic() + timeout
         self._done.wait(timeout)
         for thread in self.threads:
@@ -208,7 +208,7 @@ class Pool:
             return not self._led
 
     def offer_lead(self) -> None:
-        """A thread has lost the lead inside a handler, which needs a place from now on: another one shall lead."""
+        """A thread has lost the lead inside a handler, which needs a place from now on; another thread must lead."""
         with self.lock:
             self.busy_handlers += 1
             self._lead_offered = True
@@ -223,10 +223,10 @@ class Pool:
 
         Args:
             key: The address that it is for; they take turns.
-            task: What to do. If it gives way to others, the leader calls what it says for that case.
+            task: The job. If it gives way to others, the leader calls its `displaced`.
 
         Returns:
-            False when too much waits already.
+            False if too many wait already.
         """
         with self.lock:
             if self.closed or not self.jobs.put(key, task):
@@ -239,7 +239,7 @@ class Pool:
         return True
 
     def submit_own(self, job: Job) -> bool:
-        """Give work that no stranger asked for to the pool. False when the loop is stopping."""
+        """Give our own work to the pool. False if the loop is stopping."""
         with self.lock:
             if self.closed:
                 return False
@@ -251,7 +251,7 @@ class Pool:
     # --- places of handlers -------------------------------------------------------------------------------
 
     def hand(self, handlers: Job) -> None:
-        """Let a thread run handlers, in a place of their own, which they give back by `free_place`."""
+        """Let a thread run handlers in a place, which `free_place` gives back."""
         with self.lock:
             self.busy_handlers += 1
             self._handed.append(handlers)

@@ -1,4 +1,4 @@
-"""Once a second every connection is looked at: what is silent, overdue, or has a rate to be counted anew."""
+"""The keepalive check: once a second every connection is checked for silence, deadlines and rates."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ Target = TypeVar("Target", bound=IOReady)
 
 class Sweeper(Generic[Target]):
     """
-    Visits all connections in rounds of SWEEP_SECONDS, and many of them in several steps: ten thousand visits in a row
-    would be felt by everybody.
+    Visits all connections in rounds of SWEEP_SECONDS, in several steps if there are many: ten thousand visits in a
+    row would delay all sessions.
 
     Args:
         loop: Its leader does it.

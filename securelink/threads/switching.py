@@ -1,9 +1,9 @@
 """
-How soon another thread gets the interpreter from one that computes.
+The interpreter's switch interval while a handler computes.
 
-CPython lets a computing thread go on for 5 ms whenever somebody else wants to run, and every system call of a thread
-that serves the others is such a moment: a packet read, handled and answered beside a computing handler would take
-15 ms. While a handler is known to hold things up the interval is 0.5 ms. It belongs to the whole process.
+CPython lets a computing thread continue for 5 ms when another one wants to run, and a serving thread waits that long
+after every system call: to read, handle and answer a packet beside a computing handler would take 15 ms. While a slow
+handler runs the interval is 0.5 ms. It applies to the whole process.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SHORT_SECONDS = 0.0005
 
 
 class _ShortTurns:
-    """Counts who needs the shorter interval; what the program had set comes back after the last."""
+    """Counts users of the shorter interval; the program's own value is restored after the last."""
 
     def __init__(self) -> None:
         self._reset()
@@ -28,7 +28,7 @@ class _ShortTurns:
         self._ours = 0.0
 
     def begin(self) -> None:
-        """From now on, until as many calls of `end`, threads give way after SHORT_SECONDS at the latest."""
+        """Threads give way after SHORT_SECONDS at the latest, until `end` was called as often as `begin`."""
         with self._lock:
             self._users += 1
             if self._users == 1:
@@ -37,7 +37,7 @@ class _ShortTurns:
                 self._ours = sys.getswitchinterval()
 
     def end(self) -> None:
-        """One user fewer. What the program itself has set in the meantime stays."""
+        """Remove one user. A value that the program has set meanwhile stays."""
         with self._lock:
             self._users -= 1
             if self._users == 0 and sys.getswitchinterval() == self._ours:

@@ -1,4 +1,4 @@
-"""What a loop works on, as it sees it."""
+"""The interfaces of a loop's work."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ class Runnable(Protocol):
     """A session's inbox, or work of our own."""
 
     def run(self) -> bool:
-        """Handle what waits, within RUN_PACKETS and RUN_SECONDS; True when something is left."""
+        """Handle waiting packets, within RUN_PACKETS and RUN_SECONDS; True if something is left."""
 
 
 class Unfinished(Protocol):
-    """A connection of which more arrived than one turn takes."""
+    """A connection with more arrived data than one turn takes."""
 
     def go_on(self) -> None:
         """Take the next part."""

@@ -1,4 +1,4 @@
-"""What a loop does later. Its leader's alone."""
+"""The timers of a loop. Used by its leader only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Timers:
     Commands and when they are due.
 
     Attributes:
-        heap: (when, number, command), the next one first; looked at by each poll.
+        heap: (when, number, command), the next one first; each poll reads it.
     """
 
     __slots__ = ("_numbers", "heap")
@@ -28,11 +28,11 @@ class Timers:
         self._numbers = itertools.count()
 
     def add(self, when: float, command: Callable[[], None]) -> None:
-        """Let a command run then."""
+        """Run a command at that time."""
         heapq.heappush(self.heap, (when, next(self._numbers), command))
 
     def run_due(self, now: float) -> None:
-        """Run what is due, for TURN_SECONDS; the rest has its turn after what the next poll brings."""
+        """Run due commands for TURN_SECONDS; the rest run after the events of the next poll."""
         heap = self.heap
         deadline = time.monotonic() + TURN_SECONDS
         while heap and heap[0][0] <= now:

@@ -1,8 +1,8 @@
 """
 Places for handlers that wait for a reply.
 
-Such a handler computes nothing, so it does not take one of the places of handlers that do: clients that never answer
-could stop all others. When these places are taken too, the handler that has waited longest is told to give up.
+Such a handler computes nothing, so it does not occupy a place of handlers that do: otherwise clients that never
+answer could block all others. When these places are taken too, the oldest wait for the most-awaited address is ended.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Wait:
 
     Args:
         wake: Ends its waiting.
-        key: Whom it waits for: an address.
+        key: The address that it waits for.
 
     Attributes:
         ended_early: It was woken because others need its place.
@@ -49,11 +49,11 @@ class WaitPlaces:
         return len(self._waits)
 
     def enter(self, wait: Wait) -> Wait | None:
-        """Take a place; returns the one that has to give up its own for it, if any."""
+        """Take a place; returns the wait that has to give up its place, if any."""
         self._waits[wait] = None
         if len(self._waits) <= self._limit:
             return None
-        # The oldest of the address that is waited for most: a stranger with many sessions ends his own waits.
+        # The oldest wait for the most-awaited address: a stranger with many sessions ends only waits for himself.
         counts = Counter(other.key for other in self._waits)
         most = max(counts.values())
         loser = next(other for other in self._waits if counts[other.key] == most)

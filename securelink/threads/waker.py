@@ -1,4 +1,4 @@
-"""How a leader that sleeps in the poller is woken by other threads."""
+"""Lets other threads wake a leader that sleeps in the poller."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class Waker:
     A pair of sockets, of which the poller watches one.
 
     Attributes:
-        receiver: What the poller watches for this object.
-        sleeping: The leader has said that it is going to sleep.
+        receiver: The socket that the poller watches.
+        sleeping: The leader has announced that it is going to sleep.
         wakes_at: When a sleeping leader wakes up by itself.
     """
 
@@ -26,14 +26,14 @@ class Waker:
         self.wakes_at = math.inf
 
     def wake(self) -> None:
-        """Let the leader look at what has changed. Any thread, after the change."""
-        # Written only when the leader said that it goes to sleep; it looks once more after saying so.
+        """Wake the leader, so that it sees a change. Any thread, after the change."""
+        # Written only after the leader has announced its sleep; it checks once more after announcing.
         if self.sleeping:
             self.sleeping = False
             try:
                 self._sender.send(b"\0")
             except OSError:
-                pass  # full: it wakes anyway; closed: nobody is there to wake
+                pass  # full: the leader wakes anyway; closed: there is no leader to wake
 
     def close(self) -> None:
         """By the last leader."""
