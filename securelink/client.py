@@ -14,10 +14,10 @@ from typing import Any, Protocol, Self, TypeVar, cast, overload
 
 from .app.answers import Answer
 from .app.context import Awaited, ClientContext
-from .app.destination import destination, load_files, mode_for
+from .app.declared import ClientOptions
 from .app.handlers import MISSING, STATE, Handlers
 from .app.hooks import EventHook
-from .app.modes import encryption_mode
+from .app.introduction import introduce
 from .app.received import Received, Typed
 from .codes import Code
 from .dispatching import Dispatching
@@ -28,26 +28,22 @@ from .limits import (
     CONNECT_SECONDS,
     MAX_ELEMENTS,
     MAX_FRAME_BODY,
-    MIN_ELEMENTS,
-    MIN_PACKET,
 )
 from .logs.default import make_visible
-from .options import flag, seconds, secret, text, whole, word
+from .options import seconds
 from .peer import Peer
-from .protocol.bounds import Bounds
-from .signatures import checked, checked_or_none
+from .signatures import checked_or_none
 from .streams.addresses import shown
 from .streams.base import Carrier
 from .streams.tcp import TCP
 from .threads.batch import held_back
 from .threads.caretaker import SETTLE_SECONDS, caretaker
 from .threads.client_channel import ClientChannel
-from .threads.connecting import Arrival, Connector, Destination, Introduction, show_presence
+from .threads.connecting import Arrival, Connector, Destination, show_presence
 from .threads.dial import Deadline
 from .threads.mailbox import Mailbox
 from .threads.patched import check_not_patched
 from .threads.reconnecting import Reconnector
-from .trust.policy import Belief
 from .wire.packets import Packet
 
 Credentials = Any  # a MessagePack value, or a function of (binding, fingerprint) that gives one
@@ -171,41 +167,28 @@ class Client(Peer, Dispatching):
         handlers: str = "background",
         reconnect: bool = True,
     ) -> None:
-        mode = encryption_mode(encryption)
-        for name, value in (("passphrase", passphrase), ("token", token)):
-            secret(name, value)
-        host, port, pin, token = destination(host, port, pin, token)
-        mode = mode_for(mode, pin, trust)
-        if token is not None and credentials is not None:
-            raise ConfigError("give credentials= or token=, not both")
-        self.host = host
-        self.port = port
+        options = ClientOptions.of(
+            keys=keys,
+            encryption=encryption,
+            credentials=credentials,
+            token=token,
+            trust=trust,
+            plaintext_credentials=plaintext_credentials,
+            known_servers=known_servers,
+            application=application,
+            version=version,
+            max_packet=max_packet,
+            max_elements=max_elements,
+            strict_types=strict_types,
+            passphrase=passphrase,
+            handlers=handlers,
+            reconnect=reconnect,
+        )
+        self.host, self.port, introduction, belief = introduce(host, port, pin, options)
         self.carrier: Carrier = TCP
-        if callable(credentials):
-            checked("credentials", credentials, ("binding", "fingerprint"))
-        application, version = text("application", application), text("version", version)
-        bounds = Bounds(
-            strict=flag("strict_types", strict_types),
-            elements=whole("max_elements", max_elements, MIN_ELEMENTS, MAX_FRAME_BODY),
-        )
-        max_packet = whole("max_packet", max_packet, MIN_PACKET, MAX_FRAME_BODY, unit="bytes")
-        exposed = flag("plaintext_credentials", plaintext_credentials)
-        identity, known, forget_soon = load_files(keys, known_servers, mode, passphrase)
-        self._connector = Connector(
-            Introduction(
-                mode=mode,
-                identity=identity,
-                credentials={"token": token} if token is not None else credentials,
-                application=application,
-                version=version,
-                max_packet=max_packet,
-                bounds=bounds,
-                forget_soon=forget_soon,
-            ),
-            Belief(host, port, pin, trust, known, plaintext_credentials=exposed),
-        )
-        self._reconnect = flag("reconnect", reconnect)
-        self._in_update = word("handlers", handlers, ("background", "update")) == "update"
+        self._connector = Connector(introduction, belief)
+        self._reconnect = options.reconnect
+        self._in_update = options.handlers == "update"
         # Weak: what a client holds must not hold the client.
         changed = _weakly(self._keep_alive)
         self._handlers = Handlers("client", ("packet",), changed)

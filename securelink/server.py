@@ -13,10 +13,10 @@ from typing import Any, Protocol, TypeVar, cast, overload
 from .app.admission import Admission, Entry
 from .app.answers import Answer
 from .app.context import ServerContext
+from .app.declared import ServerOptions
 from .app.fanout import Fanout
 from .app.handlers import MISSING, STATE, Handlers
 from .app.hooks import EventHook
-from .app.modes import encryption_mode
 from .app.own_key import load_own_key, load_succession
 from .app.received import Received, Typed
 from .app.registry import Registry
@@ -34,26 +34,16 @@ from .limits import (
     MAX_CONNECTIONS,
     MAX_ELEMENTS,
     MAX_FAILED_PER_ADDRESS,
-    MAX_FRAME_BODY,
-    MAX_HEARTBEAT,
     MAX_PACKET,
-    MAX_PER_ADDRESS,
     MAX_RATE,
-    MAX_RESUME_SECONDS,
-    MIN_ELEMENTS,
-    MIN_HEARTBEAT,
-    MIN_PACKET,
-    MIN_PER_ADDRESS,
     WORKERS,
 )
-from .options import flag, number, path, place, secret, text, whole, word
-from .protocol.bounds import Bounds
+from .options import place
 from .protocol.handshake_server import VerifiedClient
 from .runnable import Runnable
 from .session import Room, Session, channel_of, context_of, outbox_of
 from .signatures import checked, checked_or_none
 from .streams.base import Carrier
-from .streams.proxy import proxy_networks
 from .streams.tcp import TCP
 from .text import quoted
 from .threads.batch import held_back
@@ -63,7 +53,6 @@ from .threads.server_link import ServerLink
 from .threads.settings import HandshakeSettings
 from .trust import AuthorizedClients
 from .wire.fields import Mode
-from .wire.messages import Wanted
 
 log = logging.getLogger("securelink.server")
 
@@ -89,9 +78,6 @@ class TypedBinder(Protocol[Data]):
         self, handler: Callable[[Session, Typed[Data]], Result], /
     ) -> Callable[[Session, Typed[Data]], Result]:
         """Bind the handler."""
-
-
-_CLIENT_KEYS = {"welcome": Wanted.WELCOME, "required": Wanted.REQUIRED, "known": Wanted.REQUIRED}
 
 
 class Server(Runnable, Dispatching):
@@ -195,53 +181,39 @@ class Server(Runnable, Dispatching):
             host, port, low=0, example="Server(port=5050), or Server('127.0.0.1', 5050)"
         )
         self.carrier: Carrier = TCP
-        self._mode = encryption_mode(encryption)
-        self._client_keys = word("client_keys", client_keys, _CLIENT_KEYS)
-        if client_keys != "welcome" and self._mode == Mode.OFF:
-            raise ConfigError(
-                f"client_keys={client_keys!r} needs encryption: plaintext proves no key",
-                hint="drop encryption='off'",
-            )
-        self._max_connections = whole("max_connections", max_connections, 1)
-        if max_per_address is None:
-            max_per_address = min(
-                MAX_PER_ADDRESS, max(MIN_PER_ADDRESS, self._max_connections * 3 // 4)
-            )
-        self._max_per_address = whole("max_per_address", max_per_address, 1)
-        self._max_failures = whole("max_failures", max_failures, 1)
-        self._proxies = proxy_networks(trusted_proxies)
-        self._max_packet = whole("max_packet", max_packet, MIN_PACKET, MAX_FRAME_BODY, unit="bytes")
-        self._resume = whole("resume", resume, 0, MAX_RESUME_SECONDS, unit="seconds")
-        self._heartbeat = number(
-            "heartbeat", heartbeat, MIN_HEARTBEAT, MAX_HEARTBEAT, unit="seconds"
+        options = self._options = ServerOptions.of(
+            keys=keys,
+            encryption=encryption,
+            client_keys=client_keys,
+            max_connections=max_connections,
+            max_per_address=max_per_address,
+            max_failures=max_failures,
+            trusted_proxies=trusted_proxies,
+            max_packet=max_packet,
+            max_elements=max_elements,
+            strict_types=strict_types,
+            heartbeat=heartbeat,
+            resume=resume,
+            application=application,
+            version=version,
+            workers=workers,
+            overlap=overlap,
+            tick_rate=tick_rate,
+            room_capacity=room_capacity,
+            max_rate=max_rate,
+            backlog=backlog,
+            passphrase=passphrase,
         )
-        self._bounds = Bounds(
-            rate=whole("max_rate", max_rate, 1, unit="packets a second"),
-            strict=flag("strict_types", strict_types),
-            elements=whole("max_elements", max_elements, MIN_ELEMENTS, MAX_FRAME_BODY),
-        )
-        secret("passphrase", passphrase)
-        self._passphrase = passphrase
+        self._bounds = options.bounds
         self._identity = keys if isinstance(keys, Identity) else None
-        self._keys = None if isinstance(keys, Identity) else path("keys", keys)
         self._tokens: JoinTokens | None = None
         self._registry = self._new_registry()
         self._revocations = Revocations(self._registry.everybody)
-        known = AuthorizedClients((self._keys or Path("keys")) / "authorized_clients")
-        if client_keys == "known":
-            self.end_when_revoked(
-                known, lambda session: not session.operator, "this client's key was revoked"
-            )
-        self._entry = Admission(
-            text("application", application),
-            text("version", version),
-            known if client_keys == "known" else None,
-            self._authenticator(authenticate),
-        )
+        self._entry = self._new_admission(self._authenticator(authenticate))
         self._started_at = 0.0
         self._handlers = Handlers("server", ("session", "packet"))
         self._handlers.bind_reserved(STATE, self._take_state)
-        self._rooms: Rooms[Session] = Rooms(self.broadcast, room_capacity, Room)
+        self._rooms: Rooms[Session] = Rooms(self.broadcast, options.room_capacity, Room)
         caught = self._handlers.caught.add
         self.on_connect: EventHook[[Session]] = EventHook(
             "on_connect", caught, ("session",), may_refuse=True
@@ -263,24 +235,7 @@ class Server(Runnable, Dispatching):
         self.on_tick: EventHook[[]] = EventHook("on_tick", caught, ())
         self.on_start: EventHook[[]] = EventHook("on_start", caught, ())
         self.on_stop: EventHook[[]] = EventHook("on_stop", caught, ())
-        self._lifecycle = Lifecycle(
-            Calls(
-                prepare=self._prepare,
-                announce=self._announce,
-                started=self._revocations.start,
-                is_empty=lambda: (
-                    not any(session.connected for session in self._registry.everybody())
-                ),
-                orphaned=self._registry.clear,
-                on_tick=self.on_tick,
-                on_start=self.on_start,
-                on_stop=self.on_stop,
-            ),
-            workers=workers,
-            overlap=overlap,
-            tick_rate=tick_rate,
-            backlog=backlog,
-        )
+        self._lifecycle = self._new_lifecycle()
 
     # A server of several processes has others.
 
@@ -294,11 +249,40 @@ class Server(Runnable, Dispatching):
             self._registry,
             self._context,
             self._bounds,
-            self._max_packet,
+            self._options.max_packet,
             kind=Session,
             outlet_of=outbox_of,
             hold_back=self.batch,
         )
+
+    def _new_lifecycle(self) -> Lifecycle:
+        return Lifecycle(
+            Calls(
+                prepare=self._prepare,
+                announce=self._announce,
+                started=self._revocations.start,
+                is_empty=lambda: (
+                    not any(session.connected for session in self._registry.everybody())
+                ),
+                orphaned=self._registry.clear,
+                on_tick=self.on_tick,
+                on_start=self.on_start,
+                on_stop=self.on_stop,
+            ),
+            workers=self._options.workers,
+            overlap=self._options.overlap,
+            tick_rate=self._options.tick_rate,
+            backlog=self._options.backlog,
+        )
+
+    def _new_admission(self, authenticate: Authenticate | None) -> Admission:
+        options, known = self._options, None
+        if options.client_keys == "known":
+            known = AuthorizedClients((options.folder or Path("keys")) / "authorized_clients")
+            self.end_when_revoked(
+                known, lambda session: not session.operator, "this client's key was revoked"
+            )
+        return Admission(options.application, options.version, known, authenticate)
 
     def _authenticator(self, authenticate: Authenticate | str | None) -> Authenticate | None:
         if isinstance(authenticate, str):
@@ -307,7 +291,8 @@ class Server(Runnable, Dispatching):
                     f"authenticate={quoted(authenticate)} is not possible",
                     hint="use a function, 'tokens', or None",
                 )
-            tokens = self._keys / "join_tokens.json" if self._keys is not None else None
+            folder = self._options.folder
+            tokens = folder / "join_tokens.json" if folder is not None else None
             authenticate = JoinTokens(tokens)
         if isinstance(authenticate, JoinTokens):
             self._tokens = authenticate
@@ -317,20 +302,21 @@ class Server(Runnable, Dispatching):
 
     def _settings(self) -> HandshakeSettings:
         """How this start does handshakes; loads the key."""
-        if self._keys is not None:
+        options = self._options
+        if options.folder is not None:
             self._identity = None  # it may have been rotated since the last start
         self._load_identity()
         return HandshakeSettings(
-            policy=self._mode,
+            policy=options.encryption,
             identity=self._identity,
-            wanted=_CLIENT_KEYS[self._client_keys],
-            max_connections=self._max_connections,
-            max_per_address=self._max_per_address,
-            max_failures=self._max_failures,
-            proxies=self._proxies,
-            max_packet=self._max_packet,
-            heartbeat=self._heartbeat,
-            resume=self._resume,
+            wanted=options.wanted,
+            max_connections=options.max_connections,
+            max_per_address=options.max_per_address,
+            max_failures=options.max_failures,
+            proxies=options.trusted_proxies,
+            max_packet=options.max_packet,
+            heartbeat=options.heartbeat,
+            resume=options.resume,
             succession=self._succession(),
         )
 
@@ -356,27 +342,29 @@ class Server(Runnable, Dispatching):
         return channel_of(session)
 
     def _load_identity(self) -> None:
-        if self._mode == Mode.OFF or self._identity is not None:
+        if self._options.encryption == Mode.OFF or self._identity is not None:
             return
-        assert self._keys is not None
-        self._identity = load_own_key(self._keys, self._passphrase)
+        folder = self._options.folder
+        assert folder is not None
+        self._identity = load_own_key(folder, self._options.passphrase)
 
     def _succession(self) -> bytes:
         """What earlier keys of this server said of the one that it has."""
-        if self._keys is None or self._identity is None:
+        folder = self._options.folder
+        if folder is None or self._identity is None:
             return b""
-        return load_succession(self._keys, self._identity)
+        return load_succession(folder, self._identity)
 
     def _announce(self) -> None:
         log.info("Server IP: %s", self.lan_address)
         log.info("Server PORT: %d", self.address[1])
-        if self._identity is not None and self._mode != Mode.OFF:
+        if self._identity is not None and self._options.encryption != Mode.OFF:
             where = self._identity.path or "kept in memory"
             log.info("Key: %s (%s)", self._identity.fingerprint, where)
-        if self._mode != Mode.REQUIRED:
+        if self._options.encryption != Mode.REQUIRED:
             log.warning(
                 "encryption is %s: anyone on the path can read and change everything of plaintext sessions",
-                "off" if self._mode == Mode.OFF else "optional",
+                "off" if self._options.encryption == Mode.OFF else "optional",
             )
         log.info("Status: Ready")
         log.info("New Connections: %s", "Deny" if self.paused else "Allow")
@@ -387,7 +375,11 @@ class Server(Runnable, Dispatching):
     def fingerprint(self) -> str | None:
         """Of the server's key, `SHA256:...`, as `ssh-keygen -lf` prints it; None in plaintext."""
         self._load_identity()
-        return self._identity.fingerprint if self._mode != Mode.OFF and self._identity else None
+        return (
+            self._identity.fingerprint
+            if self._options.encryption != Mode.OFF and self._identity
+            else None
+        )
 
     @property
     def sessions(self) -> Mapping[str, Session]:

@@ -13,6 +13,7 @@ from resuming import Arrival as ServerEnd
 from resuming import Server as Sessions
 
 from securelink import Client, ConnectFailed, ConnectionClosed, Identity, LinkTimeout
+from securelink.app.introduction import Introduction
 from securelink.errors import Refused
 from securelink.limits import MAX_PACKET
 from securelink.protocol.bounds import Bounds
@@ -22,7 +23,6 @@ from securelink.threads.connecting import (
     Arrival,
     Connector,
     Destination,
-    Introduction,
     SessionGone,
 )
 from securelink.trust import KnownServers
@@ -208,7 +208,7 @@ def test_attempts_end_with_the_deadline(identity: Identity) -> None:
     network = MemoryNetwork()
     connector = connector_to(identity)
     began = time.monotonic()
-    with pytest.raises(ConnectFailed, match="nobody listens"):
+    with pytest.raises(ConnectFailed, match="no server listens"):
         connector.persist(Destination(network, HOST, PORT), connector.deadline(0.5))
     assert time.monotonic() - began < WAIT
     assert connector.server_fingerprint is None

@@ -25,7 +25,7 @@ LAYERS = [
 ]  # fmt: skip
 SANS_IO = {
     "codes", "errors", "limits", "text", "options", "signatures", "crypto", "wire", "protocol", "sealed",
-    "app.answers", "app.modes", "app.payloads", "app.received", "logs.tracebacks", "rates", "streams.addresses",
+    "app.answers", "app.payloads", "app.received", "logs.tracebacks", "rates", "streams.addresses",
 }  # fmt: skip
 NO_IO = {"socket", "threading", "queue", "selectors", "select", "logging", "asyncio", "subprocess"}
 ABOVE = {"tools", "testing", "compat", "metrics", "__main__", "__init__"}
@@ -202,12 +202,12 @@ def test_the_application_side_types_no_thread() -> None:
 
 # Files and functions that are longer than the rest may be, and how long. They only shrink.
 LONG_FILES = {
-    "threads.writing": 445, "client": 595, "threads.server_link": 470, "server": 670,
+    "threads.writing": 445, "client": 575, "threads.server_link": 470, "server": 665,
     "protocol.connection": 570, "threads.client_channel": 530, "testing.relay": 450, "crypto": 440,
     "threads.channel": 510,
 }  # fmt: skip
 LONG_FUNCTIONS = {
-    "server.__init__": 120, "client.__init__": 80, "wire.scan.go_on": 62,
+    "server.__init__": 87, "client.__init__": 67, "wire.scan.go_on": 62,
 }  # fmt: skip
 
 

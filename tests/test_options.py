@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from inside import listener_of
 
 from securelink import ANYONE, Client, Collector, ConfigError, Identity, Server, unseal
 from securelink import options as checks
+from securelink.app import declared
 from securelink.limits import FOREVER_SECONDS
 from securelink.testing import Network
 
@@ -115,6 +117,29 @@ def test_a_wrong_secret_is_not_shown(identity: Identity) -> None:
         lambda: Client("127.0.0.1", 5050, token=wrong),  # type: ignore[arg-type]
     ):
         assert "hunter2" not in str(failure(ConfigError, call, "is a list"))
+
+
+def test_every_option_is_declared() -> None:
+    """What stands in no table is checked nowhere: only what needs another argument, or a file, is looked at later."""
+    for kind, table, later in (
+        (Server, declared.SERVER, {"host", "port", "authenticate"}),
+        (Client, declared.CLIENT, {"host", "port", "pin"}),
+    ):
+        assert set(inspect.signature(kind).parameters) - later == set(table)
+
+
+@pytest.mark.parametrize("mode", ["required", "off"])
+def test_no_secret_is_shown(identity: Identity, mode: str) -> None:
+    """What a server or client keeps of its options shows no passphrase, token or password."""
+    server = Server(keys=identity, passphrase="hunter2", encryption=mode)
+    clients = [
+        Client("127.0.0.1", 5050, encryption=mode, passphrase="hunter2", token="hunter2"),
+        Client("127.0.0.1", 5050, encryption=mode, credentials={"password": "hunter2"}),
+    ]
+    for one in (server, *clients):
+        assert "hunter2" not in repr(one) + repr(vars(one))
+    for client in clients:
+        assert "hunter2" not in repr(vars(vars(client)["_connector"]))
 
 
 @pytest.mark.parametrize(

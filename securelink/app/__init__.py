@@ -8,9 +8,9 @@ The application side of servers and clients, independent of threads, which belon
     crowds.py      bounds of sets and dicts in them
     collect.py     packets and errors, collected for the caller
     answers.py     the return type of handlers
-    modes.py       the argument encryption=
+    declared.py    the options of servers and clients, in one table
     rooms.py       named groups of sessions
-    destination.py a client's server, and its key and trust
+    introduction.py  a client's server, and its key, trust and credentials
     admission.py   decides who may enter
     session_manager.py  from an admitted client to a session, and to its end
     registry.py    the sessions of a server

@@ -8,7 +8,6 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from ..errors import ConfigError, ConnectionClosed, LimitExceeded
 from ..limits import MAX_ACTION, MAX_ROOMS, MAX_ROOMS_PER_SESSION
-from ..options import whole
 from .roll import Roll
 
 
@@ -105,7 +104,7 @@ class Rooms(Generic[Member]):
     ) -> None:
         self.broadcast = broadcast
         self._kind = kind
-        self._capacity = None if capacity is None else whole("room_capacity", capacity, 1)
+        self._capacity = capacity
         self._lock = threading.Lock()
         self._by_name: dict[str, Group[Member]] = {}
         self._rolls: dict[str, Roll[Member]] = {}  # their members

@@ -4,20 +4,8 @@ from __future__ import annotations
 
 import time
 
-from ..limits import MAX_TICK_RATE
-from ..options import number
 from .hooks import EventHook
 from .scheduling import Scheduler
-
-
-def checked_rate(rate: float | None) -> float | None:
-    """
-    A `tick_rate=` argument.
-
-    Raises:
-        ConfigError: It is not above 0 and at most MAX_TICK_RATE.
-    """
-    return None if rate is None else number("tick_rate", rate, 0, MAX_TICK_RATE, unit="per second")
 
 
 class Ticker:

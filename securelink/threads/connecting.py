@@ -10,11 +10,10 @@ from __future__ import annotations
 import logging
 import random
 from dataclasses import dataclass
-from typing import Any
 
+from ..app.introduction import Introduction
 from ..codes import Code
 from ..errors import (
-    CodecError,
     ConfigError,
     ConnectFailed,
     ConnectionClosed,
@@ -22,8 +21,7 @@ from ..errors import (
     LinkTimeout,
 )
 from ..interrupts import Right, Sign
-from ..keys import Identity
-from ..limits import LOOPBACK_KEY_SECONDS, MAX_CREDENTIALS, MAX_CREDENTIALS_DEPTH
+from ..limits import LOOPBACK_KEY_SECONDS
 from ..protocol import (
     ClientConnection,
     Item,
@@ -34,7 +32,6 @@ from ..protocol import (
     VerifiedServer,
     refusal,
 )
-from ..protocol.bounds import Bounds
 from ..streams.addresses import is_loopback_host, shown
 from ..streams.base import Carrier, Stream
 from ..streams.sockets import is_chosen_by_system
@@ -42,7 +39,6 @@ from ..trust.locking import LOCK_SECONDS
 from ..trust.policy import Belief
 from ..wire.fields import Mode
 from ..wire.messages import Wanted
-from ..wire.packets import encode_value
 from .caretaker import caretaker
 from .client_channel import ClientChannel
 from .client_link import ClientLink
@@ -58,59 +54,6 @@ _PASSING = (
     Code.BLOCKED,
     Code.SHUTDOWN,
 )  # refusals that may be over when the server has started again
-
-
-@dataclass(frozen=True, kw_only=True)
-class Introduction:
-    """
-    How a client introduces itself: the same in each attempt.
-
-    Attributes:
-        mode: Its encryption policy.
-        identity: The key that it shows to servers that want one.
-        credentials: What it gives the server's `authenticate`, or a function of (channel binding, server
-            fingerprint) that returns that.
-        application, version: Of the application.
-        max_packet: The largest packet limit that the server may announce, in bytes.
-        bounds: Of a new session.
-        forget_soon: Whether the key of a server on this machine, on a port of the system's choice, is forgotten soon.
-    """
-
-    mode: Mode
-    identity: Identity | None
-    credentials: Any
-    application: str
-    version: str
-    max_packet: int
-    bounds: Bounds
-    forget_soon: bool
-
-    @property
-    def has_credentials(self) -> bool:
-        """Whether there is something that not everybody may get."""
-        return self.credentials is not None
-
-    def encoded_credentials(self, server: VerifiedServer | PlaintextServer) -> bytes:
-        """
-        The credentials for this server, as they go over the wire.
-
-        Raises:
-            ConfigError: They cannot be sent.
-        """
-        credentials = self.credentials
-        if callable(credentials):
-            if isinstance(server, VerifiedServer):
-                credentials = credentials(server.binding, server.key.fingerprint)
-            else:
-                credentials = credentials(None, None)
-        try:
-            return encode_value(credentials)
-        except CodecError as error:
-            raise ConfigError(
-                f"these credentials cannot be sent: {error.message}",
-                hint="None, bool, int, float, str, bytes, lists and dicts of these: "
-                f"{MAX_CREDENTIALS:,} bytes, nested up to {MAX_CREDENTIALS_DEPTH} levels",
-            ) from None
 
 
 @dataclass(frozen=True)

@@ -13,22 +13,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import get_ident
 
+from ..app.declared import SERVER as OPTIONS
 from ..app.hooks import EventHook
-from ..app.ticker import Ticker, checked_rate
+from ..app.ticker import Ticker
 from ..codes import Code
 from ..errors import ConfigError
 from ..interrupts import Sign
 from ..limits import (
     CLOSE_SECONDS,
     END_SECONDS,
-    MAX_BACKLOG,
-    MAX_WORKERS,
-    MIN_WORKERS,
     STOP_GRACE_SECONDS,
 )
 from ..logs.default import make_visible
 from ..logs.floods import flood_filter
-from ..options import flag, whole
 from ..signals import ends_like_interrupts
 from ..streams.base import Carrier, Told
 from . import driven
@@ -121,19 +118,16 @@ class Lifecycle:
 
     Attributes:
         loop, listener: None when it does not run.
-
-    Raises:
-        ConfigError: One of them is not possible.
     """
 
     def __init__(
         self, calls: Calls, *, workers: int, overlap: bool, tick_rate: float | None, backlog: int
     ) -> None:
         self._calls = calls
-        self._workers = whole("workers", workers, MIN_WORKERS, MAX_WORKERS)
-        self._overlap = flag("overlap", overlap)
-        self._backlog = whole("backlog", backlog, 1, MAX_BACKLOG)
-        self._rate = checked_rate(tick_rate)
+        self._workers = workers
+        self._overlap = overlap
+        self._backlog = backlog
+        self._rate = tick_rate
         self._state_lock = threading.Lock()  # guards starting and stopping
         self.loop: Loop | None = None
         self.listener: Listener | None = None
@@ -368,7 +362,7 @@ class Lifecycle:
 
     @tick_rate.setter
     def tick_rate(self, rate: float | None) -> None:
-        self._rate = checked_rate(rate)
+        self._rate = OPTIONS["tick_rate"]("tick_rate", rate)
         if self._ticker is not None:
             self._ticker.set_rate(self._rate)
 

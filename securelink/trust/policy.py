@@ -8,7 +8,6 @@ import time
 
 from ..errors import ConfigError, NotTrusted, SecureLinkError
 from ..keys.succession import follows
-from ..options import word
 from ..protocol.handshake_client import VerifiedServer
 from ..streams.addresses import is_loopback_host, shown
 from ..streams.sockets import with_zone_name
@@ -42,8 +41,6 @@ class Belief:
         *,
         plaintext_credentials: bool = False,
     ) -> None:
-        if trust is not None:
-            word("trust", trust, ("known", "first-use"))
         self._host = with_zone_name(host)
         self._port = port
         self._pin = pin

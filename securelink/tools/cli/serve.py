@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from ...app.declared import CLIENT_KEYS, ENCRYPTION
 from ...app.received import Received
 from ...auth import JoinTokens
 from ...keys.files import absolute
@@ -32,7 +33,7 @@ from .target import application_options
 )
 @click.option(
     "--encryption",
-    type=click.Choice(["required", "optional", "off"]),
+    type=click.Choice(list(ENCRYPTION)),
     default="required",
     show_default=True,
     help="What is asked of clients.",
@@ -41,7 +42,7 @@ from .target import application_options
 @click.option("--tokens", is_flag=True, help="Let in only who has a join token.")
 @click.option(
     "--client-keys",
-    type=click.Choice(["welcome", "required", "known"]),
+    type=click.Choice(list(CLIENT_KEYS)),
     default="welcome",
     show_default=True,
     help="Whether clients need keys; 'known' wants authorized ones.",
