@@ -215,7 +215,7 @@ def test_ends_that_are_none(servers: KnownServers, word: str) -> None:
     """A time that cannot be read makes the line a damaged one."""
     servers.path.write_text(f"localhost 5050 {ONE} {word}\n")
     servers.path.chmod(0o600)
-    with pytest.raises(KeyFileError, match=r"known_servers:1: .* is no time"):
+    with pytest.raises(KeyFileError, match=r"known_servers:1: .* is not a time"):
         servers.get("other", 1)
 
 
