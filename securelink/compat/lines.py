@@ -44,7 +44,7 @@ def typed(prompt: str) -> str | None:
     Ask for a line.
 
     Args:
-        prompt: What is shown before it.
+        prompt: The text before the line.
 
     Returns:
         The line, with a replacement sign for what is no text; None when there will be none any more: the input ended,
@@ -53,4 +53,5 @@ def typed(prompt: str) -> str | None:
     try:
         return input(prompt).encode("utf-8", "replace").decode()
     except (EOFError, OSError, RuntimeError, ValueError):
-        return None  # RuntimeError: no stdin at all; ValueError: it was closed, or its bytes are no text
+        # RuntimeError: no stdin at all; ValueError: it was closed, or its bytes are no text
+        return None

@@ -1,4 +1,4 @@
-"""What clients have sent and a program has not taken yet: bounded by bytes, and no reason to hear others later."""
+"""Messages of clients that a program has not taken yet: bounded by bytes, without delaying other clients."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Mailbox:
         self.held = 0  # bytes
 
     def put(self, message: bytes) -> None:
-        """Keep a message. Ends the connection whose box is full for long, or who holds most of what is too much."""
+        """Keep a message. Ends a connection whose box is full for long, or that holds most beyond the common bound."""
         room, losers = self._room, []
         self._wait_for_room(len(message))
         with room.lock:
@@ -97,7 +97,7 @@ class Mailbox:
             return message
 
     def end(self) -> None:
-        """Nothing comes any more; what is there can still be taken."""
+        """No more messages come; kept ones can still be taken."""
         with self._room.lock:
             self._over = True
             self._room.notify()
@@ -126,7 +126,7 @@ class Mailbox:
         self._room.notify()
 
     def close(self) -> None:
-        """Drop what is there; nothing more is taken. The caller holds the lock."""
+        """Drop all messages, and accept no more. The caller holds the lock."""
         self._room.held -= self.held
         self.held = 0
         self._messages.clear()

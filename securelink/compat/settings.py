@@ -1,5 +1,5 @@
 """
-What the adapters share: two environment variables, and a server and a client made with them.
+The common part of the adapters: two environment variables, and a server and a client made with them.
 
 The old programs have no argument for either, so they are read from the environment, and only here: the library itself
 never looks at it.
@@ -45,7 +45,7 @@ def keys_folder() -> Path:
     return Path(os.environ.get("SECURELINK_KEYS") or "keys")
 
 
-#: What the library's hints say of its options, and what an adapter's user can do instead; the first match counts.
+#: Options in the library's hints, and the replacement for users of an adapter; the first match counts.
 _OWN_WORDS = [
     (re.compile(pattern), words)
     for pattern, words in (
@@ -61,7 +61,7 @@ _OWN_WORDS = [
 
 def own_hint(hint: str) -> str:
     """
-    A hint for somebody who has an adapter's calls and not the library's.
+    A hint for a user of an adapter, who does not have the library's calls.
 
     Args:
         hint: The library's, which may name an option that adapters do not have.

@@ -8,7 +8,6 @@ The shell with threads, which wait, read, write and run handlers.
     ready.py           inboxes that wait to be run
     poller.py          epoll, or the selectors of other systems
     loop.py            the leader's turns
-    ready.py           inboxes that wait to be run, and their turns
     rotation.py        a queue in which networks take turns
     switching.py       the interpreter's switch interval while a handler computes
     waits.py           handlers that wait for another side

@@ -17,7 +17,7 @@ SERVER_PORT = 8000
 
 
 def receive_messages(client_socket: socket.socket) -> None:
-    """Print what others say until the connection ends; runs in a thread of its own."""
+    """Print the messages of others until the connection ends; runs in a separate thread."""
     while True:
         try:
             message = client_socket.recv(1024).decode()
@@ -29,7 +29,7 @@ def receive_messages(client_socket: socket.socket) -> None:
 
 
 def start_client() -> None:
-    """Connect, and send what is typed until `exit`."""
+    """Connect, and send typed lines until `exit`."""
     show_status(info=False)  # this program writes its own lines
     print("Starting client...", flush=True)
     client_socket = socket.socket()

@@ -2,7 +2,7 @@
 Chat for people, on the public API.
 
     server.py   names, rooms, history
-    client.py   what a line means, what an arriving packet looks like
+    client.py   typed lines become requests, packets become lines
 """
 
 from .client import ChatClient

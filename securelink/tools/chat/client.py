@@ -1,4 +1,4 @@
-"""The chat's client: what a typed line means, what an arriving packet looks like. Printing is the caller's."""
+"""The chat's client: turns typed lines into requests, and packets into lines. The caller prints them."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ exit               leave"""
 _QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u201e": "\u201c", "\u2018": "\u2019"}
 RETURN_SECONDS = 120.0  # how long it tries to come back after the connection broke
 MAX_SHOWN = 4000  # characters of one line; the server may be anybody
-# What comes of an answer that has not the shape of one.
+# Errors of an answer with a wrong shape.
 _NONSENSE = (TypeError, ValueError, KeyError, AttributeError, OverflowError, OSError)
-# The server says with these that it does not want us, or that it stops.
+# With these the server says that it refuses us, or that it stops.
 _FINAL = (Code.NORMAL, Code.KICKED, Code.SHUTDOWN, Code.REFUSED)
 
 
@@ -74,7 +74,7 @@ class ChatClient:
         client.on_disconnect.add_listener(self._lost)
 
     def line(self, text: str) -> bool:
-        """Do what a typed line says; False when it says to leave."""
+        """Execute a typed line; False if it says to leave."""
         text = text.strip()
         if not text:
             return True
@@ -147,7 +147,7 @@ class ChatClient:
             except LinkTimeout:
                 continue
             except ConnectionClosed:
-                return  # that session has told `_lost`, which starts anew
+                return  # that session has called `_lost`, which starts again
             except SecureLinkError as error:
                 reason = error.message
                 break
@@ -157,7 +157,7 @@ class ChatClient:
             self._over(reason)
 
     def _enter_somehow(self) -> None:
-        """Under the same name, unless somebody else has it by now."""
+        """Enter under the same name, unless another person has it by now."""
         try:
             self._enter(self.name)
         except RequestFailed as error:
@@ -227,7 +227,7 @@ def free_name(refusal: str) -> str | None:
 
 
 def _addressed(text: str) -> tuple[str, str]:
-    """A name, in quotes of any kind if it has spaces, and what follows."""
+    """A name, in quotes of any kind if it has spaces, and the rest."""
     closing = _QUOTES.get(text[:1], "")
     if closing and closing in text[1:]:
         name, _, rest = text[1:].partition(closing)
@@ -237,7 +237,7 @@ def _addressed(text: str) -> tuple[str, str]:
 
 
 def _text(value: object) -> str:
-    """Words of others, harmless in a terminal and not endless."""
+    """A text of others, escaped for a terminal and cut."""
     text = str(value)
     return escaped(text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}...")
 

@@ -1,4 +1,4 @@
-"""What was said in the rooms, within bounds."""
+"""The messages of the rooms, within bounds."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class History:
     """
     The last messages of each room. May be used from any thread.
 
-    All rooms together keep `MAX_CHAT_BYTES`. When more is said, rooms in which nobody is are forgotten first, in the
-    order in which they were last spoken in, then what is oldest in the room that keeps most: so nobody makes others
-    forget by talking in rooms of their own.
+    All rooms together keep `MAX_CHAT_BYTES`. Beyond that, empty rooms are forgotten first, in the order of their last
+    message, then the oldest messages of the room that keeps most: so a person who talks in other rooms does not make
+    these forget.
 
     Args:
-        inhabited: Whether somebody is in a room.
+        inhabited: Whether a room has members.
     """
 
     def __init__(self, inhabited: Callable[[str], bool]) -> None:

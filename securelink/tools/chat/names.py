@@ -1,4 +1,4 @@
-"""What people in the chat may be called."""
+"""Names of people in the chat."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ...errors import RequestFailed
 from ...text import folded, normalized
 
 MAX_NAME_LENGTH = 24
-_RESERVED = ("operator", "theoperator")  # what the chat calls whoever runs it
-# Whose letters look alike: a name has letters of one of them at most.
+_RESERVED = ("operator", "theoperator")  # the chat's name for its operator
+# Alphabets with letters that look alike: a name has letters of at most one of them.
 _ALIKE = ("LATIN", "CYRILLIC", "GREEK", "ARMENIAN")
-# What people write names in today. Of alphabets that are not here many letters look like those of one that is.
+# Alphabets in which people write names today. Many letters of other alphabets look like letters of these.
 _ALPHABETS = (
     *_ALIKE, "GEORGIAN", "HEBREW", "ARABIC", "DEVANAGARI", "BENGALI", "GURMUKHI", "GUJARATI", "ORIYA", "TAMIL",
     "TELUGU", "KANNADA", "MALAYALAM", "SINHALA", "THAI", "LAO", "TIBETAN", "MYANMAR", "KHMER", "ETHIOPIC",
@@ -79,13 +79,13 @@ def _check_alphabet(name: str) -> None:
 
 
 def _skeleton(name: str) -> str:
-    """Letters alone, without what is written above or between them."""
+    """Only the letters, without marks above or between them."""
     apart = normalized("NFKD", folded(name)).translate(_DIGITS)
     return folded("".join(c for c in apart if c.isalpha()))
 
 
 def suggestion(name: str, taken: Callable[[str], bool]) -> str:
-    """A name like that one which nobody has."""
+    """A similar name that is free."""
     number = 2
     while True:
         end = str(number)

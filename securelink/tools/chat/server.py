@@ -1,4 +1,4 @@
-"""The chat's server: who is called what, who is in which room, what was said there."""
+"""The chat's server: names, rooms and messages."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class ChatServer:
     Packets to clients: `chat.said` {"from", "room", "text", "time"}, `chat.whispered` {"from", "text", "time"},
     `chat.note` text.
 
-    "again" is a secret of one person's connection: whoever shows it when entering gets the name back, from a connection
-    that broke and that the server still takes for alive.
+    "again" is a secret of one person's connection: a client that shows it when entering gets the name back from a
+    broken connection that the server still considers alive.
     """
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._lock = threading.Lock()  # guards the names
-        self._names: dict[str, Session] = {}  # folded name -> who has it
+        self._names: dict[str, Session] = {}  # folded name -> its session
         self._history = History(lambda room: room == LOBBY or bool(len(server.room(room))))
         self.silenced = Marks(addresses=False)
         self.banned: Marks | None = None
@@ -76,10 +76,10 @@ class ChatServer:
 
     def silence(self, session: Session, silent: bool) -> list[str]:
         """
-        From now on nobody hears this person, also when they come back; or everybody hears them again.
+        Hide the messages of this person from all others from now on, also when they come back; or show them again.
 
         Returns:
-            By what they will be known; see `Marks`.
+            The marks by which they will be known; see `Marks`.
         """
         known: list[str] = []
         name = str(session.data.get("name", session.token))
@@ -135,7 +135,7 @@ class ChatServer:
         return str(other.data["name"])
 
     def _heard(self, session: Session, text: object) -> str:
-        """What somebody says, if others are to hear it."""
+        """A person's message, if others may hear it."""
         if not isinstance(text, str) or not text.strip():
             raise RequestFailed("say something")
         if len(text) > MAX_TEXT:
@@ -200,7 +200,7 @@ class ChatServer:
             raise RequestFailed("enter first") from None
 
     def _given_name(self, session: Session) -> str:
-        """For who wishes no name: the user's, or one of a guest when somebody has it (an invite may serve many)."""
+        """The default name: the user's, or a guest's if it is taken (many people may share an invite)."""
         if session.user is not None:
             try:
                 return self._take_name(session, str(session.user))

@@ -1,12 +1,12 @@
-"""Long lines of the chat in a terminal: broken between words, with what follows set in."""
+"""Wraps long lines of the chat in a terminal between words, and indents the continuation."""
 
 from __future__ import annotations
 
 import unicodedata
 
-_CLOCK = 6  # columns of "12:30 ", behind which what somebody said begins
+_CLOCK = 6  # columns of "12:30 ", after which a message begins
 _SIGN = 2  # of "* ", "! " and the spaces before a list
-_LEAST = 24  # columns; a narrower terminal is left to break lines as it likes
+_LEAST = 24  # columns; a narrower terminal breaks lines itself
 
 
 def wrapped(text: str, columns: int) -> str:
@@ -15,7 +15,7 @@ def wrapped(text: str, columns: int) -> str:
 
     Args:
         text: Lines, without control characters.
-        columns: Of the terminal.
+        columns: The width of the terminal.
     """
     if columns < _LEAST:
         return text

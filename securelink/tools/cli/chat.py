@@ -205,7 +205,7 @@ def join_chat(
 
 
 def _entered(client: Client, name: str | None, ended: Callable[[str], None]) -> ChatClient:
-    """Enter; who wishes a name that somebody has is asked for another."""
+    """Enter; if the wished name is taken, ask for another one."""
     while True:
         try:
             return ChatClient(client, _show, name, ended)
@@ -227,7 +227,7 @@ def _show(text: str) -> None:
 
 
 def _name(wished: str) -> str:
-    """A name that the chat takes, unless somebody has it; otherwise the error that click shows, or asks again after."""
+    """A name that the chat accepts unless it is taken; otherwise the error that click shows before it asks again."""
     try:
         return checked_name(wished)
     except RequestFailed as error:

@@ -44,7 +44,7 @@ def add_invites(console: Console, server: Server, tokens: JoinTokens, host: str)
         name = " ".join(words).strip('"') or None
         if server.fingerprint is None:
             raise ConfigError("a server without encryption has no key to invite to")
-        # Any number of uses: whoever loses the connection comes back with it.
+        # Any number of uses: a client that loses its connection comes back with it.
         token = tokens.create(name, uses=None, lifetime=seconds, note="console")
         link = Invite(host, server.address[1], server.fingerprint, token)
         return f"{link}\nfor {name or 'a guest'}, as often as they come, for {span(seconds)}"

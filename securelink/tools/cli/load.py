@@ -246,7 +246,7 @@ def progress(swarm: Swarm, console: Console | None = None) -> Iterator[Any]:
 
 
 def summary(swarm: Swarm) -> Iterator[str]:
-    """What happened, line by line."""
+    """The results, line by line."""
     plan, tally = swarm.plan, swarm.tally
     seconds = swarm.measured_seconds
     early = ", ended early" if swarm.interrupted else ""

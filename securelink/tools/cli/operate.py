@@ -1,4 +1,4 @@
-"""`securelink attach`, and what commands with `--console` share."""
+"""`securelink attach`, and the common part of commands with `--console`."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _operate(attachment: Attachment, client: Client, folder: Path) -> None:
     history = folder / HISTORY if sys.stdin.isatty() else None
     prompt = Prompt("> ", history=history)
     attachment.on_line(lambda text: click.echo(dimmed(text)))
-    # What the application sends to everybody is not for the console, and must not pile up unread.
+    # Broadcasts of the application are not for the console, and must not pile up unread.
     client.on_message.add_listener(lambda packet: None)
     client.on_disconnect.add_listener(prompt.end)
     tell("attached; 'help' lists the commands, 'exit' detaches and leaves the server running")

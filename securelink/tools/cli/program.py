@@ -1,5 +1,5 @@
 """
-What all commands share: how they fail, what they print where, what they ask.
+The common part of all commands: errors, output and questions.
 
 Results go to standard output, so that they can be piped; everything else goes to standard error. An error is
 `securelink: error: ...`, lower case and without a full stop, and may be followed by `hint: ...`. Exit codes: 0 done,
@@ -52,7 +52,7 @@ def dimmed(text: str) -> str:
 
 
 def show_error(message: str, hint: str = "") -> None:
-    """Print an error, and what to do about it, to standard error."""
+    """Print an error and its hint to standard error."""
     word = click.style("error:", fg="red") if coloured() else "error:"
     click.echo(f"securelink: {word} {message}", err=True)
     if hint:

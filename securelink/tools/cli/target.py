@@ -118,7 +118,7 @@ def target(
     plaintext: bool = False,
 ) -> Target:
     """
-    What the command line means, after asking for what it leaves out.
+    The target of the command line, after asking for missing parts.
 
     Raises:
         ConfigError: The invite is none.
@@ -180,7 +180,7 @@ def _split(host: str) -> tuple[str, int | None]:
 
 
 def _token(given: str | None, invited: str | None, host: str, *, plaintext: bool) -> str | None:
-    """The join token to send. What is said for this one call goes before what lies in the environment."""
+    """The join token to send. An argument takes precedence over the environment."""
     source = click.get_current_context().get_parameter_source("token")
     if given and source is click.core.ParameterSource.ENVIRONMENT:
         if invited is not None:
@@ -199,7 +199,7 @@ def _token(given: str | None, invited: str | None, host: str, *, plaintext: bool
 
 
 def _asked() -> tuple[str, int | None]:
-    """An invite or host and port, from whoever sits there or from the first line of the input."""
+    """An invite or host and port, from the user or from the first line of the input."""
     person = sys.stdin.isatty()
     if person:
         tell(f"{_ASK}:")
@@ -270,7 +270,7 @@ def _more_is_there() -> bool:
 
 
 def _typed_line() -> str:
-    """One line of standard input, and not a byte more: what follows is for whoever reads next."""
+    """One line of standard input, and not a byte more: the rest is for the next reader."""
     try:
         descriptor = sys.stdin.fileno()
     except (OSError, io.UnsupportedOperation, ValueError):

@@ -96,7 +96,7 @@ def _invite(host: str, port: int, directory: str) -> Invite:
             f"an invite holds the fingerprint of the server's key, and there is no {public_path}",
             hint="name the server's folder with --keys, or make its key with: securelink keys create",
         )
-    # Whoever could write this file would have all those who are invited trust another key.
+    # An attacker who could write this file would make all invited people trust another key.
     key = PublicKey.from_pem(read_trust_file(public_path), source=str(public_path))
     return Invite(host, port, key.fingerprint)
 

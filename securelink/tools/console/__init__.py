@@ -1,5 +1,5 @@
 """
-The operator console: commands for whoever runs a server, at its own terminal or from afar.
+The operator console: commands for the operator of a server, at its own terminal or from afar.
 
     commands.py   the commands, text in, text out
     operators.py  attaching to a running server with an authorised key

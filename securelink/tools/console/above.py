@@ -75,7 +75,7 @@ class PlainEditor:
 
     @contextlib.contextmanager
     def showing(self) -> Iterator[None]:
-        """While it lasts, standard output and standard error are written above the line."""
+        """In this block, standard output and standard error are written above the line."""
         real = sys.stdout, sys.stderr
         ours = _Above(real[0], self.show), _Above(real[1], self.show)
         sys.stdout, sys.stderr = ours
@@ -87,7 +87,7 @@ class PlainEditor:
                 stream.end()
 
     def show(self, text: str, stream: TextIO) -> None:
-        """Write whole lines, above what is typed so far."""
+        """Write whole lines above the line that is being typed."""
         with self._lock:
             if self._typing:
                 line = self._text + escaped(readline.get_line_buffer())  # it may have been pasted
@@ -131,10 +131,10 @@ class _Above(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Nothing: half a line would be overwritten by what is typed."""
+        """Do nothing: typing would overwrite half a line."""
 
     def end(self) -> None:
-        """Pass on what has no end of line."""
+        """Pass on text without an end of line."""
         if self._rest:
             self._stream.write(self._rest)
             self._rest = ""

@@ -1,4 +1,4 @@
-"""What an operator can tell a server. Each command is text in, text out: the terminal is somebody else's business."""
+"""The commands of an operator. Each takes a text and returns a text; other modules handle the terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .marks import BANNED, Marks, same
 PING_SECONDS = 5.0
 DRAIN_SECONDS = 300.0  # how long `drain` waits for the sessions when no time is given
 
-Command = Callable[[str], str]  # what follows the command's name -> what to show
+Command = Callable[[str], str]  # arguments after the command's name -> text to show
 
 
 class Console:
@@ -27,15 +27,15 @@ class Console:
     The commands of one server.
 
     Args:
-        server: Which one.
-        say: How a text of the operator reaches sessions: f(text, sessions or None for all) -> how many got it. The
-            default sends a packet named "notice".
-        silence: How a session is kept from being heard by others: f(session, silent) -> by what it will be known
-            again. Without it, as the server does
-            not know what of a session others hear, `mute` means the same as `deafen`.
+        server: The server.
+        say: Sends a text of the operator: f(text, sessions or None for all) -> the number of sessions that got it. By
+            default it sends a packet named "notice".
+        silence: Hides a session's messages from others: f(session, silent) -> the marks by which it will be known
+            again. Without it `mute` means the same as `deafen`, because the server does not know which packets others
+            hear.
 
     Attributes:
-        banned: Who is turned away.
+        banned: The marks of sessions that are refused.
     """
 
     def __init__(
@@ -105,14 +105,14 @@ class Console:
 
         Args:
             name: One word.
-            command: f(what follows the name) gives what to show. It may raise `SecureLinkError`.
-            usage: What follows the name, as the help shows it.
-            text: What the help says.
+            command: f(arguments after the name) returns the text to show. It may raise `SecureLinkError`.
+            usage: The arguments, as the help shows them.
+            text: The description in the help.
         """
         self._commands[name] = (command, usage, text)
 
     def execute(self, line: str) -> str:
-        """Run one line; gives what to show. Never raises for what the line says."""
+        """Run one line; returns the text to show. Never raises for the content of the line."""
         name, rest = _next_word(line)
         if not name:
             return ""
@@ -125,7 +125,7 @@ class Console:
             return f"error: {error}"
 
     def complete(self, line: str) -> list[str]:
-        """What the last word of the line may become."""
+        """Completions of the last word of the line."""
         words = line.split(" ")
         if len(words) == 1:
             return sorted(name for name in self._commands if name.startswith(words[0]))
@@ -141,18 +141,18 @@ class Console:
             candidates = [name for s in sessions for name in (s.token, _called(s)) if name != "-"]
         else:
             candidates = []
-        # What a terminal would obey is never put into the line that somebody types.
+        # Control characters for a terminal are never put into the line that is being typed.
         return sorted(c for c in candidates if c.startswith(words[1]) and c.isprintable())
 
     # --- finding ------------------------------------------------------------------------------------------
 
     def _who(self, rest: str) -> tuple[Session, str]:
-        """The session that comes first in what was typed, and what follows."""
+        """The session at the beginning of the line, and the rest."""
         wanted, rest = _quoted(rest)
         if not wanted:
             raise ConfigError("say who", hint="a user name, or the beginning of a token; see: list")
         sessions = list(self._server.sessions.values())
-        # A whole token comes first: everybody may know it, and take it for a name.
+        # A whole token comes first: others may know it, and use it as a name.
         found = (
             [s for s in sessions if s.token == wanted]
             or [s for s in sessions if wanted in (_called(s), shown_user(s.user))]
@@ -197,7 +197,7 @@ class Console:
     def _info(self, rest: str) -> str:
         session, _ = self._who(rest)
         info = session.info()
-        info["user"] = shown_user(info["user"])  # it may be what the client logged in with
+        info["user"] = shown_user(info["user"])  # it may be the credentials of the client
         return _columns([(name, _shown(value)) for name, value in info.items()])
 
     def _ping(self, rest: str) -> str:
@@ -352,7 +352,7 @@ def _next_word(text: str) -> tuple[str, str]:
 
 
 def _quoted(text: str) -> tuple[str, str]:
-    """As `_next_word`; a name in double quotes is one word. What follows is not taken apart: it may be `it's me`."""
+    """As `_next_word`; a name in double quotes is one word. The rest is not parsed: it may be `it's me`."""
     text = text.strip()
     if not text.startswith('"'):
         return _next_word(text)
@@ -363,7 +363,7 @@ def _quoted(text: str) -> tuple[str, str]:
 
 
 def _called(session: Session) -> str:
-    """What people call a session: a name that the application keeps in `data`, or the user."""
+    """The name of a session for people: a name that the application keeps in `data`, or the user."""
     name = session.data.get("name", session.user)
     return shown_user(name) if name is not None else "-"
 
@@ -371,7 +371,7 @@ def _called(session: Session) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.1f}"
-    if isinstance(value, dict):  # counts by what they count: those that are
+    if isinstance(value, dict):  # a dict of counts: those that are not 0
         return ", ".join(f"{name} {_shown(count)}" for name, count in value.items() if count) or "0"
     return escaped(str(value))
 

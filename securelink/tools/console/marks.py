@@ -11,16 +11,16 @@ from ...session import Session
 from ...streams.addresses import is_loopback_host, network
 from ...text import folded
 
-BANNED = "you are banned here"  # how what somebody who is banned is told begins
+BANNED = "you are banned here"  # beginning of the text for banned people
 
-Mark = tuple[str, str]  # what it is ("key", "address", "user", "name"), and its value
+Mark = tuple[str, str]  # its kind ("key", "address", "user", "name"), and its value
 
 
 class Marks:
     """
-    Which people are meant: by key, user and name, and by address. They end with the process.
+    Marks of people: by key, user and name, and by address. They end with the process.
 
-    An address of this machine is never a mark, for a tunnel brings everybody from there; nor is the user of an invite
+    An address of this machine is never a mark, because all clients of a tunnel have it; nor is the user of an invite
     that many may share ("guest-...").
 
     Args:
@@ -35,13 +35,13 @@ class Marks:
 
     def add(self, label: str, session: Session) -> list[str]:
         """
-        Mark whoever this is.
+        Mark the person of a session.
 
         Args:
-            label: What to call them in `remove` and `labels`.
+            label: Their name in `remove` and `labels`.
 
         Returns:
-            What they will be known by.
+            The marks by which they will be known.
 
         Raises:
             LimitExceeded: `MAX_MARKS` people are marked.
@@ -54,27 +54,27 @@ class Marks:
         return sorted(kind for kind, _ in marks)
 
     def remove(self, label: str) -> bool:
-        """Take a mark back; False when there was none."""
+        """Remove a mark; False if there was none."""
         with self._lock:
             found = next((known for known in self._people if same(known, label)), None)
             return found is not None and self._people.pop(found, None) is not None
 
     def forgive(self, session: Session) -> None:
-        """Take back all marks by which this person is known, whatever they were called then."""
+        """Remove all marks by which this person is known, under any label."""
         marks = set(self._marks(session, True))
         with self._lock:
             self._people = {k: known for k, known in self._people.items() if not marks & known}
 
     @property
     def labels(self) -> list[str]:
-        """Whom `remove` knows."""
+        """The labels that `remove` knows."""
         return sorted(self._people)
 
     def __contains__(self, session: Session) -> bool:
         return self._any(self._marks(session, True))  # nor does a key that was made just now help
 
     def has_name(self, name: str) -> bool:
-        """Whether somebody who is called so was marked."""
+        """Whether a person with this label was marked."""
         return self._any([("name", folded(name))])
 
     def _any(self, marks: Iterable[Mark]) -> bool:

@@ -2,7 +2,7 @@
 Attaching to a running server, over securelink itself: the operator's client key must be in `authorized_operators`.
 
 The right is checked at each command, so revoking a key ends it at once; its session ends within about two seconds.
-Whoever may command a server enters it by that key alone: without a join token, and whatever the application is.
+An operator enters a server by that key alone: without a join token, and for any application.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Operators:
     Lets operators attach to a server.
 
     Args:
-        authorized: Their keys.
+        authorized: The operators' keys.
     """
 
     def __init__(self, authorized: AuthorizedClients | str | Path) -> None:
@@ -56,10 +56,10 @@ class Operators:
 
     def admit(self, otherwise: Authenticate) -> Authenticate:
         """
-        An `authenticate` hook: operators by their key, everybody else by `otherwise`.
+        An `authenticate` hook: operators enter by their key, others by `otherwise`.
 
         Raises:
-            ConfigError: `otherwise` cannot be such a hook.
+            ConfigError: `otherwise` is not a valid hook.
         """
         checked_hook(otherwise)
 
@@ -113,9 +113,8 @@ class Operators:
         root = logging.getLogger("securelink")
         root.addHandler(self._lines)
         if root.level == logging.NOTSET:
-            root.setLevel(
-                logging.INFO
-            )  # else the default of Python's logging hides what operators want to see
+            # Otherwise the default of Python's logging hides lines that operators want to see.
+            root.setLevel(logging.INFO)
         server.on_stop.add_listener(
             lambda: logging.getLogger("securelink").removeHandler(self._lines)
         )
@@ -146,7 +145,8 @@ class _LineSender(Forwarder):
                     )  # its key may be revoked by now
                     if allowed:
                         session.send(LINE, text, timeout=0.0)
-                except Exception:  # also from a before_send hook: who logs must not hear of it
+                except Exception:
+                    # also from a before_send hook: never raise into the code that is logging
                     allowed = False
                 if not allowed:
                     self._attached.pop(session.token, None)
@@ -165,7 +165,7 @@ class Attachment:
         Run one command on the server.
 
         Returns:
-            Its words, as they came: they are to be escaped before a terminal sees them.
+            Its output, unchanged: escape it before a terminal shows it.
 
         Raises:
             RequestFailed: This key is not authorised.
@@ -184,11 +184,11 @@ class Attachment:
 
 def attach(client: Client, timeout: float = 10.0) -> Attachment:
     """
-    Connect a client that was given a key, unless it is, and see that the server takes its commands.
+    Connect a client that has a key, unless it is connected, and check that the server accepts its commands.
 
     Raises:
-        Refused: The server does not let this key in, or it is no operator's.
-        SecureLinkError: What `Client.connect` raises.
+        Refused: The server does not let this key in, or it is not an operator's key.
+        SecureLinkError: As `Client.connect`.
     """
     if not client.connected:
         client.connect(timeout)

@@ -23,13 +23,13 @@ _LEAVE_SECONDS = (
 
 
 class Editor(Protocol):
-    """Where lines come from."""
+    """The source of lines."""
 
     def read(self) -> str:
         """The next line, without its end. Raises EOFError or KeyboardInterrupt when there are no more."""
 
     def showing(self) -> contextlib.AbstractContextManager[Any]:
-        """While it lasts, what is printed appears above the line that is being typed."""
+        """In this block, printed text appears above the line that is being typed."""
 
     def leave(self) -> bool:
         """From another thread: put the terminal right. Returns whether `read` is over, or will be at once."""
@@ -37,14 +37,14 @@ class Editor(Protocol):
 
 class Prompt:
     """
-    Asks for lines until the end of the input (Ctrl-D, Ctrl-C), or until somebody calls `end`.
+    Asks for lines until the end of the input (Ctrl-D, Ctrl-C), or until `end` is called.
 
-    On a terminal the line can be edited, and what other threads print appears above it: by prompt_toolkit where it is
+    On a terminal the line can be edited, and output of other threads appears above it: by prompt_toolkit if it is
     installed, otherwise by readline, which comes with Python except on Windows. When the input is a pipe, lines are
     read as they come.
 
     Args:
-        text: What stands before the line.
+        text: The prompt before the line.
         complete: Gives candidates for the last word of a line, or None.
         history: File to keep the lines in, or None. It is made with mode 0600.
     """
@@ -65,14 +65,14 @@ class Prompt:
         return not isinstance(self._editor, _Stream)
 
     def end(self) -> None:
-        """No more lines: `lines` returns at once, also while somebody types. From any thread."""
+        """End the lines: `lines` returns at once, also while a user types. From any thread."""
         self._ended = True
         self._lines.put(None)
 
     def lines(self) -> Generator[str, None, None]:
         """The lines, without their ends. To be closed, which puts the terminal right."""
         if self._reader is None:
-            # A daemon: nothing wakes a thread that reads a terminal, and nobody waits for it at the end.
+            # A daemon: a thread that reads a terminal cannot be woken, and no thread waits for it at the end.
             self._reader = threading.Thread(target=self._read, name="typed lines", daemon=True)
             self._reader.start()
         with self._editor.showing():
@@ -123,7 +123,7 @@ def _editor(text: str, complete: Complete | None, history: Path | None) -> Edito
 
 
 class _Stream:
-    """Standard input that is no terminal."""
+    """Standard input that is not a terminal."""
 
     def __init__(self) -> None:
         try:

@@ -46,7 +46,7 @@ class ToolkitEditor:
         return self._session.prompt(self._text, pre_run=self._leave_now)
 
     def showing(self) -> contextlib.AbstractContextManager[Any]:
-        """Raw: colours are ours, and what others wrote is escaped before it is printed."""
+        """Write raw: colours are ours, and texts of others are escaped before they are printed."""
         return patch_stdout(raw=True)
 
     def leave(self) -> bool:

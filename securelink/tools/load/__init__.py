@@ -1,10 +1,10 @@
 """
 A load generator: simulated clients that keep a rate, whatever the server does.
 
-    plan.py         what is to be sent, by how many, for how long
+    plan.py         the load: packets, clients, duration
     simulated.py    one client: sends, recognises its answers
     swarm.py        all of them: ramp, steady rate, the end
-    tally.py        what happened, counted
+    tally.py        counts of results
     histogram.py    latencies
 
 Real clients, with the threads that one client has: all are read by the loop that the clients of a process share, one

@@ -1,4 +1,4 @@
-"""What a load consists of."""
+"""The definition of a load."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ FILLER = 32  # bytes: with the rest it makes a packet as games send them
 @dataclass(frozen=True)
 class Plan:
     """
-    What to send, by how many, for how long.
+    A load: its packets, clients and duration.
 
     Args:
-        clients: How many.
+        clients: The number of clients.
         rate: Packets a second of each of them.
-        seconds: How long, once all are connected.
+        seconds: The duration, once all are connected.
         ramp: Seconds over which they connect.
         action: The packets' name.
         size: Bytes of text in each packet.
-        data: What to send instead of numbered packets, if `fixed`.
+        data: The data to send instead of numbered packets, if `fixed`.
         fixed: Every packet has the same data. Then the first packet that comes back answers the first that was sent.
         requests: Send requests: replies are the answers. Otherwise packets with the same name are.
 

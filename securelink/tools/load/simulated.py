@@ -14,7 +14,7 @@ from .plan import Plan
 from .tally import Tally
 
 clock = time.perf_counter
-ANSWER_SECONDS = 10.0  # an answer that takes longer is none
+ANSWER_SECONDS = 10.0  # a later answer does not count
 NO_ANSWER = f"no answer within {ANSWER_SECONDS:g} s"
 UNANSWERED = "no answer yet when it was ended"
 LOST_WITH_SESSION = "no answer before the session ended"
@@ -22,12 +22,12 @@ LOST_WITH_SESSION = "no answer before the session ended"
 
 class SimulatedClient:
     """
-    A client that sends when it is told, and knows its answers when they come.
+    A client that sends on request, and recognises its answers.
 
     Args:
-        number: Which of all clients it is.
+        number: Its number among all clients.
         client: Not connected yet; it is used for nothing else.
-        plan: What to send.
+        plan: The load.
         tally: Where to count.
 
     One thread at a time calls `send`; answers come in threads of the loop that the clients of a process share.
@@ -53,11 +53,11 @@ class SimulatedClient:
 
     @property
     def waiting(self) -> bool:
-        """Whether something is not answered yet."""
+        """Whether an answer is missing."""
         return bool(self._unanswered)
 
     def connect(self, timeout: float) -> None:
-        """Open the session. Raises what `Client.connect` raises."""
+        """Open the session. Raises the same errors as `Client.connect`."""
         self._client.connect(timeout)
         self._tally.came()
 
@@ -131,7 +131,7 @@ class SimulatedClient:
         self._tally.failed(NO_ANSWER, len(given_up))
 
     def close(self, timeout: float) -> None:
-        """Leave. What is not answered yet has failed."""
+        """Leave. Unanswered packets have failed."""
         with self._lock:
             self._closing = True
             lost = len(self._unanswered)
@@ -150,7 +150,7 @@ class SimulatedClient:
             self._tally.answer(due, now)
 
     def _due_of(self, packet: Received) -> float | None:
-        """When the packet was due that this one answers; None when it answers none."""
+        """When the answered packet was due; None if this packet is not an answer."""
         if packet.action != self._plan.action or self._plan.requests:
             return None
         with self._lock:

@@ -31,9 +31,9 @@ LATE_SECONDS = (
 LAST_ANSWERS_SECONDS = 1.0  # how long answers are waited for after Ctrl-C
 SPARE_FILES = 64  # beside one for each client
 _PHASE = (math.sqrt(5) - 1) / 2  # multiples of it, modulo 1, are spread evenly for any number
-_LOOK = 0.1  # seconds between two looks at how things are going
-_EXPIRE = 1.0  # seconds between two looks for answers that are too late
-_NAP = 0.02  # seconds; the sender looks so often for clients that have come
+_LOOK = 0.1  # seconds between two progress reports
+_EXPIRE = 1.0  # seconds between two checks for late answers
+_NAP = 0.02  # seconds between two checks of the sender for new clients
 NOT_TRIED = f"not tried, after {GIVE_UP_AFTER} failed attempts in a row"
 NOT_DUE_SENT = "not sent: this machine cannot send so fast"
 
@@ -63,7 +63,7 @@ def allow_files(clients: int) -> None:
 
 @contextmanager
 def _quiet_process() -> Iterator[None]:
-    """One client has said what there is to say: not each of thousands. And afterwards collections are as before."""
+    """In this block thousands of clients log no status lines, and afterwards garbage collection is as before."""
     log = logging.getLogger("securelink.client")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -79,7 +79,7 @@ class Swarm:
     The load.
 
     Args:
-        plan: What to send.
+        plan: The load.
         first: A client that is connected already: that the server can be reached and trusted is known.
         make: Gives one more client, not connected.
         tally: Where `first` counts.
@@ -215,13 +215,13 @@ class Swarm:
             self._failed_in_a_row = 0
             self._clients.append(client)
         if self._stopping.is_set():
-            client.close(0.0)  # whoever closes all may have passed already
+            client.close(0.0)  # the thread that closes all clients may have passed already
         self._arrived.append(client)
 
     # --- the sender ------------------------------------------------------------------------------------------
 
     def _lead(self, dialers: list[threading.Thread]) -> None:
-        """Send what is due, until the end."""
+        """Send due packets until the end."""
         due: list[tuple[float, int, SimulatedClient]] = []
         while not self._stopping.is_set():
             self._admit(due)
@@ -235,7 +235,7 @@ class Swarm:
                 self._give_up(due)
                 return
             if not due and self.steady_at < math.inf:
-                self.ends_at = now  # everybody is gone
+                self.ends_at = now  # all clients are gone
             elif not due or due[0][0] > now:
                 time.sleep(min(_NAP, due[0][0] - now) if due else _NAP)
             else:
@@ -248,8 +248,8 @@ class Swarm:
             heapq.heappush(due, (clock() + SETTLE_SECONDS + phase, client.number, client))
 
     def _begin(self) -> None:
-        """All are there: from now on it is measured."""
-        # Else each full collection would look at every client, and the pause would show in the latencies.
+        """All clients are connected: measure from now on."""
+        # Otherwise each full collection would visit every client, and the pause would show in the latencies.
         gc.collect()
         gc.freeze()
         now = clock()
@@ -265,7 +265,7 @@ class Swarm:
             heapq.heappop(due)
 
     def _give_up(self, due: list[tuple[float, int, SimulatedClient]]) -> None:
-        """Count what was due and has not been sent."""
+        """Count due packets that were not sent."""
         late = sum(
             max(0, math.ceil((self.ends_at - moment) * self.plan.rate)) for moment, _, _ in due
         )

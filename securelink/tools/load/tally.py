@@ -1,4 +1,4 @@
-"""What happened, counted by several threads."""
+"""Counts of results, shared by several threads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Tally:
         sent: Packets.
         answered: Packets that were answered.
         others: Packets that came without being an answer.
-        errors: How often what went wrong.
+        errors: The number of errors of each kind.
         latency: Of the answers to packets that were due since `measured_from`.
         measured_from: A moment of the clock that the simulated clients use; infinite before the ramp is over.
         worst_delay: By how many seconds a packet was sent too late, through no fault of the server.
@@ -44,7 +44,7 @@ class Tally:
 
     @property
     def failures(self) -> int:
-        """How many things went wrong."""
+        """The number of all errors."""
         with self._lock:
             return self.errors.total()
 
@@ -60,7 +60,7 @@ class Tally:
             self.connected -= 1
 
     def packet(self, delay: float) -> None:
-        """A packet was sent, so many seconds after it was due."""
+        """A packet was sent, this many seconds after it was due."""
         with self._lock:
             self.sent += 1
             self.worst_delay = max(self.worst_delay, delay)
@@ -89,7 +89,7 @@ class Tally:
 
 
 def kind_of(error: Exception) -> str:
-    """What an error is counted as: its sentence, which for most has nothing of one client in it."""
+    """The kind of an error: its sentence, which for most errors does not mention the client."""
     if isinstance(error, Refused):
         return f"refused: {error.message}"
     if isinstance(error, ConnectionClosed):
