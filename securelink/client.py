@@ -285,7 +285,7 @@ class Client(Peer, Dispatching):
         self._token = str(uuid.UUID(bytes=arrival.opened.welcome.token))
         self._encrypted = link.encrypted
         where = shown(self.host, self.port)
-        mailbox = Mailbox(self, self._hooks, where, core.receiving, elements=core.bounds.elements)
+        mailbox = Mailbox(self, self._hooks, where, core)
         own_thread = get_ident() if self._in_update else 0
         channel = ClientChannel(link.loop, core, mailbox, token=self._token, own_thread=own_thread)
         channel.attach(link)
@@ -349,7 +349,7 @@ class Client(Peer, Dispatching):
             return channel.receive_named(awaited, timeout)
         finally:
             self._hooks.awaited.pop(awaited, None)
-            channel.mailbox.packets.extend(awaited.found)  # two came, we take one
+            channel.mailbox.put_back(awaited.found)  # two came, we take one
 
     @overload
     def receive(self, timeout: None = None) -> Received: ...
@@ -502,7 +502,8 @@ class Client(Peer, Dispatching):
             timeout: Seconds to wait for the server's confirmation.
 
         Returns:
-            The packets that the server has not confirmed; normally none.
+            The packets that the server has not handled, as far as it has told; normally none, for its answer comes when
+            all are, or after 2 s.
         """
         timeout = seconds("timeout", timeout)
         self._connector.given_up.set()
@@ -516,8 +517,8 @@ class Client(Peer, Dispatching):
     @property
     def unconfirmed(self) -> list[Packet]:
         """
-        What the server may not have of the session that has ended: the packets that it has not confirmed, in order.
-        Empty while a session lasts. `close()` returns the same.
+        What the server has not handled of the session that has ended, as far as it has told, and what was never sent:
+        packets, in order. Empty while a session lasts. `close()` returns the same.
         """
         channel = self._channel
         return channel.unconfirmed(None) if channel is not None and channel.ended else []

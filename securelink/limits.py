@@ -82,6 +82,12 @@ ACK_SECONDS = 0.2  # or after this time;
 # Fewer records wait longer: otherwise a quiet session would acknowledge each one,
 ACK_FEW_RECORDS = 8
 ACK_FEW_SECONDS = 2.0  # up to this time
+# A packet that a client keeps for receive() holds back the acknowledgement of what is handled after it, until so many
+# records were: then nobody seems to want it,
+PUT_AWAY_RECORDS = 256
+PUT_AWAY_BYTES = 1024 * 1024  # or so many bytes; far below MAX_UNACKED, where the other side waits
+# A CLOSE is answered when what came before it is handled, or after this time; below CLOSE_SECONDS
+ANSWER_SECONDS = 2.0
 # Bytes kept until they are acknowledged; a blocking `send` waits above it
 MAX_UNACKED = 16 * 1024 * 1024
 # Bytes; above it the session is ended (in handlers `send` does not wait)
@@ -111,6 +117,7 @@ MAX_INBOX_BYTES = 8 * 1024 * 1024
 MAX_WAITING_DECODED = 64 * 1024
 # Of packets that waited as bytes: what one poll() decodes, into up to 70 MiB of objects
 POLL_BYTES = 1024 * 1024
+UPDATE_READS = 16  # reads of one update(): 1 MiB, so that a frame does not wait for a fast server
 RUN_PACKETS = 64  # a session yields to others after this many packets
 RUN_SECONDS = 0.010  # or after this time
 # Frames of one connection that are opened in a row, whatever they contain: about 0.3 ms
@@ -119,7 +126,7 @@ MAX_CONTROLS = 64  # PING and PONG of one connection that wait behind a full ker
 # ACK, PING, PONG and KEY_UPDATE a second of one session; above it, as with MAX_RATE
 MAX_CONTROL_RATE = 50_000
 # When a peer hangs up, its last data is read until the inbox is this many times full
-HANGUP_FACTOR = 8
+HANGUP_FACTOR = 4
 
 RESUME_SECONDS = 120  # a session is kept this long after its connection is lost
 # Sessions without a connection; above it, those with the least to lose are dropped first

@@ -20,6 +20,7 @@ from .streams.addresses import shown
 from .threads.channel import Channel
 from .threads.outbox import Outbox
 from .threads.server_link import ServerLink
+from .wire.packets import Packet
 
 
 class Session(Peer):
@@ -132,6 +133,16 @@ class Session(Peer):
             "reason": self.reason,
             "unsent": self._channel.unsent,
         }
+
+    @property
+    def unconfirmed(self) -> list[Packet]:
+        """
+        The packets that this client has not handled, as far as it has told, and those that were never sent: in order.
+
+        For listeners of `on_disconnect`: empty before, and when they have returned nothing of them is kept.
+        """
+        channel = self._channel
+        return channel.core.unconfirmed() if channel.ended else []
 
     def kick(self, reason: str = "") -> None:
         """End this session. What was sent before still goes out; the client sees `reason`. Returns at once."""

@@ -40,6 +40,11 @@ def sealer_of(engine: Connection) -> RecordSender | None:
     return engine._send
 
 
+def controls_of(engine: Connection) -> int:
+    """How many PING and PONG wait to be sealed."""
+    return len(engine._controls)
+
+
 def handshake_of(engine: ClientConnection | ServerConnection) -> ClientHandshake | ServerHandshake:
     """The handshake under way, with its secrets: tests compute with them, and look where they are shown."""
     return engine._handshake

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import re
 import signal
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -133,3 +134,23 @@ def finished(*arguments: str | Path, folder: Path) -> str:
     with Program(*arguments, folder=folder) as program:
         assert program.ends() == 0, program.output
         return program.output
+
+
+@contextlib.contextmanager
+def process(program: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A Python process of its own; killed at the end if it has not been."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
+    ) as started:  # fmt: skip
+        try:
+            yield started
+        finally:
+            started.kill()
+
+
+def read_line(started: subprocess.Popen[str]) -> str:
+    """The next line that it prints."""
+    assert started.stdout is not None
+    return started.stdout.readline().strip()

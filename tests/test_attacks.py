@@ -150,17 +150,18 @@ def test_what_nobody_receives_is_bounded_by_bytes(identity: Identity) -> None:
             session = stage.session(client)
             channel = channel_of(client)
             sent = 0
-            while sent < 64 and not channel.core.receiving.full:
-                with contextlib.suppress(LinkTimeout):
-                    session.send("blob", bytes(2**20), timeout=0.1)
+            with contextlib.suppress(LinkTimeout):
+                while sent < 64:
+                    session.send("blob", bytes(2**20), timeout=1.0)
                     sent += 1
-            until(lambda: channel.core.receiving.full)
+            until(lambda: len(channel.mailbox.packets) >= 8)
             kept = sum(
-                len(p.encoded if isinstance(p, Folded) else p.data) for p in channel.mailbox.packets
+                len(p.encoded if isinstance(p, Folded) else p.data)
+                for _, p in channel.mailbox.packets
             )
             held = channel.core.receiving.in_bytes - channel.core.receiving.out_bytes + kept
             assert held < 20 * 2**20
-            assert sent >= 16
+            assert 15 <= sent < 64  # what is not handled is not acknowledged
             for _ in range(sent):
                 assert client.receive(WAIT) is not None
 

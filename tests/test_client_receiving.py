@@ -123,7 +123,7 @@ def test_the_last_look_before_reading(
         def race(self: ClientChannel, timeout: float, ready: Any) -> None:
             if not raced:
                 raced.append(True)
-                self.mailbox.packets.append("stored by another thread")  # type: ignore[arg-type]
+                self.mailbox.packets.append((1, "stored by another thread"))  # type: ignore[arg-type]
             drive(self, timeout, ready)
 
         monkeypatch.setattr(ClientChannel, "_drive", race)

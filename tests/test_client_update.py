@@ -100,7 +100,7 @@ def test_all_handlers_run_in_the_thread_of_the_game(frame: float, identity: Iden
 
 
 def test_a_long_frame_costs_no_session(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While no frame comes, heartbeats and acknowledgements go on, and nothing is handled."""
+    """While no frame comes, reading and heartbeats go on, and nothing is handled: so nothing is acknowledged."""
     monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.05)
     with serving(identity, heartbeat=1) as server:
         client = game(server, identity)
@@ -109,14 +109,17 @@ def test_a_long_frame_costs_no_session(identity: Identity, monkeypatch: pytest.M
         client.update()
         session = session_of(server, client)
         session.send("move", 1)
-        until(lambda: channel_of(session).core.numbering.outgoing.acknowledged == 1)
+        until(lambda: channel_of(client).core.numbering.incoming.accepted == 1)
+        outgoing = channel_of(session).core.numbering.outgoing
         reads = link_of(session).connection.reads if channel_of(session).link is not None else 0
         time.sleep(3.0)  # longer than a silent client is believed to live
         assert session.connected
         assert session.ping(WAIT) < WAIT
         assert link_of(session).connection.reads > reads + 1
         assert seen == ["connect"]
+        assert outgoing.acknowledged == 0
         play(client, 0, lambda: "move" in seen)
+        until(lambda: outgoing.acknowledged == 1)
         assert threads == {get_ident()}
         client.close()
         assert seen[-1] == "disconnect"

@@ -11,6 +11,7 @@ import pytest
 from engines import Pair, Role, opened, other, packets, plain_items, sent
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from inside import controls_of
 
 from securelink.codes import Code
 from securelink.errors import RecordError
@@ -97,7 +98,7 @@ def test_answers_that_nobody_takes_are_few(identity: Identity) -> None:
     pair = opened(identity)
     pings = b"".join(pair.sender("client").control(Content.PING, bytes(8)) for _ in range(200))
     pair.server.receive_data(pings, 0.0)
-    assert pair.server.controls_waiting == MAX_CONTROLS
+    assert controls_of(pair.server) == MAX_CONTROLS
     pair.post("server", b"")
     assert pair.items["client"].count(Ponged(bytes(8))) == MAX_CONTROLS
     assert not pair.server.wants_write
@@ -391,7 +392,7 @@ def told(pair: Pair, pieces: list[bytes]) -> tuple[list[Item], Any, list[Item]]:
     for piece in pieces:
         items += plain_items(pair.server.receive_data(piece, 1.0))
     acks = pair.server.acks
-    owes = (acks.due, acks.due_at, pair.server.controls_waiting, pair.server.closing)
+    owes = (acks.due, acks.due_at, controls_of(pair.server), pair.server.closing)
     return items, owes, pair.feed("client", pair.server.data_to_send())
 
 

@@ -99,6 +99,9 @@ def babble(server: Server, client: Client) -> None:
 def be_unreadable(server: Server, client: Client) -> None:
     """The client sends what is no packet."""
     channel_of(client).post(b"\xc1", timeout=None)
+    channel_of(
+        client
+    ).core.sending.drop()  # nor could the client, when it lists what is unconfirmed
 
 
 SAFE = r"no \x1b[2Jcheating"

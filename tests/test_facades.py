@@ -42,6 +42,7 @@ OFFERED = {
     "state",
     "text",
     "token",
+    "unconfirmed",
     "unmute",
     "user",
 }

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import signal
 import socket
 import struct
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +15,7 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, Hostile, Scene, echo, failure, scene, until
+from programs import process, read_line
 from together import channel_of
 
 from securelink import Client, ConnectFailed, ConnectionClosed, Identity, Server, Session
@@ -213,32 +211,12 @@ with server:
 """
 
 
-@contextlib.contextmanager
-def process(program: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """A Python process of its own; killed at the end if it has not been."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        [sys.executable, "-c", program, *arguments],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
-    ) as started:  # fmt: skip
-        try:
-            yield started
-        finally:
-            started.kill()
-
-
-def line_of(started: subprocess.Popen[str]) -> str:
-    """The next line that it prints."""
-    assert started.stdout is not None
-    return started.stdout.readline().strip()
-
-
 def test_a_client_that_is_killed(identity: Identity) -> None:
     """A client process that is killed leaves the server like any other: its session ends, once."""
     with scene(identity) as stage:
         seen = Farewells(stage)
         with process(CLIENT, stage.server.invite()) as killed:
-            said, token = line_of(killed).split()
+            said, token = read_line(killed).split()
             assert said == "alive"
             killed.send_signal(signal.SIGKILL)
             until(lambda: seen.went)
@@ -249,7 +227,7 @@ def test_a_client_that_is_killed(identity: Identity) -> None:
 def test_a_server_that_is_killed(identity: Identity) -> None:
     """When the server process is killed its client is told; that nothing listens any more is another error."""
     with process(SERVER) as killed:
-        client = Client(line_of(killed)).connect()
+        client = Client(read_line(killed)).connect()
         assert echo(client, 1)
         killed.send_signal(signal.SIGKILL)
         failure(ConnectionClosed, lambda: client.receive(WAIT), BROKEN, AGAIN)

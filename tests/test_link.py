@@ -9,7 +9,7 @@ from math import inf
 
 import pytest
 from helpers import WAIT, until
-from inside import forks, is_choked
+from inside import controls_of, forks, is_choked
 from linked import Bench, bench
 from together import REPEATS, Crew
 
@@ -193,7 +193,7 @@ def test_nothing_is_written_after_close() -> None:
 
         with Crew(WAIT) as crew:
             crew.start(more)
-        assert not stage.link.connection.controls_waiting
+        assert not controls_of(stage.link.connection)
         items: list[Item] = [*stage.items(), *stage.events()]
         first, *others = items
         (packet,) = decode_packets(first)  # type: ignore[arg-type]
@@ -441,7 +441,7 @@ def test_a_peer_that_pings_without_reading() -> None:
         choked(stage)
         for _ in range(4 * MAX_CONTROLS):
             stage.link.control(Content.PONG, bytes(8))
-        assert stage.link.connection.controls_waiting == MAX_CONTROLS
+        assert controls_of(stage.link.connection) == MAX_CONTROLS
 
 
 def test_half_a_shutdown() -> None:

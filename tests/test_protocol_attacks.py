@@ -82,15 +82,15 @@ def test_an_hour_changes_the_key(role: Role, identity: Identity) -> None:
     pair = opened(identity)
     pair.post(role, sent(pair, role, "before"))
     sender = pair.sender(role)
-    sender.want_update()
-    sender.want_update()
+    sender.records.want_update()
+    sender.records.want_update()
     update, ping = split_frames(sender.control(Content.PING, bytes(8)))
     assert (len(update), len(ping)) == (4 + 1 + 16, 4 + 9 + 16)
     pair.post(role, update + ping + sent(pair, role, "after"))
     assert actions(pair, other(role)) == [["before"], ["after"]]
     pair = opened(identity, OFF)
-    pair.sender(role).want_update()
-    pair.sender(role).want_update()
+    pair.sender(role).records.want_update()
+    pair.sender(role).records.want_update()
     assert len(split_frames(sent(pair, role, "no key"))) == 1
 
 
@@ -101,11 +101,11 @@ def test_an_hour_soon_after_an_automatic_update(
     monkeypatch.setattr(records, "UPDATE_BYTES", 5000)
     pair = opened(identity)
     sender = pair.sender("client")
-    sender.want_update()
+    sender.records.want_update()
     for _ in range(31):
         pair.post("client", sent(pair, "client", "b" * 200))
     pair.now += 0.5
-    sender.want_update()
+    sender.records.want_update()
     pair.post("client", sent(pair, "client", "c"))
     assert pair.is_open
 

@@ -123,6 +123,7 @@ def test_limits() -> None:
         "seconds that a session is kept without a connection": f"{limits.RESUME_SECONDS}",
         "seconds from accept to WELCOME": f"{limits.HANDSHAKE_SECONDS:.0f}",
         "seconds after one's own CLOSE": f"{limits.CLOSE_SECONDS:.0f}",
+        "seconds until a CLOSE is answered, at most": f"{limits.ANSWER_SECONDS:.0f}",
     }
 
 

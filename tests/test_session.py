@@ -25,6 +25,7 @@ def test_a_record_is_kept_until_it_is_acknowledged() -> None:
     assert (outgoing.unacked, outgoing.unconfirmed) == (1, [b"3"])
     outgoing.acknowledge(3)
     assert outgoing.unconfirmed == []
+    outgoing.release()
     assert (outgoing.sent, outgoing.acknowledged, outgoing.unacked) == (3, 3, 0)
 
 
@@ -77,6 +78,7 @@ def test_counts_and_bytes_agree(steps: list[bytes | int]) -> None:
             outgoing.release()  # by its own clock, as the sending half does
         assert outgoing.sent == len(sent)
     assert outgoing.unconfirmed == sent[acknowledged:]
+    outgoing.release()
     assert outgoing.unacked == sum(map(len, sent[acknowledged:]))
 
 

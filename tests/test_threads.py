@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from helpers import WAIT, Hostile, until
 from inside import Tollgate, loop_of
-from together import REPEATS, Crew, channel_of, joined, serving, take
+from together import REPEATS, Crew, channel_of, joined, serving, session_of, take
 
 from securelink import Client, Identity, RequestFailed, Server, Session
 from securelink.limits import WORKERS
@@ -182,7 +182,7 @@ def test_clients_of_many_threads(attempt: int, identity: Identity, biting: None)
 
 @again
 def test_all_places_asleep(attempt: int, identity: Identity) -> None:
-    """With every place of handlers taken, the server accepts, answers pings and acknowledges; then it delivers all."""
+    """With every place of handlers taken, the server accepts, reads and answers pings; then it delivers all."""
     with serving(identity, workers=5) as server, joined(server) as (client,):
         places = loop_of(server).pool.handler_places
         with sleeping(server, places):
@@ -190,7 +190,9 @@ def test_all_places_asleep(attempt: int, identity: Identity) -> None:
                 client.send("echo", number)
             assert client.ping(WAIT) < WAIT
             outgoing = channel_of(client).core.numbering.outgoing
-            until(lambda: client.ping(WAIT) and outgoing.acknowledged == outgoing.sent)
+            incoming = channel_of(session_of(server, client)).core.numbering.incoming
+            until(lambda: client.ping(WAIT) and incoming.accepted == outgoing.sent)
+            assert outgoing.acknowledged == 0
             with joined(server) as (late,):
                 late.send("echo", "late")
                 assert late.ping(WAIT) < WAIT

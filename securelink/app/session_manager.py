@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from ..auth import Hold
 from ..codes import Code
 from ..errors import ConnectionClosed, HandshakeError, Refused
+from ..protocol import SessionCore
 from ..protocol.handshake_server import VerifiedClient
 from ..streams.addresses import shown
 from ..text import escaped
@@ -36,6 +37,10 @@ class SessionChannel(Protocol):
     @property
     def owner(self) -> Any:
         """The session's context."""
+
+    @property
+    def core(self) -> SessionCore:
+        """What its client has not confirmed, among others."""
 
     def post(
         self, encoded: bytes, *, timeout: float | None, latest: str | None = None, wait: bool = True
@@ -257,25 +262,33 @@ class SessionManager:
         log.info("%s refused %s: %s", event, _context(channel).name, escaped(text))
         channel.end(code, text)
 
-    def ended(self, channel: SessionChannel) -> None:
-        """By the leader: the session is over; its disconnect event comes after its last packet."""
+    def ended(self, channel: SessionChannel) -> bool:
+        """
+        By the leader: the session is over; its disconnect event comes after its last packet. Until then it is kept what
+        its client has not confirmed.
+
+        Returns:
+            False when there is no such event: it was told before, or never public.
+        """
         context = _context(channel)
         session: Any = context.session
         if session is None or not self._registry.remove(session):
-            return
+            return False
         context.left = context.rooms.leave_all(session)
         if self._on_hangup.listeners:
             channel.loop.schedule(_Hangup(self._on_hangup, session))
         log.info("%s disconnected: %s", context.name, channel.closed_error().message)
-        channel.note_last(lambda: self._goodbye(context, session))
+        channel.note_last(lambda: self._goodbye(channel, context, session))
+        return True
 
-    def _goodbye(self, context: SessionContext, session: Any) -> None:
+    def _goodbye(self, channel: SessionChannel, context: SessionContext, session: Any) -> None:
         """The last event in its inbox."""
         try:
             self._on_disconnect.fire(session)
         finally:
             self._registry.through(session)
             context.through()
+            channel.core.sending.drop()
 
     def note(self, event: str) -> None:
         """Count an event."""

@@ -1,9 +1,10 @@
 """
 When to send an acknowledgement on its own.
 
-Usually an acknowledgement goes out with a record that is sent anyway (`Sender`). When no record is sent, it goes out
-after ACK_RECORDS records, ACK_BYTES bytes or ACK_SECONDS. A quiet session, which has fewer than ACK_FEW_RECORDS by
-then, waits for that many or for ACK_FEW_SECONDS; otherwise it would send one acknowledgement for each record.
+An acknowledgement states how many records are handled (`Incoming.handled`). Usually it goes out with a record that is
+sent anyway (`Sender`). When no record is sent, it goes out after ACK_RECORDS handled records, ACK_BYTES bytes or
+ACK_SECONDS. A quiet session, which has fewer than ACK_FEW_RECORDS by then, waits for that many or for ACK_FEW_SECONDS;
+otherwise it would send one acknowledgement for each record.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from .numbering import Incoming
 
 class Acknowledging:
     """
-    Looks at what a connection accepts. The receiving half calls `look`; the timekeeper calls `on_time`.
+    Decides when to acknowledge. The receiving half calls `look`, the thread that handles what was accepted `handled`,
+    and the timekeeper `on_time`.
 
     Args:
         incoming: The session's count of accepted records. All are acknowledged again, because acknowledgements of an
@@ -24,7 +26,7 @@ class Acknowledging:
         now: The time.
 
     Attributes:
-        bytes: Accepted since the last acknowledgement that was sent on its own. Counted by the receiving half.
+        bytes: Accepted on this connection. Counted by the receiving half.
         due: An acknowledgement is to be sent. Set here, cleared by the sending half.
         due_at: When to call `on_time`, by the given clock; `inf` while nothing waits.
     """
@@ -47,18 +49,31 @@ class Acknowledging:
         Hot: once for each read, because nothing is written before all that it brought has been looked at.
         """
         incoming = self._incoming
-        unconfirmed = incoming.accepted - incoming.confirmed
-        if self.due_at == inf and unconfirmed:
+        if self.due_at == inf and incoming.accepted != incoming.confirmed:
             self.due_at = now + ACK_SECONDS
-        if unconfirmed >= self._at_once or self.bytes >= ACK_BYTES:
+        return not incoming.queued and self.handled(self.bytes)
+
+    def handled(self, size: int) -> bool:
+        """
+        Called when something was handled; True when an acknowledgement is due.
+
+        Args:
+            size: Bytes of all records that were handled so far, or nearly so.
+        """
+        incoming = self._incoming
+        handled = incoming.handled() - incoming.confirmed
+        if handled >= self._at_once or (handled > 0 and size - incoming.told_bytes >= ACK_BYTES):
+            incoming.told_bytes = size
             self._raise()
             return True
         return False
 
     def on_time(self, now: float) -> bool:
         """`due_at` has come: True when an acknowledgement is due."""
-        unconfirmed = self._incoming.accepted - self._incoming.confirmed
-        if not self._patient and 0 < unconfirmed < ACK_FEW_RECORDS:
+        incoming = self._incoming
+        handled = incoming.handled() - incoming.confirmed
+        waits = incoming.accepted != incoming.confirmed
+        if waits and not self._patient and handled < ACK_FEW_RECORDS:
             self._patient = True
             self._at_once = ACK_FEW_RECORDS
             self.due_at = now + ACK_FEW_SECONDS - ACK_SECONDS
@@ -67,12 +82,14 @@ class Acknowledging:
         self._at_once = ACK_RECORDS
         self.due_at = inf
         # Count after clearing the time: records accepted later set their own time.
-        if self._incoming.accepted == self._incoming.confirmed:
+        handled = incoming.handled()
+        if incoming.accepted != handled:
+            self.due_at = now + ACK_FEW_SECONDS  # nobody says when a single record is handled
+        if handled <= incoming.confirmed:
             return False
         self._raise()
         return True
 
     def _raise(self) -> None:
-        self.bytes = 0
         self._at_once = ACK_RECORDS
         self.due = True

@@ -9,12 +9,12 @@ from math import inf
 from ..codes import Code
 from ..errors import ConfigError, HandshakeError, ProtocolError, SecureLinkError
 from ..limits import (
+    ANSWER_SECONDS,
     CLOSE_SECONDS,
     HEADER_SIZE,
     MAX_CONTROLS,
     MAX_HANDSHAKE_BODY,
     SWEEP_SECONDS,
-    UPDATE_SECONDS,
 )
 from ..wire.fields import Content, Kind
 from ..wire.frames import FrameBuffer
@@ -80,6 +80,7 @@ class Connection:
         closing: Code and text of the CLOSE that is to be sent, or was sent, by either side's initiative.
         asked: The same if `close` was called before there was any other reason for a CLOSE.
         acks: When to send acknowledgements.
+        answer_at: When the peer's CLOSE is answered at the latest; `inf` unless what came before it is to be handled.
         liveness: Heartbeats and silence; exists from OPEN on.
     """
 
@@ -106,7 +107,7 @@ class Connection:
         self._controls: deque[tuple[Content, bytes]] = deque()
         self._send: RecordSender | None = None
         self._receive: RecordReceiver | None = None
-        self._key_watched_at = inf
+        self.answer_at = inf
         self._proved = False  # whether the record that broke the protocol was authenticated
         self._bytes_lost = False
         self._carried = False  # whether the numbering belongs to a session
@@ -184,6 +185,11 @@ class Connection:
 
     # Asking for something: any thread.
 
+    def answer_close(self) -> None:
+        """Answer the peer's CLOSE; what is acknowledged with it is all that will be."""
+        self.answer_at = inf
+        self._say_close(Code.NORMAL)
+
     def control(self, content: Content, payload: bytes = b"") -> None:
         """Queue a PING or PONG, unless CLOSE was sent; a peer that pings without reading gets few answers."""
         sender = self.sender
@@ -191,11 +197,6 @@ class Connection:
             return
         self._controls.append((content, payload))
         self.wants_write = True
-
-    @property
-    def controls_waiting(self) -> int:
-        """The number of PING and PONG that wait to be sealed."""
-        return len(self._controls)
 
     def close(self, code: int, text: str = "", *, now: float) -> None:
         """
@@ -249,7 +250,7 @@ class Connection:
 
     def next_deadline(self) -> float:
         """When to call `on_deadline` at the latest; `inf` if nothing is due."""
-        due = min(self.deadline, self.acks.due_at)
+        due = min(self.deadline, self.acks.due_at, self.answer_at)
         if self.liveness is not None and self.closing is None:
             due = min(due, self.liveness.next_look)
         return due
@@ -266,9 +267,12 @@ class Connection:
         acks, liveness = self.acks, self.liveness
         if now >= acks.due_at and acks.on_time(now):
             self.wants_write = True
+        if now >= self.answer_at:
+            self.answer_close()
         if liveness is not None:
             liveness.look(now, self.reads, behind=self.more)
-            self._watch_key(now)
+            if self.sender is not None:
+                self.sender.watch_key(now)
         if self.deadline < inf:
             return self._past_deadline(now) if now >= self.deadline else []
         if liveness is None or self.closing is not None:
@@ -280,14 +284,6 @@ class Connection:
         if liveness.ping_is_due(now):
             self.control(Content.PING, bytes(8))
         return []
-
-    def _watch_key(self, now: float) -> None:
-        """A key is replaced before it is an hour old (RFC 9846 5.5)."""
-        if self._key_watched_at == inf:
-            self._key_watched_at = now
-        if now - self._key_watched_at >= UPDATE_SECONDS / 2 and self.sender is not None:
-            self._key_watched_at = now
-            self.sender.want_update()
 
     def _past_deadline(self, now: float) -> list[Event]:
         state = self.state
@@ -502,8 +498,12 @@ class Connection:
         close = self._close_of(plaintext)
         answers = self.closing is not None and close.code == Code.NORMAL
         if self.sender is not None:
-            self._say_close(Code.NORMAL)
+            incoming = self.numbering.incoming
             self.leave(self._now)
+            if self.closing is None and incoming.handled() != incoming.accepted:
+                self.answer_at = self._now + ANSWER_SECONDS
+            else:
+                self._say_close(Code.NORMAL)
         out.append(Closed(close.code, close.text, answers))
 
     def _close_unproved(self, plaintext: bytes, out: list[Item]) -> None:

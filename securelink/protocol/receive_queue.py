@@ -12,10 +12,11 @@ from collections import deque
 from collections.abc import Callable
 
 from ..errors import CodecError
-from ..limits import HANGUP_FACTOR
+from ..limits import ACK_BYTES, ACK_FEW_RECORDS, HANGUP_FACTOR
 from ..wire.packets import Decoding, Packet, begin_decoding
 from ..wire.weight import opened_size
 from .bounds import Bounds
+from .numbering import Incoming
 from .requests import Requests
 
 Record = bytes | memoryview
@@ -69,8 +70,10 @@ class ReceiveQueue:
     Args:
         bounds: How much may wait.
         requests: Replies are given to those that wait for them, ahead of their turn.
+        incoming: The session's count of accepted records; which of them are handled is counted here.
 
     Attributes:
+        incoming: The same.
         items: In order: records, what is left of one, and calls to be made.
         in_bytes: Of all records so far. Written by the receiving half only.
         out_bytes: Of those whose turn has come. Written by the running thread only.
@@ -85,12 +88,15 @@ class ReceiveQueue:
     """
 
     __slots__ = (
-        "_before", "_look", "_requests", "_unlooked", "bounds", "dropping", "full", "handled", "in_bytes",
-        "is_over_rate", "items", "on_look", "opened", "opening", "out_bytes",
+        "_before", "_delivered", "_look", "_requests", "_unlooked", "bounds", "dropping", "full", "handled", "in_bytes",
+        "incoming", "is_over_rate", "items", "on_look", "opened", "opening", "out_bytes",
     )  # fmt: skip
 
-    def __init__(self, bounds: Bounds, requests: Requests) -> None:
+    def __init__(self, bounds: Bounds, requests: Requests, incoming: Incoming) -> None:
         self.bounds = bounds
+        self.incoming = incoming
+        incoming.queue()
+        self._delivered = incoming.accepted  # records; written by the receiving half only
         self._requests = requests
         self.items: deque[Record | Partly | Rest | Happening] = deque()
         self.in_bytes = 0
@@ -114,9 +120,11 @@ class ReceiveQueue:
         if self.dropping:
             return
         item: Record | Partly = record
+        self._delivered += 1
         if self._requests.expected:
             left = self._looked_into(record)
             if left is None:
+                self.incoming.hand_over(self._delivered, len(record))
                 return
             item = left
         self.in_bytes += len(record)
@@ -266,25 +274,43 @@ class ReceiveQueue:
 
     def take(self) -> list[Packet]:
         """
-        The packets of the oldest record, for a shell that hands over whole records.
+        The packets of the oldest record, for a shell that hands over whole records: they are handled herewith.
 
         Raises:
-            CodecError: It is no array of packets. It is gone, and counted.
+            CodecError: It is no array of packets. It is gone, and nothing counts as handled from there on.
         """
         item = self.items.popleft()
         packets: list[Packet] | None
         if isinstance(item, (bytes, memoryview, Partly)):
-            packets = self.open(item)
-            while packets is None:
+            try:
                 packets = self.open(item)
+                while packets is None:
+                    packets = self.open(item)
+            except CodecError:
+                self.incoming.stop()
+                raise
+            self.finish(len(item))
         elif isinstance(item, Rest):
             packets = item.packets[item.at :]
+            self.finish(item.size)
         else:
             item()
             packets = []
         if self.full:
             self.make_room()
         return packets
+
+    def finish(self, size: int) -> None:
+        """A record has had its turn. Written out in `Inbox`."""
+        incoming = self.incoming
+        incoming.done += 1
+        if incoming.kept or incoming.ahead:
+            incoming.go_past(size)
+
+    def refuse(self) -> None:
+        """From now on nothing is wanted any more: what is dropped is not handled. Any thread."""
+        self.incoming.stop()
+        self.dropping = True
 
     def drop(self) -> None:
         """What waits is not wanted any more; calls that are to be made stay. By whoever may run it."""
@@ -326,6 +352,15 @@ class ReceiveQueue:
     def is_flooded(self) -> bool:
         """Whether so much waits that not even a peer that hung up, or lets us wait in `send`, is read."""
         return self.waiting > self.bounds.inbox_bytes * HANGUP_FACTOR
+
+    @property
+    def may_owe(self) -> bool:
+        """Whether an acknowledgement may be due: false where each record is answered by one that takes it along."""
+        incoming = self.incoming
+        return (
+            incoming.accepted - incoming.confirmed >= ACK_FEW_RECORDS
+            or self.out_bytes - incoming.told_bytes >= ACK_BYTES
+        )
 
     def next_second(self) -> None:
         """The rate is counted anew."""

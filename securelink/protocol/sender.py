@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 
 from ..errors import ConnectionClosed
-from ..limits import RECORD_TARGET, WRITE_BUDGET
+from ..limits import RECORD_TARGET, UPDATE_SECONDS, WRITE_BUDGET
 from ..wire.fields import Content
 from ..wire.messages import Close
 from ..wire.packets import join_packets
@@ -25,13 +26,22 @@ class Sender:
         closed: True after `close`: nothing more may be sealed.
     """
 
-    __slots__ = ("_incoming", "_outgoing", "_target", "closed", "max_packets", "records")
+    __slots__ = (
+        "_incoming",
+        "_key_watched_at",
+        "_outgoing",
+        "_target",
+        "closed",
+        "max_packets",
+        "records",
+    )
 
     def __init__(self, records: RecordSender, numbering: Numbering, max_packet: int) -> None:
         self.records = records
         self._outgoing = numbering.outgoing
         self._incoming = numbering.incoming
         self.closed = False
+        self._key_watched_at = inf
         # The room beside content byte, acknowledgement and the largest array header.
         self.max_packets = max_packet - records.overhead - 8 - 5
         self._target = min(RECORD_TARGET, self.max_packets)
@@ -78,10 +88,10 @@ class Sender:
             prefix += records.update()
         self._outgoing.keep(packets)
         incoming = self._incoming
-        accepted = incoming.accepted
-        if accepted != incoming.confirmed:
-            incoming.confirmed = accepted
-            frame = records.seal(_DATA_ACK + accepted.to_bytes(8) + packets)
+        handled = incoming.handled()
+        if handled > incoming.confirmed:
+            incoming.confirmed = handled
+            frame = records.seal(_DATA_ACK + handled.to_bytes(8) + packets)
         else:
             frame = records.seal(_DATA + packets)
         return prefix + frame if prefix else frame
@@ -110,9 +120,13 @@ class Sender:
         while self._outgoing.again:
             yield self.again(WRITE_BUDGET)
 
-    def want_update(self) -> None:
-        """Half an hour has passed: a key that existed half an hour ago is replaced. Any thread."""
-        self.records.want_update()
+    def watch_key(self, now: float) -> None:
+        """By whoever keeps the time: a key is replaced before it is an hour old (RFC 9846 5.5)."""
+        if self._key_watched_at == inf:
+            self._key_watched_at = now
+        if now - self._key_watched_at >= UPDATE_SECONDS / 2:
+            self._key_watched_at = now
+            self.records.want_update()
 
     def control(self, content: Content, payload: bytes = b"") -> bytes:
         """
@@ -127,12 +141,12 @@ class Sender:
         return prefix + self.records.seal(content.to_bytes(1) + payload)
 
     def ack(self) -> bytes:
-        """An ACK of all accepted records, or b"" if the peer knows already or CLOSE was sent."""
-        accepted = self._incoming.accepted
-        if accepted == self._incoming.confirmed or self.closed:
+        """An ACK of all handled records, or b"" if the peer knows already or CLOSE was sent."""
+        handled = self._incoming.handled()
+        if handled <= self._incoming.confirmed or self.closed:
             return b""
-        self._incoming.confirmed = accepted
-        return self.control(Content.ACK, accepted.to_bytes(8))
+        self._incoming.confirmed = handled
+        return self.control(Content.ACK, handled.to_bytes(8))
 
     def close(self, code: int, text: str = "") -> bytes:
         """The CLOSE, last in this direction; an acknowledgement that is due goes before it."""

@@ -8,6 +8,7 @@ the numbering is the session's, and is given to each connection before that is o
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from math import inf
 from typing import Any
 
 from ..errors import ConfigError
@@ -54,7 +55,7 @@ class SessionCore:
         self.numbering = Numbering() if numbering is None else numbering
         self.requests = Requests(guard)
         self.sending = SendQueue(bounds, self.numbering.outgoing, guard)
-        self.receiving = ReceiveQueue(bounds, self.requests)
+        self.receiving = ReceiveQueue(bounds, self.requests, self.numbering.incoming)
         self.connection: Connection | None = None
 
     def guard_with(self, guard: AbstractContextManager[Any]) -> None:
@@ -167,6 +168,9 @@ class SessionCore:
         connection = self.connection
         if connection is None:
             return b""
+        if self._settles(connection):
+            connection.answer_close()
+        self.look()
         # WELCOME goes before the first packet.
         parts = [connection.data_to_send(more=True)] if connection.has_handshake_data else []
         sender = connection.sender
@@ -189,7 +193,22 @@ class SessionCore:
     def wants_write(self) -> bool:
         """Whether `data_to_send` has something to say."""
         connection = self.connection
-        return connection is not None and (connection.wants_write or self._has_more)
+        if connection is None:
+            return False
+        self.look()
+        return connection.wants_write or self._has_more or self._settles(connection)
+
+    def look(self) -> bool:
+        """Something was handled. Any thread. Whether an acknowledgement is due: the connection wants to write then."""
+        connection = self.connection
+        if connection is None or not connection.acks.handled(self.receiving.out_bytes):
+            return False
+        connection.wants_write = True
+        return True
+
+    def _settles(self, connection: Connection) -> bool:
+        """Whether a CLOSE waits for its answer, and everything that came before it has had its turn."""
+        return connection.answer_at < inf and not self.receiving.items
 
     @property
     def held(self) -> int:
@@ -212,7 +231,10 @@ class SessionCore:
         return bool(receiving.items or receiving.opened or self.requests.replies.held)
 
     def unconfirmed(self) -> list[Packet]:
-        """What the peer has not acknowledged, and what was never sent, in order. By the sending half."""
+        """
+        What the peer has not acknowledged, which is what it has not handled, and what was never sent, in order. Nobody
+        may send meanwhile.
+        """
         records = self.numbering.outgoing.unconfirmed
         records += [join_packets([encoded]) for encoded in self.sending.waiting]
         elements = self.bounds.elements

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sized
 from threading import get_ident
-from typing import Any, Protocol
+from typing import Any
 
 from .._mypyc import mypyc_attr
 from ..codes import Code, code_text, known
@@ -22,29 +22,13 @@ from ..text import escaped
 from ..wire.fields import Content
 from ..wire.packets import Packet
 from .asking import Alarm, Waiting, failure_of
+from .carried import Keeper
 from .giving_way import waiting as taking_a_place
 from .giving_way import worker_threads
 from .inbox import Inbox, Owner
 from .link import Link
 from .loop import Loop
 from .outbox import Outbox
-
-
-class Keeper(Protocol):
-    """What keeps sessions that have no connection: for their clients, or until this client has the next one."""
-
-    def keeps(self, channel: Any, link: Any) -> bool:
-        """Whether this session goes on when that link, which carries it, is lost. With the link's send right."""
-
-    def suspended(self, channel: Any) -> None:
-        """By who noticed that its connection is lost."""
-
-    def end(self, channel: Any, code: int, text: str) -> None:
-        """End it from our side, though nothing carries it. Any thread; returns at once."""
-
-    def see_to(self, channel: Any) -> None:
-        """By who waits for its next connection."""
-
 
 BLOCKED = "~blocked"  # header of a request: no other is handled before it is answered
 FORKED = "this process is a fork of the one that opened it"
@@ -229,6 +213,12 @@ class Channel:
         self.outbox.wake_waiters()
 
     # --- what its parts ask of it ------------------------------------------------------------------------------
+
+    def handled(self) -> None:
+        """Something was handled: perhaps an acknowledgement is due, which nothing else will take along."""
+        link = self.link
+        if self.core.look() and link is not None and not link.writer.listed:
+            link.writer.flush()
 
     def look_again(self) -> None:
         """Whether it is read may have changed."""
@@ -417,7 +407,7 @@ class Channel:
 
     def end(self, code: int, text: str = "") -> None:
         """End the session from our side: what is queued goes out, then CLOSE. Any thread; returns at once."""
-        self.core.receiving.dropping = True
+        self.core.receiving.refuse()
         while not self.ended:
             link = self.link
             if link is not None:

@@ -25,7 +25,7 @@ from ..errors import (
     ProtocolError,
 )
 from ..interrupts import Right, Sign
-from ..limits import POLL_BYTES
+from ..limits import POLL_BYTES, UPDATE_READS
 from ..protocol import Item, SessionCore
 from ..protocol.receive_queue import ReceiveQueue
 from ..wire.packets import Packet
@@ -52,9 +52,6 @@ _WAYS_ON: dict[int, str] = {
     Code.SILENT: _AGAIN,
     Code.UNREADABLE: "check that both sides run the same version of securelink",
 }
-
-
-UPDATE_READS = 16  # reads of one update(): 1 MiB, so that a frame does not wait for a fast server
 
 
 class ClientInbox(Inbox):
@@ -224,6 +221,8 @@ class ClientChannel(Channel):
         """See `Client.receive`."""
         if self.inbox.runner:
             self.check_may_receive()
+        if self.core.receiving.may_owe:
+            self.handled()  # not after a packet is taken: Ctrl-C would take it along
         packets = self.mailbox.packets
         deadline: float | None = None
         while True:
@@ -269,6 +268,8 @@ class ClientChannel(Channel):
 
     def poll(self) -> list[Received]:
         """See `Client.poll`."""
+        if self.core.receiving.may_owe:
+            self.handled()
         self.wait(0.0, lambda: False)
         while self.core.receiving.items and self.run():
             pass

@@ -16,8 +16,9 @@ from ..interrupts import Right, Sign
 from ..protocol import ClientConnection, Event, Failed
 from ..streams.base import BREAK, HANGUP, READ, WRITE, Stream
 from .caretaker import TICK_SECONDS, caretaker
+from .carried import Carried
 from .ends import CLOSED, DEAD
-from .link import Carried, Link
+from .link import Link
 from .loop import Loop
 
 log = logging.getLogger("securelink.client")

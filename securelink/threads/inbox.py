@@ -60,6 +60,9 @@ class Session(Protocol):
     def end(self, code: int, text: str = "") -> None:
         """End it from our side."""
 
+    def handled(self) -> None:
+        """Something was handled: perhaps an acknowledgement is due."""
+
     def look_again(self) -> None:
         """Whether it is read may have changed."""
 
@@ -149,9 +152,12 @@ class Inbox:
     def _run(self) -> bool:
         self.runner = get_ident()
         try:
-            return self._run_some()
+            more = self._run_some()
         finally:
             self.runner = 0
+        if self.queue.may_owe:
+            self.session.handled()
+        return more
 
     def handling(self) -> Packet | None:
         """In a handler of this session: its packet. None in any other thread, and in listeners of events."""
@@ -162,7 +168,7 @@ class Inbox:
 
     def _run_some(self) -> bool:
         queue = self.queue
-        inbox = queue.items
+        inbox, incoming = queue.items, queue.incoming
         left = RUN_PACKETS
         deadline = 0.0  # unknown while there is a single thing to do: a lone packet costs no look at the clock
         while inbox:
@@ -206,6 +212,9 @@ class Inbox:
                     inbox.appendleft(item)
                 else:
                     queue.opened = None
+                    incoming.done += 1
+                    if incoming.kept or incoming.ahead:
+                        incoming.go_past(item.size)
                 if queue.full and queue.make_room():
                     self.session.look_again()
             if inbox and (left <= 0 or time.monotonic() > deadline):

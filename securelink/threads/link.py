@@ -8,7 +8,7 @@ when is the connection's business (`protocol/connection.py`): a link moves bytes
 from __future__ import annotations
 
 import logging
-from typing import Any, Protocol
+from math import inf
 
 from .._mypyc import mypyc_attr
 from ..codes import Code
@@ -26,42 +26,13 @@ from ..protocol import (
 )
 from ..streams.base import HANGUP, READ, WRITE, Address, Stream
 from ..wire.fields import Content
-from .ends import CLOSED
+from .carried import Carried
+from .ends import CLOSED, SHUT
 from .loop import Loop
-from .reading import Reader, Receiving
-from .writing import Sending, Writer
+from .reading import Reader
+from .writing import Writer
 
 log = logging.getLogger("securelink")
-
-
-class Carried(Sending, Receiving, Protocol):
-    """A session, as the link that carries it needs it."""
-
-    @property
-    def name(self) -> str:
-        """Who the peer is, for the log."""
-
-    def end(self, code: int, text: str = "") -> None:
-        """End it from our side."""
-
-    def finished(
-        self, code: int, text: str, clean: bool, ours: bool = False, failed: Failed | None = None
-    ) -> bool:
-        """It is over; False when it was before."""
-
-    def may_suspend(self, link: Any) -> bool:
-        """Whether it goes on when this link, which carries it, is lost."""
-
-    def suspend(self, link: Any) -> bool:
-        """This link is over: go on without it. False: it is not to be, or another one carries the session."""
-
-    def suspended(self) -> None:
-        """After that, when nothing is held any more."""
-
-    parting: bool  # it is over, and answers are waited for that will not come
-
-    def part(self) -> bool:
-        """Tell some of those that wait for them; True when more wait."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -81,7 +52,7 @@ class Link:
     """
 
     __slots__ = (
-        "_given_up", "address", "channel", "connection", "loop", "reader", "stream", "writer",
+        "_given_up", "_heard_all", "address", "channel", "connection", "loop", "reader", "stream", "writer",
     )  # fmt: skip
 
     def __init__(
@@ -93,6 +64,7 @@ class Link:
         self.address = address or stream.peer
         self.channel: Carried | None = None
         self._given_up = False  # it is worth nothing any more, but a session may go on without it
+        self._heard_all = False  # its last byte was read, and our CLOSE is to come
         self.writer = Writer(loop, stream, connection, self.address, self)
         self.reader = Reader(loop, stream, connection, self.writer)
 
@@ -161,6 +133,7 @@ class Link:
             return
         if mask & WRITE and writer.end is not CLOSED:
             writer.flush()
+            self._leave_if_done()
             self.update_interest()
         if mask & HANGUP and writer.end is not CLOSED:
             # What it left is finite. It is read at once, so that its end is known though handlers lag behind.
@@ -196,6 +169,7 @@ class Link:
             self.event(event)
         if self.connection.wants_write:
             self.writer.flush()
+            self._leave_if_done()
 
     # --- what was read ------------------------------------------------------------------------------------------
 
@@ -209,7 +183,7 @@ class Link:
             case Closed():
                 self._peer_closed(event)
             case Ended():
-                self.lost()
+                self.heard_all()
             case Failed():
                 self._failed(event)
             case Silent(seconds):
@@ -228,13 +202,41 @@ class Link:
             core.requests.ponged(int.from_bytes(payload))
 
     def _peer_closed(self, closed: Closed) -> None:
-        """The peer's CLOSE, which is answered: then the session is over, unless it has only given the connection up."""
+        """
+        The peer's CLOSE: the session is over, unless it has only given the connection up. It is answered when what came
+        before it is handled.
+        """
         channel = self.channel
         if closed.code == Code.SILENT and channel is not None and channel.may_suspend(self):
             self.give_way()
             return
+        if channel is not None and self.connection.answer_at < inf:
+            channel.note(self._answer_close)
         self.writer.flush()
         self.finish_channel(closed.code, closed.text, clean=True, ours=closed.answers)
+
+    def _answer_close(self) -> None:
+        """Everything that came before the peer's CLOSE has had its turn. By who runs the inbox."""
+        self.connection.answer_close()
+        self.writer.flush()
+        self.loop.call(self._leave_if_done)
+
+    def _leave_if_done(self) -> None:
+        """By the leader: the peer has sent its last byte, and now we have sent ours."""
+        if self._heard_all and self.writer.end >= SHUT:
+            self.lost()
+
+    def heard_all(self) -> None:
+        """The peer's last byte was read. If its CLOSE waits for our answer, so does the stream."""
+        if self.connection.answer_at < inf and self.writer.end < SHUT:
+            self._heard_all = True
+            self.reader.open = False
+            self.ask_interest()
+            self.loop.call(
+                self._leave_if_done
+            )  # the second look: it may have been answered meanwhile
+        else:
+            self.lost()
 
     def _failed(self, failed: Failed) -> None:
         """The peer broke the protocol, or somebody on the path did."""

@@ -178,7 +178,7 @@ class Listener:
     def forget(self, link: ServerLink) -> None:
         """The socket of this link is closed."""
         self.links.discard(link)
-        if link.channel is not None:
+        if link.channel is not None and not link.told:
             link.channel.core.sending.drop()  # the application may keep the session as long as it likes
         self.gate.left(link)
 

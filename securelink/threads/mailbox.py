@@ -10,7 +10,7 @@ from ..app.context import ClientContext
 from ..app.received import Received
 from ..errors import CodecError
 from ..limits import MAX_INBOX_RECORDS, MAX_WAITING_DECODED
-from ..protocol.receive_queue import ReceiveQueue
+from ..protocol import SessionCore
 from ..wire.packets import Packet, decode_packets, encode_packet, join_packets
 
 
@@ -54,17 +54,17 @@ class Mailbox:
         client: What the application knows the session as.
         context: Its handlers.
         where: The server, for the log.
-        queue: What has arrived at the channel.
-        elements: Values in a packet that is kept as bytes.
+        core: The session; what waits here is not handled.
 
     Attributes:
-        packets: What waits for `receive`.
+        packets: What waits for `receive`, each with the number of its record.
     """
 
     __slots__ = (
         "_client",
         "_context",
         "_elements",
+        "_incoming",
         "_kept",
         "_queue",
         "_waiting_bytes",
@@ -72,17 +72,17 @@ class Mailbox:
         "packets",
     )
 
-    def __init__(
-        self, client: Any, context: ClientContext, where: str, queue: ReceiveQueue, *, elements: int
-    ) -> None:
+    def __init__(self, client: Any, context: ClientContext, where: str, core: SessionCore) -> None:
         # Weak: a client that is forgotten while it is connected would otherwise be connected forever.
         self._client = weakref.ref(client)
         self._context = weakref.ref(context)
         self._kept: Any = None
         self._where = where
-        self._queue = queue
-        self._elements = elements
-        self.packets: deque[Received | Folded] = deque()
+        self._queue = core.receiving
+        self._elements = core.bounds.elements
+        self._incoming = core.numbering.incoming
+        self.packets: deque[tuple[int, Received | Folded]] = deque()
+        self._incoming.kept = self.packets
         # Of the records that gave `packets` since it was empty, as on the wire. By the running thread.
         self._waiting_bytes = 0
 
@@ -158,7 +158,12 @@ class Mailbox:
                 kept = Folded(packet, channel, self._elements)
             except CodecError:
                 pass  # a packet that we accept and would not send
-        self.packets.append(kept)
+        self.packets.append((self._incoming.done + self._incoming.early + 1, kept))
+
+    def put_back(self, packets: list[Received]) -> None:
+        """Keep what was handed over, and is not wanted there."""
+        number = self._incoming.done + self._incoming.early  # behind all that is kept
+        self.packets.extend((number, packet) for packet in packets)
 
     def has_room(self, most: int) -> bool:
         """Whether more may be handled before something is received, if `most` bytes of records may wait."""
@@ -168,18 +173,18 @@ class Mailbox:
 
     def take(self, action: str) -> Received | None:
         """The first packet of that name."""
-        for packet in tuple(self.packets):
-            if packet.action == action:
+        for kept in tuple(self.packets):
+            if kept[1].action == action:
                 try:
-                    self.packets.remove(packet)
+                    self.packets.remove(kept)
                 except ValueError:
                     continue  # another thread took it
-                return _unfolded(packet)
+                return _unfolded(kept[1])
         return None
 
     def pop(self) -> Received:
         """The first packet. Raises `IndexError` when there is none."""
-        packet = self.packets.popleft()
+        packet = self.packets.popleft()[1]
         return packet.unfold() if isinstance(packet, Folded) else packet
 
     def pop_some(self, limit: int) -> list[Received]:
@@ -187,7 +192,7 @@ class Mailbox:
         taken: list[Received] = []
         while self.packets and limit > 0:
             try:
-                packet = self.packets.popleft()
+                packet = self.packets.popleft()[1]
             except IndexError:
                 break  # another thread was faster
             if isinstance(packet, Folded):
@@ -196,11 +201,11 @@ class Mailbox:
         return taken
 
     def inherit(self, last: Mailbox) -> None:
-        """Take over what the last session, which is over, leaves for `receive`."""
+        """Take over what the last session, which is over, leaves for `receive`; it comes first."""
         self._waiting_bytes = last._waiting_bytes
         while last.packets:
             try:
-                self.packets.append(last.packets.popleft())
+                self.packets.append((1, last.packets.popleft()[1]))
             except IndexError:
                 return  # another thread receives
 

@@ -50,7 +50,7 @@ class Reports(Unfinished, Protocol):
     def pass_time(self, now: float) -> None:
         """Let the connection do what is due."""
 
-    def lost(self) -> None:
+    def heard_all(self) -> None:
         """The stream is at its end."""
 
     def orphaned_late(self) -> None:
@@ -169,7 +169,7 @@ class Reader:
             raise
         if not data:
             # A connection that had ended before reports nothing; the socket would stay readable forever.
-            link.lost()
+            link.heard_all()
 
     def take_items(self, items: list[Item], link: Reports) -> None:
         """What the connection gave for what was read: records go to the inbox, all else to `event`."""

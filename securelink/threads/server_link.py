@@ -35,13 +35,14 @@ from ..streams.base import Address, Stream
 from ..text import escaped
 from ..wire.fields import Mode
 from ..wire.messages import Wanted
+from .carried import Carried
 from .channel import Channel
 from .chores import Chores
 from .ends import CLOSED
 from .errand import Errand
 from .holdings import Holdings
 from .jobs import Task
-from .link import Carried, Link
+from .link import Link
 from .loop import Loop
 from .settings import HandshakeSettings
 from .suspensions import Suspensions
@@ -54,10 +55,7 @@ class Host(Protocol):
     """The server above, which gives sessions to the clients that come in."""
 
     def authorize(self, link: ServerLink, client: VerifiedClient) -> Channel:
-        """
-        In the pool: decide, and give the channel of its session: the one that it resumes, or a new one, not yet public.
-        Raises `HandshakeError`.
-        """
+        """In the pool: the channel of its session, resumed or new and not yet public. Raises `HandshakeError`."""
 
     def opened(self, channel: Channel) -> None:
         """By the leader: make the session public; then its WELCOME is sent."""
@@ -74,8 +72,8 @@ class Host(Protocol):
     def resumed(self, link: ServerLink, replayed: int) -> None:
         """By the leader: the session goes on over this link, and so many records are sent again."""
 
-    def ended(self, channel: Channel) -> None:
-        """By the leader: the session is over."""
+    def ended(self, channel: Channel) -> bool:
+        """By the leader: the session is over. True: nothing is kept of it when the application was told."""
 
     def stopped(self) -> None:
         """By the last leader: nobody gets in any more."""
@@ -124,7 +122,7 @@ class ServerLink(Link):
 
     __slots__ = (
         "_charged", "_entrance", "_errand", "_replayed", "counted", "failed", "half_open", "network", "provisional",
-        "token",
+        "token", "told",
     )  # fmt: skip
 
     def __init__(self, entrance: Entrance, stream: Stream, address: Address) -> None:
@@ -145,6 +143,7 @@ class ServerLink(Link):
         self.failed = False  # its handshake has failed, and is counted
         self._charged = False  # to its address, for what has failed or may fail
         self._errand = Errand()
+        self.told = False  # the application hears of the end, and may ask what is unconfirmed
         self.provisional = False  # something is given back unless the client shows that it is in
         self.token = b""
         self._replayed = 0  # records that go again because of it
@@ -462,7 +461,7 @@ class ServerLink(Link):
         if self.provisional:
             self._not_entered()
         else:
-            self._entrance.host.ended(self.session)
+            self.told = self._entrance.host.ended(self.session)
         self._entrance.holdings.left(self.session, self.places)
         return True
 

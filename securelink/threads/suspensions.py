@@ -29,8 +29,8 @@ class Host(Protocol):
     def suspended(self, channel: Channel) -> None:
         """By the leader: the session has lost its connection, and waits for its client."""
 
-    def ended(self, channel: Channel) -> None:
-        """By the leader: the session is over."""
+    def ended(self, channel: Channel) -> bool:
+        """By the leader: the session is over. True: nothing is kept of it when the application was told."""
 
 
 class Carrying(Protocol):
@@ -198,9 +198,10 @@ class Suspensions:
             return
         places = self.waiting.get(channel, (channel,))
         self.over(channel)
-        self._host.ended(channel)
+        told = self._host.ended(channel)
         self._gone(channel, places)
-        channel.core.sending.drop()
+        if not told:
+            channel.core.sending.drop()
 
     def _wake(self, channel: Channel) -> None:
         places = self.waiting.pop(channel, None)

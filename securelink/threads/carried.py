@@ -1,0 +1,59 @@
+"""What a session has to be for the link that carries it, and what keeps it while none does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ..protocol import Failed
+from .reading import Receiving
+from .writing import Sending
+
+
+class Carried(Sending, Receiving, Protocol):
+    """A session, as the link that carries it needs it."""
+
+    @property
+    def name(self) -> str:
+        """Who the peer is, for the log."""
+
+    def end(self, code: int, text: str = "") -> None:
+        """End it from our side."""
+
+    def finished(
+        self, code: int, text: str, clean: bool, ours: bool = False, failed: Failed | None = None
+    ) -> bool:
+        """It is over; False when it was before."""
+
+    def may_suspend(self, link: Any) -> bool:
+        """Whether it goes on when this link, which carries it, is lost."""
+
+    def suspend(self, link: Any) -> bool:
+        """This link is over: go on without it. False: it is not to be, or another one carries the session."""
+
+    def suspended(self) -> None:
+        """After that, when nothing is held any more."""
+
+    def note(self, event: Callable[[], None]) -> None:
+        """Put an event behind the packets that came before it."""
+
+    parting: bool  # it is over, and answers are waited for that will not come
+
+    def part(self) -> bool:
+        """Tell some of those that wait for them; True when more wait."""
+
+
+class Keeper(Protocol):
+    """What keeps sessions that have no connection: for their clients, or until this client has the next one."""
+
+    def keeps(self, channel: Any, link: Any) -> bool:
+        """Whether this session goes on when that link, which carries it, is lost. With the link's send right."""
+
+    def suspended(self, channel: Any) -> None:
+        """By who noticed that its connection is lost."""
+
+    def end(self, channel: Any, code: int, text: str) -> None:
+        """End it from our side, though nothing carries it. Any thread; returns at once."""
+
+    def see_to(self, channel: Any) -> None:
+        """By who waits for its next connection."""
