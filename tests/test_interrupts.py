@@ -10,11 +10,14 @@ import os
 import threading
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from engines import Pair
 from helpers import WAIT, until
 from inside import cared_for, left_behind, loop_of
 from programs import ROOT, Program
@@ -33,7 +36,13 @@ from securelink import (
     Server,
 )
 from securelink.interrupts import Right, Sign
+from securelink.limits import RECORD_TARGET
+from securelink.protocol import SessionCore
+from securelink.protocol.bounds import Bounds
+from securelink.protocol.send_queue import SendQueue
 from securelink.protocol.sender import Sender
+from securelink.wire.fields import Mode
+from securelink.wire.packets import Packet, encode_packet
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -89,8 +98,8 @@ class InterruptedSender:
         self._sender.packet(encoded)
         raise KeyboardInterrupt
 
-    def packets(self, encoded: list[bytes]) -> bytes:
-        self._sender.packets(encoded)
+    def queued(self, queue: SendQueue) -> bytes:
+        self._sender.queued(queue)
         raise KeyboardInterrupt
 
 
@@ -256,6 +265,58 @@ def test_interrupted_at_every_point(
                 tried += 1
             assert tried > 1
     assert [line for line in caplog.messages if "failed authentication" in line] == []
+
+
+def _waiting_packets(core: SessionCore) -> list[str]:
+    """Packets of both kinds, of which each fills a record."""
+    names = ["a", "b", "c"]
+    for name in names:
+        packet = encode_packet(Packet(name, bytes(RECORD_TARGET - 100)))
+        core.sending.put(packet, "key" if name == "b" else None)
+    return names
+
+
+def test_sealing_interrupted_at_every_point() -> None:
+    """Each packet is kept or waits, and none does both: a session that goes on loses none, and sends none twice."""
+    tried = 0
+    for at in points():
+        pair = Pair(None, client_mode=Mode.OFF, server_mode=Mode.OFF)
+        core = SessionCore(Bounds())
+        core.attach(pair.client)
+        assert pair.run().is_open
+        names = _waiting_packets(core)
+        sender = pair.sender("client")
+        storm = interrupted(at, partial(sender.queued, core.sending))
+        assert [packet.action for packet in core.unconfirmed()] == names, storm.where
+        outgoing = core.numbering.outgoing
+        outgoing.rewind(outgoing.acknowledged)  # what the next connection begins with
+        assert outgoing.unacked == sum(map(len, outgoing.unconfirmed)), storm.where
+        sender.queued(core.sending)
+        assert core.sending.packets == deque(), storm.where
+        assert core.sending.size == 0, storm.where
+        assert [packet.action for packet in core.unconfirmed()] == names, storm.where
+        if not storm.where:
+            break
+        tried += 1
+    assert tried > 10
+
+
+@pytest.mark.parametrize("latest", [None, "new", "old"])
+def test_queueing_interrupted_at_every_point(latest: str | None) -> None:
+    """A packet is in the queue or is not; what is there is whole and counted, and a key has one place at most."""
+    for at in points():
+        core = SessionCore(Bounds())
+        queue = core.sending
+        queue.put(b"before", "old")
+        storm = interrupted(at, partial(queue.put, b"packet", latest))
+        assert queue.waiting in ([b"before"], [b"before", b"packet"], [b"packet"]), storm.where
+        keys = len("old") + len("new") * queue.replaces("new")
+        assert queue.size == sum(map(len, queue.waiting)) + keys, storm.where
+        queue.put(b"after", "new")
+        assert queue.waiting[-1] == b"after", storm.where
+        if not storm.where:
+            break
+    assert at > 1
 
 
 def test_connecting_interrupted_at_every_point(identity: Identity) -> None:

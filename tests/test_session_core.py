@@ -171,6 +171,12 @@ def test_close_goes_after_the_last_packet() -> None:
 # --- what waits to be sent ------------------------------------------------------------------------------------
 
 
+def numbered(core: SessionCore, count: int) -> None:
+    """So many packets of the queue are in a record."""
+    core.numbering.outgoing.keep(b"", count)
+    core.sending.trim()
+
+
 def test_the_latest_takes_the_place_of_the_one_that_waits() -> None:
     """A packet with a key replaces the one that waits with the same key, in its place; what is sealed stays."""
     core = SessionCore(Bounds())
@@ -183,6 +189,8 @@ def test_the_latest_takes_the_place_of_the_one_that_waits() -> None:
     assert queue.waiting == [packet("state", 22222222), packet("other")]
     assert queue.size == sum(map(len, queue.waiting)) + len("state")
     assert queue.take() == [packet("state", 22222222), packet("other")]
+    assert not queue.replaces("state")
+    numbered(core, 2)
     assert queue.size == 0
     assert not queue.replaces("state")
     queue.put(packet("state", 3), "state")
@@ -192,11 +200,12 @@ def test_the_latest_takes_the_place_of_the_one_that_waits() -> None:
 @given(st.lists(st.tuples(st.sampled_from([None, "a", "b"]), st.integers(0, 50)), max_size=40))
 def test_what_waits_is_counted(puts: list[tuple[str | None, int]]) -> None:
     """However packets come and go: the size is that of what waits, and a key stands there once at most."""
-    queue = SessionCore(Bounds()).sending
+    core = SessionCore(Bounds())
+    queue = core.sending
     for number, (latest, size) in enumerate(puts):
         queue.put(bytes(size), latest)
         if number % 7 == 6:
-            queue.take(60)
+            numbered(core, len(queue.take(60)))
         keys = sum(queue.replaces(key) for key in ("a", "b"))
         assert queue.size == sum(map(len, queue.waiting)) + keys
     keyed = sum(latest is not None for latest, _ in puts)
@@ -217,7 +226,8 @@ def test_when_a_packet_waits_for_room() -> None:
     assert not queue.is_over_hard_limit
     queue.tail = 300
     assert queue.is_over_hard_limit
-    queue.take()
+    numbered(core, len(queue.take()))
+    core.numbering.outgoing.drop()
     queue.tail = 0
     core.numbering.outgoing.keep(bytes(999))
     assert not queue.is_crowded(1)

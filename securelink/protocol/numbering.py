@@ -27,24 +27,32 @@ class Outgoing:
         sent: How many records have a number, in the whole session.
         acknowledged: How many of them the peer has handled. Written by the receiving half.
         bytes: Of all records so far.
+        queued: How many packets of the send queue are in records, in the whole session.
         unacked: Bytes kept because they are not acknowledged; up to date after `release()`.
         again: Records that the last connection may have lost, oldest first: they go before any new one. Always the
             same object.
     """
 
-    __slots__ = ("_kept", "_stated", "acknowledged", "again", "bytes", "sent", "unacked")
+    __slots__ = ("_kept", "_stated", "acknowledged", "again", "bytes", "queued", "sent", "unacked")
 
     def __init__(self) -> None:
         self.again: deque[bytes] = deque()
         self._stated = 0  # how many the peer said that it had accepted, at the last resume
         self.sent = 0
+        self.queued = 0
         self.bytes = 0
         self.acknowledged = 0
         self.unacked = 0
         self._kept: deque[bytes] = deque()
 
-    def keep(self, packets: bytes) -> None:
-        """Number one record and keep its bytes, unchanged, until it is acknowledged; drop what is."""
+    def keep(self, packets: bytes, queued: int = 0) -> None:
+        """
+        Number one record and keep its bytes, unchanged, until it is acknowledged; drop what is.
+
+        Args:
+            packets: The record.
+            queued: How many packets of the send queue it holds.
+        """
         kept = self._kept
         unacknowledged = self.sent - self.acknowledged
         while len(kept) > unacknowledged:
@@ -52,6 +60,7 @@ class Outgoing:
         self.sent += (
             1  # first: were it last, Ctrl-C before it would make one too many count as acknowledged
         )
+        self.queued += queued  # no call in between: either all three happen, or none
         kept.append(packets)
         size = len(packets)
         self.unacked += size
@@ -116,6 +125,7 @@ class Outgoing:
         """
         self.check_stated(count)
         self.release()
+        self.unacked = sum(map(len, self._kept))  # Ctrl-C in `keep` leaves a wrong one
         self._stated = count
         self.again.clear()
         self.again.extend(islice(self._kept, count - self.acknowledged, None))

@@ -42,7 +42,7 @@ class SendQueue:
         tail: Sealed bytes that the stream has not taken yet. The shell updates it.
     """
 
-    __slots__ = ("_latest", "_outgoing", "bounds", "guard", "packets", "size", "tail")
+    __slots__ = ("_latest", "_outgoing", "_trimmed", "bounds", "guard", "packets", "size", "tail")
 
     def __init__(
         self, bounds: Bounds, outgoing: Outgoing, guard: AbstractContextManager[Any]
@@ -54,6 +54,7 @@ class SendQueue:
         self.size = 0
         self.tail = 0
         self._latest: dict[str, Slot] | None = None
+        self._trimmed = outgoing.queued  # how many have left, in the whole session
 
     def put(self, encoded: bytes, latest: str | None = None) -> None:
         """
@@ -64,42 +65,67 @@ class SendQueue:
             latest: A key; a waiting packet with the same key is replaced in its place.
         """
         size = len(encoded)
+        # Ctrl-C comes after calls: each step ends with one, and has no other behind its first change.
         with self.guard:
             if latest is None:
-                self.packets.append(encoded)
                 self.size += size
+                self.packets.append(encoded)
                 return
             if self._latest is None:
                 self._latest = {}
             slot = self._latest.get(latest)
             if slot is None:
-                slot = self._latest[latest] = Slot(latest, b"")
+                slot = Slot(latest, encoded)
+                size += len(latest)  # the key is kept as long as the packet
+                self.size += size
+                self._latest[latest] = slot
                 self.packets.append(slot)
-                self.size += len(latest)  # the key is kept as long as the packet
-            self.size += size - len(slot.encoded)
+                return
+            size -= len(slot.encoded)
+            self.size += size
             slot.encoded = encoded
 
     def take(self, budget: int = WRITE_BUDGET) -> list[bytes]:
-        """Take packets for the next records, oldest first, up to `budget` bytes. By the sending half."""
+        """
+        The packets for the next records, oldest first, up to `budget` bytes: they are replaced no more, and stay until
+        `trim`. By the sending half.
+        """
         taken: list[bytes] = []
-        size = keys = 0
+        size = 0
+        if self._trimmed != self._outgoing.queued:
+            self.trim()
         with self.guard:
-            packets, latest = self.packets, self._latest
-            while packets and size < budget:
-                entry = packets.popleft()
+            latest = self._latest
+            for entry in self.packets:
                 if isinstance(entry, Slot):
-                    if latest is not None:
+                    if latest is not None and latest.get(entry.key) is entry:
                         del latest[entry.key]
-                    keys += len(entry.key)
                     entry = entry.encoded
                 taken.append(entry)
                 size += len(entry)
-            self.size -= size + keys
+                if size >= budget:
+                    break
         return taken
+
+    def trim(self) -> None:
+        """Let go of those that are in records. Where Ctrl-C stops it, the next call goes on. By the sending half."""
+        queued = self._outgoing.queued
+        with self.guard:
+            packets = self.packets
+            while self._trimmed < queued and packets:
+                entry = packets[0]
+                if isinstance(entry, Slot):
+                    size = len(entry.encoded) + len(entry.key)
+                else:
+                    size = len(entry)
+                self.size -= size  # no call from here on but the last, after which Ctrl-C may come
+                self._trimmed += 1
+                packets.popleft()
 
     @property
     def waiting(self) -> list[bytes]:
-        """The packets, oldest first."""
+        """The packets, oldest first. By the sending half."""
+        self.trim()
         with self.guard:
             return [entry.encoded if isinstance(entry, Slot) else entry for entry in self.packets]
 

@@ -12,6 +12,7 @@ from ..wire.messages import Close
 from ..wire.packets import join_packets
 from .numbering import Numbering
 from .records import RecordSender
+from .send_queue import SendQueue
 
 _DATA = Content.DATA.to_bytes(1)
 _DATA_ACK = Content.DATA_ACK.to_bytes(1)
@@ -59,34 +60,51 @@ class Sender:
         Raises:
             ConnectionClosed: `close` was called before.
         """
+        return self._records(encoded, 0)
+
+    def queued(self, queue: SendQueue) -> bytes:
+        """
+        As `packets`, for those that wait in the session's queue, up to WRITE_BUDGET bytes.
+
+        They leave the queue only after they are kept: if this raises, or Ctrl-C interrupts it, each of them is in the
+        one or in the other, and none in both. One count tells, see `Outgoing.keep`.
+        """
+        encoded = queue.take()
+        if not encoded:
+            return b""
+        frames = self._records(encoded, 1)
+        queue.trim()
+        return frames
+
+    def _records(self, encoded: list[bytes], queued: int) -> bytes:
         if len(encoded) == 1:
-            return self._data(_ONE + encoded[0])
+            return self._data(_ONE + encoded[0], queued)
         if sum(map(len, encoded)) <= self._target:
-            return self._data(join_packets(encoded))
+            return self._data(join_packets(encoded), queued * len(encoded))
         frames: list[bytes] = []
         batch: list[bytes] = []
         size = 0
         for packet in encoded:
             if batch and size + len(packet) > self._target:
-                frames.append(self._data(join_packets(batch)))
+                frames.append(self._data(join_packets(batch), queued * len(batch)))
                 batch, size = [], 0
             batch.append(packet)
             size += len(packet)
-        frames.append(self._data(join_packets(batch)))
+        frames.append(self._data(join_packets(batch), queued * len(batch)))
         return b"".join(frames)
 
     def packet(self, encoded: bytes) -> bytes:
         """As `packets`, for a single packet in its own record."""
         return self._data(_ONE + encoded)
 
-    def _data(self, packets: bytes) -> bytes:
+    def _data(self, packets: bytes, queued: int = 0) -> bytes:
         if self.closed:
             raise _after_close()
         records = self.records
         prefix = b"".join(self._all_again()) if self._outgoing.again else b""
         if records.due:
             prefix += records.update()
-        self._outgoing.keep(packets)
+        self._outgoing.keep(packets, queued)
         incoming = self._incoming
         handled = incoming.handled()
         if handled > incoming.confirmed:

@@ -178,7 +178,7 @@ class SessionCore:
             if self.numbering.outgoing.again:
                 parts.append(sender.again(WRITE_BUDGET))
             elif self.sending.packets:
-                parts.append(sender.packets(self.sending.take()))
+                parts.append(sender.queued(self.sending))
             else:
                 self.numbering.outgoing.release()
         if connection.wants_write:

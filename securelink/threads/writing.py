@@ -243,7 +243,7 @@ class Writer:
             if self._again:
                 parts.append(sender.again(WRITE_BUDGET))
             elif self._packets:
-                parts.append(sender.packets(core.sending.take()))
+                parts.append(sender.queued(core.sending))
             elif core.numbering.outgoing.unacked:
                 core.numbering.outgoing.release()
             if self.waiters and self._session is not None:
