@@ -16,7 +16,7 @@ BIN := $(VENV)/bin
 # One line installs what a target needs beside the package: $(call install,EXTRA)
 install = $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(1)]'
 
-.PHONY: demo test check bench format tools sabotage clean compiled pure test-compiled test-versions coverage docs sbom dist fuzz structure
+.PHONY: demo test check bench format tools sabotage clean compiled pure test-compiled test-versions coverage docs sbom dist fuzz explore structure
 
 demo: $(VENV)/.run
 	$(BIN)/python examples/demo
@@ -66,6 +66,11 @@ coverage: $(VENV)/.coverage tools
 	$(BIN)/python -m coverage run -m pytest -m "not cost"
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
+
+# What a network can do to two cores, within larger bounds than the tests have; EXPLORE_SECONDS altogether.
+EXPLORE_SECONDS ?= 1800
+explore: $(VENV)/.run
+	cd tests && $(abspath $(BIN)/python) -m explorer $(EXPLORE_SECONDS)
 
 # All harnesses of tests/fuzz one after the other, FUZZ_SECONDS together; findings are in build/fuzz.
 FUZZ_SECONDS ?= 300

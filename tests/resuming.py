@@ -74,6 +74,11 @@ def names_in(core: SessionCore) -> list[str]:
     return names
 
 
+def first_names_in(core: SessionCore) -> list[str]:
+    """Handle the oldest record: the names of its packets."""
+    return [packet.action for packet in core.receiving.take()] if core.receiving.items else []
+
+
 def unconfirmed(core: SessionCore) -> list[str]:
     """The names of what the peer may not have."""
     return [packet.action for packet in core.unconfirmed()]
@@ -106,6 +111,7 @@ class Server:
         self.random = random
         self.sessions: dict[bytes, Held] = {}
         self.banned: set[str] = set()
+        self.lazy = False  # what has come is handled by somebody else
         self.ended: list[Held] = []
         self.asked: list[tuple[str, bool]] = []  # user and whether he resumes, as the hook saw it
 
@@ -124,6 +130,10 @@ class Server:
         self.table.forget(held.token)
         held.core.detach()
         self.ended.append(held)
+
+    def tickets(self, token: bytes) -> int:
+        """How many are good for a session."""
+        return sum(grant.token == token for grant in grants_of(self.table).values())
 
     def pass_time(self, now: float) -> None:
         """End the sessions whose time is over."""
@@ -170,7 +180,7 @@ class Arrival:
                 self.failed = error
                 return
             self._handle(self.engine.reconsider(now), now)
-        if self.held is not None:
+        if self.held is not None and not self.server.lazy:
             self.held.handled += names_in(self.held.core)
 
     def _noted(self, item: Event, now: float) -> None:
@@ -178,12 +188,12 @@ class Arrival:
         if isinstance(item, Failed):
             self.failed = item.error
             self.last_word = item.answer
-        if held is None or held.core.connection is not self.engine:
-            return  # the late end of a connection that carries nothing any more
+        if held is None:
+            return
         if isinstance(item, Closed):
-            self.server.end(held)
-        elif isinstance(item, Ended | Failed):
-            held.core.detach(self.engine)
+            if held.core.connection is self.engine:
+                self.server.end(held)
+        elif isinstance(item, Ended | Failed) and held.core.detach(self.engine):
             for gone in self.server.table.suspend(held.token, now):
                 self.server.end(gone)
 
@@ -249,6 +259,7 @@ class Program:
         ] = []  # whether each attempt that came through went on with the session
         self.events: list[Event] = []
         self.failed: SecureLinkError | None = None
+        self.lazy = False  # what has come is handled by somebody else
 
     def say(self, *names: str) -> None:
         """Send packets, whether connected or not."""
@@ -294,7 +305,8 @@ class Program:
                 else:
                     self._over(SessionCore(Bounds()))
                     self.resumption = None
-        self.handled[-1] += names_in(self.core)
+        if not self.lazy:
+            self.handled[-1] += names_in(self.core)
 
     def _opened(self, event: Opened, engine: ClientConnection, now: float) -> None:
         fresh = self.resumption is not None and not event.resumed

@@ -1,0 +1,211 @@
+"""Faults of the core that the explorer has to find, each planted while it looks."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import MethodType
+from typing import Any, cast
+from unittest import mock
+
+from inside import grants_of
+
+from securelink.protocol import ClientConnection, Connection, ServerConnection, SessionCore
+from securelink.protocol.numbering import Incoming, Outgoing
+from securelink.protocol.tickets import Issued, TicketTable
+from securelink.wire.fields import Mode
+
+from .search import Bounds
+
+OFF = Mode.OFF
+
+
+@dataclass(frozen=True)
+class Fault:
+    """
+    One fault.
+
+    Attributes:
+        name: What is wrong.
+        on: The class.
+        method: Of it, that is replaced.
+        by: Makes the wrong one of the right one.
+        bounds: Where it shows.
+    """
+
+    name: str
+    on: Any
+    method: str
+    by: Callable[[Any], Any]
+    bounds: Bounds
+
+    def planted(self) -> Any:
+        """A block in which it is there."""
+        return mock.patch.object(self.on, self.method, self.by(getattr(self.on, self.method)))
+
+
+def _nothing(right: Any) -> Any:
+    return lambda *_, **__: None
+
+
+def _late_end(right: Any) -> Any:
+    return lambda self, connection=None: right(self)
+
+
+def _spent_by_hello(right: Any) -> Any:
+    def look_at_ticket(self: Any, resuming: Any) -> None:
+        right(self, resuming)
+        if self._used:
+            cast(dict[bytes, Any], grants_of(resuming.tickets)).pop(self._used)
+
+    return look_at_ticket
+
+
+def _used_ones_stay(right: Any) -> Any:
+    def renew(
+        self: Any, digest: bytes, grant: Any, attempt: int, used: bytes, now: float
+    ) -> Issued:
+        before = dict(self._grants)
+        result: Issued = right(self, digest, grant, attempt, used, now)
+        self._grants = {**before, **self._grants}
+        return result
+
+    return renew
+
+
+def _used_one_goes_at_once(right: Any) -> Any:
+    def renew(
+        self: Any, digest: bytes, grant: Any, attempt: int, used: bytes, now: float
+    ) -> Issued:
+        result: Issued = right(self, digest, grant, attempt, used, now)
+        if result is Issued.DONE:
+            self.confirm(digest)
+        return result
+
+    return renew
+
+
+def _any_attempt(right: Any) -> Any:
+    def renew(
+        self: Any, digest: bytes, grant: Any, attempt: int, used: bytes, now: float
+    ) -> Issued:
+        result: Issued = right(self, digest, grant, 10**6, used, now)
+        return result
+
+    return renew
+
+
+def _count_before_detach(right: Any) -> Any:
+    def look_at_ticket(self: Any, resuming: Any) -> None:
+        right(self, resuming)
+        grant = resuming.tickets.find(self._used, 0.0) if self._used else None
+        if grant is not None:
+            self.early = grant.session.core.numbering.incoming.accepted
+            self.resume = MethodType(_resume_with_early_count, self)
+
+    return look_at_ticket
+
+
+def _resume_with_early_count(self: Any, verified: Any, heartbeat: float) -> None:
+    incoming = self.numbering.incoming
+    accepted, incoming.accepted = incoming.accepted, self.early
+    ServerConnection.resume(self, verified, heartbeat)
+    incoming.accepted = accepted
+
+
+def _all_handled(right: Any) -> Any:
+    return lambda self: self.accepted
+
+
+def _all_again(right: Any) -> Any:
+    def rewind(self: Any, count: int) -> None:
+        right(self, count)
+        self.again = deque(self.unconfirmed)
+
+    return rewind
+
+
+def _none_again(right: Any) -> Any:
+    def rewind(self: Any, count: int) -> None:
+        right(self, count)
+        self.again.clear()
+
+    return rewind
+
+
+def _new_ones_first(right: Any) -> Any:
+    def data_to_send(self: Any) -> bytes:
+        connection = self.connection
+        waiting = self.numbering.outgoing.again
+        if (
+            connection is None
+            or connection.sender is None
+            or not (waiting and self.sending.packets)
+        ):
+            return bytes(right(self))
+        self.numbering.outgoing.again = deque()
+        first = bytes(right(self))
+        self.numbering.outgoing.again = waiting
+        return first + bytes(right(self))
+
+    return data_to_send
+
+
+def _read_on(right: Any) -> Any:
+    def let_go(self: Any) -> None:
+        """The connection that is given up goes on counting."""
+
+    return let_go
+
+
+def _stale_count(right: Any) -> Any:
+    def carry(self: Any, numbering: Any) -> None:
+        right(self, numbering)
+        if isinstance(self, ClientConnection) and numbering.incoming.accepted:
+            numbering.incoming.accepted -= 1
+
+    return carry
+
+
+#: Connections alone: nothing is sent in the session.
+_TICKETS = Bounds(OFF, up=0, down=0, cuts=0, dials=3)
+_UP = Bounds(OFF, down=0)
+
+FAULTS = [
+    Fault(
+        "a ticket is not spent when the next has come", TicketTable, "confirm", _nothing, _TICKETS
+    ),
+    Fault("tickets that were used stay good", TicketTable, "renew", _used_ones_stay, _TICKETS),
+    Fault("a ticket is spent too early", TicketTable, "renew", _used_one_goes_at_once, _TICKETS),
+    Fault(
+        "a ticket is spent by a hello",
+        ServerConnection,
+        "_look_at_ticket",
+        _spent_by_hello,
+        _TICKETS,
+    ),
+    Fault("a late attempt takes over", TicketTable, "renew", _any_attempt, _TICKETS),
+    Fault("a late end is the session's", SessionCore, "detach", _late_end, _TICKETS),
+    Fault(
+        "a count is taken before detach",
+        ServerConnection,
+        "_look_at_ticket",
+        _count_before_detach,
+        _UP,
+    ),
+    Fault("what was given up is read on", Connection, "let_go", _read_on, _UP),
+    Fault(
+        "what has come counts as handled",
+        Incoming,
+        "handled",
+        _all_handled,
+        replace(_UP, lazy=True),
+    ),
+    Fault(
+        "all that is kept is sent again", Outgoing, "rewind", _all_again, replace(_UP, lazy=True)
+    ),
+    Fault("nothing is sent again", Outgoing, "rewind", _none_again, _UP),
+    Fault("new packets go first", SessionCore, "data_to_send", _new_ones_first, replace(_UP, up=2)),
+    Fault("a count is stated too low", Connection, "carry", _stale_count, Bounds(OFF, up=0)),
+]

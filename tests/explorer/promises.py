@@ -1,0 +1,167 @@
+"""What must hold in every state that the explorer meets, and after every step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Half:
+    """
+    One side of a session.
+
+    Attributes:
+        said: Names of the packets that it has sent.
+        handled: Of those that it has handled.
+        open: Of those that it keeps: not known to be handled by the other side.
+        counts: Accepted, handled, acknowledged by the other side.
+        waiting: Whether something has come and waits to be handled.
+        over: Whether it is over here.
+        link: The connection that carries it; 0: none, or not yet.
+        confirmed: Of a server: whether the client has shown that it has the ticket of that connection.
+        tickets: Of a server: how many are good for it.
+    """
+
+    said: tuple[str, ...] = ()
+    handled: tuple[str, ...] = ()
+    open: tuple[str, ...] = ()
+    counts: tuple[int, int, int] = (0, 0, 0)
+    waiting: bool = False
+    over: bool = False
+    link: int = 0
+    confirmed: bool = False
+    tickets: int = 0
+
+
+@dataclass(frozen=True)
+class Facts:
+    """
+    What is known of one side.
+
+    Attributes:
+        halves: Its sessions, by token; b"" before a client knows it.
+        current: The session that a client has.
+        wants: Of a client: whether nothing carries it.
+    """
+
+    halves: dict[bytes, Half]
+    current: bytes = b""
+    wants: bool = False
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something has come and waits to be handled."""
+        return any(half.waiting for half in self.halves.values())
+
+    @property
+    def alive(self) -> list[Half]:
+        """Its sessions that are not over."""
+        return [half for half in self.halves.values() if not half.over]
+
+
+@dataclass(frozen=True)
+class State:
+    """Both sides, and whether the server may have forgotten a session."""
+
+    client: Facts
+    server: Facts
+    forgot: bool
+
+
+STRANGER = 100  # connections of the network's own have numbers from here on
+_NOBODY = Half()
+
+
+def broken_by(before: State, step: str, after: State) -> str | None:
+    """The promise that this step breaks."""
+    client, server = after.client, after.server
+    return (
+        _in_order(client, server)
+        or _in_order(server, client)
+        or _handled_is_handled(client, server)
+        or _handled_is_handled(server, client)
+        or _never_fall(before.client, client)
+        or _never_fall(before.server, server)
+        or _tickets(server)
+        or _strangers(server)
+        or _old_ends(before.server, server, step)
+        or _not_lost(after)
+    )
+
+
+def _in_order(one: Facts, other: Facts) -> str | None:
+    """Each packet is handed over once, and in order."""
+    for token, half in one.halves.items():
+        said = other.halves.get(token, other.halves.get(b"", _NOBODY)).said
+        if half.handled != said[: len(half.handled)]:
+            return f"handled {half.handled} of {said}"
+    return None
+
+
+def _handled_is_handled(one: Facts, other: Facts) -> str | None:
+    """What a side does not list as open is handled on the other."""
+    for token, half in one.halves.items():
+        confirmed = len(half.said) - len(half.open)
+        if half.open != half.said[confirmed:]:
+            return f"open are {half.open} of {half.said}"
+        if confirmed > len(other.halves.get(token, _NOBODY).handled):
+            return f"{confirmed} of {half.said} count as handled, and are not"
+    return None
+
+
+def _never_fall(before: Facts, after: Facts) -> str | None:
+    """No count falls while a session lasts."""
+    for token, half in after.halves.items():
+        was = before.halves.get(token, _NOBODY)
+        if not half.over and any(a < b for a, b in zip(half.counts, was.counts, strict=True)):
+            return f"counts fall from {was.counts} to {half.counts}"
+    return None
+
+
+def _tickets(server: Facts) -> str | None:
+    """A ticket is used once: one is good when the client has shown that it has the next, and two at most."""
+    for half in server.alive:
+        if half.link and half.confirmed and half.tickets != 1:
+            return f"{half.tickets} tickets are good, though the client has the last"
+        if half.tickets > 2:
+            return f"{half.tickets} tickets are good"
+    return None
+
+
+def _strangers(server: Facts) -> str | None:
+    """Nobody gets into a session by what the network has seen."""
+    return (
+        "a stranger has a session" if any(half.link >= STRANGER for half in server.alive) else None
+    )
+
+
+def _old_ends(before: Facts, after: Facts, step: str) -> str | None:
+    """What happens on another connection than that which carries a session does not end it, or loosen it."""
+    if not step.startswith("up "):
+        return None
+    link = int(step.split()[1].rstrip(":"))
+    for token, was in before.halves.items():
+        half = after.halves[token]
+        if was.link not in (0, link) and half.link not in (was.link, link):
+            return f"connection {link} has ended what connection {was.link} carries"
+    return None
+
+
+def _not_lost(state: State) -> str | None:
+    """While the server remembers, a client that has a session keeps it."""
+    if not state.forgot and any(half.over for half in state.client.halves.values()):
+        return "the client has lost its session, and the server its memory not"
+    return None
+
+
+def missing_in(state: State) -> str:
+    """When all has had its time: what did not come, or is not known to have come."""
+    client, server = state.client, state.server
+    if not client.current:
+        return "no session begins"
+    ours, theirs = client.halves[client.current], server.halves.get(client.current, _NOBODY)
+    if ours.handled != theirs.said or theirs.handled != ours.said:
+        return f"left alone, {ours.said} became {theirs.handled}, and {theirs.said} {ours.handled}"
+    if ours.open or theirs.open:
+        return f"left alone, {ours.open} and {theirs.open} stay open"
+    return _not_lost(state) or ""
