@@ -16,6 +16,8 @@ from typing import Any
 
 from setuptools import setup
 
+# Not here, though packets pass through them: replies.py, which is referred to weakly, and asking.py, which has
+# subclasses that are not compiled.
 HOT = [
     "securelink/app/context.py",
     "securelink/app/handlers.py",

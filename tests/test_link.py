@@ -120,6 +120,7 @@ def test_choking_when_all_is_written_already() -> None:
         assert stage.channel.data == [1]
 
 
+@pytest.mark.pure  # it replaces a method of the writer
 def test_choking_while_another_thread_writes_the_last_byte(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Set
 from typing import Any, Protocol
 
+from .._mypyc import mypyc_attr
 from ..limits import MAX_UNUSED_STATE
 from ..text import escaped
 from ..wire.packets import Packet, decode_packets, encode_packet, join_packets
@@ -159,6 +160,7 @@ class Awaited:
         self.found: list[Received] = []
 
 
+@mypyc_attr(native_class=False)  # compiled classes cannot be referred to weakly
 class ClientContext:
     """
     The shared data of a client's sessions.
