@@ -200,6 +200,27 @@ def test_the_application_side_types_no_thread() -> None:
     assert not wrong
 
 
+def test_the_design_document_names_what_there_is() -> None:
+    """Each object of the table, and each function on the way of a packet, stands in the file that is given for it."""
+    text = (PACKAGE.parent / "docs" / "DESIGN.md").read_text(encoding="utf-8")
+    named = re.findall(r"([a-z_]+(?:/[a-z_]+)?\.py) +([a-z_]+)(?= |$)", _way(text), re.MULTILINE)
+    rows = re.findall(
+        r"^\| (.*?) \| ((?:app|threads|streams)/\S+\.py.*?) \| .* \|$", text, re.MULTILINE
+    )
+    assert len(named) > 15
+    assert len(rows) > 30
+    for objects, files in rows:
+        sources = "\n".join((PACKAGE / file).read_text() for file in re.split(", ", files))
+        for name in re.findall(r"`(\w+)`", objects):
+            assert re.search(rf"^(class|def) {name}\b", sources, re.MULTILINE), (name, files)
+    for file, function in named:
+        assert re.search(rf"def {function}\b", (PACKAGE / file).read_text()), (file, function)
+
+
+def _way(text: str) -> str:
+    return text.split("### The way of a packet")[1].split("### Objects")[0]
+
+
 # Files and functions that are longer than the rest may be, and how long. They only shrink.
 LONG_FILES = {
     "threads.writing": 445, "client": 575, "threads.server_link": 470, "server": 665,
