@@ -30,7 +30,7 @@ from .limits import (
     MAX_FRAME_BODY,
 )
 from .logs.default import make_visible
-from .options import seconds
+from .options import seconds, seconds_or_none
 from .peer import Peer
 from .signatures import checked_or_none
 from .streams.addresses import shown
@@ -387,32 +387,32 @@ class Client(Peer, Dispatching):
         """
         return self._need_channel().poll()
 
-    def update(self) -> bool:
+    def update(self, budget: float | None = None) -> bool:
         """
         One turn in the caller's thread, for game loops, once a frame: read, call handlers, write; never waits.
 
-            client = Client("127.0.0.1", 5050, handlers="update").connect()
             while client.update():
                 draw()
 
-        Handlers, listeners and hooks run only in the thread that called `update()` last, before that in the one that
-        called `connect()`: in `update()`, in `connect()` (on_connect), and in what else this thread calls that waits
-        for packets (`request`, `receive`, `poll`, `wait_for`, `close`). However long a frame takes, no other thread
-        ever runs them; meanwhile packets are read, up to the bound of the inbox, acknowledgements and heartbeats go
-        out in the background. What comes while it runs is for the next frame.
+        Handlers, listeners and hooks run only in the thread that called `update()` last, or `connect()` before that: in
+        these and in its other calls that wait for packets (`request`, `receive`, `poll`, `wait_for`, `close`). However
+        long a frame takes, packets are read in the background. What comes during `update()` is for the next frame.
+
+        Args:
+            budget: Seconds; up to 10 ms later the rest is left for the next call. None: all that had come is handled.
 
         Returns:
-            False when the session is over and everything that came in it was handled.
+            False when the session is over and everything in it was handled.
 
         Raises:
-            ConfigError: The client was not made with handlers="update", or has never been connected.
+            ConfigError: The client was not made with handlers="update", was never connected, or `budget` is no number.
         """
         if not self._in_update:
             raise ConfigError(
                 "handlers of this client may run in other threads than that of update()",
                 hint='make it with Client(..., handlers="update")',
             )
-        return self._need_channel().update()
+        return self._need_channel().update(seconds_or_none("budget", budget))
 
     def __iter__(self) -> Iterator[Received]:
         """

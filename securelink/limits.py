@@ -215,6 +215,8 @@ MAX_MAILBOX_WAITERS = 16  # handlers that wait for room; the other workers serve
 WATCHDOG_SECONDS = 0.005  # a batch of handlers that runs longer loses the leader token
 TURN_CONNECTIONS = 64  # a turn flushes after this many connections
 TURN_SECONDS = 0.001  # or after this time
+# Default of Server.update(budget=): a third of a frame at 60 frames a second
+UPDATE_BUDGET_SECONDS = 0.005
 MAX_LISTENERS = 64  # listeners of one event
 
 # --- trust and tokens ---------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from .limits import CLOSE_SECONDS
+from .limits import CLOSE_SECONDS, UPDATE_BUDGET_SECONDS
 from .options import seconds
 from .streams.base import Carrier
 from .threads.lifecycle import Lifecycle
@@ -52,13 +52,22 @@ class Runnable:
         """
         self._lifecycle.serve_forever(seconds("drain", drain))
 
-    def update(self) -> None:
+    def update(self, budget: float = UPDATE_BUDGET_SECONDS) -> None:
         """
-        One turn in the caller's thread, for game loops: read, call handlers, write; never waits.
+        Serve in the caller's thread, for game loops, once a frame: read, call handlers, write; never waits.
 
-        The first call starts the server. Handlers then run only inside `update()`.
+        The first call starts the server. Handlers then run only inside `update()`. It returns when nothing more is to
+        be done, or when the budget is over: what has come and is not handled then waits for the next call, and
+        sessions take turns. A program with few frames a second gives a larger one.
+
+        Args:
+            budget: Seconds. Once they are over nothing more is begun; the session whose turn it is may take up to
+                10 ms longer, and a handler as long as it takes. 0: one short turn, of about a millisecond.
+
+        Raises:
+            ConfigError: `start()` has started this server, or `budget` is not a number.
         """
-        self._lifecycle.update()
+        self._lifecycle.update(seconds("budget", budget))
 
     def stop(self, timeout: float = CLOSE_SECONDS) -> bool:
         """

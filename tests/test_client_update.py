@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from threading import get_ident
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from helpers import WAIT, failure, until
@@ -97,6 +97,36 @@ def test_all_handlers_run_in_the_thread_of_the_game(frame: float, identity: Iden
         assert set(seen) == {"connect", "move", "ask", "message", "state", "rewrite", "disconnect"}
         assert (seen[0], seen[-1]) == ("connect", "disconnect")
         assert client.code == Code.KICKED
+
+
+def test_an_update_keeps_to_its_budget(identity: Identity) -> None:
+    """By default all that had come is handled; with a budget the rest waits for the next call, in order."""
+    with serving(identity) as server:
+        client = game(server, identity)
+        handled: list[int] = []
+
+        def work(packet: Received) -> None:
+            handled.append(packet.data)
+            time.sleep(0.005)
+
+        client.on("move", work)
+        client.connect()
+        session = session_of(server, client)
+        for number in range(60):
+            session.send("move", number)
+        sent, came = channel_of(session).core.numbering.outgoing, channel_of(client).core
+        until(
+            lambda: not channel_of(session).unsent and came.numbering.incoming.accepted == sent.sent
+        )
+        assert client.update(budget=0.0)
+        assert 1 <= len(handled) <= 10  # a turn ends after 10 ms
+        client.update(budget=0.03)
+        assert 2 <= len(handled) < 40
+        client.update()
+        assert handled == list(range(60))
+        failure(
+            ConfigError, lambda: client.update(budget=cast(Any, "5")), "budget='5' is not possible"
+        )
 
 
 def test_a_long_frame_costs_no_session(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,11 @@ import socket
 import threading
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import pytest
-from helpers import SOON, WAIT, until
+from helpers import SOON, WAIT, failure, until
 from inside import loop_of
 from programs import ROOT
 from together import Crew, joined, serving, take
@@ -22,6 +23,7 @@ from securelink import (
     ConnectionClosed,
     HandshakeError,
     Identity,
+    Received,
     Server,
     Session,
 )
@@ -154,6 +156,54 @@ def test_updating_by_hand(identity: Identity) -> None:
     assert time.monotonic() - began < SOON
     server.stop()
     client.close()
+
+
+@pytest.fixture
+def driven(identity: Identity) -> Iterator[tuple[Server, Client]]:
+    """A server that is driven by hand, and a client that is in it."""
+    server = Server("127.0.0.1", 0, keys=identity)
+    server.update()
+    client = Client("127.0.0.1", server.address[1], pin=identity.fingerprint)
+    with Crew() as crew:
+        crew.start(client.connect)
+        update_until(server, lambda: client.connected)
+    yield server, client
+    server.stop()
+    client.close()
+
+
+def test_one_update_handles_what_has_come(driven: tuple[Server, Client]) -> None:
+    """A game with few frames a second: hundreds of packets since the last one are no reason to lag behind."""
+    server, client = driven
+    handled: list[int] = []
+    server.on("move", lambda session, packet: handled.append(packet.data))
+    for number in range(600):
+        client.send("move", number)
+    began = time.monotonic()
+    server.update(budget=2 * WAIT)
+    assert time.monotonic() - began < WAIT  # there is nothing more to do, so it returns
+    assert handled == list(range(600))
+
+
+def test_an_update_keeps_to_its_budget(driven: tuple[Server, Client]) -> None:
+    """When the budget is over the rest waits for the next call, in order."""
+    server, client = driven
+    handled: list[int] = []
+
+    def work(session: Session, packet: Received) -> None:
+        handled.append(packet.data)
+        time.sleep(0.005)
+
+    server.on("move", work)
+    for number in range(100):
+        client.send("move", number)
+    server.update(budget=0.0)
+    assert len(handled) <= 10  # a session gives way after 10 ms
+    server.update(budget=0.05)
+    assert 2 < len(handled) < 50
+    update_until(server, lambda: len(handled) == 100)
+    assert handled == list(range(100))
+    failure(ConfigError, lambda: server.update(budget=cast(Any, "5")), "budget='5' is not possible")
 
 
 def settle(server: Server) -> None:

@@ -248,6 +248,15 @@ def test_nothing_grows_too_long() -> None:
     assert not longer
 
 
+def test_a_bound_has_one_value() -> None:
+    """A second one of the same name would replace the first without a word."""
+    assigned = re.findall(
+        r"^([A-Z_0-9]+)\b.*? = ", (PACKAGE / "limits.py").read_text(), re.MULTILINE
+    )
+    assert len(assigned) > 100
+    assert len(assigned) == len(set(assigned))
+
+
 def test_objects_keep_to_themselves() -> None:
     """Of a thousand lines fewer than three use a private attribute of another object."""
     found = structure.modules(PACKAGE)

@@ -74,6 +74,7 @@ def servers(identity: Identity, authenticate: Callable[[Hello], Any]) -> None:
     server = Server(tick_rate=20, room_capacity=8, backlog=16, passphrase="a passphrase")
     server.serve_forever()
     server.update()
+    server.update(budget=0.02)
     assert_type(server.start(), Server)
     assert_type(server.stop(timeout=1.0), bool)
     with server as entered:
@@ -161,6 +162,7 @@ def clients(identity: Identity) -> None:
     )
     Client("host", 5050, credentials=lambda binding, fingerprint: b"proof", application="chess")
     assert_type(Client("host", 5050, handlers="update").update(), bool)
+    assert_type(Client("host", 5050, handlers="update").update(budget=0.02), bool)
     client = Client("host", 5050).connect(timeout=5.0, retry=True)
     assert_type(client.request_later("ask", timeout=1.0), Future[Any])
     assert_type(client.reason, str)

@@ -377,7 +377,7 @@ class ClientChannel(Channel):
         elif running or self.core.receiving.items:
             time.sleep(min(timeout, 0.02))
 
-    def update(self) -> bool:
+    def update(self, budget: float | None) -> bool:
         """See `Client.update`."""
         if self.inbox.runner == get_ident():
             raise ConfigError(
@@ -385,11 +385,15 @@ class ClientChannel(Channel):
                 hint="return, and call it once a frame",
             )
         self.own_inbox.own_thread = get_ident()
+        deadline = math.inf if budget is None else time.monotonic() + budget
         self.drive_once(self._read_frame)
         # What comes while it is being handled is for the next frame.
-        until = self.core.receiving.in_bytes
-        while self.core.receiving.items and self.run() and self.core.receiving.out_bytes < until:
-            pass
+        receiving = self.core.receiving
+        until = receiving.in_bytes
+        while receiving.items and self.run():
+            last = receiving.out_bytes == until and receiving.opened is not None
+            if not (receiving.out_bytes < until or last) or time.monotonic() >= deadline:
+                break
         return not self.ended or bool(self.core.receiving.items)
 
     def _read_frame(self) -> None:

@@ -246,7 +246,7 @@ class Lifecycle:
         except KeyboardInterrupt:
             log.info("interrupted again; sessions are ended now")
 
-    def update(self) -> None:
+    def update(self, budget: float) -> None:
         """See `Server.update`."""
         if self.loop is None:
             self.start(manual=True)
@@ -258,7 +258,7 @@ class Lifecycle:
                 hint="use one of the two",
             )
         self._driver = get_ident()
-        loop.turn()
+        loop.turn(time.monotonic() + budget)
         self._calls.on_tick.fire()
 
     def stop(self, timeout: float = CLOSE_SECONDS) -> bool:

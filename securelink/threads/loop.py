@@ -253,24 +253,24 @@ class Loop:
 
     # --- leading ------------------------------------------------------------------------------------------
 
-    def turn(self) -> None:
-        """One turn in the caller's thread (manual mode): read, handle, write; never waits."""
-        if self._stopping:
-            return
-        right = self._turn_right
-        try:
-            del right.free
-        except AttributeError:
-            return
-        try:
-            self.lead.thread = get_ident()
-            self._flush()
-            self._poll(0.0)
-            self.ready.run()
-            self._flush()
-        finally:
-            self.lead.thread = 0
-            right.free = True
+    def turn(self, until: float = 0.0) -> None:
+        """Turns in the caller's thread (manual mode) while there is work, until a time; one at least. Never waits."""
+        right, more = self._turn_right, True
+        while more and not self._stopping:
+            try:
+                del right.free
+            except AttributeError:
+                return
+            try:
+                self.lead.thread = get_ident()
+                self._flush()
+                more = self._poll(0.0)
+                self.ready.run()
+                self._flush()
+            finally:
+                self.lead.thread = 0
+                right.free = True
+            more = time.monotonic() < until and (more or not self.idle or bool(self._unfinished))
 
     def lead_on(self) -> None:
         """In a thread of the pool: lead until the lead is lost or the loop stops. The token was taken on our behalf."""
@@ -338,8 +338,7 @@ class Loop:
         """Its handler goes on."""
         self.pool.end_wait(wait)
 
-    def _poll(self, limit: float | None) -> None:
-        timeout = limit
+    def _poll(self, timeout: float | None) -> bool:
         waker = self._waker
         timers = self._timers.heap
         pool, ready = self.pool, self.ready
@@ -376,6 +375,7 @@ class Loop:
             self._run_commands()
         if timers and timers[0][0] <= self.now:
             self._timers.run_due(self.now)
+        return bool(events)
 
     def _go_on(self, count: int) -> None:
         """Connections that had more than one turn takes, for TURN_SECONDS."""
