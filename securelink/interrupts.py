@@ -12,6 +12,8 @@ event hangs. Hence, in this package:
 - A lock that is tried and never waited for is a `Right`.
 - A thread that waits for another one waits for a `Sign`.
 - Threads needed to connect are started by `start_thread`.
+- Inside of `with` and `try`, a loop is `while True:` with a `break`, or stands in a function of its own: from CPython
+  3.12 on, Ctrl-C at the jump back of any other loop leaves the block without its end (python/cpython issue 130279).
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ class FailureBudget:
             network = networks(host)[-1]
             self._known.pop(network, None)
             self._known[network] = None
-            while len(self._known) > MAX_KNOWN_NETWORKS:
+            if len(self._known) > MAX_KNOWN_NETWORKS:
                 del self._known[next(iter(self._known))]
 
     def failures(self, host: str) -> int:

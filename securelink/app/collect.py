@@ -68,12 +68,15 @@ class Collector:
             self._entries.append((arguments, size))
             self._size += size
             # The newest is kept whatever its size.
-            while len(self._entries) > 1 and (
-                len(self._entries) > self._limit or self._size > MAX_COLLECTED_BYTES
-            ):
-                self._size -= self._entries.popleft()[1]
-                self.dropped += 1
+            self._make_room()
         self._grown.set()
+
+    def _make_room(self) -> None:
+        while len(self._entries) > 1 and (
+            len(self._entries) > self._limit or self._size > MAX_COLLECTED_BYTES
+        ):
+            self._size -= self._entries.popleft()[1]
+            self.dropped += 1
 
     def take(self, timeout: float = 0.0) -> list[tuple[Any, ...]]:
         """All stored entries, oldest first; waits up to `timeout` seconds for a first one."""
@@ -205,10 +208,13 @@ class CaughtErrors:
             self._size += size
             self._entries.append((CaughtError(what, error, lines), size))
             # The newest is kept whatever its size.
-            while len(self._entries) > 1 and (
-                self._size > MAX_CAUGHT_TEXT or len(self._entries) > self._limit
-            ):
-                self._size -= self._entries.popleft()[1]
+            self._make_room()
+
+    def _make_room(self) -> None:
+        while len(self._entries) > 1 and (
+            self._size > MAX_CAUGHT_TEXT or len(self._entries) > self._limit
+        ):
+            self._size -= self._entries.popleft()[1]
 
     def take(self) -> list[CaughtError]:
         """All kept exceptions; they are then forgotten."""

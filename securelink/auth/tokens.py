@@ -252,14 +252,14 @@ class JoinTokens:
         held = _Held(_who(hello), time.monotonic(), hello.hold(give_back))
         with self._held_lock:
             waiting = self._held.setdefault(before.id, [])
-            waiting[:] = [other for other in waiting if other.hold.open]
+            waiting[:] = _still_open(waiting)
             waiting.append(held)
             if len(self._held) > limits.MAX_TOKENS:
-                self._held = {
-                    key: left
-                    for key, those in self._held.items()
-                    if (left := [other for other in those if other.hold.open])
-                }
+                self._forget_closed()
+
+    def _forget_closed(self) -> None:
+        every = {key: _still_open(those) for key, those in self._held.items()}
+        self._held = {key: left for key, left in every.items() if left}
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[dict[str, JoinToken]]:
@@ -302,10 +302,8 @@ class JoinTokens:
         """Give back the use of an unconfirmed login of the same client; False if there is none."""
         late = time.monotonic() - limits.SIGN_SECONDS
         with self._held_lock:
-            waiting = [
-                held for held in self._held.get(key, ()) if held.who == who and held.since < late
-            ]
-        return any(held.hold.release() for held in waiting)
+            waiting = tuple(self._held.get(key, ()))
+        return any(held.hold.release() for held in waiting if held.who == who and held.since < late)
 
 
 class _Owed(NamedTuple):
@@ -329,6 +327,10 @@ class _Held(NamedTuple):
     who: tuple[str, str | None]
     since: float
     hold: Hold
+
+
+def _still_open(those: list[_Held]) -> list[_Held]:
+    return [held for held in those if held.hold.open]
 
 
 def _who(hello: Hello) -> tuple[str, str | None]:

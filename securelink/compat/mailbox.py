@@ -39,6 +39,15 @@ class Mailroom:
         self._changed.set()
         self._changed = Sign()
 
+    def make_room(self) -> list[Mailbox]:
+        """Close the fullest boxes until the rest fits; those that were closed. The caller holds the lock."""
+        losers = []
+        while self.held > limits.MAX_MAILROOM:
+            most = max(self.boxes, key=lambda box: box.held)
+            most.close()
+            losers.append(most)
+        return losers
+
     def box(self, refuse: Callable[[], object]) -> Mailbox:
         """A box for a client; `refuse()` ends its connection."""
         return Mailbox(self, refuse)
@@ -65,10 +74,7 @@ class Mailbox:
         with room.lock:
             if not self._over and self._fits(len(message)):
                 self._keep(message)
-                while room.held > limits.MAX_MAILROOM:
-                    most = max(room.boxes, key=lambda box: box.held)
-                    most.close()
-                    losers.append(most)
+                losers = room.make_room()
             elif not self._over:
                 self.close()
                 losers.append(self)

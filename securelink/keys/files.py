@@ -271,7 +271,7 @@ def make_folder(path: Path) -> None:
     """
     with mapped_errors("create the folder", path):
         real = believed_path(path)
-        missing = [folder for folder in (real, *real.parents) if not os.path.lexists(folder)]
+        missing = _missing(real)
         try:
             for folder in reversed(missing):
                 folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
@@ -358,13 +358,21 @@ def _read_up_to(descriptor: int, size: int) -> bytes:
     return bytes(data)
 
 
+def _missing(path: Path) -> list[Path]:
+    return [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
 def _write_exclusively(path: Path, data: bytes, mode: int) -> None:
     descriptor = os.open(path, _CREATE, mode)
     try:
         try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
+            _write_all(descriptor, data)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

@@ -117,13 +117,16 @@ class Requests:
             Whether others are left for `end_some`.
         """
         with self.guard:
-            waiting = [waiter for waiter in self.expected.values() if not waiter.patient]
+            waiting = self._impatient()
             for waiter in waiting:
                 del self.expected[waiter.number]
             left = bool(self.expected)
         for waiter in waiting:
             waiter.over()
         return left
+
+    def _impatient(self) -> list[Waiter]:
+        return [waiter for waiter in self.expected.values() if not waiter.patient]
 
     def end_some(self, most: int) -> bool:
         """After `over`: tell some of the rest; True if there are more."""

@@ -97,14 +97,14 @@ class SendQueue:
         with self.guard:
             latest = self._latest
             for entry in self.packets:
+                if size >= budget:
+                    break
                 if isinstance(entry, Slot):
                     if latest is not None and latest.get(entry.key) is entry:
                         del latest[entry.key]
                     entry = entry.encoded
                 taken.append(entry)
                 size += len(entry)
-                if size >= budget:
-                    break
         return taken
 
     def trim(self) -> None:
@@ -112,7 +112,9 @@ class SendQueue:
         queued = self._outgoing.queued
         with self.guard:
             packets = self.packets
-            while self._trimmed < queued and packets:
+            while True:
+                if self._trimmed >= queued or not packets:
+                    break
                 entry = packets[0]
                 if isinstance(entry, Slot):
                     size = len(entry.encoded) + len(entry.key)

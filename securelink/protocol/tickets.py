@@ -150,13 +150,16 @@ class TicketTable:
             # A client gives up an attempt before it begins the next, so it no longer waits for this one.
             if attempt < kept.attempt:
                 return Issued.OVERTAKEN
-            for other in (kept.current, kept.used):
-                if other is not None and other != used:
-                    del self._grants[other]
+            self._forget_others(kept, used)
             kept.current, kept.used, kept.attempt, kept.until = digest, used, attempt, inf
             self._grants[digest] = grant
             self._wake(grant.token)
             return Issued.DONE
+
+    def _forget_others(self, kept: Kept, used: bytes) -> None:
+        for other in (kept.current, kept.used):
+            if other is not None and other != used:
+                del self._grants[other]
 
     def confirm(self, digest: bytes) -> None:
         """See `Tickets`."""
@@ -190,11 +193,14 @@ class TicketTable:
                 return []
             kept.until = now + self.lifetime
             self._suspended[missed][token] = kept
-            gone = []
-            while len(self._suspended[0]) + len(self._suspended[1]) > self._most:
-                first = self._suspended[0] or self._suspended[1]
-                gone.append(self._forget(next(iter(first))))
-            return gone
+            return self._surplus()
+
+    def _surplus(self) -> list[Any]:
+        gone = []
+        while len(self._suspended[0]) + len(self._suspended[1]) > self._most:
+            first = self._suspended[0] or self._suspended[1]
+            gone.append(self._forget(next(iter(first))))
+        return gone
 
     def forget(self, token: bytes) -> None:
         """The session has ended: it can no longer be resumed."""
@@ -218,17 +224,20 @@ class TicketTable:
     def expire(self, now: float) -> list[Any]:
         """The sessions whose time is over, which the caller ends. They are forgotten here."""
         with self._guard:
-            gone = []
-            for suspended in self._suspended:
-                while suspended and (first := next(iter(suspended.items())))[1].until <= now:
-                    gone.append(self._forget(first[0]))
-            return gone
+            return self._expired(now)
+
+    def _expired(self, now: float) -> list[Any]:
+        gone = []
+        for suspended in self._suspended:
+            while suspended and (first := next(iter(suspended.items())))[1].until <= now:
+                gone.append(self._forget(first[0]))
+        return gone
 
     def next_deadline(self) -> float:
         """When to call `expire`; `inf` if no session waits for it."""
         with self._guard:
-            firsts = [next(iter(one.values())).until for one in self._suspended if one]
-        return min(firsts, default=inf)
+            firsts = [next(iter(one.values()), None) for one in self._suspended]
+        return min((first.until for first in firsts if first is not None), default=inf)
 
     def __len__(self) -> int:
         """The number of sessions that can be resumed."""

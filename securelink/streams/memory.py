@@ -46,13 +46,14 @@ class _Waiting:
         changed = Sign()
         self._signs.append(changed)
         try:
-            while not condition():
+            while True:
+                if condition():
+                    return True
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return False
                 changed.wait(None if timeout is None else left)
                 changed.clear()
-            return True
         finally:
             self._signs.remove(changed)
 

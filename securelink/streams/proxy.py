@@ -144,12 +144,9 @@ class Preamble:
     def on_io(self, mask: int) -> None:
         """Bytes have come, or the end."""
         try:
-            while self._reader.wanted:
-                data = self.stream.recv(self._reader.wanted, self.stream.at_once)
-                if not data:
-                    self._done(self, None)
-                    return
-                self._reader.feed(data)
+            if not self._read():
+                self._done(self, None)
+                return
             address = self._reader.address()
         except (BlockingIOError, InterruptedError):
             return
@@ -159,6 +156,15 @@ class Preamble:
             self._done(self, error)
         else:
             self._done(self, address or self.peer)
+
+    def _read(self) -> bool:
+        """Read the header; False at the end of the stream."""
+        while self._reader.wanted:
+            data = self.stream.recv(self._reader.wanted, self.stream.at_once)
+            if not data:
+                return False
+            self._reader.feed(data)
+        return True
 
     def on_error(self) -> None:
         """An internal error: close."""

@@ -265,7 +265,7 @@ class Relay:
     def _spawn(self, name: str, work: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=work, args=arguments, name=f"relay {name}", daemon=True)
         with self._lock:
-            self._threads = [other for other in self._threads if other.is_alive()]
+            self._threads = list(filter(threading.Thread.is_alive, self._threads))
             # Started under the lock: stop() must not join a thread that has not begun.
             thread.start()
             self._threads.append(thread)
@@ -308,9 +308,8 @@ class Relay:
         frames = FrameBuffer(MAX_FRAME_BODY)
         flow.opened(outlet)
         try:
-            while not self._stopping:
-                chunk = _read(source)
-                if not chunk:
+            while True:
+                if self._stopping or not (chunk := _read(source)):
                     break
                 self._note(flow, pair, frames, chunk)
                 if not flow.passes(chunk, outlet):
@@ -358,12 +357,14 @@ class _Outlet:
     def write(self, data: bytes) -> None:
         with self._lock:
             self.written += len(data)
-            rest = memoryview(data)
-            while rest:
-                try:
-                    rest = rest[self._stream.send(rest, self._stream.at_once) :]
-                except (BlockingIOError, InterruptedError):
-                    self._stream.wait(read=False, write=True, timeout=None)
+            self._write(memoryview(data))
+
+    def _write(self, rest: memoryview) -> None:
+        while rest:
+            try:
+                rest = rest[self._stream.send(rest, self._stream.at_once) :]
+            except (BlockingIOError, InterruptedError):
+                self._stream.wait(read=False, write=True, timeout=None)
 
 
 class _Pair:

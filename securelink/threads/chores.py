@@ -36,16 +36,18 @@ class Chores:
             self._call(self._go_on)
 
     def _go_on(self) -> None:
-        deadline = time.monotonic() + TURN_SECONDS
         try:
-            while self._waiting:
-                self._do_first()
-                if time.monotonic() > deadline:
-                    break
+            self._work_until(time.monotonic() + TURN_SECONDS)
         finally:
             self._called = False
             if self._waiting:  # also work of threads that found the call already queued
                 self._ask()
+
+    def _work_until(self, deadline: float) -> None:
+        while self._waiting:
+            self._do_first()
+            if time.monotonic() > deadline:
+                return
 
     def _do_first(self) -> None:
         more = False

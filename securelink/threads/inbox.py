@@ -198,17 +198,18 @@ class Inbox:
                     left -= 1  # an empty record is work as well
                 if not deadline and (inbox or count - item.at > 1):
                     deadline = time.monotonic() + RUN_SECONDS
-                while item.at < count:
+                first = item.at
+                while True:
+                    if item.at >= count or queue.dropping:
+                        break  # also when a handler has ended the session
+                    if item.at > first and (left <= 0 or time.monotonic() > deadline):
+                        return True
                     packet = packets[item.at]
                     item.at += 1
                     self.owner.handle(self.session, packet)
                     left -= 1
-                    if queue.dropping:
-                        item.at = count  # this packet's handler has ended the session
-                    elif item.at < count and (left <= 0 or time.monotonic() > deadline):
-                        return True
             finally:
-                if item.at < len(packets):
+                if item.at < len(packets) and not queue.dropping:
                     inbox.appendleft(item)
                 else:
                     queue.opened = None

@@ -215,6 +215,15 @@ def _arm(channel: Channel, deadline: float) -> None:
         raise
 
 
+def _waiting(channel: Channel) -> list[tuple[int, _Later]]:
+    expected = channel.core.requests.expected
+    return [(number, waiter) for number, waiter in expected.items() if isinstance(waiter, _Later)]
+
+
+def _overdue(waiting: list[tuple[int, _Later]], now: float) -> list[tuple[int, _Later]]:
+    return [(number, later) for number, later in waiting if later.deadline <= now]
+
+
 def _expire(alarm: Alarm[Channel]) -> None:
     """By the leader: answers that did not come in time will not be waited for."""
     channel = alarm.of
@@ -223,10 +232,8 @@ def _expire(alarm: Alarm[Channel]) -> None:
     now = time.monotonic()
     with channel.lock:
         alarm.at = math.inf
-        waiting = [
-            (n, w) for n, w in channel.core.requests.expected.items() if isinstance(w, _Later)
-        ]
-        overdue = [(number, later) for number, later in waiting if later.deadline <= now]
+        waiting = _waiting(channel)
+        overdue = _overdue(waiting, now)
         for number, _ in overdue:
             del channel.core.requests.expected[number]
     for _, later in overdue:

@@ -224,9 +224,7 @@ class Lifecycle:
             if loop is None:
                 self.start(manual=False)
                 loop, ours = self.loop, True
-            # Slices: a wait without end would keep Ctrl-C from being seen on some platforms.
-            while not self._stopped.wait(0.5):
-                pass
+            self._wait()
         except KeyboardInterrupt as interrupt:
             ours = True  # also inside start(): it may serve clients before it comes back
             log.info("%s; shutting down", str(interrupt) or "interrupted")
@@ -245,6 +243,11 @@ class Lifecycle:
             self.drain(timeout)
         except KeyboardInterrupt:
             log.info("interrupted again; sessions are ended now")
+
+    def _wait(self) -> None:
+        # Slices: a wait without end would keep Ctrl-C from being seen on some platforms.
+        while not self._stopped.wait(0.5):
+            pass
 
     def update(self, budget: float) -> None:
         """See `Server.update`."""

@@ -29,9 +29,10 @@ class Looking:
         deadline = time.monotonic() + STEP_SECONDS
         more = True  # also when Ctrl-C comes
         try:
-            more = self._queue.look_on()
-            while more and time.monotonic() < deadline:
+            while True:
                 more = self._queue.look_on()
+                if not more or time.monotonic() >= deadline:
+                    break
         except Exception:
             more = False
             raise

@@ -169,7 +169,9 @@ class Outbox:
         deadline = None if timeout is None else time.monotonic() + timeout
         queue, woken = self._queue, Sign()
         try:
-            while queue.is_crowded(size) and not queue.replaces(latest):
+            while True:
+                if not queue.is_crowded(size) or queue.replaces(latest):
+                    return
                 self._check_goes_on()
                 woken.clear()
                 self.waiters[woken] = None

@@ -152,7 +152,10 @@ class Pool:
     def _work(self) -> None:
         worker_threads[get_ident()] = self._loop
         try:
-            while (task := self._next_task()) is not None:
+            while True:
+                task = self._next_task()
+                if task is None:
+                    break
                 task()
                 del task  # it would keep its connection while this thread waits for the next
         finally:

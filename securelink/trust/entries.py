@@ -93,12 +93,8 @@ class TextFile(Generic[Entry]):
             The entry in the file: the known one, or the new one.
         """
         with locked_update(self.path, timeout=timeout) as file:
-            lines = [
-                (text, entry)
-                for text, entry in self._remembered.of(file.data).lines
-                if entry is None or not outdated(entry)
-            ]
-            found = known([entry for _, entry in lines if entry is not None])
+            lines = _without(self._remembered.of(file.data).lines, outdated)
+            found = known(_entries(lines))
             if found is not None:
                 return found
             title = [] if lines else self._lines(f"# {self._title}".encode())
@@ -119,7 +115,7 @@ class TextFile(Generic[Entry]):
         """Remove every entry for which `unwanted` returns True. Returns whether there was one."""
         with locked_update(self.path) as file:
             lines = self._remembered.of(file.data).lines
-            kept = [line for line in lines if line[1] is None or not unwanted(line[1])]
+            kept = _without(lines, unwanted)
             if len(kept) == len(lines):
                 return False
             file.data = _join(kept)
@@ -176,6 +172,16 @@ def checked_comment(comment: str | None) -> str:
 def entry_line(fields: str, comment: str) -> str:
     """A line with its comment."""
     return f"{fields}  # {comment}" if comment else fields
+
+
+def _without(
+    lines: Iterable[tuple[str, Entry | None]], unwanted: Callable[[Entry], bool]
+) -> list[tuple[str, Entry | None]]:
+    return [line for line in lines if line[1] is None or not unwanted(line[1])]
+
+
+def _entries(lines: Iterable[tuple[str, Entry | None]]) -> list[Entry]:
+    return [entry for _, entry in lines if entry is not None]
 
 
 def _content(lines: Sequence[tuple[str, Entry | None]]) -> Content[Entry]:

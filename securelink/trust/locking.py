@@ -142,7 +142,9 @@ def _lock(path: Path, timeout: float) -> Iterator[None]:
             )
         check_owner(path, info)
         deadline = time.monotonic() + timeout
-        while not _try_lock(descriptor, path):
+        while True:
+            if _try_lock(descriptor, path):
+                break
             if time.monotonic() >= deadline:
                 raise LockTaken(
                     f"another program has kept {path} locked for {timeout:g} s",

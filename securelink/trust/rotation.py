@@ -105,7 +105,7 @@ def rotate(
     with locked_update(statements_path(directory, name)) as file:
         _check_current(private_path, passphrase, old)
         statements = [Statement.sign(old, new.public, expires)]
-        statements += [one for one in _decode(file.data, file.path) if now < one.expires]
+        statements += _valid(_decode(file.data, file.path), now)
         file.data = msgspec.json.encode(statements[: 2 * MAX_ROTATIONS])
     # From here on the statement is on disk. It is about a key that nobody shows yet: a crash does no harm.
     kept_private, kept_public = key_paths(directory, kept)
@@ -237,6 +237,10 @@ def _chain(statements: Iterable[Statement], key: PublicKey, now: float) -> Itera
                 break
         else:
             return
+
+
+def _valid(statements: Iterable[Statement], now: float) -> list[Statement]:
+    return [statement for statement in statements if now < statement.expires]
 
 
 def _decode(data: bytes, path: Path) -> list[Statement]:

@@ -88,8 +88,8 @@ FAULTS = [
     Fault(
         "updates of a trust file do not lock",
         "trust/locking.py",
-        "while not _try_lock(descriptor, path):",
-        "while False:",
+        "            if _try_lock(descriptor, path):\n",
+        "            if True:\n",
         "test_trust_locking.py::test_lock_that_stays_taken",
     ),
     Fault(

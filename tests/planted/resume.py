@@ -99,15 +99,15 @@ FAULTS = [
     Fault(
         "the used ticket is worth nothing before the client has the next",
         "protocol/tickets.py",
-        "                if other is not None and other != used:\n",
-        "                if other is not None:\n",
+        "            if other is not None and other != used:\n",
+        "            if other is not None:\n",
         "test_resume_tickets.py::test_the_used_ticket_is_good_until_the_next_is_there",
     ),
     Fault(
         "more than two tickets are valid",
         "protocol/tickets.py",
-        "                if other is not None and other != used:\n",
-        "                if False:\n",
+        "            if other is not None and other != used:\n",
+        "            if False:\n",
         "test_resume_tickets.py::test_the_used_ticket_is_good_until_the_next_is_there",
     ),
     Fault(

@@ -98,8 +98,8 @@ FAULTS = [
     Fault(
         "statements that have expired stay",
         "trust/rotation.py",
-        " if now < one.expires]",
-        "]",
+        "in statements if now < statement.expires]",
+        "in statements]",
         "test_rotation_files.py::test_what_has_expired_goes_and_the_rest_is_bounded",
     ),
     Fault(
@@ -112,8 +112,8 @@ FAULTS = [
     Fault(
         "the newest statement is written last",
         "trust/rotation.py",
-        "        statements += [one for one in",
-        "        statements[:0] = [one for one in",
+        "        statements += _valid(",
+        "        statements[:0] = _valid(",
         "test_rotation_files.py::test_what_has_expired_goes_and_the_rest_is_bounded",
     ),
     Fault(

@@ -28,6 +28,11 @@ def receive_messages(client_socket: socket.socket) -> None:
         print("Message received:", message, flush=True)
 
 
+def _send_what_is_typed(client_socket: socket.socket) -> None:
+    while (message := typed("You: ")) is not None and message.lower() != "exit":
+        client_socket.send(message.encode())
+
+
 def start_client() -> None:
     """Connect, and send typed lines until `exit`."""
     show_status(info=False)  # this program writes its own lines
@@ -42,8 +47,7 @@ def start_client() -> None:
     print("Type your messages below:", flush=True)
     threading.Thread(target=receive_messages, args=(client_socket,)).start()
     try:
-        while (message := typed("You: ")) is not None and message.lower() != "exit":
-            client_socket.send(message.encode())
+        _send_what_is_typed(client_socket)
     except KeyboardInterrupt:
         pass  # nobody types any more
     except ConnectionError:

@@ -135,11 +135,15 @@ class socket(_Base):  # noqa: N801  # its old name
             ConnectionError: There is no connection any more. (A socket would give b"" again and again.)
         """
         try:
-            while not ((packet := self._connected().receive()) and shown(packet.data)):
-                pass
+            return self._next_message()
         except SecureLinkError as failure:
             raise ConnectionError(str(failure)) from failure
-        return shown(packet.data).encode()
+
+    def _next_message(self) -> bytes:
+        while True:
+            packet = self._connected().receive()
+            if text := shown(packet.data):
+                return text.encode()
 
     def _connected(self) -> Client:
         if self._core is None:

@@ -44,6 +44,21 @@ def _full(kept: list[Any], message: tuple[Any, ...]) -> bool:
     return len(kept) >= limits.MAX_COLLECTED or size + len(message[-1]) > limits.MAX_COLLECTED_BYTES
 
 
+def _make_room(kept: list[Any], message: tuple[Any, ...]) -> None:
+    while kept and _full(kept, message):
+        del kept[0]
+
+
+def _surplus(sizes: list[int]) -> int:
+    """How many of the oldest exceptions are too many, or too large; never the newest."""
+    surplus = 0
+    while len(sizes) - surplus > 1 and (
+        len(sizes) - surplus > _MAX_EXCEPTIONS or sum(sizes[surplus:]) > limits.MAX_CAUGHT_TEXT
+    ):
+        surplus += 1
+    return surplus
+
+
 class _Endpoint:
     """What server and client share: received data, exceptions, and flags for these (`event`)."""
 
@@ -89,8 +104,7 @@ class _Endpoint:
         with self._changing:
             kept = self.recved_data
             if self.on_receive:
-                while kept and _full(kept, message):
-                    del kept[0]  # it has seen them
+                _make_room(kept, message)  # it has seen them
             elif kept and self.socket and _full(kept, message):
                 return False
             kept.append(message if len(message) > 1 else message[0])
@@ -104,13 +118,8 @@ class _Endpoint:
         with self._changing:
             kept = [*caught.list, entry]
             sizes = [*self._sizes[-len(kept) + 1 :], size] if len(kept) > 1 else [size]
-            # The newest is kept however much it is.
-            while len(kept) > 1 and (
-                len(kept) > _MAX_EXCEPTIONS or sum(sizes) > limits.MAX_CAUGHT_TEXT
-            ):
-                del kept[0]
-                del sizes[: len(sizes) - len(kept)]
-            caught.list, self._sizes = kept, sizes
+            surplus = _surplus(sizes)
+            caught.list, self._sizes = kept[surplus:], sizes[surplus:]
             caught.occurred = True
 
     def _try(self, function: Callback, *arguments: Any) -> bool:
@@ -233,8 +242,10 @@ class TCPClient(_Endpoint):
         """Wait for the next message; b"" when the connection has ended."""
         client, data = self._ready, b""
         try:
-            while not data:
+            while True:
                 data = _message(client.receive())
+                if data:
+                    break
         except SecureLinkError as error:
             if not getattr(error, "clean", False):
                 self._record(error)
@@ -327,7 +338,7 @@ class TCPServer(_Endpoint):
         while client.recv():
             pass  # a handle_client that has returned wants no more
         with self._changing:
-            self.clients = {key: it for key, it in self.clients.items() if it[1] is not client}
+            self.clients = dict(it for it in self.clients.items() if it[1][1] is not client)
         self._try(self.on_disconnect, client.address)
 
     def _receive(self, client: ClientSocket, address: Address) -> None:

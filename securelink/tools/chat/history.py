@@ -47,8 +47,7 @@ class History:
             self._rooms[room] = messages
             messages.append((size, said))
             self._count(room, size)
-            while len(messages) > HISTORY or self._sizes[room] > MAX_CHAT_ROOM_BYTES:
-                self._drop(room)
+            self._shorten(room)
             if self._total > MAX_CHAT_BYTES:
                 self._forget()
 
@@ -60,6 +59,11 @@ class History:
     def _count(self, room: str, size: int) -> None:
         self._sizes[room] = self._sizes.get(room, 0) + size
         self._total += size
+
+    def _shorten(self, room: str) -> None:
+        messages = self._rooms[room]
+        while len(messages) > HISTORY or self._sizes[room] > MAX_CHAT_ROOM_BYTES:
+            self._drop(room)
 
     def _drop(self, room: str) -> None:
         size, _ = self._rooms[room].popleft()

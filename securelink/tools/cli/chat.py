@@ -7,7 +7,7 @@ import math
 import shlex
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import click
@@ -190,9 +190,7 @@ def join_chat(
         enter(client, known, CONNECT_SECONDS, where)
         person = _entered(client, name, ended)
         with contextlib.closing(prompt.lines()) as lines:
-            for line in lines:
-                if not person.line(line):
-                    break
+            _talk(person, lines)
     except (RequestFailed, ConnectionClosed) as error:
         raise click.ClickException(error.message) from None
     finally:
@@ -202,6 +200,12 @@ def join_chat(
     if over:
         raise click.ClickException(over[0])
     tell("you have left")
+
+
+def _talk(person: ChatClient, lines: Iterable[str]) -> None:
+    for line in lines:
+        if not person.line(line):
+            return
 
 
 def _entered(client: Client, name: str | None, ended: Callable[[str], None]) -> ChatClient:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -40,7 +41,9 @@ _LOOK = 0.2  # seconds; a wait without end keeps Ctrl-C from being seen on some 
 def wait_for_the_end(server: Server) -> None:
     """Until the server stops, Ctrl-C, or a signal that ends programs."""
     with ends_by_exit():
-        while server.running:
+        while True:
+            if not server.running:
+                break
             time.sleep(_LOOK)
 
 
@@ -50,12 +53,16 @@ def run_console(server: Server, console: Console) -> None:
     prompt = Prompt("> ", complete=console.complete)
     server.on_stop.add_listener(prompt.end)
     with ends_by_exit(), contextlib.closing(prompt.lines()) as lines:
-        for line in lines:
-            answer = console.execute(line)
-            if answer:
-                click.echo(answer)
-            if not server.running or line.split()[:1] == ["stop"]:
-                return
+        _execute(server, console, lines)
+
+
+def _execute(server: Server, console: Console, lines: Iterable[str]) -> None:
+    for line in lines:
+        answer = console.execute(line)
+        if answer:
+            click.echo(answer)
+        if not server.running or line.split()[:1] == ["stop"]:
+            return
 
 
 @click.command("attach")
@@ -131,22 +138,26 @@ def _operate(attachment: Attachment, client: Client, folder: Path) -> None:
     client.on_disconnect.add_listener(prompt.end)
     tell("attached; 'help' lists the commands, 'exit' detaches and leaves the server running")
     with contextlib.closing(prompt.lines()) as lines:
-        for line in lines:
-            if line.strip().lower() in ("exit", "quit"):
-                return
-            try:
-                answer = attachment.execute(line)
-            except (RequestFailed, LinkTimeout) as error:
-                answer = f"error: {error.message}"
-            except ConnectionClosed:
-                break
-            if answer:
-                click.echo(shortened(answer))
+        _execute_there(attachment, lines)
     if not client.connected:
         try:
             client.poll()
         except ConnectionClosed as error:
             tell(f"detached: {error.message}")
+
+
+def _execute_there(attachment: Attachment, lines: Iterable[str]) -> None:
+    for line in lines:
+        if line.strip().lower() in ("exit", "quit"):
+            return
+        try:
+            answer = attachment.execute(line)
+        except (RequestFailed, LinkTimeout) as error:
+            answer = f"error: {error.message}"
+        except ConnectionClosed:
+            return
+        if answer:
+            click.echo(shortened(answer))
 
 
 def shortened(answer: str) -> str:

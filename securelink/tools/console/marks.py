@@ -63,7 +63,7 @@ class Marks:
         """Remove all marks by which this person is known, under any label."""
         marks = set(self._marks(session, True))
         with self._lock:
-            self._people = {k: known for k, known in self._people.items() if not marks & known}
+            self._people = dict(item for item in self._people.items() if not marks & item[1])
 
     @property
     def labels(self) -> list[str]:

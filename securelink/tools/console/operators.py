@@ -139,19 +139,22 @@ class _LineSender(Forwarder):
         try:
             text = f"[{record.levelname}] {record.getMessage()}"
             for session in tuple(self._attached.values()):
-                try:
-                    allowed = (
-                        self._operator(session.fingerprint) is not None
-                    )  # its key may be revoked by now
-                    if allowed:
-                        session.send(LINE, text, timeout=0.0)
-                except Exception:
-                    # also from a before_send hook: never raise into the code that is logging
-                    allowed = False
-                if not allowed:
-                    self._attached.pop(session.token, None)
+                self._show(session, text)
         finally:
             self._busy.now = False
+
+    def _show(self, session: Session, text: str) -> None:
+        try:
+            allowed = (
+                self._operator(session.fingerprint) is not None
+            )  # its key may be revoked by now
+            if allowed:
+                session.send(LINE, text, timeout=0.0)
+        except Exception:
+            # also from a before_send hook: never raise into the code that is logging
+            allowed = False
+        if not allowed:
+            self._attached.pop(session.token, None)
 
 
 class Attachment:

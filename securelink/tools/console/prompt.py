@@ -77,7 +77,9 @@ class Prompt:
             self._reader.start()
         with self._editor.showing():
             try:
-                while not self._ended:
+                while True:
+                    if self._ended:
+                        return
                     self._wanted.put(None)
                     line = self._next()
                     if line is None:

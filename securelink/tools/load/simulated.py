@@ -125,9 +125,10 @@ class SimulatedClient:
                 given_up.append(number)
             for number in given_up:
                 del self._unanswered[number]
-            futures = [self._futures.pop(n) for n in given_up if n in self._futures]
+            futures = [self._futures.pop(number, None) for number in given_up]
         for future in futures:
-            future.cancel()
+            if future is not None:
+                future.cancel()
         self._tally.failed(NO_ANSWER, len(given_up))
 
     def close(self, timeout: float) -> None:
