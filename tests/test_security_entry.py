@@ -23,7 +23,7 @@ from securelink import (
     Server,
     Session,
 )
-from securelink import server as server_module
+from securelink.app import declared
 from securelink.wire.fields import Content
 from securelink.wire.messages import Wanted
 from securelink.wire.packets import Packet, encode_packet, join_packets
@@ -263,7 +263,7 @@ def test_a_client_key_is_shown_only_when_asked_for(
     identity: Identity, other_identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that has a key keeps it to itself towards a server that does not ask for one."""
-    monkeypatch.setattr(server_module, "_CLIENT_KEYS", {"welcome": Wanted.NO})
+    monkeypatch.setitem(declared.CLIENT_KEYS, "welcome", Wanted.NO)
     seen: list[str | None] = []
 
     def authenticate(hello: Hello) -> str:
