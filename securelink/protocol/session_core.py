@@ -7,11 +7,11 @@ the numbering is the session's, and is given to each connection before that is o
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from math import inf
 from typing import Any
 
-from ..errors import ConfigError
+from ..errors import CodecError, ConfigError
 from ..limits import OBJECT_BYTES, WRITE_BUDGET
 from ..wire.packets import Packet, decode_packets, join_packets
 from .bounds import Bounds
@@ -237,5 +237,8 @@ class SessionCore:
         """
         records = self.numbering.outgoing.unconfirmed
         records += [join_packets([encoded]) for encoded in self.sending.waiting]
-        elements = self.bounds.elements
-        return [packet for record in records for packet in decode_packets(record, elements)]
+        packets: list[Packet] = []
+        for record in records:
+            with suppress(CodecError):  # bytes of somebody who went around `encode_packet`
+                packets += decode_packets(record, self.bounds.elements)
+        return packets
