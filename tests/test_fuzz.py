@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from fuzz import mutate
+from fuzz.resumed import RESUMED, RESUMED_KEYED
 from fuzz.targets import BY_NAME, CORPUS, MOST, TARGETS, SlowInputError, Target, simple
 from protocol_places import KEYED, PLACES
 
@@ -31,6 +32,8 @@ def test_every_state_and_role_has_a_harness() -> None:
     """The engine is fuzzed in each place of the table, from outside and with the right keys."""
     engines = [name for name in BY_NAME if name.startswith(("engine-", "peer-"))]
     assert len(engines) == len(PLACES) + len(KEYED) == len(set(engines))
+    resumed = [name for name in BY_NAME if name.startswith("resumed-")]
+    assert len(resumed) == len(RESUMED) + len(RESUMED_KEYED) == len(set(resumed))
     assert len(BY_NAME) == len(TARGETS)
 
 

@@ -52,6 +52,8 @@ from securelink.wire.packets import (
     join_packets,
 )
 
+from .resumed import RESUMED, RESUMED_KEYED, hello_seeds, name_of, resumed_gets
+
 CORPUS = Path(__file__).parent / "corpus"
 MOST = 70_000  # bytes of an input: more than is decoded without being walked
 FOREVER = float("inf")
@@ -421,6 +423,14 @@ TARGETS: list[Target] = [
     *(
         Target(f"peer-{'-'.join((p[0], p[1].name, p[2].name)).lower()}", engine_gets(p, True), (), record_seeds)
         for p in KEYED
+    ),
+    *(
+        Target(f"resumed-{name_of(p)}", resumed_gets(p, keyed=False), (), lambda: hello_seeds() + recorded_streams())
+        for p in RESUMED
+    ),
+    *(
+        Target(f"resumed-peer-{name_of(p)}", resumed_gets(p, keyed=True), (CodecError,), record_seeds)
+        for p in RESUMED_KEYED
     ),
 ]  # fmt: skip
 
