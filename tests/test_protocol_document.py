@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 FOLDER = Path(__file__).parent / "transcripts"
 ENCRYPTED = ("encrypted_client_key", "encrypted_anonymous", "encrypted_refused")
+SEALED = (*ENCRYPTED, "encrypted_ticket", "encrypted_resumed")
 Fields = dict[int, bytes]
 
 
@@ -86,8 +87,8 @@ def derive(secret: bytes, label: bytes, transcript: bytes) -> bytes:
 ZERO = bytes(32)
 
 
-def handshake_secret(shared: bytes) -> bytes:
-    return mac(derive(mac(ZERO, ZERO), b"derived", b""), shared)
+def handshake_secret(shared: bytes, psk: bytes = ZERO) -> bytes:
+    return mac(derive(mac(ZERO, psk), b"derived", b""), shared)
 
 
 def master_secret(handshake: bytes) -> bytes:
@@ -97,6 +98,17 @@ def master_secret(handshake: bytes) -> bytes:
 def channel_binding(master: bytes, t2: bytes) -> bytes:
     exporter = derive(master, b"exp master", t2)
     return expand_label(derive(exporter, b"channel binding", b""), b"exporter", sha(b""), 32)
+
+
+def psk_of(master: bytes, transcript: bytes, ticket: bytes) -> bytes:
+    """Of a ticket, from the connection that brought it: its transcript goes up to CLIENT_AUTH."""
+    resumption = derive(master, b"res master", transcript)
+    return expand_label(resumption, b"resumption", ticket, 32)
+
+
+def binder_of(psk: bytes, up_to_binder: bytes) -> bytes:
+    key = derive(mac(ZERO, psk), b"res binder", b"")
+    return mac(expand_label(key, b"finished", b"", 32), sha(up_to_binder))
 
 
 class Direction:
@@ -129,7 +141,7 @@ def check_proof(
 ) -> Fields:
     """Verify signature (if there is a key), padding and Finished of an authentication record."""
     found = fields(record[1:])
-    if 1 in found or finished_field == 5:
+    if 1 in found:
         key = load_der_public_key(found[1])
         assert isinstance(key, rsa.RSAPublicKey)
         signed = b" " * 64 + context + b"\0" + sha(transcript + until(record, 2))
@@ -160,8 +172,8 @@ def sent_by(recording: dict[str, Any], role: str) -> list[tuple[bytes, bytes]]:
 
 def shared_secrets(recording: dict[str, Any], client: Fields, server: Fields) -> set[bytes]:
     """The shared secret as each side computes it from its own private values."""
-    _, kem_seed, client_x = (bytes.fromhex(value) for value in recording["client"]["random"])
-    _, server_x = (bytes.fromhex(value) for value in recording["server"]["random"])
+    _, kem_seed, client_x = (bytes.fromhex(value) for value in recording["client"]["random"][:3])
+    _, server_x = (bytes.fromhex(value) for value in recording["server"]["random"][:2])
     kem = MLKEM768PrivateKey.from_seed_bytes(kem_seed)
     ecdh = X25519PrivateKey.from_private_bytes(client_x)
     assert client[3] == kem.public_key().public_bytes_raw() + ecdh.public_key().public_bytes_raw()
@@ -184,7 +196,11 @@ class Reader:
         t1 = self.hellos
         hello, answer = self.client_hello, self.server_hello
         (shared,) = shared_secrets(recording, hello, answer)
-        handshake = handshake_secret(shared)
+        before = recording.get("before")
+        psk = bytes.fromhex(before["psk"]) if before else ZERO
+        if before:
+            assert self.hello_frame[-32:] == hello[5] == binder_of(psk, self.hello_frame[:-32])
+        handshake = handshake_secret(shared, psk)
         early_server = derive(handshake, b"s hs traffic", t1)
         early_client = derive(handshake, b"c hs traffic", t1)
         proof = Direction(early_server).open(*server.pop(0))
@@ -210,11 +226,14 @@ class Reader:
         }
         self.from_client = self._records(Direction(late_client), client)
         self.from_server = self._records(Direction(late_server), server)
+        ticket = fields(self.from_server[0][1:]).get(2) if self.from_client else None
+        self.psk = psk_of(master, t2 + proof, ticket) if ticket else b""
 
     def _hellos(
         self, recording: dict[str, Any], client: tuple[bytes, bytes], server: tuple[bytes, bytes]
     ) -> bytes:
         self.client_hello, self.server_hello = read_hellos(recording, client, server)
+        self.hello_frame = b"".join(client)
         return b"".join(client + server)
 
     @staticmethod
@@ -243,6 +262,10 @@ def read_hellos(
     encrypted = answer[1] == b"\x01"
     assert encrypted == (hello[1] != b"\x00" and recording["server"]["mode"] != "off")
     assert (3 in hello, 3 in answer) == (hello[1] != b"\x00", encrypted)
+    before = recording.get("before")
+    assert hello.get(4) == (bytes.fromhex(before["ticket"]) if before else None)
+    assert (5 in hello) == (before is not None and encrypted)
+    assert answer.get(4) == (b"\x01" if before else None)
     return hello, answer
 
 
@@ -283,12 +306,15 @@ SERVER_SAYS = [
 UPDATE = ("KEY_UPDATE", b"")
 
 
-@pytest.mark.parametrize("name", ENCRYPTED)
+@pytest.mark.parametrize("name", SEALED)
 def test_all_secrets_come_out(name: str) -> None:
     """Keys, proofs and records follow from the document: what the reader computes is what was recorded."""
     recording = load(name)
     reader = Reader(recording)
     assert reader.secrets == recording["secrets"]
+    if name == "encrypted_resumed":
+        assert set(reader.server_auth) == {4, 5}
+        return
     assert reader.server_auth[1].hex() == recording["server"]["key"]
     assert reader.server_auth[3] == b"\x01"
     shown = reader.client_auth.get(1)
@@ -334,6 +360,74 @@ def check_welcome(recording: dict[str, Any], welcome: tuple[str, Any]) -> None:
     assert set(found) == {1, 4, 6, 7}
 
 
+def packet(action: str, data: Any) -> list[Any]:
+    return [action, data, None, 0.0, None, None]
+
+
+def check_resume(
+    recording: dict[str, Any], first: dict[str, Any], said: dict[str, list[tuple[str, Any]]]
+) -> None:
+    """Section 17, the same in both modes: counts, what is sent again, the next ticket."""
+    welcome, *server = said["server"]
+    assert welcome[0] == "WELCOME"
+    assert welcome[1][1].hex() == recording["server"]["token"] == first["server"]["token"]
+    assert (welcome[1][4], int.from_bytes(welcome[1][5])) == (b"\x01", 2)
+    assert len(welcome[1][2]) == 32
+    assert welcome[1][2].hex() != recording["before"]["ticket"]
+    assert said["client"] == [
+        ("PING", bytes(8)),
+        ("DATA", [packet("say", "three")]),
+        ("DATA_ACK", (2, [packet("say", "four")])),
+        ("ACK", (3).to_bytes(8)),
+        ("CLOSE", (0, 4, "")),
+    ]
+    assert server == [
+        ("DATA", [packet("said", "two")]),
+        ("DATA_ACK", (4, [packet("said", "four")])),
+        ("CLOSE", (0, 3, "see you")),
+    ]
+
+
+def test_a_resume() -> None:
+    """The PSK of the ticket comes out of the connection before; then binder, keys, counts, and what is sent again."""
+    first, recording = load("encrypted_ticket"), load("encrypted_resumed")
+    before = Reader(first)
+    ticket = fields(before.from_server[0][1:])[2]
+    assert ticket.hex() == recording["before"]["ticket"]
+    assert before.psk.hex() == recording["before"]["psk"]
+    reader = Reader(recording)
+    assert int.from_bytes(reader.client_auth[6]) == 1
+    assert set(reader.client_auth) == {3, 4, 5, 6, 7, 8, 9}
+    said = {"client": readable(reader.from_client), "server": readable(reader.from_server)}
+    check_resume(recording, first, said)
+    assert reader.psk != before.psk
+
+
+def plain_records(recording: dict[str, Any]) -> dict[str, list[bytes]]:
+    """What both sides say after the hellos; each frame carries the token it has to."""
+    client, server = sent_by(recording, "client"), sent_by(recording, "server")
+    read_hellos(recording, client.pop(0), server.pop(0))
+    token = bytes.fromhex(recording["server"]["token"])
+    records: dict[str, list[bytes]] = {"client": [], "server": []}
+    for role, sent in (("client", client), ("server", server)):
+        for number, (header, body) in enumerate(sent):
+            assert header[0] == 4
+            assert body[:16] == (bytes(16) if number == 0 else token)
+            records[role].append(body[16:])
+    return records
+
+
+def test_a_resume_in_plaintext() -> None:
+    """The same without a binder: the ticket alone."""
+    first, recording = load("plaintext_ticket"), load("plaintext_resumed")
+    before = plain_records(first)
+    assert fields(before["server"][0][1:])[2].hex() == recording["before"]["ticket"]
+    records = plain_records(recording)
+    auth = fields(records["client"].pop(0)[1:])
+    assert (set(auth), int.from_bytes(auth[6])) == ({3, 4, 5, 6, 7}, 1)
+    check_resume(recording, first, {role: readable(said) for role, said in records.items()})
+
+
 def test_a_refusal() -> None:
     """A server that refuses says so under its application key, in place of WELCOME."""
     reader = Reader(load("encrypted_refused"))
@@ -344,15 +438,7 @@ def test_a_refusal() -> None:
 def test_plaintext() -> None:
     """In plaintext every frame after the hellos is PLAIN, with a token of zero until WELCOME."""
     recording = load("plaintext")
-    client, server = sent_by(recording, "client"), sent_by(recording, "server")
-    read_hellos(recording, client.pop(0), server.pop(0))
-    token = bytes.fromhex(recording["server"]["token"])
-    records: dict[str, list[bytes]] = {"client": [], "server": []}
-    for role, sent in (("client", client), ("server", server)):
-        for number, (header, body) in enumerate(sent):
-            assert header[0] == 4
-            assert body[:16] == (bytes(16) if number == 0 else token)
-            records[role].append(body[16:])
+    records = plain_records(recording)
     auth = records["client"].pop(0)
     assert auth[0] == 2
     assert set(fields(auth[1:])) == {3, 4, 5, 7}

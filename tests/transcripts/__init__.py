@@ -17,21 +17,32 @@ from unittest import mock
 
 from securelink import crypto
 from securelink.keys import Identity, PublicKey
+from securelink.limits import WRITE_BUDGET
 from securelink.protocol import (
     ClientConnection,
     Connection,
+    Grant,
     Item,
+    Opened,
     PlaintextChosen,
     PlaintextServer,
+    Resuming,
+    Resumption,
     ServerConnection,
     ServerVerified,
+    TicketTable,
     VerifiedServer,
 )
+from securelink.protocol.numbering import Numbering
+from securelink.protocol.tickets import ticket_digest
 from securelink.wire.fields import Content, Mode
 
 Role = Literal["client", "server"]
 FOLDER = Path(__file__).parent
-NAMES = ("encrypted_client_key", "encrypted_anonymous", "encrypted_refused", "plaintext")
+NAMES = (
+    "encrypted_client_key", "encrypted_anonymous", "encrypted_refused", "plaintext",
+    "encrypted_ticket", "encrypted_resumed", "plaintext_ticket", "plaintext_resumed",
+)  # fmt: skip
 
 
 def load(name: str) -> dict[str, Any]:
@@ -95,6 +106,66 @@ def replaced(recording: dict[str, Any], role: Role) -> Iterator[None]:
         yield
 
 
+_SESSION = "the recorded one"  # what the server's ticket stands for
+
+
+def _key(recording: dict[str, Any]) -> PublicKey | None:
+    spki = recording["server"]["key"]
+    return PublicKey.from_spki(bytes.fromhex(spki)) if spki is not None else None
+
+
+def resumption_from(recording: dict[str, Any]) -> Resumption:
+    """What the client of a recorded resume has of the connection before."""
+    before, client = recording["before"], recording["client"]
+    return Resumption(
+        token=bytes.fromhex(recording["server"]["token"]),
+        ticket=bytes.fromhex(before["ticket"]),
+        psk=bytes.fromhex(before["psk"]) if before["psk"] is not None else None,
+        lifetime=120,
+        max_packet=recording["server"]["max_packet"],
+        server=_key(recording),
+        offered=None,
+        application=client["application"],
+        version=client["version"],
+    )
+
+
+def resuming_from(recording: dict[str, Any]) -> Resuming | None:
+    """What the server has: no tickets in the older recordings, otherwise a table, with the ticket that is shown."""
+    if not recording.get("tickets"):
+        return None
+    table, before = TicketTable(), recording.get("before")
+    if before:
+        known = resumption_from(recording)
+        grant = Grant(
+            session=_SESSION,
+            token=known.token,
+            max_packet=known.max_packet,
+            psk=known.psk,
+            server=known.server,
+            client=None,
+            application=known.application,
+            version=known.version,
+        )
+        table.begin(ticket_digest(known.ticket), grant, 0)
+    return Resuming(table, _key(recording))
+
+
+def numbering_before(recording: dict[str, Any], role: Role) -> Numbering:
+    """What a side has sent and accepted before the connection of the recording."""
+    numbering, before = Numbering(), recording.get("before")
+    if before:
+        counts = before[role]
+        for _ in range(counts["acknowledged"]):
+            numbering.outgoing.keep(b"")
+        numbering.outgoing.acknowledge(counts["acknowledged"])
+        for record in counts["kept"]:
+            numbering.outgoing.keep(bytes.fromhex(record))
+        numbering.outgoing.release()
+        numbering.incoming.accepted = counts["accepted"]
+    return numbering
+
+
 class Actor:
     """One side of a recording, with its engine."""
 
@@ -110,13 +181,22 @@ class Actor:
         self.role = role
         self.settings = recording[role]
         self.identity = identity
+        self.resumption: Resumption | None = None  # what WELCOME has brought
         self._server: VerifiedServer | PlaintextServer | None = None
+        self._numbering = numbering_before(recording, role)
         mode = Mode[self.settings["mode"].upper()]
+        before = recording.get("before")
         if role == "client":
-            self.engine = ClientConnection(mode, max_packet=2**24 - 1, random=random)
+            resumption = resumption_from(recording) if before else None
+            self.engine = ClientConnection(
+                mode, max_packet=2**24 - 1, random=random, resumption=resumption
+            )
+            if before:
+                self.engine.carry(self._numbering)
         else:
-            wanted = self.settings["wanted"]
-            self.engine = ServerConnection(mode, wanted, random=random)
+            self.engine = ServerConnection(
+                mode, self.settings["wanted"], random=random, resuming=resuming_from(recording)
+            )
 
     def act(self, do: list[Any]) -> bytes:
         """Do one step; returns the bytes that it sends."""
@@ -131,6 +211,8 @@ class Actor:
         for item in items:
             if isinstance(item, ServerVerified | PlaintextChosen):
                 self._server = item.server
+            elif isinstance(item, Opened):
+                self.resumption = item.resumption
         return items
 
     # The steps.
@@ -162,8 +244,24 @@ class Actor:
         assert isinstance(self.engine, ServerConnection)
         s = self.settings
         client = self.engine.verify_client()
-        self.engine.welcome(client, bytes.fromhex(s["token"]), s["max_packet"], s["heartbeat"])
+        token = bytes.fromhex(s["token"])
+        self.engine.welcome(client, token, s["max_packet"], s["heartbeat"], session=_SESSION)
         return self.engine.data_to_send()
+
+    def _resume(self) -> bytes:
+        assert isinstance(self.engine, ServerConnection)
+        client = self.engine.verify_client()
+        assert self.engine.may_resume(client, self._numbering)
+        self.engine.carry(self._numbering)
+        self.engine.resume(client, self.settings["heartbeat"])
+        return self.engine.data_to_send()
+
+    def _flush(self) -> bytes:
+        return self.engine.data_to_send()
+
+    def _again(self) -> bytes:
+        assert self.engine.sender is not None
+        return self.engine.sender.again(WRITE_BUDGET)
 
     def _refuse(self, code: int, text: str) -> bytes:
         assert isinstance(self.engine, ServerConnection)

@@ -1,5 +1,5 @@
 """
-Make the recordings anew:  python tests/transcripts/record.py
+Make the recordings anew:  python tests/transcripts/record.py [name ...]
 
 Needed only when the wire changes, and then the version byte or the changelog has to change as well. The RSA keys are
 made for the recording and thrown away: a recording holds their public halves and the signatures they made.
@@ -21,8 +21,8 @@ from inside import handshake_of
 from securelink import crypto
 from securelink.codes import Code
 from securelink.keys import Identity
-from securelink.protocol import ClientConnection
-from securelink.wire.packets import Packet, encode_packet, encode_value
+from securelink.protocol import ClientConnection, Resumption
+from securelink.wire.packets import Packet, encode_packet, encode_value, join_packets
 from transcripts import FOLDER, NAMES, Actor, Role
 
 TOKEN = "5d2b1a36f3b8441c9c4fd09a3cbe0f11"
@@ -59,12 +59,44 @@ END: list[tuple[Role, list[Any]]] = [
     ("client", ["close", Code.NORMAL, ""]),
     ("server", ["close", Code.NORMAL, "see you"]),
 ]
+TICKET: list[tuple[Role, list[Any]]] = [
+    ("server", ["welcome"]),
+    ("client", ["flush"]),  # a PING, at once: the ticket has come
+    ("client", ["packets", packet("say", "one")]),
+    ("server", ["packets", packet("said", "one")]),
+    ("client", ["ack"]),
+]
+RESUMED: list[tuple[Role, list[Any]]] = [
+    ("server", ["resume"]),
+    ("client", ["flush"]),
+    ("client", ["again"]),
+    ("server", ["again"]),
+    ("client", ["packets", packet("say", "four")]),
+    ("server", ["packets", packet("said", "four")]),
+    ("client", ["ack"]),
+]
 REFUSAL: list[tuple[Role, list[Any]]] = [("server", ["refuse", Code.REFUSED, "not today"])]
+
+
+def array(*packets: str) -> str:
+    """A record of these packets, in hex."""
+    return join_packets([bytes.fromhex(one) for one in packets]).hex()
+
+
+#: What happened between the two connections: "two" had come and was not acknowledged when the connection broke.
+LEFT = {
+    "client": {
+        "acknowledged": 1,
+        "kept": [array(packet("say", "two")), array(packet("say", "three"))],
+        "accepted": 1,
+    },
+    "server": {"acknowledged": 1, "kept": [array(packet("said", "two"))], "accepted": 2},
+}
 
 
 def settings(name: str) -> dict[str, Any]:
     """What both sides of a recording want."""
-    encrypted = name != "plaintext"
+    encrypted = not name.startswith("plaintext")
     return {
         "about": f"A session, {name.replace('_', ', ', 1).replace('_', ' ')}. Made by record.py.",
         "client": {
@@ -84,16 +116,46 @@ def settings(name: str) -> dict[str, Any]:
     }
 
 
+def steps_of(name: str) -> list[tuple[Role, list[Any]]]:
+    """What happens in a recording."""
+    if name.endswith("_ticket"):
+        return HANDSHAKE + TICKET
+    if name.endswith("_resumed"):
+        return HANDSHAKE + RESUMED + END
+    if name == "encrypted_refused":
+        return HANDSHAKE + REFUSAL
+    return HANDSHAKE + SESSION + UPDATES * (name != "plaintext") + END
+
+
 def record(name: str) -> dict[str, Any]:
     """Run a session and write down all that went over the link, and what was drawn at random."""
+    key = Identity.generate(2048)
+    before = None
+    if name.endswith("_resumed"):
+        before = record_with(name.replace("_resumed", "_ticket"), key)[1]
+    return record_with(name, key, before)[0]
+
+
+def record_with(
+    name: str, key: Identity, before: Resumption | None = None
+) -> tuple[dict[str, Any], Resumption | None]:
+    """
+    The same, and what resumes the session.
+
+    Args:
+        name: Of the recording.
+        key: Of the server.
+        before: What resumes the session of the connection before.
+    """
     recording = settings(name)
-    encrypted = name != "plaintext"
-    steps = HANDSHAKE + (
-        REFUSAL if name == "encrypted_refused" else SESSION + UPDATES * encrypted + END
-    )
+    encrypted = not name.startswith("plaintext")
+    recording["tickets"] = name.endswith(("_ticket", "_resumed"))
+    if before is not None:
+        psk = before.psk.hex() if before.psk is not None else None
+        recording["before"] = {"ticket": before.ticket.hex(), "psk": psk, **LEFT}
     identities: dict[Role, Identity | None] = {"client": None, "server": None}
     if encrypted:
-        identities["server"] = Identity.generate(2048)
+        identities["server"] = key
     if name == "encrypted_client_key":
         identities["client"] = Identity.generate(2048)
     actors: dict[Role, Actor] = {}
@@ -102,16 +164,17 @@ def record(name: str) -> dict[str, Any]:
         own["key"] = identity.public.spki.hex() if identity else None
         own["signature"] = None
         own["random"] = []
-        actors[role] = Actor(role, recording, identity, drawing(own["random"]))
+    for role, identity in identities.items():
+        actors[role] = Actor(role, recording, identity, drawing(recording[role]["random"]))
     recording["kem"], recording["secrets"], recording["steps"] = None, None, []
-    for role, do in steps:
+    for role, do in steps_of(name):
         with recording_crypto(recording, role):
             sent = actors[role].act(do)
         if do[0] == "authenticate" and encrypted:
             recording["secrets"] = secrets_of(actors["client"])
         recording["steps"].append({"role": role, "do": do, "bytes": sent.hex()})
         actors["server" if role == "client" else "client"].take(sent)
-    return recording
+    return recording, actors["client"].resumption
 
 
 def drawing(values: list[str]) -> crypto.Random:
@@ -158,13 +221,21 @@ def secrets_of(client: Actor) -> dict[str, str]:
     }
 
 
-def main() -> None:
-    """Write every recording."""
+def main(names: list[str]) -> None:
+    """Write these recordings, or all."""
+    # A session that is resumed has the ticket of the recording before, and its key.
+    key, resumption = Identity.generate(2048), None
     for name in NAMES:
+        if not name.endswith("_resumed"):
+            key = Identity.generate(2048)
+        before = resumption if name.endswith("_resumed") else None
+        recording, resumption = record_with(name, key, before)
+        if names and name not in names:
+            continue
         path = FOLDER / f"{name}.json"
-        path.write_text(json.dumps(record(name), indent=1) + "\n")
+        path.write_text(json.dumps(recording, indent=1) + "\n")
         print(path)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
