@@ -19,7 +19,6 @@ from setuptools import setup
 # Not here, though packets pass through them: replies.py, which is referred to weakly, and asking.py, which has
 # subclasses that are not compiled.
 HOT = [
-    "securelink/app/context.py",
     "securelink/app/handlers.py",
     "securelink/wire/frames.py",
     "securelink/protocol/acknowledging.py",
