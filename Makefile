@@ -1,5 +1,6 @@
 # make demo   run the main job          make test    the tests
 # make check  format, lint, types       make bench   the benchmarks
+# make bench-check  instructions for each operation against those of the last release, in about a minute; needs valgrind
 # make compiled  C extensions in place, see docs/COMPILED.md    make pure  remove them
 # make sabotage  plant faults one at a time, and see that a test notices each (about ten minutes)
 # make test-compiled  build them in a copy and run the tests there
@@ -16,7 +17,7 @@ BIN := $(VENV)/bin
 # One line installs what a target needs beside the package: $(call install,EXTRA)
 install = $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(1)]'
 
-.PHONY: demo test check bench format tools sabotage clean compiled pure test-compiled test-versions coverage docs sbom dist fuzz explore structure
+.PHONY: demo test check bench bench-check format tools sabotage clean compiled pure test-compiled test-versions coverage docs sbom dist fuzz explore structure
 
 demo: $(VENV)/.run
 	$(BIN)/python examples/demo
@@ -36,6 +37,9 @@ bench: $(VENV)/.bench $(VENV)/.compile
 	else \
 		echo "no C compiler: without the compiled copy"; $(BIN)/python -m benchmarks; \
 	fi
+
+bench-check: $(VENV)/.run
+	$(BIN)/python -m benchmarks.budget
 
 sabotage: $(VENV)/.test tools
 	$(BIN)/python tests/sabotage.py

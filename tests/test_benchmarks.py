@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import catalogue, chart, document, process, report
+from benchmarks import budget, catalogue, chart, document, process, report
 from benchmarks.catalogue import Goal, Peer, Workload
 from benchmarks.drivers import blocking
 from benchmarks.drivers.blocking import Driver
@@ -274,3 +274,73 @@ def test_the_readme_shows_the_chart() -> None:
     """The picture of the README is the one that is written from results."""
     readme = (document.ROOT / "README.md").read_text()
     assert f"]({document.PICTURE.relative_to(document.ROOT)})" in readme
+
+
+# --- the budget -----------------------------------------------------------------------------------------
+
+
+def test_the_budget_is_kept() -> None:
+    """A row may take up to 5 % more than is recorded, and a new row is no fault."""
+    lines, kept = budget.compare({"echo": 1000.0}, {"echo": 1049.0, "new": 5.0})
+    assert kept
+    assert lines[1].split() == ["echo", "1,000", "1,049", "1.049"]
+
+
+@pytest.mark.parametrize("now", [{"echo": 1051.0}, {}])
+def test_what_takes_too_much_is_said(now: budget.Counts) -> None:
+    """A row that takes more than that, or that is not measured any more, fails the check and is marked."""
+    lines, kept = budget.compare({"echo": 1000.0}, now)
+    assert not kept
+    assert lines[1].endswith("too much")
+
+
+def test_a_check_without_valgrind_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where it cannot count, the check does not pass for one that was done."""
+    monkeypatch.setattr(sys, "argv", ["budget"])
+    monkeypatch.setenv("PATH", "")
+    assert budget.main() == 2
+    assert "valgrind is missing: nothing was checked" in capsys.readouterr().out
+
+
+def test_a_check_without_numbers_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Numbers of another interpreter are no measure for this one."""
+    recorded = tmp_path / "budget.json"
+    recorded.write_text(json.dumps({"another interpreter": {"echo": 1}}))
+    monkeypatch.setattr(sys, "argv", ["budget"])
+    monkeypatch.setattr(budget, "RECORDED", recorded)
+    monkeypatch.setattr(budget, "missing", lambda: "")
+    assert budget.main() == 2
+    said = capsys.readouterr().out
+    assert "nothing is recorded for this interpreter" in said
+    assert "another interpreter" in said
+
+
+def test_counts_are_read_from_what_callgrind_writes(tmp_path: Path) -> None:
+    """The sum that callgrind states; a file without one is an error, not zero."""
+    counted = tmp_path / "counted.1"
+    counted.write_text("events: Ir\nfn=(1)\n0 5\n\ntotals: 12345\n")
+    assert budget.total(counted) == 12345
+    counted.write_text("events: Ir\n")
+    with pytest.raises(RuntimeError, match="counted nothing"):
+        budget.total(counted)
+
+
+def test_every_recorded_row_is_measured() -> None:
+    """The rows run to their end, with the names that are recorded. In a process of its own: they stop the time."""
+    code = (
+        "from benchmarks import budget_rows as rows\n"
+        "rows.control = lambda *words: None\n"
+        f"rows.main({str(ROOT)!r})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    names = {line.split(" ", 1)[1] for line in done.stdout.splitlines()}
+    recorded = json.loads(budget.RECORDED.read_text())
+    assert recorded
+    assert all(set(rows) == names for rows in recorded.values())
