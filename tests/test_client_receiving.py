@@ -29,6 +29,7 @@ from securelink.interrupts import Right
 from securelink.threads import caretaker as caretaker_module
 from securelink.threads.client_channel import ClientChannel
 from securelink.threads.giving_way import worker_threads
+from securelink.wire.packets import Packet
 
 pytestmark = pytest.mark.usefixtures("tidy")
 again = pytest.mark.parametrize("attempt", range(REPEATS))
@@ -119,17 +120,17 @@ def test_the_last_look_before_reading(
         channel = channel_of(client)
         drive = ClientChannel._drive  # noqa: SLF001  # the moment before it
         raced: list[bool] = []
+        stored = Received(Packet("stored by another thread"), channel)
 
         def race(self: ClientChannel, timeout: float, ready: Any) -> None:
             if not raced:
                 raced.append(True)
-                self.mailbox.packets.append((1, "stored by another thread"))  # type: ignore[arg-type]
+                self.mailbox.packets.append((1, stored))
             drive(self, timeout, ready)
 
         monkeypatch.setattr(ClientChannel, "_drive", race)
         began = time.monotonic()
-        packet: object = client.receive(WAIT)
-        assert packet == "stored by another thread"
+        assert client.receive(WAIT) is stored
         assert time.monotonic() - began < AT_ONCE
         assert not channel.mailbox.packets
 
