@@ -25,9 +25,8 @@ from collections.abc import Callable
 from threading import get_ident
 from typing import TypeVar
 
-_LOOK_SECONDS = (
-    0.0005  # between two checks of a taken right; its holder releases it within microseconds
-)
+# Between two checks of a taken right; its holder releases it within microseconds.
+_LOOK_SECONDS = 0.0005
 
 Result = TypeVar("Result")
 

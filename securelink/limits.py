@@ -205,12 +205,10 @@ MAX_WORKERS = 64
 MAX_MAILBOX_MESSAGES = 16  # of one client
 MAX_MAILBOX = 8 * 1024 * 1024  # bytes of one client; a single longer message is accepted too
 MAX_MAILROOM = 128 * 1024 * 1024  # bytes of all clients: room for eight of the longest messages
-MAX_THREADED = (
-    1000  # clients of an adapter with a thread for each, unless its program says another number
-)
-MAX_UNACCEPTED = (
-    1000  # clients that wait for a program's accept(); a socket's backlog has up to 4,096
-)
+# Clients of an adapter with a thread for each, unless its program says another number.
+MAX_THREADED = 1000
+# Clients that wait for a program's accept(); a socket's backlog has up to 4,096.
+MAX_UNACCEPTED = 1000
 MAX_MAILBOX_WAITERS = 16  # handlers that wait for room; the other workers serve other clients
 WATCHDOG_SECONDS = 0.005  # a batch of handlers that runs longer loses the leader token
 TURN_CONNECTIONS = 64  # a turn flushes after this many connections
@@ -239,9 +237,8 @@ MAX_SEALED = 16 * 1024 * 1024  # a sealed packet
 SEALED_SKEW = 120.0  # how far ahead the date of a sealed packet may be when its age is checked
 # An admitted client confirms within a round trip; after this time it may have lost its connection
 SIGN_SECONDS = 3.0
-LOGIN_LOCK_SECONDS = (
-    1.0  # for a file that another program changes, which takes milliseconds: other logins wait too
-)
+# For a file that another program changes, which takes milliseconds: other logins wait too.
+LOGIN_LOCK_SECONDS = 1.0
 STUCK_LOCK_SECONDS = 0.1  # the same, after somebody has waited in vain
 MAX_TOKEN_NOTE = 200  # characters of the note on a join token
 KEEP_DEAD_TOKENS = 7 * 86_400.0  # a used-up, expired or revoked token is listed for this time

@@ -38,9 +38,8 @@ except ImportError:
 log = logging.getLogger("securelink.server")
 
 _PREFIX = "securelink_"
-_REQUEST_SECONDS = (
-    10.0  # a request that takes longer, from its first byte to the last of the answer, is cut off
-)
+# A request that takes longer, from its first byte to the last of the answer, is cut off.
+_REQUEST_SECONDS = 10.0
 _READERS = 16  # requests at the same time; a further one is closed
 _GAUGES = {
     "uptime_seconds": "Seconds since the server was started.",

@@ -67,9 +67,8 @@ def seconds(name: str, value: Any) -> float:
     Raises:
         ConfigError: It is not a number, or NaN.
     """
-    if (
-        type(value) in _NUMBERS and value <= FOREVER_SECONDS
-    ):  # the usual case, for each packet received
+    # The usual case, for each packet received.
+    if type(value) in _NUMBERS and value <= FOREVER_SECONDS:
         return float(value)
     if _is(_NUMBERS, value) and value == value:
         return float(min(value, FOREVER_SECONDS))

@@ -224,9 +224,8 @@ def farewell(refusal: Refused) -> tuple[int, str]:
     """Code and text of a refusal by the application, cut and cleaned so that they can be sent."""
     try:
         code, text = refusal.code, str(refusal.text or "")
-    except (
-        Exception
-    ):  # the application's subclass did not call our __init__, or its text cannot be shown
+    except Exception:
+        # The application's subclass did not call our __init__, or its text cannot be shown.
         return Code.REFUSED, ""
     possible = isinstance(code, int) and Code.NORMAL < code < 256
     return (code if possible else Code.REFUSED), text

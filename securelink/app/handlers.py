@@ -218,9 +218,8 @@ class Handlers:
             if packet.id is not None and not received.answered:
                 channel.answer(packet, None, "error")
             raise
-        except (
-            BaseException
-        ) as error:  # SystemExit, CancelledError, the outcome of a test framework
+        except BaseException as error:
+            # SystemExit, CancelledError, the outcome of a test framework.
             self._failed(channel, packet, received, error)
             raise
 

@@ -49,9 +49,8 @@ class Book(Generic[Entry]):
         self._decoder = msgspec.json.Decoder(list[kind])  # type: ignore[valid-type]  # a variable type
         self._lock = threading.Lock()  # held while _entries are exchanged
         self._entries: Mapping[str, Entry] = {}
-        self._hurried = (
-            threading.Lock()
-        )  # held by the hurried update that waits for the file; guards _stuck
+        # Held by the hurried update that waits for the file; guards _stuck.
+        self._hurried = threading.Lock()
         self._stuck = False  # the last hurried update waited for the file in vain
         self._remembered: Remembered[Mapping[str, Entry]] | None = None
         if self.path is not None:

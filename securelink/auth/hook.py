@@ -101,9 +101,10 @@ def _mistake(answer: Any) -> str | None:
         return repr(answer)
     if isinstance(answer, concurrent.futures.Future):
         return f"something to be awaited ({kind.__name__})"
+    # Also results of process pools and of task queues.
     if isinstance(answer, threading.Thread) or all(
         hasattr(kind, name) for name in ("ready", "wait", "get")
-    ):  # also results of process pools and of task queues
+    ):
         return f"something to be waited for ({kind.__name__})"
     if any(hasattr(kind, name) for name in ("__next__", "__anext__", "__aiter__")):
         return f"something to be iterated ({kind.__name__})"

@@ -241,9 +241,8 @@ class JoinTokens:
         def give_back() -> None:
             self._forget(before.id, held)
             with self._held_lock:
-                first = (
-                    not self._owed
-                )  # otherwise somebody tries, or has failed: the next change has all of them
+                # Otherwise somebody tries, or has failed: the next change has all of them.
+                first = not self._owed
                 self._owed.append(_Owed(before, used))
             if first:
                 with self._changing():

@@ -69,13 +69,11 @@ class _Caretaker:
         self._loop: Loop | None = None
         self._ending: Loop | None = None  # the last one, which was no longer needed
         self._links: set[Ward] = set()  # the leader's
-        self._driven: set[Ward] = (
-            set()
-        )  # those of them that the loop does not read itself; the leader's
+        # Those of them that the loop does not read itself; the leader's.
+        self._driven: set[Ward] = set()
         self._everyone: set[Ward] = set()  # the same, at once, for fork(); guarded by _lock
-        self._users: set[object] = (
-            set()
-        )  # attempts and links, each by its stream; sessions that are away
+        # Attempts and links, each by its stream; sessions that are away.
+        self._users: set[object] = set()
         self._away: set[Away] = set()  # for fork(); guarded by _lock
 
     def loop(self, user: object) -> Loop:

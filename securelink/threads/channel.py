@@ -435,9 +435,7 @@ class Channel:
         return f"{words}: {escaped(detail)}" if self._ours and detail else words
 
     @property
-    def code(
-        self,
-    ) -> Code | int | None:  # the compiler makes a plain int of what is declared as one
+    def code(self) -> Code | int | None:  # the compiler makes a plain int of an int
         """Why the session ended, as a `Code` (or the number that a newer peer sent); None until it has ended."""
         return known(self._close_code) if self.ended else None
 

@@ -268,9 +268,8 @@ class Connector:
         if self.server_fingerprint is not None:
             soon = self.introduction.forget_soon and loopback and is_chosen_by_system(port)
             lifetime = LOOPBACK_KEY_SECONDS if soon else None
-            wait = min(
-                LOCK_SECONDS, max(0.0, deadline.left) / 2
-            )  # the rest is for what comes after it
+            # The rest is for what comes after it.
+            wait = min(LOCK_SECONDS, max(0.0, deadline.left) / 2)
             self._belief.remember(self.server_fingerprint, lifetime=lifetime, timeout=wait)
 
 

@@ -232,9 +232,8 @@ class Link:
             self._heard_all = True
             self.reader.open = False
             self.ask_interest()
-            self.loop.call(
-                self._leave_if_done
-            )  # the second look: it may have been answered meanwhile
+            # The second look: it may have been answered meanwhile.
+            self.loop.call(self._leave_if_done)
         else:
             self.lost()
 

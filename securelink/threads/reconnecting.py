@@ -29,9 +29,8 @@ from .connecting import Arrival, Connector, Destination, SessionGone
 
 log = logging.getLogger("securelink.client")
 
-FIRST_PAUSE = (
-    0.05  # seconds before the first attempt, at most: many clients lose their server at one instant
-)
+# Seconds before the first attempt, at most: many clients lose their server at one instant.
+FIRST_PAUSE = 0.05
 _GROWTH = 2.0
 MOST_PAUSE = 5.0
 
@@ -186,9 +185,8 @@ class Reconnector:
                 return False
             log.info("%s: %s", channel.name, escaped(error.message))
             return True
-        except (
-            Exception
-        ) as error:  # of the credentials' function too: nothing ends trying but the server
+        except Exception as error:
+            # Of the credentials' function too: nothing ends trying but the server.
             log.info("%s: no other connection yet: %s", channel.name, escaped(str(error)))
             return True
         self._arrived(channel, arrival)

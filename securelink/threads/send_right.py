@@ -42,9 +42,8 @@ class SendRight(Right):
         try:
             return self.within(RIGHT_SECONDS, act)
         finally:
-            if (
-                self.left_open
-            ):  # also after `leave_open`: who released it just before has not seen the mark
+            # Also after `leave_open`: who released it just before has not seen the mark.
+            if self.left_open:
                 self.close_late()
 
     def leave_open(self) -> None:

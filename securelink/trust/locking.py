@@ -35,9 +35,8 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-LOCK_SECONDS = (
-    10.0  # an update takes milliseconds: a process that holds the lock for longer is stuck
-)
+# An update takes milliseconds: a process that holds the lock for longer is stuck.
+LOCK_SECONDS = 10.0
 _LOCK_PAUSE = 0.01
 _LOCK = os.O_RDWR | os.O_CREAT | NO_LINK | getattr(os, "O_NONBLOCK", 0)
 OTHERS_WRITE = 0o022

@@ -165,9 +165,8 @@ def _spelled_ipv6(host: str) -> str:
     except ValueError:
         return host
     if address.scope_id is not None and not (address.is_link_local or address.is_multicast):
-        address = ipaddress.IPv6Address(
-            int(address)
-        )  # there is no choice of networks, so the system ignores it
+        # There is no choice of networks, so the system ignores it.
+        address = ipaddress.IPv6Address(int(address))
     return str(address) if address.ipv4_mapped is None else str(address.ipv4_mapped)
 
 

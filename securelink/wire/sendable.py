@@ -99,9 +99,8 @@ def _is_plain(data: Any, levels: int) -> bool:
         items = data
     else:
         return kind in PLAIN
-    if len(items) > _FEW and PLAIN.issuperset(
-        map(type, items)
-    ):  # a flat container needs no step for each item
+    # A flat container needs no step for each item.
+    if len(items) > _FEW and PLAIN.issuperset(map(type, items)):
         return True
     for item in items:  # noqa: SIM110  # all() would make a generator, which costs as much as the rest
         if type(item) not in PLAIN and not (levels and _is_plain(item, levels - 1)):

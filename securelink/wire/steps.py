@@ -21,18 +21,16 @@ from ..limits import (
 )
 from .scan import Walk, container
 
-_HEADERS = (
-    2  # the place of the headers in a packet; only they and the data before them may be containers
-)
+# The place of the headers in a packet; only they and the data before them may be containers.
+_HEADERS = 2
 _HEADER = 5  # bytes of an array's header, as it is written here
 
 # First bytes of lists and maps; and of texts and bytes whose length has two bytes.
 _CONTAINERS = frozenset((*range(0x80, 0xA0), *range(0xDC, 0xE0)))
 _NO_CONTAINERS = bytes(set(range(256)) - _CONTAINERS)
 _LONG = frozenset((0xC5, 0xDA))
-_GLANCE = (
-    64  # elements that are looked at in a record of a few packets, before all of its bytes are
-)
+# Elements that are looked at in a record of a few packets, before all of its bytes are.
+_GLANCE = 64
 
 #: Decodes a MessagePack array of packets, or of values of any kind; raises `CodecError`.
 Decoder = Callable[[bytes | memoryview], list[Any]]

@@ -22,9 +22,8 @@ from .literals import read_literal
 
 ROUND_SECONDS = 0.02
 GOODBYE_SECONDS = 2.0  # for clients to leave when they are asked to
-LEAVE_SECONDS = (
-    0.4  # then for the ends of their connections; with the library's own grace it is 3 s in all
-)
+# Then for the ends of their connections; with the library's own grace it is 3 s in all.
+LEAVE_SECONDS = 0.4
 
 Hook = Callable[..., Any] | None
 

@@ -145,9 +145,8 @@ class _LineSender(Forwarder):
 
     def _show(self, session: Session, text: str) -> None:
         try:
-            allowed = (
-                self._operator(session.fingerprint) is not None
-            )  # its key may be revoked by now
+            # Its key may be revoked by now.
+            allowed = self._operator(session.fingerprint) is not None
             if allowed:
                 session.send(LINE, text, timeout=0.0)
         except Exception:

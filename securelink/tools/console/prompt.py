@@ -17,9 +17,8 @@ from .files import private_file
 
 Complete = Callable[[str], list[str]]
 _LOOK = 0.5  # seconds; a wait without end hides Ctrl-C on some platforms
-_LEAVE_SECONDS = (
-    5.0  # for the terminal to be put right at the end; prompt_toolkit may ask it for a second
-)
+# For the terminal to be put right at the end; prompt_toolkit may ask it for a second.
+_LEAVE_SECONDS = 5.0
 
 
 class Editor(Protocol):

@@ -22,12 +22,10 @@ from .tally import Tally, kind_of
 
 DIALERS = 8  # threads that connect: a handshake is one or two round trips and 2 ms of work here
 GIVE_UP_AFTER = 20  # attempts in a row that failed: the rest is not tried
-SETTLE_SECONDS = (
-    0.25  # from connecting to the first packet: until the shared loop reads that client
-)
-LATE_SECONDS = (
-    2.0  # the sending goes on for at most this time after its end, if this machine cannot keep up
-)
+# From connecting to the first packet: until the shared loop reads that client.
+SETTLE_SECONDS = 0.25
+# The sending goes on for at most this time after its end, if this machine cannot keep up.
+LATE_SECONDS = 2.0
 LAST_ANSWERS_SECONDS = 1.0  # how long answers are waited for after Ctrl-C
 SPARE_FILES = 64  # beside one for each client
 _PHASE = (math.sqrt(5) - 1) / 2  # multiples of it, modulo 1, are spread evenly for any number
