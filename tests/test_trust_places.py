@@ -185,7 +185,7 @@ def test_a_file_of_foreign_letters_costs_what_others_cost(servers: KnownServers)
         servers.path.write_text("".join(lines))
         servers.path.chmod(0o600)
         costs[kind] = cost_ms(partial(_parsed_anew, servers.path), 0.0)
-    assert costs["foreign"] < 4 * costs["plain"]
+    assert costs["foreign"] < 8 * costs["plain"]  # about 3 times, and 4 on a busy machine
 
 
 def _parsed_anew(path: Path) -> None:
