@@ -57,11 +57,12 @@ class World:
         """Connected clients."""
         from securelink import Client
 
-        over = threading.Event()
+        begun, over = threading.Event(), threading.Event()
 
         def turn() -> None:
             while not over.wait(0.001):
                 self.server.update()
+                begun.set()  # from now on it is this thread that drives
 
         def connect() -> Any:
             client = Client(
@@ -74,9 +75,11 @@ class World:
             return client.connect(PATIENCE)
 
         def in_turns(act: Callable[[], list[Any]]) -> list[Any]:
+            begun.clear()
             over.clear()
             thread = threading.Thread(target=turn)
             thread.start()
+            begun.wait(PATIENCE)
             try:
                 return act()
             finally:

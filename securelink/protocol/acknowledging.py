@@ -31,13 +31,13 @@ class Acknowledging:
         due_at: When to call `on_time`, by the given clock; `inf` while nothing waits.
     """
 
-    __slots__ = ("_at_once", "_incoming", "_patient", "bytes", "due", "due_at")
+    __slots__ = ("_incoming", "_patient", "bytes", "due", "due_at")
 
     def __init__(self, incoming: Incoming, now: float = inf) -> None:
         self._incoming = incoming
         incoming.confirmed = 0
         self.bytes = 0
-        self._at_once = ACK_RECORDS  # this many unconfirmed records are acknowledged at once
+        incoming.at_once = ACK_RECORDS
         self._patient = False  # few records have come; they wait for ACK_FEW_SECONDS
         self.due = False
         self.due_at = now + ACK_SECONDS if incoming.accepted else inf
@@ -62,7 +62,7 @@ class Acknowledging:
         """
         incoming = self._incoming
         handled = incoming.handled() - incoming.confirmed
-        if handled >= self._at_once or (handled > 0 and size - incoming.told_bytes >= ACK_BYTES):
+        if handled >= incoming.at_once or (handled > 0 and size - incoming.told_bytes >= ACK_BYTES):
             incoming.told_bytes = size
             self._raise()
             return True
@@ -75,11 +75,12 @@ class Acknowledging:
         waits = incoming.accepted != incoming.confirmed
         if waits and not self._patient and handled < ACK_FEW_RECORDS:
             self._patient = True
-            self._at_once = ACK_FEW_RECORDS
+            incoming.at_once = ACK_FEW_RECORDS
+            incoming.owes = True  # perhaps: nobody has counted to so few
             self.due_at = now + ACK_FEW_SECONDS - ACK_SECONDS
             return False
         self._patient = False
-        self._at_once = ACK_RECORDS
+        incoming.at_once = ACK_RECORDS
         self.due_at = inf
         # Count after clearing the time: records accepted later set their own time.
         handled = incoming.handled()
@@ -91,5 +92,5 @@ class Acknowledging:
         return True
 
     def _raise(self) -> None:
-        self._at_once = ACK_RECORDS
+        self._incoming.at_once = ACK_RECORDS
         self.due = True

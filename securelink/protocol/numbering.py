@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any
 
 from ..errors import ProtocolError
-from ..limits import PUT_AWAY_BYTES, PUT_AWAY_RECORDS
+from ..limits import ACK_RECORDS, PUT_AWAY_BYTES, PUT_AWAY_RECORDS
 
 
 class Outgoing:
@@ -160,12 +160,14 @@ class Incoming:
         kept: Records that have had their turn, and wait until the program takes them. The session's owner has it.
         queued: Whether what is accepted waits in an inbox.
         confirmed: The last count that was sent as an acknowledgement.
+        at_once: So many records that are handled and not confirmed are acknowledged without delay.
+        owes: An acknowledgement may be due; see `SessionCore.look`.
         told_bytes: Of all handled records, when an acknowledgement was last sent for their size.
     """
 
     __slots__ = (
-        "_final", "_front", "_passed", "_passed_bytes", "_put_away", "accepted", "ahead", "confirmed", "done", "early",
-        "kept", "queued", "told_bytes",
+        "_final", "_front", "_passed", "_passed_bytes", "_put_away", "accepted", "ahead", "at_once", "confirmed",
+        "done", "early", "kept", "owes", "queued", "told_bytes",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -176,6 +178,8 @@ class Incoming:
         self.kept: Kept = _ELSEWHERE
         self.confirmed = 0
         self.told_bytes = 0
+        self.at_once = ACK_RECORDS
+        self.owes = False
         self.queued = False
         self._final: int | None = None
         self._front = (
@@ -248,8 +252,12 @@ class Incoming:
             except IndexError:
                 break  # the receiving half was faster
             self.done += 1
-        if self.kept:
-            self._pass(size)
+        try:
+            if self.kept[-1][0] >= self.done + self.early:
+                return  # it is kept itself, as usual
+        except IndexError:
+            return
+        self._pass(size)
 
     def _pass(self, size: int) -> None:
         """

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 
 from ..errors import CodecError
-from ..limits import ACK_BYTES, ACK_FEW_RECORDS, HANGUP_FACTOR
+from ..limits import ACK_BYTES, HANGUP_FACTOR
 from ..wire.packets import Decoding, Packet, begin_decoding
 from ..wire.weight import opened_size
 from .bounds import Bounds
@@ -355,10 +355,13 @@ class ReceiveQueue:
 
     @property
     def may_owe(self) -> bool:
-        """Whether an acknowledgement may be due: false where each record is answered by one that takes it along."""
+        """
+        Whether an acknowledgement may be due: false where each record is answered by one that takes it along. Asked
+        once for what has had its turn together; `Incoming.owes` remembers it for what the program takes one by one.
+        """
         incoming = self.incoming
         return (
-            incoming.accepted - incoming.confirmed >= ACK_FEW_RECORDS
+            incoming.accepted - incoming.confirmed >= incoming.at_once
             or self.out_bytes - incoming.told_bytes >= ACK_BYTES
         )
 

@@ -90,12 +90,15 @@ class SendQueue:
         The packets for the next records, oldest first, up to `budget` bytes: they are replaced no more, and stay until
         `trim`. By the sending half.
         """
-        taken: list[bytes] = []
-        size = 0
         if self._trimmed != self._outgoing.queued:
             self.trim()
         with self.guard:
             latest = self._latest
+            if latest is None and self.size <= budget:
+                everything: list[Any] = [*self.packets]  # there was never a `Slot`
+                return everything
+            taken: list[bytes] = []
+            size = 0
             for entry in self.packets:
                 if size >= budget:
                     break
@@ -112,6 +115,11 @@ class SendQueue:
         queued = self._outgoing.queued
         with self.guard:
             packets = self.packets
+            if queued - self._trimmed == len(packets):
+                self.size = 0  # as below: no call but the last
+                self._trimmed = queued
+                packets.clear()
+                return
             while True:
                 if self._trimmed >= queued or not packets:
                     break

@@ -221,7 +221,7 @@ class ClientChannel(Channel):
         """See `Client.receive`."""
         if self.inbox.runner:
             self.check_may_receive()
-        if self.core.receiving.may_owe:
+        if self.core.numbering.incoming.owes:
             self.handled()  # not after a packet is taken: Ctrl-C would take it along
         packets = self.mailbox.packets
         deadline: float | None = None
@@ -268,7 +268,7 @@ class ClientChannel(Channel):
 
     def poll(self) -> list[Received]:
         """See `Client.poll`."""
-        if self.core.receiving.may_owe:
+        if self.core.numbering.incoming.owes:
             self.handled()
         self.wait(0.0, lambda: False)
         while self.core.receiving.items and self.run():
