@@ -103,7 +103,8 @@ class Server(Runnable, Dispatching):
             None or False refuses too; 0, "", {} and True are users; what is no answer (a coroutine, an error that is
             returned, a class) refuses and is an error in the log. A dict, a dataclass or another object is a user,
             whatever is in it: nobody looks for a coroutine inside. `raise Refused` in `on_connect` ends the session
-            with its text; a listener of it that returns a coroutine or a generator ends it as well.
+            with its text; a listener of it that returns a coroutine or a generator ends it as well. What other
+            threads send to a session, and the state, wait until its `on_connect` has returned.
         client_keys: "welcome" (a client may show a key), "required", or "known" (in `authorized_clients`; a key that
             is taken out of it loses its sessions, too).
         max_connections: More are turned away. Fewer fit where the system's limit of open files (`ulimit -n`) is lower:

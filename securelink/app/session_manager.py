@@ -27,6 +27,16 @@ from .scheduling import Scheduler
 log = logging.getLogger("securelink.server")
 
 
+class Outbox(Protocol):
+    """What a session sends, as its beginning needs it."""
+
+    def hold_back(self) -> None:
+        """Nothing goes out before the application has let the session in."""
+
+    def greet(self, fire: Callable[[], None]) -> None:
+        """Let the application greet it, and let go what was held back."""
+
+
 class SessionChannel(Protocol):
     """A session's channel, as its beginning and its end need it."""
 
@@ -37,6 +47,10 @@ class SessionChannel(Protocol):
     @property
     def owner(self) -> Any:
         """The session's context."""
+
+    @property
+    def outbox(self) -> Outbox:
+        """Sends its packets."""
 
     @property
     def core(self) -> SessionCore:
@@ -216,6 +230,8 @@ class SessionManager:
         """By the leader: the session is public from now on."""
         context = _context(channel)
         session: Any = context.session
+        if self._on_connect.listeners:
+            channel.outbox.hold_back()
         self._registry.add(session)
         self._fanout.greet(channel)
         log.info("%s connected from %s", context.name, shown(*session.address))
@@ -224,7 +240,7 @@ class SessionManager:
     def _welcome(self, channel: SessionChannel, session: Any) -> None:
         """The first event in its inbox: the application greets the session, or refuses it after all."""
         try:
-            self._on_connect.fire(session)
+            channel.outbox.greet(lambda: self._on_connect.fire(session))
         except Refused as refusal:
             self._refuse(channel, "on_connect", refusal)
 

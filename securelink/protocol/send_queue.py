@@ -37,12 +37,23 @@ class SendQueue:
 
     Attributes:
         packets: Oldest first; read-only for others. Always the same object.
-        size: Their bytes, and the characters of the keys of replaceable ones.
+        size: Their bytes, and the characters of the keys of replaceable ones; with those that are held back.
         guard: The same.
         tail: Sealed bytes that the stream has not taken yet. The shell updates it.
     """
 
-    __slots__ = ("_latest", "_outgoing", "_trimmed", "bounds", "guard", "packets", "size", "tail")
+    __slots__ = (
+        "_held",
+        "_held_slots",
+        "_latest",
+        "_outgoing",
+        "_trimmed",
+        "bounds",
+        "guard",
+        "packets",
+        "size",
+        "tail",
+    )
 
     def __init__(
         self, bounds: Bounds, outgoing: Outgoing, guard: AbstractContextManager[Any]
@@ -55,6 +66,8 @@ class SendQueue:
         self.tail = 0
         self._latest: dict[str, Slot] | None = None
         self._trimmed = outgoing.queued  # how many have left, in the whole session
+        self._held: deque[bytes | Slot] | None = None
+        self._held_slots: dict[str, Slot] = {}
 
     def put(self, encoded: bytes, latest: str | None = None) -> None:
         """
@@ -84,6 +97,50 @@ class SendQueue:
             size -= len(slot.encoded)
             self.size += size
             slot.encoded = encoded
+
+    # Until the application has let a session in, what others send to it is held back: counted, and not sent.
+
+    def hold_back(self) -> None:
+        """From now on `put_held` takes packets, until `release`."""
+        self._held, self._held_slots = deque(), {}
+
+    def put_held(self, encoded: bytes, latest: str | None) -> bool:
+        """As `put`, for a packet that is held back. False: nothing is held back any more."""
+        size = len(encoded)
+        with self.guard:
+            held = self._held
+            if held is None:
+                return False
+            if latest is None:
+                self.size += size
+                held.append(encoded)
+                return True
+            slot = self._held_slots.get(latest)
+            if slot is None:
+                self.size += size + len(latest)
+                slot = self._held_slots[latest] = Slot(latest, encoded)
+                held.append(slot)
+            else:
+                self.size += size - len(slot.encoded)
+                slot.encoded = encoded
+            return True
+
+    def release(self) -> None:
+        """What was held back follows what waits, and nothing is held back any more."""
+        with self.guard:
+            held, self._held = self._held, None
+            if held is not None:
+                self._latest = {**(self._latest or {}), **self._held_slots}
+                self.packets.extend(held)
+                self._held_slots = {}
+
+    def supersede(self, latest: str) -> None:
+        """A packet with this key is to go ahead of those that are held back: one of them with that key is older."""
+        with self.guard:
+            slot = self._held_slots.pop(latest, None)
+            if slot is not None and self._held is not None:
+                self._held.remove(slot)
+                self.size -= len(slot.encoded) + len(latest)
 
     def take(self, budget: int = WRITE_BUDGET) -> list[bytes]:
         """
@@ -137,13 +194,15 @@ class SendQueue:
         """The packets, oldest first. By the sending half."""
         self.trim()
         with self.guard:
-            return [entry.encoded if isinstance(entry, Slot) else entry for entry in self.packets]
+            entries = (*self.packets, *(self._held or ()))
+            return [entry.encoded if isinstance(entry, Slot) else entry for entry in entries]
 
     def drop(self) -> None:
         """The session is over: drop packets that were not taken or acknowledged."""
         with self.guard:
             self.packets.clear()
-            self._latest = None
+            self._latest = self._held = None
+            self._held_slots = {}
             self.size = 0
         self._outgoing.drop()
 

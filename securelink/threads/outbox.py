@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from threading import get_ident
 from typing import Protocol
 
 from .._mypyc import mypyc_attr
 from ..codes import Code
-from ..errors import ConnectionClosed, LimitExceeded, LinkTimeout
+from ..errors import ConnectionClosed, LimitExceeded, LinkTimeout, Refused
 from ..interrupts import Sign
 from ..protocol.session_core import SessionCore
 from .loop import Loop
@@ -64,19 +65,22 @@ class Outbox:
         bounds: How much may wait.
         writer: Of what carries the session now, if anything does.
         max_packets: Bytes of the largest encoded packet.
-        muted: What is sent is dropped.
+        apart: What is sent goes another way: it is dropped, or held back until the session is let in.
         waiters: Those that wait for room.
     """
 
     __slots__ = (
+        "_greeter",
+        "_holding",
+        "_muted",
         "_outgoing",
         "_queue",
         "_receiving",
         "_session",
+        "apart",
         "bounds",
         "loop",
         "max_packets",
-        "muted",
         "waiters",
         "writer",
     )
@@ -90,7 +94,8 @@ class Outbox:
         self._session = session
         self.writer: Writer | None = None
         self.max_packets = 0
-        self.muted = False
+        self.apart = self._muted = self._holding = False
+        self._greeter = 0  # the thread whose packets are not held back
         self.waiters: dict[Sign, None] = {}
 
     def post(
@@ -114,7 +119,7 @@ class Outbox:
                 limit="max_packet",
                 hint="send it in pieces, or raise max_packet= of the server",
             )
-        if self.muted:
+        if self.apart and self._put_apart(encoded, timeout, latest, wait):
             return
         loop, queue = self.loop, self._queue
         me = get_ident()
@@ -153,6 +158,75 @@ class Outbox:
         bounds = self.bounds
         if queue.size > bounds.unsent or self._outgoing.unacked > bounds.hard_unacked:
             self._choke(writer)
+
+    @property
+    def muted(self) -> bool:
+        """Whether what is sent is dropped."""
+        return self._muted
+
+    @muted.setter
+    def muted(self, muted: bool) -> None:
+        self._muted = muted
+        self.apart = muted or self._holding
+
+    def hold_back(self) -> None:
+        """Before anybody can send: what is sent is not to go out before the application has let the session in."""
+        self._queue.hold_back()
+        self.apart = self._holding = True
+
+    def greet(self, fire: Callable[[], None]) -> None:
+        """
+        Let the application greet the session, and then let go what was held back meanwhile.
+
+        Args:
+            fire: Greets it. What its thread sends goes out at once. If it raises `Refused`, nothing else ever goes out.
+        """
+        if not self._holding:
+            fire()
+            return
+        self._greeter = get_ident()
+        try:
+            fire()
+        except Refused:
+            self._greeter = 0
+            raise
+        except BaseException:
+            self._let_go()
+            raise
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._queue.release()
+        self._holding, self._greeter = False, 0
+        self.apart = self._muted
+        if self._muted:
+            self.apart = True  # another thread has muted it between the two halves of the last line
+        self._look_again()
+        self.wake_waiters()
+
+    def _put_apart(
+        self, encoded: bytes, timeout: float | None, latest: str | None, wait: bool
+    ) -> bool:
+        """False: it goes the usual way after all."""
+        if self._muted:
+            return True
+        queue, size = self._queue, len(encoded)
+        if self._greeter == get_ident():
+            if latest is not None:
+                queue.supersede(latest)
+            return False
+        if wait and queue.is_crowded(size) and not self._session.inside_handler():
+            self._wait_for_room(size, timeout, latest)
+        if not queue.put_held(encoded, latest):
+            return False
+        self.loop.grown += size
+        if queue.is_over_hard_limit:
+            log.warning(
+                "%s: on_connect does not come to its end, and %d bytes wait to be sent; ended",
+                self._session.name, queue.unsent,
+            )  # fmt: skip
+            self._session.end(Code.TOO_SLOW)
+        return True
 
     def _check_goes_on(self) -> None:
         """Raises `ConnectionClosed` unless the session only waits for its next connection."""

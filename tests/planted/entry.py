@@ -6,6 +6,20 @@ from .fault import Fault
 
 FAULTS = [
     Fault(
+        "who is refused in on_connect has heard all before",
+        "app/session_manager.py",
+        "        if self._on_connect.listeners:\n",
+        "        if False:\n",
+        "test_greeting.py::test_who_is_refused_gets_nothing",
+    ),
+    Fault(
+        "between a refusal in on_connect and the end all goes out",
+        "threads/outbox.py",
+        "        except Refused:\n            self._greeter = 0\n",
+        "        except Refused:\n            self._let_go()\n",
+        "test_greeting.py::test_nothing_slips_out_between_a_refusal_and_the_end",
+    ),
+    Fault(
         "a check in on_connect that has not run lets in",
         "app/hooks.py",
         "if self._may_refuse and returned:",
