@@ -236,10 +236,10 @@ def test_data_nests_as_deep_as_promised() -> None:
         packet = Packet("deep", data, more)
         assert decode_packets(join_packets([encoded, encode_packet(packet)]))[1] == packet
         packet.data = [data]
-        with pytest.raises(CodecError, match="nested deeper than 65 levels"):
+        with pytest.raises(CodecError, match="nested deeper than 64 levels"):
             encode_packet(packet)
         for batch in ([pack(packet)], [pack(packet), encoded]):
-            assert "nested deeper than 66 levels" in str(refused(join_packets(batch)))
+            assert "nested deeper than 64 levels" in str(refused(join_packets(batch)))
 
 
 @given(st.binary(max_size=200), st.integers(0, 2))

@@ -30,7 +30,7 @@ from ..limits import (
     PACKET_WALK_FREE,
 )
 from .frames import FrameBuffer, frame_header
-from .scan import walk
+from .scan import Walk, walk
 from .sendable import PLAIN, check_sendable
 from .steps import Decoding, is_quick
 
@@ -61,8 +61,8 @@ __all__ = [
 ]
 
 _MAX_ID = 2**63 - 1
-_PACKET_DEPTH = MAX_DEPTH + 1  # of the data, and the packet is an array itself
-_RECORD_DEPTH = MAX_DEPTH + 2  # so is the record
+# Containers around the data: the packet is an array itself, and so is the record.
+_PACKET_FRAMING, _RECORD_FRAMING = 1, 2
 _ID = Annotated[int, msgspec.Meta(ge=0, le=_MAX_ID)]
 _USUAL_DEPTH = 4  # levels of the types below, whose size doubles with each
 
@@ -173,7 +173,7 @@ def _check_encoded(encoded: bytes, max_elements: int) -> None:
             return
         except _MALFORMED:
             pass
-    walk(encoded, max_elements - 1, _PACKET_DEPTH)
+    walk(encoded, max_elements - 1, MAX_DEPTH, framing=_PACKET_FRAMING)
 
 
 def join_packets(packets: Sequence[bytes]) -> bytes:
@@ -236,9 +236,10 @@ def begin_decoding(
         except _UNUSUAL:
             pass  # of another type, too short for the guess, or malformed
     if size <= MAX_AT_ONCE:
-        walk(data, max_elements, _RECORD_DEPTH)
+        walk(data, max_elements, MAX_DEPTH, framing=_RECORD_FRAMING)
         return _decode_walked(data)
-    decoding = Decoding(data, max_elements, _RECORD_DEPTH, _decode_walked, _decode_values)
+    walked = Walk(data, max_elements, MAX_DEPTH, framing=_RECORD_FRAMING)
+    decoding = Decoding(data, walked, _decode_walked, _decode_values)
     return decoding.packets if decoding.go_on() else decoding
 
 

@@ -59,6 +59,7 @@ def walk(
     max_elements: int = MAX_ELEMENTS,
     max_depth: int | None = None,
     *,
+    framing: int = 0,
     allow_extensions: bool = True,
 ) -> None:
     """
@@ -72,12 +73,13 @@ def walk(
         max_elements: Values of every kind, keys and containers included. Items of arrays that take one byte and no
             memory of their own (nil, booleans, integers from -5 to 127) count an eighth.
         max_depth: Containers inside each other; None for no limit.
+        framing: Containers around these, which the limit leaves out.
         allow_extensions: False refuses them, timestamps included. (The decoders refuse all others than timestamps.)
 
     Raises:
         CodecError: One of the bounds is exceeded, or the value ends too early.
     """
-    whole = Walk(data, max_elements, max_depth, allow_extensions=allow_extensions)
+    whole = Walk(data, max_elements, max_depth, framing=framing, allow_extensions=allow_extensions)
     while not whole.go_on(max_elements):
         pass
 
@@ -95,8 +97,8 @@ class Walk:
     """
 
     __slots__ = (
-        "_allow_extensions", "_data", "_deepest", "_elements", "_kind", "_light", "_max_elements", "at", "left",
-        "outer",
+        "_allow_extensions", "_data", "_deepest", "_elements", "_framing", "_kind", "_light", "_max_elements", "at",
+        "left", "outer",
     )  # fmt: skip
 
     def __init__(
@@ -105,11 +107,13 @@ class Walk:
         max_elements: int,
         max_depth: int | None,
         *,
+        framing: int = 0,
         allow_extensions: bool = True,
     ) -> None:
         self._data = data
         self._max_elements = max_elements
-        self._deepest = max_elements if max_depth is None else max_depth
+        self._framing = framing
+        self._deepest = max_elements if max_depth is None else max_depth + framing
         self._allow_extensions = allow_extensions
         self.at = 0
         # The value itself counts in full, as one in a map.
@@ -176,7 +180,7 @@ class Walk:
                         continue
                     outer.append((left, kind, pos))
                     if len(outer) > self._deepest:
-                        raise CodecError(f"nested deeper than {self._deepest} levels")
+                        raise self._too_deep()
                     left, is_map, step = container(data, pos)
                     if not is_map:
                         kind = _ARRAY
@@ -196,6 +200,9 @@ class Walk:
                     return self._stop(pos, left, kind, elements, light)
         except IndexError:
             raise CodecError("the bytes end in the middle of a value") from None
+
+    def _too_deep(self) -> CodecError:
+        return CodecError(f"nested deeper than {self._deepest - self._framing} levels")
 
     def _stop(self, pos: int, left: int, kind: int, elements: int, light: int) -> bool:
         self.at, self.left, self._kind, self._elements, self._light = (

@@ -167,8 +167,7 @@ class Decoding:
 
     Args:
         data: The record.
-        max_elements: Values of every kind.
-        max_depth: Containers inside each other, record and packet included.
+        walk: Of the record, from its beginning, with the limits.
         decode: Decodes an array of packets.
         values: Decodes an array of values of any kind.
 
@@ -181,15 +180,14 @@ class Decoding:
     def __init__(
         self,
         data: bytes | memoryview,
-        max_elements: int,
-        max_depth: int,
+        walk: Walk,
         decode: Decoder,
         values: Decoder,
     ) -> None:
         self._data = data
         self._decode = decode
         self._values = values
-        self._walk = Walk(data, max_elements, max_depth)
+        self._walk = walk
         self._open: list[_Open] = []  # from the record on inwards
         self._began = self._done = False
         self.packets: list[Any] = []

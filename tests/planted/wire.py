@@ -294,7 +294,7 @@ FAULTS = [
     Fault(
         "a large record is decoded without a look",
         "wire/packets.py",
-        "        walk(data, max_elements, _RECORD_DEPTH)\n",
+        "        walk(data, max_elements, MAX_DEPTH, framing=_RECORD_FRAMING)\n",
         "",
         "test_codec_hostile.py::test_hostile_values_are_refused",
     ),
@@ -329,7 +329,7 @@ FAULTS = [
     Fault(
         "a sender sends what a receiver refuses",
         "wire/packets.py",
-        "    walk(encoded, max_elements - 1, _PACKET_DEPTH)\n",
+        "    walk(encoded, max_elements - 1, MAX_DEPTH, framing=_PACKET_FRAMING)\n",
         "",
         "test_codec.py::test_what_cannot_be_sent_is_refused_with_the_way_out",
     ),
