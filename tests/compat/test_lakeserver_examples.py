@@ -166,6 +166,19 @@ def test_three_lines_make_a_server_and_four_a_client(folder: Path, port: int) ->
         server.prints(r"Client Event: Connected\n\[Server INFO\] Client Event: Disconnected\n\Z")
 
 
+def test_the_end_of_a_program_is_no_fault_of_the_server(folder: Path, port: int) -> None:
+    """A program that takes its time to end has said goodbye before: it does not complain of a lost server then."""
+    slow = "import atexit, time\natexit.register(time.sleep, 1)  # the last to be called\n"
+    with program(SERVER, folder, {"5050": str(port)}) as server:
+        server.prints(r"New Connections: Allow\n")
+        with program(
+            slow + CLIENT, folder, {"192.168.1.40": local_address(), "5050": str(port)}
+        ) as client:
+            server.prints(r"Client Event: Disconnected\n\Z")
+            assert client.ends() == 0
+            assert client.output == "[Client INFO] Status: Ready\n[Client INFO] Status: Connected\n"
+
+
 def test_the_life_cycle_is_as_printed(folder: Path, port: int) -> None:
     """Start, data, shutdown, restart, three clients, disconnect, switches, shutdown: the document's lines in order."""
     file = Path(__file__).parent / "programs" / "lakeserver_life_cycle.py"

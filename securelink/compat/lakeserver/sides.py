@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from ... import limits
+from ...codes import Code
 from ...errors import ConfigError, ConnectFailed, SecureLinkError
 from ...logs.default import show_status
 from ...session import Session
@@ -346,7 +347,8 @@ class Client(SockStreamConnection):
         self._core.close()
 
     def _lost(self) -> None:
-        if self.active and not self._leaving:
+        # NORMAL is our own end: the program is over, and the library has said goodbye for it.
+        if self.active and not self._leaving and self._core.code != Code.NORMAL:
             self.warn(f"Error: Server {UNASKED}")
             self._leaving = True
 
