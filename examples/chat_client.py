@@ -40,6 +40,9 @@ def listen(client: Client) -> None:
     def notice(packet: Received) -> None:
         show(f"* {escaped(packet.data)}")
 
+    client.on_suspend.add_listener(lambda: show("* connection lost, trying again"))
+    client.on_resume.add_listener(lambda replayed: show("* back"))
+
 
 def gone() -> None:
     """The session ended while we wait for the keyboard."""
@@ -48,7 +51,7 @@ def gone() -> None:
 
 def talk(client: Client) -> None:
     """Send what is typed, until `exit` or the end of the input."""
-    while client.connected:
+    while not client.ended:
         try:
             line = input("> " if sys.stdin.isatty() else "").strip()
         except EOFError:

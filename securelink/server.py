@@ -36,6 +36,7 @@ from .limits import (
     MAX_FAILED_PER_ADDRESS,
     MAX_PACKET,
     MAX_RATE,
+    RESUME_SECONDS,
     WORKERS,
 )
 from .options import place
@@ -123,7 +124,7 @@ class Server(Runnable, Dispatching):
             declared dataclasses and others. What has no relative (sets, `Decimal`) is refused anyway.
         heartbeat: Seconds between pings that clients are asked for, 1 to 300.
         resume: Seconds that a session is kept when its connection is lost, so that its client can go on with it, up to
-            86,400; 0: it ends at once. See `on_suspend`.
+            86,400; 0: it ends at once. What a waiting session holds is kept so long: its name in an application, say.
         application: Name of the application; a client with another one is refused. "" does not compare.
         version: Its version, compared likewise.
         workers: Threads, 3 to 64.
@@ -167,7 +168,7 @@ class Server(Runnable, Dispatching):
         max_elements: int = MAX_ELEMENTS,
         strict_types: bool = False,
         heartbeat: float = HEARTBEAT_SECONDS,
-        resume: int = 0,
+        resume: int = RESUME_SECONDS,
         application: str = "",
         version: str = "",
         workers: int = WORKERS,

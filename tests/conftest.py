@@ -16,6 +16,7 @@ from together import PATIENCE
 
 from securelink.keys import Identity
 from securelink.protocol import records
+from securelink.server import Server
 from securelink.threads import client_channel, client_link
 
 # A job started in the background ignores Ctrl-C, one started by nohup the end of its terminal, and so would every
@@ -96,6 +97,14 @@ def tidy(
     monkeypatch.setenv("SECURELINK_HOME", str(tmp_path / "home"))
     with nothing_left(monkeypatch, caplog):
         yield
+
+
+@pytest.fixture
+def not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session ends with its connection, unless a test says otherwise: for tests whose subject is that end."""
+    defaults = Server.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "resume", 0)
 
 
 @pytest.fixture

@@ -245,8 +245,8 @@ def scene(
     """
     for line in identity.to_pkcs1_pem().decode().splitlines()[1:-1]:
         secrets.add(line)
-    server = Server("127.0.0.1", 0, keys=identity, **options)
-
+    # Strangers by hand do not come back, and what becomes of them is to be seen at once.
+    server = Server("127.0.0.1", 0, keys=identity, **{"resume": 0, **options})
     server.on("echo", lambda session, packet: session.send("echo", packet.data))
     with server:
         wanted = {"encryption": options.get("encryption", "required"), **(neighbour or {})}

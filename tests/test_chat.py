@@ -16,6 +16,7 @@ from together import link_of
 from securelink import Client, ConnectionClosed, Identity, RequestFailed, Server
 from securelink.limits import MAX_CHAT_BYTES, MAX_CHAT_ROOM_BYTES
 from securelink.streams.base import BREAK
+from securelink.testing import Relay
 from securelink.tools.chat import ChatClient, ChatServer
 from securelink.tools.chat.client import free_name
 from securelink.tools.chat.history import History
@@ -373,17 +374,66 @@ def test_who_comes_back_gets_the_name_back(
     heir.close()
 
 
-def test_a_broken_connection_is_made_anew(
+def cut(server: Server, token: str) -> None:
+    """Break the connection of a session."""
+    link = link_of(server.sessions[token])
+    assert link is not None
+    link.stream.shutdown(BREAK)
+
+
+def test_a_broken_connection_is_replaced(
     enter: Callable[[str | None], Person], server: Server
 ) -> None:
+    """Whoever types stays in the same session, and is told of the break; others hear nothing of it."""
+    ann, bob = enter("ann"), enter("bob")
+    ann.sees("* bob came in")
+    heard = len(ann.screen)
+    old = bob.client.token
+    cut(server, old)
+    bob.sees("* connection lost, trying again")
+    bob.sees("* back")
+    bob.says("here again")
+    ann.sees("bob: here again")
+    assert bob.client.token == old
+    assert len(ann.screen) == heard + 1
+
+
+def test_the_name_of_one_who_is_away_stays_taken(
+    enter: Callable[[str | None], Person], server: Server, tmp_path: Path
+) -> None:
+    """Until the session ends; the refusal says why nobody is seen who has the name."""
+    with Relay("127.0.0.1", server.address[1]) as relay:
+        bob = Client("127.0.0.1", relay.port, known_servers=tmp_path / "known").connect(WAIT)
+        Person(bob, "bob")
+        session = server.sessions[bob.token]
+        relay.to_server.hook = lambda chunk: b""  # no connection comes after this one
+        relay.cut()
+        until(lambda: not session.connected)
+        error = failure(RequestFailed, lambda: enter("bob"), "taken by somebody who is away")
+        assert free_name(error.text) == "bob2"
+        session.kick()
+        until(lambda: session.ended)
+        until(lambda: enter_somehow(enter))
+        bob.close()
+
+
+def enter_somehow(enter: Callable[[str | None], Person]) -> bool:
+    """Whether the name bob is free."""
+    try:
+        enter("bob")
+    except RequestFailed:
+        return False
+    return True
+
+
+@pytest.mark.usefixtures("not_kept")
+def test_a_lost_session_is_made_anew(enter: Callable[[str | None], Person], server: Server) -> None:
     """Whoever types is not thrown out: the client comes back under the same name and in the same room."""
     ann, bob = enter("ann"), enter("bob")
     bob.says("/join den")
     old = bob.client.token
-    link = link_of(server.sessions[old])
-    assert link is not None
-    link.stream.shutdown(BREAK)
-    bob.sees("* the connection is lost; trying to come back")
+    cut(server, old)
+    bob.sees("* the session is lost; trying to come back")
     until(lambda: bob.client.token != old and bob.chat.room == "den" and len(server.sessions) == 2)
     until(lambda: sum("you are bob, in the room den" in line for line in bob.screen) == 2)
     bob.says("/join lobby")

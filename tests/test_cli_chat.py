@@ -223,8 +223,9 @@ def test_a_server_that_is_gone_for_a_while(folder: Path) -> None:
         host.signals(signal.SIGKILL)
         host.ends()
     with ann:
-        ann.prints("the connection is lost; trying to come back")
+        ann.prints("connection lost, trying again")
         with Program(*serve, folder=folder) as host:
+            ann.prints("the session is lost; trying to come back")
             host.prints("is ann in the chat")
             until(lambda: ann.output.count("you are ann, in the room lobby") == 2)
             ann.types("/who\n")

@@ -26,6 +26,7 @@ from securelink import (
     Received,
     Server,
 )
+from securelink.testing import Relay
 from securelink.tools.cli.connect import MAX_SHOWN, described
 
 # The name of the module in its package is that of the command.
@@ -98,6 +99,28 @@ def test_connect_talks_to_any_server(folder: Path, identity: Identity) -> None:
     assert result.exit_code == 0, result.output
     assert "the action of a packet has 300 characters" in result.stderr
     assert heard == [("say", "hello"), ("jump", "3 4"), ("jump", ""), ("say", "bye")]
+
+
+def test_a_lost_connection_is_told(folder: Path, identity: Identity) -> None:
+    """Who types is told when the connection is lost and when it is replaced; nothing is asked, nothing is lost."""
+    with (
+        Server("127.0.0.1", 0, keys=identity) as server,
+        Relay("127.0.0.1", server.address[1]) as relay,
+    ):
+        server.on("echo", lambda session, packet: session.send("echo", packet.data))
+        KnownServers(folder / "c/known_servers").remember(
+            "127.0.0.1", relay.port, identity.fingerprint
+        )
+        to_server = ("connect", "127.0.0.1", relay.port, "--keys", "c")
+        with securelink(*to_server, folder=folder) as program:
+            program.prints("connected to")
+            relay.cut()
+            program.prints("connection lost, trying again\n")
+            program.prints("back\n")
+            program.types("here\n")
+            program.prints("echo: here\n")
+            program.types("exit\n")
+            assert program.ends() == 0
 
 
 def test_plaintext_is_said_on_both_sides(folder: Path) -> None:

@@ -83,6 +83,7 @@ def test_connect_comes_first_and_disconnect_last(attempt: int, identity: Identit
         assert events.count("gone") == 1
 
 
+@pytest.mark.usefixtures("not_kept")
 @again
 @pytest.mark.parametrize("who", ["client", "kick", "stop", "break"])
 def test_disconnect_is_told_once(attempt: int, who: str, identity: Identity) -> None:
@@ -521,6 +522,7 @@ def test_closing_while_another_thread_connects(identity: Identity) -> None:
     assert not client.connected
 
 
+@pytest.mark.usefixtures("not_kept")
 @pytest.mark.parametrize("end", ["kick", "stop", "break"])
 def test_unread_packets_survive_connecting_again(end: str, identity: Identity) -> None:
     """What came before the end and was not received comes first after it, whoever had looked at it or not."""

@@ -17,7 +17,7 @@ from together import channel_of, link_of, serving, session_of, take
 
 from securelink import Client, Code, ConnectionClosed, Identity, Received, Server, Session
 
-pytestmark = pytest.mark.usefixtures("tidy")
+pytestmark = pytest.mark.usefixtures("tidy", "not_kept")
 
 
 @contextlib.contextmanager

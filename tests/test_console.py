@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from securelink import (
     Server,
 )
 from securelink.auth import Hello
+from securelink.testing import Relay
 from securelink.tools.console import Console, Operators, attach
 
 
@@ -59,6 +61,21 @@ def test_the_list_names_every_session(server: Server, console: Console, tmp_path
         for client, name in ((ann, "ann"), (bob, "bob")):
             assert any(client.token in line and name in line for line in listed.splitlines())
         assert "2 sessions" in listed
+
+
+def test_the_list_says_who_is_away(server: Server, console: Console, tmp_path: Path) -> None:
+    """A session that has lost its connection, and waits for its client, is marked."""
+    with Relay("127.0.0.1", server.address[1]) as relay:
+        client = Client(
+            "127.0.0.1", relay.port, credentials="ann", known_servers=tmp_path / "known"
+        ).connect(WAIT)
+        (session,) = server.sessions.values()
+        assert "away" not in console.execute("list")
+        relay.to_server.hook = lambda chunk: b""  # no other connection comes through
+        relay.cut()
+        until(lambda: not session.connected)
+        assert re.search(r"ann .* away$", console.execute("list"), re.MULTILINE)
+        client.close()
 
 
 def test_info_ping_and_stats(server: Server, console: Console, tmp_path: Path) -> None:

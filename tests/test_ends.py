@@ -21,7 +21,7 @@ from securelink.streams.tcp import TcpStream
 from securelink.testing.relay import Relay
 from securelink.wire.fields import Content
 
-pytestmark = pytest.mark.usefixtures("tidy")
+pytestmark = pytest.mark.usefixtures("tidy", "not_kept")
 
 BROKEN = "the connection broke: the peer vanished or the network failed"
 Why = tuple[int | None, str, bool, str]

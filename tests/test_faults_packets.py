@@ -25,7 +25,7 @@ from securelink.wire.fields import Content, Kind, Mode
 from securelink.wire.messages import Close
 from securelink.wire.packets import Packet, encode_packet, join_packets
 
-pytestmark = pytest.mark.usefixtures("tidy")
+pytestmark = pytest.mark.usefixtures("tidy", "not_kept")
 
 LIMIT = 10_000  # max_packet of the servers here
 

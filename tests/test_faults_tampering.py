@@ -31,7 +31,7 @@ from securelink import (
 from securelink.testing.relay import Relay, by_frame, split_frames
 from securelink.wire.fields import Kind
 
-pytestmark = pytest.mark.usefixtures("tidy")
+pytestmark = pytest.mark.usefixtures("tidy", "not_kept")
 
 SENT = ["first", "second", "third"]
 

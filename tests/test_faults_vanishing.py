@@ -24,7 +24,7 @@ from securelink.testing.relay import Relay
 from securelink.wire.fields import Content, Mode
 from securelink.wire.packets import Packet, encode_packet, join_packets
 
-pytestmark = pytest.mark.usefixtures("tidy")
+pytestmark = pytest.mark.usefixtures("tidy", "not_kept")
 
 BROKEN = "the connection broke: the peer vanished or the network failed"
 AGAIN = r"call connect\(\) for a new session"
@@ -227,7 +227,7 @@ def test_a_client_that_is_killed(identity: Identity) -> None:
 def test_a_server_that_is_killed(identity: Identity) -> None:
     """When the server process is killed its client is told; that nothing listens any more is another error."""
     with process(SERVER) as killed:
-        client = Client(read_line(killed)).connect()
+        client = Client(read_line(killed), reconnect=False).connect()
         assert echo(client, 1)
         killed.send_signal(signal.SIGKILL)
         failure(ConnectionClosed, lambda: client.receive(WAIT), BROKEN, AGAIN)

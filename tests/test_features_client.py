@@ -163,6 +163,7 @@ def test_the_clients_events(identity: Identity) -> None:
         assert told == ["connected", "received", "disconnected"]
 
 
+@pytest.mark.usefixtures("not_kept")
 def test_the_end_is_noticed_once_and_at_once(identity: Identity) -> None:
     """A clean close and a broken connection, on both sides, with words that differ."""
     with serving(identity) as server:

@@ -210,6 +210,7 @@ def test_a_server_that_is_killed() -> None:
         assert names(client.close()) == list(range(3, MANY))
 
 
+@pytest.mark.usefixtures("not_kept")
 def test_a_client_that_is_killed(identity: Identity) -> None:
     """The server lists for a client what that has not received, though all of it was in the client's memory."""
     left: list[list[Any]] = []

@@ -44,7 +44,7 @@ from securelink.protocol.sender import Sender
 from securelink.wire.fields import Mode
 from securelink.wire.packets import Packet, encode_packet
 
-pytestmark = pytest.mark.usefixtures("tidy")
+pytestmark = pytest.mark.usefixtures("tidy", "not_kept")
 
 INTERRUPTED = """
 import random, signal, time

@@ -67,6 +67,7 @@ def fail_to_connect(client: Client) -> None:
     assert caught.value.code == Code.SHUTDOWN
 
 
+@pytest.mark.usefixtures("not_kept")
 @pytest.mark.parametrize("how", ["vanishes", "stops"])
 def test_the_end_comes_while_a_worker_has_the_engine(how: str, identity: Identity) -> None:
     """The client vanishes, or the server stops, while `authenticate` thinks: no session, no trace, no thread."""
@@ -286,6 +287,7 @@ def test_the_handshake_holds_up_nobody(identity: Identity) -> None:
             over.set()
 
 
+@pytest.mark.usefixtures("not_kept")
 @pytest.mark.pure  # it replaces a method of the connection
 def test_one_connection_cannot_stop_the_sweep(
     identity: Identity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -178,6 +178,7 @@ def test_a_program_that_does_not_receive_keeps_its_server(identity: Identity) ->
         assert client.connected
 
 
+@pytest.mark.usefixtures("not_kept")
 def test_a_silent_server_is_noticed_by_its_client(identity: Identity) -> None:
     """While the client reads, silence is silence."""
     with serving(identity) as server:
@@ -256,6 +257,7 @@ def test_sign_of_life_of_who_does_not_read(identity: Identity) -> None:
 @pytest.mark.skipif(
     not hasattr(select, "epoll"), reason="only epoll tells it of a socket that is not read"
 )
+@pytest.mark.usefixtures("not_kept")
 @pytest.mark.parametrize("clean", [True, False])
 def test_the_end_of_a_peer_is_known_before_its_backlog_is_handled(
     identity: Identity, clean: bool

@@ -55,6 +55,7 @@ def flat(stats: dict[str, Any]) -> dict[str, float]:
     return found
 
 
+@pytest.mark.usefixtures("not_kept")
 def test_counters_only_grow(identity: Identity) -> None:
     """Sessions that end, in whatever way, and the end of the server take nothing from any total, at any moment."""
     server = Server("127.0.0.1", 0, keys=identity)

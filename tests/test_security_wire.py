@@ -24,7 +24,7 @@ from securelink import (
 from securelink.testing.relay import Hook, Relay, by_frame
 from securelink.wire.fields import Kind
 
-pytestmark = pytest.mark.usefixtures("tidy")
+pytestmark = pytest.mark.usefixtures("tidy", "not_kept")
 
 FRAGMENT = 5  # bytes; in a stream of 10 KB one of 300 appears by chance once in a million runs
 

@@ -190,6 +190,7 @@ def test_a_send_outside_waits_and_says_for_whom(identity: Identity) -> None:
 # --- the end of a session --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("not_kept")
 @again
 def test_the_order_of_a_sessions_events(attempt: int, identity: Identity) -> None:
     """on_connect first, on_disconnect last and once, the packets between them, whatever the client does."""

@@ -190,6 +190,7 @@ def test_a_cut_after_a_byte(identity: Identity, network: Network, size: int) -> 
     assert network.client(relay).request("echo", 1, timeout=WAIT) == 1
 
 
+@pytest.mark.usefixtures("not_kept")
 @pytest.mark.parametrize("reset", [False, True])
 def test_a_cut_in_a_session(identity: Identity, network: Network, reset: bool) -> None:
     """A session whose connection is cut ends as broken on both sides, in whichever way it is cut."""

@@ -396,6 +396,7 @@ def test_descriptors_that_are_reused(attempt: int, identity: Identity, biting: N
         until(lambda: not server.sessions)
 
 
+@pytest.mark.usefixtures("not_kept")
 def test_a_descriptor_reused_within_one_poll(identity: Identity) -> None:
     """Connections break, with packets in them, and as many come, between two looks of the server: none is mistaken."""
     server = Server("127.0.0.1", 0, keys=identity)

@@ -345,6 +345,7 @@ def test_every_logger_of_the_package_is_covered() -> None:
 # --- which lines there are ---------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("not_kept")
 def test_a_client_that_leaves_is_no_failure_of_its_handler(
     identity: Identity, caplog: pytest.LogCaptureFixture
 ) -> None:

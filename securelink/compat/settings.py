@@ -86,8 +86,13 @@ def own_words() -> Iterator[None]:
 
 
 def make_server(host: str, port: int, **options: Any) -> Server:
-    """A server with these settings, for packets of any size; `options` are those of `Server`."""
+    """
+    A server with these settings, for packets of any size; `options` are those of `Server`.
+
+    A session ends with its connection, as it did in the old programs: they are told of an end, and of no pause.
+    """
     options.setdefault("max_packet", MAX_FRAME_BODY)
+    options.setdefault("resume", 0)
     return Server(host, port, keys=keys_folder(), encryption=encryption(), **options)
 
 
@@ -106,4 +111,5 @@ def make_client(host: str, port: int, **options: Any) -> Client:
     """
     options.setdefault("trust", "first-use")
     options.setdefault("known_servers", keys_folder() / "known_servers")
+    options.setdefault("reconnect", False)
     return ForgettableClient(host, port, encryption=encryption(), **options)

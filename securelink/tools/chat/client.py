@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -28,8 +29,9 @@ HELP = """\
 exit               leave"""
 # No name begins with one; telephones type the curved ones.
 _QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u201e": "\u201c", "\u2018": "\u2019"}
-RETURN_SECONDS = 120.0  # how long it tries to come back after the connection broke
+RETURN_SECONDS = 120.0  # how long it tries to come back after the session ended
 MAX_SHOWN = 4000  # characters of one line; the server may be anybody
+_TAKEN = re.compile(r"(?s).+ is taken(?: by somebody who is away)?; (.+) is free")
 # Errors of an answer with a wrong shape.
 _NONSENSE = (TypeError, ValueError, KeyError, AttributeError, OverflowError, OSError)
 # With these the server says that it refuses us, or that it stops.
@@ -40,8 +42,8 @@ class ChatClient:
     """
     One person in the chat.
 
-    When the connection breaks, or the server stands still until it counts as broken, the client comes back
-    by itself: it connects anew, under the same name and in the same room, for up to `RETURN_SECONDS`.
+    When the connection breaks the session goes on over another one. Where it cannot, because the server was restarted,
+    say, the client begins a new one by itself, under the same name and in the same room, for up to `RETURN_SECONDS`.
 
     Args:
         client: Connected.
@@ -71,6 +73,8 @@ class ChatClient:
         client.on("chat.whispered", self._whispered)
         client.on("chat.note", lambda packet: show(f"* {_text(packet.data)}"))
         self._enter(name)
+        client.on_suspend.add_listener(lambda: show("* connection lost, trying again"))
+        client.on_resume.add_listener(lambda replayed: show("* back"))
         client.on_disconnect.add_listener(self._lost)
 
     def line(self, text: str) -> bool:
@@ -90,7 +94,7 @@ class ChatClient:
         except LinkTimeout:
             self._show("! the server does not answer just now; what you typed may still arrive")
         except ConnectionClosed:
-            self._show("! the connection is lost; this was not said. Trying to come back")
+            self._show("! the session is lost; this was not said. Trying to come back")
         except SecureLinkError as error:
             self._show(f"! {error.message}")
         except _NONSENSE:
@@ -130,7 +134,7 @@ class ChatClient:
                 f"you were kicked: {client.reason}" if kicked and not banned else client.reason
             )
             return
-        self._show("* the connection is lost; trying to come back")
+        self._show("* the session is lost; trying to come back")
         threading.Thread(target=self._come_back, name="chat return", daemon=True).start()
 
     def _come_back(self) -> None:
@@ -221,9 +225,8 @@ class ChatClient:
 
 def free_name(refusal: str) -> str | None:
     """The name that a refusal suggests, or None."""
-    taken, separator, free = refusal.rpartition(" is taken; ")
-    name = free.removesuffix(" is free")
-    return name if separator and taken and name != free else None
+    found = _TAKEN.fullmatch(refusal)
+    return found[1] if found else None
 
 
 def _addressed(text: str) -> tuple[str, str]:

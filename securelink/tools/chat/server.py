@@ -22,6 +22,7 @@ from .names import MAX_NAME_LENGTH, checked_name, suggestion
 __all__ = ["HISTORY", "LOBBY", "MAX_NAME_LENGTH", "MAX_TEXT", "ChatServer"]
 
 LOBBY = "lobby"
+AWAY = " by somebody who is away"  # and keeps it until the session ends
 MAX_TEXT = 2000  # characters of one message
 _MAX_LOGGED_NAMES = 10  # changes of one person's name that the log has: they could fill it
 
@@ -233,7 +234,8 @@ class ChatServer:
             owner = self._names.get(key)
             if owner is not None and owner is not session:
                 free = suggestion(name, lambda other: folded(other) in self._names)
-                raise RequestFailed(f"the name {name} is taken; {free} is free")
+                away = "" if owner.connected else AWAY
+                raise RequestFailed(f"the name {name} is taken{away}; {free} is free")
             self._names.pop(folded(session.data.get("name", "")), None)
             self._names[key] = session
             session.data["name"] = name

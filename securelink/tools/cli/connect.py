@@ -165,6 +165,7 @@ def _talk(client: Client, action: str) -> None:
     prompt = Prompt("> ")
     client.on_message.add_listener(lambda packet: click.echo(described(packet)))
     client.on_disconnect.add_listener(prompt.end)
+    tell_of_breaks(client)
     for packet in client.poll():  # what came before there was a listener
         click.echo(described(packet))
     with contextlib.closing(prompt.lines()) as lines:
@@ -178,8 +179,14 @@ def _talk(client: Client, action: str) -> None:
                 client.send(name, text)
             except CodecError as error:  # such as a name that is too long
                 tell(error.message)
-    if not client.connected:
+    if client.ended:
         client.poll()  # raises the reason
+
+
+def tell_of_breaks(client: Client) -> None:
+    """Say when the connection is lost, and when the session goes on over another one."""
+    client.on_suspend.add_listener(lambda: tell("connection lost, trying again"))
+    client.on_resume.add_listener(lambda replayed: tell("back"))
 
 
 def described(packet: Received) -> str:

@@ -30,6 +30,7 @@ from .target import application_options, target, token_option, where_arguments
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 BAR = 40  # characters of the longest bar of the histogram
 LATE = 0.05  # seconds; packets that were sent later than that are worth a remark
+_client = partial(Client, reconnect=False)  # a lost connection is a result, and not to be hidden
 
 
 def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
@@ -161,7 +162,7 @@ def load(
     allow_files(clients)
     known = KnownServers(known_servers_file(directory))
     make = partial(
-        Client,
+        _client,
         where.host,
         where.port,
         keys=None if plaintext else client_key(directory, with_passphrase),

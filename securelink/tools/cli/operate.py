@@ -21,7 +21,7 @@ from ...text import escaped_lines
 from ...trust import KnownServers
 from ..console import Attachment, Console, attach
 from ..console.prompt import Prompt
-from .connect import enter
+from .connect import enter, tell_of_breaks
 from .program import (
     ask_passphrase,
     dimmed,
@@ -136,10 +136,11 @@ def _operate(attachment: Attachment, client: Client, folder: Path) -> None:
     # Broadcasts of the application are not for the console, and must not pile up unread.
     client.on_message.add_listener(lambda packet: None)
     client.on_disconnect.add_listener(prompt.end)
+    tell_of_breaks(client)
     tell("attached; 'help' lists the commands, 'exit' detaches and leaves the server running")
     with contextlib.closing(prompt.lines()) as lines:
         _execute_there(attachment, lines)
-    if not client.connected:
+    if client.ended:
         try:
             client.poll()
         except ConnectionClosed as error:

@@ -181,7 +181,7 @@ class Console:
         rows = [("token", "name", "address", "since", "")]
         for s in sessions:
             flags = ("muted " if s in self._silent else "") + ("deaf " if s.muted else "")
-            flags += "" if s.encrypted else "PLAINTEXT"
+            flags += ("" if s.connected else "away ") + ("" if s.encrypted else "PLAINTEXT")
             since = f"{now - s.connected_at:.0f} s"
             rows.append(
                 (
