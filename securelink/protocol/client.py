@@ -197,7 +197,7 @@ class ClientConnection(Connection):
             self._send.token = self._receive.token = welcome.token
         resumption = self._handshake.resumption(welcome)
         del self._handshake
-        self._open(welcome.max_packet, welcome.heartbeat)
+        self._open(welcome)
         out.append(Opened(welcome, welcome.count is not None, resumption))
         if resumption is not None:
             self.control(Content.PING, bytes(8))  # shows that the ticket has arrived

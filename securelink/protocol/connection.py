@@ -18,7 +18,7 @@ from ..limits import (
 )
 from ..wire.fields import Content, Kind
 from ..wire.frames import FrameBuffer
-from ..wire.messages import Close
+from ..wire.messages import Close, Welcome
 from .acknowledging import Acknowledging
 from .events import (
     Alerted,
@@ -111,6 +111,7 @@ class Connection:
         self._proved = False  # whether the record that broke the protocol was authenticated
         self._bytes_lost = False
         self._carried = False  # whether the numbering belongs to a session
+        self._resumable = False  # whether that has a ticket
 
     @property
     def pending(self) -> int:
@@ -451,11 +452,13 @@ class Connection:
         code = error.code if isinstance(error, ProtocolError | HandshakeError) else Code.PROTOCOL
         ours = self._bytes_lost
         answer = self._last_word(int(code))
+        spared = self._resumable and not self._proved and (self.encrypted or ours)
         if self.sender is not None:
-            self._say_close(Code.NORMAL if ours else int(code))
+            if not spared:
+                self._say_close(Code.NORMAL if ours else int(code))
             self.leave(self._now)
         self._go(Input.FAULT)
-        return Failed(error, answer, self._proved, ours)
+        return Failed(error, answer, self._proved, ours, spared)
 
     def _last_word(self, code: int, text: str = "") -> bytes:
         """ALERT while this direction has sent nothing protected, otherwise CLOSE."""
@@ -475,11 +478,12 @@ class Connection:
         self._go(given)
         return word
 
-    def _open(self, max_packet: int, heartbeat: float) -> None:
-        send = made_before(self._send, "open")
+    def _open(self, welcome: Welcome) -> None:
+        send, max_packet = made_before(self._send, "open"), welcome.max_packet
+        self._resumable = welcome.ticket is not None
         self._frames.limit = max_packet
         self.acks = Acknowledging(self.numbering.incoming, self._now)
-        self.liveness = Liveness(heartbeat, self._now, pings=self._pings)
+        self.liveness = Liveness(welcome.heartbeat, self._now, pings=self._pings)
         self.liveness.reading(self._reading)
         self.sender = Sender(send, self.numbering, max_packet)
         if self.closing is None:

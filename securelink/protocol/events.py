@@ -126,12 +126,15 @@ class Failed:
 
     `proved`: the offending record was authenticated as the peer's, so an attacker on the path cannot have sent it.
     `ours`: bytes were lost on this side, so the peer is not to blame.
+    `spared`: the connection says no CLOSE, for that would end a session that may go on over another connection. A shell
+    that does not want that calls `close`.
     """
 
     error: SecureLinkError
     answer: bytes
     proved: bool = False
     ours: bool = False
+    spared: bool = False
 
     @property
     def words(self) -> str:

@@ -301,7 +301,7 @@ class ServerConnection(Connection):
             late = made_before(self._handshake.application_secrets, "welcome")
             self._receive = Opener(late.client)
         del self._handshake
-        self._open(welcome.max_packet, welcome.heartbeat)
+        self._open(welcome)
 
     def refuse(self, code: int, text: str = "") -> None:
         """

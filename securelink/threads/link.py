@@ -97,10 +97,9 @@ class Link:
         self.writer.flush()
 
     def end(self, code: int, text: str = "") -> None:
-        """Send what is queued, then CLOSE; the leader sees to the rest."""
-        if self.connection.closing is None:
-            self.connection.close(code, text, now=self.loop.now)
-            self.ask_interest()
+        """Send what is queued, then CLOSE, unless one is to be sent; the leader sees to the rest."""
+        self.connection.close(code, text, now=self.loop.now)
+        self.ask_interest()
         self.writer.flush()
 
     def ask_interest(self) -> None:
@@ -207,8 +206,7 @@ class Link:
         before it is handled.
         """
         channel = self.channel
-        if closed.code == Code.SILENT and channel is not None and channel.may_suspend(self):
-            self.give_way()
+        if closed.code == Code.SILENT and self._gives_way():
             return
         if channel is not None and self.connection.answer_at < inf:
             channel.note(self._answer_close)
@@ -247,23 +245,20 @@ class Link:
             # Not the peer's fault, nor a stranger's: Ctrl-C took a piece of the stream with it.
             self.give_way()
             return
-        else:
-            # It is kept with the session; the frames that it passed through, with what they hold, are not.
-            failed.error.__traceback__ = failed.error.__context__ = failed.error.__cause__ = None
-            log.warning("%s: %s; the connection is closed", channel.name, failed.as_error())
-            self.finish_channel(Code.PROTOCOL, "", clean=False, ours=True, failed=failed)
-        self.ask_interest()
-        self.writer.flush()
+        # It is kept with the session; the frames that it passed through, with what they hold, are not.
+        failed.error.__traceback__ = failed.error.__context__ = failed.error.__cause__ = None
+        log.warning("%s: %s; the connection is closed", channel.name, failed.as_error())
+        if failed.spared and self._gives_way():
+            return
+        self.finish_channel(Code.PROTOCOL, "", clean=False, ours=True, failed=failed)
+        self.end(Code.PROTOCOL)
 
     def _silent(self, seconds: float) -> None:
         """The peer was read, and said nothing for too long."""
-        channel = self.channel
-        if channel is not None and channel.may_suspend(self):
-            self.give_way()
+        if self._gives_way():
             return
         self.finish_channel(Code.SILENT, "", clean=False, ours=True)
-        self.ask_interest()
-        self.writer.flush()
+        self.end(Code.SILENT)
 
     def _expired(self) -> None:
         """The peer did not come to the end in time."""
@@ -321,8 +316,7 @@ class Link:
             return
         writer.advance(CLOSED)
         self.loop.register(self.stream, 0, self)
-        left = writer.close(self.leave_session)
-        self._left_by(left)
+        self._left_by(writer.close(self.leave_session))
         self._gone()
 
     def leave_session(self, held: bool) -> Carried | None:
@@ -338,9 +332,8 @@ class Link:
         channel, connection = self.channel, self.connection
         if not held or channel is None or connection.asked is not None:
             return None
-        if connection.closing is not None and not self._given_up:
-            return None  # one side has said that the session is over
-        if not channel.suspend(self):
+        over = connection.closing is not None and not self._given_up  # one side has said so
+        if over or not channel.suspend(self):
             return None
         self.let_go()
         return channel
@@ -357,6 +350,13 @@ class Link:
             self.finish_channel(Code.BROKEN, "", clean=False)
         else:
             session.suspended()
+
+    def _gives_way(self) -> bool:
+        channel = self.channel
+        if channel is None or not channel.may_suspend(self):
+            return False
+        self.give_way()
+        return True
 
     def give_way(self) -> None:
         """The peer is not to be heard over this link any more; its session may go on over another one."""

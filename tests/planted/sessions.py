@@ -43,9 +43,30 @@ FAULTS = [
     Fault(
         "CLOSE SILENT ends the session",
         "threads/link.py",
-        "        if closed.code == Code.SILENT and",
-        "        if False and",
+        "        if closed.code == Code.SILENT and self._gives_way():",
+        "        if False:",
         "test_suspending.py::test_a_farewell_for_silence_is_not",
+    ),
+    Fault(
+        "damage on the way ends the session",
+        "threads/link.py",
+        "        if failed.spared and self._gives_way():",
+        "        if False:",
+        "test_resume_damage.py::test_a_noisy_line",
+    ),
+    Fault(
+        "CLOSE is said after damage on the way",
+        "protocol/connection.py",
+        "            if not spared:\n",
+        "            if True:\n",
+        "test_resume_damage.py::test_a_noisy_line",
+    ),
+    Fault(
+        "whoever breaks the protocol may come back",
+        "protocol/connection.py",
+        "spared = self._resumable and not self._proved and (self.encrypted or ours)",
+        "spared = self._resumable",
+        "test_resume_damage.py::test_a_peer_that_breaks_the_protocol",
     ),
     Fault(
         "a server that has lost the session learns who comes",
