@@ -15,7 +15,7 @@ from securelink.protocol.bounds import Bounds
 from securelink.streams.memory import memory_pair
 from securelink.threads.asking import Waiting
 from securelink.wire.fields import Mode
-from securelink.wire.packets import decode_packets
+from securelink.wire.packets import Packet, decode_packets, encode_packet
 
 
 class Keeper:
@@ -113,6 +113,21 @@ def test_a_farewell_for_silence_is_not() -> None:
         stage.turn()
         assert stage.channel.is_suspended
         assert stage.link.gone
+        assert keeper.said == ["suspended"]
+
+
+def test_what_came_with_the_last_word_is_handled() -> None:
+    """A packet, and in the same read the end of the connection: it does not wait until the client is back."""
+    with bench() as stage:
+        keeper = kept(stage)
+        sender = stage.peer.sender
+        assert sender is not None
+        packet = sender.packets([encode_packet(Packet("x", 1))])
+        stage.sock.sendall(packet + sender.close(Code.SILENT))
+        stage.turn()
+        assert stage.channel.is_suspended
+        stage.turn()
+        assert stage.channel.data == [1]
         assert keeper.said == ["suspended"]
 
 

@@ -182,6 +182,8 @@ class Reader:
                 core.receiving.deliver(item)  # type: ignore[union-attr]  # data comes after WELCOME
                 delivered = True
             else:
+                if delivered:
+                    link.delivered()  # first: after the event the session may be on its own
                 link.event(item)
         if connection.wants_write:
             writer.flush()  # one system call for all the answers of one read
