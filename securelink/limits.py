@@ -153,9 +153,15 @@ MAX_CONNECTIONS = 10_000  # option max_connections
 SPARE_DESCRIPTORS = 128
 # Of one direction of a connection in memory: about what a kernel buffers
 MEMORY_STREAM_BYTES = 256 * 1024
-BACKLOG = 1024  # connections that wait in the kernel to be accepted; option backlog
+# Connections that wait in the kernel to be accepted; option backlog. Linux takes no more by default (somaxconn)
+BACKLOG = 4096
 MAX_BACKLOG = 65_535  # systems store it in 16 bits
-MAX_HALF_OPEN = 256  # connections without a session; above it, the busiest address loses its oldest
+MAX_HALF_OPEN = 256  # connections without a session; above it, others wait,
+# up to this number: a descriptor each; above it, the newest of the busiest network is closed
+MAX_WAITING_CONNECTIONS = 4096
+# While others wait, a half-open connection may owe us its next message so long: a lost packet is sent again in less
+PLACE_SECONDS = 1.0
+ACCEPTS_PER_TURN = 64  # a flood of connections must not keep the leader from those it has
 MAX_FAILED_PER_ADDRESS = 64  # unfinished and failed handshakes of one address; option max_failures
 FAILED_WINDOW = 60.0  # from the first failure of an address until all its failures are forgotten
 LATE_FAILURES = 3  # an address that failed this often waits behind those that have not,

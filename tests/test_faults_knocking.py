@@ -196,6 +196,7 @@ def test_a_flood_costs_the_busiest_address_its_oldest(
     identity: Identity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """At the cap of half-open connections others keep theirs, and new ones still come in."""
+    monkeypatch.setattr("securelink.threads.gate.PLACE_SECONDS", 0.0)
     admission = functools.partial(HandshakeSettings, max_half_open=4)
     monkeypatch.setattr("securelink.server.HandshakeSettings", admission)
     with scene(identity) as stage, ExitStack() as stack:

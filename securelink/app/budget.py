@@ -121,10 +121,18 @@ class FailureBudget:
         network; an unknown one by those of its network, which has endless addresses. Attempts in progress have not
         failed.
         """
-        near, *_, far = (*networks(host), networks(host)[-1])
-        if far in self._known and self._settled.seen(near) < LATE_FAILURES:
+        if self._is_known(host):
             return KNOWN
-        return min(NEW + self._settled.seen(far), LATE)
+        return min(NEW + self.lately(host), LATE)
+
+    def lately(self, host: str) -> int:
+        """Failures of its network in the longer window; none of an address that is known. Takes no lock."""
+        far = networks(host)[-1]
+        return 0 if self._is_known(host) else self._settled.seen(far)
+
+    def _is_known(self, host: str) -> bool:
+        near, *_, far = (*networks(host), networks(host)[-1])
+        return far in self._known and self._settled.seen(near) < LATE_FAILURES
 
     def clear(self) -> None:
         """Forget all."""

@@ -14,18 +14,23 @@ class Errand:
     The step that a link waits for. It is done once: by the worker who takes it, unless the leader has given it up.
 
     A client that has waited for us so long that it may well have given up has not failed.
+
+    Attributes:
+        owed_since: Since when the client owes us its next message; infinite while it waits for us.
     """
 
-    __slots__ = ("_kept", "_queued", "_since")
+    __slots__ = ("_kept", "_queued", "_since", "owed_since")
 
     def __init__(self) -> None:
         self._queued: list[Callable[[], None]] = []  # the step that nobody has begun yet
         self._since = math.inf  # when it was queued, until it is done
+        self.owed_since = time.monotonic()
         self._kept = 0.0  # seconds that the client has waited for steps that are done
 
     def queue(self, step: Callable[[], None]) -> None:
         """By the leader: a worker is to do this."""
         self._since = time.monotonic()
+        self.owed_since = math.inf
         self._queued.append(step)
 
     def take(self) -> Callable[[], None] | None:
@@ -43,7 +48,8 @@ class Errand:
 
     def done(self) -> None:
         """By the leader: the client is read again."""
-        self._kept += max(0.0, time.monotonic() - self._since)
+        self.owed_since = now = time.monotonic()
+        self._kept += max(0.0, now - self._since)
         self._since = math.inf
 
     @property

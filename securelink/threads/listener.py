@@ -10,6 +10,7 @@ import logging
 from collections.abc import Hashable, Sequence
 
 from ..errors import ProtocolError
+from ..limits import ACCEPTS_PER_TURN
 from ..protocol import Resuming
 from ..streams.base import READ, Address, Listening, Stream
 from ..streams.proxy import Preamble, is_trusted
@@ -24,8 +25,6 @@ from .suspensions import Suspensions
 from .sweeper import Sweeper
 
 log = logging.getLogger("securelink.server")
-
-ACCEPTS_PER_TURN = 64  # a flood of connections must not keep the leader from those it has
 
 
 class Listener:
@@ -57,7 +56,7 @@ class Listener:
         self.links: set[ServerLink] = set()
         self._listening = listening
         self.addresses: list[Address] = [place.address for place in listening]
-        self.gate = Gate(loop, settings, self.links, host.note)
+        self.gate = Gate(loop, settings, self.links, host.note, self._begin)
         self._preambles: dict[Preamble, None] = {}  # proxies that have not said for whom they speak
         self.chores = Chores(loop.call)
         self.suspensions = Suspensions(loop, settings.resume, host, self._session_gone)
@@ -101,6 +100,7 @@ class Listener:
                 place.close()
             for preamble in tuple(self._preambles):
                 self._drop_preamble(preamble)
+            self.gate.close()
             self.suspensions.close()
 
     def orphaned(self) -> None:
@@ -110,6 +110,7 @@ class Listener:
             place.close()
         for preamble in self._preambles:
             preamble.stream.close()
+        self.gate.waiting.orphaned()
         for link in self.links:
             link.orphaned()
         self.suspensions.orphaned()
@@ -140,7 +141,7 @@ class Listener:
         if self.settings.proxies and is_trusted(stream.peer[0], self.settings.proxies):
             self._await_header(stream)
             return
-        self._admit(stream, stream.peer)
+        self.gate.arrived(stream, stream.peer)
 
     def _await_header(self, stream: Stream) -> None:
         preamble = Preamble(stream, self._header_done)
@@ -163,14 +164,14 @@ class Listener:
             return
         del self._preambles[preamble]
         self.loop.register(preamble.stream, 0, preamble)
-        self._admit(preamble.stream, found)
+        self.gate.arrived(preamble.stream, found)
 
     def _drop_preamble(self, preamble: Preamble) -> None:
         if self._preambles.pop(preamble, 0) is None:
             self.loop.register(preamble.stream, 0, preamble)
             preamble.stream.close()
 
-    def _admit(self, stream: Stream, address: Address) -> None:
+    def _begin(self, stream: Stream, address: Address) -> None:
         link = ServerLink(self, stream, address)
         self.links.add(link)
         self.gate.admit(link)

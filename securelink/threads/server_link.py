@@ -121,7 +121,7 @@ class ServerLink(Link):
     """A connection that a client opened."""
 
     __slots__ = (
-        "_charged", "_entrance", "_errand", "_replayed", "counted", "failed", "half_open", "network", "provisional",
+        "_charged", "_entrance", "_replayed", "counted", "errand", "failed", "half_open", "network", "provisional",
         "token", "told",
     )  # fmt: skip
 
@@ -142,7 +142,7 @@ class ServerLink(Link):
         self.counted = False  # as one of its address
         self.failed = False  # its handshake has failed, and is counted
         self._charged = False  # to its address, for what has failed or may fail
-        self._errand = Errand()
+        self.errand = Errand()
         self.told = False  # the application hears of the end, and may ask what is unconfirmed
         self.provisional = False  # something is given back unless the client shows that it is in
         self.token = b""
@@ -167,21 +167,21 @@ class ServerLink(Link):
     def _work(self, job: Callable[[], None], *, quick: bool = False) -> None:
         """Give the connection to a worker; nothing is read until it comes back."""
         self.reader.open = False
-        self._errand.queue(job)
+        self.errand.queue(job)
         self.update_interest()
         standing = partial(self._entrance.gate.budget.standing, self.address[0])
         if not self.loop.pool.submit(
-            self.network, Task(self._errand.do, self._displaced, standing, quick)
+            self.network, Task(self.errand.do, self._displaced, standing, quick)
         ):
             self._displaced()
 
     def _give_up_job(self) -> bool:
         """By the leader: nobody comes to its job, or not in time, and the client hears that. False: a worker has it."""
-        if self._errand.take() is None:
+        if self.errand.take() is None:
             return False
         log.warning("too many handshakes at once; %s is turned away", self.address[0])
         self._entrance.host.note("limit_handshakes")
-        self._errand.excuse()
+        self.errand.excuse()
         assert isinstance(self.connection, ServerConnection)
         self.finish_raw(self.connection.give_up(Code.BUSY))
         return True
@@ -197,7 +197,7 @@ class ServerLink(Link):
     @property
     def was_kept_waiting(self) -> bool:
         """Whether its client has waited so long for us that it may well have given up."""
-        return self._errand.was_late
+        return self.errand.was_late
 
     # In the pool.
 
@@ -312,12 +312,12 @@ class ServerLink(Link):
             return
         except HandshakeError as error:
             log.info("%s: %s", self.address[0], error)
-            self._errand.excuse()
+            self.errand.excuse()
             self.finish_raw(connection.data_to_send())
             return
         if not resumed:  # it has ended in between; its client asks for a new one
             connection.refuse(Code.BUSY)
-            self._errand.excuse()
+            self.errand.excuse()
             self.finish_raw(connection.data_to_send())
             return
         self._entrance.gate.no_longer_half_open(self)
@@ -359,7 +359,7 @@ class ServerLink(Link):
             self._entrance.host.not_entered(self, at_once=self._entrance.closed)
 
     def _read_on(self) -> None:
-        self._errand.done()
+        self.errand.done()
         if self.writer.end is not CLOSED:
             self.reader.open = True
             self.update_interest()
@@ -424,7 +424,7 @@ class ServerLink(Link):
         if not self.reader.open:
             if not self._give_up_job():
                 # A worker has the connection; it may have had it all the time, in the hook of the application.
-                self._errand.excuse()
+                self.errand.excuse()
                 self.lost()
             return
         # Who has said nothing has cost a place, of which its address has a bounded share. It may be a probe.

@@ -43,15 +43,43 @@ FAULTS = [
     Fault(
         "half-open connections have no bound",
         "threads/gate.py",
-        "if self.half_open > self._settings.max_half_open:",
-        "if False:",
+        "room = self.half_open < self.settings.max_half_open and not self.waiting",
+        "room = True",
         "test_security_bounds.py::test_at_the_cap_the_busiest_address_loses_its_oldest",
+    ),
+    Fault(
+        "each newcomer costs another one its handshake",
+        "threads/gate.py",
+        "if link is not None and self._owed_for(link) >= self._patience(link):",
+        "if link is not None:",
+        "test_crowding_in.py::test_who_has_a_place_and_owes_a_message_loses_it",
+    ),
+    Fault(
+        "who fills the places of half-open connections keeps others out",
+        "threads/gate.py",
+        "if hog and hog != network:",
+        "if False:",
+        "test_crowding_in.py::test_an_address_that_fills_the_places_keeps_no_other_one_out",
+    ),
+    Fault(
+        "patience with a network that lets handshakes go does not end",
+        "threads/gate.py",
+        "return PLACE_SECONDS * 0.5 ** self.budget.lately(link.address[0])",
+        "return PLACE_SECONDS",
+        "test_crowding_in.py::test_patience_ends_with_failures",
+    ),
+    Fault(
+        "connections wait for a place without a bound",
+        "threads/admission_queue.py",
+        "if self._size >= self._limit and not self._make_room(len(lane or ())):",
+        "if False:",
+        "test_crowding_in.py::test_the_queue_is_bounded",
     ),
     Fault(
         "connections have no bound",
         "threads/gate.py",
-        "if len(self._links) - len(self._turned_away) > self._settings.max_connections:",
-        "if False:",
+        "return there + more > self.settings.max_connections",
+        "return False",
         "test_security_bounds.py::test_more_connections_than_allowed_are_turned_away",
     ),
     Fault(
@@ -179,8 +207,8 @@ FAULTS = [
     Fault(
         "who was let in before is a stranger",
         "app/budget.py",
-        "if far in self._known and",
-        "if False and",
+        "return far in self._known and",
+        "return False and",
         "test_admission.py::test_how_an_address_stands",
     ),
     Fault(
