@@ -31,6 +31,7 @@ from .errors import (
     Refused,
     RequestFailed,
     SecureLinkError,
+    StateError,
     UnsealError,
 )
 from .invite import Invite
@@ -81,6 +82,7 @@ __all__ = [
     "SecureLinkError",
     "Server",
     "Session",
+    "StateError",
     "Typed",
     "UnsealError",
     "Unsealed",

@@ -16,6 +16,7 @@ Every error this library raises on purpose.
     ├── LinkTimeout (TimeoutError)     a blocking call reached its deadline
     ├── ConnectFailed (OSError)        no connection could be made: refused, unknown host, no route
     ├── KeyFileError                   a key or trust file is missing, damaged or readable by others
+    ├── StateError                     a state file (`state=`) is in use, damaged, full or sealed under another key
     └── UnsealError                    a sealed packet is not for us, not genuine or not fresh
 
 An error has a message (what went wrong, with the offending value) and, where possible, a hint
@@ -206,6 +207,10 @@ class ConnectFailed(SecureLinkError, OSError):
 
 class KeyFileError(SecureLinkError):
     """A key file, trust file or token file cannot be used."""
+
+
+class StateError(SecureLinkError):
+    """The sessions of a server cannot be kept in its state file, or not be taken from it."""
 
 
 class UnsealError(SecureLinkError):

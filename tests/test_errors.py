@@ -53,6 +53,7 @@ MAKERS: dict[str, Callable[[str, str], SecureLinkError]] = {
     "LinkTimeout": lambda text, hint: errors.LinkTimeout(text, hint=hint),
     "ConnectFailed": lambda text, hint: errors.ConnectFailed(text, hint=hint),
     "KeyFileError": lambda text, hint: errors.KeyFileError(text, hint=hint),
+    "StateError": lambda text, hint: errors.StateError(text, hint=hint),
     "UnsealError": lambda text, hint: errors.UnsealError(text, hint=hint),
 }
 

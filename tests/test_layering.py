@@ -15,7 +15,7 @@ LAYERS = [
     {"crypto", "wire", "streams"},
     {"keys"},
     {"protocol", "invite", "sealed"},
-    {"trust"},
+    {"trust", "state"},
     {"auth"},
     {"app"},
     {"threads"},
