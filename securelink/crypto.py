@@ -331,6 +331,9 @@ def pss_verify(public_key: RSAPublicKey, signature: bytes, message: bytes) -> No
         ProtocolError: Wrong key, message, signature length or hash, or a salt not of 32 bytes.
     """
     try:
+        # RFC 8017 8.1.2, step 1. OpenSSL takes a signature that begins with a zero byte without it, too.
+        if len(signature) != (public_key.key_size + 7) // 8:
+            raise InvalidSignature
         public_key.verify(signature, message, _PSS, hashes.SHA256())
     except InvalidSignature:
         raise ProtocolError(

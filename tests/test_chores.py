@@ -50,8 +50,9 @@ def test_a_little_in_each_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     assert done[-1] == "c"
 
 
-def test_all_of_it_when_there_is_time() -> None:
+def test_all_of_it_when_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short ones do not take a turn each, and the last leader leaves nothing."""
+    monkeypatch.setattr("securelink.threads.chores.TURN_SECONDS", 60.0)
     turns, done = Turns(), list[str]()
     chores = Chores(turns.commands.append)
     for _ in range(5):

@@ -333,6 +333,15 @@ def test_signatures_of_another_size(key: crypto.RSAPrivateKey) -> None:
         assert caught.value.__cause__ is None
 
 
+def test_a_signature_has_its_leading_zeros(key: crypto.RSAPrivateKey) -> None:
+    """One signature in 256 begins with a zero byte; without it the number is the same, and it is refused."""
+    public = key.public_key()
+    signature = next(s for s in iter(lambda: crypto.pss_sign(key, MESSAGE), b"") if s[0] == 0)
+    crypto.pss_verify(public, signature, MESSAGE)
+    with pytest.raises(ProtocolError, match="the signature is not valid"):
+        crypto.pss_verify(public, signature[1:], MESSAGE)
+
+
 def test_signature_of_another_key(
     key: crypto.RSAPrivateKey, tiny_key: crypto.RSAPrivateKey
 ) -> None:
