@@ -5,23 +5,21 @@ from __future__ import annotations
 import uuid
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import get_ident
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar, cast, overload
+from typing import Any, Self
 
-from .app.answers import Answer
-from .app.context import Awaited, ClientContext
+from .app.context import ClientContext
 from .app.declared import ClientOptions
-from .app.handlers import MISSING, STATE, Handlers
+from .app.handlers import STATE, Handlers
 from .app.hooks import EventHook
 from .app.introduction import introduce
-from .app.received import Received, Typed
-from .codes import Code
-from .dispatching import Dispatching
-from .errors import ConfigError, LinkTimeout, SecureLinkError
+from .app.received import Received
+from .dispatching import ClientDispatching
+from .errors import ConfigError, LinkTimeout
 from .keys import Identity
 from .limits import (
     CLOSE_SECONDS,
@@ -30,9 +28,8 @@ from .limits import (
     MAX_FRAME_BODY,
 )
 from .logs.default import make_visible
-from .options import seconds, seconds_or_none
-from .peer import Peer
-from .signatures import checked_or_none
+from .options import seconds
+from .receiver import Receiver
 from .streams.addresses import shown
 from .streams.base import Carrier
 from .streams.tcp import TCP
@@ -47,28 +44,6 @@ from .threads.reconnecting import Reconnector
 from .wire.packets import Packet
 
 Credentials = Any  # a MessagePack value, or a function of (binding, fingerprint) that gives one
-BeforeSend = Callable[[str, Any], Any]
-
-
-class Runs(Protocol):
-    """An object whose `run` is a handler."""
-
-    def run(self, packet: Received, /) -> Answer:
-        """Handle one packet."""
-
-
-Bound = TypeVar("Bound", bound=Callable[[Received], Answer] | Runs)
-Result = TypeVar("Result", bound=Answer)
-Data = TypeVar("Data")
-
-
-class TypedBinder(Protocol[Data]):
-    """What `on(action, type)` gives: a decorator."""
-
-    def __call__(
-        self, handler: Callable[[Typed[Data]], Result], /
-    ) -> Callable[[Typed[Data]], Result]:
-        """Bind the handler."""
 
 
 def _weakly(method: Callable[..., None]) -> Callable[..., None]:
@@ -83,7 +58,7 @@ def _weakly(method: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
-class Client(Peer, Dispatching):
+class Client(Receiver, ClientDispatching):
     """
     A client.
 
@@ -333,158 +308,6 @@ class Client(Peer, Dispatching):
         self.server_state = packet.data
         self.on_state.fire(packet.data)
 
-    def wait_for(self, action: str, timeout: float) -> Received:
-        """
-        Wait for a packet of one name, or take it from those that wait for `receive`; others go where they always go.
-
-        Raises:
-            LinkTimeout: None came in `timeout` seconds.
-            ConnectionClosed: The session ended before.
-        """
-        timeout = seconds("timeout", timeout)
-        channel = self._channel or self._need_channel()
-        awaited = Awaited(action)
-        self._hooks.awaited[awaited] = None
-        try:
-            return channel.receive_named(awaited, timeout)
-        finally:
-            self._hooks.awaited.pop(awaited, None)
-            channel.mailbox.put_back(awaited.found)  # two came, we take one
-
-    @overload
-    def receive(self, timeout: None = None) -> Received: ...
-
-    @overload
-    def receive(self, timeout: float | None) -> Received | None: ...
-
-    def receive(self, timeout: float | None = None) -> Received | None:
-        """
-        The next packet that no handler takes.
-
-        Args:
-            timeout: Seconds; None waits forever.
-
-        Returns:
-            The packet, or None when none came in time, which cannot be without a timeout. `wait_for` raises instead.
-
-        Raises:
-            ConnectionClosed: The session is over and every packet was taken.
-            ProtocolError: The same, and it ended because the server, or somebody on the path, broke the protocol.
-        """
-        if timeout is not None:
-            timeout = seconds("timeout", timeout)
-        return (self._channel or self._need_channel()).receive(timeout)
-
-    def poll(self) -> list[Received]:
-        """
-        What has arrived, without waiting: handlers are called, all other packets are returned.
-
-        Of more than 1 MiB the rest comes with the next call.
-
-        Raises:
-            ConnectionClosed: The session is over and every packet was taken.
-            ProtocolError: The same, and it ended because the server, or somebody on the path, broke the protocol.
-        """
-        return self._need_channel().poll()
-
-    def update(self, budget: float | None = None) -> bool:
-        """
-        One turn in the caller's thread, for game loops, once a frame: read, call handlers, write; never waits.
-
-            while client.update():
-                draw()
-
-        Handlers, listeners and hooks run only in the thread that called `update()` last, or `connect()` before that: in
-        these and in its other calls that wait for packets (`request`, `receive`, `poll`, `wait_for`, `close`). However
-        long a frame takes, packets are read in the background. What comes during `update()` is for the next frame.
-
-        Args:
-            budget: Seconds; up to 10 ms later the rest is left for the next call. None: all that had come is handled.
-
-        Returns:
-            False when the session is over and everything in it was handled.
-
-        Raises:
-            ConfigError: The client was not made with handlers="update", was never connected, or `budget` is no number.
-        """
-        if not self._in_update:
-            raise ConfigError(
-                "handlers of this client may run in other threads than that of update()",
-                hint='make it with Client(..., handlers="update")',
-            )
-        return self._need_channel().update(seconds_or_none("budget", budget))
-
-    def __iter__(self) -> Iterator[Received]:
-        """
-        Packets until the session ends cleanly.
-
-        Raises:
-            ConnectionClosed: It broke, or the server ended it for a reason (kick, shutdown).
-        """
-        while True:
-            channel = self._need_channel()
-            try:
-                packet = self.receive()
-            except SecureLinkError:
-                if channel.code == Code.NORMAL:
-                    return
-                raise
-            assert packet is not None
-            yield packet
-
-    @overload
-    def on(self, action: str) -> Callable[[Bound], Bound]: ...
-
-    @overload  # a class can be called, too; the first that fits is meant
-    def on(self, action: str, data_type: type[Data]) -> TypedBinder[Data]: ...  # type: ignore[overload-overlap]
-
-    @overload
-    def on(
-        self, action: str, data_type: type[Data], handler: Callable[[Typed[Data]], Result]
-    ) -> Callable[[Typed[Data]], Result]: ...
-
-    @overload
-    def on(self, action: str, handler: Bound, /) -> Bound: ...
-
-    @overload
-    def on(self, action: str, *, handler: Bound) -> Bound: ...
-
-    def on(self, action: Any = MISSING, data_type: Any = MISSING, handler: Any = MISSING) -> Any:
-        """
-        Bind a handler to the packets of one name: `f(packet)`. A later one replaces an earlier.
-
-            @client.on("said")
-            def said(packet): print(packet.data)
-
-            @client.on("moved", Moved)                      # a dataclass or msgspec.Struct
-            def moved(packet): print(packet.data.x)
-
-        What it returns answers a `request()` of the server. An object with a method `run(packet)` may be bound too.
-
-        Args:
-            action: 1 to 255 characters that do not begin with "~".
-            data_type: What the data must be. Other packets never reach the handler: a request is answered with
-                `RequestFailed`, which names the field; the session goes on, and the log has a line.
-            handler: The handler, when this is no decorator.
-
-        Raises:
-            ConfigError: The name is not possible; or the handler cannot be called, takes other arguments, is
-                `async def`, a generator or a class; or the type has parts that cannot be made out of data.
-        """
-        return self._handlers.on(action, data_type, handler)
-
-    @property
-    def before_send(self) -> BeforeSend | None:
-        """
-        A hook: f(action, data) gives the data to send instead, of packets, requests and states. What a handler returns
-        as its answer goes out as it is.
-        """
-        return self._hooks.before_send
-
-    @before_send.setter
-    def before_send(self, hook: BeforeSend | None) -> None:
-        self._hooks.before_send = checked_or_none("before_send", hook, ("action", "data"))
-
     def _keep_alive(self) -> None:
         """A client that has handlers works in the background, whether or not the program keeps a reference."""
         if self._channel is not None:
@@ -522,9 +345,6 @@ class Client(Peer, Dispatching):
         """
         channel = self._channel
         return channel.unconfirmed(None) if channel is not None and channel.ended else []
-
-    def _need_channel(self) -> ClientChannel:
-        return cast(ClientChannel, super()._need_channel())
 
     # --- what is known about it ------------------------------------------------------------------------------------
 

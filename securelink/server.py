@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol, TypeVar, cast, overload
+from typing import Any, cast
 
+from .admitting import Admitting
 from .app.admission import Admission, Entry
-from .app.answers import Answer
+from .app.announcing import announce
 from .app.context import ServerContext
 from .app.declared import ServerOptions
 from .app.fanout import Fanout
-from .app.handlers import MISSING, STATE, Handlers
+from .app.handlers import STATE, Handlers, checked_action
 from .app.hooks import EventHook
-from .app.own_key import load_own_key, load_succession
-from .app.received import Received, Typed
-from .app.registry import Registry
+from .app.invitations import Invitations, chosen_hook
+from .app.own_key import OwnKey
+from .app.received import Received
 from .app.revocation import Revocations
 from .app.rooms import Rooms
-from .app.session_manager import SessionManager
-from .auth import Authenticate, JoinTokens, checked_hook
-from .dispatching import Dispatching
-from .errors import ConfigError
-from .invite import Invite
+from .app.session_manager import SessionEvents, SessionManager
+from .app.statistics import totals_of
+from .auth import Authenticate
+from .dispatching import ServerDispatching
+from .errors import ConfigError, LimitExceeded
 from .keys import Identity
 from .limits import (
     BACKLOG,
@@ -36,52 +36,25 @@ from .limits import (
     MAX_FAILED_PER_ADDRESS,
     MAX_PACKET,
     MAX_RATE,
+    RECORD_ROOM,
     RESUME_SECONDS,
     WORKERS,
 )
-from .options import place
+from .options import key, place
 from .protocol.handshake_server import VerifiedClient
 from .runnable import Runnable
-from .session import Room, Session, channel_of, context_of, outbox_of
-from .signatures import checked, checked_or_none
+from .session import Room, Session, channel_of, context_of, local_fanout
 from .streams.base import Carrier
 from .streams.tcp import TCP
-from .text import quoted
 from .threads.batch import held_back
 from .threads.channel import Channel
 from .threads.lifecycle import Calls, Lifecycle, Start
 from .threads.server_link import ServerLink
 from .threads.settings import HandshakeSettings
 from .trust import AuthorizedClients
-from .wire.fields import Mode
-
-log = logging.getLogger("securelink.server")
-
-BeforeSend = Callable[[Session | None, str, Any], Any]
 
 
-class Runs(Protocol):
-    """An object whose `run` is a handler."""
-
-    def run(self, session: Session, packet: Received, /) -> Answer:
-        """Handle one packet."""
-
-
-Bound = TypeVar("Bound", bound=Callable[[Session, Received], Answer] | Runs)
-Result = TypeVar("Result", bound=Answer)
-Data = TypeVar("Data")
-
-
-class TypedBinder(Protocol[Data]):
-    """What `on(action, type)` gives: a decorator."""
-
-    def __call__(
-        self, handler: Callable[[Session, Typed[Data]], Result], /
-    ) -> Callable[[Session, Typed[Data]], Result]:
-        """Bind the handler."""
-
-
-class Server(Runnable, Dispatching):
+class Server(Runnable, Admitting, ServerDispatching):
     """
     A server.
 
@@ -134,6 +107,7 @@ class Server(Runnable, Dispatching):
         max_rate: Packets a second of one session; one that sends more is not read until the second is over.
         backlog: Connections that may wait to be accepted.
         passphrase: Of the server's private key.
+        fanout: Has the sessions and sends to many of them; None: those of this process. Each server needs its own.
 
     Raises:
         ConfigError: An argument is not possible. Nothing is made to fit in silence.
@@ -150,6 +124,8 @@ class Server(Runnable, Dispatching):
     Handlers of one session never overlap. Those of different sessions seldom do, but may whenever one takes longer
     than 5 ms: guard shared data, or use `overlap=False`, or drive the server with `update()`.
     """
+
+    _started_at = 0.0
 
     def __init__(
         self,
@@ -178,6 +154,7 @@ class Server(Runnable, Dispatching):
         max_rate: int = MAX_RATE,
         backlog: int = BACKLOG,
         passphrase: str | None = None,
+        fanout: Fanout[Session] | None = None,
     ) -> None:
         self.host, self.port = place(
             host, port, low=0, example="Server(port=5050), or Server('127.0.0.1', 5050)"
@@ -207,181 +184,85 @@ class Server(Runnable, Dispatching):
             passphrase=passphrase,
         )
         self._bounds = options.bounds
-        self._identity = keys if isinstance(keys, Identity) else None
-        self._tokens: JoinTokens | None = None
-        self._registry = self._new_registry()
+        self._key = OwnKey(options)
+        hook = chosen_hook(authenticate, options.folder)
+        self._invitations = Invitations(hook, self._key, lambda: self.address)
+        self._fanout = local_fanout() if fanout is None else fanout
+        self._registry = self._fanout.registry
         self._revocations = Revocations(self._registry.everybody)
-        self._entry = self._new_admission(self._authenticator(authenticate))
-        self._started_at = 0.0
+        self._admission = Admission(
+            options.application, options.version, self._known_clients(), hook
+        )
         self._handlers = Handlers("server", ("session", "packet"))
         self._handlers.bind_reserved(STATE, self._take_state)
         self._rooms: Rooms[Session] = Rooms(self.broadcast, options.room_capacity, Room)
         caught = self._handlers.caught.add
-        self.on_connect: EventHook[[Session]] = EventHook(
-            "on_connect", caught, ("session",), may_refuse=True
-        )
-        self.on_suspend: EventHook[[Session]] = EventHook("on_suspend", caught, ("session",))
-        self.on_resume: EventHook[[Session, int]] = EventHook(
-            "on_resume", caught, ("session", "replayed"), may_refuse=True
-        )
-        self.on_hangup: EventHook[[Session]] = EventHook("on_hangup", caught, ("session",))
-        self.on_disconnect: EventHook[[Session]] = EventHook("on_disconnect", caught, ("session",))
+        events = self._events = SessionEvents[Session](caught)
+        self.on_connect = events.on_connect
+        self.on_suspend = events.on_suspend
+        self.on_resume = events.on_resume
+        self.on_hangup = events.on_hangup
+        self.on_disconnect = events.on_disconnect
         self.on_message: EventHook[[Session, Received]] = self._handlers.on_message
         self.on_state: EventHook[[Session, Any]] = EventHook(
             "on_state", caught, ("session", "value")
         )
         self._context = ServerContext(
-            self._handlers, self._rooms, self._registry.counts, self.on_state
+            self._handlers, self._rooms, self._registry.counts, self.on_state, self._bounds
         )
-        self._fanout = self._new_fanout()
         self.on_tick: EventHook[[]] = EventHook("on_tick", caught, ())
         self.on_start: EventHook[[]] = EventHook("on_start", caught, ())
         self.on_stop: EventHook[[]] = EventHook("on_stop", caught, ())
         self._lifecycle = self._new_lifecycle()
 
-    # A server of several processes has others.
-
-    def _new_registry(self) -> Registry[Session]:
-        """Where its sessions are."""
-        return Registry(lambda session: channel_of(session).numbers())
-
-    def _new_fanout(self) -> Fanout[Session]:
-        """What sends to many of them."""
-        return Fanout(
-            self._registry,
-            self._context,
-            self._bounds,
-            self._options.max_packet,
-            kind=Session,
-            outlet_of=outbox_of,
-            hold_back=self.batch,
-        )
-
     def _new_lifecycle(self) -> Lifecycle:
+        options, everybody = self._options, self._registry.everybody
+        calls = Calls(
+            prepare=self._prepare,
+            announce=self._announce,
+            started=self._revocations.start,
+            is_empty=lambda: not any(session.connected for session in everybody()),
+            orphaned=self._registry.clear,
+            on_tick=self.on_tick,
+            on_start=self.on_start,
+            on_stop=self.on_stop,
+        )
         return Lifecycle(
-            Calls(
-                prepare=self._prepare,
-                announce=self._announce,
-                started=self._revocations.start,
-                is_empty=lambda: (
-                    not any(session.connected for session in self._registry.everybody())
-                ),
-                orphaned=self._registry.clear,
-                on_tick=self.on_tick,
-                on_start=self.on_start,
-                on_stop=self.on_stop,
-            ),
-            workers=self._options.workers,
-            overlap=self._options.overlap,
-            tick_rate=self._options.tick_rate,
-            backlog=self._options.backlog,
+            calls,
+            workers=options.workers,
+            overlap=options.overlap,
+            tick_rate=options.tick_rate,
+            backlog=options.backlog,
         )
 
-    def _new_admission(self, authenticate: Authenticate | None) -> Admission:
-        options, known = self._options, None
-        if options.client_keys == "known":
-            known = AuthorizedClients((options.folder or Path("keys")) / "authorized_clients")
-            self.end_when_revoked(
-                known, lambda session: not session.operator, "this client's key was revoked"
-            )
-        return Admission(options.application, options.version, known, authenticate)
-
-    def _authenticator(self, authenticate: Authenticate | str | None) -> Authenticate | None:
-        if isinstance(authenticate, str):
-            if authenticate != "tokens":
-                raise ConfigError(
-                    f"authenticate={quoted(authenticate)} is not possible",
-                    hint="use a function, 'tokens', or None",
-                )
-            folder = self._options.folder
-            tokens = folder / "join_tokens.json" if folder is not None else None
-            authenticate = JoinTokens(tokens)
-        if isinstance(authenticate, JoinTokens):
-            self._tokens = authenticate
-        return None if authenticate is None else checked_hook(authenticate)
-
-    # --- what its lifecycle asks ----------------------------------------------------------------------------
-
-    def _settings(self) -> HandshakeSettings:
-        """How this start does handshakes; loads the key."""
-        options = self._options
-        if options.folder is not None:
-            self._identity = None  # it may have been rotated since the last start
-        self._load_identity()
-        return HandshakeSettings(
-            policy=options.encryption,
-            identity=self._identity,
-            wanted=options.wanted,
-            max_connections=options.max_connections,
-            max_per_address=options.max_per_address,
-            max_failures=options.max_failures,
-            proxies=options.trusted_proxies,
-            max_packet=options.max_packet,
-            heartbeat=options.heartbeat,
-            resume=options.resume,
-            succession=self._succession(),
+    def _known_clients(self) -> AuthorizedClients | None:
+        """The clients that may enter, if only those that are known may: a session ends when its key is revoked."""
+        if self._options.client_keys != "known":
+            return None
+        known = AuthorizedClients((self._options.folder or Path("keys")) / "authorized_clients")
+        self._revocations.watch(
+            known, lambda session: not session.operator, "this client's key was revoked"
         )
+        return known
 
     def _prepare(self) -> Start:
-        settings = self._settings()
+        self._key.load_again()
+        settings = HandshakeSettings.of(self._options, self._key)
         self._registry.clear()
         self._started_at = time.time()
         sessions = SessionManager(
-            self._entry,
-            self._registry,
-            self._fanout,
-            self._new_session,
-            on_connect=self.on_connect,
-            on_suspend=self.on_suspend,
-            on_resume=self.on_resume,
-            on_hangup=self.on_hangup,
-            on_disconnect=self.on_disconnect,
+            self._admission, self._registry, self._fanout, self._new_session, self._events
         )
         return Start(self.host, self.port, self.carrier, settings, sessions)
 
     def _new_session(self, link: ServerLink, client: VerifiedClient, entry: Entry) -> Channel:
-        session = Session(self._context, self._bounds, link, client, entry)
-        return channel_of(session)
-
-    def _load_identity(self) -> None:
-        if self._options.encryption == Mode.OFF or self._identity is not None:
-            return
-        folder = self._options.folder
-        assert folder is not None
-        self._identity = load_own_key(folder, self._options.passphrase)
-
-    def _succession(self) -> bytes:
-        """What earlier keys of this server said of the one that it has."""
-        folder = self._options.folder
-        if folder is None or self._identity is None:
-            return b""
-        return load_succession(folder, self._identity)
+        return channel_of(Session(self._context, self._bounds, link, client, entry))
 
     def _announce(self) -> None:
-        log.info("Server IP: %s", self.lan_address)
-        log.info("Server PORT: %d", self.address[1])
-        if self._identity is not None and self._options.encryption != Mode.OFF:
-            where = self._identity.path or "kept in memory"
-            log.info("Key: %s (%s)", self._identity.fingerprint, where)
-        if self._options.encryption != Mode.REQUIRED:
-            log.warning(
-                "encryption is %s: anyone on the path can read and change everything of plaintext sessions",
-                "off" if self._options.encryption == Mode.OFF else "optional",
-            )
-        log.info("Status: Ready")
-        log.info("New Connections: %s", "Deny" if self.paused else "Allow")
+        address = (self.lan_address, self.address[1])
+        announce(address, self._key, self._options.encryption, paused=self.paused)
 
     # --- what is known about it ---------------------------------------------------------------------------
-
-    @property
-    def fingerprint(self) -> str | None:
-        """Of the server's key, `SHA256:...`, as `ssh-keygen -lf` prints it; None in plaintext."""
-        self._load_identity()
-        return (
-            self._identity.fingerprint
-            if self._options.encryption != Mode.OFF and self._identity
-            else None
-        )
 
     @property
     def sessions(self) -> Mapping[str, Session]:
@@ -408,11 +289,6 @@ class Server(Runnable, Dispatching):
         """The names of the rooms that have members."""
         return self._rooms.names()
 
-    @property
-    def actions(self) -> list[str]:
-        """The actions that have a handler."""
-        return self._handlers.actions
-
     def stats(self) -> dict[str, Any]:
         """
         What the server does and has done, as a dict of plain values.
@@ -425,186 +301,19 @@ class Server(Runnable, Dispatching):
             `sent_bytes_total`, `sessions_ended_total` (a dict: how often for which reason) and
             `limits_reached_total` (a dict: how often which limit).
         """
-        counts, listener = self._registry.counts, self._lifecycle.listener
-        totals, events = self._registry.totals(), counts.events
-        limits = (
-            "connections",
-            "failures",
-            "per_address",
-            "half_open",
-            "handshakes",
-            "rate",
-            "total_unsent",
-        )
+        listener, everybody = self._lifecycle.listener, self._registry.everybody()
         return {
             "running": self.running,
             "uptime_seconds": time.time() - self._started_at if self.running else 0.0,
-            "sessions": len(self._registry.everybody()),
+            "sessions": len(everybody),
             "connections_half_open": listener.gate.half_open if listener is not None else 0,
             "rooms": len(self.rooms),
             "threads": len(self.threads),
-            "unsent_bytes": sum(
-                channel_of(session).unsent for session in self._registry.everybody()
-            ),
-            "sessions_total": events["sessions"],
-            "handshakes_failed_total": events["handshakes_failed"],
-            "logins_refused_total": events["logins_refused"],
-            "handler_errors_total": self.caught.total,
-            "records_received_total": totals["records_received"],
-            "records_sent_total": totals["records_sent"],
-            "packets_received_total": totals["packets_received"],
-            "received_bytes_total": totals["bytes_received"],
-            "sent_bytes_total": totals["bytes_sent"],
-            "sessions_ended_total": counts.ended(),
-            "limits_reached_total": {name: events[f"limit_{name}"] for name in limits},
+            "unsent_bytes": sum(channel_of(session).unsent for session in everybody),
+            **totals_of(self._registry, self.caught.total),
         }
 
-    def end_when_revoked(
-        self, authorized: AuthorizedClients, concerns: Callable[[Session], bool], reason: str
-    ) -> None:
-        """
-        End sessions within about two seconds when their key is taken out of a file.
-
-        With `client_keys="known"` that is done for `authorized_clients`. While the file is damaged, sessions stay.
-
-        Args:
-            authorized: The file.
-            concerns: Whether a session is there because its key was in the file.
-            reason: What the client is told.
-        """
-        self._revocations.watch(authorized, concerns, reason)
-
-    # --- tokens and invites ----------------------------------------------------------------------------------
-
-    def create_token(
-        self, user: str | None = None, *, uses: int | None = 1, lifetime: float | None = None
-    ) -> str:
-        """
-        Make a join token: whoever has it may enter.
-
-        Args:
-            user: Becomes `session.user`.
-            uses: How often it admits; None for any number.
-            lifetime: Seconds; None forever.
-
-        Returns:
-            A uuid4. It is kept only as a hash: this is the one time that it is shown.
-
-        Raises:
-            ConfigError: This server does not ask for tokens.
-        """
-        if self._tokens is None:
-            raise ConfigError(
-                "this server does not ask for join tokens",
-                hint="create it with authenticate='tokens'",
-            )
-        return self._tokens.create(user, uses=uses, lifetime=lifetime)
-
-    def invite(
-        self,
-        host: str | None = None,
-        *,
-        user: str | None = None,
-        uses: int | None = 1,
-        lifetime: float | None = None,
-    ) -> str:
-        """
-        A link that has all a client needs: address, the server's fingerprint and, if the server asks for tokens, a
-        new one.
-
-        Args:
-            host: The name or address under which clients reach this server; needed when it listens on all.
-            user: As for `create_token`.
-            uses: As for `create_token`.
-            lifetime: As for `create_token`.
-
-        Raises:
-            ConfigError: The host is missing, or the server has no key (encryption="off").
-        """
-        host = host or self.host
-        if not host:
-            raise ConfigError(
-                "an invite must say where the server is, and this one listens on all addresses",
-                hint="call invite(host='the address that clients use')",
-            )
-        if self.fingerprint is None:
-            raise ConfigError("a server without encryption has no key to invite to")
-        token = None
-        if self._tokens is not None:
-            token = self.create_token(user, uses=uses, lifetime=lifetime)
-        return str(Invite(host, self.address[1], self.fingerprint, token))
-
-    def admit_operators(self, name_of: Callable[[str], str | None]) -> None:
-        """
-        Let operators in by their key alone: whatever application they run, and without asking `authenticate` or
-        `client_keys`. Their user is "operator:NAME".
-
-        Args:
-            name_of: f(fingerprint) gives the name of an operator, or None for everybody else's key. It is called in
-                the pool, and may be slow. An error of it, and an answer that is neither a text nor None, are logged,
-                and make nobody an operator.
-
-        Raises:
-            ConfigError: `name_of` is no plain function of one argument.
-        """
-        self._entry.operator_name = checked("name_of", name_of, ("fingerprint",))
-
     # --- handlers and sending -----------------------------------------------------------------------------------
-
-    @overload
-    def on(self, action: str) -> Callable[[Bound], Bound]: ...
-
-    @overload  # a class can be called, too; the first that fits is meant
-    def on(self, action: str, data_type: type[Data]) -> TypedBinder[Data]: ...  # type: ignore[overload-overlap]
-
-    @overload
-    def on(
-        self, action: str, data_type: type[Data], handler: Callable[[Session, Typed[Data]], Result]
-    ) -> Callable[[Session, Typed[Data]], Result]: ...
-
-    @overload
-    def on(self, action: str, handler: Bound, /) -> Bound: ...
-
-    @overload
-    def on(self, action: str, *, handler: Bound) -> Bound: ...
-
-    def on(self, action: Any = MISSING, data_type: Any = MISSING, handler: Any = MISSING) -> Any:
-        """
-        Bind a handler to the packets of one name: `f(session, packet)`. A later one replaces an earlier.
-
-            @server.on("move")
-            def move(session, packet): ...
-
-            @server.on("jump", Jump)                        # a dataclass or msgspec.Struct
-            def jump(session, packet): packet.data.height
-
-        What it returns answers a `request()`. An object with a method `run(session, packet)` may be bound too.
-
-        Args:
-            action: 1 to 255 characters that do not begin with "~".
-            data_type: What the data must be. Other packets never reach the handler: a request is answered with
-                `RequestFailed`, which names the field; the session goes on, and the log has a line.
-            handler: The handler, when this is no decorator.
-
-        Raises:
-            ConfigError: The name is not possible; or the handler cannot be called, takes other arguments, is
-                `async def`, a generator or a class; or the type has parts that cannot be made out of data.
-        """
-        return self._handlers.on(action, data_type, handler)
-
-    @property
-    def before_send(self) -> BeforeSend | None:
-        """
-        A hook: f(session or None, action, data) gives the data to send instead, of packets, requests and states. What a
-        handler returns as its answer goes out as it is.
-        """
-        return self._context.before_send
-
-    @before_send.setter
-    def before_send(self, hook: BeforeSend | None) -> None:
-        self._context.before_send = checked_or_none(
-            "before_send", hook, ("session", "action", "data")
-        )
 
     def set_state(self, value: Any) -> None:
         """
@@ -616,7 +325,15 @@ class Server(Runnable, Dispatching):
             CodecError: The value cannot be encoded.
             LimitExceeded: It is larger than `max_packet`.
         """
-        self._fanout.set_state(value)
+        encoded = self._context.encode(STATE, value)
+        if len(encoded) > self._options.max_packet - RECORD_ROOM:
+            # It is checked now, not when a client connects.
+            raise LimitExceeded(
+                f"a state of {len(encoded)} bytes is larger than max_packet allows",
+                limit="max_packet",
+            )
+        with self.batch():
+            self._fanout.set_state(encoded)
 
     def _take_state(self, session: Session, packet: Received) -> None:
         context_of(session).take_state(packet.data)
@@ -650,9 +367,10 @@ class Server(Runnable, Dispatching):
             ConfigError: The name begins with "~".
             LimitExceeded: The packet is larger than `max_packet`.
         """
-        return self._fanout.broadcast(
-            action, data, to=to, exclude=exclude, headers=headers, latest=latest
-        )
+        key("latest", latest)
+        encoded = self._context.encode(checked_action(action), data, headers)
+        with self.batch():
+            return self._fanout.send(encoded, to=to, exclude=exclude, latest=latest)
 
     def batch(self) -> AbstractContextManager[None]:
         """

@@ -10,6 +10,8 @@ from typing import Any, cast
 
 from .app.admission import Entry
 from .app.context import ServerContext, SessionContext, shown_user
+from .app.fanout import Fanout
+from .app.registry import Registry
 from .app.rooms import Group
 from .codes import Code
 from .peer import Peer
@@ -169,3 +171,9 @@ class Room(Group[Session]):
 channel_of: Callable[[Session], Channel] = attrgetter("_channel")
 outbox_of: Callable[[Session], Outbox] = attrgetter("_channel.outbox")
 context_of: Callable[[Session], SessionContext] = attrgetter("_context")
+
+
+def local_fanout() -> Fanout[Session]:
+    """Sends to the sessions of one server of this process, which are in its registry."""
+    registry: Registry[Session] = Registry(lambda session: channel_of(session).numbers())
+    return Fanout(registry, kind=Session, outlet_of=outbox_of)

@@ -52,8 +52,9 @@ def handshake_of(engine: ClientConnection | ServerConnection) -> ClientHandshake
 
 def tokens_of(server: Server) -> JoinTokens:
     """Of a server with authenticate="tokens": tests take some back."""
-    assert server._tokens is not None
-    return server._tokens
+    tokens = server._invitations.tokens
+    assert tokens is not None
+    return tokens
 
 
 def grants_of(table: TicketTable) -> Mapping[bytes, Grant]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gc
 import weakref
+from typing import Any
 
 import pytest
 from helpers import until
 from together import joined, serving, session_of
 
-from securelink import ConfigError, Identity, Session
+from securelink import ConfigError, Identity, Server, Session
+from securelink.app.fanout import Fanout
+from securelink.session import local_fanout
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -73,3 +76,46 @@ def test_a_session_that_is_dropped_after_its_end_is_gone(identity: Identity) -> 
             until(lambda: gone[0]() is None)
         finally:
             gc.enable()
+
+
+class Joint(Fanout[Session]):
+    """Sends to the sessions of several servers, as that of a cluster would: each has a registry of its own."""
+
+    def __init__(self, own: Fanout[Session]) -> None:
+        self.registry = own.registry
+        self.all = [own]
+
+    def send(self, encoded: bytes, **chosen: Any) -> int:
+        """To the receivers among the sessions of each server."""
+        return sum(one.send(encoded, **chosen) for one in self.all)
+
+    def set_state(self, encoded: bytes) -> None:
+        """To all sessions of each server."""
+        for one in self.all:
+            one.set_state(encoded)
+
+    def greet(self, outlet: Any) -> None:
+        """The state that a new session here has missed."""
+        self.all[0].greet(outlet)
+
+
+def test_a_server_is_given_what_sends_to_many(identity: Identity) -> None:
+    """Two servers whose fan-outs know each other are one to those who are sent to, by token and with state too."""
+    here, there = Joint(local_fanout()), Joint(local_fanout())
+    here.all += there.all
+    there.all.append(here.all[0])
+    with (
+        Server("127.0.0.1", 0, keys=identity, fanout=here) as first,
+        Server("127.0.0.1", 0, keys=identity, fanout=there) as second,
+        joined(first) as (ada,),
+        joined(second) as (bob,),
+    ):
+        until(lambda: len(first.sessions) == len(second.sessions) == 1)
+        assert first.broadcast("said", 1) == 2
+        assert first.broadcast("said", 2, to=bob.token) == 1
+        assert second.broadcast("said", 3, exclude=[bob.token]) == 1
+        assert [ada.wait_for("said", 30).data for _ in range(2)] == [1, 3]
+        assert [bob.wait_for("said", 30).data for _ in range(2)] == [1, 2]
+        second.set_state("night")
+        for client in (ada, bob):
+            until(lambda client=client: client.poll() == [] and client.server_state == "night")  # type: ignore[misc]

@@ -19,8 +19,9 @@ LAYERS = [
     {"auth"},
     {"app"},
     {"threads"},
-    {"dispatching", "peer", "runnable"},
-    {"session"},
+    {"peer", "runnable"},
+    {"session", "receiver"},
+    {"admitting", "dispatching"},
     {"server", "client"},
 ]  # fmt: skip
 SANS_IO = {
@@ -223,9 +224,8 @@ def _way(text: str) -> str:
 
 # Files and functions that are longer than the rest may be, and how long. They only shrink.
 LONG_FILES = {
-    "threads.writing": 445, "client": 575, "threads.server_link": 470, "server": 665,
-    "protocol.connection": 575, "threads.client_channel": 530, "testing.relay": 450, "crypto": 440,
-    "threads.channel": 510,
+    "threads.writing": 445, "threads.server_link": 470, "protocol.connection": 575, "testing.relay": 450,
+    "crypto": 440, "threads.channel": 510,
 }  # fmt: skip
 LONG_FUNCTIONS = {
     "server.__init__": 87, "client.__init__": 67, "wire.scan.go_on": 62,

@@ -122,7 +122,7 @@ def test_a_wrong_secret_is_not_shown(identity: Identity) -> None:
 def test_every_option_is_declared() -> None:
     """What stands in no table is checked nowhere: only what needs another argument, or a file, is looked at later."""
     for kind, table, later in (
-        (Server, declared.SERVER, {"host", "port", "authenticate"}),
+        (Server, declared.SERVER, {"host", "port", "authenticate", "fanout"}),
         (Client, declared.CLIENT, {"host", "port", "pin"}),
     ):
         assert set(inspect.signature(kind).parameters) - later == set(table)

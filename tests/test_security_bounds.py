@@ -15,6 +15,8 @@ from inside import controls_of, jobs_of, limit_jobs, listener_of, loop_of, small
 from together import channel_of, link_of
 
 from securelink import Client, ConnectionClosed, HandshakeError, Identity, Server, Session
+from securelink.app.declared import ServerOptions
+from securelink.app.own_key import OwnKey
 from securelink.codes import Code
 from securelink.limits import MAX_CONTROLS, MAX_HANDSHAKE_BODY
 from securelink.protocol import ServerVerified
@@ -27,10 +29,12 @@ pytestmark = pytest.mark.usefixtures("tidy")
 
 def admitting(monkeypatch: pytest.MonkeyPatch, **limits: Any) -> None:
     """Servers of this test admit with other limits."""
-    admission = Server._settings  # noqa: SLF001  # it makes what no option can say
-    monkeypatch.setattr(
-        Server, "_settings", lambda server: dataclasses.replace(admission(server), **limits)
-    )
+    made = HandshakeSettings.of
+
+    def of(options: ServerOptions, key: OwnKey) -> HandshakeSettings:
+        return dataclasses.replace(made(options, key), **limits)
+
+    monkeypatch.setattr(HandshakeSettings, "of", of)
 
 
 def knock(port: int) -> socket.socket:

@@ -26,6 +26,7 @@ from securelink import (
     Refused,
     Server,
 )
+from securelink.app.own_key import OwnKey
 from securelink.keys import PublicKey
 from securelink.keys.succession import Statement
 from securelink.trust.rotation import Rotated, load_statements, rotate, statements_path
@@ -183,7 +184,7 @@ def test_without_a_statement_nobody_follows(
             failure(NotTrusted, lambda server=server: meet(server), "HAS CHANGED")  # type: ignore[misc]
     path.write_bytes(content)
     with monkeypatch.context() as patch:
-        patch.setattr(Server, "_succession", lambda server: impostor.encode())
+        patch.setattr(OwnKey, "succession", lambda key: impostor.encode())
         with Server("127.0.0.1", port) as server:
             failure(NotTrusted, lambda: meet(server), "HAS CHANGED")
     assert known(port) == first.fingerprint

@@ -20,6 +20,9 @@ The application side of servers and clients, independent of threads, which belon
     budget.py      bounds the failures of strangers
     revocation.py  ends sessions whose key is revoked
     own_key.py     the server's key, and statements of earlier keys
-    counts.py      counts of events, for `stats()`
+    invitations.py  join tokens and invites of a server
+    announcing.py  the lines that the log has of a server that is ready
+    counts.py      counts of events
+    statistics.py  the numbers of `stats()`
     ticker.py      the tick
 """

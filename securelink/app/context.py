@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Set
 from typing import Any, Protocol
 
 from .._mypyc import mypyc_attr
 from ..limits import MAX_UNUSED_STATE
+from ..protocol.bounds import Bounds, encode_for
 from ..text import escaped
 from ..wire.packets import Packet, decode_packets, encode_packet, join_packets
 from .admission import Entry
@@ -42,17 +44,35 @@ class ServerContext:
         states_used: Whether the program has looked at a client's state.
     """
 
-    __slots__ = ("before_send", "counts", "handlers", "on_state", "rooms", "states_used")
+    __slots__ = ("_bounds", "before_send", "counts", "handlers", "on_state", "rooms", "states_used")
 
     def __init__(
-        self, handlers: Handlers, rooms: Rooms[Any], counts: Counts, on_state: EventHook[...]
+        self,
+        handlers: Handlers,
+        rooms: Rooms[Any],
+        counts: Counts,
+        on_state: EventHook[...],
+        bounds: Bounds,
     ) -> None:
         self.handlers = handlers
         self.rooms = rooms
         self.counts = counts
         self.on_state = on_state
+        self._bounds = bounds
         self.before_send: Callable[..., Any] | None = None
         self.states_used = False
+
+    def encode(self, action: str, data: Any, headers: dict[str, Any] | None = None) -> bytes:
+        """
+        Encode a packet for many sessions, after the hook.
+
+        Raises:
+            CodecError: The data cannot be encoded.
+        """
+        hook = self.before_send
+        if hook is not None:
+            data = hook(None, action, data)
+        return encode_for(self._bounds, Packet(action, data, headers, time.time()))
 
 
 class SessionContext:

@@ -13,10 +13,55 @@ from ..keys.private import Passphrase
 from ..keys.succession import Statement, encode_succession
 from ..limits import EXPIRY_WARNING_SECONDS, KEY_AGE_SECONDS
 from ..trust.rotation import load_statements, restore_public_file
+from ..wire.fields import Mode
+from .declared import ServerOptions
 
 log = logging.getLogger("securelink.server")
 
 NAME = "server"
+
+
+class OwnKey:
+    """
+    The key of a server: the one that it was given, or the one in its keys folder, which is loaded when it is needed.
+
+    Attributes:
+        identity: The key; None before it is loaded, and without encryption.
+    """
+
+    def __init__(self, options: ServerOptions) -> None:
+        self._folder = options.folder
+        self._passphrase = options.passphrase
+        self.identity = options.keys if isinstance(options.keys, Identity) else None
+        self._needed = options.encryption != Mode.OFF
+
+    def load(self) -> None:
+        """
+        Load the key, unless that is done.
+
+        Raises:
+            KeyFileError: It can neither be loaded nor made.
+        """
+        if self._needed and self.identity is None and self._folder is not None:
+            self.identity = load_own_key(self._folder, self._passphrase)
+
+    def load_again(self) -> None:
+        """At each start: the key in the folder may have been rotated since the last one. Raises as `load`."""
+        if self._folder is not None:
+            self.identity = None
+        self.load()
+
+    @property
+    def fingerprint(self) -> str | None:
+        """The fingerprint of the key, which is loaded for it; None in plaintext."""
+        self.load()
+        return self.identity.fingerprint if self._needed and self.identity is not None else None
+
+    def succession(self) -> bytes:
+        """The statements of earlier keys of this server about the key that is loaded."""
+        if self._folder is None or self.identity is None:
+            return b""
+        return load_succession(self._folder, self.identity)
 
 
 def load_own_key(folder: Path, passphrase: Passphrase) -> Identity:

@@ -8,7 +8,7 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from ..auth import Hold
 from ..codes import Code
@@ -25,6 +25,8 @@ from .registry import Registry
 from .scheduling import Scheduler
 
 log = logging.getLogger("securelink.server")
+
+Member = TypeVar("Member")
 
 
 class Outbox(Protocol):
@@ -114,6 +116,25 @@ class _Hangup:
         return False
 
 
+class SessionEvents(Generic[Member]):
+    """
+    The events of a server's sessions.
+
+    Args:
+        caught: Called with the exceptions of listeners.
+    """
+
+    def __init__(self, caught: Callable[[str, BaseException], None]) -> None:
+        one = ("session",)
+        self.on_connect: EventHook[[Member]] = EventHook("on_connect", caught, one, may_refuse=True)
+        self.on_suspend: EventHook[[Member]] = EventHook("on_suspend", caught, one)
+        self.on_resume: EventHook[[Member, int]] = EventHook(
+            "on_resume", caught, ("session", "replayed"), may_refuse=True
+        )
+        self.on_hangup: EventHook[[Member]] = EventHook("on_hangup", caught, one)
+        self.on_disconnect: EventHook[[Member]] = EventHook("on_disconnect", caught, one)
+
+
 class SessionManager:
     """
     Makes sessions, makes them public, and ends them.
@@ -123,7 +144,7 @@ class SessionManager:
         registry: The public sessions.
         fanout: Sends the server's state to a new session.
         make: Gives the channel of a new session for (connection, client, why it may enter).
-        on_connect, on_suspend, on_resume, on_hangup, on_disconnect: The events of a session.
+        events: The events of sessions.
     """
 
     def __init__(
@@ -132,22 +153,13 @@ class SessionManager:
         registry: Registry[Any],
         fanout: Fanout[Any],
         make: Callable[[Any, VerifiedClient, Entry], Any],
-        *,
-        on_connect: EventHook[...],
-        on_suspend: EventHook[...],
-        on_resume: EventHook[...],
-        on_hangup: EventHook[...],
-        on_disconnect: EventHook[...],
+        events: SessionEvents[Any],
     ) -> None:
         self._admission = admission
         self._registry = registry
         self._fanout = fanout
         self._make = make
-        self._on_connect = on_connect
-        self._on_suspend = on_suspend
-        self._on_resume = on_resume
-        self._on_hangup = on_hangup
-        self._on_disconnect = on_disconnect
+        self._events = events
         self._given_back: deque[Hold] = deque()  # charges of clients that did not get in
         self._lock = threading.Lock()  # guards the next two
         self._open: set[Hold] = set()  # charges of clients that have not shown that they are in
@@ -230,7 +242,7 @@ class SessionManager:
         """By the leader: the session is public from now on."""
         context = _context(channel)
         session: Any = context.session
-        if self._on_connect.listeners:
+        if self._events.on_connect.listeners:
             channel.outbox.hold_back()
         self._registry.add(session)
         self._fanout.greet(channel)
@@ -240,7 +252,7 @@ class SessionManager:
     def _welcome(self, channel: SessionChannel, session: Any) -> None:
         """The first event in its inbox: the application greets the session, or refuses it after all."""
         try:
-            channel.outbox.greet(lambda: self._on_connect.fire(session))
+            channel.outbox.greet(lambda: self._events.on_connect.fire(session))
         except Refused as refusal:
             self._refuse(channel, "on_connect", refusal)
 
@@ -250,8 +262,8 @@ class SessionManager:
         session: Any = context.session
         self.note("suspended")
         log.info("%s has lost its connection, and waits for its client", context.name)
-        if self._on_suspend.listeners:
-            channel.note(lambda: self._on_suspend.fire(session))
+        if self._events.on_suspend.listeners:
+            channel.note(lambda: self._events.on_suspend.fire(session))
 
     def resumed(self, link: Arrival, replayed: int) -> None:
         """By the leader: the session goes on over this link."""
@@ -263,12 +275,12 @@ class SessionManager:
         log.info(
             "%s is back from %s, %d records go again", context.name, shown(*link.address), replayed
         )
-        if self._on_resume.listeners:
+        if self._events.on_resume.listeners:
             channel.note(lambda: self._back(channel, session, replayed))
 
     def _back(self, channel: SessionChannel, session: Any, replayed: int) -> None:
         try:
-            self._on_resume.fire(session, replayed)
+            self._events.on_resume.fire(session, replayed)
         except Refused as refusal:
             self._refuse(channel, "on_resume", refusal)
 
@@ -291,8 +303,8 @@ class SessionManager:
         if session is None or not self._registry.remove(session):
             return False
         context.left = context.rooms.leave_all(session)
-        if self._on_hangup.listeners:
-            channel.loop.schedule(_Hangup(self._on_hangup, session))
+        if self._events.on_hangup.listeners:
+            channel.loop.schedule(_Hangup(self._events.on_hangup, session))
         log.info("%s disconnected: %s", context.name, channel.closed_error().message)
         channel.note_last(lambda: self._goodbye(channel, context, session))
         return True
@@ -300,7 +312,7 @@ class SessionManager:
     def _goodbye(self, channel: SessionChannel, context: SessionContext, session: Any) -> None:
         """The last event in its inbox."""
         try:
-            self._on_disconnect.fire(session)
+            self._events.on_disconnect.fire(session)
         finally:
             self._registry.through(session)
             context.through()

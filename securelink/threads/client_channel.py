@@ -7,31 +7,26 @@ the caller. A thread that waits while another one drives is woken by it, and loo
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable
 from functools import partial
 from threading import get_ident
 
-from ..app.context import Awaited
-from ..app.received import Received
 from ..codes import Code
 from ..errors import (
-    ConfigError,
     ConnectionClosed,
     LimitExceeded,
     LinkTimeout,
     ProtocolError,
 )
 from ..interrupts import Right, Sign
-from ..limits import POLL_BYTES, UPDATE_READS
 from ..protocol import Item, SessionCore
-from ..protocol.receive_queue import ReceiveQueue
 from ..wire.packets import Packet
 from .asking import Waiting
 from .caretaker import caretaker
 from .channel import Channel
+from .client_inbox import ClientInbox
 from .client_link import PATIENCE_SECONDS, ClientLink
 from .ends import SHUT
 from .giving_way import waiting as taking_a_place
@@ -40,8 +35,6 @@ from .inbox import Inbox, Owner
 from .link import Link
 from .loop import Loop
 from .mailbox import Mailbox
-
-log = logging.getLogger("securelink.client")
 
 _AGAIN = "call connect() for a new session"
 _WAYS_ON: dict[int, str] = {
@@ -52,49 +45,6 @@ _WAYS_ON: dict[int, str] = {
     Code.SILENT: _AGAIN,
     Code.UNREADABLE: "check that both sides run the same version of securelink",
 }
-
-
-class ClientInbox(Inbox):
-    """Run by whoever drives, or by the caretaker. What no handler takes is kept for `receive`, up to a bound."""
-
-    __slots__ = ("_channel", "_mailbox", "_warned", "own_thread")
-
-    def __init__(
-        self, loop: Loop, queue: ReceiveQueue, mailbox: Mailbox, channel: ClientChannel
-    ) -> None:
-        super().__init__(loop, queue, mailbox, channel)
-        self._channel = channel
-        self._mailbox = mailbox
-        self.own_thread = 0  # the only one that runs it; 0: any
-        self._warned = False
-
-    def run(self) -> bool:
-        """As `Inbox.run`."""
-        if self.own_thread and self.is_foreign():
-            return False  # its own thread runs it, in update()
-        if not self._mailbox.packets or self.may_run():
-            more = super().run()
-            if more and get_ident() not in worker_threads:
-                self._channel.left_over()
-            return more
-        if not self._warned:
-            self._warned = True
-            log.warning(
-                "%d packets wait for receive(); until it is called no handler is called either. "
-                "Bind a handler to what is not wanted",
-                len(self._mailbox.packets),
-            )
-        return False
-
-    def is_foreign(self) -> bool:
-        """Whether the caller must not run handlers: they belong to another thread."""
-        return bool(self.own_thread) and self.own_thread != get_ident()
-
-    def may_run(self) -> bool:
-        """Whether what waits may be handled now, by this thread."""
-        if self.is_foreign():
-            return False
-        return self.queue.dropping or self._mailbox.has_room(self.queue.bounds.inbox_bytes)
 
 
 class ClientChannel(Channel):
@@ -209,75 +159,6 @@ class ClientChannel(Channel):
         """See `ClientInbox.run`."""
         return self.inbox.run()
 
-    def check_may_receive(self) -> None:
-        """Raises `ConfigError` inside a handler: what it would wait for is handled only after it."""
-        if self.inbox.runner and self.inbox.runner == get_ident() and not self.mailbox.packets:
-            raise ConfigError(
-                "a handler of this client cannot wait for packets: they come after it",
-                hint="use request(), or bind a handler to the packet",
-            )
-
-    def receive(self, timeout: float | None) -> Received | None:
-        """See `Client.receive`."""
-        if self.inbox.runner:
-            self.check_may_receive()
-        if self.core.numbering.incoming.owes:
-            self.handled()  # not after a packet is taken: Ctrl-C would take it along
-        packets = self.mailbox.packets
-        deadline: float | None = None
-        while True:
-            if packets:
-                try:
-                    return self.mailbox.pop()
-                except IndexError:
-                    pass  # another thread was faster
-            if timeout is not None and deadline is None:  # what is there costs no look at the clock
-                deadline = time.monotonic() + timeout
-            if self.core.receiving.items:
-                self.inbox.run()
-                if packets:
-                    continue
-            if self.ended and not self.core.receiving.items:
-                raise self.over_error()
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left < 0:
-                return None
-            self.wait(left, packets.__len__)
-
-    def receive_named(self, awaited: Awaited, timeout: float) -> Received:
-        """Wait for a packet of one name, which the client's handlers are told of. See `Client.wait_for`."""
-        self.check_may_receive()
-        deadline = time.monotonic() + timeout
-        while not awaited.found:
-            # Each time: another thread may have stored it before it could know of us.
-            packet = self.mailbox.take(awaited.action)
-            if packet is not None:
-                return packet
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise LinkTimeout(
-                    f"no packet named {awaited.action!r} within {timeout:g} s",
-                    hint="give a longer timeout=, or bind a handler with on(), which need not wait",
-                )
-            if self.core.receiving.items:
-                self.run()
-            elif self.ended:
-                raise self.over_error()
-            self.wait(left, awaited.found.__len__)
-        return awaited.found.pop()
-
-    def poll(self) -> list[Received]:
-        """See `Client.poll`."""
-        if self.core.numbering.incoming.owes:
-            self.handled()
-        self.wait(0.0, lambda: False)
-        while self.core.receiving.items and self.run():
-            pass
-        packets = self.mailbox.pop_some(POLL_BYTES)
-        if not packets and self.ended and not self.core.receiving.items:
-            raise self.over_error()
-        return packets
-
     def attach(self, link: ClientLink) -> None:
         """The connection that carries this session."""
         self.carrier = link
@@ -376,33 +257,6 @@ class ClientChannel(Channel):
             carrier.drive(timeout)
         elif running or self.core.receiving.items:
             time.sleep(min(timeout, 0.02))
-
-    def update(self, budget: float | None) -> bool:
-        """See `Client.update`."""
-        if self.inbox.runner == get_ident():
-            raise ConfigError(
-                "update() cannot be called in a handler: it is what runs the handler",
-                hint="return, and call it once a frame",
-            )
-        self.own_inbox.own_thread = get_ident()
-        deadline = math.inf if budget is None else time.monotonic() + budget
-        self.drive_once(self._read_frame)
-        # What comes while it is being handled is for the next frame.
-        receiving = self.core.receiving
-        until = receiving.in_bytes
-        while receiving.items and self.run():
-            last = receiving.out_bytes == until and receiving.opened is not None
-            if not (receiving.out_bytes < until or last) or time.monotonic() >= deadline:
-                break
-        return not self.ended or bool(self.core.receiving.items)
-
-    def _read_frame(self) -> None:
-        carrier = self.carrier
-        if carrier is None or self.link is None:
-            return
-        for _ in range(UPDATE_READS):
-            if not carrier.drive(0.0):
-                break
 
     def drive_once(self, act: Callable[[], object]) -> bool:
         """Do something as the driver; False when another thread drives."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..app.budget import SHARES
+from ..app.declared import ServerOptions
+from ..app.own_key import OwnKey
 from ..keys import Identity
 from ..limits import HANDSHAKE_SECONDS, MAX_FAILED_PER_ADDRESS, MAX_HALF_OPEN, MAX_PER_ADDRESS
 from ..streams.proxy import Network
@@ -28,6 +30,23 @@ class HandshakeSettings:
     proxies: tuple[Network, ...] = ()
     handshake_seconds: float = HANDSHAKE_SECONDS
     resume: int = 0  # seconds that a session without a connection is kept
+
+    @staticmethod
+    def of(options: ServerOptions, key: OwnKey) -> HandshakeSettings:
+        """The settings of a server with these options, whose key is loaded."""
+        return HandshakeSettings(
+            policy=options.encryption,
+            identity=key.identity,
+            wanted=options.wanted,
+            max_connections=options.max_connections,
+            max_per_address=options.max_per_address,
+            max_failures=options.max_failures,
+            proxies=options.trusted_proxies,
+            max_packet=options.max_packet,
+            heartbeat=options.heartbeat,
+            resume=options.resume,
+            succession=key.succession(),
+        )
 
     @property
     def per_network(self) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ FAULTS = [
     Fault(
         "who is refused in on_connect has heard all before",
         "app/session_manager.py",
-        "        if self._on_connect.listeners:\n",
+        "        if self._events.on_connect.listeners:\n",
         "        if False:\n",
         "test_greeting.py::test_who_is_refused_gets_nothing",
     ),

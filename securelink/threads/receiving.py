@@ -1,0 +1,116 @@
+"""How a program takes packets from a client's channel: it waits for them, or polls once a frame."""
+
+from __future__ import annotations
+
+import math
+import time
+from functools import partial
+from threading import get_ident
+
+from ..app.context import Awaited
+from ..app.received import Received
+from ..errors import ConfigError, LinkTimeout
+from ..limits import POLL_BYTES, UPDATE_READS
+from .client_channel import ClientChannel
+
+
+def check_may_receive(channel: ClientChannel) -> None:
+    """Raises `ConfigError` inside a handler: what it would wait for is handled only after it."""
+    if channel.inbox.runner and channel.inbox.runner == get_ident() and not channel.mailbox.packets:
+        raise ConfigError(
+            "a handler of this client cannot wait for packets: they come after it",
+            hint="use request(), or bind a handler to the packet",
+        )
+
+
+def receive(channel: ClientChannel, timeout: float | None) -> Received | None:
+    """See `Client.receive`."""
+    if channel.inbox.runner:
+        check_may_receive(channel)
+    if channel.core.numbering.incoming.owes:
+        channel.handled()  # not after a packet is taken: Ctrl-C would take it along
+    packets = channel.mailbox.packets
+    deadline: float | None = None
+    while True:
+        if packets:
+            try:
+                return channel.mailbox.pop()
+            except IndexError:
+                pass  # another thread was faster
+        if timeout is not None and deadline is None:  # what is there costs no look at the clock
+            deadline = time.monotonic() + timeout
+        if channel.core.receiving.items:
+            channel.inbox.run()
+            if packets:
+                continue
+        if channel.ended and not channel.core.receiving.items:
+            raise channel.over_error()
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left < 0:
+            return None
+        channel.wait(left, packets.__len__)
+
+
+def receive_named(channel: ClientChannel, awaited: Awaited, timeout: float) -> Received:
+    """Wait for a packet of one name, which the client's handlers are told of. See `Client.wait_for`."""
+    check_may_receive(channel)
+    deadline = time.monotonic() + timeout
+    while not awaited.found:
+        # Each time: another thread may have stored it before it could know of us.
+        packet = channel.mailbox.take(awaited.action)
+        if packet is not None:
+            return packet
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise LinkTimeout(
+                f"no packet named {awaited.action!r} within {timeout:g} s",
+                hint="give a longer timeout=, or bind a handler with on(), which need not wait",
+            )
+        if channel.core.receiving.items:
+            channel.run()
+        elif channel.ended:
+            raise channel.over_error()
+        channel.wait(left, awaited.found.__len__)
+    return awaited.found.pop()
+
+
+def poll(channel: ClientChannel) -> list[Received]:
+    """See `Client.poll`."""
+    if channel.core.numbering.incoming.owes:
+        channel.handled()
+    channel.wait(0.0, lambda: False)
+    while channel.core.receiving.items and channel.run():
+        pass
+    packets = channel.mailbox.pop_some(POLL_BYTES)
+    if not packets and channel.ended and not channel.core.receiving.items:
+        raise channel.over_error()
+    return packets
+
+
+def update(channel: ClientChannel, budget: float | None) -> bool:
+    """See `Client.update`."""
+    if channel.inbox.runner == get_ident():
+        raise ConfigError(
+            "update() cannot be called in a handler: it is what runs the handler",
+            hint="return, and call it once a frame",
+        )
+    channel.own_inbox.own_thread = get_ident()
+    deadline = math.inf if budget is None else time.monotonic() + budget
+    channel.drive_once(partial(_read_frame, channel))
+    # What comes while it is being handled is for the next frame.
+    receiving = channel.core.receiving
+    until = receiving.in_bytes
+    while receiving.items and channel.run():
+        last = receiving.out_bytes == until and receiving.opened is not None
+        if not (receiving.out_bytes < until or last) or time.monotonic() >= deadline:
+            break
+    return not channel.ended or bool(channel.core.receiving.items)
+
+
+def _read_frame(channel: ClientChannel) -> None:
+    carrier = channel.carrier
+    if carrier is None or channel.link is None:
+        return
+    for _ in range(UPDATE_READS):
+        if not carrier.drive(0.0):
+            break
