@@ -127,6 +127,31 @@ def test_requests(identity: Identity) -> None:
             client.request("never", timeout=0.02)
 
 
+def test_a_failure_that_is_passed_on_is_a_failure(
+    identity: Identity, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a handler's own request ended with: a refusal goes on with its words, a failure is logged, not "refused"."""
+    with serving(identity) as server, joined(server) as (client,):
+        client.on("fails", lambda packet: 1 // 0)
+
+        @client.on("refuses")
+        def refuses(packet: Received) -> None:
+            raise RequestFailed("not today")
+
+        server.on("ask", lambda session, packet: session.request(packet.data))
+        for action, reason, text in (
+            ("refuses", "refused", "not today"),
+            ("fails", "error", ""),
+            ("nobody", "error", ""),
+        ):
+            caplog.clear()
+            with pytest.raises(RequestFailed) as failed:
+                client.request("ask", action)
+            assert (failed.value.reason, failed.value.text) == (reason, text)
+            said = "the handler of 'ask' raised an error" in caplog.text
+            assert said == (reason == "error")
+
+
 # --- state -------------------------------------------------------------------------------------------------------
 
 

@@ -252,7 +252,8 @@ class Handlers:
             )
             return
         waits = packet.id is not None and not received.answered
-        if isinstance(error, RequestFailed) and waits:
+        # One of another reason is no refusal: it came from a request that the handler itself has made.
+        if isinstance(error, RequestFailed) and error.reason == "refused" and waits:
             try:
                 channel.answer(packet, error.text, "refused")
                 return
