@@ -110,8 +110,13 @@ def test_empty_records_are_work() -> None:
     with bench() as stage:
         for _ in range(3 * RUN_PACKETS):
             stage.channel.core.receiving.deliver(EMPTY)
-        assert stage.channel.inbox.run()
-        assert len(stage.channel.core.receiving.items) == 2 * RUN_PACKETS
+        items = stage.channel.core.receiving.items
+        before = len(items)
+        while before:
+            more = stage.channel.inbox.run()
+            assert 0 < before - len(items) <= RUN_PACKETS  # fewer where the machine is slow
+            before = len(items)
+            assert more == bool(before)
 
 
 class Noting:
