@@ -197,7 +197,8 @@ class Client(Receiver, ClientDispatching):
 
         Args:
             timeout: Seconds for all of it.
-            retry: Try again, with growing pauses, while the server cannot be reached.
+            retry: Try again, with growing pauses, while the server cannot be reached. A server that restarted has said
+                how long to stay away: this waits for that first, but no longer than for half of `timeout`.
 
         Raises:
             ConfigError: It is connected already, or another thread is connecting it, or this thread drives the server
@@ -245,7 +246,11 @@ class Client(Receiver, ClientDispatching):
                 )
             self._channel.finish(deadline.at)  # it is over when the next one begins
         place = Destination(self.carrier, self.host, self.port)
-        arrival = (connector.persist if retry else connector.attempt)(place, deadline)
+        if retry:
+            back_at = self._channel.back_at if self._channel is not None else 0.0
+            arrival = connector.persist(place, deadline, back_at)
+        else:
+            arrival = connector.attempt(place, deadline)
         try:
             channel = self._new_channel(arrival)
         except BaseException:

@@ -33,6 +33,7 @@ class Code(IntEnum):
     TOO_SLOW = 21
     SILENT = 22
     UNREADABLE = 23
+    RESTART = 24
     BROKEN = 256  # more than a byte, so that no peer can send it; nor what follows
     EXPIRED = 257
     LOST = 258
@@ -59,6 +60,7 @@ CODE_TEXT: dict[int, str] = {
     Code.TOO_SLOW: "the peer says that we are too slow: more was waiting for us than is allowed",
     Code.SILENT: "the peer received nothing from us for too long",
     Code.UNREADABLE: "the peer could not read a packet of ours",
+    Code.RESTART: "the server restarts",
     Code.BROKEN: "the connection broke: the peer vanished or the network failed",
     Code.EXPIRED: "the connection broke, and there was no other one in time",
     Code.LOST: "the connection broke, and the server does not have the session any more",

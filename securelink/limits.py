@@ -134,6 +134,10 @@ MAX_SUSPENDED = 10_000
 # Of them, of one address, or /64 of IPv6; this machine's own address has no such bound
 MAX_SUSPENDED_PER_ADDRESS = 1000
 MAX_RESUME_SECONDS = 86_400  # the most that the option resume takes
+# Clients a second that a server which restarts asks to come back: their handshakes take about half of one core
+RETURNS_PER_SECOND = 200
+# The most that a server asks a client to stay away, and that a client does
+MAX_AWAY_SECONDS = 300.0
 MAX_REQUESTS = 1024  # requests of one session that wait for their reply
 ENDED_AT_ONCE = 16  # of them that hear in a row that their session has ended: about 0.1 ms
 REQUEST_SECONDS = 10.0  # default of request()

@@ -39,7 +39,9 @@ class Runnable:
         program.
 
         In the main thread SIGTERM and SIGHUP act like Ctrl-C, unless the program has its own handlers for them:
-        clients are told, hooks run, and this method returns. The old signal handlers are restored then.
+        clients are told, hooks run, and this method returns. The old signal handlers are restored then. One thing
+        differs: after Ctrl-C and SIGHUP clients hear `Code.SHUTDOWN`, after SIGTERM, which comes from a service
+        manager, `Code.RESTART` and when to come back, as `drain()` tells them.
 
         Args:
             drain: Seconds that sessions may continue after that, while no new client gets in. A second Ctrl-C or
@@ -95,24 +97,30 @@ class Runnable:
         """Accept connections again."""
         self._lifecycle.set_paused(False)
 
-    def drain(self, timeout: float) -> bool:
+    def drain(self, timeout: float = 0.0, *, back_in: float = 0.0) -> bool:
         """
-        Stop gently: accept no new client, wait until all sessions have ended, then stop.
+        Stop for a restart: accept no new client, give sessions time to end by themselves, tell all others when to come
+        back, send what waits, and stop.
+
+        The address is free for another server from the beginning, so that it can take over at once. Those that are
+        told end with `Code.RESTART`. Each is asked to come back at a time of its own, 200 a second, and
+        `client.connect(retry=True)` keeps to that; no client stays away for more than five minutes.
 
         Args:
-            timeout: Seconds to wait; sessions that stay longer are ended by `stop`.
+            timeout: Seconds that sessions may go on. A handler that calls this waits for its own session, too.
+            back_in: Seconds until the first client may come back: how long the restart takes.
 
         Returns:
             True if all left by themselves.
 
         Raises:
-            ConfigError: `timeout` is not a number.
+            ConfigError: `timeout` or `back_in` is not a number.
         """
-        return self._lifecycle.drain(seconds("timeout", timeout))
+        return self._lifecycle.drain(seconds("timeout", timeout), seconds("back_in", back_in))
 
     @property
     def paused(self) -> bool:
-        """Whether new connections wait."""
+        """Whether new connections wait, or are refused because the server is about to stop."""
         return self._lifecycle.paused
 
     @property

@@ -26,6 +26,16 @@ class Terminated(KeyboardInterrupt):
         self.number = number
 
 
+def is_restart(error: BaseException) -> bool:
+    """
+    Whether this end was asked for by SIGTERM: by a service manager, which most likely starts the program again. A
+    person presses Ctrl-C or closes the terminal.
+    """
+    if isinstance(error, Terminated):
+        return error.number == signal.SIGTERM
+    return isinstance(error, SystemExit) and error.code == _exit_status(signal.SIGTERM)
+
+
 @contextlib.contextmanager
 def ends_like_interrupts() -> Iterator[None]:
     """
@@ -54,7 +64,11 @@ def _terminate(number: int, _frame: FrameType | None) -> None:
 
 
 def _exit(number: int, _frame: FrameType | None) -> None:
-    sys.exit(128 + number)
+    sys.exit(_exit_status(number))
+
+
+def _exit_status(number: int) -> int:
+    return 128 + number
 
 
 @contextlib.contextmanager

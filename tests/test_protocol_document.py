@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 FOLDER = Path(__file__).parent / "transcripts"
 ENCRYPTED = ("encrypted_client_key", "encrypted_anonymous", "encrypted_refused")
-SEALED = (*ENCRYPTED, "encrypted_ticket", "encrypted_resumed")
+SEALED = (*ENCRYPTED, "encrypted_ticket", "encrypted_resumed", "encrypted_restart")
 Fields = dict[int, bytes]
 
 
@@ -285,7 +285,11 @@ def readable(records: list[bytes]) -> list[tuple[str, Any]]:
             count = int.from_bytes(body[:8])
             said.append((name, (count, msgspec.msgpack.decode(body[8:]))))
         elif name == "CLOSE":
-            said.append((name, (body[0], int.from_bytes(body[1:9]), body[9:].decode())))
+            words = body[9:]
+            if body[0] == 24:  # RESTART
+                said.append(("delay", int.from_bytes(words[:4])))
+                words = words[4:]
+            said.append((name, (body[0], int.from_bytes(body[1:9]), words.decode())))
         else:
             said.append((name, body))
     return said
@@ -433,6 +437,13 @@ def test_a_refusal() -> None:
     reader = Reader(load("encrypted_refused"))
     assert readable(reader.from_server) == [("CLOSE", (16, 0, "not today"))]
     assert reader.from_client == []
+
+
+def test_a_restart() -> None:
+    """A server that restarts says in CLOSE how long its client shall stay away."""
+    reader = Reader(load("encrypted_restart"))
+    assert readable(reader.from_server)[-2:] == [("delay", 2500), ("CLOSE", (24, 2, "back soon"))]
+    assert readable(reader.from_client)[-1] == ("CLOSE", (0, 2, ""))
 
 
 def test_plaintext() -> None:

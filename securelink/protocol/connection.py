@@ -77,7 +77,7 @@ class Connection:
         reads: The number of calls of `receive_data`.
         wants_write: Once open: whether `data_to_send` has output.
         deadline: When the handshake must be done, or the peer must have ended after our CLOSE; `inf` in between.
-        closing: Code and text of the CLOSE that is to be sent, or was sent, by either side's initiative.
+        closing, delay: Code and text of the CLOSE that is to be sent, or was, by either side; milliseconds of RESTART.
         asked: The same if `close` was called before there was any other reason for a CLOSE.
         acks: When to send acknowledgements.
         answer_at: When the peer's CLOSE is answered at the latest; `inf` unless what came before it is to be handled.
@@ -94,7 +94,7 @@ class Connection:
         self.liveness: Liveness | None = None
         self.at_once = 0
         self.more = False
-        self.controls = self.key_updates = self.reads = 0
+        self.controls = self.key_updates = self.reads = self.delay = 0
         self.wants_write = False
         self.closing: tuple[int, str] | None = None
         self.asked: tuple[int, str] | None = None
@@ -142,7 +142,7 @@ class Connection:
                 if more:
                     self.wants_write = True
                 else:
-                    parts.append(sender.close(closing[0], closing[1]))
+                    parts.append(sender.close(closing[0], closing[1], self.delay))
         return b"".join(parts)
 
     @property
@@ -199,7 +199,7 @@ class Connection:
         self._controls.append((content, payload))
         self.wants_write = True
 
-    def close(self, code: int, text: str = "", *, now: float) -> None:
+    def close(self, code: int, text: str = "", *, now: float, delay: float = 0.0) -> None:
         """
         Send CLOSE after all packets that were sent before. The first call counts.
 
@@ -207,9 +207,10 @@ class Connection:
             code: The reason: a `Code`, such as NORMAL, UNREADABLE, TOO_SLOW.
             text: The application's text for the peer.
             now: The time: the peer has CLOSE_SECONDS to answer.
+            delay: With RESTART: seconds after which the peer is asked to come back.
         """
         if self.closing is None:
-            self.asked = (code, text)
+            self.asked, self.delay = (code, text), int(delay * 1000)
             self._say_close(code, text)
             self.leave(now)
 
@@ -508,7 +509,7 @@ class Connection:
                 self.answer_at = self._now + ANSWER_SECONDS
             else:
                 self._say_close(Code.NORMAL)
-        out.append(Closed(close.code, close.text, answers))
+        out.append(Closed(close.code, close.text, answers, close.delay / 1000))
 
     def _close_unproved(self, plaintext: bytes, out: list[Item]) -> None:
         """The peer has proved nothing yet: this only ends the attempt, and its text is unauthenticated."""

@@ -85,12 +85,14 @@ class Closed:
     """
     The peer's CLOSE. Nothing follows it; the connection answers by itself.
 
-    `answers`: whether it answers a CLOSE of ours.
+    `answers`: whether it answers a CLOSE of ours. `delay`: seconds after which this side is asked to come back; what is
+    too long for anybody is the shell's to say.
     """
 
     code: int
     text: str
     answers: bool = field(default=False, compare=False)
+    delay: float = 0.0
 
 
 @dataclass(frozen=True)

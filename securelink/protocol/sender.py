@@ -166,13 +166,13 @@ class Sender:
         self._incoming.confirmed = handled
         return self.control(Content.ACK, handled.to_bytes(8))
 
-    def close(self, code: int, text: str = "") -> bytes:
-        """The CLOSE, last in this direction; an acknowledgement that is due goes before it."""
+    def close(self, code: int, text: str = "", delay: int = 0) -> bytes:
+        """The CLOSE, last in this direction, see `Close`; an acknowledgement that is due goes before it."""
         if self.closed:
             return b""
         last = b"".join(self._all_again()) + self.ack()
         self.closed = True
-        return last + self.records.seal(Close(code, self._outgoing.sent, text).encode())
+        return last + self.records.seal(Close(code, self._outgoing.sent, text, delay).encode())
 
 
 def _after_close() -> ConnectionClosed:

@@ -20,6 +20,9 @@ class Carried(Sending, Receiving, Protocol):
     def end(self, code: int, text: str = "") -> None:
         """End it from our side."""
 
+    def stay_away(self, seconds: float) -> None:
+        """The peer's CLOSE asks this side to come back later."""
+
     def finished(
         self, code: int, text: str, clean: bool, ours: bool = False, failed: Failed | None = None
     ) -> bool:

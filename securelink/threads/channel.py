@@ -14,7 +14,7 @@ from .._mypyc import mypyc_attr
 from ..codes import Code, code_text, known
 from ..errors import ConfigError, ConnectionClosed, LinkTimeout
 from ..interrupts import Sign
-from ..limits import ENDED_AT_ONCE, MAX_WAITING_HANDLERS
+from ..limits import ENDED_AT_ONCE, MAX_AWAY_SECONDS, MAX_WAITING_HANDLERS
 from ..protocol import Failed, SessionCore
 from ..protocol.bounds import Bounds, encode_for
 from ..protocol.replies import Reply
@@ -51,11 +51,12 @@ class Channel:
         keeper: Keeps it while nothing carries it; None: it ends with its connection.
         alarm: The timer that looks for answers that did not come, once there was one. Under the lock.
         parting: It is over, and answers are waited for that will not come; see `part`.
+        back_at: Until when the peer asks this side to stay away, on the clock of `time.monotonic`.
     """
 
     __slots__ = (
-        "_clean", "_close_code", "_close_text", "_failed", "_last", "_ours", "alarm", "core", "ended", "inbox",
-        "keeper", "link", "lock", "loop", "outbox", "owner", "parting",
+        "_clean", "_close_code", "_close_text", "_failed", "_last", "_ours", "alarm", "back_at", "core", "ended",
+        "inbox", "keeper", "link", "lock", "loop", "outbox", "owner", "parting",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, core: SessionCore, owner: Owner) -> None:
@@ -77,6 +78,7 @@ class Channel:
         self.alarm: Alarm[Channel] | None = None
         self.parting = False
         self._last: Callable[[], None] | None = None
+        self.back_at = 0.0
 
     def _make_inbox(self, loop: Loop, owner: Owner) -> Inbox:
         return Inbox(loop, self.core.receiving, owner, self)
@@ -405,17 +407,27 @@ class Channel:
 
     # --- the end ----------------------------------------------------------------------------------------------
 
-    def end(self, code: int, text: str = "") -> None:
-        """End the session from our side: what is queued goes out, then CLOSE. Any thread; returns at once."""
+    def end(self, code: int, text: str = "", delay: float = 0.0) -> None:
+        """
+        End the session from our side: what is queued goes out, then CLOSE. Any thread; returns at once.
+
+        Args:
+            code, text: Why.
+            delay: With RESTART: seconds after which the peer is asked to come back.
+        """
         self.core.receiving.refuse()
         while not self.ended:
             link = self.link
             if link is not None:
-                link.end(code, text)
+                link.end(code, text, delay)
             elif self.keeper is not None:
                 self.keeper.end(self, code, text)
             if self.link is link:
                 return  # otherwise it has lost its connection meanwhile, or got another one
+
+    def stay_away(self, seconds: float) -> None:
+        """See `Carried`; nobody can send this side away for long."""
+        self.back_at = time.monotonic() + min(seconds, MAX_AWAY_SECONDS)
 
     def unconfirmed(self, link: Link | None) -> list[Packet]:
         """What the peer has not acknowledged, and what was never sent, in order. After the end."""

@@ -41,6 +41,7 @@ _WAYS_ON: dict[int, str] = {
     Code.PROTOCOL: "connect again; if it happens again, the log of the peer says which rule was broken",
     Code.INTERNAL: "the log of the peer says more",
     Code.SHUTDOWN: "connect(retry=True) waits until it is back",
+    Code.RESTART: "connect(retry=True) waits as long as the server asked, and until it is back",
     Code.TOO_SLOW: "receive more often",
     Code.SILENT: _AGAIN,
     Code.UNREADABLE: "check that both sides run the same version of securelink",

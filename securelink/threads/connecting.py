@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from dataclasses import dataclass
 
 from ..app.introduction import Introduction
@@ -53,6 +54,7 @@ _PASSING = (
     Code.BUSY,
     Code.BLOCKED,
     Code.SHUTDOWN,
+    Code.RESTART,
 )  # refusals that may be over when the server has started again
 
 
@@ -126,15 +128,23 @@ class Connector:
         """So many seconds from now, or when the client is closed."""
         return Deadline(timeout, self.given_up)
 
-    def persist(self, place: Destination, deadline: Deadline) -> Arrival:
+    def persist(self, place: Destination, deadline: Deadline, back_at: float = 0.0) -> Arrival:
         """
         Attempts, with growing pauses, while the server cannot be reached or says that it will be back.
+
+        Args:
+            place: Where to.
+            deadline: Until when.
+            back_at: The server has asked to stay away until then. At least half of the time is for attempts.
 
         Raises:
             SecureLinkError: As `attempt`: the last one's error, when there is no time for another one or it would end
                 the same way.
         """
         pause = _RETRY_FIRST
+        away = min(back_at - time.monotonic(), deadline.left / 2)
+        if away > 0 and self.given_up.wait(away):
+            raise deadline.called_off()
         while True:
             try:
                 return self.attempt(place, deadline)

@@ -16,7 +16,6 @@ from threading import get_ident
 from ..app.declared import SERVER as OPTIONS
 from ..app.hooks import EventHook
 from ..app.ticker import Ticker
-from ..codes import Code
 from ..errors import ConfigError
 from ..interrupts import Sign
 from ..limits import (
@@ -26,10 +25,11 @@ from ..limits import (
 )
 from ..logs.default import make_visible
 from ..logs.floods import flood_filter
-from ..signals import ends_like_interrupts
+from ..signals import ends_like_interrupts, is_restart
 from ..streams.base import Carrier, Told
 from . import driven
 from .descriptors import fitted
+from .farewell import Farewell, returning, stopping
 from .giving_way import hand_over, worker_threads
 from .listener import Listener
 from .looking import looks_later
@@ -220,6 +220,7 @@ class Lifecycle:
                 hint="use one of the two",
             )
         loop, ours = self.loop, self.loop is not None
+        farewell: Farewell = stopping
         try:
             if loop is None:
                 self.start(manual=False)
@@ -228,19 +229,21 @@ class Lifecycle:
         except KeyboardInterrupt as interrupt:
             ours = True  # also inside start(): it may serve clients before it comes back
             log.info("%s; shutting down", str(interrupt) or "interrupted")
-            self._drain_once(drain)
+            if is_restart(interrupt):
+                farewell = returning(0.0)
+            self._wait_once(drain)
         finally:
             if ours:
-                self.stop()
+                self.stop(farewell=farewell)
             if loop is not None:
                 loop.join(STOP_GRACE_SECONDS)  # another thread's stop() may not be through yet
 
-    def _drain_once(self, timeout: float) -> None:
+    def _wait_once(self, timeout: float) -> None:
         """Let sessions come to their end, unless there is no time for it, or somebody loses patience."""
         if timeout <= 0 or self.loop is None:
             return
         try:
-            self.drain(timeout)
+            self._let_leave(timeout)
         except KeyboardInterrupt:
             log.info("interrupted again; sessions are ended now")
 
@@ -264,13 +267,13 @@ class Lifecycle:
         loop.turn(time.monotonic() + budget)
         self._calls.on_tick.fire()
 
-    def stop(self, timeout: float = CLOSE_SECONDS) -> bool:
-        """See `Server.stop`."""
+    def stop(self, timeout: float = CLOSE_SECONDS, farewell: Farewell = stopping) -> bool:
+        """See `Server.stop`; `farewell`: what the clients hear."""
         with self._state_lock:
             loop, listener = self.loop, self.listener
         if loop is None or listener is None:
             return True
-        loop.call(lambda: self._begin_stop(loop, listener, time.monotonic() + timeout))
+        loop.call(lambda: self._begin_stop(loop, listener, time.monotonic() + timeout, farewell))
         if loop.manual:
             return self._stop_manually(loop, timeout)
         if worker_threads.get(get_ident()) is loop:
@@ -287,7 +290,9 @@ class Lifecycle:
             time.sleep(0.005)
         return loop.join(1.0)
 
-    def _begin_stop(self, loop: Loop, listener: Listener, deadline: float) -> None:
+    def _begin_stop(
+        self, loop: Loop, listener: Listener, deadline: float, farewell: Farewell
+    ) -> None:
         """By the leader: no new connections, CLOSE to all, then wait until all are gone."""
         if listener.closed:
             return  # somebody else stops it already
@@ -296,10 +301,9 @@ class Lifecycle:
         if self._ticker is not None:
             self._ticker.stop()
         for link in tuple(listener.links):
-            if link.channel is None:
+            if link.session is None:
                 link.lost()
-            else:
-                link.channel.end(Code.SHUTDOWN)
+        farewell([link.session for link in listener.links if link.session is not None])
         self._continue_stop(loop, listener, deadline, deadline + STOP_GRACE_SECONDS)
 
     def _continue_stop(self, loop: Loop, listener: Listener, deadline: float, end: float) -> None:
@@ -343,20 +347,30 @@ class Lifecycle:
         if not loop.manual and get_ident() not in worker_threads:
             done.wait(1.0)
 
-    def drain(self, timeout: float) -> bool:
+    def drain(self, timeout: float, back_in: float) -> bool:
         """See `Server.drain`."""
-        self.set_paused(True)
+        left = self._let_leave(timeout)
+        self.stop(farewell=returning(back_in))
+        return left
+
+    def _let_leave(self, timeout: float) -> bool:
+        """Let nobody in any more, and wait until all have left; False when some are still there in the end."""
+        loop, listener = self.loop, self.listener
+        if loop is None or listener is None:
+            return True
+        loop.call(listener.stop_listening)
         deadline = time.monotonic() + timeout
         while self.loop is not None and not self._calls.is_empty() and time.monotonic() < deadline:
+            if loop.manual and loop.lead.thread != get_ident():
+                loop.turn()
             self._stopped.wait(0.05)
-        left = self._calls.is_empty()
-        self.stop()
-        return left
+        return self._calls.is_empty()
 
     @property
     def paused(self) -> bool:
-        """Whether new connections wait."""
-        return self._paused
+        """Whether new connections wait, or are refused because the server is about to stop."""
+        listener = self.listener
+        return self._paused or (listener is not None and listener.deaf)
 
     @property
     def tick_rate(self) -> float | None:

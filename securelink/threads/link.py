@@ -96,9 +96,9 @@ class Link:
         self.connection.control(content, payload)
         self.writer.flush()
 
-    def end(self, code: int, text: str = "") -> None:
-        """Send what is queued, then CLOSE, unless one is to be sent; the leader sees to the rest."""
-        self.connection.close(code, text, now=self.loop.now)
+    def end(self, code: int, text: str = "", delay: float = 0.0) -> None:
+        """Send what is queued, then CLOSE, unless one is to be sent, see `Connection.close`; the leader sees to it."""
+        self.connection.close(code, text, now=self.loop.now, delay=delay)
         self.ask_interest()
         self.writer.flush()
 
@@ -201,15 +201,14 @@ class Link:
             core.requests.ponged(int.from_bytes(payload))
 
     def _peer_closed(self, closed: Closed) -> None:
-        """
-        The peer's CLOSE: the session is over, unless it has only given the connection up. It is answered when what came
-        before it is handled.
-        """
+        """The session is over, unless the peer only gives the connection up. Answered when all before it is handled."""
         channel = self.channel
         if closed.code == Code.SILENT and self._gives_way():
             return
         if channel is not None and self.connection.answer_at < inf:
             channel.note(self._answer_close)
+        if channel is not None and closed.delay:
+            channel.stay_away(closed.delay)
         self.writer.flush()
         self.finish_channel(closed.code, closed.text, clean=True, ours=closed.answers)
 

@@ -45,6 +45,7 @@ class Listener:
         suspensions: Sessions that have lost their connection.
         resuming: What connections resume them with; None: none is resumed.
         chores: What has no hurry.
+        deaf: Nobody is listened to any more; those that are in may go on.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Listener:
         if tickets is not None:
             self.resuming = Resuming(tickets, identity.public if identity is not None else None)
         self._paused = False
+        self.deaf = False
         self._closed = False
 
     @property
@@ -83,29 +85,35 @@ class Listener:
 
     def _register(self) -> None:
         for place in self._listening:
-            self.loop.register(place, 0 if self._paused or self._closed else READ, self)
+            self.loop.register(place, 0 if self._paused or self.deaf else READ, self)
 
     def set_paused(self, paused: bool) -> None:
         """Stop or go on accepting; connections wait in the kernel's backlog meanwhile."""
         self._paused = paused
-        if not self._closed:
+        if not self.deaf:
             self._register()
 
-    def close(self) -> None:
-        """Stop listening for good. Connections stay."""
-        if not self._closed:
-            self._closed = True
+    def stop_listening(self) -> None:
+        """Let nobody in any more: the address is free for another server. Who is in goes on."""
+        if not self.deaf:
+            self.deaf = True
             self._register()
             for place in self._listening:
                 place.close()
             for preamble in tuple(self._preambles):
                 self._drop_preamble(preamble)
             self.gate.close()
+
+    def close(self) -> None:
+        """The same for good: who has lost the connection does not come back. Connections stay."""
+        if not self._closed:
+            self._closed = True
+            self.stop_listening()
             self.suspensions.close()
 
     def orphaned(self) -> None:
         """In a child of fork(): the sockets are the parent's, and it alone decides when the port is free again."""
-        self._closed = True
+        self._closed = self.deaf = True
         for place in self._listening:
             place.close()
         for preamble in self._preambles:

@@ -396,12 +396,12 @@ class ServerLink(Link):
             return 0
         return channel.held + self.connection.pending
 
-    def end(self, code: int, text: str = "") -> None:
+    def end(self, code: int, text: str = "", delay: float = 0.0) -> None:
         """As `Link.end`; who is ended for what it does not take gets nothing more of it."""
         channel = self.channel
         if code == Code.TOO_SLOW and channel is not None:
             self.writer.when_not_sending(lambda _: channel.core.sending.drop())
-        super().end(code, text)
+        super().end(code, text, delay)
 
     def _silent(self, seconds: float) -> None:
         if self.channel is not None:

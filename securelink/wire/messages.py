@@ -34,6 +34,7 @@ FINISHED_SIZE = 32  # HMAC-SHA-256
 COUNT_SIZE = 8  # of records
 FINISHED_FIELD_SIZE = 3 + FINISHED_SIZE
 
+_RESTART = bytes([Code.RESTART])
 _NONE: frozenset[int] = frozenset()
 
 
@@ -366,24 +367,33 @@ class Welcome:
 
 @dataclass(frozen=True)
 class Close:
-    """`code u8 | sent u64 | text`: the reason, the number of records sent in this direction, the application's text."""
+    """
+    `code u8 | sent u64 | text`: the reason, the number of records sent in this direction, the application's text. With
+    RESTART `delay u32`, milliseconds, stands before the text.
+    """
 
     code: int
     sent: int
     text: str = ""
+    delay: int = 0
 
     def encode(self) -> bytes:
         """The record `content u8 | body`; the text is cut at MAX_CLOSE_TEXT bytes, between characters."""
         text = self.text.encode(errors="replace")[:MAX_CLOSE_TEXT].decode(errors="ignore").encode()
-        return Content.CLOSE.to_bytes(1) + self.code.to_bytes(1) + self.sent.to_bytes(8) + text
+        delay = self.delay.to_bytes(4) if self.code == Code.RESTART else b""
+        return (
+            Content.CLOSE.to_bytes(1) + self.code.to_bytes(1) + self.sent.to_bytes(8) + delay + text
+        )
 
     @classmethod
     def decode(cls, plaintext: bytes) -> Close:
         """Parse the record."""
-        if not 10 <= len(plaintext) <= 10 + MAX_CLOSE_TEXT:
+        begin = 14 if plaintext[1:2] == _RESTART else 10
+        if not begin <= len(plaintext) <= begin + MAX_CLOSE_TEXT:
             raise ProtocolError("a CLOSE record has an impossible length")
         try:
-            text = plaintext[10:].decode()
+            text = plaintext[begin:].decode()
         except UnicodeDecodeError:
             raise ProtocolError("a CLOSE record has bad UTF-8") from None
-        return cls(plaintext[1], int.from_bytes(plaintext[2:10]), text)
+        delay = int.from_bytes(plaintext[10:begin])
+        return cls(plaintext[1], int.from_bytes(plaintext[2:10]), text, delay)

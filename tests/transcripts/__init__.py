@@ -42,6 +42,7 @@ FOLDER = Path(__file__).parent
 NAMES = (
     "encrypted_client_key", "encrypted_anonymous", "encrypted_refused", "plaintext",
     "encrypted_ticket", "encrypted_resumed", "plaintext_ticket", "plaintext_resumed",
+    "encrypted_restart",
 )  # fmt: skip
 
 
@@ -285,9 +286,9 @@ class Actor:
         assert self.engine.sender is not None
         return self.engine.sender.records.update()
 
-    def _close(self, code: int, text: str) -> bytes:
+    def _close(self, code: int, text: str, delay: int = 0) -> bytes:
         assert self.engine.sender is not None
-        return self.engine.sender.close(code, text)
+        return self.engine.sender.close(code, text, delay)
 
 
 def replaying(recording: dict[str, Any], role: Role) -> Actor:

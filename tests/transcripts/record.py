@@ -75,6 +75,10 @@ RESUMED: list[tuple[Role, list[Any]]] = [
     ("server", ["packets", packet("said", "four")]),
     ("client", ["ack"]),
 ]
+RESTART: list[tuple[Role, list[Any]]] = [
+    ("server", ["close", Code.RESTART, "back soon", 2500]),
+    ("client", ["close", Code.NORMAL, ""]),
+]
 REFUSAL: list[tuple[Role, list[Any]]] = [("server", ["refuse", Code.REFUSED, "not today"])]
 
 
@@ -124,6 +128,8 @@ def steps_of(name: str) -> list[tuple[Role, list[Any]]]:
         return HANDSHAKE + RESUMED + END
     if name == "encrypted_refused":
         return HANDSHAKE + REFUSAL
+    if name == "encrypted_restart":
+        return HANDSHAKE + SESSION + RESTART
     return HANDSHAKE + SESSION + UPDATES * (name != "plaintext") + END
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -16,7 +16,7 @@ from ...errors import ConnectionClosed, LinkTimeout, PeerIncompatible, Refused, 
 from ...keys import load_or_create
 from ...keys.files import absolute
 from ...server import Server
-from ...signals import ends_by_exit
+from ...signals import ends_by_exit, is_restart
 from ...text import escaped_lines
 from ...trust import KnownServers
 from ..console import Attachment, Console, attach
@@ -38,9 +38,20 @@ MAX_ANSWER = 100_000  # characters of one answer that are shown; the server may 
 _LOOK = 0.2  # seconds; a wait without end keeps Ctrl-C from being seen on some platforms
 
 
+@contextlib.contextmanager
+def drained_by_sigterm(server: Server) -> Iterator[None]:
+    """The service manager asks this program to end: the server's clients hear when to come back."""
+    try:
+        yield
+    except SystemExit as ending:
+        if is_restart(ending):
+            server.drain()
+        raise
+
+
 def wait_for_the_end(server: Server) -> None:
     """Until the server stops, Ctrl-C, or a signal that ends programs."""
-    with ends_by_exit():
+    with ends_by_exit(), drained_by_sigterm(server):
         while True:
             if not server.running:
                 break
@@ -52,7 +63,9 @@ def run_console(server: Server, console: Console) -> None:
     tell("type 'help' for the commands; Ctrl-D stops the server")
     prompt = Prompt("> ", complete=console.complete)
     server.on_stop.add_listener(prompt.end)
-    with ends_by_exit(), contextlib.closing(prompt.lines()) as lines:
+    with (
+        ends_by_exit(), drained_by_sigterm(server), contextlib.closing(prompt.lines()) as lines
+    ):  # fmt: skip
         _execute(server, console, lines)
 
 

@@ -73,7 +73,11 @@ class Console:
             "threads": (self._threads, "", "the server's threads"),
             "pause": (self._pause, "", "accept no new connections"),
             "resume": (self._resume, "", "accept connections again"),
-            "drain": (self._drain, "[SECONDS]", "pause, wait until all have left, stop"),
+            "drain": (
+                self._drain,
+                "[SECONDS]",
+                "let nobody in, wait until all have left, stop; who stays is told to come back",
+            ),
             "stop": (self._stop, "", "end all sessions and stop"),
             "help": (
                 self._help,
