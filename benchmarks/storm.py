@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import IO, Any
 
 from securelink import Client, Identity, SecureLinkError, Server
@@ -29,6 +30,7 @@ from securelink.limits import MAX_RESUME_SECONDS
 from securelink.streams.base import BREAK, Listening, Stream
 from securelink.streams.tcp import TCP
 
+ROOT = Path(__file__).resolve().parent.parent
 BITS = 3072
 STACK = 256 * 1024  # bytes of a thread that only connects
 SECONDS = 120.0  # for everything
@@ -78,8 +80,8 @@ class Wave:
 class Crowd:
     """Clients of one process."""
 
-    def __init__(self, port: int, pin: str, count: int) -> None:
-        identity = Identity.generate(BITS)
+    def __init__(self, port: int, pin: str, count: int, *, keys: bool) -> None:
+        identity = Identity.generate(BITS) if keys else None
         self.carriers = [Counting() for _ in range(count)]
         self.clients = [Client("127.0.0.1", port, pin=pin, keys=identity) for _ in range(count)]
         for client, carrier in zip(self.clients, self.carriers, strict=True):
@@ -150,9 +152,9 @@ class Crowd:
         }
 
 
-def crowd(port: int, pin: str, count: int) -> None:
+def crowd(port: int, pin: str, count: int, *, keys: bool) -> None:
     """A process of clients: does what its standard input says, and answers in lines of JSON."""
-    clients = Crowd(port, pin, count)
+    clients = Crowd(port, pin, count, keys=keys)
     print("ready", flush=True)
     for line in sys.stdin:
         match line.strip():
@@ -166,13 +168,13 @@ def crowd(port: int, pin: str, count: int) -> None:
         client.close(0.0)
 
 
-def serve() -> None:
+def serve(*, keys: bool) -> None:
     """The process of the server."""
     server = Server(
         "127.0.0.1",
         0,
         keys=Identity.generate(BITS),
-        client_keys="required",
+        client_keys="required" if keys else "welcome",
         resume=MAX_RESUME_SECONDS,
     )
     with server:
@@ -190,7 +192,7 @@ class Process:
     def __init__(self, *arguments: str) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.storm", *arguments],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
         )  # fmt: skip
 
     @property
@@ -221,20 +223,22 @@ class Process:
             self._process.wait()
 
 
-def storm(clients: int, processes: int) -> list[Wave]:
+def storm(clients: int, processes: int, *, keys: bool = True) -> list[Wave]:
     """
     The storm of new clients, and that of their return.
 
     Args:
         clients: How many.
         processes: That they are divided among.
+        keys: Whether clients have keys, too.
     """
-    server = Process("--serve")
+    less = [] if keys else ["--no-client-keys"]
+    server = Process("--serve", *less)
     running = [server]
     try:
         port, pin = server.line().split()
         shares = [clients // processes + (n < clients % processes) for n in range(processes)]
-        crowds = [Process("--crowd", port, pin, str(share)) for share in shares]
+        crowds = [Process("--crowd", port, pin, str(share), *less) for share in shares]
         running += crowds
         for process in crowds:
             process.line()
@@ -267,18 +271,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, default=2000)
     parser.add_argument("--processes", type=int, default=4)
+    parser.add_argument(
+        "--no-client-keys", action="store_true", help="RSA only on the server's side"
+    )
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--crowd", nargs=3, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     logging.getLogger("securelink").setLevel(logging.ERROR)
     if asked.serve:
-        serve()
+        serve(keys=not asked.no_client_keys)
         return 0
     if asked.crowd:
         port, pin, count = asked.crowd
-        crowd(int(port), pin, int(count))
+        crowd(int(port), pin, int(count), keys=not asked.no_client_keys)
         return 0
-    waves = storm(asked.clients, asked.processes)
+    waves = storm(asked.clients, asked.processes, keys=not asked.no_client_keys)
     for name, wave in zip(("new", "back"), waves, strict=True):
         print(
             f"{name}: {asked.clients} clients in {wave.seconds:.2f} s, {wave.attempts} attempts, "

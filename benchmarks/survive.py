@@ -3,6 +3,7 @@ Connections are cut at random bytes, in both directions, while sessions talk: is
 
     .venv/bin/python -m benchmarks.survive                    # 10,000 cuts under 20 sessions: some minutes
     .venv/bin/python -m benchmarks.survive --cuts 200 --sessions 4 --seed 7
+    .venv/bin/python -m benchmarks.survive --soak 60          # minutes, under 500 sessions that come and go
 
 Over real sockets of this machine, each session through a relay of its own. Half of the places lie in the handshake, so
 that attempts to resume are cut as well. The exit code is 1 when something is not as it was sent.
@@ -16,50 +17,19 @@ import random
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from securelink import Client, Identity, Server, Session
 from securelink.testing import Relay
 
+from .soak import soak
+from .ways import Way
+
 HANDSHAKE_BYTES = 4_000  # about what a resumed handshake takes in a direction
 TALK_BYTES = 40_000
 PAUSE = 0.002  # seconds between two packets of a side
-MOST_DATA = 3_000  # bytes of a packet, and now and then as many times LARGE
-LARGE = 30
 END_SECONDS = 120.0  # for what is under way when the last connection was cut
-
-
-@dataclass
-class Way:
-    """
-    One direction of one session.
-
-    Attributes:
-        sent: How many packets.
-        seen: How many arrived as the next one in order.
-        wrong: What arrived otherwise, in words.
-    """
-
-    sent: int = 0
-    seen: int = 0
-    wrong: list[str] = field(default_factory=list)
-
-    def next_data(self, dice: random.Random) -> dict[str, Any]:
-        """The data of the next packet."""
-        size = dice.randrange(MOST_DATA) * (LARGE if dice.random() < 0.01 else 1)
-        number = self.sent
-        self.sent += 1
-        return {"number": number, "size": size, "filling": bytes([number % 251]) * size}
-
-    def take(self, data: dict[str, Any]) -> None:
-        """A packet has come."""
-        number, size = data["number"], data["size"]
-        if number != self.seen:
-            self.wrong.append(f"{number} came in the place of {self.seen}")
-        elif data["filling"] != bytes([number % 251]) * size:
-            self.wrong.append(f"{number} has other content")
-        self.seen = number + 1
 
 
 class Talk:
@@ -191,11 +161,18 @@ def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cuts", type=int, default=10_000)
-    parser.add_argument("--sessions", type=int, default=20)
+    parser.add_argument("--sessions", type=int, help="20; of a soak 500")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help="talk for so long")
     asked = parser.parse_args()
     logging.getLogger("securelink").setLevel(logging.ERROR)  # each cut is three lines otherwise
-    outcome = survive(asked.sessions, asked.cuts, asked.seed)
+    if asked.soak:
+        soaked = soak(asked.soak, asked.sessions or 500, asked.seed)
+        print(soaked)
+        for word in soaked.wrong[:20]:
+            print(" ", word)
+        return 1 if soaked.wrong else 0
+    outcome = survive(asked.sessions or 20, asked.cuts, asked.seed)
     print(
         f"{outcome.cuts} connections cut, {outcome.packets} packets sent, {outcome.seconds:.0f} s: "
         f"{len(outcome.wrong)} not as they were sent"

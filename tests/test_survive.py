@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from benchmarks.survive import Way, survive
+import pytest
+
+from benchmarks.soak import soak
+from benchmarks.storm import storm
+from benchmarks.survive import survive
+from benchmarks.ways import Way
 
 
 def test_nothing_is_lost_over_a_hundred_cuts() -> None:
@@ -26,3 +31,24 @@ def test_what_is_not_as_it_was_sent_is_seen() -> None:
         "1 came in the place of 3",
         "2 has other content",
     ]
+
+
+def test_a_soak_in_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions that talk, come, go, and lose their connections: nothing is lost or doubled, all is counted."""
+    monkeypatch.setattr("benchmarks.soak.TALK_BYTES", 5_000)
+    monkeypatch.setattr("benchmarks.soak.LOOK_SECONDS", 0.5)
+    lines: list[str] = []
+    outcome = soak(0.06, sessions=6, seed=3, say=lines.append)
+    assert outcome.wrong == []
+    assert outcome.sessions >= 6
+    assert outcome.connections > outcome.sessions
+    assert outcome.packets > 0
+    assert lines
+    assert outcome.looks[-1].memory > 0
+
+
+def test_two_storms_in_short() -> None:
+    """Forty clients connect at one instant, and come back at one instant: all are in, each with one attempt."""
+    for wave in storm(40, 2, keys=False):
+        assert wave.failed == []
+        assert wave.attempts == 40
