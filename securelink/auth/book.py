@@ -141,7 +141,8 @@ class Book(Generic[Entry]):
             return {}
         try:
             found: list[Entry] = self._decoder.decode(data)
-        except (ValueError, RecursionError) as error:  # text that is not UTF-8 is not a DecodeError
+        # msgspec before 0.23 has a ValueError for text that is not UTF-8, not a DecodeError.
+        except (ValueError, RecursionError) as error:
             raise self._damaged(str(error)) from None
         entries = {self._key(entry): entry for entry in found}
         if len(entries) != len(found):

@@ -318,7 +318,8 @@ def _cannot_encode(error: Exception) -> CodecError:
 def _cannot_decode(what: str, error: Exception) -> CodecError:
     if isinstance(error, RecursionError):
         return CodecError(f"the {what} is nested too deep")
-    if isinstance(error, UnicodeError):
+    # Up to msgspec 0.22 a UnicodeDecodeError, from 0.23 on a DecodeError with these words.
+    if isinstance(error, UnicodeError) or str(error).startswith("Invalid UTF-8"):
         return CodecError(f"the {what} has a str that is not UTF-8")
     return CodecError(f"the {what} is malformed: {error}")
 
