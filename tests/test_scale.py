@@ -17,9 +17,17 @@ from helpers import SOON, WAIT, Hostile, until
 from inside import small
 from together import Crew, channel_of, joined, serving, take, unread
 
-from securelink import Client, ConnectionClosed, Identity, LinkTimeout, Server, Session
+from securelink import (
+    Client,
+    ConnectionClosed,
+    Identity,
+    LinkTimeout,
+    RequestFailed,
+    Server,
+    Session,
+)
 from securelink.codes import Code
-from securelink.limits import WORKERS
+from securelink.limits import MAX_INBOX_RECORDS, PUT_AWAY_BYTES, WORKERS
 from securelink.protocol.bounds import Bounds
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -312,7 +320,7 @@ def echo_without_end(client: Client) -> None:
 def test_an_endless_stream_of_unreceived_packets(
     identity: Identity, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A client that only has handlers, and gets packets without one: it says so, and keeps only so many."""
+    """A client that only has handlers, and gets packets without one: it says so once, and its handlers go on."""
     with serving(identity) as server, joined(server) as (client,):
         handled: list[int] = []
         client.on("wanted", lambda packet: handled.append(packet.data))
@@ -320,12 +328,57 @@ def test_an_endless_stream_of_unreceived_packets(
         for number in range(4000):
             session.send("unwanted", number)
         session.send("wanted", 1)
+        until(lambda: handled)
+        kept = len(channel_of(client).mailbox.packets)
+        assert MAX_INBOX_RECORDS <= kept < 1200
+        assert client.dropped == 4000 - kept
+        assert caplog.text.count("which no handler takes") == 1
+        assert "sends 'unwanted', which" in caplog.text
+        until(lambda: channel_of(session).core.numbering.outgoing.unacked < PUT_AWAY_BYTES)
+        with pytest.raises(RequestFailed, match="no handler"):
+            session.request("unwanted", timeout=WAIT)
+        # From now on it receives: nothing is dropped any more, and the server waits for it instead.
+        assert take(client, kept) == list(range(kept))
+        for number in range(4000):
+            session.send("unwanted", number)
+        assert take(client, 4000) == list(range(4000))
+        assert client.dropped == 4000 - kept
+
+
+def test_a_client_that_has_received_gets_every_packet(
+    identity: Identity, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Handlers and receive() side by side: at the bound the client says that handlers wait, and nothing is dropped."""
+    with serving(identity) as server, joined(server) as (client,):
+        handled: list[int] = []
+        client.on("wanted", lambda packet: handled.append(packet.data))
+        assert client.poll() == []
+        session = server.sessions[client.token]
+        for number in range(4000):
+            session.send("unwanted", number)
+        session.send("wanted", 1)
         until(lambda: "packets wait for receive()" in caplog.text)
-        channel = channel_of(client)
-        assert len(channel.mailbox.packets) < 1200
+        assert len(channel_of(client).mailbox.packets) < 1200
         assert take(client, 4000) == list(range(4000))
         until(lambda: client.poll() == [] and handled)
         assert handled == [1]
+        assert client.dropped == 0
+
+
+def test_handlers_of_update_do_not_starve(identity: Identity) -> None:
+    """As with handlers in the background: a game that only calls update() is not deaf after a thousand packets."""
+    with serving(identity) as server:
+        host, port = server.address
+        handled: list[int] = []
+        client = Client(host, port, pin=server.fingerprint, handlers="update")
+        client.on("wanted", lambda packet: handled.append(packet.data))
+        with client.connect():
+            session = server.sessions[client.token]
+            for number in range(3000):
+                session.send("unwanted", number)
+            session.send("wanted", 1)
+            until(lambda: client.update() and handled)
+            assert client.dropped > 1000
 
 
 def test_many_small_sends_of_a_server(identity: Identity, quiet: None) -> None:

@@ -218,9 +218,14 @@ class ClientContext:
         self._in_update = in_update
 
     @property
+    def has_handlers(self) -> bool:
+        """Whether any packets go to handlers."""
+        return self.handlers.any or bool(self._on_state.listeners)
+
+    @property
     def wants_background(self) -> bool:
         """Whether packets go to handlers without a call of the program."""
-        return not self._in_update and (self.handlers.any or bool(self._on_state.listeners))
+        return not self._in_update and self.has_handlers
 
     @property
     def wants_to_live(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections import deque
 from typing import Any, Protocol
@@ -11,7 +12,10 @@ from ..app.received import Received
 from ..errors import CodecError
 from ..limits import MAX_INBOX_RECORDS, MAX_WAITING_DECODED
 from ..protocol import SessionCore
+from ..text import escaped
 from ..wire.packets import Packet, decode_packets, encode_packet, join_packets
+
+log = logging.getLogger("securelink.client")
 
 
 class Driven(Protocol):
@@ -58,6 +62,8 @@ class Mailbox:
 
     Attributes:
         packets: What waits for `receive`, each with the number of its record.
+        receiving: The program has called `receive` or `poll`, and so takes what no handler does.
+        dropped: Packets that neither a handler nor the program has taken.
     """
 
     __slots__ = (
@@ -69,7 +75,9 @@ class Mailbox:
         "_queue",
         "_waiting_bytes",
         "_where",
+        "dropped",
         "packets",
+        "receiving",
     )
 
     def __init__(self, client: Any, context: ClientContext, where: str, core: SessionCore) -> None:
@@ -83,6 +91,8 @@ class Mailbox:
         self._incoming = core.numbering.incoming
         self.packets: deque[tuple[int, Received | Folded]] = deque()
         self._incoming.kept = self.packets
+        self.receiving = False
+        self.dropped = 0
         # Of the records that gave `packets` since it was empty, as on the wire. By the running thread.
         self._waiting_bytes = 0
 
@@ -140,7 +150,10 @@ class Mailbox:
         received = Received(packet, channel)
         context: ClientContext | None = self._context()
         if context is None or not context.on_packet(channel, packet, received):
-            self._keep(channel, received, packet)
+            if self._has_space(self._queue.bounds.inbox_bytes) or not self._is_forgotten():
+                self._keep(channel, received, packet)
+            else:
+                self._drop(packet)
         if channel.drivers:
             channel.wake_drivers()
 
@@ -165,8 +178,28 @@ class Mailbox:
         number = self._incoming.done + self._incoming.early  # behind all that is kept
         self.packets.extend((number, packet) for packet in packets)
 
+    def _is_forgotten(self) -> bool:
+        """
+        Whether the program has handlers and never receives. They must not stop because nobody takes the other packets:
+        of those the newest are dropped then.
+        """
+        context: ClientContext | None = self._context()
+        return context is not None and context.has_handlers and not self.receiving
+
+    def _drop(self, packet: Packet) -> None:
+        self.dropped += 1
+        if self.dropped == 1:
+            log.warning(
+                "%s sends '%s', which no handler takes, and receive() was never called: %d packets wait for it, and "
+                "more like these are dropped (client.dropped counts them). Bind a handler to what is not wanted",
+                self.name, escaped(packet.action), len(self.packets),
+            )  # fmt: skip
+
     def has_room(self, most: int) -> bool:
         """Whether more may be handled before something is received, if `most` bytes of records may wait."""
+        return self._has_space(most) or self._is_forgotten()
+
+    def _has_space(self, most: int) -> bool:
         waiting = self.packets
         room = self._waiting_bytes <= most and len(waiting) < MAX_INBOX_RECORDS
         return room or not waiting
@@ -203,6 +236,7 @@ class Mailbox:
     def inherit(self, last: Mailbox) -> None:
         """Take over what the last session, which is over, leaves for `receive`; it comes first."""
         self._waiting_bytes = last._waiting_bytes
+        self.receiving, self.dropped = last.receiving, last.dropped
         while last.packets:
             try:
                 self.packets.append((1, last.packets.popleft()[1]))

@@ -27,6 +27,7 @@ def receive(channel: ClientChannel, timeout: float | None) -> Received | None:
     """See `Client.receive`."""
     if channel.inbox.runner:
         check_may_receive(channel)
+    channel.mailbox.receiving = True
     if channel.core.numbering.incoming.owes:
         channel.handled()  # not after a packet is taken: Ctrl-C would take it along
     packets = channel.mailbox.packets
@@ -76,6 +77,7 @@ def receive_named(channel: ClientChannel, awaited: Awaited, timeout: float) -> R
 
 def poll(channel: ClientChannel) -> list[Received]:
     """See `Client.poll`."""
+    channel.mailbox.receiving = True
     if channel.core.numbering.incoming.owes:
         channel.handled()
     channel.wait(0.0, lambda: False)
