@@ -267,6 +267,7 @@ def soak(minutes: float, sessions: int, seed: int, say: Callable[[str], None] = 
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
+        server.stdout.close()
 
 
 def _soak(

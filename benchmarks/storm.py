@@ -221,6 +221,8 @@ class Process:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
 
 def storm(clients: int, processes: int, *, keys: bool = True) -> list[Wave]:
