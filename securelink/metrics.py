@@ -43,7 +43,8 @@ _REQUEST_SECONDS = 10.0
 _READERS = 16  # requests at the same time; a further one is closed
 _GAUGES = {
     "uptime_seconds": "Seconds since the server was started.",
-    "sessions": "Sessions that are open.",
+    "sessions": "Sessions, those included that wait for another connection.",
+    "sessions_suspended": "Sessions that have lost their connection and wait for their clients.",
     "connections_half_open": "Connections that have no session yet.",
     "rooms": "Rooms with members.",
     "threads": "Threads of the server.",
@@ -51,6 +52,8 @@ _GAUGES = {
 }
 _COUNTERS = {
     "sessions_total": "Sessions that were opened.",
+    "connections_lost_total": "Connections that were lost and whose session was kept.",
+    "sessions_resumed_total": "Sessions that went on over another connection.",
     "handshakes_failed_total": "Handshakes that failed.",
     "logins_refused_total": "Clients that authenticate, on_connect or the list of keys refused.",
     "handler_errors_total": "Exceptions of handlers, listeners and hooks.",

@@ -98,6 +98,7 @@ class Server(Runnable, Admitting, ServerDispatching):
         heartbeat: Seconds between pings that clients are asked for, 1 to 300.
         resume: Seconds that a session is kept when its connection is lost, so that its client can go on with it, up to
             86,400; 0: it ends at once. What a waiting session holds is kept so long: its name in an application, say.
+            `session.grace` is less for single ones.
         application: Name of the application; a client with another one is refused. "" does not compare.
         version: Its version, compared likewise.
         workers: Threads, 3 to 64.
@@ -249,6 +250,7 @@ class Server(Runnable, Admitting, ServerDispatching):
         self._key.load_again()
         settings = HandshakeSettings.of(self._options, self._key)
         self._registry.clear()
+        self._context.grace = self._options.resume
         self._started_at = time.time()
         sessions = SessionManager(
             self._admission, self._registry, self._fanout, self._new_session, self._events
@@ -294,9 +296,10 @@ class Server(Runnable, Admitting, ServerDispatching):
         What the server does and has done, as a dict of plain values.
 
         Returns:
-            What is now: `running`, `uptime_seconds`, `sessions`, `connections_half_open`, `rooms`, `threads`,
-            `unsent_bytes`. And what only grows, over all runs and all sessions that there were:
-            `sessions_total`, `handshakes_failed_total`, `logins_refused_total`, `handler_errors_total`,
+            What is now: `running`, `uptime_seconds`, `sessions`, `sessions_suspended` (those of them that have lost
+            their connection), `connections_half_open`, `rooms`, `threads`, `unsent_bytes`. And what only grows, over
+            all runs and all sessions that there were: `sessions_total`, `connections_lost_total` (of sessions that were
+            kept), `sessions_resumed_total`, `handshakes_failed_total`, `logins_refused_total`, `handler_errors_total`,
             `records_received_total`, `records_sent_total`, `packets_received_total`, `received_bytes_total`,
             `sent_bytes_total`, `sessions_ended_total` (a dict: how often for which reason) and
             `limits_reached_total` (a dict: how often which limit).
@@ -306,6 +309,7 @@ class Server(Runnable, Admitting, ServerDispatching):
             "running": self.running,
             "uptime_seconds": time.time() - self._started_at if self.running else 0.0,
             "sessions": len(everybody),
+            "sessions_suspended": len(listener.suspensions.waiting) if listener is not None else 0,
             "connections_half_open": listener.gate.half_open if listener is not None else 0,
             "rooms": len(self.rooms),
             "threads": len(self.threads),

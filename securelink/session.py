@@ -14,6 +14,7 @@ from .app.fanout import Fanout
 from .app.registry import Registry
 from .app.rooms import Group
 from .codes import Code
+from .options import whole
 from .peer import Peer
 from .protocol import SessionCore
 from .protocol.bounds import Bounds
@@ -58,6 +59,7 @@ class Session(Peer):
         "user",
     )
     _channel: Channel
+    _hooks: ServerContext
 
     def __init__(
         self,
@@ -135,6 +137,24 @@ class Session(Peer):
             "reason": self.reason,
             "unsent": self._channel.unsent,
         }
+
+    @property
+    def grace(self) -> int:
+        """
+        Whole seconds that this session is kept when its connection is lost; the server's `resume` unless it was set.
+
+        May be set at any time, also while there is no connection: to less, down to 0, or to that much again. When the
+        time is over the session ends, within a second, with `Code.EXPIRED`.
+
+        Raises:
+            ConfigError: It is no whole number, or more than the server keeps sessions.
+        """
+        grace = self._channel.grace
+        return self._hooks.grace if grace is None else grace
+
+    @grace.setter
+    def grace(self, grace: int) -> None:
+        self._channel.grace = whole("grace", grace, 0, self._hooks.grace, unit="seconds")
 
     @property
     def unconfirmed(self) -> list[Packet]:

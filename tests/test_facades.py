@@ -28,6 +28,7 @@ OFFERED = {
     "encrypted",
     "ended",
     "fingerprint",
+    "grace",
     "info",
     "join",
     "kick",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ from together import serving
 
 from securelink import Client, Refused, Server, Session
 from securelink.codes import Code
-from securelink.errors import ConnectionClosed
+from securelink.errors import ConfigError, ConnectionClosed
 from securelink.keys import Identity
 from securelink.protocol import Closed
 from securelink.session import channel_of
@@ -250,6 +251,8 @@ def test_on_resume_may_refuse(identity: Identity) -> None:
 
         session = away(server, caller)
         caller.come()
+        caller.pump(lambda: any(isinstance(event, Closed) for event in caller.events))
+        caller.cut()
         until(lambda: "disconnect" in watch.seen)
         assert (session.code, session.text) == (Code.REFUSED, "changed my mind")
 
@@ -264,6 +267,55 @@ def test_its_time_ends_once(identity: Identity) -> None:
         assert not caller.come()
         until(lambda: watch.seen.count("connect") == 2)
         assert watch.seen[:4] == ["connect", "hello", "suspend", "disconnect"]
+
+
+def test_a_grace_of_its_own(identity: Identity) -> None:
+    """A session may be kept for less time than others; it leaves once, when that is over, and not before."""
+    with scene(identity) as (server, watch, caller):
+        session = only(server)
+        assert session.grace == 60
+        session.grace = 1
+        session = away(server, caller)
+        assert server.stats()["sessions_suspended"] == 1
+        assert caller.come()  # in time
+        assert server.stats()["sessions_suspended"] == 0
+        began = time.monotonic()
+        caller.cut()
+        until(lambda: "disconnect" in watch.seen)
+        assert time.monotonic() - began >= 1.0
+        assert watch.reasons == [Code.EXPIRED]
+        assert session.ended
+        assert not caller.come()
+        assert watch.seen.count("disconnect") == 1
+        stats = server.stats()
+        assert (stats["connections_lost_total"], stats["sessions_resumed_total"]) == (2, 1)
+
+
+def test_a_grace_may_change_while_the_client_is_away(identity: Identity) -> None:
+    """It counts from the break; 0 keeps nothing."""
+    with scene(identity) as (server, watch, caller):
+        session = away(server, caller)
+        session.grace = 1
+        until(lambda: watch.reasons == [Code.EXPIRED])
+        caller.come()
+        until(lambda: server.sessions)
+        session = only(server)
+        session.grace = 0
+        caller.say("hello")
+        caller.pump(lambda: watch.seen.count("hello") == 2)
+        caller.cut()
+        until(lambda: watch.reasons == [Code.EXPIRED, Code.BROKEN])
+        assert watch.seen.count("suspend") == 1
+
+
+@pytest.mark.parametrize("grace", [61, -1, 0.5, "5", None, True])
+def test_a_grace_that_cannot_be(identity: Identity, grace: Any) -> None:
+    """No session is kept for longer than the server says, for its client knows of that only."""
+    with scene(identity) as (server, _, _):
+        session = only(server)
+        with pytest.raises(ConfigError, match="grace"):
+            session.grace = grace
+        assert session.grace == 60
 
 
 def test_without_resume_a_cut_is_the_end(identity: Identity) -> None:

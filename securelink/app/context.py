@@ -42,9 +42,12 @@ class ServerContext:
         on_state: Fires when a client gives a new state.
         before_send: None, or f(session or None, action, data) that returns the data to send.
         states_used: Whether the program has looked at a client's state.
+        grace: Seconds that a session is kept at most when its connection is lost.
     """
 
-    __slots__ = ("_bounds", "before_send", "counts", "handlers", "on_state", "rooms", "states_used")
+    __slots__ = (
+        "_bounds", "before_send", "counts", "grace", "handlers", "on_state", "rooms", "states_used"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -61,6 +64,7 @@ class ServerContext:
         self._bounds = bounds
         self.before_send: Callable[..., Any] | None = None
         self.states_used = False
+        self.grace = 0
 
     def encode(self, action: str, data: Any, headers: dict[str, Any] | None = None) -> bytes:
         """

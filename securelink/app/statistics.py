@@ -23,6 +23,8 @@ def totals_of(registry: Registry[Any], handler_errors: int) -> dict[str, Any]:
     events = counts.events
     return {
         "sessions_total": events["sessions"],
+        "connections_lost_total": events["suspended"],
+        "sessions_resumed_total": events["resumed"],
         "handshakes_failed_total": events["handshakes_failed"],
         "logins_refused_total": events["logins_refused"],
         "handler_errors_total": handler_errors,

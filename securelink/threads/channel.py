@@ -49,6 +49,7 @@ class Channel:
         lock: Guards the tables of `core` and the end.
         ended: Whether it is over.
         keeper: Keeps it while nothing carries it; None: it ends with its connection.
+        grace: For how many seconds, if not for as long as the keeper would; 0: it ends with its connection.
         alarm: The timer that looks for answers that did not come, once there was one. Under the lock.
         parting: It is over, and answers are waited for that will not come; see `part`.
         back_at: Until when the peer asks this side to stay away, on the clock of `time.monotonic`.
@@ -56,7 +57,7 @@ class Channel:
 
     __slots__ = (
         "_clean", "_close_code", "_close_text", "_failed", "_last", "_ours", "alarm", "back_at", "core", "ended",
-        "inbox", "keeper", "link", "lock", "loop", "outbox", "owner", "parting",
+        "grace", "inbox", "keeper", "link", "lock", "loop", "outbox", "owner", "parting",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, core: SessionCore, owner: Owner) -> None:
@@ -69,6 +70,7 @@ class Channel:
         self.outbox = Outbox(loop, self.core, self)
         self.link: Link | None = None
         self.keeper: Keeper | None = None
+        self.grace: int | None = None
         self.ended = False
         self._close_code = int(Code.NORMAL)
         self._close_text = ""

@@ -61,14 +61,16 @@ class Place:
         token: Names it.
         places: What it counts for.
         known: Whether its client has shown that it knows of it.
+        since: When its connection was lost.
     """
 
-    __slots__ = ("known", "places", "token")
+    __slots__ = ("known", "places", "since", "token")
 
     def __init__(self, link: Carrying, *, known: bool) -> None:
         self.token = link.token
         self.places = link.places
         self.known = known
+        self.since = 0.0
 
 
 class Suspensions:
@@ -127,7 +129,15 @@ class Suspensions:
     def sweep(self) -> None:
         """End those whose time is over."""
         if self.tickets is not None:
-            self._end_all(self.tickets.expire(self._loop.now), Code.EXPIRED)
+            now = self._loop.now
+            self._end_all(self.tickets.expire(now), Code.EXPIRED)
+            self._end_all(
+                [channel for channel in self.waiting if self._is_over(channel, now)], Code.EXPIRED
+            )
+
+    def _is_over(self, channel: Channel, now: float) -> bool:
+        """Whether a session has had the time that the application gives it, which is less than that of all."""
+        return channel.grace is not None and now >= self._places[channel].since + channel.grace
 
     def over(self, channel: Channel) -> None:
         """A session has ended, however: no ticket of it is good for anything."""
@@ -147,7 +157,7 @@ class Suspensions:
     def keeps(self, channel: Channel, link: Carrying) -> bool:
         """Whether the session goes on when this link is lost."""
         place = self._places.get(channel)
-        if self._closed or link.provisional or place is None:
+        if self._closed or link.provisional or place is None or channel.grace == 0:
             return False
         if link.connection.controls or channel.core.numbering.incoming.accepted:
             place.known = True
@@ -160,6 +170,7 @@ class Suspensions:
             self._finish(channel, Code.BROKEN, "", clean=False)
             return
         self.waiting[channel] = place.places
+        place.since = self._loop.now
         self._host.suspended(channel)
         missed = getattr(channel.owner.session, "user", None) is not None or _has_something(channel)
         mine = self._of_place.setdefault(place.places[0], {})
