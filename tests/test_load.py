@@ -224,6 +224,24 @@ def test_an_invite_for_one_is_not_enough(identity: Identity) -> None:
 
 
 @pytest.mark.parametrize("requests", [False, True])
+def test_a_session_that_ends_while_something_is_sent(requests: bool) -> None:
+    """What is counted as lost with the session is counted as sent, too; what comes after is neither."""
+
+    class Ending(Client):
+        def send(self, *_: Any, **__: Any) -> None:
+            self.on_disconnect.fire()
+            raise ConnectionClosed("it is over")
+
+        request_later = send  # type: ignore[assignment]
+
+    plan, tally = Plan(clients=1, rate=1, seconds=1, ramp=0, requests=requests), Tally()
+    client = SimulatedClient(0, Ending("127.0.0.1", 1), plan, tally)
+    for _ in range(3):
+        client.send(0.0)
+    assert tally.sent == tally.errors[simulated.LOST_WITH_SESSION] == 1
+
+
+@pytest.mark.parametrize("requests", [False, True])
 def test_a_server_that_goes_away_ends_the_load(server: Server, requests: bool) -> None:
     """Every lost session is an error with its reason, what was under way another, and nobody waits for the end."""
     plan = Plan(clients=5, rate=200, seconds=60, ramp=0, requests=requests)

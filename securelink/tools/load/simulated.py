@@ -95,9 +95,9 @@ class SimulatedClient:
         try:
             self._client.send(self._plan.action, self._plan.payload(self.number, number), timeout=0)
         except SecureLinkError:
-            with self._lock:
-                self._unanswered.pop(number, None)
-            raise
+            if self._take_back(number):
+                raise
+            # Else it has been counted as one without an answer already, so it counts as sent, too.
 
     def _request(self, due: float) -> None:
         number = self._sent = self._sent + 1
@@ -107,13 +107,19 @@ class SimulatedClient:
         try:
             future = self._client.request_later(self._plan.action, data, timeout=2 * ANSWER_SECONDS)
         except SecureLinkError:
-            with self._lock:
-                self._unanswered.pop(number, None)
-            raise
+            if self._take_back(number):
+                raise
+            # Else it has been counted as one without an answer already, so it counts as sent, too.
+            return
         with self._lock:
             if number in self._unanswered:
                 self._futures[number] = future
         future.add_done_callback(lambda future: self._replied(number, future))
+
+    def _take_back(self, number: int) -> bool:
+        """A packet was not sent; False if it is counted as one without an answer."""
+        with self._lock:
+            return self._unanswered.pop(number, None) is not None
 
     def expire(self, before: float) -> None:
         """Give up the answers to packets that were due before a moment of `clock`."""
