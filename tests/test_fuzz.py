@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fuzz import mutate
 from fuzz.resumed import RESUMED, RESUMED_KEYED
-from fuzz.targets import BY_NAME, CORPUS, MOST, TARGETS, SlowInputError, Target, simple
+from fuzz.targets import BY_NAME, CORPUS, MOST, SLOWER, TARGETS, SlowInputError, Target, simple
 from protocol_places import KEYED, PLACES
 
 COUNT = 40
@@ -22,10 +22,11 @@ def test_a_short_run(name: str) -> None:
     target = BY_NAME[name]
     corpus = target.corpus()
     assert corpus
+    slower = SLOWER if sys.gettrace() else 1.0  # make coverage
     for data in corpus:
-        target.run(data)
+        target.run(data, slower)
     for data in mutate.inputs(corpus, name, COUNT):
-        target.run(data)
+        target.run(data, slower)
 
 
 def test_every_state_and_role_has_a_harness() -> None:

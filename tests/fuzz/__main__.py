@@ -11,7 +11,6 @@ HERE = Path(__file__).parent
 FOUND = (
     HERE.parents[1] / "build" / "fuzz"
 )  # what atheris finds: its own corpus, and inputs that failed
-SLOWER = 8.0  # counting lines makes Python so many times slower, at most
 
 
 def one(name: str, seconds: int) -> None:
@@ -19,7 +18,7 @@ def one(name: str, seconds: int) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["securelink"]):
-        from fuzz.targets import BY_NAME, MOST
+        from fuzz.targets import BY_NAME, MOST, SLOWER
 
     target = BY_NAME[name]
     seeds = FOUND / "seeds" / name

@@ -57,6 +57,7 @@ from .resumed import RESUMED, RESUMED_KEYED, hello_seeds, name_of, resumed_gets
 CORPUS = Path(__file__).parent / "corpus"
 MOST = 70_000  # bytes of an input: more than is decoded without being walked
 FOREVER = float("inf")
+SLOWER = 8.0  # counting lines makes Python so many times slower, at most
 
 
 class SlowInputError(Exception):
