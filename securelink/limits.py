@@ -139,7 +139,9 @@ RETURNS_PER_SECOND = 200
 # The most that a server asks a client to stay away, and that a client does
 MAX_AWAY_SECONDS = 300.0
 MAX_REQUESTS = 1024  # requests of one session that wait for their reply
-ENDED_AT_ONCE = 16  # of them that hear in a row that their session has ended: about 0.1 ms
+ENDED_AT_ONCE = (
+    16  # of them that hear in a row that their session or their time is over: about 0.1 ms
+)
 REQUEST_SECONDS = 10.0  # default of request()
 MAX_ROOMS = 10_000  # rooms of one server
 MAX_ROOMS_PER_SESSION = 100

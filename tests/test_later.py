@@ -31,6 +31,8 @@ from securelink import (
     Server,
     Session,
 )
+from securelink.limits import ENDED_AT_ONCE
+from securelink.threads import later
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -452,3 +454,29 @@ def test_the_library_of_futures_takes_it(identity: Identity) -> None:
         assert first == 8
         assert isinstance(second, RequestFailed)
         assert isinstance(third, asyncio.CancelledError)
+
+
+def test_many_that_end_at_once_end_in_many_turns(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand requests without an answer ended in one go, and every session waited for that."""
+    ended: list[int] = []
+    expire: Callable[[object], None] = vars(later)["_expire"]
+
+    def counted(alarm: object) -> None:
+        before = sum(future.done() for future in futures)
+        expire(alarm)
+        ended.append(sum(future.done() for future in futures) - before)
+
+    monkeypatch.setattr("securelink.threads.later._expire", counted)
+    with serving(identity) as server, joined(server) as (client,):
+        held: list[Any] = []
+        client.on("never", lambda packet: held.append(packet.defer()))
+        session = server.sessions[client.token]
+        futures = [session.request_later("never", timeout=0.3) for _ in range(200)]
+        slow = session.request_later("never", timeout=WAIT)
+        for future in futures:
+            assert isinstance(future.exception(WAIT), LinkTimeout)
+        until(lambda: sum(ended) == len(futures))
+        assert max(ended) <= ENDED_AT_ONCE
+        slow.cancel()

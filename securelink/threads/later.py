@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..app.hooks import FailureLog
 from ..errors import LinkTimeout, SecureLinkError
+from ..limits import ENDED_AT_ONCE
 from ..protocol.bounds import encode_for
 from ..wire.packets import Packet
 from .asking import Alarm, Waiting
@@ -220,29 +221,29 @@ def _waiting(channel: Channel) -> list[tuple[int, _Later]]:
     return [(number, waiter) for number, waiter in expected.items() if isinstance(waiter, _Later)]
 
 
-def _overdue(waiting: list[tuple[int, _Later]], now: float) -> list[tuple[int, _Later]]:
-    return [(number, later) for number, later in waiting if later.deadline <= now]
-
-
 def _expire(alarm: Alarm[Channel]) -> None:
     """By the leader: answers that did not come in time will not be waited for."""
     channel = alarm.of
     if channel is None:
         return  # the session has ended, and said so to all who waited
-    now = time.monotonic()
+    now, left = time.monotonic(), math.inf
+    overdue: list[_Later] = []
     with channel.lock:
         alarm.at = math.inf
-        waiting = _waiting(channel)
-        overdue = _overdue(waiting, now)
-        for number, _ in overdue:
-            del channel.core.requests.expected[number]
-    for _, later in overdue:
+        for number, later in _waiting(channel):
+            if later.deadline > now:
+                left = min(left, later.deadline)
+            elif len(overdue) < ENDED_AT_ONCE:
+                del channel.core.requests.expected[number]
+                overdue.append(later)
+            else:
+                left = now  # the rest hears of it in the next turns: others wait for the leader
+    for later in overdue:
         later.late(
             LinkTimeout(
                 f"{channel.name} did not answer a request in time; the session goes on",
                 hint="its handler may still be running: give a longer timeout=",
             )
         )
-    left = [later.deadline for _, later in waiting if later.deadline > now]
-    if left:
-        _arm(channel, max(min(left), now + _COARSE_SECONDS))
+    if left < math.inf:
+        _arm(channel, left if left <= now else max(left, now + _COARSE_SECONDS))
