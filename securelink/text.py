@@ -115,3 +115,17 @@ def _joins(text: str, place: int) -> bool:
     return all(
         ord(c) >= _JOINING_SCRIPTS and unicodedata.category(c)[0] in "LM" for c in (before, after)
     )
+
+
+def columns_of(text: str) -> int:
+    """Columns that a text takes in a terminal: two for East Asian letters, none for combining marks."""
+    if text.isascii():
+        return len(text)
+    return sum(column_of(c) for c in text)
+
+
+def column_of(character: str) -> int:
+    """Columns of one character."""
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

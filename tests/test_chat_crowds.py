@@ -9,9 +9,10 @@ import pytest
 from helpers import WAIT, until
 
 from securelink import Client, Identity, Server
+from securelink.text import columns_of
 from securelink.tools.chat import ChatClient, ChatServer
 from securelink.tools.chat.history import MAX_LISTED
-from securelink.tools.chat.wrapping import width, wrapped
+from securelink.tools.chat.wrapping import wrapped
 from securelink.tools.console import Console
 
 
@@ -147,7 +148,7 @@ def test_long_lines_hang(line: str, rows: list[str]) -> None:
 
 def test_widths() -> None:
     """East Asian letters take two columns, marks above others none."""
-    assert [width(text) for text in ("", "abc", "\u00e9", "e\u0301", "\u4f60\u597d", "\u200b")] == [
+    assert [columns_of(text) for text in ("", "abc", "\u00e9", "e\u0301", "\u4f60\u597d", "\u200b")] == [
         0, 3, 1, 1, 4, 0,
     ]  # fmt: skip
 

@@ -11,6 +11,8 @@ import pytest
 from programs import ROOT, WAIT
 from terminal import Terminal
 
+from securelink.tools.console.above import rows_above
+
 #: A program that prints above the prompt, and ends it from another thread.
 PROGRAM = """
 import sys, threading
@@ -138,3 +140,24 @@ def test_a_pipe_that_stays_open_does_not_hold_the_end_up(tmp_path: Path) -> None
         process.stdin.write(b"end\n")
         process.stdin.flush()
         assert process.wait(WAIT) == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "rows"),
+    [
+        ("", 0),
+        ("a" * 9, 0),
+        ("a" * 10, 1),  # the cursor is in the next row already
+        ("a" * 25, 2),
+        ("\u4f60" * 4, 0),
+        ("\u4f60" * 5, 1),
+        ("\u4f60" * 7, 1),
+        ("a" + "\u4f60" * 5, 1),  # the last one does not fit, and leaves a column empty
+        ("a" + "\u4f60" * 9, 2),
+        ("\U0001f600" * 12, 2),
+        ("e\u0301" * 9, 0),  # marks take no column
+    ],
+)
+def test_wide_letters_take_two_columns(line: str, rows: int) -> None:
+    """The row in which a typed line ends, in a terminal of ten columns: there begins what is drawn again."""
+    assert rows_above(line, 10) == rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import unicodedata
+from ...text import columns_of
 
 _CLOCK = 6  # columns of "12:30 ", after which a message begins
 _SIGN = 2  # of "* ", "! " and the spaces before a list
@@ -23,14 +23,14 @@ def wrapped(text: str, columns: int) -> str:
 
 
 def _broken(line: str, columns: int) -> str:
-    if width(line) < columns:
+    if columns_of(line) < columns:
         return line
     indent = " " * (_SIGN if line[:2] in ("* ", "! ", "  ") else _CLOCK)
     first, *words = line[len(line) - len(line.lstrip(" ")) :].split(" ")
     rows = [line[: len(line) - len(line.lstrip(" "))] + first]
-    used = width(rows[0])
+    used = columns_of(rows[0])
     for word in words:
-        size = width(word)
+        size = columns_of(word)
         if used + 1 + size < columns:
             rows[-1] += " " + word
             used += 1 + size
@@ -38,16 +38,3 @@ def _broken(line: str, columns: int) -> str:
             rows.append(indent + word)
             used = len(indent) + size
     return "\n".join(rows)
-
-
-def width(text: str) -> int:
-    """Columns that a text takes in a terminal: two for East Asian letters, none for combining marks."""
-    if text.isascii():
-        return len(text)
-    return sum(_columns(c) for c in text)
-
-
-def _columns(character: str) -> int:
-    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from ...text import escaped
+from ...text import column_of, escaped
 
 try:
     import readline
@@ -92,7 +92,7 @@ class PlainEditor:
             if self._typing:
                 line = self._text + escaped(readline.get_line_buffer())  # it may have been pasted
                 # A long line has gone over the edge; the cursor is in its last row.
-                rows = len(line) // max(shutil.get_terminal_size().columns, 1)
+                rows = rows_above(line, shutil.get_terminal_size().columns)
                 stream.write("\r" + "\033[A" * rows + f"\033[J{text}{line}")
             else:
                 stream.write(text)
@@ -112,6 +112,20 @@ class PlainEditor:
                 screen.write("\r\033[J\033[?2004l")
                 screen.flush()
         return not typing
+
+
+def rows_above(line: str, columns: int) -> int:
+    """In which row of the screen, from 0, the cursor is behind a line that was typed, which goes over the edge."""
+    rows = used = 0
+    columns = max(columns, 1)
+    for character in line:
+        wide = column_of(character)
+        if (
+            used + wide > columns
+        ):  # a wide one is never cut at the edge: the last column stays empty
+            rows, used = rows + 1, 0
+        used += wide
+    return rows + (used >= columns)
 
 
 class _Above(io.TextIOBase):
