@@ -170,6 +170,58 @@ def test_a_process_that_died_amid_a_rotation(
     assert pair() == (done.new, done.new)
 
 
+def test_what_a_dead_process_left_is_removed(
+    identity: Identity, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server and a rotation remove new keys that nobody has put in their place, an hour later; nothing else."""
+    folder = Path("keys")
+    own = [
+        ".0123456789abcdef-server_private.pem",
+        ".0123456789abcdef-server_public.pem",
+        ".0123456789abcdef-server-old-01234567_private.pem",
+    ]
+    others = [
+        ".0123456789abcdef-other_private.pem",
+        ".0123456789abcde-server_private.pem",
+        ".0123456789abcdef-server_private.pem.bak",
+        "0123456789abcdef-server_private.pem",
+        ".0123456789abcdef-server_trust",
+    ]
+
+    def leave(age: float) -> None:
+        for name in own + others:
+            (folder / name).write_text("x")
+            os.utime(folder / name, (time.time() - age,) * 2)
+
+    def left(names: list[str]) -> list[str]:
+        return [name for name in names if (folder / name).exists()]
+
+    def start() -> None:
+        with Server("127.0.0.1", 0) as server:
+            assert server.fingerprint == Identity.load(PRIVATE).fingerprint
+
+    leave(3000.0)
+    start()
+    rotate(bits=2048)
+    assert left(own + others) == own + others  # another process may be about to rename them
+    leave(4000.0)
+    start()
+    assert left(own + others) == others
+    assert "removed 3 files of keys in" in caplog.text
+    leave(4000.0)
+    rotate(bits=2048)
+    assert left(own + others) == others
+    (folder / own[0]).symlink_to(PRIVATE.name)
+    (folder / own[1]).mkdir()
+    for name in own[:2]:
+        os.utime(folder / name, (0.0, 0.0), follow_symlinks=False)
+    start()
+    assert left(own[:2]) == own[:2]
+    (folder / own[1]).rmdir()
+    for name in (own[0], *others):
+        (folder / name).unlink()
+
+
 def test_a_public_file_that_cannot_be_mended_is_said(
     identity: Identity,
     other_identity: Identity,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import KeyFileError
 from ..keys import Identity, load_or_create
+from ..keys.leftovers import remove_leftovers
 from ..keys.private import Passphrase
 from ..keys.succession import Statement, encode_succession
 from ..limits import EXPIRY_WARNING_SECONDS, KEY_AGE_SECONDS
@@ -82,6 +83,13 @@ def load_own_key(folder: Path, passphrase: Passphrase) -> Identity:
         )
     elif identity.path is not None:
         _check_public_file(folder, passphrase, identity)
+        left = remove_leftovers(folder, NAME)
+        if left:
+            log.warning(
+                "removed %d files of keys in %s that a program which was killed had left there unused",
+                len(left),
+                folder,
+            )
         age = time.time() - os.stat(identity.path).st_mtime
         if age > KEY_AGE_SECONDS:
             log.warning(

@@ -32,6 +32,7 @@ from ..keys.files import (
     write_temporary,
 )
 from ..keys.identity import key_paths
+from ..keys.leftovers import remove_leftovers
 from ..keys.private import Passphrase
 from ..keys.succession import Statement
 from ..limits import (
@@ -107,6 +108,7 @@ def rotate(
         statements = [Statement.sign(old, new.public, expires)]
         statements += _valid(_decode(file.data, file.path), now)
         file.data = msgspec.json.encode(statements[: 2 * MAX_ROTATIONS])
+        remove_leftovers(private_path.parent, name)
     # From here on the statement is on disk. It is about a key that nobody shows yet: a crash does no harm.
     kept_private, kept_public = key_paths(directory, kept)
     with locked_update(file.path):  # no other rotation comes between the look and the replacement
