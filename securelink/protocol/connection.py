@@ -199,7 +199,7 @@ class Connection:
         self._controls.append((content, payload))
         self.wants_write = True
 
-    def close(self, code: int, text: str = "", *, now: float, delay: float = 0.0) -> None:
+    def close(self, code: int, text: str = "", *, now: float, delay: float | None = None) -> None:
         """
         Send CLOSE after all packets that were sent before. The first call counts.
 
@@ -210,7 +210,7 @@ class Connection:
             delay: With RESTART: seconds after which the peer is asked to come back.
         """
         if self.closing is None:
-            self.asked, self.delay = (code, text), int(delay * 1000)
+            self.asked, self.delay = (code, text), int(1000 * (delay or 0))
             self._say_close(code, text)
             self.leave(now)
 
