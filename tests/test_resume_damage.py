@@ -105,6 +105,24 @@ def test_a_noisy_line(identity: Identity) -> None:
         assert "disconnect" not in stage.seen
 
 
+@pytest.mark.parametrize("encryption", ["required", "off"])
+def test_bytes_that_this_side_has_lost(encryption: str, identity: Identity) -> None:
+    """Ctrl-C may take a piece of the stream with it: neither side ends the session for that."""
+    with line(identity, encryption) as stage:
+        client, session = stage.client, stage.session
+        link = link_of(client)
+        assert link is not None
+        link.connection.interrupted()
+        wrong = iter([lambda chunk: b"\x09" + chunk[1:]])
+        stage.relay.to_client.hook = lambda chunk: next(wrong, lambda chunk: chunk)(chunk)
+        session.send("told", 1)
+        packet = client.receive(WAIT)
+        assert packet is not None
+        assert packet.data == 1
+        assert client.token == session.token
+        assert "disconnect" not in stage.seen
+
+
 def test_a_peer_that_breaks_the_protocol(identity: Identity) -> None:
     """Who is proved to have sent what is against the rules does not come back, and both sides say why."""
     with line(identity) as stage:
