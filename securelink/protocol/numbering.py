@@ -140,6 +140,8 @@ class Outgoing:
 #: Records that wait until the program takes them, oldest first: the number of each, and what is kept of it.
 Kept = deque[tuple[int, Any]] | tuple[tuple[int, Any], ...]
 
+_NOTHING: deque[int] = deque()  # in the place of an empty one, which has 760 bytes; never changed
+
 _ELSEWHERE: Kept = ((0, None),)  # in the place of what is kept: `handled` is to be looked up
 
 
@@ -174,7 +176,7 @@ class Incoming:
         self.accepted = 0
         self.done = 0
         self.early = 0
-        self.ahead: deque[int] = deque()
+        self.ahead = _NOTHING
         self.kept: Kept = _ELSEWHERE
         self.confirmed = 0
         self.told_bytes = 0
@@ -229,6 +231,8 @@ class Incoming:
         if self.done + self.early + 1 == number:
             self.early += 1
         else:
+            if self.ahead is _NOTHING:
+                self.ahead = deque()
             self.ahead.append(number)
             if self.done + self.early + len(self.ahead) == number:
                 self._catch_up()  # the last one that waited has had its turn in this moment

@@ -9,7 +9,6 @@ take stays as a tail, and the leader is asked for writability.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Sized
 from typing import Protocol, TypeVar
 
@@ -118,7 +117,7 @@ class Writer:
         self.end = OPEN
         self.choked = False
         self._send_right = SendRight(stream)
-        self._raw: deque[bytes] = deque()
+        self._raw: list[bytes] = []
         self.tail = memoryview(b"")
         self._want_write = False
         self._fork = forks[0]
@@ -236,7 +235,7 @@ class Writer:
                 return
         parts: list[bytes] = []
         while self._raw:
-            parts.append(self._raw.popleft())
+            parts.append(self._raw.pop(0))
         connection = self.connection
         sender = connection.sender
         if sender is not None and core is not None and not sender.closed:
