@@ -182,6 +182,19 @@ class Peer:
         return self._need_channel().probe(seconds("timeout", timeout))
 
     @property
+    def rtt(self) -> float | None:
+        """
+        The round trip over the present connection, in seconds, smoothed (each measurement counts an eighth).
+
+        It is measured by pings, of which a client sends one with each heartbeat, and a server none by itself: there
+        call `ping()` now and then. None until the first is answered, and while there is no connection.
+        """
+        channel = self._channel
+        link = channel.link if channel is not None else None
+        liveness = link.connection.liveness if link is not None else None
+        return liveness.rtt if liveness is not None else None
+
+    @property
     def connected(self) -> bool:
         """Whether there is a connection now. While a session has lost it, and waits for the next one, there is none."""
         channel = self._channel

@@ -17,7 +17,9 @@ from securelink.codes import Code
 from securelink.limits import MAX_SWEEP_STEP, READ_FRAMES, STALLED_SECONDS
 from securelink.protocol import Pinged
 from securelink.protocol.bounds import Bounds
+from securelink.protocol.liveness import Liveness
 from securelink.streams.base import BREAK
+from securelink.testing import Relay
 from securelink.threads.client_link import ClientLink
 from securelink.threads.link import Link
 from securelink.threads.server_link import ServerLink
@@ -295,3 +297,70 @@ def test_the_end_of_a_peer_is_known_before_its_backlog_is_handled(
         until(lambda: "over" in seen)
         assert seen == [*range(300), "over"]
         client.close()
+
+
+# --- the round trip -------------------------------------------------------------------------------------------
+
+
+def test_the_round_trip_is_smoothed() -> None:
+    """Each answer counts an eighth; one that waited here unread, or is followed by another, counts nothing."""
+    liveness = Liveness(HEARTBEAT, 0.0, pings=True)
+    liveness.ponged(5.0)  # nobody has asked
+    assert liveness.rtt is None
+    liveness.look(HEARTBEAT, 1, behind=False)
+    assert liveness.ping_is_due(HEARTBEAT)
+    liveness.ponged(HEARTBEAT + 0.8)
+    assert liveness.rtt == pytest.approx(0.8)
+    liveness.pinged(100.0)
+    liveness.ponged(100.0)
+    assert liveness.rtt == pytest.approx(0.7)
+    liveness.pinged(200.0)
+    liveness.reading(False)
+    liveness.reading(True)
+    liveness.ponged(290.0)
+    liveness.pinged(300.0)
+    liveness.pinged(399.0)
+    liveness.ponged(399.5)  # of the first
+    assert liveness.rtt == pytest.approx(0.7)
+    liveness.ponged(399.7)
+    assert liveness.rtt == pytest.approx(0.7)
+
+
+def test_both_sides_know_the_round_trip(identity: Identity) -> None:
+    """After a ping, by whoever made it; of a connection, so there is none without one."""
+    with serving(identity) as server, joined(server) as [client]:
+        session = session_of(server, client)
+        assert session.rtt is None
+        assert 0.0 <= session.ping(WAIT) < WAIT
+        assert client.ping(WAIT) >= 0.0
+        assert session.rtt is not None
+        assert client.rtt is not None
+        assert 0.0 < client.rtt < WAIT
+    assert client.rtt is None
+
+
+def test_a_heartbeat_measures_the_round_trip(identity: Identity) -> None:
+    """A client knows it without asking."""
+    with serving(identity) as server, joined(server) as [client]:
+        assert client.rtt is None
+        after(link_of(client), HEARTBEAT + 1)
+        until(lambda: client.rtt is not None)
+
+
+def test_a_client_that_hears_nothing_says_so(identity: Identity) -> None:
+    """Nothing reaches it, though it is heard: the server gives the connection up by CLOSE SILENT, and both go on."""
+    with (
+        Server("127.0.0.1", 0, keys=identity, heartbeat=1, resume=60) as server,
+        Relay("127.0.0.1", server.address[1]) as relay,
+        Client("127.0.0.1", relay.port, pin=server.fingerprint) as client,
+    ):
+        session = session_of(server, client)
+        client.ping(WAIT)
+        relay.to_client.hold()
+        until(
+            lambda: not session.connected
+        )  # the server alone would wait for ever: it hears the heartbeats
+        relay.to_client.release()
+        until(lambda: session.connected)
+        assert session_of(server, client) is session
+        assert client.ping(WAIT) > 0

@@ -1,5 +1,5 @@
 """
-Keepalive: silence of the peer, and when to send heartbeats.
+Keepalive: silence of the peer, when to send heartbeats, and how long their answers take.
 
 A keepalive check comes about once a second. Time in which we did not read does not count as silence, nor does time in
 which this process stood still: the time between two checks counts as at most MAX_SWEEP_STEP.
@@ -10,6 +10,8 @@ from __future__ import annotations
 from math import inf
 
 from ..limits import MAX_HEARTBEAT, MAX_SWEEP_STEP, MIN_HEARTBEAT, SILENCE_FACTOR, SWEEP_SECONDS
+
+RTT_GAIN = 1 / 8  # of each measurement (RFC 6298, section 2)
 
 
 class Liveness:
@@ -26,11 +28,12 @@ class Liveness:
         quiet: How long the peer has been silent while we read, in seconds.
         step: The time that the last check counted, in seconds.
         hung_up: The peer's last byte has arrived, though it is not read yet: pings are useless.
+        rtt: The round trip of PING and PONG, smoothed, in seconds; None before the first.
     """
 
     __slots__ = (
-        "_behind", "_deaf", "_heard", "_heartbeat", "_looked_at", "_pinged_at", "_pings", "_reading", "hung_up",
-        "quiet", "step",
+        "_asked_at", "_behind", "_deaf", "_heard", "_heartbeat", "_looked_at", "_pinged_at", "_pings", "_reading",
+        "_spoiled", "_unanswered", "hung_up", "quiet", "rtt", "step",
     )  # fmt: skip
 
     def __init__(self, heartbeat: float, now: float, *, pings: bool) -> None:
@@ -45,6 +48,10 @@ class Liveness:
         self.quiet = 0.0
         self.step = 0.0
         self.hung_up = False
+        self.rtt: float | None = None
+        self._asked_at = now
+        self._unanswered = 0
+        self._spoiled = False  # the answer waited here, unread
 
     @property
     def next_look(self) -> float:
@@ -60,6 +67,7 @@ class Liveness:
         """Say whether the peer is read from now on."""
         self._reading = reads
         if not reads:
+            self._spoiled = True
             self._deaf = True  # a moment is enough: bytes of that time may still be on their way
 
     def look(self, now: float, heard: int, *, behind: bool) -> None:
@@ -89,4 +97,25 @@ class Liveness:
         if now - self._pinged_at < self._heartbeat / (1 if self._pings else 2):
             return False
         self._pinged_at = now
+        self.pinged(now)
         return True
+
+    def pinged(self, now: float) -> None:
+        """A PING goes to the peer."""
+        self._asked_at = now
+        self._unanswered += 1
+        self._spoiled = not self._reading or self._behind
+
+    def ponged(self, now: float) -> None:
+        """
+        A PONG has come. They come in order: the last one answers the last PING.
+
+        Args:
+            now: The time of this moment, not of the last look.
+        """
+        self._unanswered -= 1
+        if self._unanswered or self._spoiled:
+            self._unanswered = max(0, self._unanswered)
+            return
+        took = max(0.0, now - self._asked_at)
+        self.rtt = took if self.rtt is None else self.rtt + (took - self.rtt) * RTT_GAIN

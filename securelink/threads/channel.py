@@ -330,7 +330,7 @@ class Channel:
             start = time.monotonic()
             link = self.link
             if link is not None:
-                link.control(Content.PING, number.to_bytes(8))
+                link.ping(number, start)
             self.await_answer(waiting, start + timeout)
             if not waiting.event.is_set():
                 raise LinkTimeout(

@@ -91,6 +91,12 @@ class Link:
         self.writer.queue_raw(data)
         self.writer.flush()
 
+    def ping(self, number: int, now: float) -> None:
+        """Send a PING with this number at this moment."""
+        if self.connection.liveness is not None:
+            self.connection.liveness.pinged(now)
+        self.control(Content.PING, number.to_bytes(8))
+
     def control(self, content: Content, payload: bytes = b"") -> None:
         """Queue a control record and write it. After CLOSE there are none."""
         self.connection.control(content, payload)
@@ -178,7 +184,7 @@ class Link:
             case Pinged():
                 pass  # it is answered
             case Ponged(payload):
-                self._ponged(payload)
+                self.reader.ponged(payload)
             case Closed():
                 self._peer_closed(event)
             case Ended():
@@ -194,11 +200,6 @@ class Link:
 
     def _handshake_event(self, event: Event) -> None:
         raise NotImplementedError
-
-    def _ponged(self, payload: bytes) -> None:
-        core = self.reader.core
-        if core is not None:
-            core.requests.ponged(int.from_bytes(payload))
 
     def _peer_closed(self, closed: Closed) -> None:
         """The session is over, unless the peer only gives the connection up. Answered when all before it is handled."""

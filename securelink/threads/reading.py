@@ -7,6 +7,7 @@ The leader reads, or the thread that drives a client. What is said to the peer a
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from math import inf
 from typing import Protocol
@@ -103,6 +104,13 @@ class Reader:
     def let_go(self) -> None:
         """By who reads: the session goes on without it."""
         self.core = self._session = None
+
+    def ponged(self, payload: bytes) -> None:
+        """A PONG has come."""
+        if self.connection.liveness is not None:
+            self.connection.liveness.ponged(time.monotonic())
+        if self.core is not None:
+            self.core.requests.ponged(int.from_bytes(payload))
 
     def listens(self) -> bool:
         """Whether we read what the peer sends."""
