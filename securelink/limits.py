@@ -109,8 +109,11 @@ OPENED_ELEMENT_BYTES = 88  # for each element, while a record is decoded in step
 OPENED_MOST_BYTES = 5 * 1024 * 1024
 # A client's state that the application does not use: kept up to this size, in case it asks later
 MAX_UNUSED_STATE = 64 * 1024
-# Packets a second of one session; above it, reading pauses until the second is over; option max_rate
+# Packets a second of one session, on the average of a second; above it, reading pauses; option max_rate
 MAX_RATE = 500_000
+# Bytes of packets, likewise: more than one core opens; option max_byte_rate
+MAX_BYTE_RATE = 2**30
+DEBT_SECONDS = 10.0  # such a pause is no longer than this, however much came at once
 MAX_INBOX_RECORDS = 1024  # records that wait for a handler; above it, reading pauses
 MAX_INBOX_BYTES = 8 * 1024 * 1024
 # Wire bytes of packets that wait for a client's receive() as objects; further ones wait as bytes
@@ -129,7 +132,7 @@ MAX_CONTROL_RATE = 50_000
 HANGUP_FACTOR = 4
 
 RESUME_SECONDS = 120  # a session is kept this long after its connection is lost
-# Sessions without a connection; above it, those with the least to lose are dropped first
+# Sessions without a connection; above it, those with the least to lose are dropped first; option max_suspended
 MAX_SUSPENDED = 10_000
 # Of them, of one address, or /64 of IPv6; this machine's own address has no such bound
 MAX_SUSPENDED_PER_ADDRESS = 1000
@@ -143,7 +146,7 @@ ENDED_AT_ONCE = (
     16  # of them that hear in a row that their session or their time is over: about 0.1 ms
 )
 REQUEST_SECONDS = 10.0  # default of request()
-MAX_ROOMS = 10_000  # rooms of one server
+MAX_ROOMS = 10_000  # rooms of one server; option max_rooms
 MAX_ROOMS_PER_SESSION = 100
 MAX_TICK_RATE = 1000.0  # ticks per second
 # Characters of all tracebacks that are kept; they may quote data of peers

@@ -98,6 +98,15 @@ class MetricsCollector:
             for value, count in sorted(stats[name].items()):
                 family.add_metric([value], count)
             yield family
+        most = GaugeMetricFamily(f"{_PREFIX}limit", "The limits, by option.", labels=["limit"])
+        used = GaugeMetricFamily(
+            f"{_PREFIX}limit_used", "How much of each limit is used now.", labels=["limit"]
+        )
+        for name, limit in self._server.limits().items():
+            most.add_metric([name], limit.most)
+            used.add_metric([name], limit.used)
+        yield most
+        yield used
 
 
 class MetricsPages:

@@ -23,7 +23,6 @@ from .app.received import Received
 from .app.revocation import Revocations
 from .app.rooms import Rooms
 from .app.session_manager import SessionEvents, SessionManager
-from .app.statistics import totals_of
 from .auth import Authenticate
 from .dispatching import ServerDispatching
 from .errors import ConfigError, LimitExceeded
@@ -31,17 +30,21 @@ from .keys import Identity
 from .limits import (
     BACKLOG,
     HEARTBEAT_SECONDS,
+    MAX_BYTE_RATE,
     MAX_CONNECTIONS,
     MAX_ELEMENTS,
     MAX_FAILED_PER_ADDRESS,
     MAX_PACKET,
     MAX_RATE,
+    MAX_ROOMS,
+    MAX_SUSPENDED,
     RECORD_ROOM,
     RESUME_SECONDS,
     WORKERS,
 )
 from .options import key, place
 from .protocol.handshake_server import VerifiedClient
+from .reporting import Reporting
 from .runnable import Runnable
 from .session import Room, Session, channel_of, context_of, local_fanout
 from .streams.base import Carrier
@@ -54,7 +57,7 @@ from .threads.settings import HandshakeSettings
 from .trust import AuthorizedClients
 
 
-class Server(Runnable, Admitting, ServerDispatching):
+class Server(Runnable, Reporting, Admitting, ServerDispatching):
     """
     A server.
 
@@ -105,7 +108,11 @@ class Server(Runnable, Admitting, ServerDispatching):
         overlap: False runs one handler at a time; I/O goes on.
         tick_rate: How often a second `on_tick` fires; may be changed while it runs.
         room_capacity: Most members of one room.
-        max_rate: Packets a second of one session; one that sends more is not read until the second is over.
+        max_rate: Packets a second of one session; one that sends more is not read for a moment. What it sends again
+            after a lost connection is paid for by the time that it was away.
+        max_byte_rate: Bytes of packets, likewise.
+        max_suspended: Sessions that are kept without a connection; those with the least to lose go first.
+        max_rooms: Rooms with members.
         backlog: Connections that may wait to be accepted.
         passphrase: Of the server's private key.
         fanout: Has the sessions and sends to many of them; None: those of this process. Each server needs its own.
@@ -125,8 +132,6 @@ class Server(Runnable, Admitting, ServerDispatching):
     Handlers of one session never overlap. Those of different sessions seldom do, but may whenever one takes longer
     than 5 ms: guard shared data, or use `overlap=False`, or drive the server with `update()`.
     """
-
-    _started_at = 0.0
 
     def __init__(
         self,
@@ -153,6 +158,9 @@ class Server(Runnable, Admitting, ServerDispatching):
         tick_rate: float | None = None,
         room_capacity: int | None = None,
         max_rate: int = MAX_RATE,
+        max_byte_rate: int = MAX_BYTE_RATE,
+        max_suspended: int = MAX_SUSPENDED,
+        max_rooms: int = MAX_ROOMS,
         backlog: int = BACKLOG,
         passphrase: str | None = None,
         fanout: Fanout[Session] | None = None,
@@ -181,6 +189,9 @@ class Server(Runnable, Admitting, ServerDispatching):
             tick_rate=tick_rate,
             room_capacity=room_capacity,
             max_rate=max_rate,
+            max_byte_rate=max_byte_rate,
+            max_suspended=max_suspended,
+            max_rooms=max_rooms,
             backlog=backlog,
             passphrase=passphrase,
         )
@@ -196,7 +207,9 @@ class Server(Runnable, Admitting, ServerDispatching):
         )
         self._handlers = Handlers("server", ("session", "packet"))
         self._handlers.bind_reserved(STATE, self._take_state)
-        self._rooms: Rooms[Session] = Rooms(self.broadcast, options.room_capacity, Room)
+        self._rooms: Rooms[Session] = Rooms(
+            self.broadcast, options.room_capacity, Room, most=options.max_rooms
+        )
         caught = self._handlers.caught.add
         events = self._events = SessionEvents[Session](caught)
         self.on_connect = events.on_connect
@@ -290,32 +303,6 @@ class Server(Runnable, Admitting, ServerDispatching):
     def rooms(self) -> list[str]:
         """The names of the rooms that have members."""
         return self._rooms.names()
-
-    def stats(self) -> dict[str, Any]:
-        """
-        What the server does and has done, as a dict of plain values.
-
-        Returns:
-            What is now: `running`, `uptime_seconds`, `sessions`, `sessions_suspended` (those of them that have lost
-            their connection), `connections_half_open`, `rooms`, `threads`, `unsent_bytes`. And what only grows, over
-            all runs and all sessions that there were: `sessions_total`, `connections_lost_total` (of sessions that were
-            kept), `sessions_resumed_total`, `handshakes_failed_total`, `logins_refused_total`, `handler_errors_total`,
-            `records_received_total`, `records_sent_total`, `packets_received_total`, `received_bytes_total`,
-            `sent_bytes_total`, `sessions_ended_total` (a dict: how often for which reason) and
-            `limits_reached_total` (a dict: how often which limit).
-        """
-        listener, everybody = self._lifecycle.listener, self._registry.everybody()
-        return {
-            "running": self.running,
-            "uptime_seconds": time.time() - self._started_at if self.running else 0.0,
-            "sessions": len(everybody),
-            "sessions_suspended": len(listener.suspensions.waiting) if listener is not None else 0,
-            "connections_half_open": listener.gate.half_open if listener is not None else 0,
-            "rooms": len(self.rooms),
-            "threads": len(self.threads),
-            "unsent_bytes": sum(channel_of(session).unsent for session in everybody),
-            **totals_of(self._registry, self.caught.total),
-        }
 
     # --- handlers and sending -----------------------------------------------------------------------------------
 

@@ -111,7 +111,7 @@ class ProbeLink(Link):
 
     def next_second(self) -> None:
         """What the sweep does when a second is over."""
-        if self.reader.next_second():
+        if self.reader.next_second(self.loop.now + 1.0):
             self.update_interest()
 
 

@@ -145,8 +145,10 @@ def test_prometheus_reads_the_page(identity: Identity) -> None:
             seen = metrics(pages.address)
             assert seen["securelink_sessions_ended_total:normal"] == 1
             assert {name.removeprefix("securelink_").split(":")[0] for name in seen} == (
-                {*server.stats(), "up"} - {"running"}
+                {*server.stats(), "up", "limit", "limit_used"} - {"running"}
             )
+            assert seen["securelink_limit:max_connections"] == 10_000
+            assert seen["securelink_limit_used:max_connections"] == 1
 
 
 def test_whether_it_is_well(identity: Identity) -> None:

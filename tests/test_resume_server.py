@@ -392,10 +392,9 @@ def test_a_memory_that_went_back_ends_the_session(identity: Identity) -> None:
         assert watch.reasons == [Code.PROTOCOL]
 
 
-def test_bounds(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bounds(identity: Identity) -> None:
     """So many wait for their clients, and of one address so many: the oldest go, those with a user last."""
-    monkeypatch.setattr("securelink.threads.suspensions.MAX_SUSPENDED", 3)
-    with scene(identity) as (server, watch, caller):
+    with scene(identity, max_suspended=3) as (server, watch, caller):
         callers = [caller, *(Caller(caller.port, user=f"user {n}") for n in range(4))]
         try:
             for one in callers[1:]:

@@ -303,7 +303,7 @@ def test_an_unreadable_record_is_counted() -> None:
             queue.take()
     assert queue.waiting == 0
     assert queue.is_over_rate
-    queue.next_second()
+    queue.pass_time(1.0)
     assert not queue.is_over_rate
 
 

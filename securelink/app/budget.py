@@ -113,6 +113,17 @@ class FailureBudget:
         with self._lock:
             return self._failures.count(networks(host)[0])
 
+    @property
+    def most_failures(self) -> int:
+        """The highest count of an address, or of a /64."""
+        with self._lock:
+            found = [
+                self._failures.seen(network)
+                for network in self._failures.keys()  # noqa: SIM118  # no mapping
+                if network.endswith("/64") or "/" not in network
+            ]
+        return max(found, default=0)
+
     def standing(self, host: str) -> int:
         """
         The rank of an address, `KNOWN` to `LATE`. Takes no lock.

@@ -40,6 +40,8 @@ from ..wire.messages import Wanted
 
 Check = Callable[[str, Any], Any]  # (name, value) -> the value to use; raises ConfigError
 
+MOST_RATE = 2**62  # anything faster is no limit
+
 CLIENT_KEYS = {"welcome": Wanted.WELCOME, "required": Wanted.REQUIRED, "known": Wanted.REQUIRED}
 ENCRYPTION = {"required": Mode.REQUIRED, "optional": Mode.OPTIONAL, "off": Mode.OFF}
 
@@ -95,10 +97,13 @@ SERVER: dict[str, Check] = BOTH | {
     "client_keys": _word(CLIENT_KEYS),
     "heartbeat": _number(MIN_HEARTBEAT, MAX_HEARTBEAT, "seconds"),
     "keys": _keys,
+    "max_byte_rate": _whole(1, MOST_RATE, "bytes a second"),
     "max_connections": _whole(1),
     "max_failures": _whole(1),
     "max_per_address": _or_none(_whole(1)),
-    "max_rate": _whole(1, unit="packets a second"),
+    "max_rate": _whole(1, MOST_RATE, "packets a second"),
+    "max_rooms": _whole(1),
+    "max_suspended": _whole(1),
     "overlap": flag,
     "resume": _whole(0, MAX_RESUME_SECONDS, "seconds"),
     "room_capacity": _or_none(_whole(1)),
@@ -128,12 +133,15 @@ class ServerOptions:
     encryption: Mode
     heartbeat: float
     keys: Path | Identity
+    max_byte_rate: int
     max_connections: int
     max_elements: int
     max_failures: int
     max_packet: int
     max_per_address: int
     max_rate: int
+    max_rooms: int
+    max_suspended: int
     overlap: bool
     passphrase: Passphrase
     resume: int
@@ -176,7 +184,12 @@ class ServerOptions:
     @property
     def bounds(self) -> Bounds:
         """Of sessions."""
-        return Bounds(rate=self.max_rate, strict=self.strict_types, elements=self.max_elements)
+        return Bounds(
+            rate=self.max_rate,
+            byte_rate=self.max_byte_rate,
+            strict=self.strict_types,
+            elements=self.max_elements,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)  # there are secrets in it

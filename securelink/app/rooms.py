@@ -94,6 +94,7 @@ class Rooms(Generic[Member]):
         broadcast: Sends to the members of a room.
         capacity: Most members of one room; None for any number.
         kind: The class of a room.
+        most: Rooms.
     """
 
     def __init__(
@@ -101,10 +102,13 @@ class Rooms(Generic[Member]):
         broadcast: Broadcast,
         capacity: int | None,
         kind: Callable[[Rooms[Member], str], Group[Member]],
+        *,
+        most: int = MAX_ROOMS,
     ) -> None:
         self.broadcast = broadcast
         self._kind = kind
         self._capacity = capacity
+        self._most = most
         self._lock = threading.Lock()
         self._by_name: dict[str, Group[Member]] = {}
         self._rolls: dict[str, Roll[Member]] = {}  # their members
@@ -125,6 +129,12 @@ class Rooms(Generic[Member]):
         """The names of all rooms that have members."""
         with self._lock:
             return sorted(self._by_name)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Members of each room."""
+        with self._lock:
+            return [len(roll) for roll in self._rolls.values()]
 
     def of(self, session: Member) -> tuple[Group[Member], ...]:
         """The rooms that a session is in, in the order of joining."""
@@ -162,8 +172,8 @@ class Rooms(Generic[Member]):
             raise LimitExceeded(
                 f"a session may be in {MAX_ROOMS_PER_SESSION} rooms", limit="MAX_ROOMS_PER_SESSION"
             )
-        if room is None and len(self._by_name) >= MAX_ROOMS:
-            raise LimitExceeded(f"there are {MAX_ROOMS} rooms already", limit="MAX_ROOMS")
+        if room is None and len(self._by_name) >= self._most:
+            raise LimitExceeded(f"there are {self._most} rooms already", limit="max_rooms")
         if (
             room is not None
             and self._capacity is not None

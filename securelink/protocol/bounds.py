@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ..limits import (
     HARD_UNACKED,
     HARD_UNSENT,
+    MAX_BYTE_RATE,
     MAX_ELEMENTS,
     MAX_INBOX_BYTES,
     MAX_INBOX_RECORDS,
@@ -29,6 +30,7 @@ class Bounds:
     hard_unacked: int = HARD_UNACKED
     inbox_bytes: int = MAX_INBOX_BYTES
     rate: int = MAX_RATE
+    byte_rate: int = MAX_BYTE_RATE
     elements: int = MAX_ELEMENTS
     strict: bool = False  # refuse to send data that would arrive as another type
 

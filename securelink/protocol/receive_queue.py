@@ -2,8 +2,8 @@
 What has arrived at a session and waits for its turn: records as bytes, and events among them, in order.
 
 Records are decoded when their turn comes, so a peer makes us hold its wire bytes, not the many times larger objects.
-Bounds: `full` while more waits than the session may keep (it is not read then), `is_flooded` when even more does, and a
-number of packets in a second.
+Bounds: `full` while more waits than the session may keep (it is not read then), `is_flooded` when even more does, and
+the packets and bytes of a second.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from ..errors import CodecError
 from ..limits import ACK_BYTES, HANGUP_FACTOR
+from ..rates import later_mark
 from ..wire.packets import Decoding, Packet, begin_decoding
 from ..wire.weight import opened_size
 from .bounds import Bounds
@@ -84,12 +85,12 @@ class ReceiveQueue:
         on_look: Called with this when a record is to be looked into in steps: the receiving half calls `look_on` until
             that is False. None: it is done at once.
         handled: Packets whose turn has come.
-        is_over_rate: More of them in this second than may be.
+        is_over_rate: More of them, or of their bytes, than may be: reading pauses.
     """
 
     __slots__ = (
-        "_before", "_delivered", "_look", "_requests", "_unlooked", "bounds", "dropping", "full", "handled", "in_bytes",
-        "incoming", "is_over_rate", "items", "on_look", "opened", "opening", "out_bytes",
+        "_byte_mark", "_delivered", "_look", "_packet_mark", "_requests", "_unlooked", "bounds", "dropping", "full",
+        "handled", "in_bytes", "incoming", "is_over_rate", "items", "on_look", "opened", "opening", "out_bytes",
     )  # fmt: skip
 
     def __init__(self, bounds: Bounds, requests: Requests, incoming: Incoming) -> None:
@@ -111,7 +112,8 @@ class ReceiveQueue:
         self.on_look: Callable[[ReceiveQueue], None] | None = None
         self.handled = 0  # packets; written by the running thread only
         self.is_over_rate = False
-        self._before = 0  # the same when this second began; written by whoever keeps the time
+        # Up to where packets and bytes may count until `pass_time`; written by whoever keeps the time.
+        self._packet_mark, self._byte_mark = bounds.rate, bounds.byte_rate
 
     # By the receiving half.
 
@@ -270,7 +272,7 @@ class ReceiveQueue:
     def _count(self, record: Record | Partly, packets: int) -> None:
         self.out_bytes += len(record)
         self.handled += packets
-        self.is_over_rate = self.handled - self._before > self.bounds.rate
+        self.is_over_rate = self.handled > self._packet_mark or self.out_bytes > self._byte_mark
 
     def take(self) -> list[Packet]:
         """
@@ -365,7 +367,30 @@ class ReceiveQueue:
             or self.out_bytes - incoming.told_bytes >= ACK_BYTES
         )
 
-    def next_second(self) -> None:
-        """The rate is counted anew."""
-        self._before = self.handled
-        self.is_over_rate = False
+    def bound_by(self, bounds: Bounds) -> None:
+        """From now on these are its bounds."""
+        self._packet_mark += bounds.rate - self.bounds.rate
+        self._byte_mark += bounds.byte_rate - self.bounds.byte_rate
+        self.bounds = bounds
+
+    def pass_time(self, seconds: float) -> None:
+        """
+        So many seconds have passed since the last call, and so much more may come: the buckets of two rates, which hold
+        what one second allows, or all of a longer time without a call. So what a peer wrote while it was away, and
+        sends afterwards, is paid for by that time.
+
+        What was too much delays its sender by DEBT_SECONDS at most.
+        """
+        bounds = self.bounds
+        self._packet_mark = later_mark(self._packet_mark, self.handled, bounds.rate, seconds)
+        self._byte_mark = later_mark(self._byte_mark, self.out_bytes, bounds.byte_rate, seconds)
+        self.is_over_rate = self.handled > self._packet_mark or self.out_bytes > self._byte_mark
+
+    @property
+    def rates(self) -> tuple[int, int]:
+        """How many packets and bytes have come lately, as the rates count them; see `pass_time`."""
+        bounds = self.bounds
+        return (
+            max(0, self.handled + bounds.rate - self._packet_mark),
+            max(0, self.out_bytes + bounds.byte_rate - self._byte_mark),
+        )

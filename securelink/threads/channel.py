@@ -74,8 +74,7 @@ class Channel:
         self.ended = False
         self._close_code = int(Code.NORMAL)
         self._close_text = ""
-        self._clean = False
-        self._ours = False  # whether this side ended it
+        self._clean = self._ours = False  # announced; by this side
         self._failed: Failed | None = None  # what broke the protocol
         self.alarm: Alarm[Channel] | None = None
         self.parting = False
@@ -98,7 +97,8 @@ class Channel:
     @bounds.setter
     def bounds(self, bounds: Bounds) -> None:
         core = self.core
-        core.bounds = core.sending.bounds = core.receiving.bounds = self.outbox.bounds = bounds
+        core.receiving.bound_by(bounds)
+        core.bounds = core.sending.bounds = self.outbox.bounds = bounds
 
     @property
     def muted(self) -> bool:

@@ -232,6 +232,18 @@ class Gate:
             self._of_address[net] = self._of_address.get(net, 0) + 1
         return True
 
+    @property
+    def most_of_address(self) -> int:
+        """Connections of the address, or /64, that has most."""
+        return max(
+            (
+                n
+                for net, n in tuple(self._of_address.items())
+                if net.endswith("/64") or "/" not in net
+            ),
+            default=0,
+        )
+
     def _uncount(self, link: ServerLink) -> None:
         if link.counted:
             link.counted = False

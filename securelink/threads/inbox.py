@@ -79,7 +79,7 @@ class Inbox:
         session: Whose inbox this is.
 
     Attributes:
-        throttled: The peer has sent too much in this second, and is not read until the next.
+        throttled: The peer has sent too much lately, and is not read for a moment.
         runner: The thread that runs it now, or 0.
         right: To run it.
         network: Of its peer: all inboxes of one take turns as one does. None: it stands for itself.
@@ -87,6 +87,7 @@ class Inbox:
     """
 
     __slots__ = (
+        "_second",
         "detail",
         "loop",
         "network",
@@ -107,6 +108,7 @@ class Inbox:
         queue.on_look = loop.look_later
         self.detail = ""
         self.throttled = False
+        self._second = 0.0  # when `next_second` was called last
         self.runner = 0
         self.right = Right()
 
@@ -269,17 +271,19 @@ class Inbox:
                 return packets
 
     def throttle(self) -> None:
-        """More packets or controls than one session may send in a second: it is not read until the next begins."""
+        """More packets, bytes or controls than one session may send: it is not read for a moment."""
         self.throttled = True
-        log.info("%s sends too much: it is not read for the rest of this second", self.owner.name)
+        log.info("%s sends too much: it is not read for a moment", self.owner.name)
         self.session.look_again()
         self.owner.throttled()
 
-    def next_second(self) -> bool:
-        """By a sweep: a new second for the rate limit; True when reading may go on again."""
-        self.queue.next_second()
-        was, self.throttled = self.throttled, False
-        return was
+    def next_second(self, now: float) -> bool:
+        """By a sweep, about once a second: time for the rates has passed; True when reading may go on again."""
+        queue, was = self.queue, self.throttled
+        queue.pass_time(now - self._second if self._second else 1.0)
+        self._second = now
+        self.throttled = queue.is_over_rate
+        return was and not self.throttled
 
     def drop_waiting(self) -> None:
         """

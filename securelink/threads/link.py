@@ -385,7 +385,7 @@ class Link:
         self.pass_time(now)
         if writer.end >= CLOSED:
             return
-        if reader.next_second():
+        if reader.next_second(now):
             self.update_interest()
         writer.watch_tail(hung_up=reader.hung_up)
         if writer.is_stalled:

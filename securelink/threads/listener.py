@@ -60,7 +60,9 @@ class Listener:
         self.gate = Gate(loop, settings, self.links, host.note, self._begin)
         self._preambles: dict[Preamble, None] = {}  # proxies that have not said for whom they speak
         self.chores = Chores(loop.call)
-        self.suspensions = Suspensions(loop, settings.resume, host, self._session_gone)
+        self.suspensions = Suspensions(
+            loop, settings.resume, host, self._session_gone, settings.max_suspended
+        )
         self.holdings = Holdings(loop, self.links, host.note, self.suspensions.waiting)
         tickets, identity = self.suspensions.tickets, settings.identity
         self.resuming: Resuming | None = None

@@ -235,8 +235,8 @@ class Reader:
             link.pass_time(self.loop.now)
             self._time_ack(link)
 
-    def next_second(self) -> bool:
+    def next_second(self, now: float) -> bool:
         """By the sweep: rates are counted anew. Returns whether it is read again that was not, for its rate."""
         self._controls_before = self.connection.controls
         session = self._session
-        return session is not None and session.inbox.next_second()
+        return session is not None and session.inbox.next_second(now)

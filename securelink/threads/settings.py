@@ -8,7 +8,13 @@ from ..app.budget import SHARES
 from ..app.declared import ServerOptions
 from ..app.own_key import OwnKey
 from ..keys import Identity
-from ..limits import HANDSHAKE_SECONDS, MAX_FAILED_PER_ADDRESS, MAX_HALF_OPEN, MAX_PER_ADDRESS
+from ..limits import (
+    HANDSHAKE_SECONDS,
+    MAX_FAILED_PER_ADDRESS,
+    MAX_HALF_OPEN,
+    MAX_PER_ADDRESS,
+    MAX_SUSPENDED,
+)
 from ..streams.proxy import Network
 from ..wire.fields import Mode
 
@@ -30,6 +36,7 @@ class HandshakeSettings:
     proxies: tuple[Network, ...] = ()
     handshake_seconds: float = HANDSHAKE_SECONDS
     resume: int = 0  # seconds that a session without a connection is kept
+    max_suspended: int = MAX_SUSPENDED
 
     @staticmethod
     def of(options: ServerOptions, key: OwnKey) -> HandshakeSettings:
@@ -45,6 +52,7 @@ class HandshakeSettings:
             max_packet=options.max_packet,
             heartbeat=options.heartbeat,
             resume=options.resume,
+            max_suspended=options.max_suspended,
             succession=key.succession(),
         )
 

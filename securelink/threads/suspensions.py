@@ -82,6 +82,7 @@ class Suspensions:
         lifetime: Seconds that a session is kept; 0: none is.
         host: Told what becomes of them.
         gone: Told of a session that ended without a connection, and what it counted for.
+        most: Sessions without a connection.
 
     Attributes:
         tickets: What clients resume them with; None when none is kept.
@@ -94,13 +95,14 @@ class Suspensions:
         lifetime: int,
         host: Host,
         gone: Callable[[Channel, tuple[Hashable, ...]], None],
+        most: int = MAX_SUSPENDED,
     ) -> None:
         self._loop = loop
         self._host = host
         self._gone = gone
         self.tickets: TicketTable | None = None
         if lifetime:
-            self.tickets = TicketTable(lifetime, MAX_SUSPENDED, threading.Lock())
+            self.tickets = TicketTable(lifetime, most, threading.Lock())
         self.waiting: dict[Channel, tuple[Hashable, ...]] = {}
         self._places: dict[Channel, Place] = {}  # of all sessions that may be suspended
         self._of_place: dict[Hashable, dict[Channel, None]] = {}

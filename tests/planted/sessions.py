@@ -36,7 +36,7 @@ FAULTS = [
     Fault(
         "any number of sessions waits for their clients",
         "threads/suspensions.py",
-        "TicketTable(lifetime, MAX_SUSPENDED, threading.Lock())",
+        "TicketTable(lifetime, most, threading.Lock())",
         "TicketTable(lifetime, 10**9, threading.Lock())",
         "test_resume_server.py::test_bounds",
     ),

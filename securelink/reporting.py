@@ -1,0 +1,68 @@
+"""What a server says of itself: what it does and has done, and how near it is to its limits."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from .app.declared import ServerOptions
+from .app.handlers import Handlers
+from .app.registry import Registry
+from .app.rooms import Rooms
+from .app.statistics import totals_of
+from .session import Session, channel_of
+from .threads.lifecycle import Lifecycle
+from .threads.standing import Limit, standing
+
+
+class Reporting:
+    """The methods of `Server` that tell how it is doing."""
+
+    _options: ServerOptions
+    _lifecycle: Lifecycle
+    _registry: Registry[Session]
+    _rooms: Rooms[Session]
+    _handlers: Handlers
+    _started_at = 0.0
+
+    def stats(self) -> dict[str, Any]:
+        """
+        What the server does and has done, as a dict of plain values.
+
+        Returns:
+            What is now: `running`, `uptime_seconds`, `sessions`, `sessions_suspended` (those of them that have lost
+            their connection), `connections_half_open`, `rooms`, `threads`, `unsent_bytes`. And what only grows, over
+            all runs and all sessions that there were: `sessions_total`, `connections_lost_total` (of sessions that were
+            kept), `sessions_resumed_total`, `handshakes_failed_total`, `logins_refused_total`, `handler_errors_total`,
+            `records_received_total`, `records_sent_total`, `packets_received_total`, `received_bytes_total`,
+            `sent_bytes_total`, `sessions_ended_total` (a dict: how often for which reason) and
+            `limits_reached_total` (a dict: how often which limit).
+        """
+        lifecycle, everybody = self._lifecycle, self._registry.everybody()
+        loop, listener = lifecycle.loop, lifecycle.listener
+        return {
+            "running": loop is not None,
+            "uptime_seconds": time.time() - self._started_at if loop is not None else 0.0,
+            "sessions": len(everybody),
+            "sessions_suspended": len(listener.suspensions.waiting) if listener is not None else 0,
+            "connections_half_open": listener.gate.half_open if listener is not None else 0,
+            "rooms": len(self._rooms.names()),
+            "threads": len(loop.thread_names()) if loop is not None else 0,
+            "unsent_bytes": sum(channel_of(session).unsent for session in everybody),
+            **totals_of(self._registry, self._handlers.caught.total),
+        }
+
+    def limits(self) -> dict[str, Limit]:
+        """
+        Each limit that is an option of this server, and how near it is now.
+
+            for name, limit in server.limits().items():
+                print(name, limit.used, "of", limit.most, limit.unit)
+
+        Returns:
+            By the name of the option: `most`, which is the limit, `used` and `unit`. Where a limit is one of each
+            session, room or address, `used` is that of the one which is nearest to it. Of a server that does not run
+            nothing is used.
+        """
+        channels = [channel_of(session) for session in self._registry.everybody()]
+        return standing(self._options, self._lifecycle.listener, self._rooms, channels)
