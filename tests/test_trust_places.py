@@ -173,6 +173,7 @@ def test_no_spelling_is_passed_over(host: str) -> None:
     place = Place(host)
     for spelling in (host.lower(), host.upper().lower(), place.host):
         if same_server(spelling) == place.host:
+            assert place.may_be(spelling)
             assert place.means(spelling, similar(spelling))
     assert similar(host) == similar(host.lower())
 
@@ -186,6 +187,37 @@ def test_a_file_of_foreign_letters_costs_what_others_cost(servers: KnownServers)
         servers.path.chmod(0o600)
         costs[kind] = cost_ms(partial(_parsed_anew, servers.path), 0.0)
     assert costs["foreign"] < 8 * costs["plain"]  # about 3 times, and 4 on a busy machine
+
+
+@pytest.mark.parametrize(
+    "asked", ["play.example", "h\u00f6st.example", "xn--hst-sna.example", "127.0.0.1"]
+)
+def test_only_lines_that_may_be_it_are_looked_into(
+    servers: KnownServers, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """20,000 names of ligatures took 13 s, whatever was asked for: each letter is looked up once, and not each line."""
+    looked: list[str] = []
+
+    def counted(host: str) -> str:
+        looked.append(host)
+        return similar(host)
+
+    monkeypatch.setattr("securelink.trust.servers.similar", counted)
+    foreign = [
+        "\ufdfa" * 50,
+        "\u00e4\u0323\u0301" * 20,
+        "xn--abc" + "kva" * 50 + ".\u4f60",
+        "\u4f60\u597d",
+    ]
+    lines = [f"{name}{number} 5050 {TWO}\n" for number in range(50) for name in foreign]
+    lines += [f"plain{number}.example {number + 1} {TWO}\n" for number in range(200)]
+    servers.path.write_text("".join(lines))
+    servers.path.chmod(0o600)
+    assert servers.get(asked, 5050) is None
+    assert not looked
+    servers.remember(asked, 5050, ONE)
+    assert servers.get(asked, 5050) == ONE
+    assert set(looked) <= {spelled(asked)}
 
 
 def _parsed_anew(path: Path) -> None:

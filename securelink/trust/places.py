@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from unicodedata import ucd_3_2_0  # the version that IDNA names (RFC 3491)
@@ -17,6 +18,8 @@ _LOCAL_NAMES = frozenset(
 )
 
 _DOTS = re.compile("[.\u3002\uff0e\uff61]")  # separators of labels (RFC 3490, 3.1)
+
+_PERCENT = frozenset("%\uff05\ufe6a")  # begins a zone, whose letters do not count
 
 # Characters that IDNA ignores (RFC 3454, B.1): soft hyphen, joiners, variation selectors.
 _NOTHING = dict.fromkeys(
@@ -94,6 +97,16 @@ class Place:
     def __init__(self, host: str) -> None:
         self.host = same_server(host)
         self._similar = _readable(self.host)
+        self._letters = frozenset(ucd_3_2_0.normalize("NFKD", self._similar))
+
+    def may_be(self, host: str) -> bool:
+        """
+        Whether a host in a line is worth a closer look, which may take a millisecond for foreign letters: a file of
+        them must not hold up who looks for another name. All foreign letters of a name are in each of its spellings.
+        """
+        if host.isascii() or not _PERCENT.isdisjoint(host):
+            return True
+        return all(_foreign(character) <= self._letters for character in set(host))
 
     def means(self, host: str, similar: str) -> bool:
         """
@@ -137,6 +150,12 @@ def _folded(text: str) -> str:
     if again != text:  # some characters are composed of characters that fold
         text = ucd_3_2_0.normalize("NFKC", again)
     return text.replace("\u3002", ".")
+
+
+@functools.lru_cache(4096)
+def _foreign(character: str) -> frozenset[str]:
+    """The foreign letters and marks that a character is composed of, folded."""
+    return frozenset(c for c in ucd_3_2_0.normalize("NFKD", _folded(character)) if not c.isascii())
 
 
 def _decoded(label: str) -> str:

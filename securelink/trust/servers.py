@@ -15,7 +15,7 @@ from ..options import number
 from ..text import quoted
 from .entries import TextFile, checked_comment, entry_line
 from .locking import LOCK_SECONDS
-from .places import Place, similar, spelled
+from .places import Place, checked_host, similar, spelled
 
 _UNTIL = "until="
 # seconds: a date beyond a century is a mistake, and one beyond the year 9999 cannot be written
@@ -32,7 +32,6 @@ class KnownServer:
         fingerprint: The fingerprint of the server's key.
         comment: For people.
         until: When the entry expires, in seconds since 1970; None for never.
-        similar: A form of the host that its other spellings share, see `places.similar`.
     """
 
     host: str
@@ -40,11 +39,20 @@ class KnownServer:
     fingerprint: str
     comment: str = ""
     until: float | None = None
-    similar: str = field(init=False, repr=False, compare=False)
+    _similar: str | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "similar", similar(self.host))
+        checked_host(self.host)
         checked_port(self.port)
+
+    @property
+    def similar(self) -> str:
+        """A form of the host that its other spellings share, see `places.similar`. Computed when it is asked for."""
+        form = self._similar
+        if form is None:
+            form = similar(self.host)
+            object.__setattr__(self, "_similar", form)
+        return form
 
     @property
     def key(self) -> tuple[str, int]:
@@ -251,7 +259,9 @@ class _Where:
 
     def is_of(self, entry: KnownServer) -> bool:
         """Whether an entry belongs to this server."""
-        return entry.port == self._port and self._place.means(entry.host, entry.similar)
+        if entry.port != self._port or not self._place.may_be(entry.host):
+            return False
+        return self._place.means(entry.host, entry.similar)
 
     def find(self, entries: Iterable[KnownServer]) -> KnownServer | None:
         """The entry of this server; one with the same spelling is preferred."""
