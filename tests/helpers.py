@@ -19,6 +19,8 @@ import pytest
 from inside import listener_of
 
 from securelink import Client, Identity, SecureLinkError, Server, Session, crypto
+from securelink.app.declared import ServerOptions
+from securelink.app.own_key import OwnKey
 from securelink.limits import FAILED_WINDOW, MAX_FRAME_BODY
 from securelink.protocol import (
     Alerted,
@@ -37,6 +39,7 @@ from securelink.streams.tcp import TcpStream
 from securelink.threads.link import Link
 from securelink.threads.listener import Listener
 from securelink.threads.server_link import ServerLink
+from securelink.threads.settings import HandshakeSettings
 from securelink.wire.fields import Content, Kind, Mode
 
 WAIT = 60.0  # seconds after which a test fails instead of hanging: nothing that works takes so long anywhere
@@ -216,6 +219,16 @@ class Scene:
         budget.window = 86_400.0 if held else FAILED_WINDOW
         if not held:
             budget.clear()
+
+
+def admitting(monkeypatch: pytest.MonkeyPatch, **limits: Any) -> None:
+    """Servers of this test admit with other limits."""
+    made = HandshakeSettings.of
+
+    def of(options: ServerOptions, key: OwnKey) -> HandshakeSettings:
+        return dataclasses.replace(made(options, key), **limits)
+
+    monkeypatch.setattr(HandshakeSettings, "of", of)
 
 
 def sock_of(link: Link) -> socket.socket:

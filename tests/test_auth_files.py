@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -142,10 +143,11 @@ def test_a_thief_of_the_file_finds_no_token(tmp_path: Path) -> None:
     tokens = JoinTokens(path)
     token = tokens.create("anna", note="phone")
     enter(tokens, token)
-    text = path.read_text()
+    # Four digits of a token may stand in its hash, and in a moment, by chance.
+    text = re.sub(r"\d+\.\d+", "", path.read_text().replace(tokens.entries()[0].hash, ""))
     for fragment in (token, *token.split("-"), uuid.UUID(token).hex):
-        assert fragment not in text.replace(tokens.entries()[0].hash, "")
-    assert json.loads(text)[0]["user"] == "anna"
+        assert fragment not in text
+    assert json.loads(path.read_text())[0]["user"] == "anna"
     assert path.stat().st_mode & 0o777 == 0o600
     assert token not in repr(tokens) + repr(tokens.entries()) + repr(tokens.__dict__)
 

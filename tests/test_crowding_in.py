@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import Self
 
 import pytest
-from helpers import WAIT, Scene, echo, end_of_stream, failure, scene, until
+from helpers import WAIT, Scene, admitting, echo, end_of_stream, failure, scene, until
 from inside import listener_of
 
 from benchmarks.storm import Counting
@@ -20,7 +20,6 @@ from securelink.codes import Code
 from securelink.streams.memory import MemoryStream, memory_pair
 from securelink.threads.admission_queue import AdmissionQueue, Waiting
 from securelink.threads.loop import Loop
-from securelink.threads.settings import HandshakeSettings
 
 pytestmark = pytest.mark.usefixtures("tidy")
 PLACES = 4
@@ -37,11 +36,7 @@ def few_places(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers have few places, and endless patience with those that have one."""
     monkeypatch.setattr("securelink.threads.gate.PLACE_SECONDS", AGES)
     monkeypatch.setattr("securelink.threads.gate._LOOK_SECONDS", 0.02)
-
-    def settings(**options: object) -> HandshakeSettings:
-        return HandshakeSettings(**{**options, "max_half_open": PLACES})  # type: ignore[arg-type]
-
-    monkeypatch.setattr("securelink.server.HandshakeSettings", settings)
+    admitting(monkeypatch, max_half_open=PLACES)
 
 
 @pytest.fixture

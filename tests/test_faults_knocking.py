@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import http.client
 import logging
 import os
@@ -16,13 +15,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from helpers import WAIT, Hostile, Scene, echo, end_of_stream, failure, scene, until
+from helpers import WAIT, Hostile, Scene, admitting, echo, end_of_stream, failure, scene, until
 from inside import listener_of
 
 from securelink import HandshakeError, Identity
 from securelink.codes import Code
 from securelink.limits import MAGIC
-from securelink.threads.settings import HandshakeSettings
 from securelink.wire.fields import Kind, Mode
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -197,8 +195,7 @@ def test_a_flood_costs_the_busiest_address_its_oldest(
 ) -> None:
     """At the cap of half-open connections others keep theirs, and new ones still come in."""
     monkeypatch.setattr("securelink.threads.gate.PLACE_SECONDS", 0.0)
-    admission = functools.partial(HandshakeSettings, max_half_open=4)
-    monkeypatch.setattr("securelink.server.HandshakeSettings", admission)
+    admitting(monkeypatch, max_half_open=4)
     with scene(identity) as stage, ExitStack() as stack:
         other = stack.enter_context(knock(stage.port, b"", "127.0.0.2"))
         flood = [stack.enter_context(knock(stage.port, b"")) for _ in range(8)]

@@ -10,13 +10,22 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
-from helpers import WAIT, Hostile, Scene, echo, end_of_stream, failure, scene, sock_of, until
+from helpers import (
+    WAIT,
+    Hostile,
+    Scene,
+    admitting,
+    echo,
+    end_of_stream,
+    failure,
+    scene,
+    sock_of,
+    until,
+)
 from inside import controls_of, jobs_of, limit_jobs, listener_of, loop_of, small
 from together import channel_of, link_of
 
 from securelink import Client, ConnectionClosed, HandshakeError, Identity, Server, Session
-from securelink.app.declared import ServerOptions
-from securelink.app.own_key import OwnKey
 from securelink.codes import Code
 from securelink.limits import MAX_CONTROLS, MAX_HANDSHAKE_BODY
 from securelink.protocol import ServerVerified
@@ -25,16 +34,6 @@ from securelink.threads.settings import HandshakeSettings
 from securelink.wire.fields import Content
 
 pytestmark = pytest.mark.usefixtures("tidy")
-
-
-def admitting(monkeypatch: pytest.MonkeyPatch, **limits: Any) -> None:
-    """Servers of this test admit with other limits."""
-    made = HandshakeSettings.of
-
-    def of(options: ServerOptions, key: OwnKey) -> HandshakeSettings:
-        return dataclasses.replace(made(options, key), **limits)
-
-    monkeypatch.setattr(HandshakeSettings, "of", of)
 
 
 def knock(port: int) -> socket.socket:
