@@ -172,10 +172,11 @@ def test_without_a_name_nothing_is_said(server: Server, people: ChatServer, tmp_
             "chat.history",
         ):
             failure(RequestFailed, lambda: client.request(action, "x"), "enter first")  # noqa: B023
-        client.request("chat.enter", "ann")
+        entered = client.request("chat.enter", "ann")
         for action in ("chat.say", "chat.name", "chat.join"):
             failure(RequestFailed, lambda: client.request(action, {"a": [1]}), "")  # noqa: B023
-        failure(RequestFailed, lambda: client.request("chat.enter", "ann"), "in already")
+        for again in ("ann", "bob", None):  # the answer came too late, say
+            assert client.request("chat.enter", again) == entered
 
 
 def test_one_invite_serves_many(enter: Callable[[str | None], Person], server: Server) -> None:
@@ -245,7 +246,7 @@ def test_a_taken_name_suggests_another(enter: Callable[[str | None], Person]) ->
     enter("x" * 24)
     assert free_name(failure(RequestFailed, lambda: enter("x" * 24), "").text) == "x" * 23 + "2"
     assert ann.chat.name == "ann"
-    assert free_name("you are in already") is None
+    assert free_name("enter first") is None
 
 
 def test_the_hosts_log_has_the_names(

@@ -46,6 +46,8 @@ class ChatServer:
     Packets to clients: `chat.said` {"from", "room", "text", "time"}, `chat.whispered` {"from", "text", "time"},
     `chat.note` text.
 
+    A client that asks to enter once more is told where it is.
+
     "again" is a secret of one person's connection: a client that shows it when entering gets the name back from a
     broken connection that the server still considers alive.
     """
@@ -97,8 +99,9 @@ class ChatServer:
     # --- requests ---------------------------------------------------------------------------------------------
 
     def _enter(self, session: Session, packet: Received) -> dict[str, Any]:
-        if "name" in session.data:
-            raise RequestFailed("you are in already")
+        if "room" in session.data:  # its client has had no answer in time, and asks again
+            known = {key: session.data[key] for key in ("name", "room", "again")}
+            return known | {"history": self._history.of(known["room"])}
         wish = packet.data if isinstance(packet.data, dict) else {"name": packet.data}
         wished, room = wish.get("name"), wish.get("room")
         back = False
