@@ -283,6 +283,7 @@ class ServerLink(Link):
         self._entrance.gate.no_longer_half_open(self)
         if self.writer.end is CLOSED:
             self.session.finished(Code.BROKEN, "", clean=False)
+            self._entrance.suspensions.over(self.session, self.token)
             self._not_entered()
             return
         if self.provisional:
@@ -457,7 +458,7 @@ class ServerLink(Link):
         if not super().finish_channel(code, text, clean=clean, ours=ours, failed=failed):
             return False
         assert self.session is not None  # looked at only now: a worker may have set it meanwhile
-        self._entrance.suspensions.over(self.session)
+        self._entrance.suspensions.over(self.session, self.token)
         if self.provisional:
             self._not_entered()
         else:

@@ -141,11 +141,11 @@ class Suspensions:
         """Whether a session has had the time that the application gives it, which is less than that of all."""
         return channel.grace is not None and now >= self._places[channel].since + channel.grace
 
-    def over(self, channel: Channel) -> None:
-        """A session has ended, however: no ticket of it is good for anything."""
-        place = self._places.pop(channel, None)
-        if place is not None and self.tickets is not None:
-            self.tickets.forget(place.token)
+    def over(self, channel: Channel, token: bytes) -> None:
+        """A session has ended, however, also one that was never public: no ticket of it is good for anything."""
+        self._places.pop(channel, None)
+        if self.tickets is not None:
+            self.tickets.forget(token)
         self._wake(channel)
 
     def orphaned(self) -> None:
@@ -209,8 +209,10 @@ class Suspensions:
     def _finish(self, channel: Channel, code: int, text: str, *, clean: bool) -> None:
         if channel.link is not None or not channel.finished(code, text, clean, ours=True):
             return
+        place = self._places.get(channel)
+        token = place.token if place is not None else b""
         places = self.waiting.get(channel, (channel,))
-        self.over(channel)
+        self.over(channel, token)
         told = self._host.ended(channel)
         self._gone(channel, places)
         if not told:

@@ -6,6 +6,13 @@ from .fault import Fault
 
 FAULTS = [
     Fault(
+        "a session that was never public leaves its ticket",
+        "threads/suspensions.py",
+        "        self._places.pop(channel, None)\n        if self.tickets is not None:\n",
+        "        if self._places.pop(channel, None) is not None and self.tickets is not None:\n",
+        "test_resume_strangers.py::test_who_gives_no_sign_leaves_no_ticket",
+    ),
+    Fault(
         "whoever is let in resumes, also as another user",
         "app/session_manager.py",
         "            if _context(wanted).is_for(entry):\n",
