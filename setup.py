@@ -52,6 +52,7 @@ HOT = [
     "securelink/threads/reading.py",
     "securelink/threads/ready.py",
     "securelink/threads/receiving.py",
+    "securelink/threads/requesting.py",
     "securelink/threads/rotation.py",
     "securelink/threads/server_link.py",
     "securelink/threads/timers.py",

@@ -15,6 +15,7 @@ from .options import key, seconds, seconds_or_none
 from .protocol.bounds import encode_for
 from .threads.channel import Channel
 from .threads.later import ask_later
+from .threads.requesting import ask, probe
 from .wire.packets import Packet
 
 
@@ -121,7 +122,7 @@ class Peer:
         """
         timeout = seconds("timeout", timeout)
         packet = self._request_packet(checked_action(action), data, headers)
-        return self._need_channel().ask(packet, timeout).data
+        return ask(self._need_channel(), packet, timeout).data
 
     def request_later(
         self,
@@ -179,7 +180,7 @@ class Peer:
             LinkTimeout: No answer in time.
             ConnectionClosed: The session has ended.
         """
-        return self._need_channel().probe(seconds("timeout", timeout))
+        return probe(self._need_channel(), seconds("timeout", timeout))
 
     @property
     def rtt(self) -> float | None:

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
-from securelink import crypto
+from securelink.keys import stretching
 from securelink.keys.der import BITS, OBJECT, OCTETS, SEQUENCE, element, integer
 from securelink.keys.pem import write_block
 
@@ -121,7 +121,7 @@ def locked(inside: bytes, passphrase: bytes = b"word") -> bytes:
     """An encrypted PKCS#8 file, made at no cost, with anything inside."""
     salt, iv = bytes(16), bytes(16)
     pad = 16 - len(inside) % 16
-    key = crypto.pbkdf2(passphrase, salt, 1, "SHA1", 32)
+    key = stretching.pbkdf2(passphrase, salt, 1, "SHA1", 32)
     encryptor = Cipher(AES(key), CBC(iv)).encryptor()
     ciphertext = encryptor.update(inside + bytes([pad]) * pad) + encryptor.finalize()
     derivation = sequence(element(OBJECT, _PBKDF2), sequence(element(OCTETS, salt), integer(1)))

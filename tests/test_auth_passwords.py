@@ -19,6 +19,7 @@ from securelink import crypto, limits
 from securelink.auth import Passwords
 from securelink.auth.passwords import COST
 from securelink.errors import ConfigError, KeyFileError, LimitExceeded
+from securelink.keys import stretching
 
 WRONG = "wrong user name or password"
 CHEAP = 2**4  # these tests are about who is let in, not about the price of a guess
@@ -71,13 +72,13 @@ def test_equal_work_for_an_unknown_name(
     """Each login computes exactly one hash of the same price, whether or not the name exists."""
     passwords.add("anna", "correct horse")
     calls: list[tuple[int, ...]] = []
-    real = crypto.scrypt
+    real = stretching.scrypt
 
     def counted(password: bytes, salt: bytes, *settings: int) -> bytes:
         calls.append((len(salt), *settings))
         return real(password, salt, *settings)
 
-    monkeypatch.setattr(crypto, "scrypt", counted)
+    monkeypatch.setattr(stretching, "scrypt", counted)
     assert login(passwords, "anna", "correct horse") == "anna"
     assert refusal(lambda: login(passwords, "anna", "wrong")) == WRONG
     assert refusal(lambda: login(passwords, "nobody", "wrong")) == WRONG
@@ -234,7 +235,7 @@ def test_a_damaged_file_admits_nobody(
     passwords.add("anna", "correct horse")
     (entry,) = json.loads(path.read_text())
     path.write_text(json.dumps([entry | change]))
-    monkeypatch.setattr(crypto, "scrypt", lambda *_: pytest.fail("a hash was computed"))
+    monkeypatch.setattr(stretching, "scrypt", lambda *_: pytest.fail("a hash was computed"))
     for call in (passwords.users, lambda: login(passwords, "anna", "correct horse")):
         with pytest.raises(KeyFileError) as caught:
             call()
@@ -246,7 +247,7 @@ def test_so_many_checks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     passwords = Passwords(cost=CHEAP)
     passwords.add("anna", "correct horse")
     running, most, lock = 0, 0, threading.Lock()
-    real = crypto.scrypt
+    real = stretching.scrypt
 
     def counted(*arguments: Any) -> bytes:
         nonlocal running, most
@@ -259,7 +260,7 @@ def test_so_many_checks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
             running -= 1
         return real(*arguments)
 
-    monkeypatch.setattr(crypto, "scrypt", counted)
+    monkeypatch.setattr(stretching, "scrypt", counted)
     results: list[str] = []
     threads = [
         threading.Thread(target=lambda: results.append(login(passwords, "anna", "correct horse")))

@@ -17,6 +17,7 @@ from securelink.limits import RUN_PACKETS
 from securelink.protocol import Closed
 from securelink.protocol.bounds import Bounds
 from securelink.threads.asking import Waiting
+from securelink.threads.requesting import expect, opened
 from securelink.wire.packets import Packet, decode_packets, encode_packet, join_packets
 
 again = pytest.mark.parametrize("attempt", range(REPEATS))
@@ -207,7 +208,7 @@ def test_a_reply_overtakes_the_inbox() -> None:
     with bench() as stage:
         del stage.channel.inbox.right.free
         waiting = Waiting()
-        number = stage.channel.expect(waiting)
+        number = expect(stage.channel, waiting)
         reply = encode_packet(Packet("x", "reply", None, 0.0, None, number))
         others = [encode_packet(Packet("x", n)) for n in range(3)]
         assert stage.peer.sender is not None
@@ -215,7 +216,7 @@ def test_a_reply_overtakes_the_inbox() -> None:
         stage.turn()
         assert waiting.event.is_set()
         assert waiting.reply is not None
-        assert stage.channel.opened(waiting.reply).data == "reply"
+        assert opened(stage.channel, waiting.reply).data == "reply"
         # A second reply to the same request is nobody's.
         stage.sock.sendall(stage.peer.sender.packets([reply]))
         stage.turn()
@@ -235,7 +236,7 @@ def test_records_decoded_early_are_bounded_too() -> None:
         assert stage.peer.sender is not None
         frames = []
         for waiting in waitings:
-            number = stage.channel.expect(waiting)
+            number = expect(stage.channel, waiting)
             reply = encode_packet(Packet("x", None, None, 0.0, None, number))
             frames.append(
                 stage.peer.sender.packets([encode_packet(Packet("x", bytes(30_000))), reply])
@@ -257,12 +258,12 @@ def test_who_waits_for_a_reply_hears_of_the_end() -> None:
     """The end of the session wakes whoever waits for a reply."""
     with bench() as stage:
         waiting = Waiting()
-        stage.channel.expect(waiting)
+        expect(stage.channel, waiting)
         stage.link.lost()
         assert waiting.event.is_set()
         assert waiting.reply is None
         with pytest.raises(ConnectionClosed):
-            stage.channel.expect(Waiting())
+            expect(stage.channel, Waiting())
 
 
 # --- outbox ------------------------------------------------------------------------------------------------------

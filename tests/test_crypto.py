@@ -17,6 +17,7 @@ from vectors import load, unhex
 
 from securelink import crypto
 from securelink.errors import ConfigError
+from securelink.keys import stretching
 
 TLS = b"tls13 "
 
@@ -208,28 +209,28 @@ def test_aead_key_has_32_bytes(size: int) -> None:
 def test_scrypt_rfc7914(entry: dict[str, Any]) -> None:
     """The 32 bytes are the first of the 64 that RFC 7914 gives."""
     password, salt = entry["password"].encode(), entry["salt"].encode()
-    derived = crypto.scrypt(password, salt, n=entry["n"], r=entry["r"], p=entry["p"])
+    derived = stretching.scrypt(password, salt, n=entry["n"], r=entry["r"], p=entry["p"])
     assert derived.hex() == entry["derived"][:64]
 
 
 def test_scrypt_defaults() -> None:
     """A password costs 32 MiB unless told otherwise: n = 2^15, r = 8, p = 1."""
     expected = hashlib.scrypt(b"pw", salt=b"salt", n=2**15, r=8, p=1, maxmem=2**26, dklen=32)
-    assert crypto.scrypt(b"pw", b"salt") == expected
+    assert stretching.scrypt(b"pw", b"salt") == expected
 
 
 @pytest.mark.parametrize("n", [-2, 0, 1, 3, 2**18 + 1, 2**20, 2**62])
 def test_scrypt_refuses_impossible_costs(n: int) -> None:
     """A cost that is no power of two, or needs more than 256 MiB, is an error that names it."""
     with pytest.raises(ConfigError, match=f"n={n}, r=8"):
-        crypto.scrypt(b"pw", b"salt", n=n)
+        stretching.scrypt(b"pw", b"salt", n=n)
 
 
 @pytest.mark.parametrize(("r", "p"), [(0, 1), (8, 0), (-8, 1), (8, -1), (1, 2**40)])
 def test_scrypt_refuses_impossible_sizes(r: int, p: int) -> None:
     """Block size and parallelism out of range are errors of ours as well."""
     with pytest.raises(ConfigError, match=f"r={r}, p={p}"):
-        crypto.scrypt(b"pw", b"salt", n=16, r=r, p=p)
+        stretching.scrypt(b"pw", b"salt", n=16, r=r, p=p)
 
 
 # --- what the import needs ------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from securelink.protocol.bounds import Bounds
 from securelink.threads import inbox
 from securelink.threads.asking import Waiting
 from securelink.threads.loop import Loop
+from securelink.threads.requesting import expect
 from securelink.wire.fields import Content, Kind, Mode
 from securelink.wire.packets import Packet, encode_packet, join_packets
 
@@ -286,7 +287,7 @@ def test_no_kind_of_record_escapes_the_bound_of_a_turn(kind: str) -> None:
 def test_records_that_are_decoded_early_are_one_a_turn() -> None:
     """While a reply is waited for each record is decoded as it is read: then a turn takes one of a flood."""
     with bench(Bounds(inbox_records=10_000)) as stage:
-        stage.channel.expect(Waiting())
+        expect(stage.channel, Waiting())
         counter = counting(stage)
         flood(stage, Content.DATA, TINY, 12)
         while counter.opened < 12:

@@ -13,8 +13,9 @@ import pytest
 from helpers import WAIT, Hostile
 from proxied import header, through
 
-from securelink import Identity, Server, crypto
+from securelink import Identity, Server
 from securelink.auth import Passwords
+from securelink.keys import stretching
 from securelink.protocol import Opened
 from securelink.wire.packets import encode_value
 
@@ -80,13 +81,13 @@ def attacked(server: Server) -> Iterator[list[int]]:
 @pytest.fixture
 def checked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many passwords were checked: that is what a login waits for, on a slow machine as on a fast one."""
-    count, scrypt = [0], crypto.scrypt
+    count, scrypt = [0], stretching.scrypt
 
     def counted(*arguments: Any) -> bytes:
         count[0] += 1
         return scrypt(*arguments)
 
-    monkeypatch.setattr(crypto, "scrypt", counted)
+    monkeypatch.setattr(stretching, "scrypt", counted)
     return count
 
 

@@ -25,6 +25,7 @@ from securelink.limits import (
 from securelink.protocol.bounds import Bounds
 from securelink.threads.asking import Waiting
 from securelink.threads.looking import looks_later
+from securelink.threads.requesting import expect
 from securelink.wire import steps
 from securelink.wire.packets import (
     Decoding,
@@ -295,7 +296,7 @@ def test_a_reply_in_a_record_that_takes_long(alone: bool) -> None:
         receiving = stage.channel.core.receiving
         receiving.on_look = looks_later(stage.loop.make_unfinished)
         waiting = Waiting()
-        number = stage.channel.expect(waiting)
+        number = expect(stage.channel, waiting)
         reply: list[Any] = [["a", [{}] * 30_000, None, 0.0, None, number]]
         receiving.deliver(pack(reply if alone else [["x", 1], *reply, ["x", 2]]))
         assert not waiting.event.is_set()
@@ -321,7 +322,7 @@ def test_replies_behind_a_record_that_takes_long_do_not_wait() -> None:
         receiving = stage.channel.core.receiving
         receiving.on_look = looks_later(stage.loop.make_unfinished)
         waits = [Waiting(), Waiting(), Waiting()]
-        numbers = [stage.channel.expect(waiting) for waiting in waits]
+        numbers = [expect(stage.channel, waiting) for waiting in waits]
         for number in numbers[:2]:
             receiving.deliver(pack([["a", [{}] * 30_000, None, 0.0, None, number]]))
         receiving.deliver(pack([["a", 1, None, 0.0, None, numbers[2]]]))
@@ -334,7 +335,7 @@ def test_nobody_waits_any_more() -> None:
     with bench(Bounds(inbox_records=10_000)) as stage:
         receiving = stage.channel.core.receiving
         receiving.on_look = looks_later(stage.loop.make_unfinished)
-        number = stage.channel.expect(Waiting())
+        number = expect(stage.channel, Waiting())
         receiving.deliver(MAPS)
         assert receiving.held_in_steps > 0
         stage.channel.forget(number)

@@ -14,6 +14,7 @@ from securelink.errors import ConnectionClosed, LinkTimeout
 from securelink.protocol.bounds import Bounds
 from securelink.streams.memory import memory_pair
 from securelink.threads.asking import Waiting
+from securelink.threads.requesting import expect
 from securelink.wire.fields import Mode
 from securelink.wire.packets import Packet, decode_packets, encode_packet
 
@@ -170,7 +171,7 @@ def test_another_link_carries_it() -> None:
     with bench() as stage:
         kept(stage)
         waiting = Waiting()
-        number = stage.channel.expect(waiting, pong=True)
+        number = expect(stage.channel, waiting, pong=True)
         cut(stage)
         stage.post("later")
         pair = Pair(None, client_mode=Mode.OFF, server_mode=Mode.OFF)

@@ -12,6 +12,7 @@ import msgspec
 
 from .. import crypto, limits
 from ..errors import ConfigError, LimitExceeded, Refused
+from ..keys import stretching
 from ..keys.files import AnyPath
 from ..text import normalized, quoted
 from .book import Book
@@ -21,7 +22,7 @@ from .throttle import NameThrottle
 # 32 MiB and about 0.2 s a guess: of the settings that OWASP's password storage cheat sheet calls
 # equally strong, one whose memory a small server can spare for several logins at once.
 COST = 2**15
-_MAX_COST = 2**18  # 256 MiB, the most that crypto.scrypt() takes
+_MAX_COST = 2**18  # 256 MiB, the most that stretching.scrypt() takes
 _BLOCK_SIZE = 8
 _PARALLEL = 3
 _SALT_SIZE = 16
@@ -55,7 +56,7 @@ class _Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def matches(self, password: bytes) -> bool:
         """Compare in constant time, after the same work for each account of the same settings."""
         with _a_place():
-            computed = crypto.scrypt(password, self.salt, self.n, self.r, self.p)
+            computed = stretching.scrypt(password, self.salt, self.n, self.r, self.p)
         return crypto.equal(computed, self.hash)
 
     def __repr__(self) -> str:
@@ -121,7 +122,7 @@ class Passwords:
         salt = os.urandom(_SALT_SIZE)
         secret = _password_bytes(password)
         with _a_place():
-            computed = crypto.scrypt(secret, salt, self._cost, _BLOCK_SIZE, _PARALLEL)
+            computed = stretching.scrypt(secret, salt, self._cost, _BLOCK_SIZE, _PARALLEL)
         account = self._account(user, computed, salt)
         with self._book.update() as accounts:
             if user in accounts and not replace:

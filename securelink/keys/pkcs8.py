@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.padding import PKCS7
 
-from .. import crypto
 from ..errors import ConfigError
 from ..limits import MAX_KDF_ROUNDS, MAX_SCRYPT_LANES, MAX_SCRYPT_MEMORY, MAX_SCRYPT_WORK
+from . import stretching
 from .der import INTEGER, NULL, OBJECT, OCTETS, SEQUENCE, DerError, Reader, element, integer
 from .pem import write_block
 from .shapes import UnfitKeyError
@@ -94,7 +94,7 @@ def encrypted_pem(pkcs8: bytes, passphrase: bytes) -> bytes:
         PEM, `ENCRYPTED PRIVATE KEY`.
     """
     salt, iv = os.urandom(_SALT_SIZE), os.urandom(_BLOCK_SIZE)
-    key = crypto.scrypt(passphrase, salt, n=SCRYPT_N, r=SCRYPT_R, p=SCRYPT_P)
+    key = stretching.scrypt(passphrase, salt, n=SCRYPT_N, r=SCRYPT_R, p=SCRYPT_P)
     padder = PKCS7(8 * _BLOCK_SIZE).padder()
     encryptor = Cipher(AES(key), CBC(iv)).encryptor()
     padded = padder.update(pkcs8) + padder.finalize()
@@ -168,7 +168,7 @@ def _pbkdf2(parameters: Reader, key_size: int) -> Callable[[bytes], bytes]:
         raise UnfitKeyError(f"its passphrase goes through more than {MAX_KDF_ROUNDS:,} rounds")
     if rounds == 0:
         raise DerError("no round is no derivation")
-    return lambda passphrase: crypto.pbkdf2(passphrase, salt, rounds, name, key_size)
+    return lambda passphrase: stretching.pbkdf2(passphrase, salt, rounds, name, key_size)
 
 
 def _scrypt(parameters: Reader, key_size: int) -> Callable[[bytes], bytes]:
@@ -184,7 +184,7 @@ def _scrypt(parameters: Reader, key_size: int) -> Callable[[bytes], bytes]:
 
     def derive(passphrase: bytes) -> bytes:
         try:
-            return crypto.scrypt(passphrase, salt, n, r, p, key_size)
+            return stretching.scrypt(passphrase, salt, n, r, p, key_size)
         except ConfigError:  # the file has impossible parameters; our caller is not at fault
             raise DerError("its scrypt parameters are impossible") from None
 

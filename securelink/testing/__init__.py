@@ -12,6 +12,7 @@ back and change what passes. It opens no port and uses no network, except a `Rel
 
     network.py   servers and clients in memory
     relay.py     the relay in the middle
+    pairs.py     the two streams of a connection through it
 """
 
 from .network import Network, connected

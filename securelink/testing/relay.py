@@ -26,13 +26,13 @@ from typing import Self
 from ..errors import SecureLinkError
 from ..interrupts import Sign
 from ..limits import MAX_FRAME_BODY
-from ..streams.base import BREAK, END_SENDING, STOP_READING, Carrier, Listening, Stream
+from ..streams.base import Carrier, Listening, Stream
 from ..streams.tcp import TCP
 from ..wire.frames import FrameBuffer
+from .pairs import Outlet, Pair, read
 
 Hook = Callable[[bytes], bytes]
 
-_CHUNK = 64 * 1024  # bytes of one read
 _TICK = 0.1  # seconds until a thread that waits to accept notices stop()
 _CONNECT_SECONDS = 5.0
 _BACKLOG = 128  # connections that wait to be accepted
@@ -84,7 +84,7 @@ class Flow:
         self._flowing.set()
         self._lock = threading.Lock()  # guards _captured and _outlets
         self._captured = bytearray()
-        self._outlets: list[_Outlet] = []
+        self._outlets: list[Outlet] = []
 
     @property
     def captured(self) -> bytes:
@@ -118,7 +118,7 @@ class Flow:
             raise ConnectionError("the relay has no connection to inject into")
         outlet.write(data)
 
-    def passes(self, chunk: bytes, outlet: _Outlet) -> bool:
+    def passes(self, chunk: bytes, outlet: Outlet) -> bool:
         """By a relay: a chunk has come. False when its connection is to be cut."""
         with self._lock:
             room = _MAX_CAPTURED - len(self._captured)
@@ -136,12 +136,12 @@ class Flow:
         outlet.write(data)
         return most is None or outlet.written < most
 
-    def opened(self, outlet: _Outlet) -> None:
+    def opened(self, outlet: Outlet) -> None:
         """By a relay: a connection was added."""
         with self._lock:
             self._outlets.append(outlet)
 
-    def ended(self, outlet: _Outlet) -> None:
+    def ended(self, outlet: Outlet) -> None:
         """By a relay: a connection has ended."""
         with self._lock, contextlib.suppress(ValueError):
             self._outlets.remove(outlet)
@@ -179,7 +179,7 @@ class Relay:
         self._record: list[Recorded] = []
         self._recorded_bytes = 0
         self._threads: list[threading.Thread] = []
-        self._pairs: set[_Pair] = set()
+        self._pairs: set[Pair] = set()
 
     def start(self) -> Self:
         """Listen. Returns when clients can connect."""
@@ -281,13 +281,13 @@ class Relay:
             except OSError:
                 return
             self.connections += 1
-            pair = _Pair(self.connections)
+            pair = Pair(self.connections)
             pair.add(client)
             with self._lock:
                 self._pairs.add(pair)
             self._spawn("to server", self._connect, client, pair)
 
-    def _connect(self, client: Stream, pair: _Pair) -> None:
+    def _connect(self, client: Stream, pair: Pair) -> None:
         try:
             server = self._carrier.connect(*self.target, _CONNECT_SECONDS)
         except SecureLinkError:
@@ -299,17 +299,17 @@ class Relay:
         self._spawn("to client", self._pump, self.to_client, server, client, pair)
         self._pump(self.to_server, client, server, pair)
 
-    def _pairs_without(self, pair: _Pair) -> None:
+    def _pairs_without(self, pair: Pair) -> None:
         with self._lock:
             self._pairs.discard(pair)
 
-    def _pump(self, flow: Flow, source: Stream, sink: Stream, pair: _Pair) -> None:
-        outlet = _Outlet(sink, pair)
+    def _pump(self, flow: Flow, source: Stream, sink: Stream, pair: Pair) -> None:
+        outlet = Outlet(sink, pair)
         frames = FrameBuffer(MAX_FRAME_BODY)
         flow.opened(outlet)
         try:
             while True:
-                if self._stopping or not (chunk := _read(source)):
+                if self._stopping or not (chunk := read(source)):
                     break
                 self._note(flow, pair, frames, chunk)
                 if not flow.passes(chunk, outlet):
@@ -322,7 +322,7 @@ class Relay:
             if pair.direction_ended(sink):
                 self._pairs_without(pair)
 
-    def _note(self, flow: Flow, pair: _Pair, frames: FrameBuffer, chunk: bytes) -> None:
+    def _note(self, flow: Flow, pair: Pair, frames: FrameBuffer, chunk: bytes) -> None:
         frames.feed(chunk)
         while (found := frames.next_frame()) is not None:
             frame = bytes(found[0]) + bytes(found[1])
@@ -330,87 +330,6 @@ class Relay:
                 if self._recorded_bytes + len(frame) <= _MAX_CAPTURED:
                     self._recorded_bytes += len(frame)
                     self._record.append(Recorded(pair.number, flow.name, frame))
-
-
-def _read(source: Stream) -> bytes:
-    """The next chunk; waits for it."""
-    while True:
-        try:
-            return source.recv(_CHUNK, source.at_once)
-        except (BlockingIOError, InterruptedError):
-            source.wait(read=True, write=False, timeout=None)
-
-
-class _Outlet:
-    """The receiving end of one direction of one connection."""
-
-    def __init__(self, stream: Stream, pair: _Pair) -> None:
-        self._stream = stream
-        self._pair = pair
-        self._lock = threading.Lock()  # so that injected bytes lie between chunks, never inside
-        self.written = 0  # bytes
-
-    @property
-    def closed(self) -> bool:
-        return self._pair.is_cut
-
-    def write(self, data: bytes) -> None:
-        with self._lock:
-            self.written += len(data)
-            self._write(memoryview(data))
-
-    def _write(self, rest: memoryview) -> None:
-        while rest:
-            try:
-                rest = rest[self._stream.send(rest, self._stream.at_once) :]
-            except (BlockingIOError, InterruptedError):
-                self._stream.wait(read=False, write=True, timeout=None)
-
-
-class _Pair:
-    """The two streams of a connection; they are closed when both directions have ended."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self._streams: list[Stream] = []
-        self._lock = threading.Lock()  # guards all fields
-        self._open = 2
-        self._cut = False
-        self._reset = False
-
-    @property
-    def is_cut(self) -> bool:
-        return self._cut
-
-    def add(self, stream: Stream) -> None:
-        with self._lock:
-            self._streams.append(stream)
-            cut = self._cut
-        if cut:  # while the peer was being connected
-            self.cut(self._reset)
-
-    def cut(self, reset: bool) -> None:
-        with self._lock:
-            self._cut = True
-            self._reset = self._reset or reset
-            streams = tuple(self._streams)
-        for stream in streams:
-            with contextlib.suppress(OSError):
-                # Wakes the threads that read; the last of them closes, so no number is reused under the other.
-                stream.shutdown(STOP_READING if reset else BREAK)
-
-    def direction_ended(self, sink: Stream) -> bool:
-        """Pass the end of stream on; True for the second direction, which closes both streams."""
-        with self._lock:
-            self._open -= 1
-            last = self._open == 0
-        if not self._reset:
-            with contextlib.suppress(OSError):
-                sink.shutdown(END_SENDING)
-        if last:
-            for stream in self._streams:
-                stream.close(reset=self._reset)
-        return last
 
 
 def by_frame(change: Hook) -> Hook:

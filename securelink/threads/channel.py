@@ -1,5 +1,5 @@
 """
-The durable side of a session: an inbox, an outbox, who waits for an answer, and the end. A `Link` carries it.
+The durable side of a session as threads use it: its inbox, its outbox, and its end. A `Link` carries it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from ..interrupts import Sign
 from ..limits import ENDED_AT_ONCE, MAX_AWAY_SECONDS, MAX_WAITING_HANDLERS
 from ..protocol import Failed, SessionCore
 from ..protocol.bounds import Bounds, encode_for
-from ..protocol.replies import Reply
 from ..text import escaped
 from ..wire.fields import Content
 from ..wire.packets import Packet
-from .asking import Alarm, Waiting, failure_of
+from .asking import Alarm, Waiting
 from .carried import Keeper
 from .giving_way import waiting as taking_a_place
 from .giving_way import worker_threads
@@ -30,7 +29,6 @@ from .link import Link
 from .loop import Loop
 from .outbox import Outbox
 
-BLOCKED = "~blocked"  # header of a request: no other is handled before it is answered
 FORKED = "this process is a fork of the one that opened it"
 
 
@@ -245,106 +243,12 @@ class Channel:
 
     # --- asking ---------------------------------------------------------------------------------------------
 
-    def expect(self, waiting: Waiting, *, pong: bool = False) -> int:
-        """
-        From now on the reply, or the PONG, with the number that this returns is for `waiting`.
-
-        It may be so although this raises, for Ctrl-C can come at the end: `waiting.number` says it.
-        """
-        number = self.core.requests.expect(waiting, pong=pong)
-        if self.ended:  # looked at only now: who ends it meanwhile finds it in the table
-            self.core.requests.forget(waiting.number)
-            raise self.closed_error()
-        return number
-
     def forget(self, number: int) -> bool:
         """Wait no more; False when nobody did."""
         return self.core.requests.forget(number)
 
-    def ask(self, packet: Packet, timeout: float) -> Packet:
-        """
-        Send a request and wait for its reply.
-
-        Raises:
-            RequestFailed: The peer has no answer.
-            ConnectionClosed: The session ended before the reply came.
-            LinkTimeout: No reply in time. One that comes later is dropped.
-            ConfigError: The peer cannot handle it before this handler has answered.
-        """
-        self.check_may_wait()
-        handling = self.inbox.handling()
-        if handling is not None:
-            if handling.headers and BLOCKED in handling.headers:
-                raise ConfigError(
-                    f"{self.name} waits for this handler's answer in a handler of its own, "
-                    "and handles no request before",
-                    hint="answer first, or send() and handle the answer as a packet",
-                )
-            packet.headers = {**(packet.headers or {}), BLOCKED: True}
-        deadline = time.monotonic() + timeout
-        waiting = Waiting()
-        try:
-            packet.id = self.expect(waiting)
-            self.outbox.post(encode_for(self.core.bounds, packet), timeout=timeout)
-            self.await_answer(waiting, deadline)
-        finally:
-            # Not by a call of ours, at whose beginning Ctrl-C may come: it would be waited for forever.
-            with self.lock:
-                self.core.requests.expected.pop(waiting.number, None)
-        if waiting.reply is not None:
-            return self.opened(waiting.reply)
-        if self.ended:
-            raise self.closed_error()
-        raise LinkTimeout(
-            f"{self.name} did not answer the request {packet.action!r} within {timeout:g} s",
-            hint="its handler may still be running: give a longer timeout=",
-        )
-
-    def opened(self, reply: Reply) -> Packet:
-        """
-        A reply that has come, decoded by whoever wants it.
-
-        Raises:
-            RequestFailed: It says that the peer has no answer.
-            ConnectionClosed: The session was ended for what it keeps, and this went with it.
-        """
-        packet = reply.packet()
-        if packet is None:
-            raise self.closed_error()
-        failure = failure_of(packet)
-        if failure is not None:
-            raise failure
-        return packet
-
-    def probe(self, timeout: float) -> float:
-        """
-        Send a PING; seconds until its PONG. Over a break too: then the pause counts.
-
-        Raises:
-            LinkTimeout, ConnectionClosed: None came.
-        """
-        self.check_may_wait()
-        waiting = Waiting()
-        try:
-            number = self.expect(waiting, pong=True)
-            start = time.monotonic()
-            link = self.link
-            if link is not None:
-                link.ping(number, start)
-            self.await_answer(waiting, start + timeout)
-            if not waiting.event.is_set():
-                raise LinkTimeout(
-                    f"{self.name} did not answer a ping within {timeout:g} s",
-                    hint="it or the network may be overloaded: try again with a longer timeout=",
-                )
-            if self.ended:
-                raise self.closed_error()
-            return time.monotonic() - start
-        finally:
-            with self.lock:  # see ask
-                self.core.requests.expected.pop(waiting.number, None)
-
     def check_may_wait(self) -> None:
+        """Raises `ConfigError` inside `update()`: nobody would read the answer meanwhile."""
         if self.loop.manual and self.loop.lead.thread == get_ident():
             raise ConfigError(
                 "a handler inside update() cannot wait for the peer",

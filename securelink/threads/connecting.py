@@ -45,6 +45,7 @@ from .client_channel import ClientChannel
 from .client_link import ClientLink
 from .dial import Deadline, Dialogue
 from .driven import leads_to_own_thread
+from .requesting import probe
 
 log = logging.getLogger("securelink.client")
 
@@ -293,7 +294,7 @@ def show_presence(channel: ClientChannel, timeout: float) -> None:
         LinkTimeout: It did not answer in `timeout` seconds; the session is ended.
     """
     try:
-        channel.probe(timeout)
+        probe(channel, timeout)
     except ConnectionClosed:
         pass  # the session has been, and was ended: whoever uses it hears why
     except LinkTimeout:

@@ -16,6 +16,7 @@ from ..protocol.bounds import encode_for
 from ..wire.packets import Packet
 from .asking import Alarm, Waiting
 from .channel import Channel
+from .requesting import expect, opened
 
 if TYPE_CHECKING:
     from ..protocol.replies import Reply
@@ -127,7 +128,7 @@ class LaterReply(Future[Any]):
         if not decoded:
             try:
                 found: tuple[Any, SecureLinkError | None] = (
-                    self._channel.opened(reply).data,
+                    opened(self._channel, reply).data,
                     None,
                 )
             except SecureLinkError as error:
@@ -190,7 +191,7 @@ def ask_later(channel: Channel, packet: Packet, timeout: float) -> Future[Any]:
     deadline = time.monotonic() + timeout
     future = LaterReply(channel, deadline)
     try:
-        packet.id = channel.expect(future._waiting)
+        packet.id = expect(channel, future._waiting)
         channel.post(encode_for(channel.bounds, packet), timeout=0.0)
         _arm(channel, deadline)
     except BaseException:

@@ -126,7 +126,7 @@ FAULTS = [
     ),
     Fault(
         "scrypt takes any amount of memory",
-        "crypto.py",
+        "keys/stretching.py",
         "if 128 * n * r > MAX_SCRYPT_MEMORY:",
         "if False:",
         "test_crypto.py::test_scrypt_refuses_impossible_costs",
