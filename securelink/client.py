@@ -207,7 +207,7 @@ class Client(Receiver, ClientDispatching):
             NotTrusted: The server's key is unknown, changed or not the pinned one.
             PeerIncompatible: Version, application or encryption policy differ.
             Refused: The server said no; `text` has its words.
-            ProtocolError: The peer is no securelink server, or somebody tampers.
+            ProtocolError: The peer is no securelink server, or an attacker on the path tampers.
             KeyFileError: `known_servers` is damaged.
             LimitExceeded: Too many packets of the last session were not received.
             ConnectionClosed: Another thread called `close()` meanwhile.
@@ -282,7 +282,7 @@ class Client(Receiver, ClientDispatching):
             self._channel = channel
             self._keep_alive()
             channel.begin(link, arrival.early, self.on_connect.fire)
-        except BaseException:  # Ctrl-C: who calls connect() again must not find half a session
+        except BaseException:  # Ctrl-C: the next connect() must not find half a session
             channel.keeper = None
             link.writer.break_off()
             link.loop.call(link.give_up)

@@ -186,14 +186,10 @@ class ClientDispatching(Dispatching):
         What it returns answers a `request()` of the server. An object with a method `run(packet)` may be bound too.
 
         Args:
-            action: 1 to 255 characters that do not begin with "~".
-            data_type: What the data must be. Other packets never reach the handler: a request is answered with
-                `RequestFailed`, which names the field; the session goes on, and the log has a line.
-            handler: The handler, when this is no decorator.
+            action, data_type, handler: As for `Server.on`.
 
         Raises:
-            ConfigError: The name is not possible; or the handler cannot be called, takes other arguments, is
-                `async def`, a generator or a class; or the type has parts that cannot be made out of data.
+            ConfigError: As for `Server.on`.
         """
         return self._handlers.on(action, data_type, handler)
 

@@ -1,8 +1,9 @@
 """
 Connections that wait for a place among the half-open ones: nothing has been read of them, and nothing done for them.
 
-They wait here and not in the kernel's backlog, which is one line for everybody: who fills it keeps out all others. Here
-networks take turns, those first that stand well (`app/budget.py`), so many of one network delay only each other.
+They wait here and not in the kernel's backlog, which is one line for all addresses: a client that fills it keeps out
+all others. Here networks take turns, those with few failures first (`app/budget.py`), so the connections of one
+network delay only each other.
 """
 
 from __future__ import annotations

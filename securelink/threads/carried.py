@@ -53,10 +53,10 @@ class Keeper(Protocol):
         """Whether this session goes on when that link, which carries it, is lost. With the link's send right."""
 
     def suspended(self, channel: Any) -> None:
-        """By who noticed that its connection is lost."""
+        """Called by the thread that noticed that its connection is lost."""
 
     def end(self, channel: Any, code: int, text: str) -> None:
         """End it from our side, though nothing carries it. Any thread; returns at once."""
 
     def see_to(self, channel: Any) -> None:
-        """By who waits for its next connection."""
+        """Called by a thread that waits for its next connection."""

@@ -136,7 +136,7 @@ class Channel:
 
     def suspend(self, link: Link) -> bool:
         """
-        By the link, with its send right, and while nobody reads it: the session goes on without it.
+        By the link, with its send right, and while no thread reads it: the session goes on without it.
 
         Returns:
             False when it ends with this link, or has ended, or goes on over another one.
@@ -157,7 +157,7 @@ class Channel:
 
     def go_on(self, link: Link, resume: Callable[[], bool]) -> bool:
         """
-        Let another link carry it. While nobody reads or writes the one that did, if any.
+        Let another link carry it. While no thread reads or writes the one that did, if any.
 
         Args:
             link: From now on.
@@ -174,7 +174,7 @@ class Channel:
         return True
 
     def _ping_again(self, link: Link) -> None:
-        """Who waits for a PONG would wait in vain: PINGs are not sent again by themselves."""
+        """Send PINGs again whose PONG is waited for: the other link took them along."""
         for number in tuple(self.core.requests.expected):
             if number < 0:
                 link.connection.control(Content.PING, (-number).to_bytes(8))
@@ -230,7 +230,7 @@ class Channel:
 
     def inside_handler(self) -> bool:
         """Whether the calling thread runs a handler, and shall not wait for room."""
-        # With a manual loop nobody would read acknowledgements while we wait.
+        # With a manual loop no thread would read acknowledgements while we wait.
         return get_ident() in worker_threads or self.loop.manual
 
     def wait_for_room(self, woken: Sign, seconds: float) -> None:
@@ -244,11 +244,11 @@ class Channel:
     # --- asking ---------------------------------------------------------------------------------------------
 
     def forget(self, number: int) -> bool:
-        """Wait no more; False when nobody did."""
+        """Wait no more; False when nothing waited."""
         return self.core.requests.forget(number)
 
     def check_may_wait(self) -> None:
-        """Raises `ConfigError` inside `update()`: nobody would read the answer meanwhile."""
+        """Raises `ConfigError` inside `update()`: no thread would read the answer meanwhile."""
         if self.loop.manual and self.loop.lead.thread == get_ident():
             raise ConfigError(
                 "a handler inside update() cannot wait for the peer",
@@ -259,7 +259,7 @@ class Channel:
         """Wait until `waiting` is filled, the session ends or the deadline passes."""
         loop = self.loop
         if not loop.manual:
-            # Whoever waits must not lead: the reply has to be read.
+            # A thread that waits must not lead: the reply has to be read.
             link = self.link
             host = link.address[0] if link is not None else ""
             with taking_a_place(waiting.event.set, host) as place:

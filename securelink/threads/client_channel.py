@@ -98,7 +98,7 @@ class ClientChannel(Channel):
         self.end(Code.NORMAL)
 
     def is_wanted(self) -> bool:
-        """Whether what comes must not wait until somebody drives: handlers, or answers to `request_later`."""
+        """Whether what comes must not wait until a thread drives: handlers, or answers to `request_later`."""
         return (self.alarm is not None and self.alarm.at < math.inf) or self.has_handlers()
 
     def has_handlers(self) -> bool:
@@ -137,7 +137,7 @@ class ClientChannel(Channel):
                 link.writer.flush()
 
         while not self.drive_once(take_over):
-            time.sleep(0.001)  # who drove the last one is about to notice that it is over
+            time.sleep(0.001)  # the driver of the last one is about to notice that it is over
         return gone_on[0]
 
     def await_connection(self, deadline: float) -> bool:
@@ -151,7 +151,7 @@ class ClientChannel(Channel):
         self.carrier = None
 
     def left_over(self) -> None:
-        """By who ran the inbox and leaves something in it."""
+        """Called by the thread that ran the inbox and leaves something in it."""
         carrier = self.carrier
         if self.link is not None and carrier is not None:
             carrier.left_over()
@@ -172,7 +172,7 @@ class ClientChannel(Channel):
         Args:
             link: Its connection.
             early: What came together with WELCOME, and is not in the socket any more.
-            greet: Called first of all, by whoever runs the inbox.
+            greet: Called first of all, by the thread that runs the inbox.
         """
         self.core.receiving.items.append(greet)
         self.drive_once(lambda: self._take_over(link, early))
@@ -281,7 +281,7 @@ class ClientChannel(Channel):
             sign.set()
 
     def wait_for_room(self, woken: Sign, seconds: float) -> None:
-        """As `Channel.wait_for_room`: whoever waits reads, so no circle of waiting contains both sides."""
+        """As `Channel.wait_for_room`: the waiting thread reads, so the two sides never wait for each other."""
         if self.is_suspended:
             woken.wait(seconds)
         elif not self.drive_once(partial(self._make_room, min(seconds, 0.1))):

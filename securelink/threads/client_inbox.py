@@ -23,7 +23,7 @@ class Leaving(Session, Protocol):
 
 
 class ClientInbox(Inbox):
-    """Run by whoever drives, or by the caretaker. What no handler takes is kept for `receive`, up to a bound."""
+    """Run by the driving thread or the caretaker. Packets without a handler are kept for `receive`, up to a bound."""
 
     __slots__ = ("_channel", "_mailbox", "_warned", "own_thread")
 

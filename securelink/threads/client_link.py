@@ -38,7 +38,7 @@ class Driven(Carried, Protocol):
     ended: bool
 
     def is_wanted(self) -> bool:
-        """Whether what comes must not wait until somebody drives."""
+        """Whether what comes must not wait until a thread drives."""
 
     def has_handlers(self) -> bool:
         """Whether packets go to handlers by themselves."""
@@ -64,11 +64,11 @@ class ClientLink(Link):
     def __init__(self, loop: Loop, stream: Stream, connection: ClientConnection) -> None:
         super().__init__(loop, stream, connection)
         self.background = False
-        self._ticks = 0  # since somebody drove it
+        self._ticks = 0  # since a thread drove it
         self._quiet_ticks = 1  # after so many the loop takes it over
         self._left_at = 0.0
         self.drives_seen = -1
-        self._sits = -1  # the drive in which somebody sat in recv() at the last tick, since
+        self._sits = -1  # the drive in which a thread sat in recv() at the last tick, since
         self._sat_since = 0.0
         self._woken = False
         self._patient = stream.patience(PATIENCE_SECONDS)
@@ -94,7 +94,7 @@ class ClientLink(Link):
         if self.writer.end is CLOSED or (self.writer.end is DEAD and self._gone_already()):
             return True
         if self.background:
-            # In this order: Ctrl-C between the two must not leave a link that nobody knows to be driven.
+            # In this order: Ctrl-C between the two must not leave a driven link that no thread knows of.
             self.loop.call(self._leave_to_driver)
             self.background = False
         reader = self.reader
@@ -131,7 +131,7 @@ class ClientLink(Link):
         return channel is None or channel.ended
 
     def delivered(self) -> None:
-        """As `Link.delivered`: whoever drives runs the inbox."""
+        """As `Link.delivered`: the driving thread runs the inbox."""
         if self._drivers and self.channel is not None:
             cast(Driven, self.channel).wake_drivers()
 
@@ -145,7 +145,7 @@ class ClientLink(Link):
             self.loop.call(super().lost)
 
     def give_way(self) -> None:
-        """As `Link.give_way`, but not under somebody who reads."""
+        """As `Link.give_way`, but not under a thread that reads."""
         self._given_up = True
         self.writer.flush()
         self.give_up()
@@ -199,7 +199,7 @@ class ClientLink(Link):
             self.on_io(READ)
 
     def on_io(self, mask: int) -> None:
-        """The selector reports this link: read it, unless somebody drives."""
+        """The selector reports this link: read it, unless a thread drives."""
         if mask & WRITE:
             self.writer.flush()
             self.update_interest()
@@ -221,7 +221,7 @@ class ClientLink(Link):
             self.reader.read(self)
         finally:
             right.free = True
-            if channel.drivers:  # a PONG is nothing to deliver, and somebody may wait for it
+            if channel.drivers:  # a PONG is nothing to deliver, and a thread may wait for it
                 channel.wake_drivers()
         self._hand_to_handlers(channel)
         if channel.core.receiving.items:
@@ -237,15 +237,15 @@ class ClientLink(Link):
         caretaker.driven(self)
 
     def on_error(self) -> None:
-        """An internal error: close, hurt nobody else."""
+        """An internal error: close; other connections go on."""
         self.give_up()
 
     def tick(self) -> bool:
         """
-        Take over a client that nobody drove since the last tick, and what a driver left in the inbox.
+        Take over a client that no thread drove since the last tick, and what a driver left in the inbox.
 
         Returns:
-            Whether it is the loop's now, and needs no tick until somebody drives it or leaves something in its inbox.
+            Whether it is the loop's now, and needs no tick until a thread drives it or leaves something in its inbox.
         """
         channel = cast(Driven | None, self.channel)
         if channel is None or self.writer.end is CLOSED:
@@ -285,7 +285,7 @@ class ClientLink(Link):
             self.stream.patience(0.000_001)
 
     def left_over(self) -> None:
-        """By who ran the inbox and leaves something in it: the caretaker looks again."""
+        """Called by the thread that ran the inbox and leaves something in it: the caretaker looks again."""
         if self.background:
             self.loop.call(lambda: caretaker.driven(self))
 
@@ -301,7 +301,7 @@ class ClientLink(Link):
         self.give_up()
 
     def give_up(self) -> None:
-        """Close, but not under somebody who reads: the number of the socket could be reused under them."""
+        """Close, but not under a thread that reads: the number of the socket could be reused under it."""
         channel = cast(Driven | None, self.channel)
         if channel is None or self.writer.end is CLOSED:
             return

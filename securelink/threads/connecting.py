@@ -83,7 +83,7 @@ class Arrival:
     What an attempt gives: an open connection. It belongs to the caller, who gives it a channel or breaks it off.
 
     Attributes:
-        link: The connection; nobody reads it yet.
+        link: The connection; no thread reads it yet.
         core: The session that it carries: the one that was to go on, or a new one.
         opened: WELCOME, whether the session goes on, and what the next attempt can resume it with.
         early: What came together with WELCOME.
@@ -114,7 +114,7 @@ class Connector:
 
     Attributes:
         right: To connect: one thread at a time has it.
-        given_up: Set by `close()`: an attempt under way gives up. Whoever begins anew clears it.
+        given_up: Set by `close()`: an attempt under way gives up. The next `connect()` clears it.
         server_fingerprint: Of the key that the server proved in the last attempt; None in plaintext, and before.
     """
 
@@ -185,7 +185,7 @@ class Connector:
             HandshakeError: Refused, incompatible, not trusted, or the connection ended.
             KeyFileError: `known_servers` is damaged.
             LinkTimeout: The deadline passed.
-            ProtocolError: No securelink server, or somebody tampers.
+            ProtocolError: No securelink server, or an attacker on the path tampers.
             SessionGone: The server says that it does not know the session. Nobody was introduced.
         """
         mode = self._belief.consult(self.introduction.mode)
@@ -296,7 +296,7 @@ def show_presence(channel: ClientChannel, timeout: float) -> None:
     try:
         probe(channel, timeout)
     except ConnectionClosed:
-        pass  # the session has been, and was ended: whoever uses it hears why
+        pass  # the session existed and was ended: its next use says why
     except LinkTimeout:
         channel.close(0.0)
         raise

@@ -101,7 +101,7 @@ class Dialogue:
 
         Raises:
             HandshakeError: Refused, incompatible, not trusted, or the connection ended.
-            ProtocolError: The peer is not a securelink server, or somebody tampers.
+            ProtocolError: The peer is not a securelink server, or an attacker on the path tampers.
             LinkTimeout: The deadline passed.
             ConnectionClosed: It was called off.
         """

@@ -11,9 +11,9 @@ from ..limits import PATIENT_SECONDS
 
 class Errand:
     """
-    The step that a link waits for. It is done once: by the worker who takes it, unless the leader has given it up.
+    The step that a link waits for. It is done once: by the worker that takes it, unless the leader has given it up.
 
-    A client that has waited for us so long that it may well have given up has not failed.
+    A client that has waited so long for this side that it may well have given up has not failed.
 
     Attributes:
         owed_since: Since when the client owes us its next message; infinite while it waits for us.
@@ -22,7 +22,7 @@ class Errand:
     __slots__ = ("_kept", "_queued", "_since", "owed_since")
 
     def __init__(self) -> None:
-        self._queued: list[Callable[[], None]] = []  # the step that nobody has begun yet
+        self._queued: list[Callable[[], None]] = []  # the step that no worker has begun yet
         self._since = math.inf  # when it was queued, until it is done
         self.owed_since = time.monotonic()
         self._kept = 0.0  # seconds that the client has waited for steps that are done
@@ -34,7 +34,7 @@ class Errand:
         self._queued.append(step)
 
     def take(self) -> Callable[[], None] | None:
-        """For who comes first: a worker who does it, or the leader who gives it up."""
+        """The first caller gets it: a worker, which does it, or the leader, which gives it up."""
         try:
             return self._queued.pop()
         except IndexError:
@@ -54,7 +54,7 @@ class Errand:
 
     @property
     def was_late(self) -> bool:
-        """Whether the client has waited so long for us that it may well have given up."""
+        """Whether the client has waited so long for this side that it may well have given up."""
         waits = max(0.0, time.monotonic() - self._since)
         return self._kept + waits >= PATIENT_SECONDS
 

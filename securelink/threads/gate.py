@@ -29,12 +29,12 @@ from .settings import HandshakeSettings
 
 log = logging.getLogger("securelink.server")
 
-_LOOK_SECONDS = PLACE_SECONDS / 8  # between two looks at who holds a place, while others wait
+_LOOK_SECONDS = PLACE_SECONDS / 8  # between two looks at the holders of places, while others wait
 
 
 class Gate:
     """
-    Who may begin a handshake. By the leader.
+    Decides which connections may begin a handshake. By the leader.
 
     Args:
         loop: Has the time.

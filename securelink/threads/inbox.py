@@ -263,7 +263,7 @@ class Inbox:
     def _in_steps(self, record: Record | Partly) -> list[Packet] | None:
         """Its packets; None when they take longer than this turn."""
         deadline = time.monotonic() + STEP_SECONDS
-        # Who calls receive() of a client has nobody else to serve.
+        # A thread that calls receive() of a client serves no other session.
         for_others = self.loop.manual or get_ident() in worker_threads
         while True:
             packets = self.queue.open(record)

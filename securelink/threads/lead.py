@@ -4,7 +4,7 @@ The lead: which thread of a loop reads, writes what is waiting, runs timers and 
 The *leader token* is a lock; the leader is the thread named in `thread`, which holds it. Around user code the leader
 releases the token, and takes it back without waiting afterwards. Meanwhile another thread may take the lead, with the
 token, and offer it to the pool: the watchdog, or the handler itself before it waits. The thread that lost it finishes
-its session's inbox and joins the pool. So short handlers cost no thread switch, and long ones stop nobody.
+its session's inbox and joins the pool. So short handlers cost no thread switch, and long ones stop no other session.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ log = logging.getLogger("securelink")
 
 class Lead:
     """
-    Who leads.
+    The lead of a loop, and how it passes on.
 
     Args:
         offer: Gives the lead to the pool, when it has been taken from a thread inside a handler.
 
     Attributes:
-        thread: Identity of the thread that leads, 0 while leadership passes. Changed only by who holds the token.
+        thread: Identity of the thread that leads, 0 while leadership passes. Changed only by the holder of the token.
         in_handler: It runs a batch of handlers, without the token.
         batch: How many batches there have been.
         watch_dormant: The watchdog sleeps until `watch_wanted` is set.

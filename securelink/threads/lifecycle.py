@@ -72,7 +72,7 @@ class Start:
         host, port: Where to listen.
         carrier: How: TCP, or something in its place.
         settings: How to do handshakes.
-        sessions: Who gives sessions to those that come in.
+        sessions: Gives sessions to clients that come in.
     """
 
     host: str
@@ -177,7 +177,7 @@ class Lifecycle:
             self._calls.announce()
             loop.start()
         except BaseException:
-            # Ctrl-C, or no threads: nobody will ever lead.
+            # Ctrl-C, or no threads: no thread will ever lead.
             if loop.stopped or not loop.thread_names():
                 self.loop = self.listener = self._ticker = None
                 for place in listening:
@@ -239,7 +239,7 @@ class Lifecycle:
                 loop.join(STOP_GRACE_SECONDS)  # another thread's stop() may not be through yet
 
     def _wait_once(self, timeout: float) -> None:
-        """Let sessions come to their end, unless there is no time for it, or somebody loses patience."""
+        """Let sessions come to their end, unless there is no time for it, or a second Ctrl-C comes."""
         if timeout <= 0 or self.loop is None:
             return
         try:
@@ -295,7 +295,7 @@ class Lifecycle:
     ) -> None:
         """By the leader: no new connections, CLOSE to all, then wait until all are gone."""
         if listener.closed:
-            return  # somebody else stops it already
+            return  # another thread stops it already
         log.info("Status: Starting Shutdown")
         listener.close()
         if self._ticker is not None:
@@ -354,7 +354,7 @@ class Lifecycle:
         return left
 
     def _let_leave(self, timeout: float) -> bool:
-        """Let nobody in any more, and wait until all have left; False when some are still there in the end."""
+        """Accept no more connections, and wait until all have left; False when some are still there in the end."""
         loop, listener = self.loop, self.listener
         if loop is None or listener is None:
             return True

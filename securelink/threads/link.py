@@ -72,7 +72,7 @@ class Link:
         """From now on this link carries that session."""
         self.writer.carry(channel)
         self.reader.carry(channel)
-        self.channel = channel  # last: whoever finds it finds the others
+        self.channel = channel  # last: a thread that finds it finds the others
 
     # --- any thread -----------------------------------------------------------------------------------------
 
@@ -159,7 +159,7 @@ class Link:
             reader.read(self)
 
     def on_error(self) -> None:
-        """An internal error: close, hurt nobody else."""
+        """An internal error: close; other connections go on."""
         self.lost()
 
     def delivered(self) -> None:
@@ -214,7 +214,7 @@ class Link:
         self.finish_channel(closed.code, closed.text, clean=True, ours=closed.answers)
 
     def _answer_close(self) -> None:
-        """Everything that came before the peer's CLOSE has had its turn. By who runs the inbox."""
+        """Called by the thread that runs the inbox, when everything before the peer's CLOSE has had its turn."""
         self.connection.answer_close()
         self.writer.flush()
         self.loop.call(self._leave_if_done)
@@ -321,7 +321,7 @@ class Link:
 
     def leave_session(self, held: bool) -> Carried | None:
         """
-        By who reads this link, which is over: its session goes on without it, if it may.
+        Called by the reader of this link, which is over: its session goes on without it, if it may.
 
         Args:
             held: Whether the caller has the send right.
@@ -339,7 +339,7 @@ class Link:
         return channel
 
     def let_go(self) -> None:
-        """By who has the send right, and has detached the session: nothing of this link touches it any more."""
+        """Called with the send right, after the session was detached: nothing of this link touches it any more."""
         self.writer.let_go()
         self.reader.let_go()
         self.channel = None

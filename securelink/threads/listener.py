@@ -96,7 +96,7 @@ class Listener:
             self._register()
 
     def stop_listening(self) -> None:
-        """Let nobody in any more: the address is free for another server. Who is in goes on."""
+        """Accept no more connections: the address is free for another server. Sessions go on."""
         if not self.deaf:
             self.deaf = True
             self._register()
@@ -107,7 +107,7 @@ class Listener:
             self.gate.close()
 
     def close(self) -> None:
-        """The same for good: who has lost the connection does not come back. Connections stay."""
+        """The same for good: a session that has lost its connection does not come back. Connections stay."""
         if not self._closed:
             self._closed = True
             self.stop_listening()

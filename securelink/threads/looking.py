@@ -41,7 +41,7 @@ class Looking:
                 self._later(self)
 
     def on_error(self) -> None:
-        """An internal error: who waits for a reply hears nothing, others go on."""
+        """An internal error: the thread that waits for a reply hears nothing, others go on."""
         self._queue.look_no_more()
 
 

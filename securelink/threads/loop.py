@@ -1,8 +1,8 @@
 """
 The loop: one leader at a time reads, writes what is waiting, runs timers and closes sockets.
 
-Who leads says `lead.py`: only that thread touches the selector, and it runs handlers itself. Where the other threads
-come from says `pool.py`.
+`lead.py` decides which thread leads: only that thread touches the selector, and it runs handlers itself. The other
+threads come from `pool.py`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Loop:
         ready: Inboxes that wait to be run.
         flush_list: What the current turn has to flush. Belongs to the leader.
         now: `time.monotonic()` of the last poll, in seconds.
-        grown: Bytes that sessions have taken since somebody looked how much they keep; not locked, so about.
+        grown: Bytes that sessions have taken since the last check of what they keep; without a lock, so approximately.
         look_after: When so many are reached, `on_growth` is called.
         on_growth: By the leader: look now.
         look_later: What sessions have as `on_look`; see there.
@@ -118,13 +118,13 @@ class Loop:
                 hint="end others, or raise the limit (ulimit -u, the container's number of processes)",
             ) from error
         except BaseException:
-            # Ctrl-C: what has been started must not wait for a leader who never comes.
+            # Ctrl-C: threads that were started must not wait for a leader that never comes.
             if self.pool.nobody_leads():
                 self.abandon()
             raise
 
     def discard(self) -> None:
-        """By who has made it, and was interrupted: it is not needed. It ends, however far it got."""
+        """Called by the maker of the loop, which was interrupted: end it, however far it got."""
         if self.stopped:
             return
         if self.pool.nobody_leads():
@@ -142,7 +142,7 @@ class Loop:
             self._waker.wake()
 
     def abandon(self) -> None:
-        """Instead of `start`: nobody will ever lead."""
+        """Instead of `start`: no thread will ever lead."""
         self._stopping = self.pool.closed = True
         self._finish()
 

@@ -129,7 +129,7 @@ class Outbox:
             queue.put(encoded, latest)
         elif loop.lead.thread == me:
             queue.put(encoded, latest)
-            # The flush list is the leader's; if leadership went away meanwhile, nobody may look at it again.
+            # The flush list is the leader's; if leadership went away meanwhile, no thread may look at it again.
             if not writer.listed:
                 writer.listed = True
                 loop.flush_list.append(writer)

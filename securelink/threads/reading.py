@@ -102,7 +102,7 @@ class Reader:
         self._session = session
 
     def let_go(self) -> None:
-        """By who reads: the session goes on without it."""
+        """Called by the reading thread: the session goes on without it."""
         self.core = self._session = None
 
     def ponged(self, payload: bytes) -> None:
@@ -229,7 +229,7 @@ class Reader:
             self.loop.call_later(acks.due_at - self.loop.now, partial(self._ack_time, link))
 
     def _ack_time(self, link: Reports) -> None:
-        # First: who accepts a record from here on starts a timer of its own.
+        # First: a thread that accepts a record from here on starts a timer of its own.
         self._ack_timed = False
         if self._writer.end is not CLOSED:
             link.pass_time(self.loop.now)

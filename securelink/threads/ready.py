@@ -37,7 +37,7 @@ class ReadyList:
         waker: Of the leader.
         call: Lets the leader run a command.
         flush: Writes what the turn has to write so far.
-        manual: There are no threads, and nobody to take the lead.
+        manual: There are no threads, and none to take the lead.
 
     Attributes:
         inboxes: That have something new. Each is on it once at most.
@@ -79,7 +79,7 @@ class ReadyList:
             self._to_rounds()
         pool, lead = self._pool, self._lead
         me = lead.thread
-        # Who gives way comes behind what the next poll brings.
+        # A session that gives way comes behind those that the next poll brings.
         left = min(TURN_CONNECTIONS, len(again)) if in_rounds else TURN_CONNECTIONS
         deadline = time.monotonic() + TURN_SECONDS
         while left and (in_rounds or ready) and pool.busy_handlers < pool.handler_places:
@@ -121,7 +121,7 @@ class ReadyList:
         while more and not (self.inboxes or self.again):
             more = _run_guarded(runnable)
         self._watchdog.no_longer_slow(get_ident())
-        # In this order: between the two nobody may find the loop idle.
+        # In this order: between the two no thread may find the loop idle.
         if more:
             self._call(lambda: self._add_slow(runnable))
         self._free_place()

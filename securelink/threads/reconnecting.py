@@ -111,7 +111,7 @@ class Reconnector:
         return self._resumption is not None and not channel.loop.stopping
 
     def suspended(self, channel: ClientChannel) -> None:
-        """By who noticed that the connection is lost."""
+        """Called by the thread that noticed that the connection is lost."""
         resumption = self._resumption
         assert resumption is not None
         caretaker.keep(channel)
@@ -123,7 +123,7 @@ class Reconnector:
         channel.wake_drivers()
 
     def see_to(self, channel: ClientChannel) -> None:
-        """See that somebody tries to get a connection: Ctrl-C may have kept who should have begun from it."""
+        """See that a thread tries to connect: Ctrl-C may have stopped the one that was about to begin."""
         with self._lock:
             if self._busy or not channel.is_suspended:
                 return

@@ -21,7 +21,7 @@ def expect(channel: Channel, waiting: Waiting, *, pong: bool = False) -> int:
     It may be so although this raises, for Ctrl-C can come at the end: `waiting.number` says it.
     """
     number = channel.core.requests.expect(waiting, pong=pong)
-    if channel.ended:  # looked at only now: who ends it meanwhile finds it in the table
+    if channel.ended:  # looked at only now: a thread that ends it meanwhile finds it in the table
         channel.core.requests.forget(waiting.number)
         raise channel.closed_error()
     return number
@@ -69,7 +69,7 @@ def ask(channel: Channel, packet: Packet, timeout: float) -> Packet:
 
 def opened(channel: Channel, reply: Reply) -> Packet:
     """
-    A reply that has come, decoded by whoever wants it.
+    A reply that has come, decoded by the caller.
 
     Raises:
         RequestFailed: It says that the peer has no answer.

@@ -42,12 +42,12 @@ class SendRight(Right):
         try:
             return self.within(RIGHT_SECONDS, act)
         finally:
-            # Also after `leave_open`: who released it just before has not seen the mark.
+            # Also after `leave_open`: a thread that released it just before has not seen the mark.
             if self.left_open:
                 self.close_late()
 
     def leave_open(self) -> None:
-        """By the leader, who did not get it: the connection is shut, and its holder closes the stream. In `wait`."""
+        """By the leader, which did not get it: the connection is shut, and the holder closes the stream. In `wait`."""
         self.left_open = True
         self.shut()
 

@@ -76,7 +76,7 @@ class Host(Protocol):
         """By the leader: the session is over. True: nothing is kept of it when the application was told."""
 
     def stopped(self) -> None:
-        """By the last leader: nobody gets in any more."""
+        """By the last leader: no connection gets in any more."""
 
     def note(self, event: str) -> None:
         """Any thread: something happened that is counted."""
@@ -111,7 +111,7 @@ class Entrance(Protocol):
 
     @property
     def closed(self) -> bool:
-        """Whether nobody comes in any more."""
+        """Whether no connection gets in any more."""
 
     def forget(self, link: ServerLink) -> None:
         """The socket of this link is closed."""
@@ -196,7 +196,7 @@ class ServerLink(Link):
 
     @property
     def was_kept_waiting(self) -> bool:
-        """Whether its client has waited so long for us that it may well have given up."""
+        """Whether its client has waited so long for this side that it may well have given up."""
         return self.errand.was_late
 
     # In the pool.
@@ -356,7 +356,7 @@ class ServerLink(Link):
         if self.provisional:
             self.provisional = False
             if not (self._entrance.closed or self.was_kept_waiting):
-                self.count_failure()  # who lets logins go costs as much as who fails
+                self.count_failure()  # a client that gives up logins costs as much as one that fails
             self._entrance.host.not_entered(self, at_once=self._entrance.closed)
 
     def _read_on(self) -> None:
@@ -398,7 +398,7 @@ class ServerLink(Link):
         return channel.held + self.connection.pending
 
     def end(self, code: int, text: str = "", delay: float = 0.0) -> None:
-        """As `Link.end`; who is ended for what it does not take gets nothing more of it."""
+        """As `Link.end`; a client that takes too little gets nothing more of what waits for it."""
         channel = self.channel
         if code == Code.TOO_SLOW and channel is not None:
             self.writer.when_not_sending(lambda _: channel.core.sending.drop())
@@ -428,7 +428,7 @@ class ServerLink(Link):
                 self.errand.excuse()
                 self.lost()
             return
-        # Who has said nothing has cost a place, of which its address has a bounded share. It may be a probe.
+        # A client that has said nothing has cost a place, of which its address has a bounded share. It may be a probe.
         if self.was_heard and not self.was_kept_waiting:
             self.count_failure()
         if overdue.answer:

@@ -50,7 +50,7 @@ class Carrying(Protocol):
 
     @property
     def provisional(self) -> bool:
-        """Whether nobody knows yet that its client got in."""
+        """Whether it is not known yet that its client got in."""
 
 
 class Place:

@@ -10,10 +10,10 @@ from .link import Link
 
 def take_over(session: Channel, link: Link, resume: Callable[[], bool]) -> bool:
     """
-    By the leader, who alone reads: let a session go on over this link.
+    Let a session go on over this link. By the leader, which alone reads.
 
     In one step, with the send right of the link that carries it now and with the session's lock: nothing is read or
-    written over that one from then on, and its end, which comes late, is nobody's. Its stream is closed without a word.
+    written over that one from then on, and its late end ends no session. Its stream is closed without CLOSE.
 
     Args:
         session: Whether or not anything carries it.

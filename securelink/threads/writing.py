@@ -1,9 +1,9 @@
 """
 What a connection writes.
 
-Append, try the send right; its holder seals and writes all that is queued, releases it, and looks once more. So the
-order of sealing is the order of the nonces is the order on the wire, and nobody waits for it. What the kernel does not
-take stays as a tail, and the leader is asked for writability.
+Append, try the send right; its holder seals and writes all that is queued, releases it, and looks once more. So records
+are sealed in the order of the nonces and of the wire, and no thread waits for the write of another. Bytes that the
+kernel does not take stay in the write buffer (the tail), and the leader is asked to report when it can be written.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class Writer:
 
     def write_packet(self, encoded: bytes) -> bool:
         """
-        Seal and write one packet at once, if nothing waits and nobody else writes. Not for handlers.
+        Seal and write one packet at once, if nothing waits and no other thread writes. Not for handlers.
 
         Returns:
             False when it has to be queued.
@@ -196,7 +196,7 @@ class Writer:
             try:
                 del right.free
             except AttributeError:
-                return  # who has it looks once more
+                return  # its holder looks once more
             try:
                 self._write()
             except (OSError, SecureLinkError) as error:
@@ -293,7 +293,7 @@ class Writer:
             self.stream.shutdown(END_SENDING)
         self._unchoke()
 
-    # --- what the selector has to report, and who is not read ----------------------------------------------
+    # --- what the selector has to report, and peers that are not read ----------------------------------------------
 
     def mask(self) -> int:
         """By the leader: WRITE when something waits for it."""
@@ -376,7 +376,7 @@ class Writer:
         """
         Ctrl-C came in the middle of sealing or opening: a counter may have moved without its bytes.
 
-        What would follow looks like tampering to whoever opens it, so nothing follows: the connection ends here.
+        The peer would take what follows for tampering, so nothing follows: the connection ends here.
         """
         self.advance(DEAD)
         self._drop_unsendable()
@@ -414,7 +414,7 @@ class Writer:
         return left
 
     def let_go(self) -> None:
-        """By who has the send right, and has detached the session: nothing here touches it any more."""
+        """Called with the send right, after the session was detached: nothing here touches it any more."""
         self._drop_unsendable()
         self.core = self._session = None
         self.waiters = self._packets = self._again = ()
@@ -423,7 +423,7 @@ class Writer:
         """
         Do something with the send right, see `Right.within`.
 
-        Who has it gives it back after a write that does not block. It is not to be had when that very thread waits
+        Its holder gives it back after a write that does not block. It is not to be had when that very thread waits
         here: in the handler of a signal that came while it wrote.
         """
         return self._send_right.wait(act)
