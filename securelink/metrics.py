@@ -60,6 +60,7 @@ _COUNTERS = {
     "records_received_total": "Records with packets that were received.",
     "records_sent_total": "Records with packets that were sent.",
     "packets_received_total": "Packets that were received and handled.",
+    "packets_dropped_total": "Packets for which a session had no room, and that were not worth waiting for.",
     "received_bytes_total": "Bytes of packets that were received.",
     "sent_bytes_total": "Bytes of packets that were sent.",
 }

@@ -40,30 +40,38 @@ class Peer:
         headers: dict[str, Any] | None = None,
         latest: str | None = None,
         timeout: float | None = SEND_SECONDS,
-    ) -> None:
+        full: str | None = None,
+    ) -> bool:
         """
         Send one packet to the peer.
 
         Waits while the unsent or unacknowledged bytes exceed the session's bounds; a client reads meanwhile. In a
-        handler of a server it never waits.
+        handler of a server it never waits. `full` says what happens instead, in handlers too:
+
+            session.send("position", [3, 4], latest="position")     # the newest takes the place of one that waits
+            session.send("spark", [3, 4], full="drop")              # not worth waiting for
 
         Args:
             action: The packet's name, 1 to 255 characters.
             data: None, bool, int, float, str, bytes, and lists and dicts of these.
             headers: Further values of these types, by name.
             latest: A key; the packet replaces one with the same key that is still waiting.
-            timeout: In seconds; None waits forever.
+            timeout: In seconds; None waits forever, or until the session ends: one whose peer is away has its time.
+            full: What to do when there is no room. None: wait. "drop": drop this packet. "end": end the session.
+
+        Returns:
+            Whether the session has taken the packet; False only with `full`.
 
         Raises:
             CodecError: The data cannot be encoded.
-            ConfigError: The name begins with "~", or `timeout` is not a number, or there was never a session.
+            ConfigError: The name begins with "~", or `timeout` or `full` is not possible, or there was never a session.
             ConnectionClosed: The session has ended.
             LimitExceeded: The packet is larger than the server's `max_packet`.
             LinkTimeout: The peer takes no data.
         """
         if timeout is not SEND_SECONDS:  # packets should not pay for a check of our own default
             timeout = seconds_or_none("timeout", timeout)
-        self._send(checked_action(action), data, headers, latest, timeout)
+        return self._send(checked_action(action), data, headers, latest, timeout, full)
 
     def _send(
         self,
@@ -72,7 +80,8 @@ class Peer:
         headers: dict[str, Any] | None = None,
         latest: str | None = None,
         timeout: float | None = SEND_SECONDS,
-    ) -> None:
+        full: str | None = None,
+    ) -> bool:
         """Send a packet whose name may be one of our own."""
         if latest is not None:
             key("latest", latest)
@@ -82,7 +91,11 @@ class Peer:
         packet = Packet(action, data, headers, time.time())
         channel = self._channel or self._need_channel()
         outbox = channel.outbox
-        outbox.post(encode_for(outbox.bounds, packet), timeout=timeout, latest=latest)
+        encoded = encode_for(outbox.bounds, packet)
+        if full is not None:
+            return outbox.offer(encoded, latest=latest, full=full)
+        outbox.post(encoded, timeout=timeout, latest=latest)
+        return True
 
     def _rewritten(self, hook: Callable[..., Any], action: str, data: Any) -> Any:
         """The data that the hook returns in place of the packet's."""

@@ -32,11 +32,11 @@ class Reporting:
         Returns:
             What is now: `running`, `uptime_seconds`, `sessions`, `sessions_suspended` (those of them that have lost
             their connection), `connections_half_open`, `rooms`, `threads`, `unsent_bytes`. And what only grows, over
-            all runs and all sessions that there were: `sessions_total`, `connections_lost_total` (of sessions that were
-            kept), `sessions_resumed_total`, `handshakes_failed_total`, `logins_refused_total`, `handler_errors_total`,
-            `records_received_total`, `records_sent_total`, `packets_received_total`, `received_bytes_total`,
-            `sent_bytes_total`, `sessions_ended_total` (a dict: how often for which reason) and
-            `limits_reached_total` (a dict: how often which limit).
+            all runs and all sessions that there were: `sessions_total`, `connections_lost_total` (of sessions that
+            were kept), `sessions_resumed_total`, `handshakes_failed_total`, `logins_refused_total`,
+            `handler_errors_total`, `records_received_total`, `records_sent_total`, `packets_received_total`,
+            `packets_dropped_total`, `received_bytes_total`, `sent_bytes_total`, `sessions_ended_total` (a dict: how
+            often for which reason) and `limits_reached_total` (a dict: how often which limit).
         """
         lifecycle, everybody = self._lifecycle, self._registry.everybody()
         loop, listener = lifecycle.loop, lifecycle.listener

@@ -42,7 +42,7 @@ from .limits import (
     RESUME_SECONDS,
     WORKERS,
 )
-from .options import key, place
+from .options import key, place, word
 from .protocol.handshake_server import VerifiedClient
 from .reporting import Reporting
 from .runnable import Runnable
@@ -52,6 +52,7 @@ from .streams.tcp import TCP
 from .threads.batch import held_back
 from .threads.channel import Channel
 from .threads.lifecycle import Calls, Lifecycle, Start
+from .threads.outbox import FULL
 from .threads.server_link import ServerLink
 from .threads.settings import HandshakeSettings
 from .trust import AuthorizedClients
@@ -339,6 +340,7 @@ class Server(Runnable, Reporting, Admitting, ServerDispatching):
         exclude: Iterable[Session | str] = (),
         headers: dict[str, Any] | None = None,
         latest: str | None = None,
+        full: str | None = None,
     ) -> int:
         """
         Send one packet to many sessions; it is encoded once.
@@ -349,19 +351,23 @@ class Server(Runnable, Reporting, Admitting, ServerDispatching):
             to: Sessions or their tokens; None for all. Unknown tokens are passed over.
             exclude: Sessions or tokens left out.
             latest: As in `Session.send`.
+            full: What to do for a session that has no room. None: queue it all the same. "drop": leave the session out.
+                "end": end it.
 
         Returns:
             How many sessions it was queued for.
 
         Raises:
             CodecError: The data cannot be encoded.
-            ConfigError: The name begins with "~".
+            ConfigError: The name begins with "~", or `full` is something else.
             LimitExceeded: The packet is larger than `max_packet`.
         """
         key("latest", latest)
+        if full is not None:
+            word("full", full, FULL)
         encoded = self._context.encode(checked_action(action), data, headers)
         with self.batch():
-            return self._fanout.send(encoded, to=to, exclude=exclude, latest=latest)
+            return self._fanout.send(encoded, to=to, exclude=exclude, latest=latest, full=full)
 
     def batch(self) -> AbstractContextManager[None]:
         """

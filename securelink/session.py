@@ -136,6 +136,7 @@ class Session(Peer):
             "rooms": self.rooms,
             "reason": self.reason,
             "unsent": self._channel.unsent,
+            "dropped": self._channel.outbox.dropped,
         }
 
     @property

@@ -228,7 +228,7 @@ def test_a_session_that_ends_while_something_is_sent(requests: bool) -> None:
     """What is counted as lost with the session is counted as sent, too; what comes after is neither."""
 
     class Ending(Client):
-        def send(self, *_: Any, **__: Any) -> None:
+        def send(self, *_: Any, **__: Any) -> bool:
             self.on_disconnect.fire()
             raise ConnectionClosed("it is over")
 

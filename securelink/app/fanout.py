@@ -12,13 +12,20 @@ from .registry import Registered, Registry
 Member = TypeVar("Member", bound=Registered)
 
 
-class Outlet(Protocol):
-    """A session's channel, as sending needs it."""
+class Inlet(Protocol):
+    """A session's channel, as greeting needs it."""
 
     def post(
         self, encoded: bytes, *, timeout: float | None, latest: str | None = None, wait: bool = True
     ) -> None:
         """Queue one encoded packet. Raises `ConnectionClosed`."""
+
+
+class Outlet(Inlet, Protocol):
+    """A session's channel, as sending needs it."""
+
+    def offer(self, encoded: bytes, *, latest: str | None = None, full: str) -> bool:
+        """The same where there is room; otherwise what `full` says. Whether it was queued."""
 
 
 class Fanout(Generic[Member]):
@@ -53,12 +60,13 @@ class Fanout(Generic[Member]):
         to: Iterable[Member | str] | Member | str | None = None,
         exclude: Iterable[Member | str] | Member | str = (),
         latest: str | None = None,
+        full: str | None = None,
     ) -> int:
         """
         Queue one encoded packet for many sessions. Never waits.
 
         Args:
-            to, exclude, latest: As in `Server.broadcast`.
+            to, exclude, latest, full: As in `Server.broadcast`.
 
         Returns:
             How many sessions it was queued for.
@@ -73,14 +81,14 @@ class Fanout(Generic[Member]):
         chosen = self._chosen(to)
         if left_out:
             chosen = [session for session in chosen if session.token not in left_out]
-        return self._spread(chosen, encoded, latest)
+        return self._spread(chosen, encoded, latest, full)
 
     def set_state(self, encoded: bytes) -> None:
         """Send the server's state to all sessions, and from now on to each new one."""
         self._state = encoded
         self._spread(self.registry.everybody(), encoded, STATE)
 
-    def greet(self, outlet: Outlet) -> None:
+    def greet(self, outlet: Inlet) -> None:
         """Send the server's state, if there is one, to a new session."""
         if self._state is not None:
             outlet.post(self._state, timeout=None, latest=STATE, wait=False)
@@ -113,11 +121,20 @@ class Fanout(Generic[Member]):
                 )
         return listed
 
-    def _spread(self, sessions: Iterable[Member], encoded: bytes, latest: str | None) -> int:
+    def _spread(
+        self,
+        sessions: Iterable[Member],
+        encoded: bytes,
+        latest: str | None,
+        full: str | None = None,
+    ) -> int:
         count = 0
         for outlet in map(self._outlet_of, sessions):
             try:
-                outlet.post(encoded, timeout=None, latest=latest, wait=False)
+                if full is None:
+                    outlet.post(encoded, timeout=None, latest=latest, wait=False)
+                elif not outlet.offer(encoded, latest=latest, full=full):
+                    continue
             except ConnectionClosed:
                 continue  # it left meanwhile
             count += 1

@@ -36,6 +36,7 @@ class Broadcast(Protocol):
         exclude: Iterable[Any] = (),
         headers: dict[str, Any] | None = None,
         latest: str | None = None,
+        full: str | None = None,
     ) -> int:
         """Send to those in `to`."""
 
@@ -67,10 +68,17 @@ class Group(Generic[Member]):
         exclude: Iterable[Member | str] = (),
         headers: dict[str, Any] | None = None,
         latest: str | None = None,
+        full: str | None = None,
     ) -> int:
         """Send one packet to all members, as `Server.broadcast` does."""
         return self._rooms.broadcast(
-            action, data, to=self.members, exclude=exclude, headers=headers, latest=latest
+            action,
+            data,
+            to=self.members,
+            exclude=exclude,
+            headers=headers,
+            latest=latest,
+            full=full,
         )
 
     def __iter__(self) -> Iterator[Member]:

@@ -31,6 +31,7 @@ def totals_of(registry: Registry[Any], handler_errors: int) -> dict[str, Any]:
         "records_received_total": totals["records_received"],
         "records_sent_total": totals["records_sent"],
         "packets_received_total": totals["packets_received"],
+        "packets_dropped_total": totals["packets_dropped"],
         "received_bytes_total": totals["bytes_received"],
         "sent_bytes_total": totals["bytes_sent"],
         "sessions_ended_total": counts.ended(),

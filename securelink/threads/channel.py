@@ -69,13 +69,12 @@ class Channel:
         self.link: Link | None = None
         self.keeper: Keeper | None = None
         self.grace: int | None = None
-        self.ended = False
+        self.ended = self.parting = False
         self._close_code = int(Code.NORMAL)
         self._close_text = ""
         self._clean = self._ours = False  # announced; by this side
         self._failed: Failed | None = None  # what broke the protocol
         self.alarm: Alarm[Channel] | None = None
-        self.parting = False
         self._last: Callable[[], None] | None = None
         self.back_at = 0.0
 
@@ -303,6 +302,7 @@ class Channel:
             "bytes_received": self.core.receiving.in_bytes,
             "bytes_sent": outgoing.bytes,
             "packets_received": self.core.receiving.handled,
+            "packets_dropped": self.outbox.dropped,
         }
 
     def is_over(self) -> bool:

@@ -17,12 +17,15 @@ from .._mypyc import mypyc_attr
 from ..codes import Code
 from ..errors import ConnectionClosed, LimitExceeded, LinkTimeout, Refused
 from ..interrupts import Sign
+from ..options import word
 from ..protocol.session_core import SessionCore
 from .loop import Loop
 from .writing import Writer
 
 log = logging.getLogger("securelink")
 
+#: What may be done with a packet for which there is no room, instead of waiting.
+FULL = ("drop", "end")
 ROOM_SECONDS = 0.2  # one wait for room: a wake-up that is missed costs a moment, not the send
 
 
@@ -67,6 +70,7 @@ class Outbox:
         max_packets: Bytes of the largest encoded packet.
         apart: What is sent goes another way: it is dropped, or held back until the session is let in.
         waiters: Those that wait for room.
+        dropped: Packets for which there was no room, see `offer`.
     """
 
     __slots__ = (
@@ -79,6 +83,7 @@ class Outbox:
         "_session",
         "apart",
         "bounds",
+        "dropped",
         "loop",
         "max_packets",
         "waiters",
@@ -93,7 +98,7 @@ class Outbox:
         self._outgoing = core.numbering.outgoing
         self._session = session
         self.writer: Writer | None = None
-        self.max_packets = 0
+        self.max_packets = self.dropped = 0
         self.apart = self._muted = self._holding = False
         self._greeter = 0  # the thread whose packets are not held back
         self.waiters: dict[Sign, None] = {}
@@ -158,6 +163,41 @@ class Outbox:
         bounds = self.bounds
         if queue.size > bounds.unsent or self._outgoing.unacked > bounds.hard_unacked:
             self._choke(writer)
+
+    def offer(self, encoded: bytes, *, latest: str | None = None, full: str) -> bool:
+        """
+        As `post`, but never waits.
+
+        Args:
+            encoded: The packet.
+            latest: As for `post`.
+            full: What to do when there is no room: "drop" the packet, or "end" the session.
+
+        Returns:
+            Whether it was queued.
+
+        Raises:
+            ConfigError: `full` is something else.
+        """
+        word("full", full, FULL)
+        self._check_goes_on()
+        queue, size = self._queue, len(encoded)
+        if queue.is_crowded(size) and not queue.replaces(latest):
+            self._look_again()  # takes in acknowledgements
+            if queue.is_crowded(size):
+                self.dropped += 1
+                if full == "end":
+                    self._end_slow()
+                return False
+        self.post(encoded, timeout=None, latest=latest, wait=False)
+        return True
+
+    def _end_slow(self) -> None:
+        log.warning(
+            "%s is too slow: %d bytes wait to be sent, %d to be acknowledged; ended",
+            self._session.name, self._queue.unsent, self._outgoing.unacked,
+        )  # fmt: skip
+        self._session.end(Code.TOO_SLOW)
 
     @property
     def muted(self) -> bool:
@@ -280,10 +320,6 @@ class Outbox:
             writer.flush()  # a handler's packets wait for the end of the turn, which is no fault of the peer
         queue = self._queue
         if queue.is_over_hard_limit:
-            log.warning(
-                "%s is too slow: %d bytes wait to be sent, %d to be acknowledged; ended",
-                self._session.name, queue.unsent, self._outgoing.unacked,
-            )  # fmt: skip
-            self._session.end(Code.TOO_SLOW)
+            self._end_slow()
         elif writer is not None and queue.unsent > queue.bounds.unsent:
             writer.choke()
