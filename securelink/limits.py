@@ -134,7 +134,8 @@ HANGUP_FACTOR = 4
 RESUME_SECONDS = 120  # a session is kept this long after its connection is lost
 # Sessions without a connection; above it, those with the least to lose are dropped first; option max_suspended
 MAX_SUSPENDED = 10_000
-# Of them, of one address, or /64 of IPv6; this machine's own address has no such bound
+# Of them, of one address, or /64 of IPv6; its /56 and /48 have four and sixteen times as many, but at most three
+# quarters of all; this machine's own address has no such bound
 MAX_SUSPENDED_PER_ADDRESS = 1000
 MAX_RESUME_SECONDS = 86_400  # the most that the option resume takes
 # Clients a second that a server which restarts asks to come back: their handshakes take about half of one core

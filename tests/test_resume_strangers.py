@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from helpers import WAIT, Hostile, Scene, scene, until
@@ -11,6 +13,8 @@ from helpers import WAIT, Hostile, Scene, scene, until
 from securelink import Hello, Identity
 from securelink.auth import JoinTokens
 from securelink.protocol import Opened, TicketTable
+from securelink.streams.addresses import networks
+from securelink.threads import suspensions
 from securelink.wire.packets import encode_value
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -65,6 +69,55 @@ def test_who_gives_no_sign_leaves_no_ticket(identity: Identity, tmp_path: Path) 
                 peer.flush()
                 assert isinstance(peer.read_until(Opened), Opened)
             until(stage.alone)
+            until(lambda: {entry.uses for entry in tokens.entries()} == {0, 1})  # given back
         with stage.client(token=token):
             until(lambda: len(tickets(stage)) == 2)
         until(lambda: len(tickets(stage)) == 1)
+
+
+class Away:
+    """A session that has lost its connection, as far as `Suspensions` looks at it."""
+
+    def __init__(self, host: str, number: int) -> None:
+        self.link = None
+        self.grace = None
+        self.code: int | None = None
+        self.owner = SimpleNamespace(session=SimpleNamespace(user="ada"))
+        self.core = SimpleNamespace(sending=SimpleNamespace(drop=lambda: None))
+        self.carrying = SimpleNamespace(token=bytes([number]) * 16, places=networks(host))
+
+    def finished(self, code: int, text: str, clean: bool, ours: bool) -> bool:
+        """See `Channel.finished`."""
+        self.code = code
+        return True
+
+
+@pytest.mark.parametrize(
+    ("hosts", "kept"),
+    [
+        ("2001:db8::{}", 2),  # one /64
+        ("2001:db8:0:{}::1", 8),  # one /56
+        ("2001:db8:0:{}00::1", 9),  # one /48
+        ("10.0.0.{}", 12),
+    ],
+)
+def test_a_network_does_not_take_all_places(
+    hosts: str, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A customer with many IPv6 networks pushed the sessions of all others out of those that wait for clients."""
+    monkeypatch.setattr(suspensions, "MAX_SUSPENDED_PER_ADDRESS", 2)
+    loop: Any = SimpleNamespace(now=1.0, call_later=lambda seconds, call: None)
+    host: Any = SimpleNamespace(suspended=lambda channel: None, ended=lambda channel: False)
+    keeper = suspensions.Suspensions(loop, 60, host, lambda channel, places: None, most=12)
+    crowd: list[Any] = [Away(hosts.format(number), number) for number in range(1, 13)]
+    other: Any = Away("192.0.2.1", 99)
+    for one in (other, *crowd):
+        keeper.begun(one, one.carrying, known=True)
+    for one in (other, *crowd):
+        keeper.suspended(one)
+    assert sum(one.code is None for one in crowd) == kept
+    assert other.code is None
+    for one in (other, *crowd):
+        if one.code is None:
+            keeper.over(one, one.carrying.token)
+    assert not keeper.waiting

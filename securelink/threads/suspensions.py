@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
+from ..app.budget import SHARES
 from ..codes import Code
 from ..limits import MAX_SUSPENDED, MAX_SUSPENDED_PER_ADDRESS
 from ..protocol import Connection, TicketTable
@@ -106,6 +107,9 @@ class Suspensions:
         self.waiting: dict[Channel, tuple[Hashable, ...]] = {}
         self._places: dict[Channel, Place] = {}  # of all sessions that may be suspended
         self._of_place: dict[Hashable, dict[Channel, None]] = {}
+        # Of an address, and of the IPv6 networks around it: one customer's never takes all places.
+        whole = max(MAX_SUSPENDED_PER_ADDRESS, most * 3 // 4)
+        self._most_of = tuple(min(MAX_SUSPENDED_PER_ADDRESS * share, whole) for share in SHARES)
         self._closed = False
 
     # By the leader.
@@ -175,14 +179,16 @@ class Suspensions:
         place.since = self._loop.now
         self._host.suspended(channel)
         missed = getattr(channel.owner.session, "user", None) is not None or _has_something(channel)
-        mine = self._of_place.setdefault(place.places[0], {})
-        mine[channel] = None
+        for around in place.places:
+            self._of_place.setdefault(around, {})[channel] = None
         self._end_all(tickets.suspend(place.token, self._loop.now, missed=missed), Code.EXPIRED)
         if not place.known:
             # Its client may not know that it is in, and ask for another session: it comes soon, or not at all.
             self._loop.call_later(UNKNOWN_SECONDS, lambda: self._never_came(channel, place))
-        if len(mine) > MAX_SUSPENDED_PER_ADDRESS:
-            self._end_all([next(iter(mine))], Code.EXPIRED)
+        for around, most in zip(place.places, self._most_of, strict=False):
+            mine = self._of_place.get(around, {})
+            if len(mine) > most:
+                self._end_all([next(iter(mine))], Code.EXPIRED)
 
     def _never_came(self, channel: Channel, place: Place) -> None:
         if self._places.get(channel) is place:
@@ -221,10 +227,11 @@ class Suspensions:
     def _wake(self, channel: Channel) -> None:
         places = self.waiting.pop(channel, None)
         if places is not None:
-            mine = self._of_place[places[0]]
-            del mine[channel]
-            if not mine:
-                del self._of_place[places[0]]
+            for around in places:
+                mine = self._of_place[around]
+                del mine[channel]
+                if not mine:
+                    del self._of_place[around]
 
 
 def _has_something(channel: Channel) -> bool:
