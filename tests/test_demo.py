@@ -73,7 +73,7 @@ def test_every_check_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         r"bogdan, who was there before, raised NotTrusted: THE KEY OF \S+ HAS CHANGED",
         r"\n       0000  03 00 [0-9a-f ]{41}  .{16}\n",
         r"\n       0000  04 00 [0-9a-f ]{41}  .{16}\n",
-        r"  11\. Nothing is left behind +\d of \d +\S+ +ok ",
+        r"  12\. Nothing is left behind +\d of \d +\S+ +ok ",
     ):
         assert re.search(words, text), words
     assert "\x1b" not in text

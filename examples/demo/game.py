@@ -14,6 +14,8 @@ KICKED = 19  # codes of CLOSE (docs/PROTOCOL.md)
 SHUTDOWN = 20
 _REASON = "no marked cards at this table"
 
+_SOME_BYTES = 40  # of a packet of about 200, when the cable is pulled
+
 
 def open_up(cast: Cast) -> None:
     """A server process with a fresh key, three player processes, and a relay before each."""
@@ -95,6 +97,30 @@ def play(cast: Cast) -> None:
     # Packets arrive in order, so whatever was sent before the broadcast is here by now.
     extra = [packet for name in PLAYERS for packet in cast.players[name].take("got")]
     report.equal(f"nothing came twice, and {SECOND} did not hear itself", extra, [])
+
+
+def pull_cable(cast: Cast) -> None:
+    """One player's cable is pulled in the middle of a packet; everybody plays on, in the same session."""
+    report, relay, player = cast.report, cast.relays[FIRST], cast.players[FIRST]
+    before = relay.connections
+    relay.to_client.cut_after = len(relay.to_client.captured) + _SOME_BYTES
+    cast.players[SECOND].order(do="send", action="say-to-all", data=cast.text)
+    said = {"who": SECOND, "text": cast.text}
+    deadline = time.monotonic() + WAIT
+    while relay.connections == before and time.monotonic() < deadline:
+        time.sleep(0.005)
+    relay.to_client.cut_after = None
+    report.check(
+        f"{FIRST} lost the connection after {_SOME_BYTES} bytes of a packet, and is back",
+        relay.connections > before,
+    )
+    heard = [cast.hear(name)["data"] for name in (FIRST, THIRD)]
+    report.equal(f"both others heard {SECOND}, {FIRST} over the new connection", heard, [said] * 2)
+    (answer,) = cast.say(FIRST, SECOND)
+    report.equal("and answers", answer["data"], {"who": FIRST, "text": cast.text})
+    cast.hear(THIRD)
+    extra = [*player.take("got"), *player.take("ended"), *cast.server.take("left")]
+    report.equal("nothing came twice, and no session has ended", extra, [])
 
 
 def kick(cast: Cast) -> None:

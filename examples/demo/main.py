@@ -40,6 +40,7 @@ def script(cast: Cast) -> list[Step]:
         ("Fresh keys and four processes", lambda: game.open_up(cast)),
         ("Three players enter with join tokens", lambda: game.enter(cast)),
         ("They play", lambda: game.play(cast)),
+        ("A cable is pulled", lambda: game.pull_cable(cast)),
         ("One is kicked", lambda: game.kick(cast)),
         ("The server restarts", lambda: game.restart(cast)),
         ("Listening to encrypted sessions", lambda: attacks.listen(cast)),
