@@ -39,6 +39,10 @@ class Partly:
         return len(self.record)
 
 
+#: The items of a queue that are records.
+RECORDS = (bytes, memoryview, Partly)
+
+
 class Rest:
     """
     A record whose turn has come: its packets, until all of them are handled, perhaps in the session's next turn.
@@ -122,22 +126,20 @@ class ReceiveQueue:
         if self.dropping:
             return
         item: Record | Partly = record
+        size = len(record)
         self._delivered += 1
         if self._requests.expected:
             left = self._looked_into(record)
             if left is None:
-                self.incoming.hand_over(self._delivered, len(record))
+                self.incoming.hand_over(self._delivered, size)
                 return
             item = left
-        self.in_bytes += len(record)
-        self.items.append(item)
-        bounds = self.bounds
-        if (
-            self.in_bytes - self.out_bytes > bounds.inbox_bytes
-            or len(self.items) > bounds.inbox_records
-        ):
+        self.in_bytes += size
+        items, bounds = self.items, self.bounds
+        items.append(item)
+        if self.in_bytes - self.out_bytes > bounds.inbox_bytes or len(items) > bounds.inbox_records:
             self.full = True
-            if not self.items:
+            if not items:
                 self.full = False  # it was emptied between the two lines; nobody else would notice
 
     def _looked_into(self, record: Record) -> Record | Partly | None:
@@ -245,16 +247,23 @@ class ReceiveQueue:
             self._count(record, 1)
             raise
         if packets is not None:
-            self._count(record, len(packets) or 1)
+            # As `_count`, written out for the usual record.
+            self.out_bytes += len(record)
+            self.handled += len(packets) or 1
+            self.is_over_rate = self.handled - self._before > self.bounds.rate
         return packets
 
     def _decode(self, record: Record | Partly) -> list[Packet] | None:
-        partly = record if isinstance(record, Partly) else None
+        partly: Partly | None = None
+        data: Record
+        if isinstance(record, Partly):
+            partly, data = record, record.record
+        else:
+            data = record
         opening = self.opening
         if opening is None:
             if partly is not None and partly.is_used_up:
                 return []
-            data = record if not isinstance(record, Partly) else record.record
             found = begin_decoding(data, self.bounds.elements)
             if isinstance(found, Decoding):
                 self.opening = found
@@ -283,7 +292,7 @@ class ReceiveQueue:
         """
         item = self.items.popleft()
         packets: list[Packet] | None
-        if isinstance(item, (bytes, memoryview, Partly)):
+        if isinstance(item, RECORDS):
             try:
                 packets = self.open(item)
                 while packets is None:
@@ -319,7 +328,7 @@ class ReceiveQueue:
         items = self.items
         for place in range(len(items)):  # others may append meanwhile, but nobody takes
             item = items[place]
-            if isinstance(item, (bytes, memoryview, Partly)):
+            if isinstance(item, RECORDS):
                 self.out_bytes += len(item)
                 items[place] = Rest([], b"")
             elif isinstance(item, Rest):

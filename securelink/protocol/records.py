@@ -32,7 +32,8 @@ from . import schedule
 
 INTERFERES = "connect again; if it happens again, something on the path interferes"
 
-_SEALED = Kind.SEALED << 24
+_SEALED = (Kind.SEALED << 24) + TAG_SIZE  # the tag counts as a part of the body
+_MAX_SEALED = MAX_FRAME_BODY - TAG_SIZE
 _PLAIN = Kind.PLAIN << 24
 _KEY_UPDATE = Content.KEY_UPDATE.to_bytes(1)
 
@@ -103,16 +104,16 @@ class Sealer:
             RecordError: Twice the key-update limit was passed: a bug of the caller, refused here (RFC 9846 5.5).
         """
         size = len(plaintext)
-        if size > MAX_FRAME_BODY - TAG_SIZE:
+        if size > _MAX_SEALED:
             raise RecordError(f"a record of {size} bytes does not fit a frame")
         if self.due:
             self._check_hard_limit()
         counter = self._counter
-        self._counter = counter + 1
-        self._bytes += size
-        if counter + 1 >= UPDATE_RECORDS or self._bytes >= UPDATE_BYTES:
+        self._counter = after = counter + 1
+        self._bytes = sealed = self._bytes + size
+        if after >= UPDATE_RECORDS or sealed >= UPDATE_BYTES:
             self.due = True
-        header = (_SEALED + size + TAG_SIZE).to_bytes(4)
+        header = (_SEALED + size).to_bytes(4)
         return header + self._encrypt((self._iv ^ counter).to_bytes(12), plaintext, header)
 
     def _check_hard_limit(self) -> None:

@@ -106,7 +106,9 @@ class Sender:
             prefix += records.update()
         self._outgoing.keep(packets, queued)
         incoming = self._incoming
-        handled = incoming.handled()
+        handled = incoming.done + incoming.early  # as `Incoming.handled`, and in its order
+        if incoming.kept:
+            handled = incoming.handled()
         if handled > incoming.confirmed:
             incoming.confirmed = handled
             frame = records.seal(_DATA_ACK + handled.to_bytes(8) + packets)

@@ -18,7 +18,7 @@ from ..codes import Code
 from ..errors import CodecError
 from ..interrupts import Right
 from ..limits import OPENED_GUESS, RUN_PACKETS, RUN_SECONDS, STEP_SECONDS
-from ..protocol.receive_queue import Happening, Partly, ReceiveQueue, Record, Rest
+from ..protocol.receive_queue import RECORDS, Happening, Partly, ReceiveQueue, Record, Rest
 from ..streams.addresses import is_loopback_host, networks
 from ..wire.packets import Packet
 from .giving_way import worker_threads
@@ -134,7 +134,13 @@ class Inbox:
         except AttributeError:
             return False  # the thread that runs it looks once more when it is done
         try:
-            more = self._run()
+            self.runner = get_ident()
+            try:
+                more = self._run_some()
+            finally:
+                self.runner = 0
+            if self.queue.may_owe:
+                self.session.handled()
         except BaseException as error:
             # Ctrl-C, most likely. In the program's own thread it ends what the program is doing;
             # in one of ours it would only end the thread.
@@ -151,16 +157,6 @@ class Inbox:
         # Given up; look once more: a thread that appended meanwhile found us running and went away.
         return more or bool(self.queue.items)
 
-    def _run(self) -> bool:
-        self.runner = get_ident()
-        try:
-            more = self._run_some()
-        finally:
-            self.runner = 0
-        if self.queue.may_owe:
-            self.session.handled()
-        return more
-
     def handling(self) -> Packet | None:
         """In a handler of this session: its packet. None in any other thread, and in listeners of events."""
         opened = self.queue.opened
@@ -171,12 +167,13 @@ class Inbox:
     def _run_some(self) -> bool:
         queue = self.queue
         inbox, incoming = queue.items, queue.incoming
+        session, handle = self.session, self.owner.handle
         left = RUN_PACKETS
         deadline = 0.0  # unknown while there is a single thing to do: a lone packet costs no look at the clock
         while inbox:
             # Not popleft(): Ctrl-C comes after calls, and would take the item with it.
             item = inbox[0]
-            if isinstance(item, (bytes, memoryview, Partly)):
+            if isinstance(item, RECORDS):
                 rest = self._rest_of(item)
                 if rest is None:
                     return True  # it is decoded in steps, and others wait
@@ -198,17 +195,16 @@ class Inbox:
                 count = len(packets)
                 if not count:
                     left -= 1  # an empty record is work as well
-                if not deadline and (inbox or count - item.at > 1):
+                first = at = item.at
+                if not deadline and (inbox or count - at > 1):
                     deadline = time.monotonic() + RUN_SECONDS
-                first = item.at
                 while True:
-                    if item.at >= count or queue.dropping:
+                    if at >= count or queue.dropping:
                         break  # also when a handler has ended the session
-                    if item.at > first and (left <= 0 or time.monotonic() > deadline):
+                    if at > first and (left <= 0 or time.monotonic() > deadline):
                         return True
-                    packet = packets[item.at]
-                    item.at += 1
-                    self.owner.handle(self.session, packet)
+                    item.at = at = at + 1
+                    handle(session, packets[at - 1])
                     left -= 1
             finally:
                 if item.at < len(packets) and not queue.dropping:
@@ -232,8 +228,13 @@ class Inbox:
         """
         queue = self.queue
         inbox, out_bytes = queue.items, queue.out_bytes
-        if isinstance(record, Partly) and record.is_waited_for and not queue.dropping:
-            return None
+        data: Record
+        if isinstance(record, Partly):
+            if record.is_waited_for and not queue.dropping:
+                return None
+            data = record.record
+        else:
+            data = record
         del inbox[0]
         try:
             packets = queue.open(record)
@@ -242,7 +243,7 @@ class Inbox:
                 if packets is None:
                     inbox.appendleft(record)
                     return None
-            rest = Rest(packets, record.record if isinstance(record, Partly) else record)
+            rest = Rest(packets, data)
             loop = self.loop
             loop.grown += OPENED_GUESS * rest.size
             if loop.grown > loop.look_after:

@@ -148,6 +148,7 @@ class Listener:
         self.loop.call_later(1.0, self._register)
 
     def _accepted(self, stream: Stream) -> None:
+        self.loop.unread = True  # its first message may be here as well
         if self.settings.proxies and is_trusted(stream.peer[0], self.settings.proxies):
             self._await_header(stream)
             return

@@ -27,7 +27,7 @@ from .crowding import Crowding
 from .giving_way import worker_threads
 from .jobs import Job
 from .lead import Lead, Watchdog
-from .poller import IOReady, ToldPoller, make_poller
+from .poller import MAX_EVENTS, IOReady, ToldPoller, make_poller
 from .pool import Pool
 from .ready import ReadyList
 from .rotation import Rotation
@@ -62,6 +62,7 @@ class Loop:
         look_after: When so many are reached, `on_growth` is called.
         on_growth: By the leader: look now.
         look_later: What sessions have as `on_look`; see there.
+        unread: Since this was False a read has brought something else than a lone record: more may follow at once.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Loop:
         self.look_after = sys.maxsize
         self.on_growth: Callable[[], None] = lambda: None
         self.look_later: Callable[[ReceiveQueue], None] | None = None
+        self.unread = False
         self._poller = make_poller()
         self._waker = Waker()
         self._watchdog = Watchdog(self.lead, self._waker)
@@ -222,8 +224,8 @@ class Loop:
     @property
     def idle(self) -> bool:
         """Whether no handler runs or waits to run. For the leader, between handlers."""
-        busy = self.pool.busy_handlers or len(self.pool.waits)
-        return not (self.ready.inboxes or self.ready.again or self._commands or busy)
+        ready, busy = self.ready, self.pool.busy_handlers or len(self.pool.waits)
+        return not (ready.inboxes or ready.again.count or self._commands or busy)
 
     def thread_names(self) -> list[str]:
         """Names of the living threads of this loop."""
@@ -255,7 +257,7 @@ class Loop:
 
     def turn(self, until: float = 0.0) -> None:
         """Turns in the caller's thread (manual mode) while there is work, until a time; one at least. Never waits."""
-        right, more = self._turn_right, True
+        right, more, self.unread = self._turn_right, True, False
         while more and not self._stopping:
             try:
                 del right.free
@@ -264,13 +266,14 @@ class Loop:
             try:
                 self.lead.thread = get_ident()
                 self._flush()
-                more = self._poll(0.0)
+                found = self._poll(0.0)
                 self.ready.run()
                 self._flush()
             finally:
                 self.lead.thread = 0
                 right.free = True
-            more = time.monotonic() < until and (more or not self.idle or bool(self._unfinished))
+            more = found >= MAX_EVENTS or (found > 0 and self.unread) or not self.idle
+            more = (more or self._unfinished.count > 0) and time.monotonic() < until
 
     def lead_on(self) -> None:
         """In a thread of the pool: lead until the lead is lost or the loop stops. The token was taken on our behalf."""
@@ -279,7 +282,7 @@ class Loop:
             # First what the previous leader left behind, see "Threads" in docs/DESIGN.md.
             if self.flush_list:
                 self._flush()
-            if (self.ready.inboxes or self.ready.again) and not self.ready.run():
+            if (self.ready.inboxes or self.ready.again.count) and not self.ready.run():
                 return
             if self.flush_list:
                 self._flush()
@@ -338,11 +341,11 @@ class Loop:
         """Its handler goes on."""
         self.pool.end_wait(wait)
 
-    def _poll(self, timeout: float | None) -> bool:
-        waker = self._waker
-        timers = self._timers.heap
+    def _poll(self, timeout: float | None) -> int:
+        waker, timers = self._waker, self._timers.heap
         pool, ready = self.pool, self.ready
-        crowded = pool.busy_handlers >= pool.handler_places and bool(ready.inboxes or ready.again)
+        waiting = bool(ready.inboxes) or ready.again.count > 0
+        crowded = waiting and pool.busy_handlers >= pool.handler_places
         if crowded != self._crowding.crowded:
             self._crowding.change(crowded)
         if timeout is None:
@@ -351,19 +354,16 @@ class Loop:
             if timeout != 0.0:
                 waker.wakes_at = timers[0][0] if timers else math.inf
                 waker.sleeping = True
-        if (
-            self._stopping
-            or self._commands
-            or self.flush_list
-            or self._unfinished
-            or ((ready.inboxes or ready.again) and pool.busy_handlers < pool.handler_places)
-        ):
+        # Once more: what came before the leader said that it sleeps has woken nobody.
+        waiting = bool(ready.inboxes) or ready.again.count > 0
+        due = self._stopping or self._commands or self.flush_list or self._unfinished.count
+        if due or (waiting and pool.busy_handlers < pool.handler_places):
             timeout = 0.0
         told = self._told
         events = told.poll(self._poller, timeout) if told.watched else self._poller.poll(timeout)
         waker.sleeping = False
         self.now = time.monotonic()
-        unfinished = len(self._unfinished)  # what this poll brings has had its turn by then
+        unfinished = self._unfinished.count  # what this poll brings has had its turn by then
         for target, mask in events:
             try:
                 target.on_io(mask)
@@ -375,7 +375,7 @@ class Loop:
             self._run_commands()
         if timers and timers[0][0] <= self.now:
             self._timers.run_due(self.now)
-        return bool(events)
+        return len(events)
 
     def _go_on(self, count: int) -> None:
         """Connections that had more than one turn takes, for TURN_SECONDS."""

@@ -193,6 +193,8 @@ class Reader:
                 if delivered:
                     link.delivered()  # first: after the event the session may be on its own
                 link.event(item)
+        if not delivered or len(items) > 1:
+            self.loop.unread = True
         if connection.wants_write:
             writer.flush()  # one system call for all the answers of one read
         if connection.more:

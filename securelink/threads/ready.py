@@ -74,13 +74,13 @@ class ReadyList:
     def run(self) -> bool:
         """Run inboxes for one turn. False when the token was lost on the way."""
         ready, again = self.inboxes, self.again
-        in_rounds = len(again) > 0
+        in_rounds = again.count > 0
         if in_rounds and ready:
             self._to_rounds()
         pool, lead = self._pool, self._lead
         me = lead.thread
         # A session that gives way comes behind those that the next poll brings.
-        left = min(TURN_CONNECTIONS, len(again)) if in_rounds else TURN_CONNECTIONS
+        left = min(TURN_CONNECTIONS, again.count) if in_rounds else TURN_CONNECTIONS
         deadline = time.monotonic() + TURN_SECONDS
         while left and (in_rounds or ready) and pool.busy_handlers < pool.handler_places:
             left -= 1
@@ -118,7 +118,7 @@ class ReadyList:
 
     def _run_out(self, runnable: Runnable, more: bool) -> None:
         """Go on with an inbox while no other one waits; then give the place back."""
-        while more and not (self.inboxes or self.again):
+        while more and not (self.inboxes or self.again.count):
             more = _run_guarded(runnable)
         self._watchdog.no_longer_slow(get_ident())
         # In this order: between the two no thread may find the loop idle.

@@ -14,17 +14,20 @@ class Rotation(Generic[Item]):
     A queue in rounds: in each of them every network has one turn, for the one of its items that has waited longest.
 
     A network that comes while a round is under way has its turn in it: those that had theirs come behind.
+
+    Attributes:
+        count: How many items it has. Hot: `len()` would call a function of Python.
     """
 
-    __slots__ = ("_count", "_done", "_turns")
+    __slots__ = ("_done", "_turns", "count")
 
     def __init__(self) -> None:
         self._turns: OrderedDict[Hashable, OrderedDict[Item, None]] = OrderedDict()  # of this round
         self._done: OrderedDict[Hashable, OrderedDict[Item, None]] = OrderedDict()  # had theirs
-        self._count = 0
+        self.count = 0
 
     def __len__(self) -> int:
-        return self._count
+        return self.count
 
     def put(self, item: Item, network: Hashable = None, *, had_turn: bool = False) -> None:
         """
@@ -43,7 +46,7 @@ class Rotation(Generic[Item]):
                 lane = (self._done if had_turn else self._turns)[key] = OrderedDict()
         if item not in lane:
             lane[item] = None
-            self._count += 1
+            self.count += 1
 
     def pop(self) -> Item:
         """The next one. Raises `KeyError` when there is none."""
@@ -54,8 +57,8 @@ class Rotation(Generic[Item]):
             network, lane = self._turns.popitem(last=False)
         self._done[network] = lane  # also an empty one: what comes for it is for the next round
         item, _ = lane.popitem(last=False)
-        self._count -= 1
-        if not self._count:
+        self.count -= 1
+        if not self.count:
             self._turns.clear()
             self._done.clear()
         return item

@@ -159,17 +159,9 @@ class Writer:
             connection = self.connection
             sender = connection.sender
             core = self.core
-            if (
-                self.tail
-                or self.end is not OPEN
-                or self._raw
-                or core is None
-                or self._packets
-                or self._again
-                or connection.closing is not None
-                or sender is None
-                or self._fork != forks[0]
-            ):
+            busy = self.tail or self._raw or self._packets or self._again
+            over = self.end is not OPEN or connection.closing or self._fork != forks[0]
+            if busy or over or core is None or sender is None:
                 return False
             self._write_bytes(sender.packet(encoded))
         except (OSError, SecureLinkError) as error:
@@ -208,6 +200,10 @@ class Writer:
                 right.free = True
                 if right.left_open:
                     right.close_late()
+            connection = self.connection
+            some = self._packets or connection.wants_write or self._raw or self._again
+            if not (some or connection.closing or self.choked):  # as usual: quicker than a call
+                return
             if self.tail or self.end >= DEAD or not self._has_more():
                 return
 
@@ -233,11 +229,23 @@ class Writer:
                 core.numbering.outgoing.release()
             if not self._write_tail():
                 return
+        connection = self.connection
+        sender = connection.sender
+        others = self._raw or self._again or self.waiters or connection.wants_write
+        if others or core is None or sender is None or sender.closed or not self._packets:
+            data = self._data_of_all_kinds(connection)
+        else:
+            data = sender.queued(core.sending)  # as usual
+        if data:
+            self._write_bytes(data)
+        if connection.closing is not None or self.choked:
+            self._after_write()
+
+    def _data_of_all_kinds(self, connection: Connection) -> bytes:
         parts: list[bytes] = []
         while self._raw:
             parts.append(self._raw.pop(0))
-        connection = self.connection
-        sender = connection.sender
+        core, sender = self.core, connection.sender
         if sender is not None and core is not None and not sender.closed:
             if self._again:
                 parts.append(sender.again(WRITE_BUDGET))
@@ -249,11 +257,7 @@ class Writer:
                 self._session.wake_waiters()
         if connection.wants_write:
             parts.append(connection.data_to_send(more=bool(self._packets or self._again)))
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
-        if data:
-            self._write_bytes(data)
-        if connection.closing is not None or self.choked:
-            self._after_write()
+        return b"".join(parts)
 
     def _write_bytes(self, data: bytes) -> None:
         try:
