@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 from engines import TOKEN, opened
 from hypothesis import given
@@ -22,8 +24,10 @@ from securelink.protocol import (
     SessionCore,
 )
 from securelink.protocol.bounds import Bounds
+from securelink.protocol.numbering import Numbering
 from securelink.protocol.receive_queue import Rest
 from securelink.protocol.replies import Reply
+from securelink.protocol.send_queue import SendQueue
 from securelink.wire.fields import Mode
 from securelink.wire.messages import Wanted
 from securelink.wire.packets import (
@@ -444,3 +448,38 @@ def test_requests_of_two_sessions_do_not_mix() -> None:
     one.over()
     assert not SessionCore(Bounds()).requests.expected
     assert decode_packets(join_packets([packet("x")]))[0].action == "x"
+
+
+def test_what_is_held_back_is_counted_while_others_leave() -> None:
+    """Bytes that are held back stay counted when what goes ahead of them is in a record, and go when they are sent."""
+    numbering = Numbering()
+    queue = SendQueue(Bounds(), numbering.outgoing, nullcontext())
+    queue.hold_back()
+    queue.put(b"ahead")
+    assert queue.put_held(b"held", None)
+    for count in (1, 0):
+        taken = queue.take()
+        numbering.outgoing.keep(b"".join(taken), len(taken))
+        queue.trim()
+        assert not queue.packets
+        assert queue.size == count * len(b"held")
+        queue.release()
+    assert taken == [b"held"]
+
+
+def test_a_queue_is_emptied_at_once() -> None:
+    """Packets leave as they were put, by one call or one by one, with keys and without, and the size is right."""
+    for latest, rest in ((None, 0), ("key", 0), (None, 3), ("key", 3)):
+        numbering = Numbering()
+        queue = SendQueue(Bounds(), numbering.outgoing, nullcontext())
+        put = [bytes([number]) * 10 for number in range(20)]
+        for number, packet in enumerate(put):
+            queue.put(packet, None if latest is None else f"{latest}{number}")
+        taken = queue.take()
+        assert taken == put
+        for number in range(rest):  # those that came while the others were sealed
+            queue.put(bytes(number))
+        numbering.outgoing.keep(b"".join(taken), len(taken))
+        queue.trim()
+        assert list(queue.packets) == [bytes(number) for number in range(rest)]
+        assert queue.size == sum(range(rest))

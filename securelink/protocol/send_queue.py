@@ -130,9 +130,10 @@ class SendQueue:
         with self.guard:
             held, self._held = self._held, None
             if held is not None:
-                self._latest = {**(self._latest or {}), **self._held_slots}
+                if self._held_slots:
+                    self._latest = {**(self._latest or {}), **self._held_slots}
+                    self._held_slots = {}
                 self.packets.extend(held)
-                self._held_slots = {}
 
     def supersede(self, latest: str) -> None:
         """A packet with this key is to go ahead of those that are held back: one of them with that key is older."""
@@ -172,7 +173,7 @@ class SendQueue:
         queued = self._outgoing.queued
         with self.guard:
             packets = self.packets
-            if queued - self._trimmed == len(packets):
+            if self._held is None and queued - self._trimmed == len(packets):
                 self.size = 0  # as below: no call but the last
                 self._trimmed = queued
                 packets.clear()
