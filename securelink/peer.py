@@ -94,7 +94,7 @@ class Peer:
         encoded = encode_for(outbox.bounds, packet)
         if full is not None:
             return outbox.offer(encoded, latest=latest, full=full)
-        outbox.post(encoded, timeout=timeout, latest=latest)
+        outbox.post(encoded, timeout, latest)
         return True
 
     def _rewritten(self, hook: Callable[..., Any], action: str, data: Any) -> Any:

@@ -9,6 +9,7 @@ from .app.context import Awaited, ClientContext
 from .app.received import Received
 from .codes import Code
 from .errors import ConfigError, SecureLinkError
+from .limits import FOREVER_SECONDS
 from .options import seconds, seconds_or_none
 from .peer import Peer
 from .threads.client_channel import ClientChannel
@@ -60,7 +61,7 @@ class Receiver(Peer):
             ConnectionClosed: The session is over and every packet was taken.
             ProtocolError: The same, and it ended because the server, or somebody on the path, broke the protocol.
         """
-        if timeout is not None:
+        if timeout is not None and not (type(timeout) is float and timeout <= FOREVER_SECONDS):
             timeout = seconds("timeout", timeout)
         return receive(self._channel or self._need_channel(), timeout)
 

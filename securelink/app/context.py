@@ -113,7 +113,7 @@ class SessionContext:
             return  # a reply that came too late
         received = Received(packet, channel, session)
         handlers = self._server.handlers
-        if not handlers.run(channel, packet, received, session, received):
+        if not handlers.run(channel, packet, received, (session, received)):
             handlers.warn_unhandled(packet.action, "@server.on(...) or @server.on_message")
 
     def throttled(self) -> None:
@@ -244,7 +244,7 @@ class ClientContext:
                 if awaited.action == packet.action and not awaited.found:
                     awaited.found.append(received)
                     return True
-        return self.handlers.run(channel, packet, received, received)
+        return self.handlers.run(channel, packet, received, (received,))
 
 
 def shown_user(user: object) -> str:

@@ -16,7 +16,7 @@ class Inlet(Protocol):
     """A session's channel, as greeting needs it."""
 
     def post(
-        self, encoded: bytes, *, timeout: float | None, latest: str | None = None, wait: bool = True
+        self, encoded: bytes, timeout: float | None, latest: str | None = None, wait: bool = True
     ) -> None:
         """Queue one encoded packet. Raises `ConnectionClosed`."""
 
@@ -132,7 +132,7 @@ class Fanout(Generic[Member]):
         for outlet in map(self._outlet_of, sessions):
             try:
                 if full is None:
-                    outlet.post(encoded, timeout=None, latest=latest, wait=False)
+                    outlet.post(encoded, None, latest, False)
                 elif not outlet.offer(encoded, latest=latest, full=full):
                     continue
             except ConnectionClosed:

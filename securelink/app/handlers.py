@@ -166,9 +166,17 @@ class Handlers:
         """The actions that have a handler."""
         return sorted(name for name in self._by_action if not name.startswith(RESERVED))
 
-    def run(self, channel: Answering, packet: Packet, received: Received, *arguments: Any) -> bool:
+    def run(
+        self, channel: Answering, packet: Packet, received: Received, arguments: tuple[Any, ...]
+    ) -> bool:
         """
         Give one packet to its listeners and its handler, and answer it if it is a request.
+
+        Args:
+            channel: Of its session.
+            packet: As it came.
+            received: As handlers see it.
+            arguments: Of handlers and listeners.
 
         Returns:
             False if neither a handler nor a listener wanted it.
@@ -188,12 +196,12 @@ class Handlers:
                 if handler is None and packet.id is not None and not received.answered:
                     channel.answer(packet, None, "error")
                 if handler is not None and not isinstance(error, KeyboardInterrupt):
-                    self._handle(handler, channel, packet, received, *arguments)
+                    self._handle(handler, channel, packet, received, arguments)
                 raise
         if handler is None:
             answered = packet.id is not None and self._unanswered(channel, packet, received)
             return answered or bool(listeners)
-        self._handle(handler, channel, packet, received, *arguments)
+        self._handle(handler, channel, packet, received, arguments)
         return True
 
     def _handle(
@@ -202,7 +210,7 @@ class Handlers:
         channel: Answering,
         packet: Packet,
         received: Received,
-        *arguments: Any,
+        arguments: tuple[Any, ...],
     ) -> None:
         try:
             result = handler(*arguments)

@@ -59,7 +59,7 @@ class SessionChannel(Protocol):
         """What its client has not confirmed, among others."""
 
     def post(
-        self, encoded: bytes, *, timeout: float | None, latest: str | None = None, wait: bool = True
+        self, encoded: bytes, timeout: float | None, latest: str | None = None, wait: bool = True
     ) -> None:
         """Queue one encoded packet."""
 

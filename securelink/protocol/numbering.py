@@ -256,12 +256,8 @@ class Incoming:
             except IndexError:
                 break  # the receiving half was faster
             self.done += 1
-        try:
-            if self.kept[-1][0] >= self.done + self.early:
-                return  # it is kept itself, as usual
-        except IndexError:
-            return
-        self._pass(size)
+        if self.kept:
+            self._pass(size)
 
     def _pass(self, size: int) -> None:
         """

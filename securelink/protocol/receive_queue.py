@@ -242,28 +242,33 @@ class ReceiveQueue:
             self._count(record, 1)
             return []
         try:
-            packets = self._decode(record)
+            if self.opening is None and not isinstance(record, Partly):
+                begun = begin_decoding(record, self.bounds.elements)
+                if isinstance(begun, Decoding):
+                    self.opening = begun
+                    return None
+                packets = begun
+            else:
+                decoded = self._decode(record)
+                if decoded is None:
+                    return None
+                packets = decoded
         except CodecError:
             self._count(record, 1)
             raise
-        if packets is not None:
-            # As `_count`, written out for the usual record.
-            self.out_bytes += len(record)
-            self.handled += len(packets) or 1
-            self.is_over_rate = self.handled - self._before > self.bounds.rate
+        # As `_count`, written out for the usual record.
+        self.out_bytes += len(record)
+        self.handled = handled = self.handled + (len(packets) or 1)
+        self.is_over_rate = handled - self._before > self.bounds.rate
         return packets
 
     def _decode(self, record: Record | Partly) -> list[Packet] | None:
-        partly: Partly | None = None
-        data: Record
-        if isinstance(record, Partly):
-            partly, data = record, record.record
-        else:
-            data = record
+        partly = record if isinstance(record, Partly) else None
         opening = self.opening
         if opening is None:
             if partly is not None and partly.is_used_up:
                 return []
+            data = record if not isinstance(record, Partly) else record.record
             found = begin_decoding(data, self.bounds.elements)
             if isinstance(found, Decoding):
                 self.opening = found
@@ -315,7 +320,7 @@ class ReceiveQueue:
         """A record has had its turn. Written out in `Inbox`."""
         incoming = self.incoming
         incoming.done += 1
-        if incoming.kept or incoming.ahead:
+        if incoming.ahead or incoming.kept:
             incoming.go_past(size)
 
     def refuse(self) -> None:

@@ -72,7 +72,8 @@ class Sender:
         encoded = queue.take()
         if not encoded:
             return b""
-        frames = self._records(encoded, 1)
+        one = len(encoded) == 1
+        frames = self._data(_ONE + encoded[0], 1) if one else self._records(encoded, 1)
         queue.trim()
         return frames
 

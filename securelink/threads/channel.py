@@ -179,10 +179,10 @@ class Channel:
                 link.connection.control(Content.PING, (-number).to_bytes(8))
 
     def post(
-        self, encoded: bytes, *, timeout: float | None, latest: str | None = None, wait: bool = True
+        self, encoded: bytes, timeout: float | None, latest: str | None = None, wait: bool = True
     ) -> None:
         """See `Outbox.post`."""
-        self.outbox.post(encoded, timeout=timeout, latest=latest, wait=wait)
+        self.outbox.post(encoded, timeout, latest, wait)
 
     def note(self, event: Callable[[], None]) -> None:
         """See `Inbox.note`."""

@@ -17,9 +17,10 @@ from ..protocol import ClientConnection, Event, Failed
 from ..streams.base import BREAK, HANGUP, READ, WRITE, Stream
 from .caretaker import TICK_SECONDS, caretaker
 from .carried import Carried
-from .ends import CLOSED, DEAD
+from .ends import CLOSED, DEAD, OPEN
 from .link import Link
 from .loop import Loop
+from .writing import Writer
 
 log = logging.getLogger("securelink.client")
 
@@ -91,14 +92,14 @@ class ClientLink(Link):
         Returns:
             False when nothing happened in `timeout` seconds.
         """
-        if self.writer.end is CLOSED or (self.writer.end is DEAD and self._gone_already()):
+        writer, reader = self.writer, self.reader
+        if writer.end is not OPEN and self._is_over(writer):
             return True
         if self.background:
             # In this order: Ctrl-C between the two must not leave a driven link that no thread knows of.
             self.loop.call(self._leave_to_driver)
             self.background = False
-        reader = self.reader
-        writing = bool(self.writer.tail)
+        writing = bool(writer.tail)
         reading = reader.has_room() or ((greedy or reader.hung_up) and reader.has_flood_room())
         if reading and self.connection.more:
             reader.read(self)
@@ -116,7 +117,7 @@ class ClientLink(Link):
         if not self.stream.wait(read=reading, write=writing, timeout=timeout):
             return False
         if writing:
-            self.writer.flush()
+            writer.flush()
         if reading:
             reader.read(self)
         return True
@@ -126,9 +127,11 @@ class ClientLink(Link):
         # noticed at the next record; plaintext waits with poll().
         return self._patient and self.connection.encrypted and not self._woken
 
-    def _gone_already(self) -> bool:
+    def _is_over(self, writer: Writer) -> bool:
+        """Whether nothing more is to be read, or nobody wants it."""
         channel = cast(Driven | None, self.channel)
-        return channel is None or channel.ended
+        left = channel is None or channel.ended
+        return writer.end is CLOSED or (writer.end is DEAD and left)
 
     def delivered(self) -> None:
         """As `Link.delivered`: the driving thread runs the inbox."""

@@ -212,7 +212,7 @@ class Inbox:
                 else:
                     queue.opened = None
                     incoming.done += 1
-                    if incoming.kept or incoming.ahead:
+                    if incoming.ahead or (incoming.kept and not item.charged):
                         incoming.go_past(item.size)
                 if queue.full and queue.make_room():
                     self.session.look_again()

@@ -159,7 +159,8 @@ class Mailbox:
 
     def _keep(self, channel: Driven, received: Received, packet: Packet) -> None:
         """Let a packet wait for `receive`: the first ones as they are, what piles up behind them as bytes."""
-        if not self.packets:
+        packets, incoming = self.packets, self._incoming
+        if not packets:
             self._waiting_bytes = 0
         opened = self._queue.opened
         if opened is not None and not opened.charged:
@@ -171,7 +172,7 @@ class Mailbox:
                 kept = Folded(packet, channel, self._elements)
             except CodecError:
                 pass  # a packet that we accept and would not send
-        self.packets.append((self._incoming.done + self._incoming.early + 1, kept))
+        packets.append((incoming.done + incoming.early + 1, kept))
 
     def put_back(self, packets: list[Received]) -> None:
         """Keep what was handed over, and is not wanted there."""

@@ -21,6 +21,7 @@ from .loop import Loop
 from .tasks import Unfinished
 from .writing import Writer
 
+_RECORD = (bytes, memoryview)
 READ_SIZE = 64 * 1024  # below malloc's mmap threshold: larger buffers cost a page fault each
 
 
@@ -168,8 +169,8 @@ class Reader:
         # Ctrl-C is noticed when a function begins: from here on it would lose what was read.
         try:
             loop = self.loop
-            loop.grown += len(data)
-            if loop.grown > loop.look_after:
+            loop.grown = grown = loop.grown + len(data)
+            if grown > loop.look_after:
                 loop.grew()
             self.take_items(connection.receive_data(data, now), link)
         except BaseException:
@@ -186,7 +187,7 @@ class Reader:
         writer = self._writer
         delivered = False
         for item in items:
-            if isinstance(item, (bytes, memoryview)):
+            if isinstance(item, _RECORD):
                 core.receiving.deliver(item)  # type: ignore[union-attr]  # data comes after WELCOME
                 delivered = True
             else:

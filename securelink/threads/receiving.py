@@ -30,7 +30,7 @@ def receive(channel: ClientChannel, timeout: float | None) -> Received | None:
     channel.mailbox.receiving = True
     if channel.core.numbering.incoming.owes:
         channel.handled()  # not after a packet is taken: Ctrl-C would take it along
-    packets = channel.mailbox.packets
+    packets, items = channel.mailbox.packets, channel.core.receiving.items
     deadline: float | None = None
     while True:
         if packets:
@@ -40,11 +40,11 @@ def receive(channel: ClientChannel, timeout: float | None) -> Received | None:
                 pass  # another thread was faster
         if timeout is not None and deadline is None:  # what is there costs no look at the clock
             deadline = time.monotonic() + timeout
-        if channel.core.receiving.items:
+        if items:
             channel.inbox.run()
             if packets:
                 continue
-        if channel.ended and not channel.core.receiving.items:
+        if channel.ended and not items:
             raise channel.over_error()
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left < 0:
