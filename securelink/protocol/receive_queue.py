@@ -242,24 +242,12 @@ class ReceiveQueue:
             self._count(record, 1)
             return []
         try:
-            if self.opening is None and not isinstance(record, Partly):
-                begun = begin_decoding(record, self.bounds.elements)
-                if isinstance(begun, Decoding):
-                    self.opening = begun
-                    return None
-                packets = begun
-            else:
-                decoded = self._decode(record)
-                if decoded is None:
-                    return None
-                packets = decoded
+            packets = self._decode(record)
         except CodecError:
             self._count(record, 1)
             raise
-        # As `_count`, written out for the usual record.
-        self.out_bytes += len(record)
-        self.handled = handled = self.handled + (len(packets) or 1)
-        self.is_over_rate = handled - self._before > self.bounds.rate
+        if packets is not None:
+            self._count(record, len(packets) or 1)
         return packets
 
     def _decode(self, record: Record | Partly) -> list[Packet] | None:
