@@ -41,6 +41,7 @@ OFFERED = {
     "request",
     "request_later",
     "rooms",
+    "rtt",
     "send",
     "set_state",
     "state",
