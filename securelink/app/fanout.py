@@ -66,7 +66,10 @@ class Fanout(Generic[Member]):
         Queue one encoded packet for many sessions. Never waits.
 
         Args:
-            to, exclude, latest, full: As in `Server.broadcast`.
+            to: As in `Server.broadcast`.
+            exclude: Likewise.
+            latest: Likewise.
+            full: Likewise.
 
         Returns:
             How many sessions it was queued for.

@@ -318,7 +318,7 @@ class Channel:
         End the session from our side: what is queued goes out, then CLOSE. Any thread; returns at once.
 
         Args:
-            code, text: Why.
+            code: Why; `text` says it to the user of the peer.
             delay: With RESTART: seconds after which the peer is asked to come back.
         """
         self.core.receiving.refuse()
