@@ -186,7 +186,9 @@ class ClientDispatching(Dispatching):
         What it returns answers a `request()` of the server. An object with a method `run(packet)` may be bound too.
 
         Args:
-            action, data_type, handler: As for `Server.on`.
+            action: As for `Server.on`.
+            data_type: Likewise.
+            handler: Likewise.
 
         Raises:
             ConfigError: As for `Server.on`.

@@ -11,6 +11,7 @@ import pytest
 from helpers import SOON, WAIT, until
 
 from securelink import Client, HandshakeError, Identity, Server
+from securelink.streams.tcp import TcpCarrier, TcpStream
 from securelink.testing.relay import Relay, by_frame, split_frames
 from securelink.wire.frames import frame_header
 
@@ -114,6 +115,28 @@ def test_injected_bytes_reach_the_newest_connection(relay: Relay, listening: soc
         relay.to_server.inject(b"ours")
         assert read(server, 4) == b"ours"
         assert relay.to_server.captured == b"theirs "
+
+
+def test_the_newest_connection_is_the_one_that_came_last(listening: socket.socket) -> None:
+    """Also when the relay's thread of an older one is late."""
+    late, rest = threading.Event(), iter([lambda: late.wait(WAIT)])
+
+    class Late(TcpCarrier):
+        def connect(self, host: str, port: int, timeout: float) -> TcpStream:
+            stream = super().connect(host, port, timeout)
+            next(rest, bool)()  # the first only
+            return stream
+
+    with Relay(*listening.getsockname(), carrier=Late()) as relay:
+        old, old_server = connected(relay, listening)
+        new, new_server = connected(relay, listening)
+        with old, old_server, new, new_server:
+            for number, (client, server) in enumerate([(new, new_server), (old, old_server)]):
+                client.sendall(b"passed on")
+                assert read(server, 9) == b"passed on", number
+                late.set()
+            relay.to_server.inject(b"ours")
+            assert read(new_server, 4) == b"ours"
 
 
 def test_injecting_needs_a_connection(relay: Relay) -> None:

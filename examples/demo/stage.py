@@ -25,7 +25,7 @@ from securelink.testing.relay import Relay
 
 from .puppet import Report
 
-WAIT = 15.0  # seconds for anything that should happen; a slow machine needs one or two
+WAIT = 60.0  # seconds for anything that should happen; an idle machine needs one or two
 _STOP_SECONDS = 8.0  # what a process gets to close its sessions
 
 

@@ -25,6 +25,7 @@ class Outlet:
     def __init__(self, stream: Stream, pair: Pair) -> None:
         self._stream = stream
         self._pair = pair
+        self.number = pair.number
         self._lock = threading.Lock()  # so that injected bytes lie between chunks, never inside
         self.written = 0  # bytes
 

@@ -113,7 +113,8 @@ class Flow:
             OSError: There is no connection, or its receiver is gone.
         """
         with self._lock:
-            outlet = self._outlets[-1] if self._outlets else None
+            # By its number: the threads of two connections may come here in another order than the connections did.
+            outlet = max(self._outlets, key=lambda outlet: outlet.number, default=None)
         if outlet is None:
             raise ConnectionError("the relay has no connection to inject into")
         outlet.write(data)
