@@ -1,6 +1,7 @@
 """Whatever Ctrl-C interrupts, `with` and `finally` do their work: no loop is where CPython forgets them."""
 
 import contextlib
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,12 @@ def test_no_jump_back_leaves_a_block_open() -> None:
 
 
 def test_a_conditional_loop_is_found(tmp_path: Path) -> None:
-    """Where the compiler has the gap, and the block is really left open there; on 3.11 neither."""
+    """
+    Where the compiler has the gap, and the block is really left open there; on 3.11 neither.
+
+    3.12 has the gap, but looks for signals after the jump, so an error there belongs to where the jump leads, which
+    the block covers.
+    """
     module = tmp_path / "module.py"
     module.write_text(
         "def work(lock, things):\n"
@@ -36,4 +42,5 @@ def test_a_conditional_loop_is_found(tmp_path: Path) -> None:
             lock.release()
         if not storm.where:
             break
-    assert bool(uncovered(module)) == left_open
+    assert bool(uncovered(module)) == (sys.version_info >= (3, 12))
+    assert left_open == (sys.version_info >= (3, 13))
