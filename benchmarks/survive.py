@@ -3,6 +3,7 @@ Connections are cut at random bytes, in both directions, while sessions talk: is
 
     .venv/bin/python -m benchmarks.survive                    # 10,000 cuts under 20 sessions: some minutes
     .venv/bin/python -m benchmarks.survive --cuts 200 --sessions 4 --seed 7
+    .venv/bin/python -m benchmarks.survive --kills 200        # kill -9 and restart of a server instead, see mortal.py
     .venv/bin/python -m benchmarks.survive --soak 60          # minutes, under 500 sessions that come and go
 
 Over real sockets of this machine, each session through a relay of its own. Half of the places lie in the handshake, so
@@ -23,12 +24,14 @@ from typing import Any
 from securelink import Client, Identity, Server, Session
 from securelink.testing import Relay
 
+from .mortal import outlive
 from .soak import soak
 from .ways import Way
 
 HANDSHAKE_BYTES = 4_000  # about what a resumed handshake takes in a direction
 TALK_BYTES = 40_000
 PAUSE = 0.002  # seconds between two packets of a side
+MOST_GUESTS = 5  # of a server that is killed: each hears all others
 END_SECONDS = 120.0  # for what is under way when the last connection was cut
 
 
@@ -157,12 +160,25 @@ def _wrong(talk: Talk) -> list[str]:
     return found
 
 
+def _outlived(guests: int, kills: int, seed: int, sync: str) -> int:
+    began = time.monotonic()
+    packets, wrong = outlive(guests, kills, seed, sync)
+    seconds = time.monotonic() - began
+    print(f"{kills} kills, {packets} packets of {guests} clients, {seconds:.0f} s: ", end="")
+    print("all as it was sent" if not wrong else f"{len(wrong)} faults")
+    for word in wrong[:20]:
+        print(" ", word)
+    return bool(wrong)
+
+
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cuts", type=int, default=10_000)
     parser.add_argument("--sessions", type=int, help="20; of a soak 500")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--sync", default="turn", choices=("turn", "10ms", "os"))
     parser.add_argument("--soak", type=float, metavar="MINUTES", help="talk for so long")
     asked = parser.parse_args()
     logging.getLogger("securelink").setLevel(logging.ERROR)  # each cut is three lines otherwise
@@ -172,6 +188,10 @@ def main() -> int:
         for word in soaked.wrong[:20]:
             print(" ", word)
         return 1 if soaked.wrong else 0
+    if asked.kills:
+        return _outlived(
+            min(asked.sessions or MOST_GUESTS, MOST_GUESTS), asked.kills, asked.seed, asked.sync
+        )
     outcome = survive(asked.sessions or 20, asked.cuts, asked.seed)
     print(
         f"{outcome.cuts} connections cut, {outcome.packets} packets sent, {outcome.seconds:.0f} s: "

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
 from .admitting import Admitting
-from .app.admission import Admission, Entry
+from .app.admission import Admission
 from .app.announcing import announce
 from .app.context import ServerContext
 from .app.declared import ServerOptions
@@ -22,6 +23,7 @@ from .app.own_key import OwnKey
 from .app.received import Received
 from .app.revocation import Revocations
 from .app.rooms import Rooms
+from .app.saving import store_of
 from .app.session_manager import SessionEvents, SessionManager
 from .auth import Authenticate
 from .dispatching import ServerDispatching
@@ -43,18 +45,23 @@ from .limits import (
     WORKERS,
 )
 from .options import key, place, word
-from .protocol.handshake_server import VerifiedClient
 from .reporting import Reporting
 from .runnable import Runnable
-from .session import Room, Session, channel_of, context_of, local_fanout
+from .session import (
+    Room,
+    Session,
+    context_of,
+    local_fanout,
+    new_session,
+    restored_session,
+)
 from .streams.base import Carrier
 from .streams.tcp import TCP
 from .threads.batch import held_back
-from .threads.channel import Channel
-from .threads.lifecycle import Calls, Lifecycle, Start
+from .threads.lifecycle import Calls, Lifecycle
 from .threads.outbox import FULL
-from .threads.server_link import ServerLink
 from .threads.settings import HandshakeSettings
+from .threads.start import Start
 from .trust import AuthorizedClients
 
 
@@ -117,6 +124,8 @@ class Server(Runnable, Reporting, Admitting, ServerDispatching):
         backlog: Connections that may wait to be accepted.
         passphrase: Of the server's private key.
         fanout: Has the sessions and sends to many of them; None: those of this process. Each server needs its own.
+        state: A file in which sessions survive `kill -9` and `stop()`; made if it does not exist. See docs/DEPLOY.md.
+        state_sync: When it is on the disk: before anybody is told ("turn"; "10ms": once in 10 ms), or some time ("os").
 
     Raises:
         ConfigError: An argument is not possible. Nothing is made to fit in silence.
@@ -125,7 +134,8 @@ class Server(Runnable, Reporting, Admitting, ServerDispatching):
     data. Nothing that was sent, either way, is lost or comes twice. Meanwhile `session.connected` is False, and what is
     sent waits within the usual bounds. `authenticate` is asked again, and must give an equal user; `hello.resumed` is
     the session. `on_suspend(session)` tells of the break, `on_resume(session, replayed)` that it goes on, with how many
-    records are sent again; it may refuse as `on_connect` does. Both come in order with the session's packets.
+    records are sent again; it may refuse as `on_connect` does. Both come in order with the session's packets. With
+    `state=` what a handler sends leaves when its turn is kept; `on_restore(session)` tells of those that were.
 
     `on_hangup` fires at once when a session's connection has ended, also while packets of it wait to be handled; it may
     overlap with its handlers, and `session.kick()` in it drops these packets. `on_disconnect` comes after the last.
@@ -164,6 +174,8 @@ class Server(Runnable, Reporting, Admitting, ServerDispatching):
         max_rooms: int = MAX_ROOMS,
         backlog: int = BACKLOG,
         passphrase: str | None = None,
+        state: str | Path | None = None,
+        state_sync: str = "turn",
         fanout: Fanout[Session] | None = None,
     ) -> None:
         self.host, self.port = place(
@@ -195,6 +207,8 @@ class Server(Runnable, Reporting, Admitting, ServerDispatching):
             max_rooms=max_rooms,
             backlog=backlog,
             passphrase=passphrase,
+            state=state,
+            state_sync=state_sync,
         )
         self._bounds = options.bounds
         self._key = OwnKey(options)
@@ -213,15 +227,11 @@ class Server(Runnable, Reporting, Admitting, ServerDispatching):
         )
         caught = self._handlers.caught.add
         events = self._events = SessionEvents[Session](caught)
-        self.on_connect = events.on_connect
-        self.on_suspend = events.on_suspend
-        self.on_resume = events.on_resume
-        self.on_hangup = events.on_hangup
-        self.on_disconnect = events.on_disconnect
+        self.on_connect, self.on_disconnect = events.on_connect, events.on_disconnect
+        self.on_suspend, self.on_resume = events.on_suspend, events.on_resume
+        self.on_restore, self.on_hangup = events.on_restore, events.on_hangup
         self.on_message: EventHook[[Session, Received]] = self._handlers.on_message
-        self.on_state: EventHook[[Session, Any]] = EventHook(
-            "on_state", caught, ("session", "value")
-        )
+        self.on_state = events.on_state
         self._context = ServerContext(
             self._handlers, self._rooms, self._registry.counts, self.on_state, self._bounds
         )
@@ -267,12 +277,16 @@ class Server(Runnable, Reporting, Admitting, ServerDispatching):
         self._context.grace = self._options.resume
         self._started_at = time.time()
         sessions = SessionManager(
-            self._admission, self._registry, self._fanout, self._new_session, self._events
+            self._admission,
+            self._registry,
+            self._fanout,
+            self._rooms,
+            partial(new_session, self._context, self._bounds),
+            partial(restored_session, self._context, self._bounds),
+            self._events,
         )
-        return Start(self.host, self.port, self.carrier, settings, sessions)
-
-    def _new_session(self, link: ServerLink, client: VerifiedClient, entry: Entry) -> Channel:
-        return channel_of(Session(self._context, self._bounds, link, client, entry))
+        store = store_of(self._options)
+        return Start(self.host, self.port, self.carrier, settings, sessions, store)
 
     def _announce(self) -> None:
         address = (self.lan_address, self.address[1])

@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from .app.admission import Entry
 from .app.context import ServerContext, SessionContext, shown_user
 from .app.fanout import Fanout
 from .app.registry import Registry
 from .app.rooms import Group
+from .app.saving import value_of
 from .codes import Code
 from .options import whole
 from .peer import Peer
-from .protocol import SessionCore
 from .protocol.bounds import Bounds
+from .protocol.durable import DurableCore
 from .protocol.handshake_server import VerifiedClient
+from .state import Loaded
 from .streams.addresses import shown
+from .threads.book import Book
 from .threads.channel import Channel
+from .threads.durable_channel import channel_for
+from .threads.listener import Listener
+from .threads.loop import Loop
 from .threads.outbox import Outbox
 from .threads.server_link import ServerLink
 from .wire.packets import Packet
+
+log = logging.getLogger("securelink.server")
+
+
+class Birth(NamedTuple):
+    """How a session came about."""
+
+    token: bytes
+    entry: Entry
+    address: tuple[str, int]
+    fingerprint: str | None
+    encrypted: bool
+    dialled: str
+    at: float
 
 
 class Session(Peer):
@@ -65,22 +86,30 @@ class Session(Peer):
         self,
         server: ServerContext,
         bounds: Bounds,
-        link: ServerLink,
-        client: VerifiedClient,
-        entry: Entry,
+        birth: Birth,
+        loop: Loop,
+        book: Book | None,
+        core: DurableCore | None = None,
     ) -> None:
-        self.token = str(uuid.UUID(bytes=link.token))
-        self.user: Any = entry.user
-        self.operator = entry.operator
-        self.address = link.address
-        self.fingerprint = client.key.fingerprint if client.key is not None else None
-        self.connected_at = time.time()
+        self.token = str(uuid.UUID(bytes=birth.token))
+        self.user: Any = birth.entry.user
+        self.operator = birth.entry.operator
+        self.address = birth.address
+        self.fingerprint = birth.fingerprint
+        self.connected_at = birth.at
         self.data: dict[str, Any] = {}
-        self.encrypted = link.encrypted
-        self.dialled = client.dialled
+        self.encrypted = birth.encrypted
+        self.dialled = birth.dialled
         self._hooks = server
-        self._context = SessionContext(self, server, entry, bounds.elements)
-        self._channel = Channel(link.loop, SessionCore(bounds), self._context)
+        context = self._context = SessionContext(self, server, birth.entry, bounds.elements)
+        if book is not None and not context.can_be_kept:
+            log.warning(
+                "the user of session %s is a %s, which cannot be kept: it ends with this process",
+                self.token,
+                type(self.user).__name__,
+            )
+            book = None
+        self._channel = channel_for(loop, bounds, context, book, core)
 
     def _rewritten(self, hook: Callable[..., Any], action: str, data: Any) -> Any:
         return hook(self, action, data)
@@ -93,6 +122,31 @@ class Session(Peer):
         While nobody has looked at a state, and `on_state` has no listener, only states up to 64 KiB are kept.
         """
         return self._context.state
+
+    @classmethod
+    def restored(
+        cls, server: ServerContext, bounds: Bounds, loaded: Loaded, loop: Loop, book: Book
+    ) -> Session:
+        """One that a store has kept. Its packets wait for their turn."""
+        saved, counts = loaded.saved, loaded.counts
+        core = DurableCore(bounds)
+        core.restore(
+            (counts.handled, counts.accepted, counts.sent, counts.acknowledged, counts.queued, counts.asked),
+            [record for number, record in loaded.received if number > counts.handled],
+            loaded.sent,
+            [packet for number, packet in loaded.queued if number >= counts.queued],
+        )  # fmt: skip
+        entry = Entry(value_of(saved.user), operator=saved.operator)
+        birth = Birth(
+            saved.token, entry, saved.address, saved.fingerprint, saved.encrypted, saved.dialled, saved.connected_at
+        )  # fmt: skip
+        session = cls(server, bounds, birth, loop, book, core)
+        session.data = value_of(saved.data)
+        session._context.restore(saved)
+        session._channel.muted = saved.muted
+        if saved.grace < server.grace:
+            session._channel.grace = saved.grace
+        return session
 
     def mute(self) -> None:
         """From now on nothing that is sent to this client goes out; it is dropped. It may still talk."""
@@ -198,3 +252,23 @@ def local_fanout() -> Fanout[Session]:
     """Sends to the sessions of one server of this process, which are in its registry."""
     registry: Registry[Session] = Registry(lambda session: channel_of(session).numbers())
     return Fanout(registry, kind=Session, outlet_of=outbox_of)
+
+
+def new_session(
+    server: ServerContext, bounds: Bounds, link: ServerLink, client: VerifiedClient, entry: Entry
+) -> Channel:
+    """The channel of a session for a client that has come in."""
+    fingerprint = client.key.fingerprint if client.key is not None else None
+    birth = Birth(
+        link.token, entry, link.address, fingerprint, link.encrypted, client.dialled, time.time()
+    )
+    return channel_of(Session(server, bounds, birth, link.loop, link.book))
+
+
+def restored_session(
+    server: ServerContext, bounds: Bounds, listener: Listener, loaded: Loaded
+) -> tuple[Session, Channel]:
+    """A session that a store has kept, and its channel."""
+    assert listener.book is not None
+    session = Session.restored(server, bounds, loaded, listener.loop, listener.book)
+    return session, channel_of(session)

@@ -27,7 +27,8 @@ def saved(token: bytes = TOKEN, **other: object) -> Saved:
     values: dict[str, object] = {
         "token": token, "user": b"\xa5alice", "operator": False, "address": ("192.0.2.1", 5050),
         "fingerprint": None, "connected_at": 1.5, "encrypted": True, "dialled": "here", "tickets": [ticket],
-        "lost_at": None, "greeted": True, "muted": False, "rooms": ["lobby"], "data": {}, "state": None,
+        "lost_at": None, "greeted": True, "muted": False, "rooms": ["lobby"], "data": b"\x80", "state": None,
+        "grace": 120,
     }  # fmt: skip
     return Saved(**{**values, **other})  # type: ignore[arg-type]
 

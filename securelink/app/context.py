@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from .._mypyc import mypyc_attr
 from ..limits import MAX_UNUSED_STATE
 from ..protocol.bounds import Bounds, encode_for
+from ..state import Saved, SavedTicket
 from ..text import escaped
 from ..wire.packets import Packet, decode_packets, encode_packet, join_packets
 from .admission import Entry
@@ -18,6 +19,7 @@ from .handlers import STATE, Answering, Handlers
 from .hooks import EventHook
 from .received import Received
 from .rooms import Rooms
+from .saving import saved_session, saved_user
 
 log = logging.getLogger("securelink.server")
 
@@ -92,9 +94,12 @@ class SessionContext:
     Attributes:
         holds: Charges that are given back unless the client gets in.
         left: Names of the rooms that it was in when it ended.
+        greeted: Whether the application was told that it has connected.
     """
 
-    __slots__ = ("_elements", "_entered", "_name", "_server", "_state", "holds", "left", "session")
+    __slots__ = (
+        "_elements", "_entered", "_name", "_server", "_state", "_user", "greeted", "holds", "left", "session",
+    )  # fmt: skip
 
     def __init__(self, session: Named, server: ServerContext, entry: Entry, elements: int) -> None:
         self.session: Named | None = session
@@ -105,6 +110,8 @@ class SessionContext:
         self._entered = (entry.user, entry.operator)
         self.holds = entry.holds
         self.left: tuple[str, ...] = ()
+        self.greeted = False
+        self._user: bytes | None = None
 
     def handle(self, channel: Answering, packet: Packet) -> None:
         """Give a packet to the handlers."""
@@ -128,6 +135,33 @@ class SessionContext:
         except Exception:
             log.exception("users of %s cannot be compared", self.name)
             return False
+
+    @property
+    def can_be_kept(self) -> bool:
+        """Whether its user can be kept by a store."""
+        self._user = saved_user(self._entered[0])
+        return self._user is not None
+
+    def describe(
+        self, token: bytes, tickets: list[SavedTicket], lost_at: float | None
+    ) -> bytes | None:
+        """What a store keeps of it, beside its packets; None: nothing any more."""
+        session: Any = self.session
+        if session is None or self._user is None:
+            return None
+        return saved_session(
+            session,
+            self._user,
+            token,
+            tickets,
+            lost_at=lost_at,
+            greeted=self.greeted,
+            state=self._state,
+        )
+
+    def restore(self, saved: Saved) -> None:
+        """It was kept by a store."""
+        self.greeted, self._state = saved.greeted, saved.state
 
     def through(self) -> None:
         """Its last packet is handled: the reference to the session is dropped, so that it can be freed."""

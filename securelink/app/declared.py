@@ -34,6 +34,7 @@ from ..limits import (
 from ..options import flag, number, path, secret, text, whole, word
 from ..protocol.bounds import Bounds
 from ..signatures import checked
+from ..state import SYNC
 from ..streams.proxy import Network, proxy_networks
 from ..wire.fields import Mode
 from ..wire.messages import Wanted
@@ -107,6 +108,8 @@ SERVER: dict[str, Check] = BOTH | {
     "overlap": flag,
     "resume": _whole(0, MAX_RESUME_SECONDS, "seconds"),
     "room_capacity": _or_none(_whole(1)),
+    "state": _or_none(path),
+    "state_sync": _word(SYNC),
     "tick_rate": _or_none(_number(0, MAX_TICK_RATE, "per second")),
     "trusted_proxies": lambda _, value: proxy_networks(value),
     "workers": _whole(MIN_WORKERS, MAX_WORKERS),
@@ -146,6 +149,8 @@ class ServerOptions:
     passphrase: Passphrase
     resume: int
     room_capacity: int | None
+    state: Path | None
+    state_sync: str
     strict_types: bool
     tick_rate: float | None
     trusted_proxies: tuple[Network, ...]
@@ -169,6 +174,17 @@ class ServerOptions:
                 f"client_keys={found['client_keys']!r} needs encryption: plaintext proves no key",
                 hint="drop encryption='off'",
             )
+        if found["state"] is not None:
+            if not found["resume"]:
+                raise ConfigError(
+                    "state= keeps sessions for clients that come back, and resume=0 lets none",
+                    hint="give resume= the seconds in which they may",
+                )
+            if isinstance(found["keys"], Identity):
+                raise ConfigError(
+                    "state= needs a keys folder, for the key of its file",
+                    hint="give keys= the folder instead of an Identity",
+                )
         return cls(**found)
 
     @property

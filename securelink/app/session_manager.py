@@ -12,9 +12,10 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from ..auth import Hold
 from ..codes import Code
-from ..errors import ConnectionClosed, HandshakeError, Refused
+from ..errors import ConnectionClosed, HandshakeError, Refused, SecureLinkError
 from ..protocol import SessionCore
 from ..protocol.handshake_server import VerifiedClient
+from ..state import Loaded
 from ..streams.addresses import shown
 from ..text import escaped
 from .admission import Admission, Entry, Holds, farewell, release
@@ -22,6 +23,7 @@ from .context import SessionContext
 from .fanout import Fanout
 from .hooks import EventHook
 from .registry import Registry
+from .rooms import Rooms
 from .scheduling import Scheduler
 
 log = logging.getLogger("securelink.server")
@@ -131,6 +133,10 @@ class SessionEvents(Generic[Member]):
         self.on_resume: EventHook[[Member, int]] = EventHook(
             "on_resume", caught, ("session", "replayed"), may_refuse=True
         )
+        self.on_restore: EventHook[[Member]] = EventHook("on_restore", caught, one)
+        self.on_state: EventHook[[Member, Any]] = EventHook(
+            "on_state", caught, ("session", "value")
+        )
         self.on_hangup: EventHook[[Member]] = EventHook("on_hangup", caught, one)
         self.on_disconnect: EventHook[[Member]] = EventHook("on_disconnect", caught, one)
 
@@ -143,7 +149,9 @@ class SessionManager:
         admission: Decides who may enter.
         registry: The public sessions.
         fanout: Sends the server's state to a new session.
+        rooms: In which they are.
         make: Gives the channel of a new session for (connection, client, why it may enter).
+        restore: Gives the session and the channel of one that a store has kept.
         events: The events of sessions.
     """
 
@@ -152,13 +160,17 @@ class SessionManager:
         admission: Admission,
         registry: Registry[Any],
         fanout: Fanout[Any],
+        rooms: Rooms[Any],
         make: Callable[[Any, VerifiedClient, Entry], Any],
+        restore: Callable[[Any, Loaded], tuple[Any, Any]],
         events: SessionEvents[Any],
     ) -> None:
         self._admission = admission
         self._registry = registry
         self._fanout = fanout
+        self._rooms = rooms
         self._make = make
+        self._restore = restore
         self._events = events
         self._given_back: deque[Hold] = deque()  # charges of clients that did not get in
         self._lock = threading.Lock()  # guards the next two
@@ -227,6 +239,10 @@ class SessionManager:
             self._over, left = True, tuple(self._open)
             self._open.clear()
         release(left)
+        for session in self._registry.everybody():  # those that a store keeps are over here
+            if self._registry.remove(session):
+                self._rooms.leave_all(session)
+                self._registry.through(session)
 
     def _keep(self, holds: Holds) -> bool:
         with self._lock:
@@ -242,19 +258,45 @@ class SessionManager:
         """By the leader: the session is public from now on."""
         context = _context(channel)
         session: Any = context.session
-        if self._events.on_connect.listeners:
-            channel.outbox.hold_back()
+        self._hold_back(channel)
         self._registry.add(session)
         self._fanout.greet(channel)
         log.info("%s connected from %s", context.name, shown(*session.address))
         channel.note(lambda: self._welcome(channel, session))
 
+    def _hold_back(self, channel: SessionChannel) -> None:
+        """Nothing goes to its client before the application has let it in, if that is asked."""
+        if self._events.on_connect.listeners:
+            channel.outbox.hold_back()
+
     def _welcome(self, channel: SessionChannel, session: Any) -> None:
         """The first event in its inbox: the application greets the session, or refuses it after all."""
+        _context(channel).greeted = True
         try:
             channel.outbox.greet(lambda: self._events.on_connect.fire(session))
         except Refused as refusal:
             self._refuse(channel, "on_connect", refusal)
+
+    def restored(self, listener: Any, loaded: Loaded) -> Any:
+        """By the leader: a store has kept this session; it is public again, in its rooms, and waits for its client."""
+        session, channel = self._restore(listener, loaded)
+        context = _context(channel)
+        self._registry.add(session)
+        for name in loaded.saved.rooms:
+            try:
+                context.rooms.join(session, name)
+            except SecureLinkError as error:
+                log.warning("%s is not in the room %s any more: %s", context.name, name, error)
+        log.info("%s was kept, and waits for its client", context.name)
+        # Before the packets that wait: it is the first that happens to the session in this process.
+        core = channel.core
+        if not loaded.saved.greeted:
+            self._hold_back(channel)
+            core.receiving.items.appendleft(lambda: self._welcome(channel, session))
+        elif self._events.on_restore.listeners:
+            core.receiving.items.appendleft(lambda: self._events.on_restore.fire(session))
+        listener.loop.schedule(channel.inbox)
+        return channel
 
     def suspended(self, channel: SessionChannel) -> None:
         """By the leader: the session has lost its connection."""

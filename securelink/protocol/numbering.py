@@ -78,6 +78,13 @@ class Outgoing:
         self._kept, self.again = deque(), deque()  # the sending half may be at the old ones
         self.unacked = 0
 
+    def restore(self, sent: int, queued: int, kept: list[bytes]) -> None:
+        """Go on where another process was: the last of these records has the number `sent`."""
+        self.sent, self.queued = sent, queued
+        self.acknowledged = self._stated = sent - len(kept)
+        self._kept = deque(kept)
+        self.unacked = sum(map(len, kept))
+
     @property
     def kept(self) -> int:
         """How many records are kept."""

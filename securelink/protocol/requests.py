@@ -56,6 +56,15 @@ class Requests:
         self.replies = Replies()
         self.expected: dict[int, Waiter] = _NOTHING
 
+    @property
+    def asked(self) -> int:
+        """Requests and pings so far."""
+        return self._asked
+
+    def go_on_from(self, asked: int) -> None:
+        """Another process has asked so many: their numbers are not given again."""
+        self._asked = asked
+
     def expect(self, waiter: Waiter, *, pong: bool = False) -> int:
         """
         Register `waiter` for the reply, or the PONG, with the number that this returns.

@@ -8,6 +8,7 @@ the first bound of either a `send` waits; beyond the hard one the session is end
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sized
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -39,6 +40,7 @@ class SendQueue:
         packets: Oldest first; read-only for others. Always the same object.
         size: Their bytes, and the characters of the keys of replaceable ones; with those that are held back.
         guard: The same.
+        ready: Those of them that may be written now. Always the same object.
         tail: Sealed bytes that the stream has not taken yet. The shell updates it.
     """
 
@@ -51,6 +53,7 @@ class SendQueue:
         "bounds",
         "guard",
         "packets",
+        "ready",
         "size",
         "tail",
     )
@@ -62,6 +65,7 @@ class SendQueue:
         self._outgoing = outgoing
         self.guard = guard
         self.packets: deque[bytes | Slot] = deque()
+        self.ready: Sized = self.packets
         self.size = 0
         self.tail = 0
         self._latest: dict[str, Slot] | None = None

@@ -82,17 +82,12 @@ class Sender:
             return self._data(_ONE + encoded[0], queued)
         if sum(map(len, encoded)) <= self._target:
             return self._data(join_packets(encoded), queued * len(encoded))
-        frames: list[bytes] = []
-        batch: list[bytes] = []
-        size = 0
-        for packet in encoded:
-            if batch and size + len(packet) > self._target:
-                frames.append(self._data(join_packets(batch), queued * len(batch)))
-                batch, size = [], 0
-            batch.append(packet)
-            size += len(packet)
-        frames.append(self._data(join_packets(batch), queued * len(batch)))
-        return b"".join(frames)
+        return b"".join(
+            [
+                self._data(join_packets(batch), queued * len(batch))
+                for batch in batches(encoded, self._target)
+            ]
+        )
 
     def packet(self, encoded: bytes) -> bytes:
         """As `packets`, for a single packet in its own record."""
@@ -176,6 +171,19 @@ class Sender:
         last = b"".join(self._all_again()) + self.ack()
         self.closed = True
         return last + self.records.seal(Close(code, self._outgoing.sent, text, delay).encode())
+
+
+def batches(packets: list[bytes], target: int) -> Iterator[list[bytes]]:
+    """The packets of one record after the other, of `target` bytes at most; a larger packet has one for itself."""
+    batch: list[bytes] = []
+    size = 0
+    for packet in packets:
+        if batch and size + len(packet) > target:
+            yield batch
+            batch, size = [], 0
+        batch.append(packet)
+        size += len(packet)
+    yield batch
 
 
 def _after_close() -> ConnectionClosed:

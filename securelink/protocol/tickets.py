@@ -202,6 +202,33 @@ class TicketTable:
             gone.append(self._forget(next(iter(first))))
         return gone
 
+    def granted(self, token: bytes) -> list[tuple[bytes, Grant]]:
+        """The tickets of a session: digest and grant of the last one used, if it is still valid, and of the current."""
+        with self._guard:
+            kept = self._kept.get(token)
+            if kept is None:
+                return []
+            digests = (kept.used, kept.current)
+            return [(digest, self._grants[digest]) for digest in digests if digest is not None]
+
+    def restore(self, tickets: list[tuple[bytes, Grant]], until: float, *, missed: bool) -> None:
+        """
+        A session of another process, without a connection.
+
+        Args:
+            tickets: As `granted` gave them.
+            until: When its time is over.
+            missed: See `suspend`.
+        """
+        *before, (current, grant) = tickets
+        with self._guard:
+            kept = Kept(grant.session, current, 0)
+            kept.used = before[0][0] if before else None
+            kept.until = until
+            self._grants.update(tickets)
+            self._kept[grant.token] = kept
+            self._suspended[missed][grant.token] = kept
+
     def forget(self, token: bytes) -> None:
         """The session has ended: it can no longer be resumed."""
         with self._guard:

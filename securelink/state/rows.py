@@ -41,8 +41,9 @@ class Saved(msgspec.Struct, array_like=True):
         tickets: The last one used, if it is still good, and the current one.
         lost_at: When it lost its connection, in seconds since 1970; None: it had one.
         greeted: Whether `on_connect` has been called.
-        data: `session.data`, encoded key by key.
+        data: `session.data`, encoded.
         state: The last state that the client gave, encoded.
+        grace: For how many seconds it waits for its client.
     """
 
     token: bytes
@@ -58,8 +59,9 @@ class Saved(msgspec.Struct, array_like=True):
     greeted: bool
     muted: bool
     rooms: list[str]
-    data: dict[bytes, bytes]
+    data: bytes
     state: bytes | None
+    grace: int
 
     def __repr__(self) -> str:
         return f"<Saved session {self.token.hex()}>"

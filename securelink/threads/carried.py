@@ -37,6 +37,9 @@ class Carried(Sending, Receiving, Protocol):
     def suspended(self) -> None:
         """After that, when nothing is held any more."""
 
+    def drained(self) -> None:
+        """By who writes: the stream takes data again."""
+
     def note(self, event: Callable[[], None]) -> None:
         """Put an event behind the packets that came before it."""
 

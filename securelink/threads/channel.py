@@ -28,12 +28,13 @@ from .inbox import Inbox, Owner
 from .link import Link
 from .loop import Loop
 from .outbox import Outbox
+from .unkept import Unkept
 
 FORKED = "this process is a fork of the one that opened it"
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class Channel:
+class Channel(Unkept):
     """
     A session, in either role, as threads use it: it has a core, an inbox, an outbox, and a link that carries it.
 
@@ -65,7 +66,7 @@ class Channel:
         self.core = core
         core.guard_with(self.lock)
         self.inbox = self._make_inbox(loop, owner)
-        self.outbox = Outbox(loop, self.core, self)
+        self.outbox = self._make_outbox(loop)
         self.link: Link | None = None
         self.keeper: Keeper | None = None
         self.grace: int | None = None
@@ -80,6 +81,9 @@ class Channel:
 
     def _make_inbox(self, loop: Loop, owner: Owner) -> Inbox:
         return Inbox(loop, self.core.receiving, owner, self)
+
+    def _make_outbox(self, loop: Loop) -> Outbox:
+        return Outbox(loop, self.core, self)
 
     @property
     def name(self) -> str:
@@ -213,8 +217,6 @@ class Channel:
         """There may be room to send."""
         self.outbox.wake_waiters()
 
-    # --- what its parts ask of it ------------------------------------------------------------------------------
-
     def handled(self) -> None:
         """Something was handled: perhaps an acknowledgement is due, which nothing else will take along."""
         link = self.link
@@ -239,8 +241,6 @@ class Channel:
     def crowded_hint(self) -> str:
         """What to do when there is no room to send."""
         return "is the peer reading? send less, or give send() a longer timeout="
-
-    # --- asking ---------------------------------------------------------------------------------------------
 
     def forget(self, number: int) -> bool:
         """Wait no more; False when nothing waited."""

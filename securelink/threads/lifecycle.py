@@ -16,7 +16,7 @@ from threading import get_ident
 from ..app.declared import SERVER as OPTIONS
 from ..app.hooks import EventHook
 from ..app.ticker import Ticker
-from ..errors import ConfigError
+from ..errors import ConfigError, StateError
 from ..interrupts import Sign
 from ..limits import (
     CLOSE_SECONDS,
@@ -26,8 +26,9 @@ from ..limits import (
 from ..logs.default import make_visible
 from ..logs.floods import flood_filter
 from ..signals import ends_like_interrupts, is_restart
-from ..streams.base import Carrier, Told
+from ..streams.base import Told
 from . import driven
+from .book import Book
 from .descriptors import fitted
 from .farewell import Farewell, returning, stopping
 from .giving_way import hand_over, worker_threads
@@ -35,8 +36,7 @@ from .listener import Listener
 from .looking import looks_later
 from .loop import Loop
 from .patched import check_not_patched
-from .server_link import Host
-from .settings import HandshakeSettings
+from .start import Start
 
 log = logging.getLogger("securelink.server")
 
@@ -61,25 +61,6 @@ def _end_of_program() -> None:
 
 
 atexit.register(_end_of_program)
-
-
-@dataclass(frozen=True)
-class Start:
-    """
-    What a start needs.
-
-    Attributes:
-        host, port: Where to listen.
-        carrier: How: TCP, or something in its place.
-        settings: How to do handshakes.
-        sessions: Gives sessions to clients that come in.
-    """
-
-    host: str
-    port: int
-    carrier: Carrier
-    settings: HandshakeSettings
-    sessions: Host
 
 
 @dataclass(frozen=True)
@@ -118,6 +99,7 @@ class Lifecycle:
 
     Attributes:
         loop, listener: None when it does not run.
+        failure: Why the last run ended, if it could not keep its sessions.
     """
 
     def __init__(
@@ -132,6 +114,7 @@ class Lifecycle:
         self.loop: Loop | None = None
         self.listener: Listener | None = None
         self._ticker: Ticker | None = None
+        self.failure: StateError | None = None
         self._driver = 0
         self._paused = False
         self._stopped = Sign()
@@ -150,7 +133,8 @@ class Lifecycle:
                     "the server is running", hint="call stop() before you start again"
                 )
             start = self._calls.prepare()
-            listening = start.carrier.listen(start.host, start.port, self._backlog)
+            kept = start.take_over()
+            listening = start.listen(self._backlog)
             loop = Loop(
                 f"server-{listening[0].address[1]}",
                 workers=self._workers,
@@ -161,7 +145,9 @@ class Lifecycle:
             settings = start.settings
             if not isinstance(listening[0], Told):  # whose streams have no descriptors
                 settings = fitted(settings)
-            listener = Listener(loop, listening, settings, start.sessions)
+            book = Book(loop, start.store, self._fail) if start.store is not None else None
+            listener = Listener(loop, listening, settings, start.sessions, book)
+            self.failure = None
             ticker = Ticker(loop, self._calls.on_tick, self._rate)
             self.loop, self.listener, self._ticker = loop, listener, ticker
             self._stopped.clear()
@@ -174,6 +160,7 @@ class Lifecycle:
             loop.call(ticker.start)
             loop.call(lambda: self._calls.started(loop))
         try:
+            listener.restore(*kept)
             self._calls.announce()
             loop.start()
         except BaseException:
@@ -182,12 +169,20 @@ class Lifecycle:
                 self.loop = self.listener = self._ticker = None
                 for place in listening:
                     place.close()
+                start.give_up()
                 if not loop.stopped:
                     loop.abandon()
                 _running.discard(self)
                 self._stopped.set()
             raise
         self._calls.on_start.fire()
+
+    def _fail(self, error: StateError) -> None:
+        """By the leader: sessions can be kept no more, so nothing may be told to anybody."""
+        loop, listener = self.loop, self.listener
+        self.failure = error
+        if loop is not None and listener is not None:
+            loop.call(lambda: self._begin_stop(loop, listener, time.monotonic(), stopping))
 
     def end_with_program(self) -> None:
         """The main thread is through."""
@@ -237,6 +232,8 @@ class Lifecycle:
                 self.stop(farewell=farewell)
             if loop is not None:
                 loop.join(STOP_GRACE_SECONDS)  # another thread's stop() may not be through yet
+        if self.failure is not None:
+            raise self.failure
 
     def _wait_once(self, timeout: float) -> None:
         """Let sessions come to their end, unless there is no time for it, or a second Ctrl-C comes."""
@@ -300,6 +297,8 @@ class Lifecycle:
         listener.close()
         if self._ticker is not None:
             self._ticker.stop()
+        if listener.book is not None:
+            listener.part_with_clients()
         for link in tuple(listener.links):
             if link.session is None:
                 link.lost()
@@ -320,6 +319,7 @@ class Lifecycle:
     def _finish_stop(self, loop: Loop, listener: Listener) -> None:
         loop.each(listener.links, lambda link: link.lost())
         listener.chores.finish()
+        listener.let_go()
         listener.host.stopped()
         with self._state_lock:
             if self.loop is loop:

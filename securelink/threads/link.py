@@ -139,14 +139,16 @@ class Link:
         if mask & WRITE and writer.end is not CLOSED:
             writer.flush()
             self._leave_if_done()
+            if self.channel is not None:
+                self.channel.drained()
             self.update_interest()
         if mask & HANGUP and writer.end is not CLOSED:
-            # What it left is finite. It is read at once, so that its end is known though handlers lag behind.
             self._peer_hung_up()
         if mask & READ and not (writer.end is CLOSED or reader.unfinished):
             reader.read(self)
 
     def _peer_hung_up(self) -> None:
+        """What it left is finite. It is read at once, so that its end is known though handlers lag behind."""
         self.reader.hung_up = True
         self.connection.hung_up()
         self.update_interest()
@@ -164,9 +166,8 @@ class Link:
 
     def delivered(self) -> None:
         """Records have come: the inbox has something to run."""
-        channel = self.channel
-        if channel is not None:
-            self.loop.ready.add(channel.inbox)
+        if self.channel is not None:
+            self.loop.ready.add(self.channel.inbox)
 
     def pass_time(self, now: float) -> None:
         """Let the connection do what is due."""

@@ -7,21 +7,26 @@ What bounds them before they have a session says `gate.py`; their handshake is i
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Hashable, Sequence
 
+from ..codes import Code
 from ..errors import ProtocolError
-from ..limits import ACCEPTS_PER_TURN
+from ..limits import ACCEPTS_PER_TURN, RECORD_ROOM
 from ..protocol import Resuming
+from ..state import Loaded
 from ..streams.base import READ, Address, Listening, Stream
 from ..streams.proxy import Preamble, is_trusted
+from .book import Book
 from .channel import Channel
 from .chores import Chores
 from .gate import Gate
 from .holdings import Holdings
+from .host import Host
 from .loop import Loop
-from .server_link import Host, ServerLink
+from .server_link import ServerLink
 from .settings import HandshakeSettings
-from .suspensions import Suspensions
+from .suspensions import Restored, Suspensions, granted, places_of
 from .sweeper import Sweeper
 
 log = logging.getLogger("securelink.server")
@@ -36,6 +41,7 @@ class Listener:
         listening: Where streams come in.
         settings: How to do handshakes.
         host: The server.
+        book: Commits the turns of sessions, if a store keeps them.
 
     Attributes:
         addresses: Where it listens.
@@ -49,11 +55,17 @@ class Listener:
     """
 
     def __init__(
-        self, loop: Loop, listening: Sequence[Listening], settings: HandshakeSettings, host: Host
+        self,
+        loop: Loop,
+        listening: Sequence[Listening],
+        settings: HandshakeSettings,
+        host: Host,
+        book: Book | None = None,
     ) -> None:
         self.loop = loop
         self.settings = settings
         self.host = host
+        self.book = book
         self.links: set[ServerLink] = set()
         self._listening = listening
         self.addresses: list[Address] = [place.address for place in listening]
@@ -85,6 +97,26 @@ class Listener:
         self.holdings.start()
         Sweeper(self.loop, self.links, self._visit, self._round_ended)
 
+    def restore(self, sessions: Sequence[Loaded], written_at: float) -> None:
+        """
+        Before anybody leads: the sessions of another process go on here. Their time has run while there was none.
+
+        Args:
+            sessions: As the store has them.
+            written_at: When that process was last heard of, in seconds since 1970.
+        """
+        for loaded in sessions:
+            saved = loaded.saved
+            channel = self.host.restored(self, loaded)
+            if channel is None:
+                continue
+            sizes = [one.max_packet for one in saved.tickets]
+            channel.outbox.max_packets = (sizes or [self.settings.max_packet])[-1] - RECORD_ROOM
+            since = saved.lost_at if saved.lost_at is not None else written_at
+            tickets = [granted(ticket, channel, saved.token) for ticket in saved.tickets]
+            place = Restored(saved.token, places_of(channel, saved.address[0]))
+            self.suspensions.restored(channel, place, tickets, max(0.0, time.time() - since))
+
     def _register(self) -> None:
         for place in self._listening:
             self.loop.register(place, 0 if self._paused or self.deaf else READ, self)
@@ -111,7 +143,25 @@ class Listener:
         if not self._closed:
             self._closed = True
             self.stop_listening()
-            self.suspensions.close()
+            if self.book is None:
+                self.suspensions.close()
+
+    def part_with_clients(self) -> None:
+        """
+        Where a store keeps the sessions: connections end without a word, and the sessions go on in the next process.
+        """
+        assert self.book is not None
+        self.book.commit(at_once=True)
+        for link in tuple(self.links):
+            link.lost()
+
+    def let_go(self) -> None:
+        """By the last leader: the store is free, and what is left here of its sessions is over."""
+        if self.book is not None:
+            self.book.close()
+            for session in tuple(self.suspensions.waiting):
+                session.keeper = None
+                session.finished(Code.SHUTDOWN, "", clean=True, ours=True)
 
     def orphaned(self) -> None:
         """In a child of fork(): the sockets are the parent's, and it alone decides when the port is free again."""
@@ -124,6 +174,8 @@ class Listener:
         for link in self.links:
             link.orphaned()
         self.suspensions.orphaned()
+        if self.book is not None:
+            self.book.orphaned()
 
     def on_io(self, mask: int) -> None:
         """Connections wait to be accepted."""
@@ -200,9 +252,15 @@ class Listener:
     def _visit(self, link: ServerLink) -> None:
         link.sweep(self.loop.now)
         self.holdings.visit(link)
+        if link.session is not None:
+            link.session.visit()
 
     def _round_ended(self) -> None:
         self.suspensions.sweep()
+        if self.book is not None:
+            for session in self.suspensions.waiting:
+                session.visit()
+            self.book.tick()
         self.holdings.round_ended()
 
     def _session_gone(self, session: Channel, places: tuple[Hashable, ...]) -> None:

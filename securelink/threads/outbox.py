@@ -120,11 +120,7 @@ class Outbox:
         if writer is None or self._receiving.dropping:
             self._check_goes_on()
         if size > self.max_packets:
-            raise LimitExceeded(
-                f"a packet of {size} bytes is larger than the {self.max_packets} that this session allows",
-                limit="max_packet",
-                hint="send it in pieces, or raise max_packet= of the server",
-            )
+            raise self._too_large(size)
         if self.apart and self._put_apart(encoded, timeout, latest, wait):
             return
         loop, queue = self.loop, self._queue
@@ -268,6 +264,13 @@ class Outbox:
             )  # fmt: skip
             self._session.end(Code.TOO_SLOW)
         return True
+
+    def _too_large(self, size: int) -> LimitExceeded:
+        return LimitExceeded(
+            f"a packet of {size} bytes is larger than the {self.max_packets} that this session allows",
+            limit="max_packet",
+            hint="send it in pieces, or raise max_packet= of the server",
+        )
 
     def _check_goes_on(self) -> None:
         """Raises `ConnectionClosed` unless the session only waits for its next connection."""

@@ -30,56 +30,27 @@ from ..protocol import (
     State,
 )
 from ..protocol.handshake_server import VerifiedClient
-from ..streams.addresses import is_loopback_host, networks
+from ..streams.addresses import networks
 from ..streams.base import Address, Stream
 from ..text import escaped
 from ..wire.fields import Mode
 from ..wire.messages import Wanted
+from .book import Book
 from .carried import Carried
 from .channel import Channel
 from .chores import Chores
 from .ends import CLOSED
 from .errand import Errand
 from .holdings import Holdings
+from .host import Host
 from .jobs import Task
 from .link import Link
 from .loop import Loop
 from .settings import HandshakeSettings
-from .suspensions import Suspensions
+from .suspensions import Suspensions, places_of
 from .taking_over import take_over
 
 log = logging.getLogger("securelink.server")
-
-
-class Host(Protocol):
-    """The server above, which gives sessions to the clients that come in."""
-
-    def authorize(self, link: ServerLink, client: VerifiedClient) -> Channel:
-        """In the pool: the channel of its session, resumed or new and not yet public. Raises `HandshakeError`."""
-
-    def opened(self, channel: Channel) -> None:
-        """By the leader: make the session public; then its WELCOME is sent."""
-
-    def confirmed(self, link: ServerLink) -> bool:
-        """By the leader: whether the client of a provisional link may have its session, now that it has WELCOME."""
-
-    def not_entered(self, link: ServerLink, *, at_once: bool) -> None:
-        """By the leader: the client of a provisional link did not get in; the pool may not come to it any more."""
-
-    def suspended(self, channel: Channel) -> None:
-        """By the leader: the session has lost its connection, and waits for its client."""
-
-    def resumed(self, link: ServerLink, replayed: int) -> None:
-        """By the leader: the session goes on over this link, and so many records are sent again."""
-
-    def ended(self, channel: Channel) -> bool:
-        """By the leader: the session is over. True: nothing is kept of it when the application was told."""
-
-    def stopped(self) -> None:
-        """By the last leader: no connection gets in any more."""
-
-    def note(self, event: str) -> None:
-        """Any thread: something happened that is counted."""
 
 
 class Gatekeeper(Protocol):
@@ -104,6 +75,7 @@ class Entrance(Protocol):
     holdings: Holdings
     suspensions: Suspensions
     resuming: Resuming | None
+    book: Book | None
 
     @property
     def gate(self) -> Gatekeeper:
@@ -253,6 +225,7 @@ class ServerLink(Link):
             return
         settings = self._entrance.settings
         channel.core.attach(connection)
+        channel.hold(self)
         connection.welcome(
             client,
             self.token,
@@ -274,6 +247,11 @@ class ServerLink(Link):
     # By the leader.
 
     @property
+    def book(self) -> Book | None:
+        """What commits the turns of sessions, if a store keeps them."""
+        return self._entrance.book
+
+    @property
     def session(self) -> Channel | None:
         """Its channel, as what it is."""
         return cast(Channel | None, self.channel)
@@ -291,7 +269,7 @@ class ServerLink(Link):
             self.connection.hurry(self.loop.now + self._entrance.settings.handshake_seconds)
         else:
             self._public(self.session, known=False)
-        self.writer.flush()  # WELCOME: its client finds a session that is public already
+        self.session.let_out(self)  # WELCOME: its client finds a session that is public already
         self._read_on()
 
     def _public(self, session: Channel, *, known: bool) -> None:
@@ -325,7 +303,7 @@ class ServerLink(Link):
         self._entrance.suspensions.begun(session, self, known=True)
         connection.hurry(self.loop.now + self._entrance.settings.handshake_seconds)
         self._entrance.host.resumed(self, self._replayed)
-        self.writer.flush()
+        session.let_out(self)
         self._read_on()
 
     def _resume_core(self, client: VerifiedClient, core: SessionCore) -> bool:
@@ -336,9 +314,18 @@ class ServerLink(Link):
             return False
         self._replayed = len(core.numbering.outgoing.again)
         self.token = grant.token
+        cast(Channel, grant.session).hold(self)
         # WELCOME, before anybody can send through this link.
         self.writer.queue_raw(connection.data_to_send())
         return True
+
+    def _answer_close(self) -> None:
+        """As `Link`; what is acknowledged with it has to be kept first, where a store does that."""
+        session = self.session
+        if session is None:
+            super()._answer_close()
+        else:
+            session.when_kept(super()._answer_close)
 
     def _confirmed(self) -> None:
         """WELCOME has arrived: what was taken for it, such as a use of a join token, is not given back."""
@@ -386,8 +373,7 @@ class ServerLink(Link):
     @property
     def places(self) -> tuple[Hashable, ...]:
         """What its session counts for: its address and the networks around it; on this machine only itself."""
-        host = self.address[0]
-        return (self.session,) if is_loopback_host(host) else networks(host)
+        return places_of(self.session, self.address[0])
 
     @property
     def held(self) -> int:

@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Hashable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ..app.budget import SHARES
 from ..codes import Code
+from ..keys import PublicKey
 from ..limits import MAX_SUSPENDED, MAX_SUSPENDED_PER_ADDRESS
 from ..protocol import Connection, TicketTable
+from ..protocol.resumption import Grant
+from ..state import SavedTicket
+from ..streams.addresses import is_loopback_host, networks
 from .channel import Channel
+from .durable_channel import DurableChannel
 from .loop import Loop
 
 log = logging.getLogger("securelink.server")
@@ -54,6 +60,30 @@ class Carrying(Protocol):
         """Whether it is not known yet that its client got in."""
 
 
+def places_of(session: Channel | None, host: str) -> tuple[Hashable, ...]:
+    """What a session of this address counts for: it and the networks around it; on this machine only itself."""
+    return (session,) if is_loopback_host(host) else networks(host)
+
+
+class Restored(NamedTuple):
+    """A session that a store has kept."""
+
+    token: bytes
+    places: tuple[Hashable, ...]
+
+
+class Named(Protocol):
+    """What a session was begun by."""
+
+    @property
+    def token(self) -> bytes:
+        """Names it."""
+
+    @property
+    def places(self) -> tuple[Hashable, ...]:
+        """What it counts for."""
+
+
 class Place:
     """
     What is known of a session.
@@ -67,7 +97,7 @@ class Place:
 
     __slots__ = ("known", "places", "since", "token")
 
-    def __init__(self, link: Carrying, *, known: bool) -> None:
+    def __init__(self, link: Named, *, known: bool) -> None:
         self.token = link.token
         self.places = link.places
         self.known = known
@@ -123,8 +153,43 @@ class Suspensions:
         """
         if self.tickets is not None:
             self._wake(channel)
-            self._places[channel] = Place(link, known=known)
+            self._places[channel] = place = Place(link, known=known)
             channel.keeper = self
+            self._keep(channel, place, None)
+
+    def restored(
+        self,
+        channel: Channel,
+        restored: Restored,
+        tickets: list[tuple[bytes, Grant]],
+        seconds: float,
+    ) -> None:
+        """
+        A store has kept a session: its client may come.
+
+        Args:
+            seconds: Since it has lost its connection.
+        """
+        assert self.tickets is not None
+        now = self._loop.now
+        place = self._places[channel] = Place(restored, known=True)
+        place.since = now - seconds
+        channel.keeper = self
+        self.waiting[channel] = place.places
+        for around in place.places:
+            self._of_place.setdefault(around, {})[channel] = None
+        if tickets:
+            until = place.since + self.tickets.lifetime
+            self.tickets.restore(tickets, until, missed=_would_be_missed(channel))
+        else:  # it was over, and its last event has not been
+            self._loop.call(lambda: self._end_all([channel], Code.EXPIRED))
+        self._keep(channel, place, time.time() - seconds)
+
+    def _keep(self, channel: Channel, place: Place, lost_at: float | None) -> None:
+        """A store that keeps it learns of its tickets, and since when it has no connection."""
+        if isinstance(channel, DurableChannel) and self.tickets is not None:
+            granted = self.tickets.granted(place.token)
+            channel.keep(place.token, [_saved(*ticket) for ticket in granted], lost_at)
 
     def close(self) -> None:
         """No client comes back any more: all that wait are over, and so is from now on what loses its connection."""
@@ -147,9 +212,12 @@ class Suspensions:
 
     def over(self, channel: Channel, token: bytes) -> None:
         """A session has ended, however, also one that was never public: no ticket of it is good for anything."""
+        place = self._places.get(channel)
         self._places.pop(channel, None)
         if self.tickets is not None:
             self.tickets.forget(token)
+            if place is not None:
+                self._keep(channel, place, time.time())
         self._wake(channel)
 
     def orphaned(self) -> None:
@@ -178,10 +246,12 @@ class Suspensions:
         self.waiting[channel] = place.places
         place.since = self._loop.now
         self._host.suspended(channel)
-        missed = getattr(channel.owner.session, "user", None) is not None or _has_something(channel)
+        missed = _would_be_missed(channel)
         for around in place.places:
             self._of_place.setdefault(around, {})[channel] = None
         self._end_all(tickets.suspend(place.token, self._loop.now, missed=missed), Code.EXPIRED)
+        if channel in self.waiting:
+            self._keep(channel, place, time.time())
         if not place.known:
             # Its client may not know that it is in, and ask for another session: it comes soon, or not at all.
             self._loop.call_later(UNKNOWN_SECONDS, lambda: self._never_came(channel, place))
@@ -232,6 +302,29 @@ class Suspensions:
                 del mine[channel]
                 if not mine:
                     del self._of_place[around]
+
+
+def _would_be_missed(channel: Channel) -> bool:
+    """Whether a session is kept rather than others."""
+    return getattr(channel.owner.session, "user", None) is not None or _has_something(channel)
+
+
+def _saved(digest: bytes, grant: Grant) -> SavedTicket:
+    server = grant.server.spki if grant.server is not None else None
+    client = grant.client.spki if grant.client is not None else None
+    return SavedTicket(
+        digest, grant.max_packet, grant.psk, server, client, grant.application, grant.version
+    )
+
+
+def granted(ticket: SavedTicket, channel: Channel, token: bytes) -> tuple[bytes, Grant]:
+    """A ticket that a store has kept, for this session."""
+    server = PublicKey.from_spki(ticket.server) if ticket.server is not None else None
+    client = PublicKey.from_spki(ticket.client) if ticket.client is not None else None
+    grant = Grant(
+        channel, token, ticket.max_packet, ticket.psk, server, client, ticket.application, ticket.version
+    )  # fmt: skip
+    return ticket.digest, grant
 
 
 def _has_something(channel: Channel) -> bool:

@@ -84,11 +84,12 @@ class Writer:
         waiters: Those that wait for room.
         tail: Sealed, and not yet taken by the kernel.
         choked: The peer is not read until what waits to be sent is out.
+        held: Nothing goes out before a store has what is queued.
     """
 
     __slots__ = (
         "_address", "_again", "_fork", "_owner", "_packets", "_raw", "_send_right", "_session", "_stalled",
-        "_tail_seen", "_want_write", "choked", "connection", "core", "end", "listed", "loop", "max_packets",
+        "_tail_seen", "_want_write", "choked", "connection", "core", "end", "held", "listed", "loop", "max_packets",
         "send_flags", "stream", "tail", "waiters",
     )  # fmt: skip
 
@@ -116,6 +117,7 @@ class Writer:
         self.max_packets = 0
         self.end = OPEN
         self.choked = False
+        self.held = False
         self._send_right = SendRight(stream)
         self._raw: list[bytes] = []
         self.tail = memoryview(b"")
@@ -130,7 +132,7 @@ class Writer:
         self._session = session
         core = self.core = session.core
         self.waiters = session.waiters
-        self._packets, self._again = core.sending.packets, core.numbering.outgoing.again
+        self._packets, self._again = core.sending.ready, core.numbering.outgoing.again
         self.welcomed()
 
     def welcomed(self) -> None:
@@ -185,6 +187,8 @@ class Writer:
         """Seal and write what is queued, without waiting."""
         right = self._send_right
         while True:
+            if self.held:
+                return
             try:
                 del right.free
             except AttributeError:
@@ -355,8 +359,6 @@ class Writer:
     def on_error(self) -> None:
         """Called after `flush` raised: a bug of ours."""
         self._owner.on_error()
-
-    # --- the end -------------------------------------------------------------------------------------------
 
     def advance(self, end: End) -> None:
         """Come nearer to the end."""

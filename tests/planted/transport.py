@@ -126,9 +126,9 @@ FAULTS = [
     ),
     Fault(
         "many sessions of one address outlive an honest one",
-        "threads/server_link.py",
-        "return (self.session,) if is_loopback_host(host) else networks(host)",
-        "return (self.session,)",
+        "threads/suspensions.py",
+        "return (session,) if is_loopback_host(host) else networks(host)",
+        "return (session,)",
         "test_admission.py::test_at_the_bound_of_memory_the_greediest_address_gives_way",
     ),
     Fault(
