@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from securelink import Client, Identity, SecureLinkError, Server
+from securelink.limits import HEARTBEAT_SECONDS
 from securelink.streams.base import BREAK, Address, Listening, Stream
 from securelink.streams.tcp import TCP
 
@@ -111,19 +112,21 @@ class FrailCarrier:
 class Talker:
     """One session as its client has it."""
 
-    def __init__(self, port: int, pin: str, seed: int) -> None:
+    def __init__(
+        self, port: int, pin: str, seed: int, *, host: str = "127.0.0.1", frail: bool = True
+    ) -> None:
         self.dice = random.Random(seed)
         self.carrier = FrailCarrier(seed)
-        self.client = Client("127.0.0.1", port, pin=pin)
+        self.client = Client(host, port, pin=pin)
         self.client.carrier = self.carrier
         self.up, self.down = Way(), Way()
         self.ended = False
         self.client.on("told", self._told)
         self.client.on_disconnect(self._over)
         self.client.connect(WAIT, retry=True)
-        assert self.carrier.stream is not None
-        self.carrier.frail = True
-        self.carrier.stream.life = self.dice.randrange(1, TALK_BYTES)
+        self.carrier.frail = frail
+        if frail and self.carrier.stream is not None:
+            self.carrier.stream.life = self.dice.randrange(1, TALK_BYTES)
 
     def _told(self, packet: Any) -> None:
         self.down.take(packet.data)
@@ -216,10 +219,10 @@ class Soaked:
         )
 
 
-def serve() -> None:
+def serve(host: str, heartbeat: float) -> None:
     """The process of the server: prints its port and fingerprint, then what it has for each line that comes."""
     logging.getLogger("securelink").setLevel(logging.ERROR)
-    server = Server("127.0.0.1", 0, keys=Identity.generate(), resume=300)
+    server = Server(host, 0, keys=Identity.generate(), resume=300, heartbeat=heartbeat)
 
     def say(session: Any, packet: Any) -> None:
         up, down, dice = session.data.setdefault("talk", (Way(), Way(), random.Random(1)))
@@ -230,7 +233,13 @@ def serve() -> None:
         up, down, _ = session.data.setdefault("talk", (Way(), Way(), random.Random(1)))
         return {"seen": up.seen, "sent": down.sent, "wrong": up.wrong[:10]}
 
+    def compute(session: Any, packet: Any) -> None:
+        over = time.monotonic() + packet.data
+        while time.monotonic() < over:
+            sum(range(10_000_000))  # one call, which gives the interpreter to nobody
+
     server.on("say", say)
+    server.on("compute", compute)
     server.on("count", count)
     with server:
         print(server.address[1], server.fingerprint, flush=True)
@@ -321,4 +330,4 @@ def _look(server: subprocess.Popen[str], at: float) -> Look:
 
 
 if __name__ == "__main__":
-    serve()
+    serve("127.0.0.1", HEARTBEAT_SECONDS)

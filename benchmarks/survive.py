@@ -4,6 +4,7 @@ Connections are cut at random bytes, in both directions, while sessions talk: is
     .venv/bin/python -m benchmarks.survive                    # 10,000 cuts under 20 sessions: some minutes
     .venv/bin/python -m benchmarks.survive --cuts 200 --sessions 4 --seed 7
     .venv/bin/python -m benchmarks.survive --kills 200        # kill -9 and restart of a server instead, see mortal.py
+    .venv/bin/python -m benchmarks.survive --faults           # stopped processes, pulled cables: four minutes
     .venv/bin/python -m benchmarks.survive --soak 60          # minutes, under 500 sessions that come and go
 
 Over real sockets of this machine, each session through a relay of its own. Half of the places lie in the handshake, so
@@ -22,8 +23,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from securelink import Client, Identity, Server, Session
+from securelink.limits import HEARTBEAT_SECONDS
 from securelink.testing import Relay
 
+from .faults import BETWEEN_NETWORKS, IN_FULL, no_networks, suffer
 from .mortal import outlive
 from .soak import soak
 from .ways import Way
@@ -171,6 +174,19 @@ def _outlived(guests: int, kills: int, seed: int, sync: str) -> int:
     return bool(wrong)
 
 
+def _faults() -> int:
+    failed = False
+    for fault, seconds in IN_FULL.items():
+        reason = no_networks() if fault in BETWEEN_NETWORKS else ""
+        wrong = [] if reason else suffer(fault, seconds, HEARTBEAT_SECONDS)
+        said = f"NOT DONE: {reason}" if reason else f"{len(wrong)} not as they were sent"
+        print(f"{fault.__name__}, {seconds:g} s: {said}")
+        for word in wrong[:20]:
+            print(" ", word)
+        failed = failed or bool(wrong or reason)
+    return 1 if failed else 0
+
+
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -180,8 +196,11 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--sync", default="turn", choices=("turn", "10ms", "os"))
     parser.add_argument("--soak", type=float, metavar="MINUTES", help="talk for so long")
+    parser.add_argument("--faults", action="store_true", help="processes and networks that fail")
     asked = parser.parse_args()
     logging.getLogger("securelink").setLevel(logging.ERROR)  # each cut is three lines otherwise
+    if asked.faults:
+        return _faults()
     if asked.soak:
         soaked = soak(asked.soak, asked.sessions or 500, asked.seed)
         print(soaked)

@@ -135,7 +135,7 @@ def test_the_page_about_it() -> None:
     for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
         exec(code, names)
     tests = [value for name, value in names.items() if name.startswith("test_")]
-    assert len(tests) == 2
+    assert len(tests) == 3
     for test in tests:
         test()
 

@@ -13,12 +13,17 @@ back and change what passes. It opens no port and uses no network, except a `Rel
     network.py   servers and clients in memory
     relay.py     the relay in the middle
     pairs.py     the two streams of a connection through it
+    flow.py      what it does with the bytes of a direction
+    clock.py     computers that sleep, and clocks that are set
 """
 
+from .clock import Clock
+from .flow import Flow, Hook
 from .network import Network, connected
-from .relay import Flow, Hook, Recorded, Relay, by_frame, split_frames
+from .relay import Recorded, Relay, by_frame, split_frames
 
 __all__ = [
+    "Clock",
     "Flow",
     "Hook",
     "Network",

@@ -20,23 +20,36 @@ def read(source: Stream) -> bytes:
 
 
 class Outlet:
-    """The receiving end of one direction of one connection."""
+    """
+    The receiving end of one direction of one connection.
 
-    def __init__(self, stream: Stream, pair: Pair) -> None:
+    Args:
+        stream: To the receiver.
+        pair: The connection.
+        cut_after: As in `Flow`, for this connection alone.
+
+    Attributes:
+        written: Bytes that were passed on.
+    """
+
+    def __init__(self, stream: Stream, pair: Pair, cut_after: int | None = None) -> None:
         self._stream = stream
         self._pair = pair
         self.number = pair.number
         self._lock = threading.Lock()  # so that injected bytes lie between chunks, never inside
-        self.written = 0  # bytes
+        self.cut_after = cut_after
+        self.written = 0
 
     @property
     def closed(self) -> bool:
-        """Whether its connection was cut."""
+        """Whether its connection is cut."""
         return self._pair.is_cut
 
     def write(self, data: bytes) -> None:
-        """Pass bytes on; waits until they are taken."""
+        """Pass bytes on; into the void when the connection is lost without a word."""
         with self._lock:
+            if self._pair.lost:
+                return
             self.written += len(data)
             self._write(memoryview(data))
 
@@ -49,10 +62,17 @@ class Outlet:
 
 
 class Pair:
-    """The two streams of a connection; they are closed when both directions have ended."""
+    """
+    The two streams of a connection; they are closed when both directions have ended.
+
+    Attributes:
+        number: Of the connection.
+        lost: Nothing passes any more, and nobody is told: a half-open connection.
+    """
 
     def __init__(self, number: int) -> None:
         self.number = number
+        self.lost = False
         self._streams: list[Stream] = []
         self._lock = threading.Lock()  # guards all fields
         self._open = 2
@@ -61,11 +81,11 @@ class Pair:
 
     @property
     def is_cut(self) -> bool:
-        """Whether it was cut."""
+        """Whether it is cut."""
         return self._cut
 
     def add(self, stream: Stream) -> None:
-        """One of its two streams."""
+        """One of the two streams."""
         with self._lock:
             self._streams.append(stream)
             cut = self._cut
@@ -73,7 +93,7 @@ class Pair:
             self.cut(self._reset)
 
     def cut(self, reset: bool) -> None:
-        """End both streams, by a reset if that is wanted."""
+        """End it."""
         with self._lock:
             self._cut = True
             self._reset = self._reset or reset
@@ -88,7 +108,7 @@ class Pair:
         with self._lock:
             self._open -= 1
             last = self._open == 0
-        if not self._reset:
+        if not (self._reset or self.lost):
             with contextlib.suppress(OSError):
                 sink.shutdown(END_SENDING)
         if last:

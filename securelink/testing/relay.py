@@ -15,23 +15,20 @@ It only knows where a frame ends, and has no keys: every attacker on the path ca
 
 from __future__ import annotations
 
-import contextlib
+import random
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 from ..errors import SecureLinkError
-from ..interrupts import Sign
 from ..limits import MAX_FRAME_BODY
 from ..streams.base import Carrier, Listening, Stream
 from ..streams.tcp import TCP
 from ..wire.frames import FrameBuffer
+from .flow import Flow, Hook
 from .pairs import Outlet, Pair, read
-
-Hook = Callable[[bytes], bytes]
 
 _TICK = 0.1  # seconds until a thread that waits to accept notices stop()
 _CONNECT_SECONDS = 5.0
@@ -58,94 +55,6 @@ class Recorded:
     def kind(self) -> int:
         """The first byte of the frame: its kind (docs/PROTOCOL.md, section 3)."""
         return self.frame[0]
-
-
-class Flow:
-    """
-    One direction, over all connections of a relay.
-
-    Args:
-        name: "to server" or "to client".
-
-    Attributes:
-        hook: Called with each chunk as it arrived; its result is passed on, b"" drops the chunk. None passes all.
-            Chunks are cut anywhere: `by_frame` makes a hook that sees whole frames.
-        delay: Seconds that each chunk is held back.
-        cut_after: A connection is cut after this many bytes in this direction: no further byte is passed on, whatever
-            the chunks. None: never. It counts from the beginning of each connection.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.hook: Hook | None = None
-        self.delay = 0.0
-        self.cut_after: int | None = None
-        self._flowing = Sign()
-        self._flowing.set()
-        self._lock = threading.Lock()  # guards _captured and _outlets
-        self._captured = bytearray()
-        self._outlets: list[Outlet] = []
-
-    @property
-    def captured(self) -> bytes:
-        """All bytes so far, as the sender sent them."""
-        with self._lock:
-            return bytes(self._captured)
-
-    def forget(self) -> None:
-        """Start capturing again."""
-        with self._lock:
-            self._captured.clear()
-
-    def hold(self) -> None:
-        """Pass nothing on until `release` is called."""
-        self._flowing.clear()
-
-    def release(self) -> None:
-        """Pass on held bytes, in order, and all later ones."""
-        self._flowing.set()
-
-    def inject(self, data: bytes) -> None:
-        """
-        Insert bytes into the newest connection, after those that were passed on so far.
-
-        Raises:
-            OSError: There is no connection, or its receiver is gone.
-        """
-        with self._lock:
-            # By its number: the threads of two connections may come here in another order than the connections did.
-            outlet = max(self._outlets, key=lambda outlet: outlet.number, default=None)
-        if outlet is None:
-            raise ConnectionError("the relay has no connection to inject into")
-        outlet.write(data)
-
-    def passes(self, chunk: bytes, outlet: Outlet) -> bool:
-        """By a relay: a chunk has come. False when its connection is to be cut."""
-        with self._lock:
-            room = _MAX_CAPTURED - len(self._captured)
-            self._captured += chunk[: max(0, room)]
-        if self.delay:
-            time.sleep(self.delay)
-        while not self._flowing.wait(_TICK):
-            if outlet.closed:
-                return False
-        hook = self.hook
-        data = hook(chunk) if hook is not None else chunk
-        most = self.cut_after
-        if most is not None:
-            data = data[: max(0, most - outlet.written)]
-        outlet.write(data)
-        return most is None or outlet.written < most
-
-    def opened(self, outlet: Outlet) -> None:
-        """By a relay: a connection was added."""
-        with self._lock:
-            self._outlets.append(outlet)
-
-    def ended(self, outlet: Outlet) -> None:
-        """By a relay: a connection has ended."""
-        with self._lock, contextlib.suppress(ValueError):
-            self._outlets.remove(outlet)
 
 
 class Relay:
@@ -179,6 +88,8 @@ class Relay:
         self._lock = threading.Lock()  # guards _threads, _pairs, _record and _recorded_bytes
         self._record: list[Recorded] = []
         self._recorded_bytes = 0
+        self._seed: int | None = None  # of random cuts,
+        self._within = 0  # after at most so many bytes
         self._threads: list[threading.Thread] = []
         self._pairs: set[Pair] = set()
 
@@ -233,6 +144,36 @@ class Relay:
             pairs = tuple(self._pairs)
         for pair in pairs:
             pair.cut(reset)
+
+    def lose(self) -> None:
+        """
+        Lose all present connections without a word; new ones are passed on.
+
+        Neither side is told, as when a router forgets them: both think that they are open, what they send vanishes,
+        and also the end of one side does not reach the other.
+        """
+        with self._lock:
+            for pair in self._pairs:
+                pair.lost = True
+
+    def cut_randomly(self, seed: int | None, within: int = 40_000) -> None:
+        """
+        Cut each new connection in the middle of something.
+
+        Args:
+            seed: The direction and the byte depend on it and on the number of the connection, and on nothing else. None
+                ends it.
+            within: The most bytes that pass in the direction that is cut.
+        """
+        self._seed, self._within = seed, within
+
+    def _cut_of(self, flow: Flow, pair: Pair) -> int | None:
+        """After how many bytes this connection is cut in this direction."""
+        if self._seed is None:
+            return None
+        dice = random.Random(f"{self._seed}/{pair.number}")  # noqa: S311  # no secret
+        chosen, after = dice.choice((self.to_server, self.to_client)), dice.randrange(self._within)
+        return after if flow is chosen else None
 
     def stop(self) -> None:
         """Close everything and wait for the threads. May be called again."""
@@ -305,7 +246,7 @@ class Relay:
             self._pairs.discard(pair)
 
     def _pump(self, flow: Flow, source: Stream, sink: Stream, pair: Pair) -> None:
-        outlet = Outlet(sink, pair)
+        outlet = Outlet(sink, pair, self._cut_of(flow, pair))
         frames = FrameBuffer(MAX_FRAME_BODY)
         flow.opened(outlet)
         try:

@@ -1,0 +1,244 @@
+"""
+What happens to computers and networks, done to a server and a client that talk: is anything lost, or the session?
+
+    .venv/bin/python -m benchmarks.survive --faults           # in full: some minutes; as root also with networks
+
+Both are processes of their own. They are stopped, kept busy, or put into network namespaces whose cable is pulled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from securelink.testing import Relay
+
+from .soak import Talker, serve
+
+ROOT = Path(__file__).resolve().parent.parent
+PAUSE = 0.02  # seconds between two packets
+SETTLE_SECONDS = 0.5  # of talk before and after a fault
+WAIT = 120.0
+SERVER, CLIENT, MOVED = "10.213.7.1", "10.213.7.2", "10.213.7.3"
+
+
+class Process:
+    """One of the two; in a network namespace of its own, if it is to be."""
+
+    def __init__(self, *arguments: str, alone: bool) -> None:
+        before = ["unshare", "--net"] if alone else []
+        self._process = subprocess.Popen(
+            [*before, sys.executable, "-m", "benchmarks.faults", *arguments],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+        )  # fmt: skip
+        self.pid = self._process.pid
+
+    def say(self, word: str) -> None:
+        """A line to it."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(word + "\n")
+        self._process.stdin.flush()
+
+    def line(self) -> str:
+        """A line of it; "" when it has ended."""
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def network(self, *command: str) -> None:
+        """Run `ip` in its namespace."""
+        subprocess.run(["nsenter", f"--target={self.pid}", "--net", "ip", *command], check=True)
+
+    def end(self) -> None:
+        """Let it end."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.send_signal(signal.SIGCONT)
+        self._process.stdin.close()
+        try:
+            self._process.wait(WAIT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+
+@dataclass(frozen=True)
+class Pair:
+    """
+    Who talks.
+
+    Attributes:
+        relay: Between them; not with networks of their own.
+        device: The name of the cable's end at the server, with networks.
+    """
+
+    server: Process
+    client: Process
+    relay: Relay | None = None
+    device: str = ""
+
+
+Fault = Callable[[Pair, float], None]
+
+
+def stall(pair: Pair, seconds: float) -> None:
+    """Nothing passes, in either direction, and then it does."""
+    assert pair.relay is not None
+    for flow in (pair.relay.to_server, pair.relay.to_client):
+        flow.hold()
+    time.sleep(seconds)
+    for flow in (pair.relay.to_server, pair.relay.to_client):
+        flow.release()
+
+
+def stop_client(pair: Pair, seconds: float) -> None:
+    """The client's process stands still, as in a debugger, or on a computer that sleeps."""
+    os.kill(pair.client.pid, signal.SIGSTOP)
+    time.sleep(seconds)
+    os.kill(pair.client.pid, signal.SIGCONT)
+
+
+def stop_server(pair: Pair, seconds: float) -> None:
+    """The server's process stands still."""
+    os.kill(pair.server.pid, signal.SIGSTOP)
+    time.sleep(seconds)
+    os.kill(pair.server.pid, signal.SIGCONT)
+
+
+def compute(pair: Pair, seconds: float) -> None:
+    """A handler of the server computes, and gives the interpreter to nobody."""
+    pair.client.say(f"compute {seconds}")
+    time.sleep(seconds)
+
+
+def pull_cable(pair: Pair, seconds: float) -> None:
+    """The network is gone, without a word to anybody, and comes back."""
+    pair.server.network("link", "set", pair.device, "down")
+    time.sleep(seconds)
+    pair.server.network("link", "set", pair.device, "up")
+
+
+def move(pair: Pair, seconds: float) -> None:
+    """The client's computer gets another address, as one that leaves the house."""
+    device = pair.device + "c"
+    pair.client.network("address", "del", f"{CLIENT}/24", "dev", device)
+    pair.client.network("address", "add", f"{MOVED}/24", "dev", device)
+    time.sleep(seconds)
+
+
+ON_THIS_MACHINE: tuple[Fault, ...] = (stall, stop_client, stop_server, compute)
+BETWEEN_NETWORKS: tuple[Fault, ...] = (pull_cable, move)
+IN_FULL = {
+    stall: 60.0,
+    stop_client: 60.0,
+    stop_server: 60.0,
+    compute: 10.0,
+    pull_cable: 30.0,
+    move: 5.0,
+}
+
+
+def no_networks() -> str:
+    """Why this process cannot make network namespaces; "" when it can."""
+    missing = [name for name in ("unshare", "nsenter", "ip") if shutil.which(name) is None]
+    if missing:
+        return f"there is no {missing[0]} here"
+    tried = subprocess.run(
+        ["unshare", "--net", "ip", "link", "add", "slt", "type", "veth"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return tried.stderr.strip().splitlines()[-1] if tried.returncode else ""
+
+
+def suffer(fault: Fault, seconds: float, heartbeat: float) -> list[str]:
+    """
+    Let a server and a client talk while something happens.
+
+    Returns:
+        What is not as it was sent, in words.
+    """
+    alone = fault in BETWEEN_NETWORKS
+    server = Process("--serve", str(heartbeat), alone=alone)
+    running: list[Process] = [server]
+    relay: Relay | None = None
+    try:
+        port, pin = server.line().split()
+        if not alone:
+            relay = Relay("127.0.0.1", int(port)).start()
+            port = str(relay.port)
+        client = Process("--talk", SERVER if alone else "127.0.0.1", port, pin, alone=alone)
+        running.append(client)
+        client.line()  # its namespace is there
+        pair = Pair(server, client, relay, _connected(server, client) if alone else "")
+        client.say("connect")
+        if client.line() != "connected":
+            return ["the client did not get in"]
+        time.sleep(SETTLE_SECONDS)
+        fault(pair, seconds)
+        time.sleep(SETTLE_SECONDS)
+        client.say("end")
+        found: list[str] = json.loads(client.line() or '["the client has ended"]')
+        return found
+    finally:
+        for process in reversed(running):
+            process.end()
+        if relay is not None:
+            relay.stop()
+
+
+def _connected(server: Process, client: Process) -> str:
+    """Lay a cable between two namespaces; the name of its end at the server."""
+    device = f"sl{server.pid}"
+    subprocess.run(
+        ["ip", "link", "add", device, "netns", str(server.pid), "type", "veth", "peer", "name", f"{device}c",
+         "netns", str(client.pid)],
+        check=True,
+    )  # fmt: skip
+    for process, name, address in ((server, device, SERVER), (client, f"{device}c", CLIENT)):
+        process.network("address", "add", f"{address}/24", "dev", name)
+        process.network("link", "set", name, "up")
+        process.network("link", "set", "lo", "up")
+    return device
+
+
+def talk(host: str, port: int, pin: str) -> None:
+    """The process of the client: talks until a line says otherwise, and prints what is not as it was sent."""
+    print("there", flush=True)
+    sys.stdin.readline()
+    talker = Talker(port, pin, 1, host=host, frail=False)
+    token = talker.client.token
+    print("connected", flush=True)
+    while True:
+        if select.select([sys.stdin], [], [], PAUSE)[0]:
+            word, *arguments = sys.stdin.readline().split() or ["end"]
+            if word == "end":
+                break
+            talker.client.send(word, float(arguments[0]))
+        talker.say()
+    found = talker.part()
+    if talker.client.token != token:
+        found.append("it is another session")
+    print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--serve", type=float)
+    parser.add_argument("--talk", nargs=3)
+    asked = parser.parse_args()
+    if asked.talk:
+        talk(asked.talk[0], int(asked.talk[1]), asked.talk[2])
+    else:
+        serve("", asked.serve)
