@@ -21,7 +21,7 @@ from .peer import Peer
 from .protocol.bounds import Bounds
 from .protocol.durable import DurableCore
 from .protocol.handshake_server import VerifiedClient
-from .state import Loaded
+from .state import Loaded, Saved
 from .streams.addresses import shown
 from .threads.book import Book
 from .threads.channel import Channel
@@ -89,7 +89,7 @@ class Session(Peer):
         birth: Birth,
         loop: Loop,
         book: Book | None,
-        core: DurableCore | None = None,
+        loaded: Loaded | None = None,
     ) -> None:
         self.token = str(uuid.UUID(bytes=birth.token))
         self.user: Any = birth.entry.user
@@ -109,7 +109,17 @@ class Session(Peer):
                 type(self.user).__name__,
             )
             book = None
+        core = restored_core(bounds, loaded) if loaded is not None else None
         self._channel = channel_for(loop, bounds, context, book, core)
+        if loaded is not None:
+            self._restore(loaded.saved)
+
+    def _restore(self, saved: Saved) -> None:
+        self.data = value_of(saved.data)
+        self._context.restore(saved)
+        self._channel.muted = saved.muted
+        if saved.grace < self._hooks.grace:
+            self._channel.grace = saved.grace
 
     def _rewritten(self, hook: Callable[..., Any], action: str, data: Any) -> Any:
         return hook(self, action, data)
@@ -122,31 +132,6 @@ class Session(Peer):
         While nobody has looked at a state, and `on_state` has no listener, only states up to 64 KiB are kept.
         """
         return self._context.state
-
-    @classmethod
-    def restored(
-        cls, server: ServerContext, bounds: Bounds, loaded: Loaded, loop: Loop, book: Book
-    ) -> Session:
-        """One that a store has kept. Its packets wait for their turn."""
-        saved, counts = loaded.saved, loaded.counts
-        core = DurableCore(bounds)
-        core.restore(
-            (counts.handled, counts.accepted, counts.sent, counts.acknowledged, counts.queued, counts.asked),
-            [record for number, record in loaded.received if number > counts.handled],
-            loaded.sent,
-            [packet for number, packet in loaded.queued if number >= counts.queued],
-        )  # fmt: skip
-        entry = Entry(value_of(saved.user), operator=saved.operator)
-        birth = Birth(
-            saved.token, entry, saved.address, saved.fingerprint, saved.encrypted, saved.dialled, saved.connected_at
-        )  # fmt: skip
-        session = cls(server, bounds, birth, loop, book, core)
-        session.data = value_of(saved.data)
-        session._context.restore(saved)
-        session._channel.muted = saved.muted
-        if saved.grace < server.grace:
-            session._channel.grace = saved.grace
-        return session
 
     def mute(self) -> None:
         """From now on nothing that is sent to this client goes out; it is dropped. It may still talk."""
@@ -265,10 +250,27 @@ def new_session(
     return channel_of(Session(server, bounds, birth, link.loop, link.book))
 
 
+def restored_core(bounds: Bounds, loaded: Loaded) -> DurableCore:
+    """What a store has kept of the packets of a session."""
+    counts = loaded.counts
+    core = DurableCore(bounds)
+    core.restore(
+        (counts.handled, counts.accepted, counts.sent, counts.acknowledged, counts.queued, counts.asked),
+        [record for number, record in loaded.received if number > counts.handled],
+        loaded.sent,
+        [packet for number, packet in loaded.queued if number >= counts.queued],
+    )  # fmt: skip
+    return core
+
+
 def restored_session(
     server: ServerContext, bounds: Bounds, listener: Listener, loaded: Loaded
 ) -> tuple[Session, Channel]:
-    """A session that a store has kept, and its channel."""
-    assert listener.book is not None
-    session = Session.restored(server, bounds, loaded, listener.loop, listener.book)
+    """A session that a store has kept, and its channel. Its packets wait for their turn."""
+    saved = loaded.saved
+    entry = Entry(value_of(saved.user), operator=saved.operator)
+    birth = Birth(
+        saved.token, entry, saved.address, saved.fingerprint, saved.encrypted, saved.dialled, saved.connected_at
+    )  # fmt: skip
+    session = Session(server, bounds, birth, listener.loop, listener.book, loaded)
     return session, channel_of(session)

@@ -105,7 +105,10 @@ def listener_of(server: Server) -> Listener:
 
 def small(server: Server, **bounds: Any) -> None:
     """Sessions from now on have bounds that a test reaches."""
-    server._bounds = Bounds(**bounds)
+    for name, value in vars(Bounds(**bounds)).items():
+        object.__setattr__(
+            server._bounds, name, value
+        )  # it is frozen, and those who make sessions have it
 
 
 def awaited_by(client: Client) -> Collection[object]:

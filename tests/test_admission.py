@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("tidy")
 @pytest.fixture
 def far_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """No address counts as this machine."""
-    for module in ("gate", "server_link"):
+    for module in ("gate", "suspensions"):
         monkeypatch.setattr(f"securelink.threads.{module}.is_loopback_host", lambda host: False)
 
 

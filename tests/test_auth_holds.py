@@ -331,7 +331,7 @@ def test_who_lets_logins_go_counts_as_who_fails(
     identity: Identity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each costs the server a signature and two writes of the file: they are bounded as wrong tokens are."""
-    for module in ("gate", "server_link"):
+    for module in ("gate", "suspensions"):
         monkeypatch.setattr(f"securelink.threads.{module}.is_loopback_host", lambda host: False)
     with door(identity, tmp_path, max_failures=3) as (stage, tokens, token):
         stage.hold_window()

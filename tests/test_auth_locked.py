@@ -170,7 +170,7 @@ def test_what_the_client_gets(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """BUSY, and the log says why. It counts as no failure of the client's address, and keeps no session up."""
-    for module in ("gate", "server_link"):
+    for module in ("gate", "suspensions"):
         monkeypatch.setattr(f"securelink.threads.{module}.is_loopback_host", lambda host: False)
     with door(identity, tokens, max_failures=3) as (stage, token):
         stage.hold_window()

@@ -22,7 +22,7 @@ WAITING = """
 from pathlib import Path
 from securelink import Client, Identity, Server
 
-server = Server("127.0.0.1", 0, keys=Identity.load("server_private.pem"))
+server = Server("127.0.0.1", 0, keys=Identity.load("server_private.pem"), resume=0)
 server.on("never", lambda session, packet: packet.defer() and None)
 server.start()
 client = Client("127.0.0.1", server.address[1], pin=server.fingerprint).connect()

@@ -50,7 +50,7 @@ def stage(identity: Identity, few_places: None) -> Iterator[Scene]:
 @pytest.fixture
 def far_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """No address counts as this machine."""
-    for module in ("gate", "server_link"):
+    for module in ("gate", "suspensions"):
         monkeypatch.setattr(f"securelink.threads.{module}.is_loopback_host", lambda host: False)
 
 

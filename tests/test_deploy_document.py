@@ -17,9 +17,10 @@ INTERNET = (ROOT / "docs" / "INTERNET.md").read_text()
 
 
 def block(language: str, document: str = DEPLOY) -> str:
-    """The only block of that language."""
-    (found,) = re.findall(rf"```{language}\n(.*?)```", document, re.DOTALL)
-    return str(found)
+    """The first block of that language."""
+    found = re.search(rf"```{language}\n(.*?)```", document, re.DOTALL)
+    assert found, language
+    return found[1]
 
 
 @pytest.fixture

@@ -217,7 +217,7 @@ def test_an_address_has_a_budget_of_failures(
     identity: Identity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Too many failed handshakes of one address: it waits, others and its sessions do not; successes are free."""
-    for module in ("gate", "server_link"):
+    for module in ("gate", "suspensions"):
         monkeypatch.setattr(f"securelink.threads.{module}.is_loopback_host", lambda host: False)
     monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.1)
     with scene(identity, max_failures=3) as stage:

@@ -91,7 +91,7 @@ def test_failed_handshakes_have_a_budget(
     loopback: bool, identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An address that failed too often is turned away for a while; successes cost nothing, and loopback is exempt."""
-    for module in ("gate", "server_link"):
+    for module in ("gate", "suspensions"):
         monkeypatch.setattr(f"securelink.threads.{module}.is_loopback_host", lambda host: loopback)
     with scene(identity, max_failures=3) as stage:
         stage.hold_window()

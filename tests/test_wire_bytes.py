@@ -276,7 +276,8 @@ def test_equal_packets_to_many_differ_on_each_wire(identity: Identity) -> None:
             packet = client.receive(WAIT)
             assert packet is not None
             assert packet.data == TEXT
-        records = [split_frames(relay.to_client.captured)[3] for relay in (one, two)]
+        # After WELCOME a PONG may come first, and is short.
+        records = [max(split_frames(relay.to_client.captured)[3:], key=len) for relay in (one, two)]
     assert len(records[0]) == len(records[1])
     assert records[0][HEADER_SIZE:] != records[1][HEADER_SIZE:]
     assert not windows(records[0][HEADER_SIZE:]) & windows(records[1][HEADER_SIZE:])
