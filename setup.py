@@ -59,6 +59,7 @@ HOT = [
     "securelink/threads/timers.py",
     "securelink/threads/unkept.py",
     "securelink/threads/waker.py",
+    "securelink/threads/watchdog.py",
     "securelink/threads/writing.py",
     "securelink/wire/scan.py",
     "securelink/wire/steps.py",

@@ -14,9 +14,9 @@ from helpers import WAIT, until
 from inside import Tollgate
 from loops import Work, again, in_the_loop, led, running
 
-from securelink.threads import lead as lead_module
 from securelink.threads import loop as loop_module
 from securelink.threads import ready as ready_module
+from securelink.threads import watchdog as watchdog_module
 from securelink.threads.giving_way import hand_over
 from securelink.threads.lead import Lead
 from securelink.threads.loop import Loop
@@ -153,7 +153,7 @@ def test_a_passer_by_does_not_cost_the_lead(attempt: int) -> None:
 @again
 def test_never_two_leaders(attempt: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a watchdog that bites all the time, nobody polls but the one who leads, and nothing is run twice."""
-    monkeypatch.setattr(lead_module, "WATCHDOG_SECONDS", 0.0001)
+    monkeypatch.setattr(watchdog_module, "WATCHDOG_SECONDS", 0.0001)
     monkeypatch.setattr(ready_module, "WATCHDOG_SECONDS", 0.0001)
     with running() as loop:
         polling: list[int] = []

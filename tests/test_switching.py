@@ -11,9 +11,10 @@ from helpers import WAIT, until
 from together import joined, serving, take
 
 from securelink import Identity
-from securelink.threads.lead import Lead, Watchdog
+from securelink.threads.lead import Lead
 from securelink.threads.switching import SHORT_SECONDS, short_turns
 from securelink.threads.waker import Waker
+from securelink.threads.watchdog import Watchdog
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

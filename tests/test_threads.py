@@ -18,8 +18,8 @@ from together import REPEATS, Crew, channel_of, joined, serving, session_of, tak
 from securelink import Client, Identity, RequestFailed, Server, Session
 from securelink.limits import WORKERS
 from securelink.protocol import Event
-from securelink.threads import lead as lead_module
 from securelink.threads import ready as ready_module
+from securelink.threads import watchdog as watchdog_module
 from securelink.threads.giving_way import hand_over
 from securelink.wire.packets import Packet, decode_packets, encode_packet
 
@@ -34,7 +34,7 @@ PACKETS = 40
 @pytest.fixture
 def biting(monkeypatch: pytest.MonkeyPatch) -> None:
     """A watchdog that takes the lead wherever it finds a handler."""
-    monkeypatch.setattr(lead_module, "WATCHDOG_SECONDS", 0.0001)
+    monkeypatch.setattr(watchdog_module, "WATCHDOG_SECONDS", 0.0001)
     monkeypatch.setattr(ready_module, "WATCHDOG_SECONDS", 0.0001)
 
 
@@ -82,7 +82,7 @@ def test_the_lead_passes_on_in_every_handler(
 ) -> None:
     """Every handler costs its leader the lead, by its own will or not: all echoes come, in order, once."""
     if how != "hand over":
-        monkeypatch.setattr(lead_module, "WATCHDOG_SECONDS", 0.0001)
+        monkeypatch.setattr(watchdog_module, "WATCHDOG_SECONDS", 0.0001)
         monkeypatch.setattr(ready_module, "WATCHDOG_SECONDS", 0.0001)
     with serving(identity) as server:
 

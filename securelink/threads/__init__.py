@@ -3,7 +3,8 @@ The shell with threads, which wait, read, write and run handlers.
 
     patched.py         whether gevent or eventlet has patched the process
     jobs.py            the queue of expensive work, which takes addresses in rotation
-    lead.py            the leader token, and the watchdog
+    lead.py            the leader token: which thread leads
+    watchdog.py        takes the lead from a thread whose handler is slow
     pool.py            the other threads
     ready.py           inboxes that wait to be run
     poller.py          epoll, or the selectors of other systems

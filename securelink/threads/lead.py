@@ -3,23 +3,20 @@ The lead: which thread of a loop reads, writes what is waiting, runs timers and 
 
 The *leader token* is a lock; the leader is the thread named in `thread`, which holds it. Around user code the leader
 releases the token, and takes it back without waiting afterwards. Meanwhile another thread may take the lead, with the
-token, and offer it to the pool: the watchdog, or the handler itself before it waits. The thread that lost it finishes
-its session's inbox and joins the pool. So short handlers cost no thread switch, and long ones stop no other session.
+token, and offer it to the pool: the watchdog (`watchdog.py`), or the handler itself before it waits. The thread that
+lost it finishes its session's inbox and joins the pool. So short handlers cost no thread switch, and long ones stop no
+other session.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from threading import get_ident
 
 from ..interrupts import Sign
-from ..limits import WATCHDOG_SECONDS
-from .switching import short_turns
 from .tasks import Runnable
-from .waker import Waker
 
 log = logging.getLogger("securelink")
 
@@ -92,66 +89,3 @@ class Lead:
         self._offer()
         # The token stays locked: it belongs to the thread that takes the offer.
         return True
-
-
-class Watchdog:
-    """
-    Takes the lead from a thread whose batch of handlers runs for WATCHDOG_SECONDS.
-
-    Args:
-        lead: Whose.
-        waker: Says when the leader sleeps: then the watchdog does, too.
-    """
-
-    def __init__(self, lead: Lead, waker: Waker) -> None:
-        self._lead = lead
-        self._waker = waker
-        # Threads that lost the lead to the watchdog, or run what was slow before, until that handler is done.
-        self._slow: set[int] = set()
-        self._stopped = Sign()
-
-    def watch(self) -> None:
-        """What its thread does."""
-        lead = self._lead
-        last = -1
-        while not self._stopped.is_set():
-            batch, leader = lead.batch, lead.thread
-            if lead.in_handler and batch == last:
-                self.take_lead(leader, batch)
-            elif batch == last and self._waker.sleeping:
-                lead.watch_dormant = True
-                # Look once more: a batch that began before the flag was up set no event.
-                if lead.batch == last:
-                    lead.watch_wanted.wait()
-                lead.watch_dormant = False
-                lead.watch_wanted.clear()
-            last = batch
-            time.sleep(WATCHDOG_SECONDS)
-
-    def take_lead(self, leader: int, batch: int) -> None:
-        """Take the lead from a thread whose handlers are slow."""
-        self.slow(leader)
-        if not self._lead.take_from(leader, batch):
-            self.no_longer_slow(leader)
-
-    def slow(self, thread: int) -> None:
-        """A handler in that thread is slow, or may well be: others get the interpreter sooner."""
-        short_turns.begin()
-        self._slow.add(thread)
-
-    def no_longer_slow(self, thread: int) -> None:
-        """It is done; nothing if it was not slow, or has said so itself."""
-        try:
-            self._slow.remove(thread)
-        except KeyError:
-            return
-        short_turns.end()
-
-    def stop(self) -> None:
-        """Let its thread end."""
-        self._stopped.set()
-        self._lead.watch_wanted.set()
-
-    def forget(self) -> None:
-        """In a child of fork(): the handlers are the parent's."""
-        self._slow.clear()

@@ -1,8 +1,7 @@
 """
 The loop: one leader at a time reads, writes what is waiting, runs timers and closes sockets.
 
-`lead.py` decides which thread leads: only that thread touches the selector, and it runs handlers itself. The other
-threads come from `pool.py`.
+Only the leader touches the selector, and it runs handlers itself (`lead.py`). The other threads come from `pool.py`.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from ..streams.base import READ, Source, Told
 from .crowding import Crowding
 from .giving_way import worker_threads
 from .jobs import Job
-from .lead import Lead, Watchdog
+from .lead import Lead
 from .poller import MAX_EVENTS, IOReady, ToldPoller, make_poller
 from .pool import Pool
 from .ready import ReadyList
@@ -35,6 +34,7 @@ from .tasks import Flushable, Runnable, Unfinished
 from .timers import Timers
 from .waits import Wait
 from .waker import Waker
+from .watchdog import Watchdog
 
 log = logging.getLogger("securelink")
 
@@ -325,7 +325,7 @@ class Loop:
             log.exception("internal error while closing a connection")
 
     def hand_over(self) -> None:
-        """Let a spare thread lead, if the caller is a leader inside a handler; then flush what it sent."""
+        """Let a spare thread lead, if the caller is a leader inside a handler."""
         lead, me = self.lead, get_ident()
         if lead.thread == me:
             lead.take_from(me, lead.batch)

@@ -17,11 +17,12 @@ from collections.abc import Callable, Hashable
 from threading import get_ident
 
 from ..limits import TURN_CONNECTIONS, TURN_SECONDS, WATCHDOG_SECONDS
-from .lead import Lead, Watchdog
+from .lead import Lead
 from .pool import Pool
 from .rotation import Rotation
 from .tasks import Runnable
 from .waker import Waker
+from .watchdog import Watchdog
 
 log = logging.getLogger("securelink")
 
