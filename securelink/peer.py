@@ -15,6 +15,7 @@ from .options import key, seconds, seconds_or_none
 from .protocol.bounds import encode_for
 from .threads.channel import Channel
 from .threads.later import ask_later
+from .threads.outcome import Outcome
 from .threads.requesting import ask, probe
 from .wire.packets import Packet
 
@@ -223,23 +224,28 @@ class Peer:
     @property
     def reason(self) -> str:
         """Why the last session ended, in a sentence that names the side that ended it; "" until one has ended."""
-        channel = self._channel
-        return channel.reason if channel is not None else ""
+        outcome = self._outcome
+        return outcome.reason if outcome is not None else ""
 
     @property
     def code(self) -> Code | int | None:
         """The same as a `Code` (or the number that a newer peer sent); None while there is a session, and before."""
-        channel = self._channel
-        return channel.code if channel is not None else None
+        outcome = self._outcome
+        return outcome.code if outcome is not None else None
 
     @property
     def text(self) -> str:
         """The text with which an application ended the session (`kick`, a refusal), escaped; "" without one."""
-        channel = self._channel
-        return channel.text if channel is not None else ""
+        outcome = self._outcome
+        return outcome.text if outcome is not None else ""
 
     @property
     def clean(self) -> bool:
         """Whether one side announced the end. False when the connection broke, and until the session has ended."""
+        outcome = self._outcome
+        return outcome is not None and outcome.clean
+
+    @property
+    def _outcome(self) -> Outcome | None:
         channel = self._channel
-        return channel is not None and channel.clean
+        return channel.outcome if channel is not None else None

@@ -125,7 +125,7 @@ class Receiver(Peer):
             try:
                 packet = self.receive()
             except SecureLinkError:
-                if channel.code == Code.NORMAL:
+                if channel.outcome is not None and channel.outcome.code == Code.NORMAL:
                     return
                 raise
             assert packet is not None

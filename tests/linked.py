@@ -28,6 +28,7 @@ from securelink.streams.memory import MemoryStream, memory_pair
 from securelink.threads.channel import Channel
 from securelink.threads.link import Link
 from securelink.threads.loop import Loop
+from securelink.threads.outcome import Outcome
 from securelink.wire.fields import Content, Mode
 from securelink.wire.packets import Packet, decode_packets, encode_packet
 
@@ -165,6 +166,12 @@ class Bench:
         self.channel = ProbeChannel(self.loop, core)
         self.channel.carried_by(self.link)
         self.link.update_interest()
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the session ended."""
+        assert self.channel.outcome is not None
+        return self.channel.outcome
 
     def turn(self, times: int = 3) -> None:
         """A few turns of the loop. What was sent is there: nothing is under way in memory."""

@@ -103,7 +103,7 @@ def test_nobody_is_sent_away_for_ever(identity: Identity) -> None:
         assert stage.peer.sender is not None
         stage.sock.sendall(stage.peer.sender.close(Code.RESTART, "", 2**32 - 1))
         stage.turn()
-        assert stage.channel.code == Code.RESTART
+        assert stage.outcome.code == Code.RESTART
         assert stage.channel.back_at <= time.monotonic() + MAX_AWAY_SECONDS
 
 

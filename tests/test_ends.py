@@ -274,7 +274,9 @@ def test_an_end_keeps_no_frames(identity: Identity) -> None:
         session = session_of(server, client)
         babble(server, client)
         until(lambda: session.code is not None)
-        failed = channel_of(session)._failed  # noqa: SLF001  # what is kept of it
+        outcome = channel_of(session).outcome
+        assert outcome is not None
+        failed = outcome.failed
         assert failed is not None
         assert failed.error.__traceback__ is None
         assert failed.error.__context__ is None

@@ -216,7 +216,7 @@ def test_a_busy_peer_is_ended_all_the_same() -> None:
         stage.turn(10)
         assert stage.channel.data == [0]
         assert stage.channel.ended
-        assert (stage.channel.code, stage.channel.clean) == (Code.KICKED, True)
+        assert (stage.outcome.code, stage.outcome.clean) == (Code.KICKED, True)
         assert stage.events()[-2:] == [Closed(Code.KICKED, ""), Ended()]
 
 
@@ -253,7 +253,7 @@ def test_the_end_of_the_stream_ends_the_session_once() -> None:
         stage.sock.close()
         until(lambda: stage.turn() or stage.link.gone)  # type: ignore[func-returns-value]
         assert stage.channel.ended
-        assert not stage.channel.clean
+        assert not stage.outcome.clean
         assert stage.link.stream.fileno() == -1
         assert stage.channel.finished(Code.KICKED, "late", True) is False
         with pytest.raises(ConnectionClosed, match="broke"):

@@ -83,7 +83,7 @@ def test_a_session_that_nobody_keeps_ends() -> None:
                 kept(stage).willing = willing
             cut(stage)
             assert stage.channel.ended
-            assert stage.channel.code == Code.BROKEN
+            assert stage.outcome.code == Code.BROKEN
             with pytest.raises(ConnectionClosed):
                 stage.post("late")
 
@@ -101,7 +101,7 @@ def test_a_farewell_is_the_end(ours: bool) -> None:
         stage.turn()
         cut(stage)
         assert stage.channel.ended
-        assert stage.channel.code == (Code.KICKED if ours else Code.NORMAL)
+        assert stage.outcome.code == (Code.KICKED if ours else Code.NORMAL)
         assert keeper.said == []
 
 

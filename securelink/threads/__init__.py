@@ -16,7 +16,8 @@ The shell with threads, which wait, read, write and run handlers.
     inbox.py           runs arrived records
     looking.py         looks into large records for replies, in steps
     outbox.py          sends, and waits for room
-    channel.py         a session: core, inbox, outbox, link, and its end
+    channel.py         a session: core, inbox, outbox and link
+    outcome.py         how and why it ended
     link.py            one connection that carries a channel
     writing.py         its sending half: seals and writes
     reading.py         its receiving half: reads and opens

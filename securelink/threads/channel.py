@@ -11,7 +11,7 @@ from threading import get_ident
 from typing import Any
 
 from .._mypyc import mypyc_attr
-from ..codes import Code, code_text, known
+from ..codes import Code, code_text
 from ..errors import ConfigError, ConnectionClosed, LinkTimeout
 from ..interrupts import Sign
 from ..limits import ENDED_AT_ONCE, MAX_AWAY_SECONDS, MAX_WAITING_HANDLERS
@@ -28,6 +28,7 @@ from .inbox import Inbox, Owner
 from .link import Link
 from .loop import Loop
 from .outbox import Outbox
+from .outcome import Outcome
 from .unkept import Unkept
 
 FORKED = "this process is a fork of the one that opened it"
@@ -47,6 +48,7 @@ class Channel(Unkept):
         link: What carries it now, if anything does.
         lock: Guards the tables of `core` and the end.
         ended: Whether it is over.
+        outcome: How and why it ended; None until then.
         keeper: Keeps it while nothing carries it; None: it ends with its connection.
         grace: For how many seconds, if not for as long as the keeper would; 0: it ends with its connection.
         alarm: The timer that looks for answers that did not come, once there was one. Under the lock.
@@ -55,8 +57,8 @@ class Channel(Unkept):
     """
 
     __slots__ = (
-        "_clean", "_close_code", "_close_text", "_failed", "_last", "_ours", "alarm", "back_at", "core", "ended",
-        "grace", "inbox", "keeper", "link", "lock", "loop", "outbox", "owner", "parting",
+        "_last", "alarm", "back_at", "core", "ended", "grace", "inbox", "keeper", "link", "lock", "loop", "outbox",
+        "outcome", "owner", "parting",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, core: SessionCore, owner: Owner) -> None:
@@ -71,10 +73,7 @@ class Channel(Unkept):
         self.keeper: Keeper | None = None
         self.grace: int | None = None
         self.ended = self.parting = False
-        self._close_code = int(Code.NORMAL)
-        self._close_text = ""
-        self._clean = self._ours = False  # announced; by this side
-        self._failed: Failed | None = None  # what broke the protocol
+        self.outcome: Outcome | None = None
         self.alarm: Alarm[Channel] | None = None
         self._last: Callable[[], None] | None = None
         self.back_at = 0.0
@@ -341,32 +340,6 @@ class Channel(Unkept):
             return self.core.unconfirmed()
         return link.writer.when_not_sending(lambda _: self.core.unconfirmed())
 
-    @property
-    def reason(self) -> str:
-        """Why the session ended, in a sentence that names who ended it; "" until it has ended."""
-        if not self.ended:
-            return ""
-        if self._failed is not None:
-            return escaped(self._failed.words)
-        detail = self.inbox.detail
-        words = self._close_text or code_text(self._close_code, ours=self._ours)
-        return f"{words}: {escaped(detail)}" if self._ours and detail else words
-
-    @property
-    def code(self) -> Code | int | None:  # the compiler makes a plain int of an int
-        """Why the session ended, as a `Code` (or the number that a newer peer sent); None until it has ended."""
-        return known(self._close_code) if self.ended else None
-
-    @property
-    def text(self) -> str:
-        """The words with which an application ended the session (`kick`, a refusal), escaped; "" without."""
-        return self._close_text if self.ended else ""
-
-    @property
-    def clean(self) -> bool:
-        """Whether one side announced the end. False when the connection broke, and until it has ended."""
-        return self.ended and self._clean
-
     def closed_error(self) -> ConnectionClosed:
         link = self.link
         if link is not None and link.closing is not None:
@@ -377,23 +350,19 @@ class Channel(Unkept):
                 text=escaped(text),
                 clean=True,
             )
-        if not self.ended and not self.core.receiving.dropping:
-            return ConnectionClosed("there is no connection", hint="call connect() first")
-        return ConnectionClosed(
-            f"the session is over: {self.reason}",
-            code=self._close_code,
-            text=self._close_text,
-            clean=self._clean,
-            hint=self._failed.hint if self._failed is not None else "",
-        )
+        if self.outcome is not None:
+            return self.outcome.as_error()
+        if self.core.receiving.dropping:
+            return ConnectionClosed("the session is being ended")
+        return ConnectionClosed("there is no connection", hint="call connect() first")
 
     def orphaned(self) -> None:
         """In a child of fork(): the session is the parent's. Threads that held these locks are not here."""
         self.lock = threading.Lock()
         self.core.guard_with(self.lock)
         self.inbox.orphaned()
-        self.ended, self._clean, self.link, self.outbox.writer = True, False, None, None
-        self._close_code, self._close_text, self._failed = int(Code.INTERNAL), FORKED, None
+        self.outcome = Outcome(Code.INTERNAL, FORKED, clean=False)
+        self.ended, self.link, self.outbox.writer = True, None, None
 
     def finished(
         self, code: int, text: str, clean: bool, ours: bool = False, failed: Failed | None = None
@@ -402,8 +371,9 @@ class Channel(Unkept):
         with self.lock:
             if self.ended:
                 return False
-            self._close_code, self._close_text, self._clean = code, escaped(text), clean
-            self._ours, self._failed = ours, failed
+            self.outcome = Outcome(
+                code, text, clean=clean, ours=ours, failed=failed, detail=self.inbox.detail
+            )
             self.ended = True  # after what says why
             self.link = self.outbox.writer = None
             alarm = self.alarm

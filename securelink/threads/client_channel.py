@@ -363,13 +363,15 @@ class ClientChannel(Channel):
     def closed_error(self) -> ConnectionClosed:
         error = super().closed_error()
         if not error.hint:
-            told = error.clean and not self._ours
+            ours = self.outcome is not None and self.outcome.ours
+            told = error.clean and not ours
             error.hint = _WAYS_ON.get(error.code, "") if told else _AGAIN
         return error
 
     def over_error(self) -> ConnectionClosed | ProtocolError:
         """Why nothing more can be received: a broken protocol is an error of its own."""
-        return self.closed_error() if self._failed is None else self._failed.as_error()
+        failed = self.outcome.failed if self.outcome is not None else None
+        return self.closed_error() if failed is None else failed.as_error()
 
     def crowded_hint(self) -> str:
         """As `Channel.crowded_hint`."""

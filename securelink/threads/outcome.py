@@ -1,0 +1,63 @@
+"""How and why a session ended."""
+
+from __future__ import annotations
+
+from ..codes import code_text, known
+from ..errors import ConnectionClosed
+from ..protocol import Failed
+from ..text import escaped
+
+
+class Outcome:
+    """
+    How and why a session ended; it is made once, in that moment.
+
+    Args:
+        code: Why, as a number.
+        text: The words of an application (`kick`, a refusal), from either side.
+        clean: Whether one side announced the end. False when the connection broke.
+        ours: Whether this side announced it.
+        failed: What broke the protocol, if something did.
+        detail: What this side's code means in this case.
+
+    Attributes:
+        code: A `Code`, or the number that a newer peer sent.
+        text: As above, escaped.
+    """
+
+    __slots__ = ("_detail", "clean", "code", "failed", "ours", "text")
+
+    def __init__(
+        self,
+        code: int,
+        text: str = "",
+        *,
+        clean: bool,
+        ours: bool = False,
+        failed: Failed | None = None,
+        detail: str = "",
+    ) -> None:
+        self.code = known(code)
+        self.text = escaped(text)
+        self.clean = clean
+        self.ours = ours
+        self.failed = failed
+        self._detail = detail
+
+    @property
+    def reason(self) -> str:
+        """Why, in a sentence that names who ended the session."""
+        if self.failed is not None:
+            return escaped(self.failed.words)
+        words = self.text or code_text(self.code, ours=self.ours)
+        return f"{words}: {escaped(self._detail)}" if self.ours and self._detail else words
+
+    def as_error(self) -> ConnectionClosed:
+        """For whoever sends or waits afterwards."""
+        return ConnectionClosed(
+            f"the session is over: {self.reason}",
+            code=self.code,
+            text=self.text,
+            clean=self.clean,
+            hint=self.failed.hint if self.failed is not None else "",
+        )
