@@ -104,7 +104,8 @@ def test_what_comes_late_on_the_old_connection(mode: Mode, identity: Identity) -
     late += world.client.data_to_send()
     world.connect()
     old = world.arrivals[0]
-    old.receive(late, world.now)
+    assert old.engine.receive_data(late, world.now) == []
+    assert old.engine.numbering.incoming.accepted == 0
     old.receive(b"", world.now)
     assert old.data_to_send() == b""
     assert held.handled == ["a"]

@@ -19,7 +19,8 @@ from securelink import Client, ConfigError, Identity, Server, Session, StateErro
 from securelink.codes import Code
 from securelink.keys import load_or_create
 from securelink.session import channel_of
-from securelink.state import Change, SqliteStore, StateKeys
+from securelink.state import Change, Counts, Saved, SavedTicket, SqliteStore, StateKeys
+from securelink.state.rows import encode
 
 
 @pytest.fixture(scope="module")
@@ -162,12 +163,14 @@ class Gate:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.open = threading.Event()
         self.open.set()
+        self.waits = threading.Event()
         self.commits: list[int] = []
         self.error: StateError | None = None
         commit = SqliteStore.commit
 
         def gated(store: SqliteStore, changes: Sequence[Change], now: float) -> None:
             if changes:
+                self.waits.set()
                 self.open.wait(WAIT)
             if self.error is not None:
                 raise self.error
@@ -187,14 +190,22 @@ def test_nothing_is_told_before_it_is_kept(place: Place, monkeypatch: pytest.Mon
         assert take(client) == [["a", 1]]
         gate.open.clear()
         client.send("count", "b")
-        other = place.client()
-        coming = threading.Thread(target=other.connect, args=(WAIT,))
-        coming.start()
         assert client.receive(0.3) is None
-        assert not other.connected
         assert "b" in [packet.data for packet in channel_of(client).core.unconfirmed()]  # type: ignore[arg-type]
         gate.open.set()
         assert take(client) == [["b", 2]]
+        until(lambda: "b" not in [packet.data for packet in channel_of(client).core.unconfirmed()])  # type: ignore[arg-type]
+        gate.waits.clear()
+        gate.open.clear()
+        other = place.client()
+        coming = threading.Thread(target=other.connect, args=(WAIT,))
+        coming.start()
+        assert gate.waits.wait(
+            WAIT
+        )  # all that happens before the commit of its session has happened
+        coming.join(0.3)
+        assert not other.connected
+        gate.open.set()
         coming.join(WAIT)
         assert other.connected
         other.close()
@@ -282,6 +293,34 @@ def test_time_runs_while_there_is_no_server(place: Place) -> None:
         until(lambda: not client.connected)
     assert place.kept() == 0
     client.close()
+
+
+def test_who_has_waited_longest_ends_first(place: Place) -> None:
+    """Sessions have the time that each of them has left, in whatever order they began."""
+    now = time.time()
+    store = SqliteStore(place.path, StateKeys.load_or_make(place.keys))
+    store.take_over()
+    rows = []
+    for name, away in ((b"young" * 4, 0.0), (b"older" * 4, 1000.0)):
+        token = name[:16]
+        ticket = SavedTicket(token * 2, 1 << 20, b"p" * 32, None, None, "", "")
+        kept = Saved(
+            token, b"\xc0", False, ("192.0.2.1", 5), None, now, True, "", [ticket], now - away, True, False,
+            [], encode({"name": name}), None, 60,
+        )  # fmt: skip
+        rows.append(Change(token, saved=encode(kept), counts=encode(Counts(0, 0, 0, 0, 0, 0))))
+    store.commit(rows, now)
+    store.close()
+    server = place.server()
+    ended: list[bytes] = []
+    server.on_disconnect(lambda session: ended.append(session.data["name"]))
+    server.start()
+    try:
+        until(lambda: ended)
+        assert ended == [b"older" * 4]
+        assert [session.data["name"] for session in server.sessions.values()] == [b"young" * 4]
+    finally:
+        assert server.stop()
 
 
 def test_a_commit_that_fails_ends_the_server_as_if_killed(

@@ -193,6 +193,16 @@ def _flip(db: sqlite3.Connection) -> None:
         lambda db: db.execute("UPDATE sessions SET counts = 'text'"),
         lambda db: db.execute("UPDATE meta SET mark = zeroblob(44)"),
         lambda db: db.execute("UPDATE meta SET salt = zeroblob(32)"),
+        lambda db: db.execute("UPDATE meta SET key = NULL"),
+        lambda db: db.execute("UPDATE meta SET salt = 'text'"),
+        lambda db: db.execute("UPDATE meta SET fence = 'text'"),
+        lambda db: db.execute("UPDATE meta SET fence = 9223372036854775807"),
+        lambda db: db.execute("UPDATE meta SET written = NULL"),
+        lambda db: db.execute("UPDATE sessions SET id = -1"),
+        lambda db: db.execute("UPDATE packets SET number = -number"),
+        lambda db: db.execute("UPDATE packets SET number = 'text' WHERE number = 1"),
+        lambda db: db.execute("UPDATE packets SET number = 1.5 WHERE number = 1"),
+        lambda db: db.execute("DELETE FROM meta"),
     ],
 )
 def test_a_row_that_was_changed_is_an_error(

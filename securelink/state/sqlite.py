@@ -28,6 +28,7 @@ SYNC = {"turn": ("FULL", 0.0), "10ms": ("FULL", 0.01), "os": ("NORMAL", 0.0)}
 
 _APPLICATION = 0x5EC11A6B
 _VERSION = 1
+_MOST_STARTS = 1 << 62
 _OTHERS = 0o077
 _SCHEMA = """
 CREATE TABLE meta (
@@ -38,6 +39,7 @@ CREATE TABLE packets (
     session INTEGER, kind INTEGER, number INTEGER, body BLOB NOT NULL, PRIMARY KEY (session, kind, number)
 ) WITHOUT ROWID;
 """
+_OF_SESSIONS = ("sessions", "packets")
 _MARK = b"securelink state"
 _PACKETS = (Kind.RECEIVED, Kind.SENT, Kind.QUEUED)
 _open: weakref.WeakSet[SqliteStore] = weakref.WeakSet()
@@ -128,11 +130,17 @@ class SqliteStore:
             row = self._db.execute("SELECT key, salt, mark, fence, written FROM meta").fetchone()
             sessions: dict[int, Loaded] = {}
             if row is not None:
-                key, salt, mark, self._fence, self._written_at = row
+                key, salt, mark, self._fence, self._written_at = _checked(row)
                 sessions = self._read(self._vault_of(key, salt, mark))
+            elif self._has_sessions():  # it would be sealed anew as an empty one
+                raise StateError("its sessions are there, and what they are sealed under is not")
             self._fence += 1
             self._seal_anew(sessions)
         return list(sessions.values())
+
+    def _has_sessions(self) -> bool:
+        run = self._db.execute
+        return any(run(f"SELECT 1 FROM {table} LIMIT 1").fetchone() for table in _OF_SESSIONS)  # noqa: S608
 
     def _vault_of(self, identity: bytes, salt: bytes, mark: bytes) -> Vault:
         key = self._keys.key(identity)
@@ -171,7 +179,7 @@ class SqliteStore:
         assert key is not None
         vault = self._vault = Vault(key, salt)
         run = self._db.execute
-        for table in ("meta", "sessions", "packets"):
+        for table in ("meta", *_OF_SESSIONS):
             run(f"DELETE FROM {table}")  # noqa: S608
         run(
             "INSERT INTO meta VALUES (1, ?, ?, ?, ?, ?)",
@@ -312,3 +320,18 @@ class SqliteStore:
     def orphaned(self) -> None:
         """In a child of fork(): it is the parent's."""
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._db))  # never closed here
+
+
+def _checked(row: tuple[object, ...]) -> tuple[bytes, bytes, bytes, int, float]:
+    """What stands in `meta`, which is not sealed. SQLite keeps a value of any type in any column."""
+    key, salt, mark, fence, written = row
+    if not (
+        isinstance(key, bytes)
+        and isinstance(salt, bytes)
+        and isinstance(mark, bytes)
+        and isinstance(fence, int)
+        and 0 <= fence < _MOST_STARTS
+        and isinstance(written, int | float)
+    ):
+        raise StateError("its first row does not hold what it should")
+    return key, salt, mark, fence, float(written)

@@ -58,7 +58,7 @@ class Vault:
         try:
             nonce, sealed = row[:_NONCE], row[_NONCE:]
             return self._aead.decrypt(nonce, sealed, _place(kind, session, number))
-        except (crypto.InvalidTag, ValueError, TypeError) as error:
+        except (crypto.InvalidTag, ValueError, TypeError, OverflowError, AttributeError) as error:
             raise StateError("a row of the state file does not open") from error
 
 

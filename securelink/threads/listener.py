@@ -105,17 +105,23 @@ class Listener:
             sessions: As the store has them.
             written_at: When that process was last heard of, in seconds since 1970.
         """
-        for loaded in sessions:
+
+        def lost_at(loaded: Loaded) -> float:
+            since = loaded.saved.lost_at
+            return written_at if since is None else since
+
+        for loaded in sorted(sessions, key=lost_at):  # those that have waited longest end first
             saved = loaded.saved
             channel = self.host.restored(self, loaded)
             if channel is None:
                 continue
             sizes = [one.max_packet for one in saved.tickets]
             channel.outbox.max_packets = (sizes or [self.settings.max_packet])[-1] - RECORD_ROOM
-            since = saved.lost_at if saved.lost_at is not None else written_at
             tickets = [granted(ticket, channel, saved.token) for ticket in saved.tickets]
             place = Restored(saved.token, places_of(channel, saved.address[0]))
-            self.suspensions.restored(channel, place, tickets, max(0.0, time.time() - since))
+            self.suspensions.restored(
+                channel, place, tickets, max(0.0, time.time() - lost_at(loaded))
+            )
 
     def _register(self) -> None:
         for place in self._listening:

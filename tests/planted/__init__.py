@@ -12,6 +12,7 @@ from . import (
     resume,
     rotation,
     sessions,
+    state,
     transport,
     wire,
 )
@@ -24,6 +25,7 @@ FAULTS = [
     *protocol.FAULTS,
     *resume.FAULTS,
     *sessions.FAULTS,
+    *state.FAULTS,
     *keys.FAULTS,
     *rotation.FAULTS,
     *entry.FAULTS,
