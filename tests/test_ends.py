@@ -225,7 +225,8 @@ def test_every_later_call_names_the_server_that_broke_a_rule(rule: str, identity
         assert link is not None
         assert link.connection.sender is not None
         frame = link.connection.sender.records.seal(content.to_bytes(1) + body)
-        link.write_raw(frame)
+        link.writer.queue_raw(frame)
+        link.writer.flush()
         error: Any = failure(ProtocolError, lambda: client.receive(WAIT), rule, "same version")
         assert error.code == Code.PROTOCOL
         calls: list[Callable[[], object]] = [

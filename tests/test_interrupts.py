@@ -204,7 +204,8 @@ def test_tampering_after_an_interrupt(identity: Identity, caplog: pytest.LogCapt
         packet = client.receive(WAIT)
         assert packet is not None
         assert packet.action == "one"
-        link_of(session).write_raw(b"\x03\x00\x00\x20" + bytes(32))
+        link_of(session).writer.queue_raw(b"\x03\x00\x00\x20" + bytes(32))
+        link_of(session).writer.flush()
         with pytest.raises(RecordError):
             client.receive(WAIT)
     assert "failed authentication" in caplog.text

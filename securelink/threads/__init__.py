@@ -28,8 +28,9 @@ The shell with threads, which wait, read, write and run handlers.
     mailbox.py         a client's packets, for handlers or `receive`
     listener.py        accepting connections
     gate.py            bounds before there is a session
+    server_link.py     a connection that a client opened
+    server_handshake.py  its handshake: the expensive steps, and what a failed one costs
     errand.py          a step of it that waits for a worker
-    server_link.py     a connection that a client opened, and its handshake
     connecting.py      a client's attempts to connect
     dial.py            a client's handshake
     client_channel.py  a client's session: the thread that waits drives

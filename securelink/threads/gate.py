@@ -19,7 +19,6 @@ from collections.abc import Callable, Set
 from ..app.budget import FailureBudget
 from ..codes import Code
 from ..limits import ACCEPTS_PER_TURN, MAX_TURNED_AWAY, MAX_WAITING_CONNECTIONS, PLACE_SECONDS
-from ..protocol import ServerConnection
 from ..streams.addresses import is_loopback_host, networks
 from ..streams.base import Address, Stream
 from .admission_queue import AdmissionQueue, Waiting
@@ -145,7 +144,7 @@ class Gate:
             link = self._longest_owing(hog)
             if link is not None:
                 if self._owed_for(link) < self._patience(link):
-                    link.errand.excuse()  # it may be one of a crowd, and as fast as others
+                    link.handshake.errand.excuse()  # it may be one of a crowd, and as fast as others
                 self._drop(link)
                 return True
         places = {net: len(links) for net, links in self._half_open.items()}
@@ -164,12 +163,12 @@ class Gate:
         owing = [
             link
             for link in self._half_open[network]
-            if link.channel is None and link.errand.owed_since < math.inf
+            if link.channel is None and link.handshake.errand.owed_since < math.inf
         ]
-        return min(owing, key=lambda link: link.errand.owed_since, default=None)
+        return min(owing, key=lambda link: link.handshake.errand.owed_since, default=None)
 
     def _owed_for(self, link: ServerLink) -> float:
-        return self._loop.now - max(link.errand.owed_since, self._stood_still)
+        return self._loop.now - max(link.handshake.errand.owed_since, self._stood_still)
 
     def _patience(self, link: ServerLink) -> float:
         """How long it may owe us a message while others wait: less for each failure of its network."""
@@ -178,8 +177,8 @@ class Gate:
     def _drop(self, link: ServerLink) -> None:
         log.info("too many half-open connections: the oldest of %s is dropped", link.address[0])
         self._note("limit_half_open")
-        if not link.was_kept_waiting:
-            link.count_failure()
+        if not link.handshake.was_kept_waiting:
+            link.handshake.count_failure()
         link.lost()
 
     def _are_too_many(self, more: int) -> bool:
@@ -207,8 +206,7 @@ class Gate:
         if left:
             self._note("limit_failures")
             log.info("%s is turned away: it is blocked for %d s", host, math.ceil(left))
-            assert isinstance(link.connection, ServerConnection)
-            self._refuse(link, link.connection.blocked(left))
+            self._refuse(link, link.handshake.connection.blocked(left))
             return
         if not is_loopback_host(host) and not self._count(link, host):
             log.warning("too many connections of one address (max_per_address): %s", host)
@@ -297,7 +295,8 @@ class Gate:
         if link.half_open:
             self.no_longer_half_open(link)
             # One that closes without a byte was a probe: a balancer's, or somebody looked whether the port is open.
-            if link.failed or (link.was_heard and not link.was_kept_waiting):
-                link.count_failure()
+            handshake = link.handshake
+            if handshake.failed or (handshake.was_heard and not handshake.was_kept_waiting):
+                handshake.count_failure()
                 self.failed += 1
                 self._note("handshakes_failed")

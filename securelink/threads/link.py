@@ -86,11 +86,6 @@ class Link:
         """Whether it is."""
         return self.connection.encrypted
 
-    def write_raw(self, data: bytes) -> None:
-        """Queue bytes of the handshake, which are sealed already, and write them."""
-        self.writer.queue_raw(data)
-        self.writer.flush()
-
     def ping(self, number: int, now: float) -> None:
         """Send a PING with this number at this moment."""
         if self.connection.liveness is not None:

@@ -1,7 +1,7 @@
 """
 Accepting connections: from the kernel, or from a trusted proxy, which has to say first for whom.
 
-What bounds them before they have a session says `gate.py`; their handshake is in `server_link.py`.
+What bounds them before they have a session says `gate.py`; their handshake is in `server_handshake.py`.
 """
 
 from __future__ import annotations

@@ -1,21 +1,19 @@
 """
-A connection that a client opened, and its handshake.
+A connection that a client opened.
 
-RSA, key exchange and `authenticate` run in the pool. While a worker has the connection, the leader does not read.
+The expensive steps of its handshake (`server_handshake.py`) run in the pool. While a worker has the connection, the
+leader does not read.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Hashable
 from functools import partial
-from typing import Protocol, cast
+from typing import cast
 
-from ..app.admission import cannot_say
-from ..app.budget import FailureBudget
 from ..codes import Code, code_text
-from ..errors import HandshakeError, ProtocolError, Refused, SecureLinkError
+from ..errors import HandshakeError, ProtocolError, SecureLinkError
 from ..protocol import (
     Alerted,
     AuthReceived,
@@ -24,77 +22,32 @@ from ..protocol import (
     Failed,
     HelloReceived,
     Overdue,
-    Resuming,
     ServerConnection,
     SessionCore,
-    State,
 )
 from ..protocol.handshake_server import VerifiedClient
 from ..streams.addresses import networks
 from ..streams.base import Address, Stream
-from ..text import escaped
 from ..wire.fields import Mode
 from ..wire.messages import Wanted
 from .book import Book
 from .carried import Carried
 from .channel import Channel
-from .chores import Chores
 from .ends import CLOSED
-from .errand import Errand
-from .holdings import Holdings
-from .host import Host
 from .jobs import Task
 from .link import Link
-from .loop import Loop
-from .settings import HandshakeSettings
-from .suspensions import Suspensions, places_of
+from .server_handshake import Entrance, ServerHandshake
+from .suspensions import places_of
 from .taking_over import take_over
 
 log = logging.getLogger("securelink.server")
-
-
-class Gatekeeper(Protocol):
-    """The bounds before a session, as a link needs them."""
-
-    budget: FailureBudget
-
-    def no_longer_half_open(self, link: ServerLink) -> None:
-        """The handshake of this link succeeded."""
-
-    def failed_at(self, host: str, *, charge: bool) -> None:
-        """A handshake of this address has failed."""
-
-
-class Entrance(Protocol):
-    """Where a link came in."""
-
-    loop: Loop
-    settings: HandshakeSettings
-    host: Host
-    chores: Chores
-    holdings: Holdings
-    suspensions: Suspensions
-    resuming: Resuming | None
-    book: Book | None
-
-    @property
-    def gate(self) -> Gatekeeper:
-        """The bounds before a session."""
-
-    @property
-    def closed(self) -> bool:
-        """Whether no connection gets in any more."""
-
-    def forget(self, link: ServerLink) -> None:
-        """The socket of this link is closed."""
 
 
 class ServerLink(Link):
     """A connection that a client opened."""
 
     __slots__ = (
-        "_charged", "_entrance", "_replayed", "counted", "errand", "failed", "half_open", "network", "provisional",
-        "token", "told",
+        "_entrance", "_replayed", "counted", "half_open", "handshake", "network", "provisional", "token", "told",
     )  # fmt: skip
 
     def __init__(self, entrance: Entrance, stream: Stream, address: Address) -> None:
@@ -109,12 +62,10 @@ class ServerLink(Link):
         )
         super().__init__(entrance.loop, stream, connection, address)
         self._entrance = entrance
+        self.handshake = ServerHandshake(entrance, connection, self.writer, self.address[0])
         self.network = networks(self.address[0])[-1]
         self.half_open = True
         self.counted = False  # as one of its address
-        self.failed = False  # its handshake has failed, and is counted
-        self._charged = False  # to its address, for what has failed or may fail
-        self.errand = Errand()
         self.told = False  # the application hears of the end, and may ask what is unconfirmed
         self.provisional = False  # something is given back unless the client shows that it is in
         self.token = b""
@@ -132,98 +83,57 @@ class ServerLink(Link):
                 self._confirmed()
             case Alerted(code):
                 log.info("%s gave up the handshake: %s", self.address[0], code_text(code))
-                if not self.was_kept_waiting:
-                    self.count_failure()
+                if not self.handshake.was_kept_waiting:
+                    self.handshake.count_failure()
                 self.lost()
 
     def _work(self, job: Callable[[], None], *, quick: bool = False) -> None:
         """Give the connection to a worker; nothing is read until it comes back."""
         self.reader.open = False
-        self.errand.queue(job)
+        handshake = self.handshake
+        handshake.errand.queue(job)
         self.update_interest()
-        standing = partial(self._entrance.gate.budget.standing, self.address[0])
-        if not self.loop.pool.submit(
-            self.network, Task(self.errand.do, self._displaced, standing, quick)
-        ):
+        task = Task(handshake.errand.do, self._displaced, handshake.standing, quick)
+        if not self.loop.pool.submit(self.network, task):
             self._displaced()
 
     def _give_up_job(self) -> bool:
         """By the leader: nobody comes to its job, or not in time, and the client hears that. False: a worker has it."""
-        if self.errand.take() is None:
+        if self.handshake.errand.take() is None:
             return False
         log.warning("too many handshakes at once; %s is turned away", self.address[0])
         self._entrance.host.note("limit_handshakes")
-        self.errand.excuse()
-        assert isinstance(self.connection, ServerConnection)
+        self.handshake.errand.excuse()
         self.finish_raw(self.connection.give_up(Code.BUSY))
         return True
 
     def _displaced(self) -> None:
         self._give_up_job()
 
-    @property
-    def was_heard(self) -> bool:
-        """Whether its client has said anything."""
-        return isinstance(self.connection, ServerConnection) and self.connection.heard
-
-    @property
-    def was_kept_waiting(self) -> bool:
-        """Whether its client has waited so long for this side that it may well have given up."""
-        return self.errand.was_late
-
     # In the pool.
 
     def _answer(self) -> None:
         if self.writer.end is CLOSED:
             return
-        connection = self.connection
-        assert isinstance(connection, ServerConnection)
         try:
-            connection.begin_answer()
-            self.write_raw(connection.data_to_send())  # the client computes while this side signs
-            connection.finish_answer(self._entrance.settings.identity)
+            self.handshake.answer()
         except SecureLinkError as error:
             self._turn_away(error)
             return
-        self.write_raw(connection.data_to_send())
         self.loop.call(self._read_on)
 
     def _authorize(self) -> None:
         if self.writer.end is CLOSED:
             return  # it waited for too long: nobody would learn of a use of a join token
-        connection = self.connection
-        assert isinstance(connection, ServerConnection)
-        budget, host = self._entrance.gate.budget, self.address[0]
-        # Before anybody looks: guesses that wait here together would all be made before the first has failed.
-        left = budget.charge(host, under_way=True)
-        if left:
-            connection.refuse(Code.BLOCKED, f"this address is blocked for {math.ceil(left)} s")
-            self._turn_away(HandshakeError("its address is blocked", code=Code.BLOCKED))
-            return
-        self._charged = True
         try:
-            client = connection.verify_client()
-            channel = self._entrance.host.authorize(self, client)
-        except HandshakeError as error:
-            if connection.state is State.AUTHORIZING:
-                text = error.text if isinstance(error, Refused) else error.message
-                connection.refuse(error.code, text)
-            budget.failed(host)
-            self._turn_away(error)
-            return
+            client, channel = self.handshake.authorize(self)
         except SecureLinkError as error:
-            ours = connection.state is State.AUTHORIZING  # our own trouble, such as a damaged file
-            if ours:
-                connection.refuse(*cannot_say(error))
-            (budget.take_back if ours else budget.failed)(host)
             self._turn_away(error)
             return
-        budget.let_in(host)
-        self._charged = False
         if client.grant is not None and client.grant.session is channel:
             self.loop.call(partial(self._resume, client, channel))
             return
-        settings = self._entrance.settings
+        settings, connection = self._entrance.settings, self.handshake.connection
         channel.core.attach(connection)
         channel.hold(self)
         connection.welcome(
@@ -240,9 +150,7 @@ class ServerLink(Link):
         self.loop.call(self._opened)
 
     def _turn_away(self, error: SecureLinkError) -> None:
-        assert isinstance(self.connection, ServerConnection)
-        answer = self.connection.data_to_send()
-        self.loop.call(lambda: self._handshake_failed(error, answer))
+        self.loop.call(partial(self._handshake_failed, error, self.connection.data_to_send()))
 
     # By the leader.
 
@@ -278,8 +186,7 @@ class ServerLink(Link):
 
     def _resume(self, client: VerifiedClient, session: Channel) -> None:
         """Let a session go on over this link, whatever carries it now."""
-        connection = self.connection
-        assert isinstance(connection, ServerConnection)
+        connection, errand = self.handshake.connection, self.handshake.errand
         if self.writer.end is CLOSED:
             return
         try:
@@ -291,12 +198,12 @@ class ServerLink(Link):
             return
         except HandshakeError as error:
             log.info("%s: %s", self.address[0], error)
-            self.errand.excuse()
+            errand.excuse()
             self.finish_raw(connection.data_to_send())
             return
         if not resumed:  # it has ended in between; its client asks for a new one
             connection.refuse(Code.BUSY)
-            self.errand.excuse()
+            errand.excuse()
             self.finish_raw(connection.data_to_send())
             return
         self._entrance.gate.no_longer_half_open(self)
@@ -307,8 +214,7 @@ class ServerLink(Link):
         self._read_on()
 
     def _resume_core(self, client: VerifiedClient, core: SessionCore) -> bool:
-        connection, grant = self.connection, client.grant
-        assert isinstance(connection, ServerConnection)
+        connection, grant = self.handshake.connection, client.grant
         assert grant is not None
         if not core.resume(connection, client, self._entrance.settings.heartbeat):
             return False
@@ -342,32 +248,20 @@ class ServerLink(Link):
     def _not_entered(self) -> None:
         if self.provisional:
             self.provisional = False
-            if not (self._entrance.closed or self.was_kept_waiting):
-                self.count_failure()  # a client that gives up logins costs as much as one that fails
+            if not (self._entrance.closed or self.handshake.was_kept_waiting):
+                self.handshake.count_failure()  # giving logins up costs as much as failing
             self._entrance.host.not_entered(self, at_once=self._entrance.closed)
 
     def _read_on(self) -> None:
-        self.errand.done()
+        self.handshake.errand.done()
         if self.writer.end is not CLOSED:
             self.reader.open = True
             self.update_interest()
             self.reader.take_items(self.connection.reconsider(self.loop.now), self)
 
-    def count_failure(self) -> None:
-        """Its handshake has failed: counted now, not when its socket is closed, which may take as long as it likes."""
-        if not self.failed:
-            self.failed = True
-            self._entrance.gate.failed_at(self.address[0], charge=not self._charged)
-
     def _handshake_failed(self, error: SecureLinkError, answer: bytes) -> None:
-        self.count_failure()
-        knock = self.connection.knock if isinstance(self.connection, ServerConnection) else ""
-        log.log(
-            logging.INFO if knock or isinstance(error, HandshakeError) else logging.WARNING,
-            "handshake with %s failed: %s",
-            self.address[0],
-            escaped(str(error)),  # a refusal in the application's words may quote the client
-        )
+        self.handshake.count_failure()
+        self.handshake.log_failure(error)
         self.finish_raw(answer)
 
     @property
@@ -411,12 +305,12 @@ class ServerLink(Link):
         if not self.reader.open:
             if not self._give_up_job():
                 # A worker has the connection; it may have had it all the time, in the hook of the application.
-                self.errand.excuse()
+                self.handshake.errand.excuse()
                 self.lost()
             return
         # A client that has said nothing has cost a place, of which its address has a bounded share. It may be a probe.
-        if self.was_heard and not self.was_kept_waiting:
-            self.count_failure()
+        if self.handshake.was_heard and not self.handshake.was_kept_waiting:
+            self.handshake.count_failure()
         if overdue.answer:
             self.finish_raw(overdue.answer)  # the next sweep closes what is still there
         else:

@@ -225,7 +225,7 @@ FAULTS = [
     Fault(
         "who lets logins go costs nothing",
         "threads/server_link.py",
-        "                self.count_failure()  # a client that gives up logins costs as much as one that fails\n",
+        "                self.handshake.count_failure()  # giving logins up costs as much as failing\n",
         "                pass\n",
         "test_auth_holds.py::test_who_lets_logins_go_counts_as_who_fails",
     ),
