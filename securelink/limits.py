@@ -132,6 +132,8 @@ MAX_CONTROL_RATE = 50_000
 HANGUP_FACTOR = 4
 
 RESUME_SECONDS = 120  # a session is kept this long after its connection is lost
+# Records in a session, as a client without memory believes it: beyond, a count would not fit its field one day
+MAX_COUNT = 2**62
 # Sessions without a connection; above it, those with the least to lose are dropped first; option max_suspended
 MAX_SUSPENDED = 10_000
 # Of them, of one address, or /64 of IPv6; its /56 and /48 have four and sixteen times as many, but at most three

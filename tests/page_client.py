@@ -141,6 +141,7 @@ class Session:
     accepted: int = 0
     handled: int = 0
     inbox: list[Any] = field(default_factory=list)
+    forgotten: bool = False  # nothing is known of it but token, ticket and PSK
 
 
 class PageClient:
@@ -249,7 +250,8 @@ class PageClient:
     def _client_auth(self, known: bool) -> bytes:
         found = {3: b"127.0.0.1", 4: b"", 5: b"", 7: b"\xc0"}
         if known:
-            found[6] = self.session.accepted.to_bytes(8)
+            session = self.session
+            found[6] = bytes([255]) * 8 if session.forgotten else session.accepted.to_bytes(8)
         return bytes([CLIENT_AUTH]) + listed(found)
 
     def _welcome(self, record: bytes, known: bool, resumption: bytes) -> None:
@@ -267,10 +269,16 @@ class PageClient:
         if self.encrypted:
             session.psk = expand_label(resumption, "resumption", session.ticket, 32)
         self.say(PING, bytes(8))
-        if self.resumed:
+        if session.forgotten:
+            session.forgotten = False
+            if self.resumed:
+                session.sent = int.from_bytes(welcome[5])
+                session.accepted = session.handled = int.from_bytes(welcome[8])
+        elif self.resumed:
+            assert 8 not in welcome
             count = int.from_bytes(welcome[5])
             assert session.acknowledged <= count <= session.sent
-            for packets in list(session.kept)[count - session.acknowledged :]:
+            for packets in list(session.kept)[len(session.kept) - (session.sent - count) :]:
                 self.say(DATA, packets)
 
     # Section 11.
@@ -323,7 +331,7 @@ class PageClient:
     def _acknowledged(self, count: int) -> None:
         session = self.session
         assert session.acknowledged <= count <= session.sent
-        for _ in range(count - session.acknowledged):
+        while len(session.kept) > session.sent - count:
             session.kept.popleft()
         session.acknowledged = count
 

@@ -260,6 +260,13 @@ class Program:
         self.events: list[Event] = []
         self.failed: SecureLinkError | None = None
         self.lazy = False  # what has come is handled by somebody else
+        self.remembers = True
+
+    def die(self) -> None:
+        """Its process dies, and another one begins with the file of its session, which has the resumption alone."""
+        self.core = SessionCore(Bounds())
+        self.engine = None
+        self.remembers = False
 
     def say(self, *names: str) -> None:
         """Send packets, whether connected or not."""
@@ -270,8 +277,8 @@ class Program:
         """Give the connection up that there is, and begin with the next."""
         self.core.detach()
         self.engine = ClientConnection(
-            self.mode, max_packet=2**24 - 1, random=self.random, resumption=self.resumption
-        )
+            self.mode, max_packet=2**24 - 1, random=self.random, resumption=self.resumption, remembers=self.remembers
+        )  # fmt: skip
         self.core.attach(self.engine)
         self.failed = None
 
@@ -309,11 +316,18 @@ class Program:
             self.handled[-1] += names_in(self.core)
 
     def _opened(self, event: Opened, engine: ClientConnection, now: float) -> None:
-        fresh = self.resumption is not None and not event.resumed
+        other = engine.numbering is not self.core.numbering
         self.resumption = event.resumption
         self.opened.append(event.resumed)
-        if fresh:
-            self._over(SessionCore(Bounds(), numbering=engine.numbering))
+        if other:
+            core = SessionCore(Bounds(), numbering=engine.numbering)
+            if event.resumed:
+                for encoded in self.core.sending.waiting:  # said before it was connected
+                    core.sending.put(encoded)
+                self.core = core
+            else:
+                self._over(core)
+            self.remembers = True
             self.core.attach(engine)
             self._handle(self.core.reconsider(now), now)
 

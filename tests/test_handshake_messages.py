@@ -330,7 +330,8 @@ def test_proofs_of_a_resumed_connection() -> None:
         ({6: (MIN_PACKET - 1).to_bytes(4)}, "impossible packet limit of 2047"),
         ({6: (MAX_FRAME_BODY + 1).to_bytes(4)}, "impossible packet limit of 16777216"),
         ({7: b""}, "0 bytes in field 7"),
-        ({8: b""}, "field 8 that must not be there"),
+        ({8: bytes(8)}, "count does not fit"),
+        ({9: b""}, "field 9 that must not be there"),
     ],
 )
 def test_bad_welcomes(changes: dict[int, bytes], message: str) -> None:

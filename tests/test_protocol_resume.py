@@ -11,7 +11,7 @@ from typing import Any
 import page_client
 import pytest
 from helpers import until
-from page_client import AlertError, PageClient
+from page_client import AlertError, PageClient, Session
 
 from securelink import Code, Identity, Server
 
@@ -136,6 +136,40 @@ def test_an_acknowledgement_says_what_was_handled(identity: Identity, encrypted:
         client.close()
         until(lambda: left)
     assert left == [[1]]
+
+
+@both_modes
+def test_another_process_goes_on(identity: Identity, encrypted: bool) -> None:
+    """Section 17, "A client without memory": counts begin where WELCOME says, what was not acknowledged comes again."""
+    heard: list[Any] = []
+    with serving(identity, encrypted, heard) as server:
+        client = connect(server, encrypted)
+        push(server, 0)
+        client.read_until(1)
+        client.acknowledge()
+        client.send(["say", 0])
+        until(lambda: heard == [0])
+        push(server, 1)
+        client.read_until(2)
+        client.send(["say", 1], lost=True)
+        died = client.cut()
+        push(server, 2)
+        session = Session(encrypted, died.token, died.ticket, died.psk, forgotten=True)
+        client = connect(server, encrypted, session)
+        assert client.resumed
+        assert [packet[1] for packet in client.read_until(2)] == [1, 2]
+        client.acknowledge()
+        client.send(["say", 2])
+        until(lambda: heard == [0, 2])
+        client.send(["say", 3], lost=True)
+        session = client.cut()
+        client = connect(server, encrypted, session)  # which now has a memory
+        assert client.resumed
+        until(lambda: heard == [0, 2, 3])
+        push(server, 3)
+        assert [packet[1] for packet in client.read_until(3)] == [1, 2, 3]
+        client.acknowledge()
+        assert client.close() == 0
 
 
 def test_the_client_knows_nothing_of_the_package() -> None:

@@ -95,7 +95,8 @@ def test_fields() -> None:
         "credentials": client.CREDENTIALS, "padding": client.PADDING, "Finished": client.FINISHED,
     }  # fmt: skip
     assert fields_of("10. WELCOME") == {
-        "token": 1, "ticket": 2, "lifetime": 3, "resumed": 4, "count": 5, "frame limit": 6, "heartbeat": 7
+        "token": 1, "ticket": 2, "lifetime": 3, "resumed": 4, "count": 5, "frame limit": 6, "heartbeat": 7,
+        "acknowledged": 8,
     }  # fmt: skip
 
 

@@ -9,8 +9,9 @@ from .. import crypto
 from ..codes import CODE_TEXT, Code, code_text
 from ..errors import ConfigError, HandshakeError, PeerIncompatible, ProtocolError, Refused
 from ..keys import Identity
+from ..limits import MAX_COUNT
 from ..wire.fields import Content, Kind, Mode
-from ..wire.messages import Welcome
+from ..wire.messages import NO_MEMORY, Welcome
 from .connection import SHARED_TAKES, Connection, Takes
 from .events import Item, Opened, PlaintextChosen, ServerVerified
 from .handshake_client import ClientHandshake, PlaintextServer, VerifiedServer
@@ -62,6 +63,8 @@ class ClientConnection(Connection):
         deadline: When the handshake must be done, by the clock of `now`.
         resumption: To resume a session, which has to be attached: the resumption from its last connection. It stays
             usable for another attempt if this one ends before `Opened`.
+        remembers: False: this process has nothing of the session but the resumption. If it goes on, the connection has
+            a numbering of its own, and waits until a session with that is attached.
 
     Raises:
         ConfigError: The session to resume has another mode.
@@ -77,10 +80,12 @@ class ClientConnection(Connection):
         random: crypto.Random = os.urandom,
         deadline: float = inf,
         resumption: Resumption | None = None,
+        remembers: bool = True,
     ) -> None:
         super().__init__(State.HELLO_SENT, _TAKES, pings=True, deadline=deadline)
         self._handshake = ClientHandshake(mode, random=random, resumption=resumption)
         self._asked = resumption
+        self._remembers = remembers
         self._max_packet = max_packet
         # The proof that `authenticate` demands.
         self._server: VerifiedServer | PlaintextServer | None = None
@@ -122,7 +127,7 @@ class ClientConnection(Connection):
                 go to a server that has proved nothing. Or the session to resume is not attached.
         """
         self._demand("authenticate", Input.AUTHENTICATE)
-        if self._handshake.resumed and not self._carried:
+        if self._handshake.resumed and self._remembers and not self._carried:
             raise ConfigError(
                 "authenticate() has no session to resume",
                 hint="attach() it to this connection before",
@@ -139,7 +144,7 @@ class ClientConnection(Connection):
             application=application,
             version=version,
             credentials=credentials,
-            count=self.numbering.incoming.accepted,
+            count=self.numbering.incoming.accepted if self._remembers else NO_MEMORY,
         )
         if not self.encrypted:
             self._send, self._receive = PlainSender(), PlainReceiver()
@@ -188,11 +193,16 @@ class ClientConnection(Connection):
         asked, self._asked = self._asked, None
         if welcome.count is not None:
             self._check_goes_on(welcome, asked)
+        if welcome.count is not None and self._remembers:
             self.numbering.outgoing.rewind(welcome.count)
         elif asked is not None:
-            # The attached session is not the one that begins. Records wait until the new session is attached.
+            # The attached session is not the one that begins, or was begun by another process. Records wait until a
+            # session with this numbering is attached.
             self.numbering = Numbering()
             self.more = True
+            if welcome.count is not None and welcome.acknowledged is not None:
+                self.numbering.outgoing.go_on_from(welcome.count)
+                self.numbering.incoming.go_on_from(welcome.acknowledged)
         if isinstance(self._send, PlainSender) and isinstance(self._receive, PlainReceiver):
             self._send.token = self._receive.token = welcome.token
         resumption = self._handshake.resumption(welcome)
@@ -208,6 +218,10 @@ class ClientConnection(Connection):
             raise ProtocolError("WELCOME resumes a session that we did not ask for")
         if not crypto.equal(welcome.token, asked.token) or welcome.max_packet != asked.max_packet:
             raise ProtocolError("WELCOME resumes another session than the one that we asked for")
+        if self._remembers != (welcome.acknowledged is None):
+            raise ProtocolError("WELCOME's counts do not fit what we said of our memory")
+        if max(welcome.count or 0, welcome.acknowledged or 0) > MAX_COUNT:
+            raise ProtocolError("WELCOME states a count that no session has")
 
 
 _TAKES: Takes = {

@@ -270,6 +270,8 @@ class ClientHandshake:
         offered, application, version = made_before(self._said, "resumption")
         if welcome.ticket is None:
             return None
+        if welcome.count is not None and self._asked is not None:
+            offered = self._asked.offered  # no key was shown again
         psk = None
         if self.encrypted:
             late = made_before(self.application_secrets, "resumption")

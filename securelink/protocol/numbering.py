@@ -85,6 +85,23 @@ class Outgoing:
         self._kept = deque(kept)
         self.unacked = sum(map(len, kept))
 
+    def go_on_from(self, count: int) -> None:
+        """
+        Go on in a session of which this process knows only how many records the peer has accepted. How many of them it
+        has handled, it will tell.
+        """
+        self.sent = self._stated = count
+
+    def forget_stated(self) -> int:
+        """
+        The peer has lost its memory of the session: it has nothing of what it has not acknowledged.
+
+        Returns:
+            How many records it has acknowledged, which is what it states from now on.
+        """
+        self._stated = self.acknowledged
+        return self.acknowledged
+
     @property
     def kept(self) -> int:
         """How many records are kept."""
@@ -135,7 +152,8 @@ class Outgoing:
         self.unacked = sum(map(len, self._kept))  # Ctrl-C in `keep` leaves a wrong one
         self._stated = count
         self.again.clear()
-        self.again.extend(islice(self._kept, count - self.acknowledged, None))
+        # From the end: of an earlier process's records, none is kept.
+        self.again.extend(islice(self._kept, len(self._kept) - (self.sent - count), None))
 
     @property
     def unconfirmed(self) -> list[bytes]:
@@ -197,6 +215,10 @@ class Incoming:
         self._passed = 0  # so many,
         self._passed_bytes = 0  # with so many bytes
         self._put_away = 0
+
+    def go_on_from(self, count: int) -> None:
+        """Go on in a session of which this process knows only how many records an earlier one has acknowledged."""
+        self.accepted = count
 
     def queue(self) -> None:
         """What is accepted from now on waits in an inbox. Until then it is handled when it is accepted."""

@@ -45,9 +45,10 @@ class Resumption:
         return self.psk is not None
 
     def suits(self, mode: Mode, identity: PublicKey | None, application: str, version: str) -> bool:
-        """Whether the session belongs to a client with these options."""
-        ours = (self.offered, self.application, self.version)
-        return self._allows(mode) and (identity, application, version) == ours
+        """Whether the session belongs to a client with these options. Without encryption no key is ever shown."""
+        same_key = not self.encrypted or identity == self.offered
+        same_application = (application, version) == (self.application, self.version)
+        return self._allows(mode) and same_key and same_application
 
     def _allows(self, mode: Mode) -> bool:
         return mode != (Mode.OFF if self.encrypted else Mode.REQUIRED)

@@ -228,7 +228,8 @@ class ServerConnection(Connection):
         if was is None or resuming is None or verified.count is None:
             raise ConfigError("may_resume() needs a grant", hint="ask for verified.grant before")
         try:
-            numbering.outgoing.check_stated(verified.count)
+            if not verified.forgot:
+                numbering.outgoing.check_stated(verified.count)
         except SecureLinkError as error:
             self._out.append(self._fail(error).answer)
             raise
@@ -259,10 +260,14 @@ class ServerConnection(Connection):
         if not (self._next and self._carried and grant and resuming and verified.count is not None):
             raise ConfigError("resume() comes too early", hint="ask may_resume(), and attach()")
         self._client = None
-        self.numbering.outgoing.rewind(verified.count)
+        outgoing = self.numbering.outgoing
+        acknowledged = outgoing.forget_stated() if verified.forgot else None
+        outgoing.rewind(verified.count if acknowledged is None else acknowledged)
         ticket, self._ticket = self._ticket, b""
         lifetime, count = resuming.tickets.lifetime, self.numbering.incoming.accepted
-        welcome = Welcome(grant.token, grant.max_packet, heartbeat, ticket, lifetime, count)
+        welcome = Welcome(
+            grant.token, grant.max_packet, heartbeat, ticket, lifetime, count, acknowledged
+        )
         self._say_welcome(welcome)
         self._go(Input.RESUME)
 

@@ -32,6 +32,7 @@ CLIENT_SHARE_SIZE = 1184 + 32  # ML-KEM-768 encapsulation key, X25519 public key
 SERVER_SHARE_SIZE = 1088 + 32  # ML-KEM-768 ciphertext, X25519 public key
 FINISHED_SIZE = 32  # HMAC-SHA-256
 COUNT_SIZE = 8  # of records
+NO_MEMORY = 2**64 - 1  # instead of a count: the client has no memory of the session
 FINISHED_FIELD_SIZE = 3 + FINISHED_SIZE
 
 _RESTART = bytes([Code.RESTART])
@@ -251,7 +252,7 @@ class ClientAuth:
     """
     CLIENT_AUTH, parsed but not verified. In plaintext mode without key, signature, padding, Finished.
 
-    `count` is that of a resumed connection, which has no key and no signature; None in any other.
+    `count` is that of a resumed connection, which has no key and no signature, or `NO_MEMORY`; None in any other.
     """
 
     key: bytes | None
@@ -312,8 +313,8 @@ class Welcome:
         heartbeat: Proposed seconds between pings.
         ticket: Resumes this session; None when it cannot be resumed.
         lifetime: Seconds that the server keeps the session after its connection is lost; 0 without a ticket.
-        count: For a resumed session, the number of the client's records that the server has accepted; None for a new
-            one.
+        count: Of a resumed session: how many records of the client the server has accepted; otherwise None.
+        acknowledged: If its client has no memory: how many of the server's it has acknowledged; otherwise None.
     """
 
     token: bytes
@@ -322,10 +323,11 @@ class Welcome:
     ticket: bytes | None = field(default=None, repr=False)
     lifetime: int = 0
     count: int | None = None
+    acknowledged: int | None = None
 
     def encode(self) -> bytes:
         """The record `content u8 | fields`."""
-        ticket, count = self.ticket, self.count
+        ticket, count, known = self.ticket, self.count, self.acknowledged
         return Content.WELCOME.to_bytes(1) + encode_fields(
             [
                 (1, self.token),
@@ -335,17 +337,17 @@ class Welcome:
                 (5, None if count is None else count.to_bytes(COUNT_SIZE)),
                 (6, self.max_packet.to_bytes(4)),
                 (7, round(self.heartbeat * 1000).to_bytes(4)),
+                (8, None if known is None else known.to_bytes(COUNT_SIZE)),
             ]
         )
 
     @classmethod
     def decode(cls, plaintext: bytes) -> Welcome:
         """Parse the record. Only the client knows whether the session may resume."""
-        numbers = frozenset((1, 4, 6, 7))
-        optional = frozenset((2, 3, 5))
-        fields = Fields(plaintext[1:], "Welcome", required=numbers, optional=optional)
+        required, optional = frozenset((1, 4, 6, 7)), frozenset((2, 3, 5, 8))
+        fields = Fields(plaintext[1:], "Welcome", required=required, optional=optional)
         resumed = fields.integer(4, 1)
-        if resumed > 1 or bool(resumed) != (5 in fields):
+        if resumed > 1 or bool(resumed) != (5 in fields) or (8 in fields and not resumed):
             raise ProtocolError("Welcome's count does not fit what it says of the session")
         if (2 in fields) != (3 in fields):
             raise ProtocolError("Welcome has a ticket without a lifetime, or the other way round")
@@ -362,15 +364,13 @@ class Welcome:
             ticket=fields.sized(2, TICKET_SIZE) if 2 in fields else None,
             lifetime=fields.integer(3, 4) if 3 in fields else 0,
             count=fields.integer(5, COUNT_SIZE) if resumed else None,
+            acknowledged=fields.integer(8, COUNT_SIZE) if 8 in fields else None,
         )
 
 
 @dataclass(frozen=True)
 class Close:
-    """
-    `code u8 | sent u64 | text`: the reason, the number of records sent in this direction, the application's text. With
-    RESTART `delay u32`, milliseconds, stands before the text.
-    """
+    """The reason, the number of records sent in this direction, the application's text; with RESTART milliseconds."""
 
     code: int
     sent: int

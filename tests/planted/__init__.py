@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import (
     crypto,
     entry,
+    forgotten,
     handshake,
     keys,
     people,
@@ -24,6 +25,7 @@ FAULTS = [
     *handshake.FAULTS,
     *protocol.FAULTS,
     *resume.FAULTS,
+    *forgotten.FAULTS,
     *sessions.FAULTS,
     *state.FAULTS,
     *keys.FAULTS,

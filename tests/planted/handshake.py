@@ -247,7 +247,7 @@ FAULTS = [
     Fault(
         "WELCOME may claim to resume",
         "wire/messages.py",
-        "if resumed > 1 or bool(resumed) != (5 in fields):",
+        "if resumed > 1 or bool(resumed) != (5 in fields) or (8 in fields and not resumed):",
         "if False:",
         "test_handshake_messages.py::test_bad_welcomes",
     ),

@@ -190,7 +190,7 @@ FAULTS = [
     Fault(
         "what the peer has accepted is sent again",
         "protocol/numbering.py",
-        "self.again.extend(islice(self._kept, count - self.acknowledged, None))",
+        "self.again.extend(islice(self._kept, len(self._kept) - (self.sent - count), None))",
         "self.again.extend(self._kept)",
         "test_resume.py::test_a_session_goes_on",
     ),
@@ -246,7 +246,7 @@ FAULTS = [
     Fault(
         "a count is stated of no session",
         "protocol/client.py",
-        "if self._handshake.resumed and not self._carried:",
+        "if self._handshake.resumed and self._remembers and not self._carried:",
         "if False:",
         "test_resume_attacks.py::test_a_client_that_has_no_session_to_resume",
     ),
