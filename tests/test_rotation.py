@@ -6,10 +6,18 @@ import itertools
 import time
 from collections.abc import Iterator
 
+import msgspec
 import pytest
+from linked import ProbeChannel
 
 from securelink.limits import TURN_SECONDS
+from securelink.protocol import SessionCore
+from securelink.protocol.bounds import Bounds
+from securelink.protocol.receive_queue import ReceiveQueue
+from securelink.threads.asking import Waiting
+from securelink.threads.looking import looks_later
 from securelink.threads.loop import Loop
+from securelink.threads.requesting import expect
 from securelink.threads.rotation import Rotation
 
 
@@ -152,3 +160,43 @@ def test_connections_that_are_read_in_parts_take_turns_by_network() -> None:
     loop.stop(lambda: None)
     assert all("b" in pair for pair in itertools.pairwise(ran))
     assert ran.count("b") >= 9
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8:1:100::%d"])
+def test_looks_of_a_network_delay_others_as_one_does(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty sessions of one network whose records are looked into for a reply: another one has every other step."""
+    loop = Loop("test", manual=True)
+    loop.look_later = looks_later(loop.make_unfinished)
+    loop.start()
+    looked: list[ReceiveQueue] = []
+    look_on = ReceiveQueue.look_on
+
+    def seen(queue: ReceiveQueue) -> bool:
+        looked.append(queue)
+        return look_on(queue)
+
+    monkeypatch.setattr(ReceiveQueue, "look_on", seen)
+    monkeypatch.setattr("securelink.threads.looking.STEP_SECONDS", 0.0)  # one step in each turn
+
+    def looks(address: str) -> ReceiveQueue:
+        channel = ProbeChannel(loop, SessionCore(Bounds(inbox_records=10_000)))
+        channel.inbox.stands_for(address)
+        number = expect(channel, Waiting())
+        channel.core.receiving.deliver(
+            msgspec.msgpack.encode([["a", [{}] * 30_000, None, 0.0, None, number]])
+        )
+        return channel.core.receiving
+
+    for number in range(40):
+        looks(host % number if "%" in host else host)
+    honest = looks("198.51.100.7")
+    while honest.held_in_steps:
+        loop.turn()
+    loop.stop(lambda: None)
+    mine = looked.count(honest)
+    assert mine >= 3
+    assert (
+        len(looked) <= 2 * mine + 80
+    )  # of the others: the first of each, and then one after one of its own

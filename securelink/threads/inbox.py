@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Hashable
+from functools import partial
 from threading import get_ident
 from typing import Any, Protocol
 
@@ -114,7 +115,10 @@ class Inbox:
 
     def stands_for(self, host: str) -> None:
         """Its peer has this address. Those of this machine may be anybody's, behind a proxy or a tunnel."""
-        self.network = None if is_loopback_host(host) else networks(host)[-1]
+        self.network = network = None if is_loopback_host(host) else networks(host)[-1]
+        look = self.loop.look_later
+        if look is not None:  # most sessions share one
+            self.queue.on_look = look if network is None else partial(look, network=network)
 
     def note(self, event: Happening) -> None:
         """Put an event behind the packets that came before it. Any thread."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from ..limits import STEP_SECONDS
 from ..protocol.receive_queue import ReceiveQueue
-from .tasks import Unfinished
+from .tasks import Look, Unfinished
 
 
 class Looking:
@@ -17,12 +17,16 @@ class Looking:
     Args:
         queue: Of the session.
         later: `Loop.make_unfinished`.
+        network: Of its peer: all that is looked into for one takes turns as one does. None: it stands for itself.
     """
 
-    def __init__(self, queue: ReceiveQueue, later: Callable[[Unfinished], None]) -> None:
+    def __init__(
+        self, queue: ReceiveQueue, later: Callable[[Unfinished, Hashable], None], network: Hashable
+    ) -> None:
         self._queue = queue
         self._later = later
-        later(self)
+        self._network = network
+        later(self, network)
 
     def go_on(self) -> None:
         """Go on; the others had their turn."""
@@ -38,17 +42,17 @@ class Looking:
             raise
         finally:
             if more:
-                self._later(self)
+                self._later(self, self._network)
 
     def on_error(self) -> None:
         """An internal error: the thread that waits for a reply hears nothing, others go on."""
         self._queue.look_no_more()
 
 
-def looks_later(later: Callable[[Unfinished], None]) -> Callable[[ReceiveQueue], None]:
-    """What the sessions of a server's loop have as `ReceiveQueue.on_look`; one for all of them."""
+def looks_later(later: Callable[[Unfinished, Hashable], None]) -> Look:
+    """What the sessions of a server's loop have as `ReceiveQueue.on_look`; each with its network, if it has one."""
 
-    def look_later(queue: ReceiveQueue) -> None:
-        Looking(queue, later)
+    def look_later(queue: ReceiveQueue, network: Hashable = None) -> None:
+        Looking(queue, later, network)
 
     return look_later

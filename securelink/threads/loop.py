@@ -20,7 +20,6 @@ from ..errors import LimitExceeded
 from ..interrupts import Right
 from ..limits import MAX_WORKERS, MIN_WORKERS, TURN_SECONDS, WORKERS
 from ..options import whole
-from ..protocol.receive_queue import ReceiveQueue
 from ..streams.base import READ, Source, Told
 from .crowding import Crowding
 from .giving_way import worker_threads
@@ -30,7 +29,7 @@ from .poller import MAX_EVENTS, IOReady, ToldPoller, make_poller
 from .pool import Pool
 from .ready import ReadyList
 from .rotation import Rotation
-from .tasks import Flushable, Runnable, Unfinished
+from .tasks import Flushable, Look, Runnable, Unfinished
 from .timers import Timers
 from .waits import Wait
 from .waker import Waker
@@ -80,7 +79,7 @@ class Loop:
         self.grown = 0
         self.look_after = sys.maxsize
         self.on_growth: Callable[[], None] = lambda: None
-        self.look_later: Callable[[ReceiveQueue], None] | None = None
+        self.look_later: Look | None = None
         self.unread = False
         self._poller = make_poller()
         self._waker = Waker()

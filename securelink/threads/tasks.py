@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Protocol
+
+from ..protocol.receive_queue import ReceiveQueue
 
 
 class Runnable(Protocol):
@@ -20,6 +23,13 @@ class Unfinished(Protocol):
 
     def on_error(self) -> None:
         """Called after `go_on` raised."""
+
+
+class Look(Protocol):
+    """Has a record looked into in steps: `ReceiveQueue.on_look` of sessions that take turns."""
+
+    def __call__(self, queue: ReceiveQueue, network: Hashable = None) -> None:
+        """Begin. The network is the peer's."""
 
 
 class Flushable(Protocol):

@@ -6,6 +6,13 @@ from .fault import Fault
 
 FAULTS = [
     Fault(
+        "each session's look for a reply has a turn of its own",
+        "threads/inbox.py",
+        "look if network is None else partial(look, network=network)",
+        "look",
+        "test_rotation.py::test_looks_of_a_network_delay_others_as_one_does",
+    ),
+    Fault(
         "inboxes take turns, and not networks",
         "threads/ready.py",
         'return getattr(runnable, "network", None)',
