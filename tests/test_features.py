@@ -272,7 +272,7 @@ def test_pausing_and_resuming(identity: Identity) -> None:
         server.resume()
         until(lambda: len(server.sessions) == 2)
         assert not server.paused
-        until(lambda: late.connected)
+        crew.join()
         late.close()
 
 

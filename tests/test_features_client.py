@@ -65,7 +65,7 @@ def test_trying_until_the_server_is_up(identity: Identity) -> None:
         crew.start(lambda: client.connect(WAIT, retry=True))
         time.sleep(0.1)
         with Server("127.0.0.1", port, keys=identity):
-            until(lambda: client.connected)
+            crew.join()
             client.close()
 
 

@@ -88,15 +88,23 @@ class Crew:
         self._threads.append(thread)
         thread.start()
 
-    def __enter__(self) -> Crew:
-        return self
+    def join(self) -> None:
+        """
+        Wait until all have ended.
 
-    def __exit__(self, *_: object) -> None:
+        A `connect()` is over when it has returned: a client is connected a moment before.
+        """
         for thread in self._threads:
             thread.join(self._timeout)
         if self._errors:
             raise self._errors[0]
         assert not any(thread.is_alive() for thread in self._threads), "a thread hangs"
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.join()
 
 
 def recorded(server: Server) -> list[str]:
