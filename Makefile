@@ -17,13 +17,16 @@ BIN := $(VENV)/bin
 # One line installs what a target needs beside the package: $(call install,EXTRA)
 install = $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(1)]'
 
+# Four files of tests at a time, on two cores too: most tests wait more than they compute.
+side_by_side = --numprocesses 4 --dist loadfile
+
 .PHONY: demo test check bench bench-check format tools sabotage clean compiled pure test-compiled test-versions coverage docs sbom dist fuzz explore structure
 
 demo: $(VENV)/.run
 	$(BIN)/python examples/demo
 
 test: $(VENV)/.test tools
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(side_by_side)
 
 check: $(VENV)/.check
 	$(BIN)/ruff format --check .
@@ -59,15 +62,15 @@ pure:
 	find securelink \( -name '*.so' -o -name '*.pyd' \) -delete
 
 test-compiled: $(VENV)/.test $(VENV)/.compile tools
-	bash .ci/test-compiled $(abspath $(BIN)/python)
+	bash .ci/test-compiled $(abspath $(BIN)/python) $(side_by_side)
 
 test-versions: tools
-	$(PYTHON) .ci/test-versions
+	$(PYTHON) .ci/test-versions $(side_by_side)
 
 # Every process that a test starts is measured too; the parts are combined afterwards.
 coverage: $(VENV)/.coverage tools
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -m "not cost"
+	$(BIN)/python -m coverage run -m pytest -m "not cost" $(side_by_side)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 

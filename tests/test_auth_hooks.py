@@ -107,7 +107,7 @@ NO_HOOKS: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("hook", NO_HOOKS, ids=lambda hook: repr(hook)[:30])
+@pytest.mark.parametrize("hook", NO_HOOKS, ids=range(len(NO_HOOKS)))
 def test_what_cannot_decide_is_no_hook(hook: Any, identity: Identity) -> None:
     """Asynchronous functions, generators, classes and what cannot be called are refused when the server is made."""
     with pytest.raises(ConfigError) as caught:
