@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -116,9 +117,9 @@ def failure(kind: type[Error], call: Callable[[], object], says: str, hint: str 
 # --- nothing is left ---------------------------------------------------------------------------------
 
 
-def open_descriptors() -> int:
-    """How many files and sockets this process has open."""
-    return len(os.listdir("/proc/self/fd"))
+def open_descriptors() -> list[str]:
+    """What this process has open: files, sockets and what else has a descriptor."""
+    return [os.path.realpath(entry.path) for entry in os.scandir("/proc/self/fd")]
 
 
 @contextlib.contextmanager
@@ -133,7 +134,11 @@ def nothing_left(
     threads, descriptors = set(threading.enumerate()), open_descriptors()
     yield
     until(lambda: set(threading.enumerate()) <= threads)
-    until(lambda: open_descriptors() <= descriptors)
+    try:
+        until(lambda: len(open_descriptors()) <= len(descriptors))
+    except AssertionError:
+        left = Counter(open_descriptors()) - Counter(descriptors)
+        pytest.fail(f"still open: {', '.join(left)}")
     secrets.check(caplog.text)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import pytest
 from helpers import WAIT, until
@@ -24,11 +25,11 @@ def record(count: int, size: int = 1) -> bytes:
 
 def test_each_limit_is_an_option(identity: Identity) -> None:
     """They have the names of the options, and the values that were given, also before the server is started."""
-    given = {
+    given: dict[str, Any] = {
         "max_byte_rate": 1000, "max_connections": 70, "max_failures": 8, "max_per_address": 60,
         "max_rate": 100, "max_rooms": 5, "max_suspended": 40, "room_capacity": 3,
     }  # fmt: skip
-    server = Server("127.0.0.1", 0, keys=identity, **given)  # type: ignore[arg-type]
+    server = Server("127.0.0.1", 0, keys=identity, **given)
     limits = server.limits()
     assert {name: limit.most for name, limit in limits.items()} == given
     assert all(limit.used == 0 and limit.unit for limit in limits.values())

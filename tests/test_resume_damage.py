@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from itertools import count
+from typing import Any
 
 import pytest
 from helpers import WAIT, failure, until
@@ -140,12 +141,12 @@ def test_a_peer_that_breaks_the_protocol(identity: Identity) -> None:
 @pytest.mark.parametrize("how", ["plaintext", "not kept", "not wanted"])
 def test_where_damage_is_the_end(how: str, identity: Identity) -> None:
     """In plaintext, where damage cannot be told from malice, and where no session is kept, by either side."""
-    options = {
+    options: dict[str, dict[str, Any]] = {
         "plaintext": {"encryption": "off"},
         "not kept": {"server": {"resume": 0}},
         "not wanted": {"reconnect": False},
-    }[how]
-    with line(identity, **options) as stage:  # type: ignore[arg-type]
+    }
+    with line(identity, **options[how]) as stage:
         session = stage.session
         wrong = iter([lambda chunk: b"\x09" + chunk[1:]])
         stage.relay.to_client.hook = lambda chunk: next(wrong, lambda chunk: chunk)(chunk)

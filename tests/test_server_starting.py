@@ -56,7 +56,7 @@ def test_starting_and_stopping_twenty_times(identity: Identity) -> None:
         assert caught.value.clean
     assert events == ["start", "connect", "disconnect", "stop"] * 20
     until(lambda: threading.active_count() <= threads)
-    until(lambda: open_descriptors() <= descriptors)
+    until(lambda: len(open_descriptors()) <= len(descriptors))
 
 
 @again

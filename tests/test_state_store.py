@@ -19,7 +19,6 @@ from securelink.state.rows import encode
 
 TOKEN, OTHER = bytes(range(16)), bytes(16)
 PSK = b"the PSK, which must not be read!"
-posix = pytest.mark.skipif(os.name != "posix", reason="modes, signals and limits of POSIX")
 
 
 def saved(token: bytes = TOKEN, **other: object) -> Saved:
@@ -314,7 +313,6 @@ def test_a_damaged_ring_is_an_error(place: Place, text: str) -> None:
     assert "AAAA" not in str(caught.value)
 
 
-@posix
 def test_files_are_for_their_owner_alone(place: Place) -> None:
     """All files that appear are 0600, whatever the umask; one that others can read is refused."""
     before = os.umask(0)
@@ -384,7 +382,6 @@ def test_who_was_taken_over_commits_nothing(place: Place) -> None:
     assert len(place.loaded()) == 1
 
 
-@posix
 def test_a_full_disk_is_an_error(place: Place) -> None:
     """A commit that has no room is an error that says so, and nothing of it is kept; with room it goes on."""
     store = place.open()
@@ -407,7 +404,6 @@ def test_a_full_disk_is_an_error(place: Place) -> None:
     assert not left.sent
 
 
-@posix
 def test_a_fork_leaves_it_to_its_parent(place: Place) -> None:
     """A child that ends, with all that an interpreter does then, takes neither the lock nor the journal along."""
     store = place.open()
@@ -422,7 +418,6 @@ def test_a_fork_leaves_it_to_its_parent(place: Place) -> None:
     assert len(place.loaded()) == 1
 
 
-@posix
 def test_killed_at_any_moment(place: Place) -> None:
     """After SIGKILL in the middle of commits the file has the turns up to some one, and no part of another."""
     script = textwrap.dedent(f"""
