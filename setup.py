@@ -60,6 +60,7 @@ HOT = [
     "securelink/threads/unkept.py",
     "securelink/threads/waker.py",
     "securelink/threads/watchdog.py",
+    "securelink/threads/write_buffer.py",
     "securelink/threads/writing.py",
     "securelink/wire/scan.py",
     "securelink/wire/steps.py",

@@ -84,18 +84,18 @@ class ProbeLink(Link):
 
     def leave_tail(self, data: bytes) -> None:
         """Another thread had bytes to write that the stream did not take."""
-        self.writer.tail = memoryview(data)
+        self.writer.buffer.tail = memoryview(data)
         self.writer._ask_writable()  # noqa: SLF001  # as that thread does
 
     def seem_to_have(self, tail: Any) -> None:
         """Something to be written is waited with, whatever it is."""
         self.writer._want_write = True  # noqa: SLF001  # it was asked for
-        self.writer.tail = tail
+        self.writer.buffer.tail = tail
 
     @property
     def has_tail(self) -> bool:
         """Whether bytes wait that the stream did not take."""
-        return bool(self.writer.tail)
+        return bool(self.writer.buffer.tail)
 
     def fail_to_write(self) -> None:
         """The stream takes nothing any more."""
@@ -103,12 +103,13 @@ class ProbeLink(Link):
 
     def watch_tail(self) -> None:
         """What the sweep does about bytes that wait."""
-        self.writer.watch_tail(hung_up=False)
+        assert self.connection.liveness is not None
+        self.writer.buffer.watch(self.connection.liveness, choked=self.writer.choked)
 
     @property
     def is_stalled(self) -> bool:
         """Whether they have waited for too long."""
-        return self.writer.is_stalled
+        return self.writer.buffer.is_stalled
 
     def next_second(self) -> None:
         """What the sweep does when a second is over."""

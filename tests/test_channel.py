@@ -282,7 +282,7 @@ def test_a_packet_too_large() -> None:
 def test_the_latest_value_replaces_the_one_that_waits() -> None:
     """With a key, what waits is replaced in its place in the queue, and takes no more room than one."""
     with bench(buffer=SMALL) as stage:
-        while not stage.link.writer.tail:
+        while not stage.link.writer.buffer.tail:
             stage.post("filler" * 5000)
         stage.post("before")
         for number in range(100):
@@ -307,7 +307,7 @@ def test_the_latest_value_needs_no_room() -> None:
     """A packet that takes the place of one that waits never blocks, however crowded the session is."""
     with bench(Bounds(unsent=50_000), buffer=SMALL) as stage:
         stage.channel.loop.manual = False  # not inside a handler
-        while not stage.link.writer.tail:
+        while not stage.link.writer.buffer.tail:
             stage.post(bytes(20_000), wait=False)
         stage.post(0, latest="key")
         stage.post(bytes(60_000), wait=False)
@@ -444,7 +444,7 @@ def test_what_was_never_confirmed() -> None:
     """Records without acknowledgement and packets that were never sent, in order, also replaceable ones."""
     with bench(buffer=SMALL) as stage:
         count = 0
-        while not stage.link.writer.tail:
+        while not stage.link.writer.buffer.tail:
             stage.post([count, bytes(20_000)], wait=False)
             count += 1
         stage.post("queued")

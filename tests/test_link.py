@@ -71,7 +71,7 @@ def acks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def choked(stage: Bench) -> None:
     """Send until the kernel takes no more."""
-    while not stage.link.writer.tail:
+    while not stage.link.writer.buffer.tail:
         stage.post(bytes(30_000))
 
 
@@ -83,9 +83,9 @@ def test_what_the_kernel_does_not_take_goes_out_later() -> None:
     with bench(buffer=SMALL) as stage:
         for number in range(50):
             stage.post([number, bytes(20_000)])
-        assert stage.link.writer.tail
+        assert stage.link.writer.buffer.tail
         assert [number for number, _ in stage.read(50)] == list(range(50))
-        assert not stage.link.writer.tail
+        assert not stage.link.writer.buffer.tail
 
 
 def test_a_tail_that_appears_while_the_leader_looks() -> None:
@@ -419,7 +419,7 @@ def test_acknowledgements_make_room_although_the_kernel_does_not() -> None:
         assert outgoing.unacked > 0
         outgoing.acknowledged = outgoing.sent  # as the reading half does
         stage.link.writer.flush()
-        assert stage.link.writer.tail
+        assert stage.link.writer.buffer.tail
         assert outgoing.unacked == 0
 
 

@@ -225,7 +225,7 @@ def test_a_server_ends_who_takes_nothing(
     identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The end is said and logged, and its reason is TOO_SLOW."""
-    monkeypatch.setattr("securelink.threads.writing.STALLED_SECONDS", 5.0)
+    monkeypatch.setattr("securelink.threads.write_buffer.STALLED_SECONDS", 5.0)
     with serving(identity) as server, joined(server) as [client]:
         session = session_of(server, client)
         link = link_of(session)

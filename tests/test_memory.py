@@ -281,7 +281,7 @@ def test_who_was_ended_and_takes_nothing_is_closed(
         assert isinstance(link.stream, TcpStream)
         link.stream.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         large = encode_packet(Packet("x", bytes(1_000_000)))
-        while len(link.writer.tail) < 100_000:
+        while len(link.writer.buffer.tail) < 100_000:
             channel.post(large, timeout=None, wait=False)
         monkeypatch.setattr(holdings, "MAX_TOTAL_UNSENT", 20_000)
         until(lambda: not session.connected)

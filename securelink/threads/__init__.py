@@ -20,6 +20,7 @@ The shell with threads, which wait, read, write and run handlers.
     outcome.py         how and why it ended
     link.py            one connection that carries a channel
     writing.py         its sending half: seals and writes
+    write_buffer.py    what the kernel has not taken yet
     reading.py         its receiving half: reads and opens
     ends.py            the states of its end
     later.py           requests whose answer is a future

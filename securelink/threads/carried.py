@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Any, Protocol
 
-from ..protocol import Failed
-from .reading import Receiving
-from .writing import Sending
+from ..protocol import Failed, SessionCore
+from .inbox import Inbox
+
+
+class Sending(Protocol):
+    """A session, as far as its packets are written."""
+
+    @property
+    def core(self) -> SessionCore:
+        """What waits to be sent."""
+
+    @property
+    def waiters(self) -> Sized:
+        """Those that wait for room to send; always the same object."""
+
+    def wake_waiters(self) -> None:
+        """There may be room to send."""
+
+    def orphaned(self) -> None:
+        """This process is a fork of the one that opened it."""
+
+
+class Receiving(Protocol):
+    """A session, as far as its packets are read."""
+
+    @property
+    def core(self) -> SessionCore:
+        """Where what arrives goes."""
+
+    @property
+    def inbox(self) -> Inbox:
+        """What runs that."""
 
 
 class Carried(Sending, Receiving, Protocol):

@@ -99,7 +99,7 @@ class ClientLink(Link):
             # In this order: Ctrl-C between the two must not leave a driven link that no thread knows of.
             self.loop.call(self._leave_to_driver)
             self.background = False
-        writing = bool(writer.tail)
+        writing = bool(writer.buffer.tail)
         reading = reader.has_room() or ((greedy or reader.hung_up) and reader.has_flood_room())
         if reading and self.connection.more:
             reader.read(self)

@@ -294,7 +294,7 @@ class DurableChannel(Channel):
         sender = link.connection.sender
         if sender is None or sender.closed:
             return False
-        return self._ending or not (link.writer.tail or self.core.numbering.outgoing.again)
+        return self._ending or not (link.writer.buffer.tail or self.core.numbering.outgoing.again)
 
     def committed(self) -> None:
         """See `Page`."""

@@ -383,8 +383,10 @@ class Link:
             return
         if reader.next_second(now):
             self.update_interest()
-        writer.watch_tail(hung_up=reader.hung_up)
-        if writer.is_stalled:
+        liveness = self.connection.liveness
+        if liveness is not None:
+            writer.buffer.watch(liveness, choked=writer.choked and not reader.hung_up)
+        if writer.buffer.is_stalled:
             self._too_slow()
 
     def _too_slow(self) -> None:

@@ -15,26 +15,14 @@ from typing import Protocol
 from ..limits import MAX_CONTROL_RATE, READ_FRAMES
 from ..protocol import Connection, Event, Item, SessionCore
 from ..streams.base import Stream
+from .carried import Receiving
 from .ends import CLOSED, forks
-from .inbox import Inbox
 from .loop import Loop
 from .tasks import Unfinished
 from .writing import Writer
 
 _RECORD = (bytes, memoryview)
 READ_SIZE = 64 * 1024  # below malloc's mmap threshold: larger buffers cost a page fault each
-
-
-class Receiving(Protocol):
-    """A session, as far as its packets are read."""
-
-    @property
-    def core(self) -> SessionCore:
-        """Where what arrives goes."""
-
-    @property
-    def inbox(self) -> Inbox:
-        """What runs that."""
 
 
 class Reports(Unfinished, Protocol):

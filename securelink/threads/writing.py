@@ -3,7 +3,7 @@ What a connection writes.
 
 Append, try the send right; its holder seals and writes all that is queued, releases it, and looks once more. So records
 are sealed in the order of the nonces and of the wire, and no thread waits for the write of another. Bytes that the
-kernel does not take stay in the write buffer (the tail), and the leader is asked to report when it can be written.
+kernel does not take stay in the write buffer, and the leader is asked to report when the stream takes more.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from collections.abc import Callable, Sized
 from typing import Protocol, TypeVar
 
 from ..errors import SecureLinkError
-from ..limits import STALLED_SECONDS, WRITE_BUDGET
+from ..limits import WRITE_BUDGET
 from ..protocol import Connection, SessionCore
 from ..streams.base import END_SENDING, WRITE, Address, Stream
+from .carried import Sending
 from .ends import CLOSED, CLOSING, DEAD, OPEN, SHUT, End, forks
 from .loop import Loop
 from .send_right import SendRight
+from .write_buffer import WriteBuffer
 
 log = logging.getLogger("securelink")
 
@@ -48,24 +50,6 @@ class _Nobody:
 _NOBODY = _Nobody()
 
 
-class Sending(Protocol):
-    """A session, as far as its packets are written."""
-
-    @property
-    def core(self) -> SessionCore:
-        """What waits to be sent."""
-
-    @property
-    def waiters(self) -> Sized:
-        """Those that wait for room to send; always the same object."""
-
-    def wake_waiters(self) -> None:
-        """There may be room to send."""
-
-    def orphaned(self) -> None:
-        """This process is a fork of the one that opened it."""
-
-
 class Writer:
     """
     Seals and writes. Any thread.
@@ -80,17 +64,16 @@ class Writer:
     Attributes:
         end: How far it has come.
         listed: On the loop's flush list.
+        buffer: Sealed, and not yet taken by the kernel.
         max_packets: Bytes of the largest encoded packet.
         waiters: Those that wait for room.
-        tail: Sealed, and not yet taken by the kernel.
         choked: The peer is not read until what waits to be sent is out.
         held: Nothing goes out before a store has what is queued.
     """
 
     __slots__ = (
-        "_address", "_again", "_fork", "_owner", "_packets", "_raw", "_send_right", "_session", "_stalled",
-        "_tail_seen", "_want_write", "choked", "connection", "core", "end", "held", "listed", "loop", "max_packets",
-        "send_flags", "stream", "tail", "waiters",
+        "_address", "_again", "_fork", "_owner", "_packets", "_raw", "_send_right", "_session", "_want_write",
+        "buffer", "choked", "connection", "core", "end", "held", "listed", "loop", "max_packets", "stream", "waiters",
     )  # fmt: skip
 
     def __init__(
@@ -103,7 +86,7 @@ class Writer:
     ) -> None:
         self.loop = loop
         self.stream = stream
-        self.send_flags = stream.at_once
+        self.buffer = WriteBuffer(stream)
         self.connection = connection
         self._address = address
         self._owner: Owner = owner
@@ -120,17 +103,14 @@ class Writer:
         self.held = False
         self._send_right = SendRight(stream)
         self._raw: list[bytes] = []
-        self.tail = memoryview(b"")
         self._want_write = False
         self._fork = forks[0]
-        # For the sweep: how long the peer took nothing while it was not read for that.
-        self._stalled = 0.0
-        self._tail_seen = self.tail
 
     def carry(self, session: Sending) -> None:
         """From now on it writes what this session sends."""
         self._session = session
         core = self.core = session.core
+        self.buffer.queue = core.sending
         self.waiters = session.waiters
         self._packets, self._again = core.sending.ready, core.numbering.outgoing.again
         self.welcomed()
@@ -161,11 +141,12 @@ class Writer:
             connection = self.connection
             sender = connection.sender
             core = self.core
-            busy = self.tail or self._raw or self._packets or self._again
+            busy = self.buffer.tail or self._raw or self._packets or self._again
             over = self.end is not OPEN or connection.closing or self._fork != forks[0]
             if busy or over or core is None or sender is None:
                 return False
-            self._write_bytes(sender.packet(encoded))
+            if not self.buffer.write(sender.packet(encoded)):
+                self._ask_writable()
         except (OSError, SecureLinkError) as error:
             self._write_failed(error)
         except BaseException:
@@ -178,7 +159,7 @@ class Writer:
         if core is None:
             return True
         if (self._packets or connection.wants_write or self.choked) and not (
-            self.tail or self.end >= DEAD
+            self.buffer.tail or self.end >= DEAD
         ):
             self.flush()  # a thread that came meanwhile found the right taken, and went away
         return True
@@ -208,7 +189,7 @@ class Writer:
             some = self._packets or connection.wants_write or self._raw or self._again
             if not (some or connection.closing or self.choked):  # as usual: quicker than a call
                 return
-            if self.tail or self.end >= DEAD or not self._has_more():
+            if self.buffer.tail or self.end >= DEAD or not self._has_more():
                 return
 
     def _has_more(self) -> bool:
@@ -228,10 +209,12 @@ class Writer:
         if self._fork != forks[0]:
             raise SecureLinkError("this connection belongs to the parent process")
         core = self.core
-        if self.tail:
+        buffer = self.buffer
+        if buffer.tail:
             if core is not None:
                 core.numbering.outgoing.release()
-            if not self._write_tail():
+            if not buffer.write_tail():
+                self._ask_writable()
                 return
         connection = self.connection
         sender = connection.sender
@@ -240,8 +223,8 @@ class Writer:
             data = self._data_of_all_kinds(connection)
         else:
             data = sender.queued(core.sending)  # as usual
-        if data:
-            self._write_bytes(data)
+        if data and not buffer.write(data):
+            self._ask_writable()
         if connection.closing is not None or self.choked:
             self._after_write()
 
@@ -263,35 +246,10 @@ class Writer:
             parts.append(connection.data_to_send(more=bool(self._packets or self._again)))
         return b"".join(parts)
 
-    def _write_bytes(self, data: bytes) -> None:
-        try:
-            taken = self.stream.send(data, self.send_flags)
-        except (BlockingIOError, InterruptedError):
-            taken = 0
-        if taken < len(data):
-            self._set_tail(memoryview(data)[taken:])
-            self._ask_writable()
-
-    def _write_tail(self) -> bool:
-        try:
-            taken = self.stream.send(self.tail, self.send_flags)
-            self._set_tail(self.tail[taken:])
-        except (BlockingIOError, InterruptedError):
-            pass
-        if self.tail:
-            self._ask_writable()
-            return False
-        return True
-
-    def _set_tail(self, tail: memoryview) -> None:
-        self.tail = tail
-        if self.core is not None:
-            self.core.sending.tail = len(tail)
-
     def _after_write(self) -> None:
         if self.connection.closing is not None:
             self.advance(CLOSING)
-        if self.tail:
+        if self.buffer.tail:
             return
         sender = self.connection.sender
         if self.end is CLOSING and (sender is None or sender.closed):
@@ -308,7 +266,7 @@ class Writer:
         # The flag falls before the look at the tail: a thread that leaves a tail after the look finds it down, and asks
         # again.
         self._want_write = False
-        if not self.tail:
+        if not self.buffer.tail:
             return 0
         self._want_write = True
         return WRITE
@@ -340,21 +298,8 @@ class Writer:
         core = self.core
         if core is None:
             return
-        if core.numbering.outgoing.releasable or (self._packets and not self.tail):
+        if core.numbering.outgoing.releasable or (self._packets and not self.buffer.tail):
             self.flush()
-
-    def watch_tail(self, *, hung_up: bool) -> None:
-        """Add up the time in which the peer was not read because it took nothing, and took nothing."""
-        liveness = self.connection.liveness
-        if liveness is not None:
-            still = self.choked and self.tail is self._tail_seen and not hung_up
-            self._stalled = self._stalled + liveness.step if still else 0.0
-            self._tail_seen = self.tail
-
-    @property
-    def is_stalled(self) -> bool:
-        """Whether that is too long."""
-        return self._stalled > STALLED_SECONDS
 
     def on_error(self) -> None:
         """Called after `flush` raised: a bug of ours."""
@@ -391,7 +336,7 @@ class Writer:
         self.connection.leave(self.loop.now)
 
     def _drop_unsendable(self) -> None:
-        self._set_tail(memoryview(b""))
+        self.buffer.clear()
         self._raw.clear()
 
     def close(self, leave: Callable[[bool], Result]) -> Result:
@@ -422,7 +367,7 @@ class Writer:
     def let_go(self) -> None:
         """Called with the send right, after the session was detached: nothing here touches it any more."""
         self._drop_unsendable()
-        self.core = self._session = None
+        self.core = self._session = self.buffer.queue = None
         self.waiters = self._packets = self._again = ()
 
     def when_not_sending(self, act: Callable[[bool], Result]) -> Result:
