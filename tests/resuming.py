@@ -261,12 +261,18 @@ class Program:
         self.failed: SecureLinkError | None = None
         self.lazy = False  # what has come is handled by somebody else
         self.remembers = True
+        self.file: Resumption | None = None
+
+    def keep(self, resumption: Resumption | None) -> None:
+        """Write the file of the session, before anything is sent in it."""
+        self.file = resumption
 
     def die(self) -> None:
         """Its process dies, and another one begins with the file of its session, which has the resumption alone."""
         self.core = SessionCore(Bounds())
         self.engine = None
-        self.remembers = False
+        self.resumption = self.file
+        self.remembers = self.file is None
 
     def say(self, *names: str) -> None:
         """Send packets, whether connected or not."""
@@ -317,6 +323,7 @@ class Program:
 
     def _opened(self, event: Opened, engine: ClientConnection, now: float) -> None:
         other = engine.numbering is not self.core.numbering
+        self.keep(event.resumption)
         self.resumption = event.resumption
         self.opened.append(event.resumed)
         if other:

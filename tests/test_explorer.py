@@ -27,6 +27,7 @@ WORLDS = {
     "replays": Bounds(down=0, replays=1),
     "restart": Bounds(cuts=0, restarts=1),
     "expiry": Bounds(down=0, expiries=1),
+    "deaths": Bounds(Mode.OFF, cuts=0, deaths=1, lazy=True),
 }
 STATES = 400  # of each: the short way
 

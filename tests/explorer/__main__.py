@@ -31,6 +31,7 @@ WORLDS = {
     "frames are dropped and doubled": replace(_FULL, up=2, down=2, drops=1, doubles=1),
     "old hellos come again": replace(_FULL, up=2, down=2, replays=2),
     "the server forgets": replace(_FULL, up=2, down=2, restarts=1),
+    "the client's process dies": replace(_FULL, up=2, down=2, cuts=1, deaths=2),
     "sessions expire": replace(_FULL, up=2, down=2, expiries=1),
     "connections race": Bounds(up=1, down=1, dials=4, cuts=0, lazy=True, calm=16),
 }

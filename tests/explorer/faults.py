@@ -10,6 +10,7 @@ from typing import Any, cast
 from unittest import mock
 
 from inside import grants_of
+from resuming import Program
 
 from securelink.protocol import ClientConnection, Connection, ServerConnection, SessionCore
 from securelink.protocol.numbering import Incoming, Outgoing
@@ -168,9 +169,33 @@ def _stale_count(right: Any) -> Any:
     return carry
 
 
+def _stated_is_kept(right: Any) -> Any:
+    def forget_stated(self: Any) -> Any:
+        right(self)
+        return self.sent
+
+    return forget_stated
+
+
+def _begins_anew(right: Any) -> Any:
+    def go_on_from(self: Any, count: int) -> None:
+        """The process counts from 0."""
+
+    return go_on_from
+
+
+def _file_is_late(right: Any) -> Any:
+    def keep(self: Any, resumption: Any) -> None:
+        right(self, self.resumption)
+
+    return keep
+
+
 #: Connections alone: nothing is sent in the session.
 _TICKETS = Bounds(OFF, up=0, down=0, cuts=0, dials=3)
 _UP = Bounds(OFF, down=0)
+#: A process that dies.
+_DOWN = Bounds(OFF, up=0, cuts=0, deaths=1, dials=3)
 
 FAULTS = [
     Fault(
@@ -208,4 +233,32 @@ FAULTS = [
     Fault("nothing is sent again", Outgoing, "rewind", _none_again, _UP),
     Fault("new packets go first", SessionCore, "data_to_send", _new_ones_first, replace(_UP, up=2)),
     Fault("a count is stated too low", Connection, "carry", _stale_count, Bounds(OFF, up=0)),
+    Fault(
+        "what a dead process had is not sent again",
+        Outgoing,
+        "forget_stated",
+        _stated_is_kept,
+        _DOWN,
+    ),
+    Fault(
+        "another process counts anew",
+        Incoming,
+        "go_on_from",
+        _begins_anew,
+        replace(_DOWN, down=2, dials=2),
+    ),
+    Fault(
+        "another process numbers anew",
+        Outgoing,
+        "go_on_from",
+        _begins_anew,
+        replace(_DOWN, up=2, down=0, dials=2),
+    ),
+    Fault(
+        "the file is written after the first record",
+        Program,
+        "keep",
+        _file_is_late,
+        replace(_DOWN, down=0),
+    ),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Half:
         link: The connection that carries it; 0: none, or not yet.
         confirmed: Of a server: whether the client has shown that it has the ticket of that connection.
         tickets: Of a server: how many are good for it.
+        deaths: Of a client: how many it had said, and handled, when its process died and another one went on.
     """
 
     said: tuple[str, ...] = ()
@@ -31,6 +33,24 @@ class Half:
     link: int = 0
     confirmed: bool = False
     tickets: int = 0
+    deaths: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def said_by_each(self) -> list[tuple[str, ...]]:
+        """What each of its processes has said."""
+        ends = [0, *(said for said, _ in self.deaths), len(self.said)]
+        return [self.said[a:b] for a, b in pairwise(ends)]
+
+    @property
+    def handled_by_each(self) -> list[tuple[str, ...]]:
+        """And handled."""
+        ends = [0, *(handled for _, handled in self.deaths), len(self.handled)]
+        return [self.handled[a:b] for a, b in pairwise(ends)]
+
+    @property
+    def all_handled(self) -> tuple[str, ...]:
+        """What any of its processes has handled."""
+        return tuple(dict.fromkeys(self.handled))
 
 
 @dataclass(frozen=True)
@@ -90,29 +110,52 @@ def broken_by(before: State, step: str, after: State) -> str | None:
 
 
 def _in_order(one: Facts, other: Facts) -> str | None:
-    """Each packet is handed over once, and in order."""
+    """
+    Each packet is handed over once to each process, and in order; of each process that died, those from the first on.
+    """
     for token, half in one.halves.items():
-        said = other.halves.get(token, other.halves.get(b"", _NOBODY)).said
-        if half.handled != said[: len(half.handled)]:
-            return f"handled {half.handled} of {said}"
+        theirs = other.halves.get(token, other.halves.get(b"", _NOBODY))
+        left = half.all_handled
+        for said in theirs.said_by_each:
+            while left and said and left[0] == said[0]:
+                left, said = left[1:], said[1:]
+        if left or not _without_gaps(half, theirs.said):
+            return f"handled {half.handled_by_each} of {theirs.said_by_each}"
     return None
+
+
+def _without_gaps(half: Half, said: tuple[str, ...]) -> bool:
+    """Whether each process begins where the last one was, or before, and has a piece."""
+    if not half.deaths:
+        return True
+    end = 0
+    for handled in half.handled_by_each:
+        if handled:
+            begin = said.index(handled[0])
+            if begin > end or handled != said[begin : begin + len(handled)]:
+                return False
+            end = max(end, begin + len(handled))
+    return True
 
 
 def _handled_is_handled(one: Facts, other: Facts) -> str | None:
     """What a side does not list as open is handled on the other."""
     for token, half in one.halves.items():
-        confirmed = len(half.said) - len(half.open)
-        if half.open != half.said[confirmed:]:
-            return f"open are {half.open} of {half.said}"
-        if confirmed > len(other.halves.get(token, _NOBODY).handled):
-            return f"{confirmed} of {half.said} count as handled, and are not"
+        said = half.said_by_each[-1]  # of the dead ones nobody keeps anything
+        confirmed = len(said) - len(half.open)
+        if half.open != said[confirmed:]:
+            return f"open are {half.open} of {said}"
+        if not set(said[:confirmed]) <= set(other.halves.get(token, _NOBODY).handled):
+            return f"{confirmed} of {said} count as handled, and are not"
     return None
 
 
 def _never_fall(before: Facts, after: Facts) -> str | None:
-    """No count falls while a session lasts."""
+    """No count falls while a session lasts, and with it its process."""
     for token, half in after.halves.items():
         was = before.halves.get(token, _NOBODY)
+        if half.deaths != was.deaths:
+            continue
         if not half.over and any(a < b for a, b in zip(half.counts, was.counts, strict=True)):
             return f"counts fall from {was.counts} to {half.counts}"
     return None
@@ -159,8 +202,13 @@ def missing_in(state: State) -> str:
     client, server = state.client, state.server
     if not client.current:
         return "no session begins"
+    if wrong := _in_order(client, server) or _in_order(server, client):
+        return f"left alone, {wrong}"
     ours, theirs = client.halves[client.current], server.halves.get(client.current, _NOBODY)
-    if ours.handled != theirs.said or theirs.handled != ours.said:
+    lost = set().union(*ours.said_by_each[:-1]) - set(theirs.handled)  # with their process
+    if ours.all_handled != theirs.said or theirs.handled != tuple(
+        name for name in ours.said if name not in lost
+    ):
         return f"left alone, {ours.said} became {theirs.handled}, and {theirs.said} {ours.handled}"
     if ours.open or theirs.open:
         return f"left alone, {ours.open} and {theirs.open} stay open"

@@ -7,7 +7,8 @@ and the real cryptography, and looked up from then on.
 
 The network may deliver the next frame of a direction, cut a connection (what is under way is lost, and each side hears
 of it when the network likes), drop a frame or deliver it twice, and open connections of its own with frames that it has
-seen. The server may lose its memory, and the time of a session may end.
+seen. The server may lose its memory, the client's process may die and another one go on with the file of its session,
+and the time of a session may end.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class Bounds:
         replays: Connections that begin with old frames of the client.
         restarts: Of the server, which forgets everything.
         expiries: Of the time for which a server keeps a session.
+        deaths: Of the client's process; the next one has the file of its session.
         lazy: Whether what has come is handled later than it comes.
         calm: From each of so many states, in the order in which they are met, both sides are left alone.
         most: States to look at; 0: all.
@@ -59,6 +61,7 @@ class Bounds:
     replays: int = 0
     restarts: int = 0
     expiries: int = 0
+    deaths: int = 0
     lazy: bool = False
     calm: int = 1
     most: int = 0
@@ -83,6 +86,7 @@ class Spent(NamedTuple):
     replays: int = 0
     restarts: int = 0
     expiries: int = 0
+    deaths: int = 0
 
 
 class Node(NamedTuple):
@@ -250,6 +254,8 @@ class Explorer:
             yield from self._counting(node, "down", "server", "say", f"s{spent.down}")
         if spent.dials < bounds.dials:
             yield from self._counting(node, "dials", "client", "dial", spent.dials + 1)
+        if spent.deaths < bounds.deaths and spent.dials:
+            yield from self._counting(node, "deaths", "client", "die")
         if client.waiting:
             yield "the client handles", self.do(node, "client", "handle")
         if server.waiting:

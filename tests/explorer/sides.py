@@ -88,6 +88,7 @@ class ClientSide:
     Attributes:
         link: The number of its last connection.
         said: In each session, the names of its packets.
+        deaths: In each session: how many it had said, and handled, when its process died and another one went on.
     """
 
     def __init__(self, mode: Mode, *, lazy: bool) -> None:
@@ -97,6 +98,7 @@ class ClientSide:
         self.program.opened = Nothing()
         self.link = 0
         self.said: list[list[str]] = [[]]
+        self.deaths: list[list[tuple[int, int]]] = [[]]
         self.tokens: list[bytes] = [b""]
 
     def act(self, what: str, *arguments: Any) -> list[tuple[int, bytes]]:
@@ -107,7 +109,7 @@ class ClientSide:
         out = [(self.link, frame) for frame in split_frames(self.program.data_to_send())]
         if before != self.link and before:
             out.insert(0, (before, END))  # it closes the stream that it has given up
-        elif what == "receive" and self.is_over:
+        elif what in ("receive", "die") and self.is_over and self.link:
             out.append((self.link, END))
         if self.is_over:
             self.program.engine = None
@@ -116,6 +118,7 @@ class ClientSide:
     def _note(self) -> None:
         while len(self.said) <= len(self.program.lost):
             self.said.append([])
+            self.deaths.append([])
             self.tokens.append(b"")
         resumption = self.program.resumption
         if resumption is not None:
@@ -140,6 +143,14 @@ class ClientSide:
     def receive(self, frame: bytes) -> None:
         """Something comes on the last connection."""
         self.program.receive(frame, 0.0)
+
+    def die(self) -> None:
+        """Its process dies, and another one has the file of the session, if there is one."""
+        self.program.die()
+        if self.program.resumption is None:
+            self.said[-1] = []  # nobody has heard of it
+        else:
+            self.deaths[-1].append((len(self.said[-1]), len(self.program.handled[-1])))
 
     def handle(self) -> None:
         """The turn of the oldest record comes."""
@@ -246,13 +257,14 @@ def client_facts(side: ClientSide) -> Facts:
     """What is known of a client."""
     program = side.program
     halves = {
-        token: Half(tuple(said), tuple(handled), tuple(lost), over=True)
-        for token, said, handled, lost in zip(
-            side.tokens, side.said, program.handled, program.lost, strict=False
+        token: Half(tuple(said), tuple(handled), tuple(lost), over=True, deaths=tuple(deaths))
+        for token, said, handled, lost, deaths in zip(
+            side.tokens, side.said, program.handled, program.lost, side.deaths, strict=False
         )
     }
     token = side.tokens[-1]
-    halves[token] = _half(program.core, side.said[-1], program.handled[-1])
+    half = _half(program.core, side.said[-1], program.handled[-1])
+    halves[token] = replace(half, deaths=tuple(side.deaths[-1]))
     return Facts(halves, token, wants=side.is_over)
 
 
