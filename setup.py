@@ -24,6 +24,7 @@ HOT = [
     "securelink/protocol/acknowledging.py",
     "securelink/protocol/client.py",
     "securelink/protocol/connection.py",
+    "securelink/protocol/contents.py",
     "securelink/protocol/durable.py",
     "securelink/protocol/liveness.py",
     "securelink/protocol/receive_queue.py",

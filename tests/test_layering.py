@@ -223,7 +223,8 @@ def _way(text: str) -> str:
 
 
 # Files and functions that are longer than the rest may be, and how long. They only shrink.
-LONG_FILES = {"protocol.connection": 575}
+# A connection is one state machine: receiving, sending and time, which may be three threads, change the same fields.
+LONG_FILES = {"protocol.connection": 500}
 LONG_FUNCTIONS = {
     "server.__init__": 96, "client.__init__": 67, "wire.scan.go_on": 62,
 }  # fmt: skip

@@ -13,6 +13,7 @@ Two threads may use the receiving half (`receive_data`) and the sending half (`s
     events.py   events of a connection
     sender.py   the sending half of an open connection
     connection.py   the common part of both roles
+    contents.py     what both do with each content, such as PING or CLOSE
     server.py   the server's end
     client.py   the client's end, and the errors for refusals
     strangers.py   recognises peers that speak another protocol

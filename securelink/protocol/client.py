@@ -12,7 +12,8 @@ from ..keys import Identity
 from ..limits import MAX_COUNT
 from ..wire.fields import Content, Kind, Mode
 from ..wire.messages import NO_MEMORY, Welcome
-from .connection import SHARED_TAKES, Connection, Takes
+from .connection import Connection, Takes
+from .contents import SHARED_TAKES
 from .events import Item, Opened, PlaintextChosen, ServerVerified
 from .handshake_client import ClientHandshake, PlaintextServer, VerifiedServer
 from .numbering import Numbering

@@ -1,4 +1,4 @@
-"""The common part of the connections of both roles."""
+"""The common part of the connections of both roles. What they do with each content is in `contents.py`."""
 
 from __future__ import annotations
 
@@ -7,31 +7,12 @@ from math import inf
 
 from ..codes import Code
 from ..errors import ConfigError, HandshakeError, ProtocolError, SecureLinkError
-from ..limits import (
-    ANSWER_SECONDS,
-    CLOSE_SECONDS,
-    HEADER_SIZE,
-    MAX_CONTROLS,
-    MAX_HANDSHAKE_BODY,
-    SWEEP_SECONDS,
-)
+from ..limits import CLOSE_SECONDS, HEADER_SIZE, MAX_CONTROLS, MAX_HANDSHAKE_BODY, SWEEP_SECONDS
 from ..wire.fields import Content, Kind
 from ..wire.frames import FrameBuffer
 from ..wire.messages import Close, Welcome
 from .acknowledging import Acknowledging
-from .events import (
-    Alerted,
-    Closed,
-    Ended,
-    Event,
-    Expired,
-    Failed,
-    Item,
-    Overdue,
-    Pinged,
-    Ponged,
-    Silent,
-)
+from .events import Ended, Event, Expired, Failed, Item, Overdue, Silent
 from .liveness import Liveness
 from .numbering import Numbering
 from .order import made_before
@@ -45,8 +26,7 @@ _OPEN = State.OPEN
 _DATA = int(Content.DATA)
 _DATA_ACK = int(Content.DATA_ACK)
 
-
-#: The method of a role for an input: it gets header and body of a clear frame, or the plaintext of a protected one.
+#: What a role does with an input: it gets header and body of a clear frame, or the plaintext of a protected one.
 Takes = Mapping[Take, Callable[..., None]]
 
 
@@ -60,7 +40,7 @@ class Connection:
 
     Args:
         state: The first.
-        takes: The methods of this role for the inputs that the table allows.
+        takes: What this role does with the inputs that the table allows.
         pings: Whether this side sends the heartbeats.
         deadline: When the handshake must be done.
 
@@ -75,6 +55,7 @@ class Connection:
         key_updates: KEY_UPDATE records of the peer so far.
         reads: The number of calls of `receive_data`.
         wants_write: Once open: whether `data_to_send` has output.
+        now: The time as the receiving half was given it last.
         deadline: When the handshake must be done, or the peer must have ended after our CLOSE; `inf` in between.
         closing, delay: Code and text of the CLOSE that is to be sent, or was, by either side; milliseconds of RESTART.
         asked: The same if `close` was called before there was any other reason for a CLOSE.
@@ -99,7 +80,7 @@ class Connection:
         self.asked: tuple[int, str] | None = None
         self._pings = pings
         self.deadline = deadline
-        self._now = -inf  # as it was given last
+        self.now = -inf
         self._reading = True
         self._frames = FrameBuffer(MAX_HANDSHAKE_BODY)
         # Lists, for they are short, and an empty deque has 700 bytes more.
@@ -313,7 +294,7 @@ class Connection:
         Returns:
             Records and events in order; the last is `Failed` if the peer broke the protocol. Never raises for it.
         """
-        self._now = now
+        self.now = now
         self.reads += 1
         if self.state is not _OPEN or not data:
             return self._receive_unopened(data)
@@ -339,11 +320,11 @@ class Connection:
         if self.state in OVER:
             return []
         self._frames.feed(data)
-        return self.reconsider(self._now)
+        return self.reconsider(self.now)
 
     def reconsider(self, now: float) -> list[Item]:
         """Process bytes that arrived while the state read nothing. Returns the same as `receive_data`."""
-        self._now = now
+        self.now = now
         out: list[Item] = []
         try:
             self._process(out)
@@ -457,7 +438,7 @@ class Connection:
         if self.sender is not None:
             if not spared:
                 self._say_close(Code.NORMAL if ours else int(code))
-            self.leave(self._now)
+            self.leave(self.now)
         self._go(Input.FAULT)
         return Failed(error, answer, self._proved, ours, spared)
 
@@ -483,8 +464,8 @@ class Connection:
         send, max_packet = made_before(self._send, "open"), welcome.max_packet
         self._resumable = welcome.ticket is not None
         self._frames.limit = max_packet
-        self.acks = Acknowledging(self.numbering.incoming, self._now)
-        self.liveness = Liveness(welcome.heartbeat, self._now, pings=self._pings)
+        self.acks = Acknowledging(self.numbering.incoming, self.now)
+        self.liveness = Liveness(welcome.heartbeat, self.now, pings=self._pings)
         self.liveness.reading(self._reading)
         self.sender = Sender(send, self.numbering, max_packet)
         if self.closing is None:
@@ -492,36 +473,7 @@ class Connection:
         else:
             self.wants_write = True
 
-    # Frames and contents that both roles take.
-
-    def _alert(self, header: bytes, body: bytes, out: list[Item]) -> None:
-        if len(body) != 1 and not (len(body) == 2 and body[0] == Code.BLOCKED):
-            raise ProtocolError("an ALERT of the wrong size")
-        out.append(Alerted(body[0], body[1] if len(body) == 2 else 0))
-
-    def _close(self, plaintext: bytes, out: list[Item]) -> None:
-        close = self._close_of(plaintext)
-        answers = self.closing is not None and close.code == Code.NORMAL
-        if self.sender is not None:
-            incoming = self.numbering.incoming
-            self.leave(self._now)
-            if self.closing is None and incoming.handled() != incoming.accepted:
-                self.answer_at = self._now + ANSWER_SECONDS
-            else:
-                self._say_close(Code.NORMAL)
-        out.append(Closed(close.code, close.text, answers, close.delay / 1000))
-
-    def _close_unproved(self, plaintext: bytes, out: list[Item]) -> None:
-        """The peer has proved nothing yet: this only ends the attempt, and its text is unauthenticated."""
-        out.append(Alerted(self._close_of(plaintext).code))
-
-    def _close_of(self, plaintext: bytes) -> Close:
-        close = Close.decode(plaintext)
-        # Before WELCOME the connection does not carry the session to be resumed yet.
-        arrived = 0 if self.sender is None else self.numbering.incoming.accepted
-        if close.sent != arrived:
-            raise ProtocolError(f"CLOSE counts {close.sent} records, {arrived} arrived")
-        return close
+    # What changes the receiving half itself; `contents.py` has the rest.
 
     def _data(self, plaintext: bytes, out: list[Item], start: int = 1) -> None:
         """Accept a record: it is counted, and goes to the inbox."""
@@ -537,39 +489,9 @@ class Connection:
         self.numbering.outgoing.acknowledge(int.from_bytes(plaintext[1:9]))
         self._data(plaintext, out, 9)
 
-    def _ack(self, plaintext: bytes, out: list[Item]) -> None:
-        if len(plaintext) != 9:
-            raise ProtocolError("an ACK record of the wrong size")
-        self.numbering.outgoing.acknowledge(int.from_bytes(plaintext[1:]))
-
-    def _ping(self, plaintext: bytes, out: list[Item]) -> None:
-        if len(plaintext) != 9:
-            raise ProtocolError("a PING record of the wrong size")
-        self.control(Content.PONG, plaintext[1:])
-        out.append(Pinged(plaintext[1:]))
-
-    def _pong(self, plaintext: bytes, out: list[Item]) -> None:
-        if len(plaintext) != 9:
-            raise ProtocolError("a PONG record of the wrong size")
-        out.append(Ponged(plaintext[1:]))
-
     def _key_update(self, plaintext: bytes, out: list[Item]) -> None:
         receive = made_before(self._receive, "key_update")
         if len(plaintext) != 1:
             raise ProtocolError("a KEY_UPDATE record of the wrong size")
-        receive.update(self._now)
+        receive.update(self.now)
         self.key_updates += 1
-
-
-#: The methods that both roles share.
-SHARED_TAKES: Takes = {
-    Take.ALERT: Connection._alert,
-    Take.DATA: Connection._data,
-    Take.DATA_ACK: Connection._data_ack,
-    Take.ACK: Connection._ack,
-    Take.PING: Connection._ping,
-    Take.PONG: Connection._pong,
-    Take.KEY_UPDATE: Connection._key_update,
-    Take.CLOSE: Connection._close,
-    Take.CLOSE_UNPROVED: Connection._close_unproved,
-}

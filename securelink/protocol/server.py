@@ -14,7 +14,8 @@ from ..keys import Identity
 from ..limits import HEADER_SIZE, MAGIC, TICKET_SIZE
 from ..wire.fields import Content, Kind, Mode
 from ..wire.messages import Wanted, Welcome
-from .connection import SHARED_TAKES, Connection, Takes
+from .connection import Connection, Takes
+from .contents import SHARED_TAKES
 from .events import AuthReceived, Confirmed, Failed, HelloReceived, Item
 from .handshake_server import ServerHandshake, VerifiedClient
 from .numbering import Numbering
@@ -234,7 +235,7 @@ class ServerConnection(Connection):
             self._out.append(self._fail(error).answer)
             raise
         ticket, digest, grant = self._new_ticket(verified, was.session, was.token, was.max_packet)
-        issued = resuming.tickets.renew(digest, grant, self._attempt, self._used, self._now)
+        issued = resuming.tickets.renew(digest, grant, self._attempt, self._used, self.now)
         if issued is Issued.OVERTAKEN:
             self._out.append(self._end(Input.REFUSE, Code.BUSY))
             raise HandshakeError("a later attempt of the client has resumed the session already")
@@ -353,7 +354,7 @@ class ServerConnection(Connection):
         if ticket is None:
             return
         digest = ticket_digest(ticket)
-        grant = resuming.tickets.find(digest, self._now)
+        grant = resuming.tickets.find(digest, self.now)
         if grant is not None and self._suits(grant, resuming):
             self._handshake.resume(grant)
             self._used = digest

@@ -75,7 +75,7 @@ class Input(IntEnum):
 
 
 class Take(Enum):
-    """The names of methods that take an input of the peer: each role has a method for each name in its states."""
+    """The names of what takes an input of the peer: each role has a method or function for each name in its states."""
 
     CLIENT_HELLO = auto()
     SERVER_HELLO = auto()

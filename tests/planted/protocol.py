@@ -108,20 +108,20 @@ FAULTS = [
     Fault(
         "a failed engine reads on",
         "protocol/connection.py",
-        "            self.leave(self._now)\n        self._go(Input.FAULT)\n",
-        "            self.leave(self._now)\n",
+        "            self.leave(self.now)\n        self._go(Input.FAULT)\n",
+        "            self.leave(self.now)\n",
         "test_protocol.py::test_wrong_acknowledgements",
     ),
     Fault(
         "a PING of any size is answered",
-        "protocol/connection.py",
+        "protocol/contents.py",
         'raise ProtocolError("a PING record of the wrong size")',
         "pass",
         "test_protocol.py::test_records_of_the_wrong_size",
     ),
     Fault(
         "an ACK of any size is taken",
-        "protocol/connection.py",
+        "protocol/contents.py",
         'raise ProtocolError("an ACK record of the wrong size")',
         "pass",
         "test_protocol.py::test_records_of_the_wrong_size",
@@ -170,9 +170,9 @@ FAULTS = [
     ),
     Fault(
         "CLOSE is answered before what came is handled",
-        "protocol/connection.py",
-        "            if self.closing is None and incoming.handled() != incoming.accepted:\n",
-        "            if False:\n",
+        "protocol/contents.py",
+        "        if connection.closing is None and incoming.handled() != incoming.accepted:\n",
+        "        if False:\n",
         "test_handled.py::test_close_waits_for_handlers",
     ),
     Fault(
@@ -275,7 +275,7 @@ FAULTS = [
     ),
     Fault(
         "an ALERT of any size is taken",
-        "protocol/connection.py",
+        "protocol/contents.py",
         "if len(body) != 1 and not (len(body) == 2 and body[0] == Code.BLOCKED):",
         "if not body:",
         "test_protocol_states.py::test_an_alert_has_one_byte",
