@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 import warnings
-import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,9 +14,10 @@ from typing import Any, Self
 from .app.context import ClientContext
 from .app.declared import ClientOptions
 from .app.handlers import STATE, Handlers
-from .app.hooks import EventHook
+from .app.hooks import EventHook, weakly
 from .app.introduction import introduce
 from .app.received import Received
+from .backpressure import BackPressure
 from .dispatching import ClientDispatching
 from .errors import ConfigError, LinkTimeout
 from .keys import Identity
@@ -26,6 +26,8 @@ from .limits import (
     CONNECT_SECONDS,
     MAX_ELEMENTS,
     MAX_FRAME_BODY,
+    MAX_UNACKED,
+    MAX_UNSENT,
 )
 from .logs.default import make_visible
 from .options import seconds
@@ -46,19 +48,7 @@ from .wire.packets import Packet
 Credentials = Any  # a MessagePack value, or a function of (binding, fingerprint) that gives one
 
 
-def _weakly(method: Callable[..., None]) -> Callable[..., None]:
-    """The same call, which does nothing once the object of the method is gone."""
-    weak = weakref.WeakMethod(method)
-
-    def call(*arguments: Any) -> None:
-        strong = weak()
-        if strong is not None:
-            strong(*arguments)
-
-    return call
-
-
-class Client(Receiver, ClientDispatching):
+class Client(Receiver, BackPressure, ClientDispatching):
     """
     A client.
 
@@ -85,10 +75,11 @@ class Client(Receiver, ClientDispatching):
             path can read and use them. Otherwise "off" refuses to send them there, and "optional" means "required".
         known_servers: File of the servers met before. None: `known_servers` in the keys folder; without one, a
             place of the user's, the same in whatever folder the program runs (docs/DESIGN.md, "Keys and files").
-        application: Name of the application; a server with another one refuses.
-        version: Its version, compared likewise.
+        application, version: Name and version of the application; a server with others refuses.
         max_packet: The largest packet limit that a server may announce, in bytes.
         max_elements: Values of every kind in one packet above 64 KiB, both ways; the server should have the same.
+        max_unsent, max_unacked: Bytes that are not sent, and that the server has not handled; beyond them `send` does
+            what `full` or `policy()` says. Handlers never wait; 16 and 4 times as much ends the session.
         strict_types: Refuse to send also what arrives as its nearest relative: tuples, subclasses of dict, bytearrays,
             declared dataclasses and others. What has no relative (sets, `Decimal`) is refused anyway.
         passphrase: Of the client's private key.
@@ -137,6 +128,8 @@ class Client(Receiver, ClientDispatching):
         version: str = "",
         max_packet: int = MAX_FRAME_BODY,
         max_elements: int = MAX_ELEMENTS,
+        max_unsent: int = MAX_UNSENT,
+        max_unacked: int = MAX_UNACKED,
         strict_types: bool = False,
         passphrase: str | None = None,
         handlers: str = "background",
@@ -154,6 +147,8 @@ class Client(Receiver, ClientDispatching):
             version=version,
             max_packet=max_packet,
             max_elements=max_elements,
+            max_unsent=max_unsent,
+            max_unacked=max_unacked,
             strict_types=strict_types,
             passphrase=passphrase,
             handlers=handlers,
@@ -165,13 +160,18 @@ class Client(Receiver, ClientDispatching):
         self._reconnect = options.reconnect
         self._in_update = options.handlers == "update"
         # Weak: what a client holds must not hold the client.
-        changed = _weakly(self._keep_alive)
+        changed = weakly(self._keep_alive)
         self._handlers = Handlers("client", ("packet",), changed)
-        self._handlers.bind_reserved(STATE, _weakly(self._take_state))
+        self._handlers.bind_reserved(STATE, weakly(self._take_state))
         self.server_state: Any = None
         self._channel: ClientChannel | None = None
         self._token = ""
         self._encrypted = False
+        self._hooks = self._new_hooks(changed)
+        self._policies = self._hooks.policies
+
+    def _new_hooks(self, changed: Callable[..., None]) -> ClientContext:
+        """With the events."""
         caught = self._handlers.caught.add
         self.on_connect: EventHook[[]] = EventHook("on_connect", caught, ())
         self.on_suspend: EventHook[[]] = EventHook("on_suspend", caught, ())
@@ -179,7 +179,7 @@ class Client(Receiver, ClientDispatching):
         self.on_disconnect: EventHook[[]] = EventHook("on_disconnect", caught, (), changed=changed)
         self.on_message: EventHook[[Received]] = self._handlers.on_message
         self.on_state: EventHook[[Any]] = EventHook("on_state", caught, ("value",), changed=changed)
-        self._hooks: ClientContext = ClientContext(
+        return ClientContext(
             self._handlers,
             self.on_state,
             self.on_suspend,

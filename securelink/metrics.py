@@ -49,6 +49,7 @@ _GAUGES = {
     "rooms": "Rooms with members.",
     "threads": "Threads of the server.",
     "unsent_bytes": "Bytes that wait to be sent, of all sessions.",
+    "unacked_bytes": "Bytes that were sent and that clients have not handled, of all sessions.",
 }
 _COUNTERS = {
     "sessions_total": "Sessions that were opened.",
@@ -60,7 +61,9 @@ _COUNTERS = {
     "records_received_total": "Records with packets that were received.",
     "records_sent_total": "Records with packets that were sent.",
     "packets_received_total": "Packets that were received and handled.",
-    "packets_dropped_total": "Packets for which a session had no room, and that were not worth waiting for.",
+    "packets_dropped_total": "Packets that were dropped because a session had no room.",
+    "packets_replaced_total": "Packets that a later one has replaced before they were sent.",
+    "sends_blocked_total": "How often a send has waited because a session had no room.",
     "received_bytes_total": "Bytes of packets that were received.",
     "sent_bytes_total": "Bytes of packets that were sent.",
 }

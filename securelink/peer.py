@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from .app.handlers import STATE, checked_action
+from .app.policies import Policies
 from .codes import Code
 from .errors import ConfigError
 from .limits import REQUEST_SECONDS, SEND_SECONDS
@@ -24,6 +25,26 @@ class Hooks(Protocol):
     """Holds the hook that is called before each packet is sent."""
 
     before_send: Callable[..., Any] | None
+    policies: Policies
+
+
+class Pressure(NamedTuple):
+    """
+    What waits in a session, and what has become of packets for which there was no room.
+
+    Attributes:
+        unsent: Bytes that the system has not taken yet; bounded by `max_unsent`.
+        unacked: Bytes that were sent, and that the peer has not handled; bounded by `max_unacked`.
+        dropped: Packets that were dropped.
+        replaced: Packets that a later one has replaced before they were sent.
+        blocked: How often a `send` has waited.
+    """
+
+    unsent: int
+    unacked: int
+    dropped: int
+    replaced: int
+    blocked: int
 
 
 class Peer:
@@ -46,11 +67,18 @@ class Peer:
         """
         Send one packet to the peer.
 
-        Waits while the unsent or unacknowledged bytes exceed the session's bounds; a client reads meanwhile. In a
-        handler of a server it never waits. `full` says what happens instead, in handlers too:
+        There is no room for it while the bytes that are not sent, or not handled by the peer, exceed `max_unsent` or
+        `max_unacked`, because the peer reads too slowly, or is away. `full` says what happens then, and `policy()` says
+        it for all packets of a name:
 
-            session.send("position", [3, 4], latest="position")     # the newest takes the place of one that waits
-            session.send("spark", [3, 4], full="drop")              # not worth waiting for
+            "wait"      Wait for room, up to `timeout`; a client reads meanwhile. A handler never waits: it is queued
+                        all the same, and the peer is not read until it takes it. So without `full`.
+            "drop"      Drop this packet.
+            "oldest"    Drop the oldest that wait, of those sent so with the same key (`latest`; without, the action).
+            "latest"    It takes the place of one with the same key that waits; the first is queued all the same.
+            "end"       End the session.
+
+        What is in a record is on its way, and neither dropped nor replaced. The others come in their order.
 
         Args:
             action: The packet's name, 1 to 255 characters.
@@ -58,10 +86,10 @@ class Peer:
             headers: Further values of these types, by name.
             latest: A key; the packet replaces one with the same key that is still waiting.
             timeout: In seconds; None waits forever, or until the session ends: one whose peer is away has its time.
-            full: What to do when there is no room. None: wait. "drop": drop this packet. "end": end the session.
+            full: See above. None: what `policy()` says of the action, or "wait".
 
         Returns:
-            Whether the session has taken the packet; False only with `full`.
+            Whether the session has taken the packet; False: it is dropped. What others `pressure` counts.
 
         Raises:
             CodecError: The data cannot be encoded.
@@ -86,7 +114,11 @@ class Peer:
         """Send a packet whose name may be one of our own."""
         if latest is not None:
             key("latest", latest)
-        hook = self._hooks.before_send
+        hooks = self._hooks
+        policies = hooks.policies
+        if full is not None or (policies.of and action in policies.of):
+            latest, full, timeout = policies.way(action, data, latest, full, timeout)
+        hook = hooks.before_send
         if hook is not None:
             data = self._rewritten(hook, action, data)
         packet = Packet(action, data, headers, time.time())
@@ -94,7 +126,7 @@ class Peer:
         outbox = channel.outbox
         encoded = encode_for(outbox.bounds, packet)
         if full is not None:
-            return outbox.offer(encoded, latest=latest, full=full)
+            return outbox.offer(encoded, timeout, latest, True, full)
         outbox.post(encoded, timeout, latest)
         return True
 
@@ -208,6 +240,16 @@ class Peer:
         link = channel.link if channel is not None else None
         liveness = link.connection.liveness if link is not None else None
         return liveness.rtt if liveness is not None else None
+
+    @property
+    def pressure(self) -> Pressure:
+        """What waits in the session, and what has become of packets for which there was no room; of the last one."""
+        channel = self._channel
+        if channel is None:
+            return Pressure(0, 0, 0, 0, 0)
+        core, outbox = channel.core, channel.outbox
+        unsent, unacked = core.sending.unsent, core.numbering.outgoing.unacked
+        return Pressure(unsent, unacked, outbox.dropped, core.sending.replaced, outbox.blocked)
 
     @property
     def connected(self) -> bool:

@@ -31,12 +31,13 @@ class Reporting:
 
         Returns:
             What is now: `running`, `uptime_seconds`, `sessions`, `sessions_suspended` (those of them that have lost
-            their connection), `connections_half_open`, `rooms`, `threads`, `unsent_bytes`. And what only grows, over
-            all runs and all sessions that there were: `sessions_total`, `connections_lost_total` (of sessions that
-            were kept), `sessions_resumed_total`, `handshakes_failed_total`, `logins_refused_total`,
+            their connection), `connections_half_open`, `rooms`, `threads`, `unsent_bytes`, `unacked_bytes`. And what
+            only grows, over all runs and all sessions that there were: `sessions_total`, `connections_lost_total` (of
+            sessions that were kept), `sessions_resumed_total`, `handshakes_failed_total`, `logins_refused_total`,
             `handler_errors_total`, `records_received_total`, `records_sent_total`, `packets_received_total`,
-            `packets_dropped_total`, `received_bytes_total`, `sent_bytes_total`, `sessions_ended_total` (a dict: how
-            often for which reason) and `limits_reached_total` (a dict: how often which limit).
+            `packets_dropped_total`, `packets_replaced_total`, `sends_blocked_total` (see `Session.pressure`),
+            `received_bytes_total`, `sent_bytes_total`, `sessions_ended_total` (a dict: how often for which reason) and
+            `limits_reached_total` (a dict: how often which limit).
         """
         lifecycle, everybody = self._lifecycle, self._registry.everybody()
         loop, listener = lifecycle.loop, lifecycle.listener
@@ -48,7 +49,8 @@ class Reporting:
             "connections_half_open": listener.gate.half_open if listener is not None else 0,
             "rooms": len(self._rooms.names()),
             "threads": len(loop.thread_names()) if loop is not None else 0,
-            "unsent_bytes": sum(channel_of(session).unsent for session in everybody),
+            "unsent_bytes": sum(session.pressure.unsent for session in everybody),
+            "unacked_bytes": sum(session.pressure.unacked for session in everybody),
             **totals_of(self._registry, self._handlers.caught.total),
         }
 

@@ -26,6 +26,7 @@ from .app.rooms import Rooms
 from .app.saving import store_of
 from .app.session_manager import SessionEvents, SessionManager
 from .auth import Authenticate
+from .backpressure import BackPressure
 from .dispatching import ServerDispatching
 from .errors import ConfigError, LimitExceeded
 from .keys import Identity
@@ -40,32 +41,26 @@ from .limits import (
     MAX_RATE,
     MAX_ROOMS,
     MAX_SUSPENDED,
+    MAX_UNACKED,
+    MAX_UNSENT,
     RECORD_ROOM,
     RESUME_SECONDS,
     WORKERS,
 )
-from .options import key, place, word
+from .options import key, place
 from .reporting import Reporting
 from .runnable import Runnable
-from .session import (
-    Room,
-    Session,
-    context_of,
-    local_fanout,
-    new_session,
-    restored_session,
-)
+from .session import Room, Session, context_of, local_fanout, new_session, restored_session
 from .streams.base import Carrier
 from .streams.tcp import TCP
 from .threads.batch import held_back
 from .threads.lifecycle import Calls, Lifecycle
-from .threads.outbox import FULL
 from .threads.settings import HandshakeSettings
 from .threads.start import Start
 from .trust import AuthorizedClients
 
 
-class Server(Runnable, Reporting, Admitting, ServerDispatching):
+class Server(Runnable, Reporting, Admitting, BackPressure, ServerDispatching):
     """
     A server.
 
@@ -121,6 +116,9 @@ class Server(Runnable, Reporting, Admitting, ServerDispatching):
         max_byte_rate: Bytes of packets, likewise.
         max_suspended: Sessions that are kept without a connection; those with the least to lose go first.
         max_rooms: Rooms with members.
+        max_unsent, max_unacked: Bytes of one session that are not sent, and that its client has not handled; beyond
+            them `send` does what `full` or `policy()` says. Handlers and broadcasts, which never wait, may go beyond:
+            a session with 16 and 4 times as much ends.
         backlog: Connections that may wait to be accepted.
         passphrase: Of the server's private key.
         fanout: Has the sessions and sends to many of them; None: those of this process. Each server needs its own.
@@ -172,6 +170,8 @@ class Server(Runnable, Reporting, Admitting, ServerDispatching):
         max_byte_rate: int = MAX_BYTE_RATE,
         max_suspended: int = MAX_SUSPENDED,
         max_rooms: int = MAX_ROOMS,
+        max_unsent: int = MAX_UNSENT,
+        max_unacked: int = MAX_UNACKED,
         backlog: int = BACKLOG,
         passphrase: str | None = None,
         state: str | Path | None = None,
@@ -205,6 +205,8 @@ class Server(Runnable, Reporting, Admitting, ServerDispatching):
             max_byte_rate=max_byte_rate,
             max_suspended=max_suspended,
             max_rooms=max_rooms,
+            max_unsent=max_unsent,
+            max_unacked=max_unacked,
             backlog=backlog,
             passphrase=passphrase,
             state=state,
@@ -225,6 +227,14 @@ class Server(Runnable, Reporting, Admitting, ServerDispatching):
         self._rooms: Rooms[Session] = Rooms(
             self.broadcast, options.room_capacity, Room, most=options.max_rooms
         )
+        self._take_events()
+        self._context = ServerContext(
+            self._handlers, self._rooms, self._registry.counts, self.on_state, self._bounds
+        )
+        self._policies = self._context.policies
+        self._lifecycle = self._new_lifecycle()
+
+    def _take_events(self) -> None:
         caught = self._handlers.caught.add
         events = self._events = SessionEvents[Session](caught)
         self.on_connect, self.on_disconnect = events.on_connect, events.on_disconnect
@@ -232,13 +242,9 @@ class Server(Runnable, Reporting, Admitting, ServerDispatching):
         self.on_restore, self.on_hangup = events.on_restore, events.on_hangup
         self.on_message: EventHook[[Session, Received]] = self._handlers.on_message
         self.on_state = events.on_state
-        self._context = ServerContext(
-            self._handlers, self._rooms, self._registry.counts, self.on_state, self._bounds
-        )
         self.on_tick: EventHook[[]] = EventHook("on_tick", caught, ())
         self.on_start: EventHook[[]] = EventHook("on_start", caught, ())
         self.on_stop: EventHook[[]] = EventHook("on_stop", caught, ())
-        self._lifecycle = self._new_lifecycle()
 
     def _new_lifecycle(self) -> Lifecycle:
         options, everybody = self._options, self._registry.everybody
@@ -365,8 +371,7 @@ class Server(Runnable, Reporting, Admitting, ServerDispatching):
             to: Sessions or their tokens; None for all. Unknown tokens are passed over.
             exclude: Sessions or tokens left out.
             latest: As in `Session.send`.
-            full: What to do for a session that has no room. None: queue it all the same. "drop": leave the session out.
-                "end": end it.
+            full: As in `Session.send`, for each session by itself; "wait" queues it all the same.
 
         Returns:
             How many sessions it was queued for.
@@ -377,8 +382,7 @@ class Server(Runnable, Reporting, Admitting, ServerDispatching):
             LimitExceeded: The packet is larger than `max_packet`.
         """
         key("latest", latest)
-        if full is not None:
-            word("full", full, FULL)
+        latest, full, _ = self._policies.way(action, data, latest, full, None)
         encoded = self._context.encode(checked_action(action), data, headers)
         with self.batch():
             return self._fanout.send(encoded, to=to, exclude=exclude, latest=latest, full=full)

@@ -174,8 +174,7 @@ class Session(Peer):
             "muted": self.muted,
             "rooms": self.rooms,
             "reason": self.reason,
-            "unsent": self._channel.unsent,
-            "dropped": self._channel.outbox.dropped,
+            **self.pressure._asdict(),
         }
 
     @property

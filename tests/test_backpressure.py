@@ -148,5 +148,5 @@ def test_a_client_may_drop_as_well(identity: Identity) -> None:
 def test_other_words_are_refused(identity: Identity) -> None:
     """`full` is one of two words."""
     with serving(identity) as server, joined(server) as (client,):
-        failure(ConfigError, lambda: client.send("x", full="wait"), "full='wait'")
-        failure(ConfigError, lambda: server.broadcast("x", full="latest"), "full='latest'")
+        failure(ConfigError, lambda: client.send("x", full="later"), "full='later'")
+        failure(ConfigError, lambda: server.broadcast("x", full="newest"), "full='newest'")

@@ -21,7 +21,7 @@ LAYERS = [
     {"threads"},
     {"peer", "runnable"},
     {"session", "receiver"},
-    {"admitting", "dispatching", "reporting"},
+    {"admitting", "backpressure", "dispatching", "reporting"},
     {"server", "client"},
 ]  # fmt: skip
 SANS_IO = {

@@ -27,7 +27,8 @@ def test_each_limit_is_an_option(identity: Identity) -> None:
     """They have the names of the options, and the values that were given, also before the server is started."""
     given: dict[str, Any] = {
         "max_byte_rate": 1000, "max_connections": 70, "max_failures": 8, "max_per_address": 60,
-        "max_rate": 100, "max_rooms": 5, "max_suspended": 40, "room_capacity": 3,
+        "max_rate": 100, "max_rooms": 5, "max_suspended": 40, "max_unacked": 9, "max_unsent": 8,
+        "room_capacity": 3,
     }  # fmt: skip
     server = Server("127.0.0.1", 0, keys=identity, **given)
     limits = server.limits()

@@ -9,6 +9,7 @@ The application side of servers and clients, independent of threads, which belon
     collect.py     packets and errors, collected for the caller
     answers.py     the return type of handlers
     declared.py    the options of servers and clients, in one table
+    policies.py    packets for which a session has no room
     rooms.py       named groups of sessions
     introduction.py  a client's server, and its key, trust and credentials
     admission.py   decides who may enter

@@ -17,6 +17,7 @@ from .admission import Entry
 from .counts import Counts
 from .handlers import STATE, Answering, Handlers
 from .hooks import EventHook
+from .policies import Policies
 from .received import Received
 from .rooms import Rooms
 from .saving import saved_session, saved_user
@@ -43,12 +44,13 @@ class ServerContext:
         counts: Counts of events.
         on_state: Fires when a client gives a new state.
         before_send: None, or f(session or None, action, data) that returns the data to send.
+        policies: Of packets for which there is no room.
         states_used: Whether the program has looked at a client's state.
         grace: Seconds that a session is kept at most when its connection is lost.
     """
 
     __slots__ = (
-        "_bounds", "before_send", "counts", "grace", "handlers", "on_state", "rooms", "states_used"
+        "_bounds", "before_send", "counts", "grace", "handlers", "on_state", "policies", "rooms", "states_used"
     )  # fmt: skip
 
     def __init__(
@@ -65,6 +67,7 @@ class ServerContext:
         self.on_state = on_state
         self._bounds = bounds
         self.before_send: Callable[..., Any] | None = None
+        self.policies = Policies()
         self.states_used = False
         self.grace = 0
 
@@ -233,6 +236,7 @@ class ClientContext:
 
     Attributes:
         before_send: None, or f(action, data) that returns the data to send.
+        policies: Of packets for which there is no room.
         awaited: The threads that wait for packets of one name.
     """
 
@@ -251,6 +255,7 @@ class ClientContext:
         self.on_resume = on_resume
         self.on_disconnect = on_disconnect
         self.before_send: Callable[..., Any] | None = None
+        self.policies = Policies()
         self.awaited: dict[Awaited, None] = {}
         self._on_state = on_state
         self._in_update = in_update

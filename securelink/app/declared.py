@@ -24,6 +24,7 @@ from ..limits import (
     MAX_PER_ADDRESS,
     MAX_RESUME_SECONDS,
     MAX_TICK_RATE,
+    MAX_TOTAL_UNSENT,
     MAX_WORKERS,
     MIN_ELEMENTS,
     MIN_HEARTBEAT,
@@ -89,6 +90,8 @@ BOTH: dict[str, Check] = {
     "encryption": lambda name, value: ENCRYPTION[word(name, value, ENCRYPTION)],
     "max_elements": _whole(MIN_ELEMENTS, MAX_FRAME_BODY),
     "max_packet": _whole(MIN_PACKET, MAX_FRAME_BODY, "bytes"),
+    "max_unacked": _whole(1, MAX_TOTAL_UNSENT, "bytes"),
+    "max_unsent": _whole(1, MAX_TOTAL_UNSENT, "bytes"),
     "passphrase": _secret,
     "strict_types": flag,
     "version": text,
@@ -145,6 +148,8 @@ class ServerOptions:
     max_rate: int
     max_rooms: int
     max_suspended: int
+    max_unacked: int
+    max_unsent: int
     overlap: bool
     passphrase: Passphrase
     resume: int
@@ -200,7 +205,10 @@ class ServerOptions:
     @property
     def bounds(self) -> Bounds:
         """Of sessions."""
-        return Bounds(
+        return Bounds.of_options(
+            max_unsent=self.max_unsent,
+            max_unacked=self.max_unacked,
+            max_packet=self.max_packet,
             rate=self.max_rate,
             byte_rate=self.max_byte_rate,
             strict=self.strict_types,
@@ -220,6 +228,8 @@ class ClientOptions:
     known_servers: Path | None
     max_elements: int
     max_packet: int
+    max_unacked: int
+    max_unsent: int
     passphrase: Passphrase
     plaintext_credentials: bool
     reconnect: bool
@@ -241,7 +251,13 @@ class ClientOptions:
     @property
     def bounds(self) -> Bounds:
         """Of sessions."""
-        return Bounds(strict=self.strict_types, elements=self.max_elements)
+        return Bounds.of_options(
+            max_unsent=self.max_unsent,
+            max_unacked=self.max_unacked,
+            max_packet=self.max_packet,
+            strict=self.strict_types,
+            elements=self.max_elements,
+        )
 
 
 def _checked(table: Mapping[str, Check], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,9 @@ class Inlet(Protocol):
 class Outlet(Inlet, Protocol):
     """A session's channel, as sending needs it."""
 
-    def offer(self, encoded: bytes, *, latest: str | None = None, full: str) -> bool:
+    def offer(
+        self, encoded: bytes, timeout: float | None, latest: str | None, wait: bool, full: str
+    ) -> bool:
         """The same where there is room; otherwise what `full` says. Whether it was queued."""
 
 
@@ -136,7 +138,7 @@ class Fanout(Generic[Member]):
             try:
                 if full is None:
                     outlet.post(encoded, None, latest, False)
-                elif not outlet.offer(encoded, latest=latest, full=full):
+                elif not outlet.offer(encoded, None, latest, False, full):
                     continue
             except ConnectionClosed:
                 continue  # it left meanwhile

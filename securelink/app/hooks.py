@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
@@ -246,3 +247,15 @@ class EventHook(Generic[Arguments]):
         finally:
             self.remove_listener(listener)
         return seen[0]
+
+
+def weakly(method: Callable[..., None]) -> Callable[..., None]:
+    """The same call, which does nothing once the object of the method is gone."""
+    weak = weakref.WeakMethod(method)
+
+    def call(*arguments: Any) -> None:
+        strong = weak()
+        if strong is not None:
+            strong(*arguments)
+
+    return call

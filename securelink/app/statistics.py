@@ -32,6 +32,8 @@ def totals_of(registry: Registry[Any], handler_errors: int) -> dict[str, Any]:
         "records_sent_total": totals["records_sent"],
         "packets_received_total": totals["packets_received"],
         "packets_dropped_total": totals["packets_dropped"],
+        "packets_replaced_total": totals["packets_replaced"],
+        "sends_blocked_total": totals["sends_blocked"],
         "received_bytes_total": totals["bytes_received"],
         "sent_bytes_total": totals["bytes_sent"],
         "sessions_ended_total": counts.ended(),

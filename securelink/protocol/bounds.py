@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ..limits import (
     HARD_UNACKED,
@@ -17,6 +18,12 @@ from ..limits import (
 )
 from ..wire.packets import Packet, encode_packet
 from ..wire.sendable import check_sendable
+
+#: What may become of a packet for which there is no room.
+FULL = ("wait", "drop", "oldest", "latest", "end")
+# What handlers queue without waiting ends a session beyond so many times the bound: by default as in limits.py
+_HARD_UNSENT = HARD_UNSENT // MAX_UNSENT
+_HARD_UNACKED = HARD_UNACKED // MAX_UNACKED
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,19 @@ class Bounds:
     byte_rate: int = MAX_BYTE_RATE
     elements: int = MAX_ELEMENTS
     strict: bool = False  # refuse to send data that would arrive as another type
+
+    @classmethod
+    def of_options(
+        cls, *, max_unsent: int, max_unacked: int, max_packet: int, **others: Any
+    ) -> Bounds:
+        """Those of an application. The hard ones follow; the largest packet fits twice."""
+        return cls(
+            unsent=max_unsent,
+            hard_unsent=max(max_unsent * _HARD_UNSENT, 2 * max_packet),
+            unacked=max_unacked,
+            hard_unacked=max(max_unacked * _HARD_UNACKED, 2 * max_packet),
+            **others,
+        )
 
 
 def encode_for(bounds: Bounds, packet: Packet) -> bytes:

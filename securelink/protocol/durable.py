@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from ..limits import RECORD_TARGET
 from ..wire.packets import join_packets
@@ -21,7 +21,7 @@ from .bounds import Bounds
 from .numbering import Incoming, Numbering, Outgoing
 from .receive_queue import ReceiveQueue, Record
 from .requests import Requests
-from .send_queue import SendQueue, Slot
+from .send_queue import Mark, SendQueue, Slot, bytes_of, is_gone
 from .sender import batches
 from .session_core import SessionCore
 
@@ -87,6 +87,7 @@ class DurableSendQueue(SendQueue):
         stored: The packets below this number are in the store, unless they are in records.
     """
 
+    counts_gone: ClassVar = True  # numbers are places in the queue
     __slots__ = ("_first_stored", "_numbers", "_replaced", "stored")
 
     def __init__(
@@ -98,14 +99,41 @@ class DurableSendQueue(SendQueue):
         self._numbers: dict[str, int] = {}
         self._replaced: set[int] = set()
 
-    def put(self, encoded: bytes, latest: str | None = None) -> None:
+    def put(self, encoded: bytes, latest: Mark = None) -> None:
         """See `SendQueue`."""
-        if latest is not None:
+        if isinstance(latest, str):
             if self.replaces(latest):
                 self._replaced.add(self._numbers[latest])
             else:
                 self._numbers[latest] = self._trimmed + len(self.packets)
         super().put(encoded, latest)
+
+    def restore(self, queued: Sequence[bytes]) -> None:
+        """The store has these; an empty one was dropped, and has its place still."""
+        for encoded in queued:
+            if encoded:
+                self.put(encoded)
+            else:
+                self._put_gone()
+        self.stored += len(queued)
+
+    def _sweep(self) -> None:
+        """See `SendQueue`. The others move behind the places of what is gone, and the store gets them anew."""
+        left = [entry for entry in self.packets if not is_gone(entry)]
+        gone = len(self.packets) - len(left)
+        first = self._trimmed + gone
+        slots = self._latest or {}
+        numbers = {
+            entry.key: first + place
+            for place, entry in enumerate(left)
+            if isinstance(entry, Slot) and slots.get(entry.key) is entry
+        }
+        nothing = set[int]()
+        self._numbers, self._replaced = numbers, nothing
+        self._gone = 0
+        self._outgoing.queued += gone
+        self._trimmed = self.stored = first
+        deque.__init__(self.packets, left)
 
     def release(self) -> None:
         """See `SendQueue`."""
@@ -127,7 +155,7 @@ class DurableSendQueue(SendQueue):
         fresh = set(range(max(first, self.stored), end))
         fresh.update(number for number in self._replaced if first <= number < end)
         rows = [
-            (first + place, _bytes_of(entry))
+            (first + place, bytes_of(entry))
             for place, entry in enumerate(self.packets if fresh else ())
             if first + place in fresh
         ]
@@ -136,10 +164,6 @@ class DurableSendQueue(SendQueue):
             self._numbers = {key: n for key, n in self._numbers.items() if n >= first}
         self.stored, self._first_stored = end, first
         return rows, below
-
-
-def _bytes_of(entry: bytes | Slot) -> bytes:
-    return entry.encoded if isinstance(entry, Slot) else entry
 
 
 class DurableReceiveQueue(ReceiveQueue):
@@ -230,9 +254,7 @@ class DurableCore(SessionCore):
         self._queue = self.sending = DurableSendQueue(
             self.bounds, self._outgoing, self.sending.guard
         )
-        for encoded in queued:
-            self._queue.put(encoded)
-        self._queue.stored += len(queued)
+        self._queue.restore(queued)
         self.requests.go_on_from(asked)
         self._log = receiving.log
         for record in received:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sized
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, ClassVar
 
 from ..limits import WRITE_BUDGET
 from .bounds import Bounds
@@ -18,13 +18,38 @@ from .numbering import Outgoing
 
 
 class Slot:
-    """An entry that may be replaced until it is put into a record (`latest=`)."""
+    """
+    An entry that may be replaced until it is put into a record (`latest=`), or dropped (`Loose`).
+
+    Attributes:
+        key: The same.
+        encoded: The packet; b"" when it was dropped.
+    """
 
     __slots__ = ("encoded", "key")
 
     def __init__(self, key: str, encoded: bytes) -> None:
         self.key = key
         self.encoded = encoded
+
+
+class Loose:
+    """
+    Given instead of the key of a packet: it may be dropped for a later one with the same key (`full="oldest"`).
+
+    Attributes:
+        key: The same.
+    """
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+
+Mark = str | Loose | None  # what may become of a packet that waits
+
+_FEW = 64  # dropped entries that are not worth going through the others
 
 
 class SendQueue:
@@ -42,21 +67,16 @@ class SendQueue:
         guard: The same.
         ready: Those of them that may be written now. Always the same object.
         tail: Sealed bytes that the stream has not taken yet. The shell updates it.
+        replaced: How many packets were replaced before they were sent.
+        counts_gone: Whether those that were dropped count as `Outgoing.queued` when they leave the queue.
     """
 
+    counts_gone: ClassVar = False
+
     __slots__ = (
-        "_held",
-        "_held_slots",
-        "_latest",
-        "_outgoing",
-        "_trimmed",
-        "bounds",
-        "guard",
-        "packets",
-        "ready",
-        "size",
-        "tail",
-    )
+        "_gone", "_held", "_held_slots", "_latest", "_loose", "_outgoing", "_trimmed", "bounds", "guard", "packets",
+        "ready", "replaced", "size", "tail",
+    )  # fmt: skip
 
     def __init__(
         self, bounds: Bounds, outgoing: Outgoing, guard: AbstractContextManager[Any]
@@ -67,19 +87,21 @@ class SendQueue:
         self.packets: deque[bytes | Slot] = deque()
         self.ready: Sized = self.packets
         self.size = 0
-        self.tail = 0
-        self._latest: dict[str, Slot] | None = None
+        self.tail = self.replaced = 0
+        self._latest: dict[str, Slot] | None = None  # None: there was never a `Slot`
+        self._loose: dict[str, deque[Slot]] = {}
+        self._gone = 0  # entries that were dropped, and are still in `packets`
         self._trimmed = outgoing.queued  # how many have left, in the whole session
         self._held: deque[bytes | Slot] | None = None
         self._held_slots: dict[str, Slot] = {}
 
-    def put(self, encoded: bytes, latest: str | None = None) -> None:
+    def put(self, encoded: bytes, latest: Mark = None) -> None:
         """
         Queue a packet.
 
         Args:
             encoded: From `encode_packet`.
-            latest: A key; a waiting packet with the same key is replaced in its place.
+            latest: A key; a waiting packet with the same key is replaced in its place. Or see `Loose`.
         """
         size = len(encoded)
         # Ctrl-C comes after calls: each step ends with one, and has no other behind its first change.
@@ -87,6 +109,9 @@ class SendQueue:
             if latest is None:
                 self.size += size
                 self.packets.append(encoded)
+                return
+            if isinstance(latest, Loose):
+                self._put_loose(encoded, latest.key)
                 return
             if self._latest is None:
                 self._latest = {}
@@ -100,7 +125,79 @@ class SendQueue:
                 return
             size -= len(slot.encoded)
             self.size += size
+            self.replaced += 1
             slot.encoded = encoded
+
+    def _put_loose(self, encoded: bytes, key: str) -> None:
+        if self._latest is None:
+            self._latest = {}
+        waiting = self._loose.get(key)
+        if waiting is None:
+            waiting = self._loose[key] = deque()
+        slot = Slot(key, encoded)
+        size = len(encoded) + len(key)
+        self.size += size
+        self.packets.append(slot)
+        waiting.append(slot)  # last: without it the packet stays whatever comes
+
+    def _put_gone(self) -> None:
+        """An entry that was dropped."""
+        if self._latest is None:
+            self._latest = {}
+        self._gone += 1
+        self.packets.append(Slot("", b""))
+
+    def make_room(self, size: int, key: str) -> int:
+        """
+        Drop the oldest waiting packets that are `Loose` with this key until one of `size` bytes has room: one for which
+        there is none though all of them go is not worth that.
+
+        Returns:
+            How many were dropped; -1: there is no room, and none was.
+        """
+        with self.guard:
+            waiting = self._loose.get(key, ())
+            spare = self._excess(size)
+            count = freed = 0
+            for slot in waiting:
+                if freed >= spare:
+                    break
+                freed += len(slot.encoded) + len(key)
+                count += 1
+            if freed < spare:
+                return -1
+            for _ in range(count):
+                self._drop_oldest(key)
+            if self._gone > _FEW and self._gone > len(self.packets) // 2:
+                self._sweep()
+            return count
+
+    def _excess(self, size: int) -> int:
+        """
+        How many bytes have to go before one of this size has room. Beyond the bound of what is not acknowledged no
+        more is to wait than did before.
+        """
+        bounds = self.bounds
+        unsent, unacked = self.size + self.tail, self._outgoing.unacked
+        excess = min(unsent, unsent + size - bounds.unsent)  # it always fits into an empty session
+        if unacked and unacked + size > bounds.unacked:
+            excess = max(excess, size)
+        return max(excess, 0)
+
+    def _drop_oldest(self, key: str) -> None:
+        waiting = self._loose[key]
+        slot = waiting[0]
+        size = len(slot.encoded) + len(key)
+        self.size -= size
+        self._gone += 1
+        slot.encoded = b""
+        waiting.popleft()
+
+    def _sweep(self) -> None:
+        """Take what was dropped out of `packets`, in one call: whatever interrupts it, nothing else is gone."""
+        left = [entry for entry in self.packets if not is_gone(entry)]
+        self._gone = 0
+        deque.__init__(self.packets, left)
 
     # Until the application has let a session in, what others send to it is held back: counted, and not sent.
 
@@ -108,14 +205,16 @@ class SendQueue:
         """From now on `put_held` takes packets, until `release`."""
         self._held, self._held_slots = deque(), {}
 
-    def put_held(self, encoded: bytes, latest: str | None) -> bool:
-        """As `put`, for a packet that is held back. False: nothing is held back any more."""
+    def put_held(self, encoded: bytes, latest: Mark) -> bool:
+        """
+        As `put`, for a packet that is held back; one that is `Loose` stays. False: nothing is held back any more.
+        """
         size = len(encoded)
         with self.guard:
             held = self._held
             if held is None:
                 return False
-            if latest is None:
+            if latest is None or isinstance(latest, Loose):
                 self.size += size
                 held.append(encoded)
                 return True
@@ -126,6 +225,7 @@ class SendQueue:
                 held.append(slot)
             else:
                 self.size += size - len(slot.encoded)
+                self.replaced += 1
                 slot.encoded = encoded
             return True
 
@@ -152,7 +252,7 @@ class SendQueue:
         The packets for the next records, oldest first, up to `budget` bytes: they are replaced no more, and stay until
         `trim`. By the sending half.
         """
-        if self._trimmed != self._outgoing.queued:
+        if self._trimmed != self._outgoing.queued or self._gone:
             self.trim()
         with self.guard:
             latest = self._latest
@@ -165,15 +265,33 @@ class SendQueue:
                 if size >= budget:
                     break
                 if isinstance(entry, Slot):
-                    if latest is not None and latest.get(entry.key) is entry:
-                        del latest[entry.key]
+                    if not entry.encoded:
+                        continue
+                    self._keep(entry)
                     entry = entry.encoded
                 taken.append(entry)
                 size += len(entry)
         return taken
 
+    def _keep(self, slot: Slot) -> None:
+        """It is put into a record: it is neither replaced nor dropped any more."""
+        key = slot.key
+        if self._latest is not None and self._latest.get(key) is slot:
+            del self._latest[key]
+            return
+        waiting = self._loose.get(key)
+        if waiting is None or waiting[0] is not slot:
+            return
+        if len(waiting) == 1:
+            del self._loose[key]
+        else:
+            waiting.popleft()
+
     def trim(self) -> None:
-        """Let go of those that are in records. Where Ctrl-C stops it, the next call goes on. By the sending half."""
+        """
+        Let go of those that are in records, or were dropped. Where Ctrl-C stops it, the next call goes on. By the
+        sending half.
+        """
         queued = self._outgoing.queued
         with self.guard:
             packets = self.packets
@@ -183,14 +301,24 @@ class SendQueue:
                 packets.clear()
                 return
             while True:
-                if self._trimmed >= queued or not packets:
+                if not packets or (self._trimmed >= queued and not self._gone):
                     break
                 entry = packets[0]
-                if isinstance(entry, Slot):
-                    size = len(entry.encoded) + len(entry.key)
-                else:
+                if not isinstance(entry, Slot):
                     size = len(entry)
-                self.size -= size  # no call from here on but the last, after which Ctrl-C may come
+                elif entry.encoded:
+                    size = len(entry.encoded) + len(entry.key)
+                else:  # from here on no call but the last, after which Ctrl-C may come
+                    self._gone -= 1
+                    if self.counts_gone:
+                        queued += 1
+                        self._outgoing.queued = queued
+                        self._trimmed += 1
+                    packets.popleft()
+                    continue
+                if self._trimmed >= queued:
+                    break
+                self.size -= size  # as above
                 self._trimmed += 1
                 packets.popleft()
 
@@ -200,15 +328,15 @@ class SendQueue:
         self.trim()
         with self.guard:
             entries = (*self.packets, *(self._held or ()))
-            return [entry.encoded if isinstance(entry, Slot) else entry for entry in entries]
+            return [bytes_of(entry) for entry in entries if not is_gone(entry)]
 
     def drop(self) -> None:
         """The session is over: drop packets that were not taken or acknowledged."""
         with self.guard:
             self.packets.clear()
             self._latest = self._held = None
-            self._held_slots = {}
-            self.size = 0
+            self._held_slots, self._loose = {}, {}
+            self.size = self._gone = 0
         self._outgoing.drop()
 
     @property
@@ -229,12 +357,23 @@ class SendQueue:
         unacked = self._outgoing.unacked
         return bool(unacked) and unacked + size > bounds.unacked
 
-    def replaces(self, latest: str | None) -> bool:
+    def replaces(self, latest: Mark) -> bool:
         """Whether a packet with this key replaces a waiting one, and needs no room."""
-        return latest is not None and self._latest is not None and latest in self._latest
+        slots = self._latest
+        return isinstance(latest, str) and slots is not None and latest in slots
 
     @property
     def is_over_hard_limit(self) -> bool:
         """Whether the hard bound is passed, so that the session is to be ended."""
         bounds = self.bounds
         return self.unsent > bounds.hard_unsent or self._outgoing.unacked > bounds.hard_unacked
+
+
+def is_gone(entry: bytes | Slot) -> bool:
+    """Whether it was dropped."""
+    return isinstance(entry, Slot) and not entry.encoded
+
+
+def bytes_of(entry: bytes | Slot) -> bytes:
+    """The packet."""
+    return entry.encoded if isinstance(entry, Slot) else entry

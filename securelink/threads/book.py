@@ -16,6 +16,7 @@ from threading import get_ident
 from typing import Protocol
 
 from ..errors import StateError
+from ..protocol.send_queue import Mark
 from ..state import Change, Store
 from .loop import Loop
 
@@ -27,7 +28,7 @@ log = logging.getLogger("securelink.server")
 class Outlet(Protocol):
     """An outbox, as a turn fills it."""
 
-    def take_in(self, encoded: bytes, latest: str | None) -> None:
+    def take_in(self, encoded: bytes, latest: Mark) -> None:
         """Queue a packet, unless the session is over. With the book's lock."""
 
     def look(self) -> None:
@@ -60,7 +61,7 @@ class Stage:
     __slots__ = ("acts", "posts")
 
     def __init__(self) -> None:
-        self.posts: list[tuple[Outlet, bytes, str | None]] = []
+        self.posts: list[tuple[Outlet, bytes, Mark]] = []
         self.acts: list[Callable[[], None]] = []
 
 
@@ -143,7 +144,7 @@ class Book:
 
     # Any thread.
 
-    def put(self, outlet: Outlet, encoded: bytes, latest: str | None) -> None:
+    def put(self, outlet: Outlet, encoded: bytes, latest: Mark) -> None:
         """Queue a packet outside of a turn."""
         with self.lock:
             outlet.take_in(encoded, latest)

@@ -17,6 +17,7 @@ from ..interrupts import Sign
 from ..limits import ENDED_AT_ONCE, MAX_AWAY_SECONDS, MAX_WAITING_HANDLERS
 from ..protocol import Failed, SessionCore
 from ..protocol.bounds import Bounds, encode_for
+from ..protocol.send_queue import Mark
 from ..text import escaped
 from ..wire.fields import Content
 from ..wire.packets import Packet
@@ -182,7 +183,7 @@ class Channel(Unkept):
                 link.connection.control(Content.PING, (-number).to_bytes(8))
 
     def post(
-        self, encoded: bytes, timeout: float | None, latest: str | None = None, wait: bool = True
+        self, encoded: bytes, timeout: float | None, latest: Mark = None, wait: bool = True
     ) -> None:
         """See `Outbox.post`."""
         self.outbox.post(encoded, timeout, latest, wait)
@@ -302,6 +303,8 @@ class Channel(Unkept):
             "bytes_sent": outgoing.bytes,
             "packets_received": self.core.receiving.handled,
             "packets_dropped": self.outbox.dropped,
+            "packets_replaced": self.core.sending.replaced,
+            "sends_blocked": self.outbox.blocked,
         }
 
     def is_over(self) -> bool:

@@ -11,6 +11,7 @@ from ..limits import WRITE_BUDGET
 from ..protocol.bounds import Bounds
 from ..protocol.durable import DurableCore
 from ..protocol.receive_queue import Rest
+from ..protocol.send_queue import Mark
 from ..protocol.session_core import SessionCore
 from ..state import Change, SavedTicket
 from ..state.rows import Counts, encode
@@ -94,7 +95,7 @@ class _Gate:
     def __init__(self, outbox: DurableOutbox) -> None:
         self._outbox = outbox
 
-    def take_in(self, encoded: bytes, latest: str | None) -> None:
+    def take_in(self, encoded: bytes, latest: Mark) -> None:
         """See `book.Outlet`."""
         self._outbox.take_in_held(encoded, latest)
 
@@ -106,7 +107,7 @@ class _Gate:
 class _Opening(_Gate):
     """In its place among what the application sends: it has let the session in."""
 
-    def take_in(self, encoded: bytes, latest: str | None) -> None:
+    def take_in(self, encoded: bytes, latest: Mark) -> None:
         """See `book.Outlet`."""
         self._outbox.open()
 
@@ -123,7 +124,7 @@ class DurableOutbox(Outbox):
         self._book = book
 
     def post(
-        self, encoded: bytes, timeout: float | None, latest: str | None = None, wait: bool = True
+        self, encoded: bytes, timeout: float | None, latest: Mark = None, wait: bool = True
     ) -> None:
         """See `Outbox.post`."""
         self._check_goes_on()
@@ -146,15 +147,20 @@ class DurableOutbox(Outbox):
         if loop.grown > loop.look_after:
             loop.grew()
 
-    def take_in(self, encoded: bytes, latest: str | None) -> None:
+    def take_in(self, encoded: bytes, latest: Mark) -> None:
         """See `book.Outlet`."""
         if not self._session.ended:
-            if self._holding and latest is not None:
+            if self._holding and isinstance(latest, str):
                 self._queue.supersede(latest)
             self._queue.put(encoded, latest)
             self._book.changed(self._channel)
 
-    def take_in_held(self, encoded: bytes, latest: str | None) -> None:
+    def _drop_oldest(self, size: int, key: str) -> int:
+        """See `Outbox`. The store learns of it with what is queued in their place."""
+        with self._book.lock:
+            return super()._drop_oldest(size, key)
+
+    def take_in_held(self, encoded: bytes, latest: Mark) -> None:
         """Likewise, of others than the application that has not let the session in."""
         if not self._queue.put_held(encoded, latest):
             self.take_in(encoded, latest)

@@ -18,14 +18,14 @@ from ..codes import Code
 from ..errors import ConnectionClosed, LimitExceeded, LinkTimeout, Refused
 from ..interrupts import Sign
 from ..options import word
+from ..protocol.bounds import FULL
+from ..protocol.send_queue import Loose, Mark
 from ..protocol.session_core import SessionCore
 from .loop import Loop
 from .writing import Writer
 
 log = logging.getLogger("securelink")
 
-#: What may be done with a packet for which there is no room, instead of waiting.
-FULL = ("drop", "end")
 ROOM_SECONDS = 0.2  # one wait for room: a wake-up that is missed costs a moment, not the send
 
 
@@ -71,6 +71,7 @@ class Outbox:
         apart: What is sent goes another way: it is dropped, or held back until the session is let in.
         waiters: Those that wait for room.
         dropped: Packets for which there was no room, see `offer`.
+        blocked: How often a send has waited for room.
     """
 
     __slots__ = (
@@ -82,6 +83,7 @@ class Outbox:
         "_receiving",
         "_session",
         "apart",
+        "blocked",
         "bounds",
         "dropped",
         "loop",
@@ -98,13 +100,13 @@ class Outbox:
         self._outgoing = core.numbering.outgoing
         self._session = session
         self.writer: Writer | None = None
-        self.max_packets = self.dropped = 0
+        self.max_packets = self.dropped = self.blocked = 0
         self.apart = self._muted = self._holding = False
         self._greeter = 0  # the thread whose packets are not held back
         self.waiters: dict[Sign, None] = {}
 
     def post(
-        self, encoded: bytes, timeout: float | None, latest: str | None = None, wait: bool = True
+        self, encoded: bytes, timeout: float | None, latest: Mark = None, wait: bool = True
     ) -> None:
         """
         Queue one encoded packet and see that it is written. While nothing carries the session it stays in the queue.
@@ -161,14 +163,18 @@ class Outbox:
         if queue.size > bounds.unsent or self._outgoing.unacked > bounds.hard_unacked:
             self._choke(writer)
 
-    def offer(self, encoded: bytes, *, latest: str | None = None, full: str) -> bool:
+    def offer(
+        self, encoded: bytes, timeout: float | None, latest: str | None, wait: bool, full: str
+    ) -> bool:
         """
-        As `post`, but never waits.
+        As `post`, with another way out where there is no room.
 
         Args:
             encoded: The packet.
-            latest: As for `post`.
-            full: What to do when there is no room: "drop" the packet, or "end" the session.
+            timeout: As for `post`.
+            latest: Likewise; with "oldest" those with this key are dropped.
+            wait: Likewise.
+            full: One of `FULL`, see `Peer.send`.
 
         Returns:
             Whether it was queued.
@@ -177,17 +183,35 @@ class Outbox:
             ConfigError: `full` is something else.
         """
         word("full", full, FULL)
+        if full == "wait":
+            self.post(encoded, timeout, latest, wait)
+            return True
         self._check_goes_on()
+        if full == "latest":
+            self.post(encoded, None, latest, False)
+            return True
+        mark: Mark = Loose(latest or "") if full == "oldest" else latest
         queue, size = self._queue, len(encoded)
-        if queue.is_crowded(size) and not queue.replaces(latest):
+        if queue.is_crowded(size) and not queue.replaces(mark):
             self._look_again()  # takes in acknowledgements
-            if queue.is_crowded(size):
+            if queue.is_crowded(size) and not self._makes_room(size, mark):
                 self.dropped += 1
                 if full == "end":
                     self._end_slow()
                 return False
-        self.post(encoded, timeout=None, latest=latest, wait=False)
+        self.post(encoded, None, mark, False)
         return True
+
+    def _makes_room(self, size: int, mark: Mark) -> bool:
+        if not isinstance(mark, Loose) or size > self.max_packets:
+            return False
+        dropped = self._drop_oldest(size, mark.key)
+        self.dropped += max(dropped, 0)
+        return dropped >= 0
+
+    def _drop_oldest(self, size: int, key: str) -> int:
+        """See `SendQueue.make_room`."""
+        return self._queue.make_room(size, key)
 
     def _end_slow(self) -> None:
         log.warning(
@@ -241,15 +265,13 @@ class Outbox:
         self._look_again()
         self.wake_waiters()
 
-    def _put_apart(
-        self, encoded: bytes, timeout: float | None, latest: str | None, wait: bool
-    ) -> bool:
+    def _put_apart(self, encoded: bytes, timeout: float | None, latest: Mark, wait: bool) -> bool:
         """False: it goes the usual way after all."""
         if self._muted:
             return True
         queue, size = self._queue, len(encoded)
         if self._greeter == get_ident():
-            if latest is not None:
+            if isinstance(latest, str):
                 queue.supersede(latest)
             return False
         if wait and queue.is_crowded(size) and not self._session.inside_handler():
@@ -283,9 +305,10 @@ class Outbox:
         if writer is not None:
             writer.flush()
 
-    def _wait_for_room(self, size: int, timeout: float | None, latest: str | None) -> None:
+    def _wait_for_room(self, size: int, timeout: float | None, latest: Mark) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
         queue, woken = self._queue, Sign()
+        waited = False
         try:
             while True:
                 if not queue.is_crowded(size) or queue.replaces(latest):
@@ -299,6 +322,9 @@ class Outbox:
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     raise self._crowded_error(timeout)
+                if not waited:
+                    waited = True
+                    self.blocked += 1
                 seconds = ROOM_SECONDS if left is None else min(left, ROOM_SECONDS)
                 self._session.wait_for_room(woken, seconds)
         finally:

@@ -53,6 +53,16 @@ def standing(
             max((n for n, _ in rates), default=0),
             "packets a second of one session",
         ),
+        "max_unacked": Limit(
+            options.max_unacked,
+            max((channel.core.numbering.outgoing.unacked for channel in channels), default=0),
+            "bytes of one session that its client has not handled",
+        ),
+        "max_unsent": Limit(
+            options.max_unsent,
+            max((channel.unsent for channel in channels), default=0),
+            "bytes of one session that are not sent",
+        ),
         "max_rooms": Limit(options.max_rooms, len(rooms.sizes), "rooms"),
     }
     if options.room_capacity is not None:
