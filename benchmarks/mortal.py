@@ -134,9 +134,18 @@ class Guest:
             self.sent += 1
 
 
-def outlive(guests: int, kills: int, seed: int, sync: str = "turn") -> tuple[int, list[str]]:
+def outlive(
+    guests: int,
+    kills: int,
+    seed: int,
+    sync: str = "turn",
+    how: signal.Signals = signal.SIGKILL,
+) -> tuple[int, list[str]]:
     """
     Kill the server so often.
+
+    Args:
+        how: By SIGKILL it dies; by SIGTERM or SIGINT it hands its sessions over.
 
     Returns:
         How many packets were sent by clients, and what was wrong, in words.
@@ -154,7 +163,7 @@ def outlive(guests: int, kills: int, seed: int, sync: str = "turn") -> tuple[int
             thread.start()
         for _ in range(kills):
             time.sleep(dice.random() * LONGEST_LIFE)
-            mortal.kill()
+            mortal.kill(how)
             mortal.start()
         over.set()
         for thread in speakers:

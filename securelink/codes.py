@@ -34,6 +34,7 @@ class Code(IntEnum):
     SILENT = 22
     UNREADABLE = 23
     RESTART = 24
+    HANDOVER = 25
     BROKEN = 256  # more than a byte, so that no peer can send it; nor what follows
     EXPIRED = 257
     LOST = 258
@@ -61,6 +62,7 @@ CODE_TEXT: dict[int, str] = {
     Code.SILENT: "the peer received nothing from us for too long",
     Code.UNREADABLE: "the peer could not read a packet of ours",
     Code.RESTART: "the server restarts",
+    Code.HANDOVER: "the server restarts, and keeps the session for the process that follows",
     Code.BROKEN: "the connection broke: the peer vanished or the network failed",
     Code.EXPIRED: "the connection broke, and there was no other one in time",
     Code.LOST: "the connection broke, and the server does not have the session any more",
@@ -96,3 +98,13 @@ def is_final(code: int) -> bool:
     Other codes end only the attempt, and a session that was to be resumed waits.
     """
     return code == Code.NORMAL or Code.REFUSED <= code <= Code.KICKED
+
+
+def spares_session(code: int) -> bool:
+    """Whether CLOSE with this code gives a connection up, and the session may go on over another one."""
+    return code in (Code.SILENT, Code.HANDOVER)
+
+
+def has_delay(code: int) -> bool:
+    """Whether CLOSE with this code says for how long the client shall stay away."""
+    return code in (Code.RESTART, Code.HANDOVER)

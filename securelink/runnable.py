@@ -41,7 +41,8 @@ class Runnable:
         In the main thread SIGTERM and SIGHUP act like Ctrl-C, unless the program has its own handlers for them:
         clients are told, hooks run, and this method returns. The old signal handlers are restored then. One thing
         differs: after Ctrl-C and SIGHUP clients hear `Code.SHUTDOWN`, after SIGTERM, which comes from a service
-        manager, `Code.RESTART` and when to come back, as `drain()` tells them.
+        manager, `Code.RESTART` and when to come back, as `drain()` tells them. With `Server(state=...)` all of them
+        hand the sessions over, as `drain()` does.
 
         Args:
             drain: Seconds that sessions may continue after that, while no new client gets in. A second Ctrl-C or
@@ -75,6 +76,9 @@ class Runnable:
         """
         End all sessions and stop. May be called again, from any thread, and before `start()`.
 
+        It ends them with `Server(state=...)`, too: nothing of them is kept. What hands them over to the process that
+        follows is `drain()`, and whatever ends this process without a call of `stop()`.
+
         Clients are told; packets that were sent before go out. In a handler it only requests the stop, and returns at
         once.
 
@@ -105,6 +109,11 @@ class Runnable:
         The address is free for another server from the beginning, so that it can take over at once. Those that are
         told end with `Code.RESTART`. Each is asked to come back at a time of its own, 200 a second, and
         `client.connect(retry=True)` keeps to that; no client stays away for more than five minutes.
+
+        With `Server(state=...)` no session ends that the file can keep. Its client hears `Code.HANDOVER` and the same
+        time, and goes on with it by itself in the process that has the file next; what waits for it is in the file.
+        `on_disconnect` is not called, `on_suspend` is, and `on_restore` in the other process. When this returns, or the
+        process ends, the file is free.
 
         Args:
             timeout: Seconds that sessions may go on. A handler that calls this waits for its own session, too.

@@ -12,9 +12,10 @@ from typing import NoReturn
 import pytest
 from helpers import nothing_left
 from hypothesis import HealthCheck, settings
+from kept import Place
 from together import PATIENCE
 
-from securelink.keys import Identity
+from securelink.keys import Identity, load_or_create
 from securelink.protocol import records
 from securelink.server import Server
 from securelink.threads import client_channel, client_link
@@ -64,6 +65,22 @@ def identity(key_pool: list[Identity]) -> Identity:
 def other_identity(key_pool: list[Identity]) -> Identity:
     """Another identity, for a test that needs two."""
     return key_pool[1]
+
+
+@pytest.fixture(scope="session")
+def made_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A keys folder of a server, to be copied."""
+    folder = tmp_path_factory.mktemp("made") / "keys"
+    load_or_create(folder, "server")
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path: Path, made_keys: Path) -> Place:
+    """Where servers keep their sessions."""
+    folder = tmp_path / "kept"
+    folder.mkdir(mode=0o700)
+    return Place(folder, made_keys)
 
 
 @pytest.fixture

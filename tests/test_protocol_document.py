@@ -286,7 +286,7 @@ def readable(records: list[bytes]) -> list[tuple[str, Any]]:
             said.append((name, (count, msgspec.msgpack.decode(body[8:]))))
         elif name == "CLOSE":
             words = body[9:]
-            if body[0] == 24:  # RESTART
+            if body[0] in (24, 25):  # RESTART, HANDOVER
                 said.append(("delay", int.from_bytes(words[:4])))
                 words = words[4:]
             said.append((name, (body[0], int.from_bytes(body[1:9]), words.decode())))

@@ -125,7 +125,7 @@ def test_limits() -> None:
         "seconds from accept to WELCOME": f"{limits.HANDSHAKE_SECONDS:.0f}",
         "seconds after one's own CLOSE": f"{limits.CLOSE_SECONDS:.0f}",
         "seconds until a CLOSE is answered, at most": f"{limits.ANSWER_SECONDS:.0f}",
-        "milliseconds that RESTART keeps a client away, at most": f"{limits.MAX_AWAY_SECONDS * 1000:,.0f}",
+        "milliseconds that RESTART and HANDOVER keep a client away, at most": f"{limits.MAX_AWAY_SECONDS * 1000:,.0f}",
     }
 
 

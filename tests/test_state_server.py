@@ -2,108 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from helpers import WAIT, until
-from together import take
+from kept import Place, only
+from together import channel_of as client_channel_of
+from together import take, unread
 
 from benchmarks.mortal import outlive
-from securelink import Client, ConfigError, Identity, Server, Session, StateError
+from securelink import ConfigError, Server, Session, StateError
 from securelink.codes import Code
-from securelink.keys import load_or_create
 from securelink.session import channel_of
 from securelink.state import Change, Counts, Saved, SavedTicket, SqliteStore, StateKeys
 from securelink.state.rows import encode
-
-
-@pytest.fixture(scope="module")
-def made_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("made") / "keys"
-    load_or_create(folder, "server")
-    return folder
-
-
-class Place:
-    """
-    Where servers keep their sessions, one server after the other on the same port.
-
-    Attributes:
-        seen: What they told of sessions, in order.
-    """
-
-    def __init__(self, folder: Path, keys: Path) -> None:
-        self.folder = folder
-        self.path = folder / "state.db"
-        self.keys = folder / "keys"
-        shutil.copytree(keys, self.keys)
-        self.identity = Identity.load(self.keys / "server_private.pem")
-        self.port = 0
-        self.seen: list[str] = []
-
-    def server(self, **options: Any) -> Server:
-        """One that counts and echoes, not started."""
-        given: dict[str, Any] = {"keys": self.keys, "state": self.path, "resume": 60, **options}
-        server = Server("127.0.0.1", self.port, **given)
-        server.on_connect(self._greet)
-        server.on_restore(lambda session: self.seen.append("restore"))
-        server.on_resume(lambda session, replayed: self.seen.append("resume"))
-        server.on_disconnect(lambda session: self.seen.append(f"disconnect {session.code!r}"))
-        server.on("count", _count)
-        return server
-
-    def _greet(self, session: Session) -> None:
-        self.seen.append("connect")
-        session.data["count"] = 0
-        session.join("lobby")
-
-    @contextlib.contextmanager
-    def running(self, **options: Any) -> Iterator[Server]:
-        """A server that runs."""
-        server = self.server(**options)
-        server.start()
-        self.port = server.address[1]
-        try:
-            yield server
-        finally:
-            assert server.stop()
-
-    def client(self, **options: Any) -> Client:
-        """A client of it."""
-        return Client("127.0.0.1", self.port, pin=self.identity.fingerprint, **options)
-
-    def kept(self) -> int:
-        """How many sessions the file has, while no server runs."""
-        store = SqliteStore(self.path, StateKeys.load_or_make(self.keys))
-        try:
-            return len(store.take_over())
-        finally:
-            store.close()
-
-
-def _count(session: Session, packet: Any) -> None:
-    session.data["count"] += 1
-    session.send("counted", [packet.data, session.data["count"]])
-
-
-@pytest.fixture
-def place(tmp_path: Path, made_keys: Path) -> Place:
-    folder = tmp_path / "kept"
-    folder.mkdir(mode=0o700)
-    return Place(folder, made_keys)
-
-
-def only(server: Server) -> Session:
-    """Its only session."""
-    until(lambda: server.sessions)
-    (session,) = server.sessions.values()
-    return session
 
 
 def test_a_session_goes_on_in_the_next_process(place: Place) -> None:
@@ -249,6 +165,41 @@ def test_who_is_kicked_hears_all_before_and_is_forgotten(place: Place) -> None:
         assert client.text == "enough"
         until(lambda: "disconnect <Code.KICKED: 19>" in place.seen)
     assert place.kept() == 0
+
+
+def test_nothing_is_numbered_behind_a_farewell(place: Place) -> None:
+    """CLOSE counts records, and waits until the client takes them: what a handler sends meanwhile is none of them."""
+    begun, over = threading.Event(), threading.Event()
+    with place.running() as server:
+        slow, other = place.client(), place.client()
+        slow.connect(WAIT)
+        session = only(server)
+
+        @server.on("tell")
+        def tell(teller: Session, packet: Any) -> None:
+            session.send("last")
+            begun.set()
+            over.wait(WAIT)
+            teller.send("told")
+
+        other.connect(WAIT)
+        channel = channel_of(session)
+        link = channel.link
+        assert link is not None
+        with unread(client_channel_of(slow)):
+            while not link.writer.buffer.tail:
+                session.send("much", bytes(1_000_000), full="drop")
+            other.send("tell")
+            assert begun.wait(WAIT)
+            session.kick("enough")
+            until(lambda: link.closing is not None)
+            sent = channel.core.numbering.outgoing.sent
+            over.set()
+            assert take(other) == [None]
+            assert channel.core.numbering.outgoing.sent == sent
+        until(lambda: slow.code is not None)
+        assert slow.code == Code.KICKED
+        other.close()
 
 
 def test_a_file_that_went_back_in_time_ends_whose_client_is_ahead(place: Place) -> None:
@@ -456,7 +407,7 @@ def test_a_game_loop_keeps_its_sessions_too(place: Place) -> None:
         got += client.poll()
         time.sleep(0.005)
     assert got[0].data == ["a", 1]
-    server.stop()
+    server.drain()
     assert place.kept() == 1
     client.close()
 

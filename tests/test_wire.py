@@ -38,7 +38,8 @@ def test_codes_are_pinned() -> None:
     """So do the codes; every one has words, and one from a newer peer is shown as its number."""
     names = "NORMAL PROTOCOL VERSION ENCRYPTION_REQUIRED ENCRYPTION_OFF NOT_TRUSTED BUSY TIMEOUT INTERNAL APPLICATION "
     names += "BLOCKED"
-    final = "REFUSED CLIENT_KEY_REQUIRED CLIENT_KEY_UNKNOWN KICKED SHUTDOWN TOO_SLOW SILENT UNREADABLE RESTART"
+    final = "REFUSED CLIENT_KEY_REQUIRED CLIENT_KEY_UNKNOWN KICKED SHUTDOWN TOO_SLOW SILENT UNREADABLE RESTART "
+    final += "HANDOVER"
     expected = {name: number for number, name in enumerate(names.split())}
     expected |= {name: number for number, name in enumerate(final.split(), 16)}
     expected |= {"BROKEN": 256, "EXPIRED": 257, "LOST": 258}  # no byte: never sent

@@ -57,8 +57,9 @@ class Connection:
         wants_write: Once open: whether `data_to_send` has output.
         now: The time as the receiving half was given it last.
         deadline: When the handshake must be done, or the peer must have ended after our CLOSE; `inf` in between.
-        closing, delay: Code and text of the CLOSE that is to be sent, or was, by either side; milliseconds of RESTART.
-        asked: The same if `close` was called before there was any other reason for a CLOSE.
+        closing, delay: Code and text of the CLOSE that is to be sent, or was, by either side; milliseconds of RESTART
+            and HANDOVER.
+        asked: The same if `close` was called to end the session, before there was any other reason for that.
         acks: When to send acknowledgements.
         answer_at: When the peer's CLOSE is answered at the latest; `inf` unless what came before it is to be handled.
         liveness: Heartbeats and silence; exists from OPEN on.
@@ -118,12 +119,11 @@ class Connection:
         if sender is not None and self.wants_write:
             self.wants_write = False  # first: output that is queued from here on sets it again
             self._seal_controls(sender, parts)
-            closing = self.closing
-            if closing is not None and not sender.closed:
+            if self.closing is not None and not sender.closed:
                 if more:
                     self.wants_write = True
                 else:
-                    parts.append(sender.close(closing[0], closing[1], self.delay))
+                    parts.append(sender.close(*self.closing, self.delay))
         return b"".join(parts)
 
     @property
@@ -135,12 +135,10 @@ class Connection:
         if self.acks.due:
             self.acks.due = False
             parts.append(sender.ack())
-        controls = self._controls
         if sender.closed:
-            controls.clear()  # no records follow CLOSE
-        while controls:
-            content, payload = controls.pop(0)
-            parts.append(sender.control(content, payload))
+            self._controls.clear()  # no records follow CLOSE
+        while self._controls:
+            parts.append(sender.control(*self._controls.pop(0)))
 
     def carry(self, numbering: Numbering) -> None:
         """
@@ -188,10 +186,13 @@ class Connection:
             code: The reason: a `Code`, such as NORMAL, UNREADABLE, TOO_SLOW.
             text: The application's text for the peer.
             now: The time: the peer has CLOSE_SECONDS to answer.
-            delay: With RESTART: seconds after which the peer is asked to come back.
+            delay: With RESTART and HANDOVER: seconds after which the peer is asked to come back.
         """
-        if self.closing is None:
-            self.asked, self.delay = (code, text), int(1000 * (delay or 0))
+        closing = self.closing
+        if code != Code.HANDOVER and (closing is None or closing[0] == Code.HANDOVER):
+            self.asked = self.asked or (code, text)
+        if closing is None:
+            self.delay = int(1000 * (delay or 0))
             self._say_close(code, text)
             self.leave(now)
 
@@ -269,13 +270,12 @@ class Connection:
         return []
 
     def _past_deadline(self, now: float) -> list[Event]:
-        state = self.state
         # A moment to read a last message; a connection that is not closed by then is reported again.
         self.deadline = now + SWEEP_SECONDS
-        if self.sender is not None or state is State.CLOSED or state is State.FAILED:
+        if self.sender is not None or self.state in OVER:
             return [Expired()]
         # While it is not read, another thread computes its next step.
-        return [Overdue(state, self.overdue() if self._reading else b"")]
+        return [Overdue(self.state, self.overdue() if self._reading else b"")]
 
     def overdue(self) -> bytes:
         """End a handshake that takes too long; returns a last message for the peer."""

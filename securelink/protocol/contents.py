@@ -24,11 +24,13 @@ def _alert(connection: Connection, header: bytes, body: bytes, out: list[Item]) 
 
 def _close(connection: Connection, plaintext: bytes, out: list[Item]) -> None:
     close = _close_of(connection, plaintext)
-    answers = connection.closing is not None and close.code == Code.NORMAL
+    answers = connection.asked is not None and close.code == Code.NORMAL
     if connection.sender is not None:
         incoming = connection.numbering.incoming
         connection.leave(connection.now)
-        if connection.closing is None and incoming.handled() != incoming.accepted:
+        if close.code == Code.HANDOVER:
+            pass  # an answer would end the session
+        elif connection.closing is None and incoming.handled() != incoming.accepted:
             connection.answer_at = connection.now + ANSWER_SECONDS
         else:
             connection.answer_close()

@@ -310,8 +310,8 @@ class Channel(Unkept):
     def is_over(self) -> bool:
         """Whether nothing can be sent any more: the session has ended, or is being ended."""
         link = self.link
-        closing = link is not None and link.closing is not None
-        return self.ended or closing or self.core.receiving.dropping
+        asked = link is not None and link.connection.asked is not None
+        return self.ended or asked or self.core.receiving.dropping
 
     # --- the end ----------------------------------------------------------------------------------------------
 
@@ -345,8 +345,9 @@ class Channel(Unkept):
 
     def closed_error(self) -> ConnectionClosed:
         link = self.link
-        if link is not None and link.closing is not None:
-            code, text = link.closing
+        asked = link.connection.asked if link is not None else None
+        if asked is not None:
+            code, text = asked
             return ConnectionClosed(
                 f"the session is being ended: {escaped(text) or code_text(code, ours=True)}",
                 code=code,

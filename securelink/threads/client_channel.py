@@ -42,6 +42,7 @@ _WAYS_ON: dict[int, str] = {
     Code.INTERNAL: "the log of the peer says more",
     Code.SHUTDOWN: "connect(retry=True) waits until it is back",
     Code.RESTART: "connect(retry=True) waits as long as the server asked, and until it is back",
+    Code.HANDOVER: "connect(retry=True) begins a new one; reconnect=False was given, or it would have gone on",
     Code.TOO_SLOW: "receive more often",
     Code.SILENT: _AGAIN,
     Code.UNREADABLE: "check that both sides run the same version of securelink",

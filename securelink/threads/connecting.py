@@ -56,6 +56,7 @@ _PASSING = (
     Code.BLOCKED,
     Code.SHUTDOWN,
     Code.RESTART,
+    Code.HANDOVER,
 )  # refusals that may be over when the server has started again
 
 

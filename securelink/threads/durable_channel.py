@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
+from ..codes import Code
 from ..errors import Refused
 from ..limits import WRITE_BUDGET
 from ..protocol.bounds import Bounds
@@ -298,8 +299,8 @@ class DurableChannel(Channel):
     def _takes(self, link: Link) -> bool:
         """Whether packets may be put into records: not many before the client takes those that there are."""
         sender = link.connection.sender
-        if sender is None or sender.closed:
-            return False
+        if sender is None or sender.closed or link.closing is not None:
+            return False  # CLOSE counts those that there are
         return self._ending or not (link.writer.buffer.tail or self.core.numbering.outgoing.again)
 
     def committed(self) -> None:
@@ -347,6 +348,19 @@ class DurableChannel(Channel):
             self.book.when_kept(self, partial(self._end, code, text, delay))
             return
         super().end(code, text, delay)
+
+    @property
+    def outlives(self) -> bool:
+        """See `Channel`."""
+        return self._is_kept and self._data is not None
+
+    def hand_over(self, delay: float) -> bool:
+        """See `Channel`. CLOSE counts records, so it comes when those that there are have been kept."""
+        link = self.link
+        if link is None or not self.outlives or not self.may_suspend(link):
+            return False
+        self.book.when_kept(self, partial(link.end, Code.HANDOVER, "", delay))
+        return True
 
     def await_answer(self, waiting: Waiting, deadline: float) -> None:
         """See `Channel`. A handler that waits for its client has to let out what it asks."""

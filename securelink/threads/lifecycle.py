@@ -21,6 +21,7 @@ from ..interrupts import Sign
 from ..limits import (
     CLOSE_SECONDS,
     END_SECONDS,
+    HANDOVER_SECONDS,
     STOP_GRACE_SECONDS,
 )
 from ..logs.default import make_visible
@@ -30,7 +31,7 @@ from ..streams.base import Told
 from . import driven
 from .book import Book
 from .descriptors import fitted
-from .farewell import Farewell, returning, stopping
+from .farewell import Farewell, returning, stopping, vanishing
 from .giving_way import hand_over, worker_threads
 from .listener import Listener
 from .looking import looks_later
@@ -182,7 +183,7 @@ class Lifecycle:
         loop, listener = self.loop, self.listener
         self.failure = error
         if loop is not None and listener is not None:
-            loop.call(lambda: self._begin_stop(loop, listener, time.monotonic(), stopping))
+            loop.call(lambda: self._begin_stop(loop, listener, time.monotonic(), vanishing))
 
     def end_with_program(self) -> None:
         """The main thread is through."""
@@ -190,7 +191,7 @@ class Lifecycle:
             "the program has ended, and the server ends with it: "
             "let its last line be server.serve_forever(), or stop() the server"
         )
-        self.stop(END_SECONDS)
+        self.stop(END_SECONDS, self._parting)
 
     def orphaned(self) -> None:
         """In a child of fork(): it runs in the parent."""
@@ -224,8 +225,7 @@ class Lifecycle:
         except KeyboardInterrupt as interrupt:
             ours = True  # also inside start(): it may serve clients before it comes back
             log.info("%s; shutting down", str(interrupt) or "interrupted")
-            if is_restart(interrupt):
-                farewell = returning(0.0)
+            farewell = returning(0.0) if is_restart(interrupt) else self._parting
             self._wait_once(drain)
         finally:
             if ours:
@@ -234,6 +234,13 @@ class Lifecycle:
                 loop.join(STOP_GRACE_SECONDS)  # another thread's stop() may not be through yet
         if self.failure is not None:
             raise self.failure
+
+    @property
+    def _parting(self) -> Farewell:
+        """What clients hear when the process ends and nobody has called `stop()`: kept sessions are handed over."""
+        listener = self.listener
+        keeps = listener is not None and listener.book is not None
+        return returning(0.0) if keeps else stopping
 
     def _wait_once(self, timeout: float) -> None:
         """Let sessions come to their end, unless there is no time for it, or a second Ctrl-C comes."""
@@ -264,12 +271,15 @@ class Lifecycle:
         loop.turn(time.monotonic() + budget)
         self._calls.on_tick.fire()
 
-    def stop(self, timeout: float = CLOSE_SECONDS, farewell: Farewell = stopping) -> bool:
+    def stop(self, timeout: float | None = None, farewell: Farewell = stopping) -> bool:
         """See `Server.stop`; `farewell`: what the clients hear."""
         with self._state_lock:
             loop, listener = self.loop, self.listener
         if loop is None or listener is None:
             return True
+        if timeout is None:
+            hands_over = listener.book is not None and farewell is not stopping
+            timeout = HANDOVER_SECONDS if hands_over else CLOSE_SECONDS
         loop.call(lambda: self._begin_stop(loop, listener, time.monotonic() + timeout, farewell))
         if loop.manual:
             return self._stop_manually(loop, timeout)
@@ -294,15 +304,10 @@ class Lifecycle:
         if listener.closed:
             return  # another thread stops it already
         log.info("Status: Starting Shutdown")
-        listener.close()
+        listener.close(hands_over=farewell is not stopping)
         if self._ticker is not None:
             self._ticker.stop()
-        if listener.book is not None:
-            listener.part_with_clients()
-        for link in tuple(listener.links):
-            if link.session is None:
-                link.lost()
-        farewell([link.session for link in listener.links if link.session is not None])
+        listener.say_farewell(farewell)
         self._continue_stop(loop, listener, deadline, deadline + STOP_GRACE_SECONDS)
 
     def _continue_stop(self, loop: Loop, listener: Listener, deadline: float, end: float) -> None:

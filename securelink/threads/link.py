@@ -11,7 +11,7 @@ import logging
 from math import inf
 
 from .._mypyc import mypyc_attr
-from ..codes import Code
+from ..codes import Code, spares_session
 from ..errors import SecureLinkError
 from ..protocol import (
     Closed,
@@ -99,6 +99,7 @@ class Link:
 
     def end(self, code: int, text: str = "", delay: float = 0.0) -> None:
         """Send what is queued, then CLOSE, unless one is to be sent, see `Connection.close`; the leader sees to it."""
+        self._given_up = self._given_up or spares_session(code)
         self.connection.close(code, text, now=self.loop.now, delay=delay)
         self.ask_interest()
         self.writer.flush()
@@ -200,12 +201,12 @@ class Link:
     def _peer_closed(self, closed: Closed) -> None:
         """The session is over, unless the peer only gives the connection up. Answered when all before it is handled."""
         channel = self.channel
-        if closed.code == Code.SILENT and self._gives_way():
+        if channel is not None and closed.delay:
+            channel.stay_away(closed.delay)
+        if spares_session(closed.code) and self._gives_way():
             return
         if channel is not None and self.connection.answer_at < inf:
             channel.note(self._answer_close)
-        if channel is not None and closed.delay:
-            channel.stay_away(closed.delay)
         self.writer.flush()
         self.finish_channel(closed.code, closed.text, clean=True, ours=closed.answers)
 

@@ -20,6 +20,7 @@ from ..streams.proxy import Preamble, is_trusted
 from .book import Book
 from .channel import Channel
 from .chores import Chores
+from .farewell import Farewell
 from .gate import Gate
 from .holdings import Holdings
 from .host import Host
@@ -144,22 +145,26 @@ class Listener:
                 self._drop_preamble(preamble)
             self.gate.close()
 
-    def close(self) -> None:
-        """The same for good: a session that has lost its connection does not come back. Connections stay."""
+    def close(self, *, hands_over: bool) -> None:
+        """
+        The same for good: a session that has lost its connection does not come back. Connections stay.
+
+        Args:
+            hands_over: Sessions that a store keeps wait for the process that follows; all others are over.
+        """
         if not self._closed:
             self._closed = True
             self.stop_listening()
-            if self.book is None:
-                self.suspensions.close()
+            self.suspensions.close(hands_over=hands_over)
 
-    def part_with_clients(self) -> None:
-        """
-        Where a store keeps the sessions: connections end without a word, and the sessions go on in the next process.
-        """
-        assert self.book is not None
-        self.book.commit(at_once=True)
+    def say_farewell(self, farewell: Farewell) -> None:
+        """To the clients of all sessions, and hang up on those that have none yet."""
         for link in tuple(self.links):
-            link.lost()
+            if link.session is None:
+                link.lost()
+        farewell([link.session for link in self.links if link.session is not None])
+        if self.book is not None:
+            self.book.commit(at_once=True)
 
     def let_go(self) -> None:
         """By the last leader: the store is free, and what is left here of its sessions is over."""
@@ -167,7 +172,7 @@ class Listener:
             self.book.close()
             for session in tuple(self.suspensions.waiting):
                 session.keeper = None
-                session.finished(Code.SHUTDOWN, "", clean=True, ours=True)
+                session.finished(Code.HANDOVER, "", clean=True, ours=True)
 
     def orphaned(self) -> None:
         """In a child of fork(): the sockets are the parent's, and it alone decides when the port is free again."""

@@ -117,7 +117,12 @@ class Reconnector:
         caretaker.keep(channel)
         self._pause = FIRST_PAUSE
         self._until = time.monotonic() + resumption.lifetime
-        log.info("%s: the connection is lost; trying to get another one", channel.name)
+        away = self._away(channel)
+        log.info(
+            "%s: the connection is lost; trying to get another one%s",
+            channel.name,
+            f" in {away:.1f} s, as the server has asked" if away > 0 else "",
+        )
         channel.note(channel.mailbox.suspended)
         self.see_to(channel)
         channel.wake_drivers()
@@ -128,7 +133,13 @@ class Reconnector:
             if self._busy or not channel.is_suspended:
                 return
             self._busy = True
-        self._try_later(channel, random.uniform(0.0, FIRST_PAUSE))  # noqa: S311  # jitter, not a secret
+        jitter = random.uniform(0.0, FIRST_PAUSE)  # noqa: S311  # not a secret
+        self._try_later(channel, self._away(channel) + jitter)
+
+    def _away(self, channel: ClientChannel) -> float:
+        """For how long the server has asked to stay away. At least half of the session's time is for attempts."""
+        now = time.monotonic()
+        return max(0.0, min(channel.back_at - now, (self._until - now) / 2))
 
     def end(self, channel: ClientChannel, code: int, text: str) -> None:
         """End it though there is no connection to say so."""

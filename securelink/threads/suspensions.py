@@ -140,7 +140,7 @@ class Suspensions:
         # Of an address, and of the IPv6 networks around it: one customer's never takes all places.
         whole = max(MAX_SUSPENDED_PER_ADDRESS, most * 3 // 4)
         self._most_of = tuple(min(MAX_SUSPENDED_PER_ADDRESS * share, whole) for share in SHARES)
-        self._closed = False
+        self._closed = self._hands_over = False
 
     # By the leader.
 
@@ -191,11 +191,17 @@ class Suspensions:
             granted = self.tickets.granted(place.token)
             channel.keep(place.token, [_saved(*ticket) for ticket in granted], lost_at)
 
-    def close(self) -> None:
-        """No client comes back any more: all that wait are over, and so is from now on what loses its connection."""
-        self._closed = True
+    def close(self, *, hands_over: bool) -> None:
+        """
+        No client comes back any more: all that wait are over, and so is from now on what loses its connection.
+
+        Args:
+            hands_over: But not those that outlive this process.
+        """
+        self._closed, self._hands_over = True, hands_over
         for channel in tuple(self.waiting):
-            self._finish(channel, Code.SHUTDOWN, "", clean=True)
+            if not (hands_over and channel.outlives):
+                self._finish(channel, Code.SHUTDOWN, "", clean=True)
 
     def sweep(self) -> None:
         """End those whose time is over."""
@@ -231,7 +237,9 @@ class Suspensions:
     def keeps(self, channel: Channel, link: Carrying) -> bool:
         """Whether the session goes on when this link is lost."""
         place = self._places.get(channel)
-        if self._closed or link.provisional or place is None or channel.grace == 0:
+        if link.provisional or place is None or channel.grace == 0:
+            return False
+        if self._closed and not (self._hands_over and channel.outlives):
             return False
         if link.connection.controls or channel.core.numbering.incoming.accepted:
             place.known = True

@@ -25,6 +25,23 @@ class Unkept:
         """Do something as soon as what happened until now may be told."""
         act()
 
+    @property
+    def outlives(self) -> bool:
+        """By the leader: whether a store keeps it for the process that follows this one."""
+        return False
+
+    def hand_over(self, delay: float) -> bool:
+        """
+        By the leader: give its connection up, so that the process that follows can go on with it.
+
+        Args:
+            delay: Seconds after which its client is asked to come back.
+
+        Returns:
+            False when it ends with this process: nothing was done.
+        """
+        return False
+
     def drained(self) -> None:
         """By the leader: the stream takes data again."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..codes import Code
+from ..codes import Code, has_delay
 from ..errors import PeerIncompatible, ProtocolError
 from ..limits import (
     AUTH_PADDING,
@@ -35,7 +35,6 @@ COUNT_SIZE = 8  # of records
 NO_MEMORY = 2**64 - 1  # instead of a count: the client has no memory of the session
 FINISHED_FIELD_SIZE = 3 + FINISHED_SIZE
 
-_RESTART = bytes([Code.RESTART])
 _NONE: frozenset[int] = frozenset()
 
 
@@ -370,7 +369,7 @@ class Welcome:
 
 @dataclass(frozen=True)
 class Close:
-    """The reason, the number of records sent in this direction, the application's text; with RESTART milliseconds."""
+    """The reason, the number of records sent in this direction, the application's text, milliseconds to stay away."""
 
     code: int
     sent: int
@@ -380,7 +379,7 @@ class Close:
     def encode(self) -> bytes:
         """The record `content u8 | body`; the text is cut at MAX_CLOSE_TEXT bytes, between characters."""
         text = self.text.encode(errors="replace")[:MAX_CLOSE_TEXT].decode(errors="ignore").encode()
-        delay = self.delay.to_bytes(4) if self.code == Code.RESTART else b""
+        delay = self.delay.to_bytes(4) if has_delay(self.code) else b""
         return (
             Content.CLOSE.to_bytes(1) + self.code.to_bytes(1) + self.sent.to_bytes(8) + delay + text
         )
@@ -388,7 +387,7 @@ class Close:
     @classmethod
     def decode(cls, plaintext: bytes) -> Close:
         """Parse the record."""
-        begin = 14 if plaintext[1:2] == _RESTART else 10
+        begin = 14 if len(plaintext) > 1 and has_delay(plaintext[1]) else 10
         if not begin <= len(plaintext) <= begin + MAX_CLOSE_TEXT:
             raise ProtocolError("a CLOSE record has an impossible length")
         try:

@@ -171,8 +171,8 @@ FAULTS = [
     Fault(
         "CLOSE is answered before what came is handled",
         "protocol/contents.py",
-        "        if connection.closing is None and incoming.handled() != incoming.accepted:\n",
-        "        if False:\n",
+        "        elif connection.closing is None and incoming.handled() != incoming.accepted:\n",
+        "        elif False:\n",
         "test_handled.py::test_close_waits_for_handlers",
     ),
     Fault(

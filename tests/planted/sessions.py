@@ -50,9 +50,30 @@ FAULTS = [
     Fault(
         "CLOSE SILENT ends the session",
         "threads/link.py",
-        "        if closed.code == Code.SILENT and self._gives_way():",
+        "        if spares_session(closed.code) and self._gives_way():",
         "        if False:",
         "test_suspending.py::test_a_farewell_for_silence_is_not",
+    ),
+    Fault(
+        "a client answers HANDOVER, and so ends the session",
+        "protocol/contents.py",
+        "        if close.code == Code.HANDOVER:",
+        "        if False:",
+        "test_handover.py::test_an_answer_would_be_an_end",
+    ),
+    Fault(
+        "a client stays away for as long as any server says",
+        "threads/reconnecting.py",
+        "min(channel.back_at - now, (self._until - now) / 2)",
+        "min(channel.back_at - now, MOST_PAUSE * 1000)",
+        "test_handover.py::test_nobody_is_sent_away_for_ever",
+    ),
+    Fault(
+        "records are numbered behind a CLOSE that counts them",
+        "threads/durable_channel.py",
+        "        if sender is None or sender.closed or link.closing is not None:",
+        "        if sender is None or sender.closed:",
+        "test_state_server.py::test_nothing_is_numbered_behind_a_farewell",
     ),
     Fault(
         "damage on the way ends the session",
