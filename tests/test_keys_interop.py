@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -133,6 +134,36 @@ def test_key_that_genpkey_encrypts_loads(tmp_path: Path) -> None:
     assert Identity.load(path, PASSPHRASE).public.bits == 2048
 
 
+@pytest.mark.parametrize("cipher", ["-aes128", "-aes192", "-aes256"])
+def test_a_traditional_key_under_a_passphrase(
+    tmp_path: Path, identity: Identity, cipher: str
+) -> None:
+    """`openssl rsa -traditional -aes256` and its kind are read; another passphrase and damage are told."""
+    plain, _ = identity.save(tmp_path, "plain")
+    path = tmp_path / "old.pem"
+    run(
+        "openssl", "rsa", "-traditional", cipher, "-in", str(plain), "-out", str(path),
+        "-passout", f"pass:{PASSPHRASE}",
+    )  # fmt: skip
+    pem = path.read_bytes()
+    for form in (pem, pem.replace(b"\n", b"\r\n"), pem.replace(b"\n", b"  \n")):
+        assert Identity.from_pem(form, PASSPHRASE).public == identity.public
+    with pytest.raises(KeyFileError, match="is protected by a passphrase"):
+        Identity.from_pem(pem)
+    with pytest.raises(KeyFileError, match="wrong passphrase"):
+        Identity.from_pem(pem, "wrong")
+    for damage in (
+        pem.replace(b"DEK-Info", b"DEK-Nifo"),
+        re.sub(rb"-CBC,[0-9A-F]{2}", b"-CBC,", pem),
+        pem.replace(b"-CBC,", b"-CBC,zz"),
+        re.sub(rb"(?s)(DEK-Info[^\n]*\n\n).*(-----END)", rb"\1QUFB\n\2", pem),
+        re.sub(rb"(?s)(DEK-Info[^\n]*\n\n).*(-----END)", rb"\1\2", pem),
+    ):
+        assert damage != pem
+        with pytest.raises(KeyFileError, match="is damaged"):
+            Identity.from_pem(damage, PASSPHRASE)
+
+
 @pytest.mark.parametrize(
     "encryption",
     [
@@ -140,8 +171,8 @@ def test_key_that_genpkey_encrypts_loads(tmp_path: Path) -> None:
         ["pkcs8", "-topk8", "-v2", "des3"],
         ["pkcs8", "-topk8", "-v2", "camellia-256-cbc"],
         ["pkcs8", "-topk8", "-v2", "aes-256-cbc", "-v2prf", "hmacWithSHA512-256"],
-        ["rsa", "-traditional", "-aes256"],
         ["rsa", "-traditional", "-des3"],
+        ["rsa", "-traditional", "-camellia256"],
     ],
     ids=" ".join,
 )

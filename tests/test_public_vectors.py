@@ -370,6 +370,8 @@ OpenSSH/rsa-nopsw.key.pub
 OpenSSH/rsa-psw.key.pub
 PEM_Serialization/rsa_public_key.pem
 PKCS8/rsa-aes-192-cbc.pem
+Traditional_OpenSSL_Serialization/key2.pem
+Traditional_OpenSSL_Serialization/testrsa-encrypted.pem
 Traditional_OpenSSL_Serialization/testrsa.pem
 """.strip().splitlines()
 
@@ -384,6 +386,7 @@ def test_key_files_of_others() -> None:
     for one, other in (
         ("DER_Serialization/testrsa.der as RSA PRIVATE KEY", "Traditional_OpenSSL_Serialization/testrsa.pem"),
         ("OpenSSH/rsa-nopsw.key", "OpenSSH/rsa-nopsw.key.pub"),
+        ("Traditional_OpenSSL_Serialization/testrsa.pem", "Traditional_OpenSSL_Serialization/testrsa-encrypted.pem"),
     ):  # fmt: skip
         assert accepted[one] == accepted[other]
     theirs = load_pem_private_key(files["PKCS8/rsa-aes-192-cbc.pem"], b"PolarSSLTest")

@@ -11,11 +11,18 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One block of a PEM file: the `label` between its dashes, and whether it has `headers` such as `DEK-Info:`."""
+    """
+    One block of a PEM file.
+
+    Attributes:
+        label: What stands between its dashes.
+        der: Its content.
+        headers: What stands above it, such as `DEK-Info: AES-256-CBC,...`; empty in modern files.
+    """
 
     label: str
     der: bytes = field(repr=False)
-    headers: bool
+    headers: bytes
 
 
 def find_block(data: bytes, ends_with: str) -> Block | None:
@@ -34,9 +41,10 @@ def find_block(data: bytes, ends_with: str) -> Block | None:
     if end < 0:
         raise ValueError("the block has no end")
     body = data[begin.end() : end]
-    headers = b":" in body
-    if headers:  # they end at an empty line
-        body = body.replace(b"\r", b"").partition(b"\n\n")[2]
+    headers = b""
+    if b":" in body:  # they end at an empty line
+        headers, *rest = re.split(rb"\n[ \t\r]*\n", body, maxsplit=1)
+        body = b"".join(rest)
     try:
         der = base64.b64decode(b"".join(body.split()), validate=True)
     except binascii.Error:

@@ -29,8 +29,8 @@ SCRYPT_N = 2**14
 SCRYPT_R = 8
 SCRYPT_P = 5
 
+BLOCK_SIZE = 16  # of AES, in bytes
 _SALT_SIZE = 16
-_BLOCK_SIZE = 16
 
 _PBES2 = bytes.fromhex("2a864886f70d01050d")  # 1.2.840.113549.1.5.13
 _SCRYPT = bytes.fromhex("2b06010401da47040b")  # 1.3.6.1.4.1.11591.4.11
@@ -71,7 +71,7 @@ class EncryptedKey:
             None if the padding is wrong, as it almost always is after a wrong passphrase.
         """
         decryptor = Cipher(AES(self._derive(passphrase)), CBC(self._iv)).decryptor()
-        unpadder = PKCS7(8 * _BLOCK_SIZE).unpadder()
+        unpadder = PKCS7(8 * BLOCK_SIZE).unpadder()
         padded = decryptor.update(self._ciphertext) + decryptor.finalize()
         try:
             return unpadder.update(padded) + unpadder.finalize()
@@ -93,9 +93,9 @@ def encrypted_pem(pkcs8: bytes, passphrase: bytes) -> bytes:
     Returns:
         PEM, `ENCRYPTED PRIVATE KEY`.
     """
-    salt, iv = os.urandom(_SALT_SIZE), os.urandom(_BLOCK_SIZE)
+    salt, iv = os.urandom(_SALT_SIZE), os.urandom(BLOCK_SIZE)
     key = stretching.scrypt(passphrase, salt, n=SCRYPT_N, r=SCRYPT_R, p=SCRYPT_P)
-    padder = PKCS7(8 * _BLOCK_SIZE).padder()
+    padder = PKCS7(8 * BLOCK_SIZE).padder()
     encryptor = Cipher(AES(key), CBC(iv)).encryptor()
     padded = padder.update(pkcs8) + padder.finalize()
     ciphertext = encryptor.update(padded) + encryptor.finalize()
@@ -139,7 +139,7 @@ def read_encrypted(der: bytes) -> EncryptedKey:
         raise UnknownEncryptionError
     iv = cipher.read(OCTETS)
     cipher.end()
-    if len(iv) != _BLOCK_SIZE or not ciphertext or len(ciphertext) % _BLOCK_SIZE:
+    if len(iv) != BLOCK_SIZE or not ciphertext or len(ciphertext) % BLOCK_SIZE:
         raise DerError("it is not a whole number of blocks")
     read = _pbkdf2 if kind == _PBKDF2 else _scrypt
     derive = read(derivation.enter(), key_size)

@@ -19,6 +19,7 @@ from .shapes import (
     pkcs1_private_numbers,
     pkcs8_numbers,
 )
+from .traditional import read_traditional
 
 Passphrase = str | bytes | None
 
@@ -101,7 +102,7 @@ def private_key(data: bytes, passphrase: Passphrase, source: str) -> crypto.RSAP
         raise damaged(source) from None
     key = checked_key(numbers)
     if key is None:
-        encrypted = block.label == "ENCRYPTED PRIVATE KEY"
+        encrypted = block.label == "ENCRYPTED PRIVATE KEY" or block.headers
         raise wrong_passphrase(source) if encrypted else damaged(source)
     return key
 
@@ -143,7 +144,7 @@ def _numbers(block: Block, passphrase: Passphrase, source: str) -> PrivateNumber
     if block.label == "PRIVATE KEY":
         return pkcs8_numbers(block.der)
     if block.label == "ENCRYPTED PRIVATE KEY":
-        return _decrypted_numbers(block.der, passphrase, source)
+        return _decrypted_numbers(block, passphrase, source)
     if block.label == "OPENSSH PRIVATE KEY":
         numbers = openssh_private_numbers(block.der)
         if numbers is None:
@@ -151,14 +152,17 @@ def _numbers(block: Block, passphrase: Passphrase, source: str) -> PrivateNumber
         return numbers
     if block.label != "RSA PRIVATE KEY":
         raise DerError("no block of this name is known")
-    if block.headers:  # DEK-Info: the key is derived by one round of MD5
-        raise _unknown_encryption(source, _to_pkcs8(source))
+    if block.headers:
+        return _decrypted_numbers(block, passphrase, source)
     return pkcs1_private_numbers(block.der)
 
 
-def _decrypted_numbers(der: bytes, passphrase: Passphrase, source: str) -> PrivateNumbers:
+def _decrypted_numbers(block: Block, passphrase: Passphrase, source: str) -> PrivateNumbers:
+    traditional = block.label == "RSA PRIVATE KEY"
     try:
-        encrypted = read_encrypted(der)
+        encrypted = (
+            read_traditional(block.headers, block.der) if traditional else read_encrypted(block.der)
+        )
     except UnknownEncryptionError:
         raise _unknown_encryption(source, _to_pkcs8(source)) from None
     if passphrase is None:
@@ -167,7 +171,7 @@ def _decrypted_numbers(der: bytes, passphrase: Passphrase, source: str) -> Priva
     if inside is None:
         raise wrong_passphrase(source)
     try:
-        return pkcs8_numbers(inside)
+        return pkcs1_private_numbers(inside) if traditional else pkcs8_numbers(inside)
     except DerError:
         raise wrong_passphrase(source) from None
 
