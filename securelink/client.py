@@ -26,6 +26,7 @@ from .limits import (
     CONNECT_SECONDS,
     MAX_ELEMENTS,
     MAX_FRAME_BODY,
+    MAX_INBOX_BYTES,
     MAX_UNACKED,
     MAX_UNSENT,
 )
@@ -80,6 +81,7 @@ class Client(Receiver, BackPressure, ClientDispatching):
         max_elements: Values of every kind in one packet above 64 KiB, both ways; the server should have the same.
         max_unsent, max_unacked: Bytes that are not sent, and that the server has not handled; beyond them `send` does
             what `full` or `policy()` says. Handlers never wait; 16 and 4 times as much ends the session.
+        max_unhandled: Bytes that wait for handlers and `receive()`; beyond them the server is not read.
         strict_types: Refuse to send also what arrives as its nearest relative: tuples, subclasses of dict, bytearrays,
             declared dataclasses and others. What has no relative (sets, `Decimal`) is refused anyway.
         passphrase: Of the client's private key.
@@ -130,6 +132,7 @@ class Client(Receiver, BackPressure, ClientDispatching):
         max_elements: int = MAX_ELEMENTS,
         max_unsent: int = MAX_UNSENT,
         max_unacked: int = MAX_UNACKED,
+        max_unhandled: int = MAX_INBOX_BYTES,
         strict_types: bool = False,
         passphrase: str | None = None,
         handlers: str = "background",
@@ -149,6 +152,7 @@ class Client(Receiver, BackPressure, ClientDispatching):
             max_elements=max_elements,
             max_unsent=max_unsent,
             max_unacked=max_unacked,
+            max_unhandled=max_unhandled,
             strict_types=strict_types,
             passphrase=passphrase,
             handlers=handlers,
@@ -180,13 +184,9 @@ class Client(Receiver, BackPressure, ClientDispatching):
         self.on_message: EventHook[[Received]] = self._handlers.on_message
         self.on_state: EventHook[[Any]] = EventHook("on_state", caught, ("value",), changed=changed)
         return ClientContext(
-            self._handlers,
-            self.on_state,
-            self.on_suspend,
-            self.on_resume,
-            self.on_disconnect,
+            self._handlers, self.on_state, self.on_suspend, self.on_resume, self.on_disconnect,
             in_update=self._in_update,
-        )
+        )  # fmt: skip
 
     # --- connecting ---------------------------------------------------------------------------------------
 

@@ -88,15 +88,18 @@ PUT_AWAY_RECORDS = 256
 PUT_AWAY_BYTES = 1024 * 1024  # or so many bytes; far below MAX_UNACKED, where the other side waits
 # A CLOSE is answered when what came before it is handled, or after this time; below CLOSE_SECONDS
 ANSWER_SECONDS = 2.0
-# Bytes kept until they are acknowledged; a blocking `send` waits above it
+# Bytes kept until they are acknowledged; a blocking `send` waits above it; option max_unacked
 MAX_UNACKED = 16 * 1024 * 1024
 # Bytes; above it the session is ended (in handlers `send` does not wait)
 HARD_UNACKED = 64 * 1024 * 1024
-MAX_UNSENT = 4 * 1024 * 1024  # bytes not yet taken by the kernel; a blocking `send` waits above it
-HARD_UNSENT = 64 * 1024 * 1024  # bytes; above it the session is ended
+# Bytes not yet taken by the kernel; a blocking `send` waits above it; option max_unsent
+MAX_UNSENT = 4 * 1024 * 1024
+HARD_UNSENT = (
+    64 * 1024 * 1024
+)  # bytes; above it the session is ended; both hard bounds follow the options
 # Bytes sealed by one write, so that little waits behind a full kernel buffer
 WRITE_BUDGET = 256 * 1024
-# Bytes unsent, unacknowledged and unhandled, of all sessions; above it the largest are ended
+# Bytes unsent, unacknowledged and unhandled, of all sessions; above it the largest are ended; option max_memory
 MAX_TOTAL_UNSENT = 1024 * 1024 * 1024
 OBJECT_BYTES = 64  # counted for each record or packet that is kept, in addition to its bytes
 OPENED_FACTOR = 16  # counted for each byte of what a Collector keeps,
@@ -115,7 +118,7 @@ MAX_RATE = 500_000
 MAX_BYTE_RATE = 2**30
 DEBT_SECONDS = 10.0  # such a pause is no longer than this, however much came at once
 MAX_INBOX_RECORDS = 1024  # records that wait for a handler; above it, reading pauses
-MAX_INBOX_BYTES = 8 * 1024 * 1024
+MAX_INBOX_BYTES = 8 * 1024 * 1024  # of them; option max_unhandled
 # Wire bytes of packets that wait for a client's receive() as objects; further ones wait as bytes
 MAX_WAITING_DECODED = 64 * 1024
 # Of packets that waited as bytes: what one poll() decodes, into up to 70 MiB of objects
@@ -168,7 +171,7 @@ MEMORY_STREAM_BYTES = 256 * 1024
 # Connections that wait in the kernel to be accepted; option backlog. Linux takes no more by default (somaxconn)
 BACKLOG = 4096
 MAX_BACKLOG = 65_535  # systems store it in 16 bits
-MAX_HALF_OPEN = 256  # connections without a session; above it, others wait,
+MAX_HALF_OPEN = 256  # connections without a session, option max_half_open; above it, others wait,
 # up to this number: a descriptor each; above it, the newest of the busiest network is closed
 MAX_WAITING_CONNECTIONS = 4096
 # While others wait, a half-open connection may owe us its next message so long: a lost packet is sent again in less

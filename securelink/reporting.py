@@ -1,8 +1,10 @@
-"""What a server says of itself: what it does and has done, and how near it is to its limits."""
+"""What a server says of itself: who is there, what it does and has done, and how near it is to its limits."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from .app.declared import ServerOptions
@@ -10,6 +12,7 @@ from .app.handlers import Handlers
 from .app.registry import Registry
 from .app.rooms import Rooms
 from .app.statistics import totals_of
+from .errors import ConfigError
 from .session import Session, channel_of
 from .threads.lifecycle import Lifecycle
 from .threads.standing import Limit, standing
@@ -24,6 +27,22 @@ class Reporting:
     _rooms: Rooms[Session]
     _handlers: Handlers
     _started_at = 0.0
+
+    @property
+    def sessions(self) -> Mapping[str, Session]:
+        """The sessions by token: a snapshot."""
+        return MappingProxyType({session.token: session for session in self._registry.everybody()})
+
+    def find(self, *, address: tuple[str, int] | None = None, user: Any = None) -> list[Session]:
+        """The sessions from an address (host, port), or of a user, or both; `sessions[token]` finds by token."""
+        if address is not None and not isinstance(address, tuple | list):
+            raise ConfigError(f"address= is a {type(address).__name__}", hint="it is (host, port)")
+        return [
+            session
+            for session in self._registry.everybody()
+            if (address is None or session.address == tuple(address))
+            and (user is None or session.user == user)
+        ]
 
     def stats(self) -> dict[str, Any]:
         """

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, cast
 
 from .admitting import Admitting
@@ -28,7 +27,7 @@ from .app.session_manager import SessionEvents, SessionManager
 from .auth import Authenticate
 from .backpressure import BackPressure
 from .dispatching import ServerDispatching
-from .errors import ConfigError, LimitExceeded
+from .errors import LimitExceeded
 from .keys import Identity
 from .limits import (
     BACKLOG,
@@ -37,10 +36,13 @@ from .limits import (
     MAX_CONNECTIONS,
     MAX_ELEMENTS,
     MAX_FAILED_PER_ADDRESS,
+    MAX_HALF_OPEN,
+    MAX_INBOX_BYTES,
     MAX_PACKET,
     MAX_RATE,
     MAX_ROOMS,
     MAX_SUSPENDED,
+    MAX_TOTAL_UNSENT,
     MAX_UNACKED,
     MAX_UNSENT,
     RECORD_ROOM,
@@ -119,6 +121,10 @@ class Server(Runnable, Reporting, Admitting, BackPressure, ServerDispatching):
         max_unsent, max_unacked: Bytes of one session that are not sent, and that its client has not handled; beyond
             them `send` does what `full` or `policy()` says. Handlers and broadcasts, which never wait, may go beyond:
             a session with 16 and 4 times as much ends.
+        max_unhandled: Bytes of one session that wait for its handlers; beyond them its client is not read.
+        max_memory: Bytes that all sessions keep, of packets in both directions and what belongs to them. Beyond them
+            the largest session ends, of the address that keeps most.
+        max_half_open: Connections that have no session yet; further ones wait for their turn.
         backlog: Connections that may wait to be accepted.
         passphrase: Of the server's private key.
         fanout: Has the sessions and sends to many of them; None: those of this process. Each server needs its own.
@@ -173,6 +179,9 @@ class Server(Runnable, Reporting, Admitting, BackPressure, ServerDispatching):
         max_rooms: int = MAX_ROOMS,
         max_unsent: int = MAX_UNSENT,
         max_unacked: int = MAX_UNACKED,
+        max_unhandled: int = MAX_INBOX_BYTES,
+        max_memory: int = MAX_TOTAL_UNSENT,
+        max_half_open: int = MAX_HALF_OPEN,
         backlog: int = BACKLOG,
         passphrase: str | None = None,
         state: str | Path | None = None,
@@ -208,6 +217,9 @@ class Server(Runnable, Reporting, Admitting, BackPressure, ServerDispatching):
             max_rooms=max_rooms,
             max_unsent=max_unsent,
             max_unacked=max_unacked,
+            max_unhandled=max_unhandled,
+            max_memory=max_memory,
+            max_half_open=max_half_open,
             backlog=backlog,
             passphrase=passphrase,
             state=state,
@@ -223,12 +235,10 @@ class Server(Runnable, Reporting, Admitting, BackPressure, ServerDispatching):
         self._admission = Admission(
             options.application, options.version, self._known_clients(), hook
         )
-        self._handlers = Handlers("server", ("session", "packet"))
-        self._handlers.bind_reserved(STATE, self._take_state)
+        self._take_events()
         self._rooms: Rooms[Session] = Rooms(
             self.broadcast, options.room_capacity, Room, most=options.max_rooms
         )
-        self._take_events()
         self._context = ServerContext(
             self._handlers, self._rooms, self._registry.counts, self.on_state, self._bounds
         )
@@ -236,6 +246,8 @@ class Server(Runnable, Reporting, Admitting, BackPressure, ServerDispatching):
         self._lifecycle = self._new_lifecycle()
 
     def _take_events(self) -> None:
+        self._handlers = Handlers("server", ("session", "packet"))
+        self._handlers.bind_reserved(STATE, self._take_state)
         caught = self._handlers.caught.add
         events = self._events = SessionEvents[Session](caught)
         self.on_connect, self.on_disconnect = events.on_connect, events.on_disconnect
@@ -300,22 +312,6 @@ class Server(Runnable, Reporting, Admitting, BackPressure, ServerDispatching):
         announce(address, self._key, self._options.encryption, paused=self.paused)
 
     # --- what is known about it ---------------------------------------------------------------------------
-
-    @property
-    def sessions(self) -> Mapping[str, Session]:
-        """The sessions by token: a snapshot."""
-        return MappingProxyType({session.token: session for session in self._registry.everybody()})
-
-    def find(self, *, address: tuple[str, int] | None = None, user: Any = None) -> list[Session]:
-        """The sessions from an address (host, port), or of a user, or both; `sessions[token]` finds by token."""
-        if address is not None and not isinstance(address, tuple | list):
-            raise ConfigError(f"address= is a {type(address).__name__}", hint="it is (host, port)")
-        return [
-            session
-            for session in self._registry.everybody()
-            if (address is None or session.address == tuple(address))
-            and (user is None or session.user == user)
-        ]
 
     def room(self, name: str) -> Room:
         """A room; sessions enter by `session.join(name)`."""

@@ -22,7 +22,6 @@ from securelink.app.budget import KNOWN, LATE, NEW, FailureBudget
 from securelink.codes import Code
 from securelink.limits import FAILED_WINDOW, LATE_FAILURES, LATE_WINDOW
 from securelink.streams.proxy import SIGNATURE, HeaderReader, proxy_networks
-from securelink.threads import holdings
 from securelink.wire.fields import Kind
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -570,12 +569,9 @@ def test_every_truncation_of_a_header_waits() -> None:
         assert reader.wanted > 0
 
 
-def test_at_the_bound_of_memory_the_greediest_address_gives_way(
-    identity: Identity, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_at_the_bound_of_memory_the_greediest_address_gives_way(identity: Identity) -> None:
     """Many small sessions of a stranger end before an honest one that keeps more than each of them."""
-    monkeypatch.setattr(holdings, "MAX_TOTAL_UNSENT", 5 * 2**20)
-    with behind(identity) as (server, came), ExitStack() as stack:
+    with behind(identity, max_memory=5 * 2**20) as (server, came), ExitStack() as stack:
         for source in ("192.0.2.1", *["203.0.113.9"] * 4):
             client = stack.enter_context(through(server, header(source)))
             client.open()

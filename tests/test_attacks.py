@@ -34,7 +34,6 @@ from securelink.protocol import State
 from securelink.session import context_of
 from securelink.streams import tcp
 from securelink.streams.addresses import network
-from securelink.threads import holdings
 from securelink.threads.mailbox import Folded
 from securelink.threads.server_link import ServerLink
 from securelink.tools.console.commands import Console
@@ -124,12 +123,9 @@ def test_what_handlers_failed_at_is_not_kept(identity: Identity) -> None:
         assert "in fail" in caught.traceback
 
 
-def test_partial_frames_of_all_sessions_are_bounded_together(
-    identity: Identity, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_partial_frames_of_all_sessions_are_bounded_together(identity: Identity) -> None:
     """Many sessions that each began a frame and never ended it held 2 MiB each, without any bound for all."""
-    monkeypatch.setattr(holdings, "MAX_TOTAL_UNSENT", 3 * 2**20)
-    with scene(identity) as stage, contextlib.ExitStack() as stack:
+    with scene(identity, max_memory=3 * 2**20) as stage, contextlib.ExitStack() as stack:
         clients = [stack.enter_context(Hostile(stage.port).open()) for _ in range(3)]
         sessions = list(stage.server.sessions.values())[-3:]  # ended ones leave the list at once
         for client in clients:

@@ -16,7 +16,6 @@ from together import channel_of, serving, unread
 from securelink import Client, CodecError, ConfigError, ConnectionClosed, Identity, Packet, Server
 from securelink.codes import Code
 from securelink.limits import MAX_DEPTH
-from securelink.threads import holdings
 from securelink.wire.packets import decode_packets, encode_packet, join_packets
 
 
@@ -60,12 +59,9 @@ def test_an_impossible_rate_is_refused(identity: Identity) -> None:
     )
 
 
-def test_the_greediest_session_is_ended(
-    identity: Identity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_greediest_session_is_ended(identity: Identity, tmp_path: Path) -> None:
     """When all sessions together hold too much, the one that holds most is ended; the others go on."""
-    monkeypatch.setattr(holdings, "MAX_TOTAL_UNSENT", 1024 * 1024)
-    server = Server("127.0.0.1", 0, keys=identity)
+    server = Server("127.0.0.1", 0, keys=identity, max_memory=1024 * 1024)
     server.on("echo", lambda session, packet: packet.data)
     with server:
         slow = Client("127.0.0.1", server.address[1], known_servers=tmp_path / "known").connect()

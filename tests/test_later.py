@@ -329,9 +329,8 @@ def test_answers_of_all_sessions_are_bounded_together(
     identity: Identity, monkeypatch: pytest.MonkeyPatch, ended: bool
 ) -> None:
     """At the bound of all sessions the answers of those that hold most go, also of one that has said its goodbye."""
-    monkeypatch.setattr("securelink.threads.holdings.MAX_TOTAL_UNSENT", 4_700_000)
     monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.05)
-    with serving(identity) as server, joined(server, 2) as (modest, greedy):
+    with serving(identity, max_memory=4_700_000) as server, joined(server, 2) as (modest, greedy):
         channel = channel_of(session_of(server, greedy))
         small = give(server, modest, bytes(1_000_000), 1)
         large = give(server, greedy, bytes(1_500_000), 2 if ended else 3)

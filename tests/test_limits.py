@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import socket
+import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from helpers import WAIT, until
 from inside import listener_of
-from together import joined, serving
+from together import Crew, joined, serving, session_of, take
 
-from securelink import Identity, LimitExceeded, Server
+from securelink import Client, Identity, LimitExceeded, Server
 from securelink.limits import DEBT_SECONDS
 from securelink.protocol import SessionCore
 from securelink.protocol.bounds import Bounds
@@ -26,15 +31,17 @@ def record(count: int, size: int = 1) -> bytes:
 def test_each_limit_is_an_option(identity: Identity) -> None:
     """They have the names of the options, and the values that were given, also before the server is started."""
     given: dict[str, Any] = {
-        "max_byte_rate": 1000, "max_connections": 70, "max_failures": 8, "max_per_address": 60,
-        "max_rate": 100, "max_rooms": 5, "max_suspended": 40, "max_unacked": 9, "max_unsent": 8,
-        "room_capacity": 3,
+        "max_byte_rate": 1000, "max_connections": 70, "max_elements": 2000, "max_failures": 8, "max_half_open": 11,
+        "max_memory": 12, "max_packet": 3000, "max_per_address": 60, "max_rate": 100, "max_rooms": 5,
+        "max_suspended": 40, "max_unacked": 9, "max_unhandled": 10, "max_unsent": 8, "room_capacity": 3,
     }  # fmt: skip
     server = Server("127.0.0.1", 0, keys=identity, **given)
     limits = server.limits()
     assert {name: limit.most for name, limit in limits.items()} == given
     assert all(limit.used == 0 and limit.unit for limit in limits.values())
-    assert set(limits) < set(inspect.signature(Server).parameters)
+    options = inspect.signature(Server).parameters
+    assert set(limits) < set(options)
+    assert {name for name in options if name.startswith("max_")} == set(limits) - {"room_capacity"}
     assert "room_capacity" not in Server("127.0.0.1", 0, keys=identity).limits()
 
 
@@ -73,6 +80,92 @@ def test_what_is_used_is_what_there_is(identity: Identity) -> None:
         until(lambda: server.limits()["max_suspended"].used == 3)
         assert server.limits()["max_connections"].used == 0
         server.resume()
+
+
+def test_what_waits_is_shown(identity: Identity) -> None:
+    """Of the session that is nearest to the limit: what is not handled, and what is not sent."""
+    go_on = threading.Event()
+    with serving(identity, resume=60, max_memory=1 << 20) as server, joined(server, 2) as clients:
+        server.on("work", lambda session, packet: go_on.wait(WAIT))
+        try:
+            for size in (10, 50_000, 20_000):
+                clients[0].send("work", bytes(size))
+            until(lambda: server.limits()["max_unhandled"].used > 70_000)
+            limits = server.limits()
+            assert 50_000 < limits["max_packet"].used < 51_000
+            assert 70_000 < limits["max_unhandled"].used < 71_000
+            until(lambda: server.limits()["max_memory"].used > 70_000)  # by the next look
+        finally:
+            go_on.set()
+        until(lambda: server.limits()["max_unhandled"].used == 0)
+        assert server.limits()["max_packet"].used == 0
+        server.pause()
+        for link in tuple(listener_of(server).links):
+            link.loop.call(link.lost)
+        until(lambda: server.limits()["max_suspended"].used == 2)
+        first, second = server.sessions.values()
+        first.send("x", bytes(3000))
+        second.send("x", bytes(5000))
+        assert 5000 < server.limits()["max_unsent"].used < 5100
+        assert first.pressure.unsent < second.pressure.unsent == server.limits()["max_unsent"].used
+        server.resume()
+        until(lambda: server.limits()["max_unsent"].used == 0)
+
+
+def test_what_the_client_has_not_handled_is_shown(identity: Identity) -> None:
+    """Bytes that it has, and that nobody there has taken."""
+    with serving(identity) as server, joined(server) as [client]:
+        session = session_of(server, client)
+        session.send("x", bytes(5000))
+        until(lambda: server.limits()["max_unacked"].used > 5000)
+        assert session.pressure.unacked == server.stats()["unacked_bytes"] > 5000
+        take(client)
+        client.send("echo")  # takes the acknowledgement along
+        take(client)
+        until(lambda: session.pressure.unacked < 5000)
+
+
+def _drive(server: Server, until_then: Callable[[], object]) -> None:
+    deadline = time.monotonic() + WAIT
+    while not until_then():
+        server.update()
+        assert time.monotonic() < deadline
+
+
+def test_elements_of_what_is_decoded_in_steps(identity: Identity) -> None:
+    """A large record, while it is decoded; nothing before and afterwards."""
+    server = Server("127.0.0.1", 0, keys=identity)
+    handled: list[int] = []
+    server.on("many", lambda session, packet: handled.append(len(packet.data)))
+    server.update()
+    client = Client(*server.address, pin=server.fingerprint)
+    with Crew() as crew:
+        crew.start(client.connect, WAIT)
+        _drive(server, lambda: client.connected)
+    assert server.limits()["max_elements"].used == 0
+    client.send("many", [{}] * 60_000)
+    seen: list[int] = []
+    while not handled:
+        server.update(0.001)
+        seen.append(server.limits()["max_elements"].used)
+    assert 0 < max(seen) <= 60_010
+    assert seen[-1] == 0
+    with Crew() as crew:
+        crew.start(client.close)
+        _drive(server, lambda: client.ended)
+    server.stop()
+
+
+def test_half_open_connections_have_an_option(identity: Identity) -> None:
+    """Beyond it they wait for their turn; who gets in makes room."""
+    with serving(identity, max_half_open=2) as server:
+        with contextlib.ExitStack() as stack:
+            for _ in range(2):
+                stack.enter_context(socket.create_connection(server.address, WAIT))
+            until(lambda: server.limits()["max_half_open"].used == 2)
+            with joined(server) as [client]:  # a place is taken back from those that say nothing
+                assert client.ping(WAIT) > 0
+        until(lambda: server.limits()["max_half_open"].used == 0)
 
 
 def test_a_bucket_holds_a_second() -> None:

@@ -27,7 +27,6 @@ from securelink.app.received import Received
 from securelink.limits import MAX_CAUGHT_TEXT, MAX_UNUSED_STATE, OBJECT_BYTES
 from securelink.session import context_of
 from securelink.streams.tcp import TcpStream
-from securelink.threads import holdings
 from securelink.threads.mailbox import Folded
 from securelink.wire.fields import Content, Kind
 from securelink.wire.packets import Packet, decode_packets, encode_packet, join_packets
@@ -78,9 +77,8 @@ def test_states_of_all_sessions_are_bounded_together(
     identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many states of legal size: those that hold most are ended, the others stay."""
-    monkeypatch.setattr(holdings, "MAX_TOTAL_UNSENT", 3_500_000)
     monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.05)
-    with serving(identity) as server, joined(server, 6) as clients:
+    with serving(identity, max_memory=3_500_000) as server, joined(server, 6) as clients:
         server.on_state(lambda session, value: None)
         clients[0].set_state(bytes(1000))
         for client in clients[1:]:
@@ -174,10 +172,9 @@ def test_what_all_keep_is_bounded_between_two_looks_too(
 ) -> None:
     """Many who ask for much at once and read nothing: the sum never passes the bound by far, though no round ends."""
     most = 16_000_000
-    monkeypatch.setattr(holdings, "MAX_TOTAL_UNSENT", most)
     monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 2 * WAIT)
     seen: list[int] = []
-    with scene(identity) as stage, ExitStack() as stack:
+    with scene(identity, max_memory=most) as stage, ExitStack() as stack:
 
         def answer(session: Session, packet: Received) -> None:
             seen.append(sum(link.held for link in tuple(stage.listener.links)))
@@ -283,7 +280,7 @@ def test_who_was_ended_and_takes_nothing_is_closed(
         large = encode_packet(Packet("x", bytes(1_000_000)))
         while len(link.writer.buffer.tail) < 100_000:
             channel.post(large, timeout=None, wait=False)
-        monkeypatch.setattr(holdings, "MAX_TOTAL_UNSENT", 20_000)
+        stage.listener.holdings.most = 20_000
         until(lambda: not session.connected)
         until(lambda: channel_of(session).held == 0)
         assert session.code == Code.TOO_SLOW
@@ -307,7 +304,7 @@ def test_nobody_ends_for_what_one_holds_that_was_ended(
             until(lambda: first.held >= 1_500_000 and second.held >= 2_000_000)
             assert first.channel is not None
             first.channel.end(Code.TOO_SLOW)
-            monkeypatch.setattr(holdings, "MAX_TOTAL_UNSENT", 3_000_000)
+            stage.listener.holdings.most = 3_000_000
             until(lambda: first not in stage.listener.links or second.closing is not None)
             assert second.closing is None
 
@@ -317,7 +314,6 @@ def test_what_clients_leave_behind_is_bounded(
     identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Packets of sessions that have ended, and wait for a slow handler, count; beyond the bound they are dropped."""
-    monkeypatch.setattr(holdings, "MAX_TOTAL_UNSENT", 3_000_000)
     monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.05)
     gate = threading.Event()
     handled: list[int] = []
@@ -327,7 +323,7 @@ def test_what_clients_leave_behind_is_bounded(
         assert gate.wait(WAIT)
         handled.append(len(packet.data))
 
-    server = Server("127.0.0.1", 0, keys=identity, overlap=False)
+    server = Server("127.0.0.1", 0, keys=identity, overlap=False, max_memory=3_000_000)
     server.on("work", work)
     server.on_disconnect(ended.append)
     with server:

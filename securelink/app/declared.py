@@ -25,6 +25,7 @@ from ..limits import (
     MAX_RESUME_SECONDS,
     MAX_TICK_RATE,
     MAX_TOTAL_UNSENT,
+    MAX_WAITING_CONNECTIONS,
     MAX_WORKERS,
     MIN_ELEMENTS,
     MIN_HEARTBEAT,
@@ -90,6 +91,7 @@ BOTH: dict[str, Check] = {
     "encryption": lambda name, value: ENCRYPTION[word(name, value, ENCRYPTION)],
     "max_elements": _whole(MIN_ELEMENTS, MAX_FRAME_BODY),
     "max_packet": _whole(MIN_PACKET, MAX_FRAME_BODY, "bytes"),
+    "max_unhandled": _whole(1, MAX_TOTAL_UNSENT, "bytes"),
     "max_unacked": _whole(1, MAX_TOTAL_UNSENT, "bytes"),
     "max_unsent": _whole(1, MAX_TOTAL_UNSENT, "bytes"),
     "passphrase": _secret,
@@ -104,6 +106,8 @@ SERVER: dict[str, Check] = BOTH | {
     "max_byte_rate": _whole(1, MOST_RATE, "bytes a second"),
     "max_connections": _whole(1),
     "max_failures": _whole(1),
+    "max_half_open": _whole(1, MAX_WAITING_CONNECTIONS),
+    "max_memory": _whole(1, unit="bytes"),
     "max_per_address": _or_none(_whole(1)),
     "max_rate": _whole(1, MOST_RATE, "packets a second"),
     "max_rooms": _whole(1),
@@ -143,12 +147,15 @@ class ServerOptions:
     max_connections: int
     max_elements: int
     max_failures: int
+    max_half_open: int
+    max_memory: int
     max_packet: int
     max_per_address: int
     max_rate: int
     max_rooms: int
     max_suspended: int
     max_unacked: int
+    max_unhandled: int
     max_unsent: int
     overlap: bool
     passphrase: Passphrase
@@ -209,6 +216,7 @@ class ServerOptions:
             max_unsent=self.max_unsent,
             max_unacked=self.max_unacked,
             max_packet=self.max_packet,
+            inbox_bytes=self.max_unhandled,
             rate=self.max_rate,
             byte_rate=self.max_byte_rate,
             strict=self.strict_types,
@@ -229,6 +237,7 @@ class ClientOptions:
     max_elements: int
     max_packet: int
     max_unacked: int
+    max_unhandled: int
     max_unsent: int
     passphrase: Passphrase
     plaintext_credentials: bool
@@ -255,6 +264,7 @@ class ClientOptions:
             max_unsent=self.max_unsent,
             max_unacked=self.max_unacked,
             max_packet=self.max_packet,
+            inbox_bytes=self.max_unhandled,
             strict=self.strict_types,
             elements=self.max_elements,
         )

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ..app.greed import greediest_first
 from ..codes import Code
-from ..limits import MAX_TOTAL_UNSENT, MIN_GROWTH
+from ..limits import MIN_GROWTH
 from .channel import Channel
 from .loop import Loop
 
@@ -47,8 +47,11 @@ class Holdings:
         links: All connections.
         note: Counts events.
         suspended: Sessions without a connection, with the networks that they count for.
+        most: Bytes of memory.
 
     Attributes:
+        most: As above; may be changed.
+        held: Bytes of memory at the last look.
         leaving: Sessions that have ended but still have waiting data, with the networks that it counts for.
     """
 
@@ -58,12 +61,15 @@ class Holdings:
         links: Set[Keeping],
         note: Callable[[str], None],
         suspended: Mapping[Channel, tuple[Hashable, ...]],
+        most: int,
     ) -> None:
+        self.most = most
+        self.held = 0
         self._loop = loop
         self._links = links
         self._note = note
         self._suspended = suspended
-        self._held = 0  # bytes of the connections that this round of the sweep has visited
+        self._visited = 0  # bytes of the connections that this round of the sweep has visited
         self.leaving: dict[Channel, tuple[Hashable, ...]] = {}
 
     # By the leader.
@@ -80,28 +86,27 @@ class Holdings:
 
     def visit(self, link: Keeping) -> None:
         """By the sweep: count this one."""
-        self._held += link.held
+        self._visited += link.held
 
     def round_ended(self) -> None:
         """By the sweep: all were visited."""
-        self._held += sum(channel.held for channel in self._suspended)
+        self._visited += sum(channel.held for channel in self._suspended)
         for channel in tuple(self.leaving):
             if channel.core.is_needed:
-                self._held += channel.held
+                self._visited += channel.held
             else:
                 del self.leaving[channel]
-        if self._held > MAX_TOTAL_UNSENT:
+        if self._visited > self.most:
             self._look()
         else:
-            self._looked(self._held)
-        self._held = 0
+            self._looked(self._visited)
+        self._visited = 0
 
     def _looked(self, held: int) -> None:
         """Decide, for this sum, when to check again, if that is before the next round."""
+        self.held = held
         self._loop.grown = 0
-        self._loop.look_after = max(
-            min(MIN_GROWTH, MAX_TOTAL_UNSENT // 8), (MAX_TOTAL_UNSENT - held) // 2
-        )
+        self._loop.look_after = max(min(MIN_GROWTH, self.most // 8), (self.most - held) // 2)
 
     def _look(self) -> None:
         """
@@ -115,7 +120,7 @@ class Holdings:
         others = {**self._suspended, **self.leaving}
         held.update((channel, channel.held) for channel in others)
         total = sum(held.values())
-        if total <= MAX_TOTAL_UNSENT:
+        if total <= self.most:
             self._looked(total)
             return
         places = {channel: link.places for channel, link in links.items()}
@@ -124,7 +129,7 @@ class Holdings:
         for group in (ended, held.keys() - ended):
             sizes = {channel: held[channel] for channel in group}
             for channel in greediest_first(sizes, places.__getitem__):
-                if total <= MAX_TOTAL_UNSENT:
+                if total <= self.most:
                     break
                 channel.core.requests.replies.drop()
                 link = links.get(channel)

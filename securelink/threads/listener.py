@@ -76,7 +76,9 @@ class Listener:
         self.suspensions = Suspensions(
             loop, settings.resume, host, self._session_gone, settings.max_suspended
         )
-        self.holdings = Holdings(loop, self.links, host.note, self.suspensions.waiting)
+        self.holdings = Holdings(
+            loop, self.links, host.note, self.suspensions.waiting, settings.max_memory
+        )
         tickets, identity = self.suspensions.tickets, settings.identity
         self.resuming: Resuming | None = None
         if tickets is not None:

@@ -14,6 +14,7 @@ from ..limits import (
     MAX_HALF_OPEN,
     MAX_PER_ADDRESS,
     MAX_SUSPENDED,
+    MAX_TOTAL_UNSENT,
 )
 from ..streams.proxy import Network
 from ..wire.fields import Mode
@@ -37,6 +38,7 @@ class HandshakeSettings:
     handshake_seconds: float = HANDSHAKE_SECONDS
     resume: int = 0  # seconds that a session without a connection is kept
     max_suspended: int = MAX_SUSPENDED
+    max_memory: int = MAX_TOTAL_UNSENT  # bytes that all sessions keep
 
     @staticmethod
     def of(options: ServerOptions, key: OwnKey) -> HandshakeSettings:
@@ -53,6 +55,8 @@ class HandshakeSettings:
             heartbeat=options.heartbeat,
             resume=options.resume,
             max_suspended=options.max_suspended,
+            max_memory=options.max_memory,
+            max_half_open=options.max_half_open,
             succession=key.succession(),
         )
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 from ..app.declared import ServerOptions
 from ..app.rooms import Rooms
+from ..protocol.receive_queue import RECORDS, ReceiveQueue, Rest
 from .channel import Channel
 from .listener import Listener
 
@@ -26,6 +27,36 @@ class Limit(NamedTuple):
     unit: str
 
 
+# Where a limit is one of each session: its unit, and what a session uses of it.
+_OF_SESSION: dict[str, tuple[str, Callable[[Channel], int]]] = {
+    "max_byte_rate": (
+        "bytes a second of one session",
+        lambda channel: channel.core.receiving.rates[1],
+    ),
+    "max_elements": (
+        "values in one packet above 64 KiB that is being decoded",
+        lambda channel: _elements(channel.core.receiving),
+    ),
+    "max_packet": (
+        "bytes of one record that waits for handlers",
+        lambda channel: _largest(channel.core.receiving),
+    ),
+    "max_rate": (
+        "packets a second of one session",
+        lambda channel: channel.core.receiving.rates[0],
+    ),
+    "max_unacked": (
+        "bytes of one session that its client has not handled",
+        lambda channel: channel.core.numbering.outgoing.unacked,
+    ),
+    "max_unhandled": (
+        "bytes of one session that wait for handlers",
+        lambda channel: channel.core.receiving.waiting,
+    ),
+    "max_unsent": ("bytes of one session that are not sent", lambda channel: channel.unsent),
+}
+
+
 def standing(
     options: ServerOptions,
     listener: Listener | None,
@@ -41,48 +72,59 @@ def standing(
         rooms: Of the server.
         channels: Of its sessions.
     """
-    rates = [channel.core.receiving.rates for channel in channels]
+    sizes = rooms.sizes
     found = {
-        "max_byte_rate": Limit(
-            options.max_byte_rate,
-            max((n for _, n in rates), default=0),
-            "bytes a second of one session",
-        ),
-        "max_rate": Limit(
-            options.max_rate,
-            max((n for n, _ in rates), default=0),
-            "packets a second of one session",
-        ),
-        "max_unacked": Limit(
-            options.max_unacked,
-            max((channel.core.numbering.outgoing.unacked for channel in channels), default=0),
-            "bytes of one session that its client has not handled",
-        ),
-        "max_unsent": Limit(
-            options.max_unsent,
-            max((channel.unsent for channel in channels), default=0),
-            "bytes of one session that are not sent",
-        ),
-        "max_rooms": Limit(options.max_rooms, len(rooms.sizes), "rooms"),
+        name: Limit(getattr(options, name), max(map(used, channels), default=0), unit)
+        for name, (unit, used) in _OF_SESSION.items()
     }
+    found["max_rooms"] = Limit(options.max_rooms, len(sizes), "rooms")
     if options.room_capacity is not None:
-        most = max(rooms.sizes, default=0)
+        most = max(sizes, default=0)
         found["room_capacity"] = Limit(options.room_capacity, most, "members of one room")
-    gate = listener.gate if listener is not None else None
-    links = len(listener.links) if listener is not None else 0
-    waiting = len(listener.suspensions.waiting) if listener is not None else 0
-    found |= {
-        "max_connections": Limit(options.max_connections, links, "connections"),
-        "max_failures": Limit(
-            options.max_failures,
-            gate.budget.most_failures if gate is not None else 0,
-            "failed handshakes of one address in a minute",
-        ),
-        "max_per_address": Limit(
-            options.max_per_address,
-            gate.most_of_address if gate is not None else 0,
-            "connections of one address",
-        ),
-        "max_suspended": Limit(options.max_suspended, waiting, "sessions without a connection"),
-    }
+    for name, (unit, count) in _of_listener(listener).items():
+        found[name] = Limit(getattr(options, name), count, unit)
     return dict(sorted(found.items()))
+
+
+def _of_listener(listener: Listener | None) -> dict[str, tuple[str, int]]:
+    """Where a limit is one of all connections: its unit, and what is used of it."""
+    gate = listener.gate if listener is not None else None
+    return {
+        "max_connections": ("connections", len(listener.links) if listener is not None else 0),
+        "max_failures": (
+            "failed handshakes of one address in a minute",
+            gate.budget.most_failures if gate is not None else 0,
+        ),
+        "max_half_open": (
+            "connections without a session",
+            gate.half_open if gate is not None else 0,
+        ),
+        "max_memory": (
+            "bytes of all sessions",
+            listener.holdings.held if listener is not None else 0,
+        ),
+        "max_per_address": (
+            "connections of one address",
+            gate.most_of_address if gate is not None else 0,
+        ),
+        "max_suspended": (
+            "sessions without a connection",
+            len(listener.suspensions.waiting) if listener is not None else 0,
+        ),
+    }
+
+
+def _largest(receiving: ReceiveQueue) -> int:
+    items = (*receiving.items, receiving.opened)
+    return max((_size_of(item) for item in items), default=0)
+
+
+def _size_of(item: object) -> int:
+    if isinstance(item, RECORDS):
+        return len(item)
+    return item.size if isinstance(item, Rest) else 0
+
+
+def _elements(receiving: ReceiveQueue) -> int:
+    opening = receiving.opening
+    return opening.counted if opening is not None else 0

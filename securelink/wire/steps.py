@@ -193,6 +193,11 @@ class Decoding:
         self.packets: list[Any] = []
 
     @property
+    def counted(self) -> int:
+        """How many elements have come so far."""
+        return self._walk.counted
+
+    @property
     def held(self) -> int:
         """Bytes that what is decoded takes in memory, at most about."""
         return OPENED_ELEMENT_BYTES * self._walk.counted + 4 * self._walk.at

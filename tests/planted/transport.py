@@ -99,7 +99,7 @@ FAULTS = [
     Fault(
         "memory of all sessions has no bound",
         "threads/holdings.py",
-        "                if total <= MAX_TOTAL_UNSENT:\n",
+        "                if total <= self.most:\n",
         "                if True:\n",
         "test_attacks.py::test_partial_frames_of_all_sessions_are_bounded_together",
     ),
