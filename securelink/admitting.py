@@ -93,7 +93,8 @@ class Admitting:
 
         Args:
             authorized: The file.
-            concerns: Whether a session is there because its key was in the file.
+            concerns: Whether a session is there because its key was in the file. When it fails, the log says so, the
+                session stays, and it is asked again a second later.
             reason: What the client is told.
         """
         self._revocations.watch(authorized, concerns, reason)

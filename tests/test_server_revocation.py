@@ -288,3 +288,34 @@ def test_a_file_of_ones_own(identity: Identity, key_pool: list[Identity]) -> Non
         with enter(server, key_pool[1]) as ada:
             file.revoke("ada")
             assert ended(ada).text == "no friend any more"
+
+
+def test_a_rule_that_fails_spares_nobody_else(
+    identity: Identity, key_pool: list[Identity], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the rule of the application fails for one session the others end, and it is asked again for that one."""
+    file = AuthorizedClients(Path("keys/friends"))
+    file.authorize(key_pool[1].fingerprint, "ada")
+    file.authorize(key_pool[2].fingerprint, "bob")
+    works = threading.Event()
+
+    async def later() -> bool:
+        return True
+
+    def concerns(session: Any) -> Any:
+        if session.fingerprint == key_pool[1].fingerprint and not works.is_set():
+            if len(caplog.records) % 2:
+                raise RuntimeError("no answer")
+            return later()
+        return True
+
+    with Server("127.0.0.1", 0, keys=identity, client_keys="required") as server:
+        server.end_when_revoked(file, concerns, "no friend any more")
+        with enter(server, key_pool[1]) as ada, enter(server, key_pool[2]) as bob:
+            file.revoke("ada")
+            file.revoke("bob")
+            assert ended(bob).text == "no friend any more"
+            assert ada.connected
+            works.set()
+            assert ended(ada).text == "no friend any more"
+    assert "cannot be seen yet, it stays" in caplog.text

@@ -18,8 +18,7 @@ from benchmarks.mortal import outlive
 from securelink import ConfigError, Server, Session, StateError
 from securelink.codes import Code
 from securelink.session import channel_of
-from securelink.state import Change, Counts, Saved, SavedTicket, SqliteStore, StateKeys
-from securelink.state.rows import encode
+from securelink.state import Change, SqliteStore
 
 
 def test_a_session_goes_on_in_the_next_process(place: Place) -> None:
@@ -244,34 +243,6 @@ def test_time_runs_while_there_is_no_server(place: Place) -> None:
         until(lambda: not client.connected)
     assert place.kept() == 0
     client.close()
-
-
-def test_who_has_waited_longest_ends_first(place: Place) -> None:
-    """Sessions have the time that each of them has left, in whatever order they began."""
-    now = time.time()
-    store = SqliteStore(place.path, StateKeys.load_or_make(place.keys))
-    store.take_over()
-    rows = []
-    for name, away in ((b"young" * 4, 0.0), (b"older" * 4, 1000.0)):
-        token = name[:16]
-        ticket = SavedTicket(token * 2, 1 << 20, b"p" * 32, None, None, "", "")
-        kept = Saved(
-            token, b"\xc0", False, ("192.0.2.1", 5), None, now, True, "", [ticket], now - away, True, False,
-            [], encode({"name": name}), None, 60,
-        )  # fmt: skip
-        rows.append(Change(token, saved=encode(kept), counts=encode(Counts(0, 0, 0, 0, 0, 0))))
-    store.commit(rows, now)
-    store.close()
-    server = place.server()
-    ended: list[bytes] = []
-    server.on_disconnect(lambda session: ended.append(session.data["name"]))
-    server.start()
-    try:
-        until(lambda: ended)
-        assert ended == [b"older" * 4]
-        assert [session.data["name"] for session in server.sessions.values()] == [b"young" * 4]
-    finally:
-        assert server.stop()
 
 
 def test_a_commit_that_fails_ends_the_server_as_if_killed(

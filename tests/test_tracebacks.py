@@ -249,6 +249,24 @@ def test_after_receive_that_fails_is_logged_a_few_times(
     assert 1 <= caplog.text.count("after_receive raised") <= LOGGED_FAILURES * (seconds + 1) < 300
 
 
+def test_after_receive_that_has_not_run_rewrites_nothing(
+    identity: Identity, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A decorator may hide that it is async: handlers get the packet as it came, not a coroutine."""
+
+    async def later(packet: Any) -> str:
+        return "rewritten"
+
+    with serving(identity) as server, joined(server) as (client,):
+        server.after_receive = lambda packet: later(packet)  # hides it
+        client.send("echo", 5)
+        packet = client.receive(WAIT)
+        assert packet is not None
+        assert packet.data == 5
+    assert "after_receive raised" in caplog.text
+    assert "it returned a coroutine" in caplog.text
+
+
 @pytest.mark.parametrize("fail", FAILURES)
 def test_what_user_code_raises_is_logged_safely(
     fail: Callable[[], None], identity: Identity, written: io.StringIO

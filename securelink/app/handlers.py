@@ -242,7 +242,10 @@ class Handlers:
     def _rewrite(self, packet: Packet, received: Received) -> None:
         assert self.after_receive is not None
         try:
-            packet.data = self.after_receive(received)
+            data = self.after_receive(received)
+            if data is not None and type(data) not in PLAIN:
+                did_run(data)
+            packet.data = data
         except Exception as error:
             self._failures.log(
                 error, "after_receive raised an error; the packet is used as it came"

@@ -11,8 +11,9 @@ from ..errors import ConfigError, SecureLinkError
 from ..keys.files import FileState
 from ..limits import HANDSHAKE_SECONDS, MAX_CLOSE_TEXT, SWEEP_SECONDS
 from ..options import text
-from ..signatures import checked
+from ..signatures import checked, did_run
 from ..trust import AuthorizedClients
+from .hooks import FailureLog
 from .scheduling import Scheduler
 
 log = logging.getLogger("securelink.server")
@@ -64,6 +65,7 @@ class Revocations(Generic[Member]):
         self._sessions = sessions
         self._watches: list[_Watch[Member]] = []
         self._loop: Scheduler | None = None
+        self._failures = FailureLog()
 
     def watch(
         self, file: AuthorizedClients, concerns: Callable[[Member], bool], reason: str
@@ -88,6 +90,8 @@ class Revocations(Generic[Member]):
     def start(self, loop: Scheduler) -> None:
         """By the leader: begin to check."""
         self._loop = loop
+        for watch in self._watches:  # a store may have kept sessions whose keys were revoked since
+            watch.until = loop.now + _LATE
         if self._watches:
             self._look(loop)
 
@@ -121,6 +125,17 @@ class Revocations(Generic[Member]):
             return
         watch.unread = False
         for session in tuple(self._sessions()):
-            if session.fingerprint not in authorized and watch.concerns(session):
+            if session.fingerprint in authorized:
+                continue
+            try:
+                concerned = watch.concerns(session)
+                did_run(concerned)
+            except Exception as error:
+                watch.unread = True  # asked again; until then others are not spared
+                self._failures.log(
+                    error, "whether %s ends with its key cannot be seen yet, it stays", session
+                )
+                continue
+            if concerned:
                 log.info("%s ends: %s", session, watch.reason)
                 session.kick(watch.reason)

@@ -133,7 +133,7 @@ class SessionEvents(Generic[Member]):
         self.on_resume: EventHook[[Member, int]] = EventHook(
             "on_resume", caught, ("session", "replayed"), may_refuse=True
         )
-        self.on_restore: EventHook[[Member]] = EventHook("on_restore", caught, one)
+        self.on_restore: EventHook[[Member]] = EventHook("on_restore", caught, one, may_refuse=True)
         self.on_state: EventHook[[Member, Any]] = EventHook(
             "on_state", caught, ("session", "value")
         )
@@ -294,7 +294,7 @@ class SessionManager:
             self._hold_back(channel)
             core.receiving.items.appendleft(lambda: self._welcome(channel, session))
         elif self._events.on_restore.listeners:
-            core.receiving.items.appendleft(lambda: self._events.on_restore.fire(session))
+            core.receiving.items.appendleft(lambda: self._again(channel, session))
         listener.loop.schedule(channel.inbox)
         return channel
 
@@ -319,6 +319,12 @@ class SessionManager:
         )
         if self._events.on_resume.listeners:
             channel.note(lambda: self._back(channel, session, replayed))
+
+    def _again(self, channel: SessionChannel, session: Any) -> None:
+        try:
+            self._events.on_restore.fire(session)
+        except Refused as refusal:
+            self._refuse(channel, "on_restore", refusal)
 
     def _back(self, channel: SessionChannel, session: Any, replayed: int) -> None:
         try:

@@ -76,7 +76,7 @@ FAULTS = [
         "threads/listener.py",
         "for loaded in sorted(sessions, key=lost_at):",
         "for loaded in sessions:",
-        "test_state_server.py::test_who_has_waited_longest_ends_first",
+        "test_state_restored.py::test_who_has_waited_longest_ends_first",
     ),
     Fault(
         "a ticket leaves before it is kept",
@@ -84,5 +84,26 @@ FAULTS = [
         "        self.book.when_kept(self, partial(_let_out, link))",
         "        _let_out(link)",
         "test_state_server.py::test_nothing_is_told_before_it_is_kept",
+    ),
+    Fault(
+        "a refusal of on_restore is ignored",
+        "app/session_manager.py",
+        'self.on_restore: EventHook[[Member]] = EventHook("on_restore", caught, one, may_refuse=True)',
+        'self.on_restore: EventHook[[Member]] = EventHook("on_restore", caught, one)',
+        "test_state_restored.py::test_on_restore_may_refuse",
+    ),
+    Fault(
+        "a key that was revoked while no server ran keeps its session",
+        "app/revocation.py",
+        "            watch.until = loop.now + _LATE\n",
+        "            pass\n",
+        "test_state_restored.py::test_a_key_that_was_revoked_while_there_was_no_server",
+    ),
+    Fault(
+        "a rule that fails for one session spares those behind it",
+        "app/revocation.py",
+        "            except Exception as error:\n",
+        "            except ZeroDivisionError as error:\n",
+        "test_server_revocation.py::test_a_rule_that_fails_spares_nobody_else",
     ),
 ]
