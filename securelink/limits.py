@@ -202,9 +202,10 @@ SEND_SECONDS = 30.0  # default of a blocking send
 # The longest timeout, 23 days: all systems accept it in their waits (31 bits of milliseconds)
 FOREVER_SECONDS = 2e6
 CLOSE_SECONDS = 5.0  # default of close() and stop()
-HANDOVER_SECONDS = (
-    1.0  # who does not hang up in this time is hung up on, and comes back all the same
-)
+# Who does not hang up in this time when sessions are handed over is hung up on, and comes back all the same
+HANDOVER_SECONDS = 1.0
+# A server that starts waits so long for another process that has its state file, and may be handing over
+STATE_WAIT_SECONDS = 10.0
 END_SECONDS = 1.0  # a program that exits while a server runs waits this long for its clients
 STOP_GRACE_SECONDS = 0.5  # then on_disconnect is called for clients that did not answer
 HEARTBEAT_SECONDS = 20.0  # default interval of a client's pings

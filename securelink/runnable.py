@@ -23,12 +23,14 @@ class Runnable:
         """
         Listen, in the background. Returns when clients can connect.
 
-        The server ends with the program: one that has nothing else to do calls `serve_forever()`.
+        The server ends with the program: one that has nothing else to do calls `serve_forever()`. With
+        `Server(state=...)` it waits up to 10 s for a process that has the file, and may be handing its sessions over.
 
         Raises:
             ConfigError: It is started already.
             ConnectFailed: The port is in use, or the address is not of this machine.
             KeyFileError: The key cannot be used as it is.
+            StateError: The state file is in use, or cannot be used as it is.
         """
         self._lifecycle.start(manual=False)
         return self

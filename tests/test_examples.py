@@ -57,6 +57,12 @@ RESULTS: dict[str, list[str]] = {
         "encryption='required'",
         r"(?s)\A((?!treasure).)*can a listener read it\? no",
     ],
+    "rolling_restart": [
+        r"(process \d+ has taken over\n){3}",
+        r"sent and answered: \d{2,}\n",
+        r"lost, doubled, or out of order: 0\n",
+        r"sessions that ended: 0\n",
+    ],
     "sealed_note": [
         "the text is in them: False",
         "note 1, from ada: meet me at the lighthouse",

@@ -8,10 +8,12 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from helpers import WAIT, until
 
 from securelink import KeyFileError, StateError
 from securelink.state import Change, Counts, Loaded, Saved, SavedTicket, SqliteStore, StateKeys
@@ -48,8 +50,8 @@ class Place:
         self.path = folder / "state.db"
         self.keys = folder / "keys"
 
-    def open(self, sync: str = "turn") -> SqliteStore:
-        return SqliteStore(self.path, StateKeys.load_or_make(self.keys), sync)
+    def open(self, sync: str = "turn", wait: float = 0.0) -> SqliteStore:
+        return SqliteStore(self.path, StateKeys.load_or_make(self.keys), sync, wait)
 
     def loaded(self) -> list[Loaded]:
         store = self.open()
@@ -336,8 +338,9 @@ def test_files_are_for_their_owner_alone(place: Place) -> None:
         place.open()
 
 
-def test_one_process_has_it(place: Place) -> None:
-    """A second process gets an error that names the first, and the file is free when that was killed."""
+def test_one_process_has_it(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """A second process waits, or gets an error that names the first; the file is free when that was killed."""
+    caplog.set_level("INFO", "securelink.server")
     script = textwrap.dedent(f"""
         import sys, time
         from pathlib import Path
@@ -354,8 +357,13 @@ def test_one_process_has_it(place: Place) -> None:
         assert first.stdout.readline() == b"ready\n"
         with pytest.raises(StateError, match=rf"another process \(pid {first.pid}\) uses"):
             place.open()
+        waiting = threading.Thread(target=lambda: place.open(wait=WAIT).close())
+        waiting.start()
+        until(lambda: "waiting up to" in caplog.text)
         first.kill()
         first.wait()
+        waiting.join(WAIT)
+        assert not waiting.is_alive()
     assert place.loaded() == []
 
 

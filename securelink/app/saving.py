@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from ..errors import CodecError
+from ..limits import STATE_WAIT_SECONDS
 from ..state import Saved, SavedTicket, SqliteStore, StateKeys
 from ..state.rows import encode
 from ..text import quoted
@@ -25,7 +26,7 @@ _MOST_NAMED = 100
 
 def store_of(options: ServerOptions) -> SqliteStore | None:
     """
-    Where the sessions of a server outlive its process, if they do.
+    Where the sessions of a server outlive its process, if they do. Waits for a process that is handing them over.
 
     Raises:
         StateError: The file is in use, or cannot be used.
@@ -33,7 +34,8 @@ def store_of(options: ServerOptions) -> SqliteStore | None:
     """
     if options.state is None or options.folder is None:
         return None
-    return SqliteStore(options.state, StateKeys.load_or_make(options.folder), options.state_sync)
+    keys = StateKeys.load_or_make(options.folder)
+    return SqliteStore(options.state, keys, options.state_sync, wait=STATE_WAIT_SECONDS)
 
 
 class Described(Protocol):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 
 from ..errors import StateError
@@ -16,9 +18,12 @@ else:
     import fcntl
 
 _HINT = "stop that one first, or give each server a state file of its own"
+_LOOK_SECONDS = 0.02  # between two looks at a lock that another process has
 _PID_SIZE = 20  # digits, and a lock of Windows lies behind them
 _ours: set[str] = set()  # a process does not stand in its own way at a lock of POSIX
 _guard = threading.Lock()
+
+log = logging.getLogger("securelink.server")
 
 
 def _forget() -> None:
@@ -40,31 +45,53 @@ class FileLock:
 
     Args:
         path: The file.
+        wait: Seconds to wait for another process to let go of it.
 
     Raises:
         StateError: Another process, or another server of this one, has it.
         KeyFileError: It cannot be locked.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, wait: float = 0.0) -> None:
         self._name = str(path)
+        self._pid = os.getpid()
         with _guard:
             if self._name in _ours:
                 raise StateError(
                     f"another server of this process (pid {os.getpid()}) uses {path}", hint=_HINT
                 )
-            lock = path.with_name(path.name + ".lock")
+            _ours.add(self._name)
+        lock = path.with_name(path.name + ".lock")
+        try:
             with mapped_errors("lock", lock):
                 self._descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | NO_LINK, PRIVATE_MODE)
                 try:
-                    self._take(path)
+                    self._take(path, wait)
                 except BaseException:
                     os.close(self._descriptor)
                     raise
-            _ours.add(self._name)
-        self._pid = os.getpid()
+        except BaseException:
+            with _guard:
+                _ours.discard(self._name)
+            raise
 
-    def _take(self, path: Path) -> None:
+    def _take(self, path: Path, wait: float) -> None:
+        deadline, waiting = time.monotonic() + wait, False
+        while (error := self._tried()) is not None:
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            pid = os.read(self._descriptor, _PID_SIZE).decode("ascii", "replace").strip()
+            busy = f"another process (pid {pid or 'unknown'}) uses {path}"
+            if time.monotonic() >= deadline:
+                raise StateError(busy, hint=_HINT) from error
+            if not waiting:
+                log.info("%s; waiting up to %g s for it to hand its sessions over", busy, wait)
+                waiting = True
+            time.sleep(_LOOK_SECONDS)
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        os.write(self._descriptor, str(os.getpid()).ljust(_PID_SIZE).encode())
+
+    def _tried(self) -> OSError | None:
+        """Lock it, if nobody has."""
         try:
             if sys.platform == "win32":
                 os.lseek(self._descriptor, _PID_SIZE, os.SEEK_SET)
@@ -72,13 +99,8 @@ class FileLock:
             else:
                 fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            os.lseek(self._descriptor, 0, os.SEEK_SET)
-            pid = os.read(self._descriptor, _PID_SIZE).decode("ascii", "replace").strip()
-            raise StateError(
-                f"another process (pid {pid or 'unknown'}) uses {path}", hint=_HINT
-            ) from error
-        os.lseek(self._descriptor, 0, os.SEEK_SET)
-        os.write(self._descriptor, str(os.getpid()).ljust(_PID_SIZE).encode())
+            return error
+        return None
 
     def release(self) -> None:
         """Let others have it."""

@@ -65,13 +65,14 @@ class SqliteStore:
         keys: What its rows are sealed under.
         sync: "turn": a commit has come back when it is on the disk. "10ms": likewise, but what happens in 10 ms has
             one commit. "os": a commit is the system's to write, so that it survives the process and not the machine.
+        wait: Seconds to wait for another process to let go of the file.
 
     Raises:
         StateError: Another process uses it, or it is damaged, or no state file.
         KeyFileError: It cannot be opened, or others can read or change it.
     """
 
-    def __init__(self, path: Path, keys: StateKeys, sync: str = "turn") -> None:
+    def __init__(self, path: Path, keys: StateKeys, sync: str = "turn", wait: float = 0.0) -> None:
         self._path = absolute(path)
         self._keys = keys
         self._level, self.interval = SYNC[sync]
@@ -82,7 +83,7 @@ class SqliteStore:
         self._vault = Vault(bytes(32), bytes(32))  # until `take_over`
         make_folder(self._path.parent)
         real = believed_path(self._path)
-        self._lock = FileLock(real)
+        self._lock = FileLock(real, wait)
         try:
             if not exists(real):
                 create_files([NewFile(real, b"")])  # so that it is 0600, and its journal likewise
