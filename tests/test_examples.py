@@ -58,7 +58,7 @@ RESULTS: dict[str, list[str]] = {
         r"(?s)\A((?!treasure).)*can a listener read it\? no",
     ],
     "rolling_restart": [
-        r"(process \d+ has taken over\n){3}",
+        *3 * [r"process \d+ has taken over\n"],
         r"sent and answered: \d{2,}\n",
         r"lost, doubled, or out of order: 0\n",
         r"sessions that ended: 0\n",

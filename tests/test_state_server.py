@@ -227,6 +227,29 @@ def test_a_file_that_went_back_in_time_ends_whose_client_is_ahead(place: Place) 
     assert len(ended) == 1
 
 
+def test_a_file_that_is_lost_ends_its_sessions(place: Place) -> None:
+    """The next server knows none of them; each client is told once, and has the list of what was not handled."""
+    ended: list[object] = []
+    with place.running():
+        client = place.client()
+        client.on_disconnect(lambda: ended.append(client.code))
+        client.connect(WAIT)
+        client.send("count", "a")
+        assert take(client) == [["a", 1]]
+    for name in place.folder.glob("state.db*"):
+        name.unlink()
+    client.send("count", "b")
+    with place.running() as server:
+        until(lambda: ended)
+        assert ended == [Code.LOST]
+        assert [packet.data for packet in client.unconfirmed][-1:] == ["b"]
+        assert not server.sessions
+        client.connect(WAIT)
+        client.send("count", "c")
+        assert take(client) == [["c", 1]]
+        client.close()
+
+
 def test_time_runs_while_there_is_no_server(place: Place) -> None:
     """A session whose time was over meanwhile ends at the start, with its event, and is not kept any more."""
     with place.running(resume=2):
