@@ -1,9 +1,10 @@
 """
 What happens to computers and networks, done to a server and a client that talk: is anything lost, or the session?
 
-    .venv/bin/python -m benchmarks.survive --faults           # in full: some minutes; as root also with networks
+    .venv/bin/python -m benchmarks.survive --faults           # in full: some minutes
 
-Both are processes of their own. They are stopped, kept busy, or put into network namespaces whose cable is pulled.
+Both are processes of their own. They are stopped, kept busy, or put into network namespaces whose cable is pulled. Root
+makes these; where users may, by `unshare --user`, anybody does.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ PAUSE = 0.02  # seconds between two packets
 SETTLE_SECONDS = 0.5  # of talk before and after a fault
 WAIT = 120.0
 SERVER, CLIENT, MOVED = "10.213.7.1", "10.213.7.2", "10.213.7.3"
+NOBODY = "02:00:00:00:00:01"  # no card on the cable has this address
+AS_ROOT_OF_ITS_OWN = ("unshare", "--user", "--net", "--map-root-user")
 
 
 class Process:
@@ -101,6 +104,22 @@ def stall(pair: Pair, seconds: float) -> None:
         flow.release()
 
 
+def stall_server(pair: Pair, seconds: float) -> None:
+    """What the server says does not arrive; it hears all."""
+    assert pair.relay is not None
+    pair.relay.to_client.hold()
+    time.sleep(seconds)
+    pair.relay.to_client.release()
+
+
+def stall_client(pair: Pair, seconds: float) -> None:
+    """The other way round."""
+    assert pair.relay is not None
+    pair.relay.to_server.hold()
+    time.sleep(seconds)
+    pair.relay.to_server.release()
+
+
 def stop_client(pair: Pair, seconds: float) -> None:
     """The client's process stands still, as in a debugger, or on a computer that sleeps."""
     os.kill(pair.client.pid, signal.SIGSTOP)
@@ -136,30 +155,75 @@ def move(pair: Pair, seconds: float) -> None:
     time.sleep(seconds)
 
 
-ON_THIS_MACHINE: tuple[Fault, ...] = (stall, stop_client, stop_server, compute)
-BETWEEN_NETWORKS: tuple[Fault, ...] = (pull_cable, move)
+def mute_server(pair: Pair, seconds: float) -> None:
+    """Nothing that the server's computer sends arrives at the client's: its packets go to a card that is not there."""
+    _mute(pair.server, pair.device, CLIENT, seconds)
+
+
+def mute_client(pair: Pair, seconds: float) -> None:
+    """The other way round."""
+    _mute(pair.client, pair.device + "c", SERVER, seconds)
+
+
+def _mute(process: Process, device: str, peer: str, seconds: float) -> None:
+    process.network("neigh", "replace", peer, "lladdr", NOBODY, "dev", device, "nud", "permanent")
+    time.sleep(seconds)
+    process.network("neigh", "del", peer, "dev", device)
+
+
+OF_PROCESSES: tuple[Fault, ...] = (stop_client, stop_server, compute)
+OF_A_RELAY: tuple[Fault, ...] = (stall, stall_server, stall_client)
+BETWEEN_NETWORKS: tuple[Fault, ...] = (pull_cable, mute_server, mute_client, move)
 IN_FULL = {
     stall: 60.0,
+    stall_server: 10.0,
+    stall_client: 10.0,
     stop_client: 60.0,
     stop_server: 60.0,
     compute: 10.0,
     pull_cable: 30.0,
+    mute_server: 10.0,
+    mute_client: 10.0,
     move: 5.0,
 }
 
 
-def no_networks() -> str:
-    """Why this process cannot make network namespaces; "" when it can."""
+def way_to_networks() -> tuple[tuple[str, ...], str]:
+    """
+    How to make network namespaces.
+
+    Returns:
+        What stands before a command that makes them, and "". Or why nothing does.
+    """
     missing = [name for name in ("unshare", "nsenter", "ip") if shutil.which(name) is None]
     if missing:
-        return f"there is no {missing[0]} here"
-    tried = subprocess.run(
-        ["unshare", "--net", "ip", "link", "add", "slt", "type", "veth"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return tried.stderr.strip().splitlines()[-1] if tried.returncode else ""
+        return (), f"there is no {missing[0]} here"
+    said = ""
+    for before in ((), AS_ROOT_OF_ITS_OWN):
+        tried = subprocess.run(
+            [*before, "unshare", "--net", "ip", "link", "add", "slt", "type", "veth"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if not tried.returncode:
+            return before, ""
+        said = (tried.stderr.strip().splitlines() or [f"{before} fails"])[-1]
+    return (), said
+
+
+def suffer_apart(
+    fault: Fault, seconds: float, heartbeat: float, before: tuple[str, ...] = ()
+) -> list[str]:
+    """As `suffer`, in a process that `before` starts."""
+    done = subprocess.run(
+        [*before, sys.executable, "-m", "benchmarks.faults", "--suffer", fault.__name__, str(seconds), str(heartbeat)],
+        capture_output=True, text=True, cwd=ROOT, check=False, timeout=WAIT + seconds,
+    )  # fmt: skip
+    if done.returncode:
+        return [done.stderr.strip()[-2000:]]
+    found: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def suffer(fault: Fault, seconds: float, heartbeat: float) -> list[str]:
@@ -237,8 +301,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--serve", type=float)
     parser.add_argument("--talk", nargs=3)
+    parser.add_argument("--suffer", nargs=3)
     asked = parser.parse_args()
     if asked.talk:
         talk(asked.talk[0], int(asked.talk[1]), asked.talk[2])
+    elif asked.suffer:
+        name, *numbers = asked.suffer
+        print(json.dumps(suffer(globals()[name], *map(float, numbers))))
     else:
         serve("", asked.serve)

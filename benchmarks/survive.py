@@ -26,7 +26,7 @@ from securelink import Client, Identity, Server, Session
 from securelink.limits import HEARTBEAT_SECONDS
 from securelink.testing import Relay
 
-from .faults import BETWEEN_NETWORKS, IN_FULL, no_networks, suffer
+from .faults import BETWEEN_NETWORKS, IN_FULL, suffer, suffer_apart, way_to_networks
 from .mortal import outlive
 from .soak import soak
 from .ways import Way
@@ -176,9 +176,14 @@ def _outlived(guests: int, kills: int, seed: int, sync: str) -> int:
 
 def _faults() -> int:
     failed = False
+    before, no_networks = way_to_networks()
     for fault, seconds in IN_FULL.items():
-        reason = no_networks() if fault in BETWEEN_NETWORKS else ""
-        wrong = [] if reason else suffer(fault, seconds, HEARTBEAT_SECONDS)
+        between = fault in BETWEEN_NETWORKS
+        reason = no_networks if between else ""
+        if between and before:
+            wrong = suffer_apart(fault, seconds, HEARTBEAT_SECONDS, before)
+        else:
+            wrong = [] if reason else suffer(fault, seconds, HEARTBEAT_SECONDS)
         said = f"NOT DONE: {reason}" if reason else f"{len(wrong)} not as they were sent"
         print(f"{fault.__name__}, {seconds:g} s: {said}")
         for word in wrong[:20]:

@@ -41,6 +41,13 @@ def pytest_report_header() -> str:
     return f"securelink: {'compiled' if COMPILED else 'pure Python'}, {Path(records.__file__ or '').parent}"
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What cannot be tested on this machine is named, however short the report: a run that left it out proves less."""
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        terminalreporter.write_line(f"NOT TESTED HERE: {report.nodeid}: {reason}", yellow=True)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests that subclass or replace what is inside a module cannot do so when it is compiled."""
     if COMPILED:
