@@ -73,7 +73,9 @@ def test_every_check_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         r"bogdan, who was there before, raised NotTrusted: THE KEY OF \S+ HAS CHANGED",
         r"\n       0000  03 00 [0-9a-f ]{41}  .{16}\n",
         r"\n       0000  04 00 [0-9a-f ]{41}  .{16}\n",
-        r"  12\. Nothing is left behind +\d of \d +\S+ +ok ",
+        r"ok  annika saw annika make 20 steps, each once and in order\n",
+        r"  5\. The server is killed +8 of 8 +\S+ +ok ",
+        r"  13\. Nothing is left behind +\d of \d +\S+ +ok ",
     ):
         assert re.search(words, text), words
     assert "\x1b" not in text

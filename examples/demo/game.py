@@ -1,4 +1,4 @@
-"""The first half of the demonstration: keys, entering, playing, a kick, a restart."""
+"""The first half of the demonstration: keys, entering, playing, what breaks meanwhile, a kick, a restart."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import time
 import uuid
 
 from .cast import FIRST, PLAYERS, SECOND, THIRD, Cast
-from .stage import WAIT
+from .stage import WAIT, Puppet
 
 KICKED = 19  # codes of CLOSE (docs/PROTOCOL.md)
 SHUTDOWN = 20
 _REASON = "no marked cards at this table"
 
+_STEPS = 10  # before the server is killed, and while there is none
 _SOME_BYTES = 40  # of a packet of about 200, when the cable is pulled
 
 
@@ -121,6 +122,48 @@ def pull_cable(cast: Cast) -> None:
     cast.hear(THIRD)
     extra = [*player.take("got"), *player.take("ended"), *cast.server.take("left")]
     report.equal("nothing came twice, and no session has ended", extra, [])
+
+
+def kill(cast: Cast) -> None:
+    """The server's process is killed while a player runs, and started again; everybody plays on, as if nothing was."""
+    report, runner, fingerprint = cast.report, cast.players[FIRST], cast.fingerprint
+    _run(runner)
+    seen = {name: [] if name != SECOND else [_step_seen(cast, name)] for name in PLAYERS}
+    number, code = cast.server.pid, cast.stage.kill(cast.server)
+    report.check("the server's process was killed while they played", code != 0, f"{number}")
+    _run(runner)
+    cast.start_server()
+    report.check(
+        "another process has its key and its file",
+        cast.server.pid != number and cast.fingerprint == fingerprint,
+        f"{cast.server.pid}",
+    )
+    for name in PLAYERS:
+        while len(seen[name]) < 2 * _STEPS:
+            seen[name].append(_step_seen(cast, name))
+        begun = seen[name][0]
+        report.equal(
+            f"{name} saw {FIRST} make {2 * _STEPS} steps, each once and in order",
+            seen[name],
+            list(range(begun, begun + 2 * _STEPS)),
+        )
+    (heard,) = cast.say(SECOND, FIRST)
+    report.equal("they talk", heard["data"], {"who": SECOND, "text": cast.text})
+    cast.hear(THIRD)
+    extra = [packet for name in PLAYERS for packet in cast.players[name].take("got")]
+    report.equal("nothing came twice", extra, [])
+    ends = [packet for name in PLAYERS for packet in cast.players[name].take("ended")]
+    told = [*ends, *cast.server.take("left"), *cast.server.take("joined")]
+    report.equal("and no session has ended, or is new", told, [])
+
+
+def _run(player: Puppet) -> None:
+    for _ in range(_STEPS):
+        player.order(do="send", action="make-a-step", data={"dx": 1, "dy": 0})
+
+
+def _step_seen(cast: Cast, name: str) -> int:
+    return int(cast.players[name].expect("got", action="somebody-moved")["data"]["x"])
 
 
 def kick(cast: Cast) -> None:

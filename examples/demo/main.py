@@ -41,6 +41,7 @@ def script(cast: Cast) -> list[Step]:
         ("Three players enter with join tokens", lambda: game.enter(cast)),
         ("They play", lambda: game.play(cast)),
         ("A cable is pulled", lambda: game.pull_cable(cast)),
+        ("The server is killed", lambda: game.kill(cast)),
         ("One is kicked", lambda: game.kick(cast)),
         ("The server restarts", lambda: game.restart(cast)),
         ("Listening to encrypted sessions", lambda: attacks.listen(cast)),

@@ -22,7 +22,7 @@ class Game:
     Players on a board, who talk and pay.
 
     Args:
-        setup: The first order: `keys`, `port`, `encryption`.
+        setup: The first order: `keys`, `state`, `port`, `encryption`.
     """
 
     def __init__(self, setup: Report) -> None:
@@ -31,6 +31,7 @@ class Game:
             "127.0.0.1",
             setup["port"],
             keys=setup["keys"],
+            state=setup["state"],
             encryption=setup["encryption"],
             authenticate=self._admit,
             application=APPLICATION,

@@ -131,14 +131,20 @@ class Puppet:
     def stop(self) -> int:
         """End it, if need be by force. Returns its exit code."""
         self.dismiss()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            pass
+        return self.kill()
+
+    def kill(self) -> int:
+        """End it by force, unless it has ended. Returns its exit code."""
         process = self._process
         assert process.stdout is not None
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        process.kill()
+        process.wait()
         self._reader.join()
+        self.dismiss()
         process.stdout.close()
         return process.returncode
 
@@ -174,9 +180,15 @@ class Stage:
         self._relays: list[Relay] = []
 
     def serve(self, name: str, *, port: int = 0, encryption: str = "required") -> Puppet:
-        """A server process, with keys in a folder of that name."""
-        setup = {"keys": str(self.folder / name / "keys"), "port": port, "encryption": encryption}
-        return self.start(name, "server", setup)
+        """A server process, with keys and sessions in a folder of that name."""
+        folder = self.folder / name
+        setup = {"keys": str(folder / "keys"), "state": str(folder / "sessions.db")}
+        return self.start(name, "server", setup | {"port": port, "encryption": encryption})
+
+    def kill(self, puppet: Puppet) -> int:
+        """End a process as `kill -9` does. Returns its exit code."""
+        self._puppets.remove(puppet)
+        return puppet.kill()
 
     def player(self, name: str) -> Puppet:
         """A client process, with keys in a folder of that name."""
