@@ -11,9 +11,10 @@ from threading import get_ident
 from types import TracebackType
 from typing import Any, Self
 
+from .app.actions import STATE
 from .app.context import ClientContext
 from .app.declared import ClientOptions
-from .app.handlers import STATE, Handlers
+from .app.handlers import Handlers
 from .app.hooks import EventHook, weakly
 from .app.introduction import introduce
 from .app.received import Received
@@ -306,8 +307,7 @@ class Client(Receiver, BackPressure, ClientDispatching):
                 for move in moves:
                     client.send("move", move)
         """
-        channel = self._need_channel()
-        return held_back(channel.loop)
+        return held_back(self._need_channel().loop)
 
     def _take_state(self, packet: Received) -> None:
         self.server_state = packet.data

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, NamedTuple, Protocol
 
-from .app.handlers import STATE, checked_action
+from .app.actions import STATE, checked_action
 from .app.policies import Policies
 from .codes import Code
 from .errors import ConfigError

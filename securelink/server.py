@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from .admitting import Admitting
+from .app.actions import STATE, checked_action
 from .app.admission import Admission
 from .app.announcing import announce
 from .app.context import ServerContext
 from .app.declared import ServerOptions
 from .app.fanout import Fanout
-from .app.handlers import STATE, Handlers, checked_action
+from .app.handlers import Handlers
 from .app.hooks import EventHook
 from .app.invitations import Invitations, chosen_hook
 from .app.own_key import OwnKey

@@ -13,9 +13,10 @@ from ..protocol.bounds import Bounds, encode_for
 from ..state import Saved, SavedTicket
 from ..text import escaped
 from ..wire.packets import Packet, decode_packets, encode_packet, join_packets
+from .actions import STATE
 from .admission import Entry
 from .counts import Counts
-from .handlers import STATE, Answering, Handlers
+from .handlers import Answering, Handlers
 from .hooks import EventHook
 from .policies import Policies
 from .received import Received

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Generic, Protocol, TypeVar, cast
 
 from ..errors import ConfigError, ConnectionClosed
-from .handlers import STATE
+from .actions import STATE
 from .registry import Registered, Registry
 
 Member = TypeVar("Member", bound=Registered)

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from .._mypyc import mypyc_attr
 from ..errors import CodecError, ConfigError, ConnectionClosed, RequestFailed
 from ..limits import MAX_ACTION
 from ..options import key
 from ..signatures import checked, did_run
 from ..text import escaped
 from ..wire.packets import Packet
+from .actions import RESERVED, STATE, checked_action
 from .collect import CaughtErrors
 from .hooks import PLAIN, EventHook, FailureLog, unheard
 from .payloads import converter, is_type
@@ -20,17 +20,8 @@ from .received import Received, Typed
 
 log = logging.getLogger("securelink")
 
-RESERVED = "~"  # actions with this prefix are ours
-STATE = "~state"
 MISSING: Any = object()  # an argument that was not given; None was
 _MAX_UNHANDLED = 64  # action names remembered for the warning about missing handlers
-
-
-@mypyc_attr(native_class=False)  # the compiler cannot make a class of its own kind from a text
-class OwnAction(str):
-    """The name of one of our own actions, which begins with "~", so that applications cannot use it by mistake."""
-
-    __slots__ = ()
 
 
 class Misfit(Exception):  # never leaves this module
@@ -145,7 +136,7 @@ class Handlers:
             hint=example,
         )
 
-    def off(self, action: str) -> bool:
+    def off(self, action: Any) -> bool:
         """Remove the handler of an action; False if there was none."""
         key("action", action)
         found = self._by_action.pop(action, None) is not None
@@ -294,23 +285,6 @@ class Handlers:
         if action not in self._unhandled and len(self._unhandled) < _MAX_UNHANDLED:
             self._unhandled.add(action)
             log.warning("nobody handles packets named '%s'; add %s", escaped(action), where)
-
-
-def checked_action(action: str) -> str:
-    """
-    Check the name of an action that an application, or one of our tools, uses.
-
-    Raises:
-        ConfigError: It begins with "~", which only an `OwnAction` may.
-    """
-    if isinstance(action, str) and action.startswith(RESERVED):  # the codec refuses other types
-        if isinstance(action, OwnAction):
-            return str(action)
-        raise ConfigError(
-            f"{escaped(repr(action))} cannot be the name of an action",
-            hint=f"use a text that does not begin with {RESERVED!r}",
-        )
-    return action
 
 
 def _typed(handler: Callable[..., Any], convert: Callable[[Any], Any]) -> Callable[..., Any]:

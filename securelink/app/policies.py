@@ -11,7 +11,7 @@ from ..options import key as checked_key
 from ..options import seconds_or_none, word
 from ..protocol.bounds import FULL
 from ..signatures import checked_or_none
-from .handlers import checked_action
+from .actions import checked_action
 
 
 class Policy(NamedTuple):

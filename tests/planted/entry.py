@@ -242,7 +242,7 @@ FAULTS = [
     ),
     Fault(
         "applications may bind our own actions",
-        "app/handlers.py",
+        "app/actions.py",
         "    if isinstance(action, str) and action.startswith(RESERVED):  # the codec",
         "    if False:  # the codec",
         "test_dispatch.py::test_our_own_actions_cannot_be_bound",

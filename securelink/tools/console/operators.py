@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ...app.handlers import OwnAction
+from ...app.actions import OwnAction
 from ...app.received import Received
 from ...auth import Authenticate, Hello, checked_hook
 from ...client import Client

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ...app.handlers import RESERVED
+from ...app.actions import RESERVED
 from ...errors import CodecError, ConfigError
 from ...limits import MAX_FRAME_BODY, RECORD_ROOM
 from ...wire.packets import Packet, encode_packet
