@@ -116,7 +116,7 @@ class Peer:
             key("latest", latest)
         hooks = self._hooks
         policies = hooks.policies
-        if full is not None or (policies.of and action in policies.of):
+        if full is not None or (policies.of and policies.has(action)):
             latest, full, timeout = policies.way(action, data, latest, full, timeout)
         hook = hooks.before_send
         if hook is not None:

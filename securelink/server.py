@@ -381,8 +381,8 @@ class Server(Runnable, Reporting, Admitting, BackPressure, ServerDispatching):
             LimitExceeded: The packet is larger than `max_packet`.
         """
         key("latest", latest)
-        latest, full, _ = self._policies.way(action, data, latest, full, None)
         encoded = self._context.encode(checked_action(action), data, headers)
+        latest, full, _ = self._policies.way(action, data, latest, full, None)
         with self.batch():
             return self._fanout.send(encoded, to=to, exclude=exclude, latest=latest, full=full)
 

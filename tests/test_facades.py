@@ -37,6 +37,7 @@ OFFERED = {
     "muted",
     "operator",
     "ping",
+    "pressure",
     "reason",
     "request",
     "request_later",

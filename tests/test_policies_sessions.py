@@ -344,6 +344,7 @@ def test_a_store_learns_what_was_dropped(identity: Identity, tmp_path: Path) -> 
         assert it.peer.pressure.unsent <= UNSENT + WRITE_BUDGET
         assert it.peer.pressure.dropped >= 190
         assert it.peer.pressure.replaced == 199
+        server.drain()
     with server_at(port):
         until(lambda: it.sent - 1 in seen)
         until(lambda: client.ping(WAIT) > 0)

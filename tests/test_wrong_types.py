@@ -208,6 +208,8 @@ def test_servers_and_clients(identity: Identity) -> None:
         (session,) = server.sessions.values()
         assert isinstance(client, Client)
         assert isinstance(session, Session)
+        server.policy("moves", "latest")  # with one, each packet is looked up among them
+        client.policy("moves", "latest")
         both = [
             ("server", server, ("start", "stop", "serve_forever", "drain", "update", "pause")),
             ("session", session, ("kick", "close", "request", "ping")),

@@ -71,6 +71,10 @@ class Policies:
             others[action] = Policy(full, key, seconds_or_none("timeout", timeout))
         self.of = others
 
+    def has(self, action: object) -> bool:
+        """Whether an action has a policy; one of a wrong type has none, and the codec refuses it."""
+        return isinstance(action, str) and action in self.of
+
     def way(
         self, action: str, data: Any, latest: str | None, full: str | None, timeout: float | None
     ) -> Way:
@@ -82,8 +86,8 @@ class Policies:
         """
         if full is not None:
             word("full", full, FULL)
-        policy = self.of.get(action)
-        if policy is not None:
+        if self.has(action):
+            policy = self.of[action]
             if latest is None and policy.key is not None:
                 latest = policy.key(data)
                 checked_key("key", latest)
