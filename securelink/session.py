@@ -174,6 +174,7 @@ class Session(Peer):
             "muted": self.muted,
             "rooms": self.rooms,
             "reason": self.reason,
+            "rtt": self.rtt,
             **self.pressure._asdict(),
         }
 

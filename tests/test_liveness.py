@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -133,6 +134,47 @@ def test_time_in_which_we_stood_still_is_not_silence() -> None:
         stage.control(Content.PONG, bytes(8))
         stage.turn()
         assert quiet(stage.link, now + 3602) == 0.0
+
+
+def test_nobody_is_judged_at_the_end_of_a_stall() -> None:
+    """What the peer said meanwhile may be unread: the next check decides; one that is late again is no excuse."""
+    liveness = Liveness(1.0, 0.0, pings=True)
+    liveness.look(1.0, 1, behind=False)  # the time of the handshake
+    liveness.look(2.0, 1, behind=False)
+    liveness.look(4.5, 1, behind=False)
+    assert liveness.quiet > 2.5
+    assert not liveness.silent
+    liveness.look(5.5, 2, behind=False)
+    assert not liveness.silent
+    for second in (6.5, 7.5, 8.5):
+        liveness.look(second, 2, behind=False)
+    assert liveness.silent
+    liveness.look(9.5, 3, behind=False)
+    assert not liveness.silent
+    for late in (12.0, 14.5, 17.0):
+        liveness.look(late, 3, behind=False)
+    assert liveness.silent
+
+
+@pytest.mark.parametrize("way", ["to the server", "to the client"])
+def test_each_side_finds_a_half_open_connection(identity: Identity, way: str) -> None:
+    """In two and a half heartbeats and two checks, however much the other side hears."""
+    with (
+        Server("127.0.0.1", 0, keys=identity, heartbeat=1, resume=60) as server,
+        Relay("127.0.0.1", server.address[1]) as relay,
+        Client("127.0.0.1", relay.port, pin=server.fingerprint) as client,
+    ):
+        session = session_of(server, client)
+        client.ping(WAIT)
+        silent = relay.to_server if way == "to the server" else relay.to_client
+        side = session if way == "to the server" else client
+        silent.hold()
+        began = time.monotonic()
+        until(lambda: not side.connected)
+        assert time.monotonic() - began < 15
+        silent.release()
+        until(lambda: session.connected and client.connected)
+        assert client.ping(WAIT) >= 0
 
 
 def test_a_slow_handler_does_not_make_its_client_silent(identity: Identity) -> None:
@@ -335,6 +377,7 @@ def test_both_sides_know_the_round_trip(identity: Identity) -> None:
         assert client.ping(WAIT) >= 0.0
         assert session.rtt is not None
         assert client.rtt is not None
+        assert session.info()["rtt"] == session.rtt
         assert 0.0 < client.rtt < WAIT
     assert client.rtt is None
 

@@ -2,7 +2,8 @@
 Keepalive: silence of the peer, when to send heartbeats, and how long their answers take.
 
 A keepalive check comes about once a second. Time in which we did not read does not count as silence, nor does time in
-which this process stood still: the time between two checks counts as at most MAX_SWEEP_STEP.
+which this process stood still: the time between two checks counts as at most MAX_SWEEP_STEP, and after a longer one
+nobody is judged before the next check, for what arrived meanwhile may be unread.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from math import inf
 from ..limits import MAX_HEARTBEAT, MAX_SWEEP_STEP, MIN_HEARTBEAT, SILENCE_FACTOR, SWEEP_SECONDS
 
 RTT_GAIN = 1 / 8  # of each measurement (RFC 6298, section 2)
+_LATE_SECONDS = 1.5 * SWEEP_SECONDS  # between two checks: this process stood still
 
 
 class Liveness:
@@ -32,8 +34,8 @@ class Liveness:
     """
 
     __slots__ = (
-        "_asked_at", "_behind", "_deaf", "_heard", "_heartbeat", "_looked_at", "_pinged_at", "_pings", "_reading",
-        "_spoiled", "_unanswered", "hung_up", "quiet", "rtt", "step",
+        "_asked_at", "_behind", "_deaf", "_heard", "_heartbeat", "_late", "_looked_at", "_pinged_at", "_pings",
+        "_reading", "_spoiled", "_unanswered", "_unfair", "hung_up", "quiet", "rtt", "step",
     )  # fmt: skip
 
     def __init__(self, heartbeat: float, now: float, *, pings: bool) -> None:
@@ -45,6 +47,7 @@ class Liveness:
         self._reading = True
         self._behind = False
         self._deaf = True  # the duration of the handshake does not count as silence
+        self._late = self._unfair = False  # this check, and it is the first in a row
         self.quiet = 0.0
         self.step = 0.0
         self.hung_up = False
@@ -61,7 +64,7 @@ class Liveness:
     @property
     def silent(self) -> bool:
         """Whether the peer has been silent for too long."""
-        return self.quiet > self._heartbeat * SILENCE_FACTOR
+        return self.quiet > self._heartbeat * SILENCE_FACTOR and not self._unfair
 
     def reading(self, reads: bool) -> None:
         """Say whether the peer is read from now on."""
@@ -79,7 +82,11 @@ class Liveness:
             heard: A number that changes whenever something was read.
             behind: Unprocessed data waits here, so nothing new is read: this does not count as silence either.
         """
-        self.step = min(max(0.0, now - self._looked_at), MAX_SWEEP_STEP)
+        gap = now - self._looked_at
+        late = gap > _LATE_SECONDS
+        # A process that is late again and again has read between two checks.
+        self._unfair, self._late = late and not self._late, late
+        self.step = min(max(0.0, gap), MAX_SWEEP_STEP)
         self._looked_at = now
         self._behind = behind
         if heard != self._heard or self._deaf or behind:
