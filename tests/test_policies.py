@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from helpers import failure
+from inside import bytes_below
+from storm import interrupted, points
 
 from securelink import Client, ConfigError, Identity, Server
 from securelink.app.policies import Policies
@@ -154,6 +156,50 @@ def test_replaced_ones_are_counted() -> None:
     queue.release()
     assert numbers(queue.waiting) == [3, 3, 0, 1, 2, 3]
     assert queue.make_room(10_000, "loose") == -1  # what was held back stays
+
+
+def test_keys_leave_nothing_behind() -> None:
+    """However many there are: what was dropped or sent is forgotten with its key."""
+    outgoing = Outgoing()
+    queue = queue_of(outgoing, Bounds(unsent=100))
+    for number in range(1000):
+        queue.put(packet(number), Loose(f"{number}"))
+        assert queue.make_room(100, f"{number}") == 1
+    queue.put(packet(1000), Loose("sent"))
+    assert sent(queue, outgoing) == [1000]
+    assert bytes_below(queue).count(b"9") < 5
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize("kind", [SendQueue, DurableSendQueue])
+def test_interrupted(kind: type[SendQueue]) -> None:
+    """Wherever Ctrl-C comes, nothing is lost that may not be, nothing comes twice, and the size is right."""
+    for at in points():
+        outgoing = DurableOutgoing() if kind is DurableSendQueue else Outgoing()
+        queue = kind(Bounds(unsent=9000), outgoing, nullcontext())
+        for number in range(70):
+            queue.put(packet(number), None if number % 10 == 0 else Loose("a"))
+
+        def act(queue: SendQueue = queue, outgoing: Outgoing = outgoing) -> None:
+            for size in (8600, 300):  # the first makes the queue anew
+                queue.make_room(size, "a")
+            queue.put(packet(70), Loose("a"))
+            sent(queue, outgoing, 500)
+            queue.make_room(9000, "a")
+
+        storm = interrupted(at, act)
+        queue.trim()
+        waiting = numbers(queue.waiting)
+        with_key = [number for number in waiting if number % 10 or number == 70]
+        assert queue.size == 100 * len(waiting) + len(with_key)
+        sent(queue, outgoing)
+        assert queue.size == len(queue.packets) == 0
+        records = b"".join(outgoing.unconfirmed)
+        went = numbers([records[begin:] for begin in range(0, len(records), 100)])
+        assert went == sorted(set(went))
+        assert {*range(0, 70, 10)} <= set(went)
+        if not storm.where:
+            break
 
 
 class Model:

@@ -268,7 +268,7 @@ def test_waiting(identity: Identity, mode: str, ours: bool, trouble: str) -> Non
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("trouble", ["away", "stopped"])
 def test_in_a_handler_nothing_waits(identity: Identity, mode: str, trouble: str) -> None:
-    """Whatever the policy: a handler of another client goes on at once. Broadcasts do it for each receiver."""
+    """Whatever the policy: a handler of another client goes on at once, and so does a broadcast anywhere."""
     with scene(identity, mode, True, trouble) as it:
         server = it.side
         assert isinstance(server, Server)
@@ -285,6 +285,7 @@ def test_in_a_handler_nothing_waits(identity: Identity, mode: str, trouble: str)
         assert it.other.request("spread", timeout=WAIT) == [2, 1, 2]
         packets = [it.other.receive(WAIT) for _ in range(3)]
         assert [packet and packet.action for packet in packets] == ["old", "drop", "wait"]
+        assert server.broadcast("wait", [0, PIECE]) == 2
         assert it.peer.pressure.blocked == 0
         it.release()
 

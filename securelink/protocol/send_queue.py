@@ -168,6 +168,8 @@ class SendQueue:
                 return -1
             for _ in range(count):
                 self._drop_oldest(key)
+            if count and not waiting:
+                del self._loose[key]
             if self._gone > _FEW and self._gone > len(self.packets) // 2:
                 self._sweep()
             return count
@@ -280,7 +282,7 @@ class SendQueue:
             del self._latest[key]
             return
         waiting = self._loose.get(key)
-        if waiting is None or waiting[0] is not slot:
+        if not waiting or waiting[0] is not slot:
             return
         if len(waiting) == 1:
             del self._loose[key]
