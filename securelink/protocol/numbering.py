@@ -53,16 +53,13 @@ class Outgoing:
             packets: The record.
             queued: How many packets of the send queue it holds.
         """
-        kept = self._kept
-        unacknowledged = self.sent - self.acknowledged
-        while len(kept) > unacknowledged:
-            self.unacked -= len(kept.popleft())
-        self.sent += (
-            1  # first: were it last, Ctrl-C before it would make one too many count as acknowledged
-        )
+        kept, size = self._kept, len(packets)
+        if len(kept) > self.sent - self.acknowledged:
+            self.release()
+        # First: were it last, Ctrl-C before it would make one too many count as acknowledged.
+        self.sent += 1
         self.queued += queued  # no call in between: either all three happen, or none
         kept.append(packets)
-        size = len(packets)
         self.unacked += size
         self.bytes += size
 

@@ -249,6 +249,19 @@ class SendQueue:
                 self._held.remove(slot)
                 self.size -= len(slot.encoded) + len(latest)
 
+    def lone(self) -> bytes | None:
+        """The packet for the next record, as `take`, if there is only one, and no `Slot`. It needs no guard."""
+        if self._trimmed != self._outgoing.queued:
+            self.trim()
+        packets = self.packets
+        if len(packets) != 1:
+            return None
+        try:
+            entry = packets[0]
+        except IndexError:
+            return None  # `drop` was faster
+        return None if isinstance(entry, Slot) else entry
+
     def take(self, budget: int = WRITE_BUDGET) -> list[bytes]:
         """
         The packets for the next records, oldest first, up to `budget` bytes: they are replaced no more, and stay until

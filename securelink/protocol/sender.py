@@ -69,11 +69,14 @@ class Sender:
         They leave the queue only after they are kept: if this raises, or Ctrl-C interrupts it, each of them is in the
         one or in the other, and none in both. One count tells, see `Outgoing.keep`.
         """
-        encoded = queue.take()
-        if not encoded:
-            return b""
-        one = len(encoded) == 1
-        frames = self._data(_ONE + encoded[0], 1) if one else self._records(encoded, 1)
+        lone = queue.lone()  # as usual
+        if lone is not None:
+            frames = self._data(_ONE + lone, 1)
+        else:
+            encoded = queue.take()
+            if not encoded:
+                return b""
+            frames = self._records(encoded, 1)
         queue.trim()
         return frames
 

@@ -46,7 +46,8 @@ class WriteBuffer:
             OSError: It takes nothing any more.
         """
         try:
-            taken = self._stream.send(data, self._flags)
+            send = self._stream.send
+            taken = send(data, self._flags)
         except (BlockingIOError, InterruptedError):
             taken = 0
         if taken < len(data):
