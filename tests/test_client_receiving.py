@@ -118,17 +118,17 @@ def test_the_last_look_before_reading(
     """What arrives between a caller's look and its taking the drive is seen before it waits for the network."""
     with serving(identity) as server, joined(server) as (client,):
         channel = channel_of(client)
-        drive = ClientChannel._drive  # noqa: SLF001  # the moment before it
+        wait = ClientChannel._wait  # noqa: SLF001  # the moment before it
         raced: list[bool] = []
         stored = Received(Packet("stored by another thread"), channel)
 
-        def race(self: ClientChannel, timeout: float, ready: Any) -> None:
+        def race(self: ClientChannel, timeout: float | None, ready: Any) -> None:
             if not raced:
                 raced.append(True)
                 self.mailbox.packets.append((1, stored))
-            drive(self, timeout, ready)
+            wait(self, timeout, ready)
 
-        monkeypatch.setattr(ClientChannel, "_drive", race)
+        monkeypatch.setattr(ClientChannel, "_wait", race)
         began = time.monotonic()
         assert client.receive(WAIT) is stored
         assert time.monotonic() - began < AT_ONCE

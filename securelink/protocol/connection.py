@@ -302,9 +302,10 @@ class Connection:
         if frame is None:
             self._frames.feed(data)
             return self.reconsider(now)
+        header, body = frame
         out: list[Item] = []
         try:
-            self._record(frame[0], frame[1], out)
+            self._record(header, body, out)
         except SecureLinkError as error:
             out.append(self._fail(error))
         if out and self.acks.look(now):

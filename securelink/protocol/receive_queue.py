@@ -237,37 +237,35 @@ class ReceiveQueue:
         Raises:
             CodecError: It is no array of packets.
         """
-        if self.dropping:
-            self.opening = None
-            self._count(record, 1)
-            return []
+        found: list[Packet] | Decoding
         try:
-            packets = self._decode(record)
-        except CodecError:
-            self._count(record, 1)
-            raise
-        if packets is not None:
-            self._count(record, len(packets) or 1)
-        return packets
-
-    def _decode(self, record: Record | Partly) -> list[Packet] | None:
-        partly = record if isinstance(record, Partly) else None
-        opening = self.opening
-        if opening is None:
-            if partly is not None and partly.is_used_up:
-                return []
-            data = record if not isinstance(record, Partly) else record.record
-            found = begin_decoding(data, self.bounds.elements)
+            if self.opening is None and not self.dropping and not isinstance(record, Partly):
+                found = begin_decoding(record, self.bounds.elements)  # as usual
+            else:
+                found = self._open_on(record)
             if isinstance(found, Decoding):
                 self.opening = found
                 return None
+        except CodecError:
+            self._count(record, 1)
+            raise
+        self._count(record, len(found) or 1)
+        return found
+
+    def _open_on(self, record: Record | Partly) -> list[Packet] | Decoding:
+        """Of a record that is not wanted, or was begun, or of which some packets are taken."""
+        opening, self.opening = self.opening, None  # from the beginning again, if Ctrl-C comes
+        if self.dropping:
+            return []
+        partly = record if isinstance(record, Partly) else None
+        if opening is not None:
+            found = opening.packets if opening.go_on() else opening
+        elif partly is not None and partly.is_used_up:
+            return []
         else:
-            self.opening = None  # from the beginning again, if Ctrl-C comes
-            if not opening.go_on():
-                self.opening = opening
-                return None
-            found = opening.packets
-        if partly is not None:
+            data = record if not isinstance(record, Partly) else record.record
+            found = begin_decoding(data, self.bounds.elements)
+        if partly is not None and not isinstance(found, Decoding):
             return [packet for n, packet in enumerate(found) if n not in partly.taken]
         return found
 
@@ -357,7 +355,6 @@ class ReceiveQueue:
         """Whether so much waits that not even a peer that hung up, or lets us wait in `send`, is read."""
         return self.waiting > self.bounds.inbox_bytes * HANGUP_FACTOR
 
-    @property
     def may_owe(self) -> bool:
         """
         Whether an acknowledgement may be due: false where each record is answered by one that takes it along. Asked

@@ -202,7 +202,7 @@ class SessionCore:
         """Something was handled. Any thread. Whether an acknowledgement is due: the connection wants to write then."""
         incoming = self.numbering.incoming
         incoming.owes = False  # first: another thread may find a reason meanwhile
-        if self.receiving.may_owe:
+        if self.receiving.may_owe():
             incoming.owes = True
         connection = self.connection
         if connection is None or not connection.acks.handled(self.receiving.out_bytes):

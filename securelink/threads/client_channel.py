@@ -217,7 +217,19 @@ class ClientChannel(Channel):
             return
         try:
             self.drives += 1
-            self._drive(timeout, ready)
+            # In this order: what was taken out of the inbox is being handled still, or what came of it is there.
+            items, inbox = self.core.receiving.items, self.own_inbox
+            waiting = items and inbox.may_run()
+            running = inbox.right.taken
+            if ready() or (waiting and not running):
+                return
+            if running and timeout > 0.02:
+                timeout = 0.02  # what comes of it gives no sign on the socket
+            carrier = self.carrier
+            if carrier is not None and self.link is not None:
+                carrier.drive(timeout)
+            elif running or items:
+                time.sleep(min(timeout, 0.02))
         finally:
             right.free = True
             if self.drivers:
@@ -245,20 +257,6 @@ class ClientChannel(Channel):
                 sign.wait(timeout)
         finally:
             self.drivers.pop(sign, None)
-
-    def _drive(self, timeout: float, ready: Callable[[], object]) -> None:
-        # In this order: what was taken out of the inbox is being handled still, or what came of it is there.
-        waiting = bool(self.core.receiving.items) and self.own_inbox.may_run()
-        running = self.inbox.right.taken
-        if ready() or (waiting and not running):
-            return
-        if running and timeout > 0.02:
-            timeout = 0.02  # what comes of it gives no sign on the socket
-        carrier = self.carrier
-        if carrier is not None and self.link is not None:
-            carrier.drive(timeout)
-        elif running or self.core.receiving.items:
-            time.sleep(min(timeout, 0.02))
 
     def drive_once(self, act: Callable[[], object]) -> bool:
         """Do something as the driver; False when another thread drives."""

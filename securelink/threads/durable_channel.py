@@ -309,7 +309,7 @@ class DurableChannel(Channel):
         link = self.link
         if link is None:
             return
-        if self.core.receiving.may_owe:
+        if self.core.receiving.may_owe():
             self.core.look()
         link.writer.flush()
         if self.waiters:

@@ -143,7 +143,7 @@ class Inbox:
                 more = self._run_some()
             finally:
                 self.runner = 0
-            if self.queue.may_owe:
+            if self.queue.may_owe():
                 self.session.handled()
         except BaseException as error:
             # Ctrl-C, most likely. In the program's own thread it ends what the program is doing;

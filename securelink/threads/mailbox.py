@@ -148,9 +148,14 @@ class Mailbox:
         if packet.reply_to is not None:
             return  # a reply that came too late
         received = Received(packet, channel)
-        context: ClientContext | None = self._context()
+        referred = self._context
+        context: ClientContext | None = referred()
         if context is None or not context.on_packet(channel, packet, received):
-            if self._has_space(self._queue.bounds.inbox_bytes) or not self._is_forgotten():
+            if (
+                not self.packets  # as usual
+                or self._has_space(self._queue.bounds.inbox_bytes)
+                or not self._is_forgotten()
+            ):
                 self._keep(channel, received, packet)
             else:
                 self._drop(packet)

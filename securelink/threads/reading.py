@@ -134,16 +134,17 @@ class Reader:
         core = self.core
         # While a reply is waited for each record is decoded here, which may take milliseconds.
         connection.at_once = 1 if core is not None and core.requests.expected else READ_FRAMES
-        now = self.loop.now
+        loop = self.loop
         if connection.more:
             try:
-                self.take_items(connection.reconsider(now), link)
+                self.take_items(connection.reconsider(loop.now), link)
             except BaseException:
                 self._writer.break_off()
                 raise
             return
         try:
-            data = self.stream.recv(READ_SIZE, self.recv_flags)
+            recv = self.stream.recv
+            data = recv(READ_SIZE, self.recv_flags)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -156,11 +157,10 @@ class Reader:
             raise
         # Ctrl-C is noticed when a function begins: from here on it would lose what was read.
         try:
-            loop = self.loop
             loop.grown = grown = loop.grown + len(data)
             if grown > loop.look_after:
                 loop.grew()
-            self.take_items(connection.receive_data(data, now), link)
+            self.take_items(connection.receive_data(data, loop.now), link)
         except BaseException:
             self._writer.break_off()
             raise

@@ -27,28 +27,33 @@ def receive(channel: ClientChannel, timeout: float | None) -> Received | None:
     """See `Client.receive`."""
     if channel.inbox.runner:
         check_may_receive(channel)
-    channel.mailbox.receiving = True
+    mailbox = channel.mailbox
+    mailbox.receiving = True
     if channel.core.numbering.incoming.owes:
         channel.handled()  # not after a packet is taken: Ctrl-C would take it along
-    packets, items = channel.mailbox.packets, channel.core.receiving.items
-    deadline: float | None = None
+    packets, items = mailbox.packets, channel.core.receiving.items
+    deadline = 0.0  # unknown: what is there costs no look at the clock
+    left = None
     while True:
         if packets:
             try:
-                return channel.mailbox.pop()
+                return mailbox.pop()
             except IndexError:
                 pass  # another thread was faster
-        if timeout is not None and deadline is None:  # what is there costs no look at the clock
-            deadline = time.monotonic() + timeout
         if items:
+            if timeout is not None and not deadline:
+                deadline = time.monotonic() + timeout
             channel.inbox.run()
             if packets:
                 continue
         if channel.ended and not items:
             raise channel.over_error()
-        left = None if deadline is None else deadline - time.monotonic()
-        if left is not None and left < 0:
-            return None
+        if timeout is not None:
+            now = time.monotonic()
+            deadline = deadline or now + timeout
+            left = deadline - now
+            if left <= 0:
+                return None
         channel.wait(left, packets.__len__)
 
 

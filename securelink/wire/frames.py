@@ -67,7 +67,7 @@ class FrameBuffer:
         if self._now or not 0 <= size <= self.limit:
             return None
         header = data[:HEADER_SIZE]
-        if int.from_bytes(header, "big") & MAX_FRAME_BODY != size:
+        if int.from_bytes(header) & MAX_FRAME_BODY != size:
             return None
         return header, data[HEADER_SIZE:]
 
@@ -91,7 +91,7 @@ class FrameBuffer:
             self._join()
             return self.next_frame()
         header = now[start - HEADER_SIZE : start]
-        size = int.from_bytes(header, "big") & MAX_FRAME_BODY
+        size = int.from_bytes(header) & MAX_FRAME_BODY
         if size > self.limit:
             raise self._too_long(size)
         end = start + size
