@@ -6,6 +6,7 @@ import uuid
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from threading import get_ident
 from types import TracebackType
@@ -21,6 +22,7 @@ from .app.received import Received
 from .backpressure import BackPressure
 from .dispatching import ClientDispatching
 from .errors import ConfigError, LinkTimeout
+from .introduced import Introduced
 from .keys import Identity
 from .limits import (
     CLOSE_SECONDS,
@@ -50,7 +52,7 @@ from .wire.packets import Packet
 Credentials = Any  # a MessagePack value, or a function of (binding, fingerprint) that gives one
 
 
-class Client(Receiver, BackPressure, ClientDispatching):
+class Client(Receiver, BackPressure, ClientDispatching, Introduced):
     """
     A client.
 
@@ -90,6 +92,7 @@ class Client(Receiver, BackPressure, ClientDispatching):
             one of the library's when none does. "update": only in the program's own thread, in `update()`; see there.
         reconnect: Go on with the session when its connection is lost, over another one, if the server keeps sessions.
             False: the session ends then.
+        session: A file, as secret as a password, with which another process goes on when this one has died; see below.
 
     Attributes:
         server_state: The last value that the server gave to `set_state`; None before.
@@ -109,6 +112,12 @@ class Client(Receiver, BackPressure, ClientDispatching):
     `ConnectionClosed`, with a `code`: EXPIRED (no connection in time), LOST (the server does not have it any more: it
     was restarted, say), or why the server refuses. `unconfirmed` then says exactly what the server may not have. Only
     `connect()` begins a new session: that knows nothing of the one before.
+
+    With `session=` only `close()` ends the session, not the end of the process. The next `connect()` with that file, by
+    one client at a time, goes on with it: `resumed` says so, and `on_resume` comes instead of `on_connect`. What the
+    server has sent and the dead process had not acknowledged comes then, perhaps for the second time; what that had
+    sent and the server did not take is lost, and nobody can list it. If the server does not have the session any more
+    a new one begins. Never give one file to two machines.
 
     A client that the program keeps no reference to is closed with a `ResourceWarning`; one with handlers or listeners
     works on until its session ends.
@@ -138,6 +147,7 @@ class Client(Receiver, BackPressure, ClientDispatching):
         passphrase: str | None = None,
         handlers: str = "background",
         reconnect: bool = True,
+        session: str | Path | None = None,
     ) -> None:
         options = ClientOptions.of(
             keys=keys,
@@ -158,20 +168,19 @@ class Client(Receiver, BackPressure, ClientDispatching):
             passphrase=passphrase,
             handlers=handlers,
             reconnect=reconnect,
+            session=session,
         )
         self.host, self.port, introduction, belief = introduce(host, port, pin, options)
         self.carrier: Carrier = TCP
-        self._connector = Connector(introduction, belief)
-        self._reconnect = options.reconnect
-        self._in_update = options.handlers == "update"
+        self._connector = Connector(introduction, belief, options.session)
+        self._reconnect, self._in_update = options.reconnect, options.handlers == "update"
         # Weak: what a client holds must not hold the client.
         changed = weakly(self._keep_alive)
         self._handlers = Handlers("client", ("packet",), changed)
         self._handlers.bind_reserved(STATE, weakly(self._take_state))
         self.server_state: Any = None
         self._channel: ClientChannel | None = None
-        self._token = ""
-        self._encrypted = False
+        self._token, self._encrypted, self._resumed = "", False, False
         self._hooks = self._new_hooks(changed)
         self._policies = self._hooks.policies
 
@@ -203,13 +212,14 @@ class Client(Receiver, BackPressure, ClientDispatching):
 
         Raises:
             ConfigError: It is connected already, or another thread is connecting it, or this thread drives the server
-                by `update()`, or credentials would go to another machine without encryption.
+                by `update()`, or credentials would go to another machine without encryption, or another client uses
+                the session's file, or that is of another server.
             ConnectFailed: Nothing listens there, or the name is unknown.
             NotTrusted: The server's key is unknown, changed or not the pinned one.
             PeerIncompatible: Version, application or encryption policy differ.
             Refused: The server said no; `text` has its words.
             ProtocolError: The peer is no securelink server, or an attacker on the path tampers.
-            KeyFileError: `known_servers` is damaged.
+            KeyFileError: `known_servers` or the session's file is damaged, or that cannot be written.
             LimitExceeded: Too many packets of the last session were not received.
             ConnectionClosed: Another thread called `close()` meanwhile.
             LinkTimeout: The deadline passed.
@@ -247,24 +257,25 @@ class Client(Receiver, BackPressure, ClientDispatching):
                 )
             self._channel.finish(deadline.at)  # it is over when the next one begins
         place = Destination(self.carrier, self.host, self.port)
-        if retry:
-            back_at = self._channel.back_at if self._channel is not None else 0.0
-            arrival = connector.persist(place, deadline, back_at)
-        else:
-            arrival = connector.attempt(place, deadline)
-        try:
-            channel = self._new_channel(arrival)
-        except BaseException:
-            arrival.drop()
-            raise
-        self._begin(arrival, channel, deadline)
+        with connector.passing_on.beginning():
+            if retry:
+                back_at = self._channel.back_at if self._channel is not None else 0.0
+                arrival = connector.persist(place, deadline, back_at)
+            else:
+                arrival = connector.attempt(place, deadline)
+            try:
+                channel = self._new_channel(arrival)
+            except BaseException:
+                arrival.drop()
+                raise
+            self._begin(arrival, channel, deadline)
         if connector.introduction.has_credentials:
             show_presence(channel, max(0.0, deadline.left))
 
     def _new_channel(self, arrival: Arrival) -> ClientChannel:
         link, core = arrival.link, arrival.core
         self._token = str(uuid.UUID(bytes=arrival.opened.welcome.token))
-        self._encrypted = link.encrypted
+        self._encrypted, self._resumed = link.encrypted, arrival.opened.resumed
         where = shown(self.host, self.port)
         mailbox = Mailbox(self, self._hooks, where, core)
         own_thread = get_ident() if self._in_update else 0
@@ -273,6 +284,7 @@ class Client(Receiver, BackPressure, ClientDispatching):
         if self._reconnect:
             place = Destination(self.carrier, self.host, self.port)
             channel.keeper = Reconnector(self._connector, place, arrival.opened.resumption)
+        channel.file = self._connector.passing_on.file
         return channel
 
     def _begin(self, arrival: Arrival, channel: ClientChannel, deadline: Deadline) -> None:
@@ -282,9 +294,10 @@ class Client(Receiver, BackPressure, ClientDispatching):
                 channel.mailbox.inherit(self._channel.mailbox)
             self._channel = channel
             self._keep_alive()
-            channel.begin(link, arrival.early, self.on_connect.fire)
+            greet = partial(self.on_resume.fire, 0) if self._resumed else self.on_connect.fire
+            channel.begin(link, arrival.early, greet)
         except BaseException:  # Ctrl-C: the next connect() must not find half a session
-            channel.keeper = None
+            channel.keeper = channel.file = None
             link.writer.break_off()
             link.loop.call(link.give_up)
             raise
@@ -350,29 +363,6 @@ class Client(Receiver, BackPressure, ClientDispatching):
         """
         channel = self._channel
         return channel.unconfirmed(None) if channel is not None and channel.ended else []
-
-    # --- what is known about it ------------------------------------------------------------------------------------
-
-    @property
-    def token(self) -> str:
-        """The uuid4 that names the session; "" before the first one."""
-        return self._token
-
-    @property
-    def encrypted(self) -> bool:
-        """Whether the session is encrypted."""
-        return self._encrypted
-
-    @property
-    def fingerprint(self) -> str | None:
-        """Of this client's key, `SHA256:...`; None for a client that has none."""
-        identity = self._connector.introduction.identity
-        return identity.fingerprint if identity is not None else None
-
-    @property
-    def server_fingerprint(self) -> str | None:
-        """Of the server's key, `SHA256:...`; None before the first connection and in plaintext."""
-        return self._connector.server_fingerprint
 
     def __enter__(self) -> Self:
         return self if self.connected else self.connect()

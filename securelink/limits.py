@@ -15,6 +15,7 @@ HEADER_SIZE = 4  # type u8, length u24
 TAG_SIZE = 16  # AES-GCM tag
 TOKEN_SIZE = 16  # a uuid4, as bytes
 TICKET_SIZE = 32  # what a client presents to resume: 256 random bits
+PSK_SIZE = 32  # of the proof that belongs to a ticket
 BINDER_SIZE = 32  # HMAC-SHA-256 over the hello that shows a ticket
 RANDOM_SIZE = 32  # hello random, as in TLS 1.3
 MAX_FRAME_BODY = 2**24 - 1  # the largest u24 length

@@ -61,6 +61,9 @@ class Session(Peer):
         data: A dict for the application.
         encrypted: False in plaintext mode.
         dialled: The name or address under which the client reached this server.
+        restarted: Whether its client is another process since `on_resume` came last, which went on with the session
+            from a file (`Client(session=)`): it has what you send from then on, what the one before had not
+            acknowledged, and the server's state, and knows nothing else.
         reason, code, text, clean: Why it ended; see there. In `on_disconnect` they are set.
     """
 
@@ -76,6 +79,7 @@ class Session(Peer):
         "encrypted",
         "fingerprint",
         "operator",
+        "restarted",
         "token",
         "user",
     )
@@ -100,6 +104,7 @@ class Session(Peer):
         self.data: dict[str, Any] = {}
         self.encrypted = birth.encrypted
         self.dialled = birth.dialled
+        self.restarted = False
         self._hooks = server
         context = self._context = SessionContext(self, server, birth.entry, bounds.elements)
         if book is not None and not context.can_be_kept:

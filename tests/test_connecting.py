@@ -23,6 +23,7 @@ from securelink.threads.connecting import (
     Arrival,
     Connector,
     Destination,
+    GoingOn,
     SessionGone,
 )
 from securelink.trust import KnownServers
@@ -116,11 +117,15 @@ def test_an_attempt_may_resume_a_session(identity: Identity) -> None:
         stage.breaks = True
         for _ in range(3):
             with pytest.raises(Exception, match="closed the connection during the handshake"):
-                connector.attempt(stage.destination, connector.deadline(WAIT), (core, resumption))
+                connector.attempt(
+                    stage.destination, connector.deadline(WAIT), GoingOn(core, resumption)
+                )
             assert core.connection is None
         stage.breaks = False
 
-        again = connector.attempt(stage.destination, connector.deadline(WAIT), (core, resumption))
+        again = connector.attempt(
+            stage.destination, connector.deadline(WAIT), GoingOn(core, resumption)
+        )
         assert again.opened.resumed
         assert again.core is core
         assert core.connection is again.link.connection
@@ -132,7 +137,7 @@ def test_an_attempt_may_resume_a_session(identity: Identity) -> None:
         held.user = "somebody else"
         assert again.opened.resumption is not None
         fresh = connector.attempt(
-            stage.destination, connector.deadline(WAIT), (core, again.opened.resumption)
+            stage.destination, connector.deadline(WAIT), GoingOn(core, again.opened.resumption)
         )
         assert not fresh.opened.resumed
         assert fresh.core is not core
@@ -151,7 +156,7 @@ def test_a_server_that_has_lost_the_session_is_not_told_who_comes(identity: Iden
         lose(first)
         [held] = stage.sessions.sessions.values()
         stage.sessions.end(held)
-        asked = (first.core, first.opened.resumption)
+        asked = GoingOn(first.core, first.opened.resumption)
         with pytest.raises(SessionGone):
             connector.attempt(stage.destination, connector.deadline(WAIT), asked)
         assert first.core.connection is None
@@ -169,10 +174,14 @@ def test_a_refusal_leaves_the_session_as_it_was(identity: Identity) -> None:
         lose(first)
         stage.sessions.banned.add(HOST)
         with pytest.raises(Refused):
-            connector.attempt(stage.destination, connector.deadline(WAIT), (core, resumption))
+            connector.attempt(
+                stage.destination, connector.deadline(WAIT), GoingOn(core, resumption)
+            )
         assert core.connection is None
         stage.sessions.banned.clear()
-        again = connector.attempt(stage.destination, connector.deadline(WAIT), (core, resumption))
+        again = connector.attempt(
+            stage.destination, connector.deadline(WAIT), GoingOn(core, resumption)
+        )
         assert again.opened.resumed
         lose(again)
 

@@ -20,7 +20,7 @@ LAYERS = [
     {"app"},
     {"threads"},
     {"peer", "runnable"},
-    {"session", "receiver"},
+    {"session", "receiver", "introduced"},
     {"admitting", "backpressure", "dispatching", "reporting"},
     {"server", "client"},
 ]  # fmt: skip

@@ -72,6 +72,7 @@ CLIENT: dict[str, tuple[Any, ...]] = {
     "strict_types": FLAGS,
     "keys": PATHS,
     "known_servers": PATHS,
+    "session": PATHS,
     "passphrase": (5, True, ["secret"]),
     "token": (5, True, ["secret"]),
     "pin": (5, True, "", b"SHA256:", ["SHA256:"]),

@@ -17,8 +17,8 @@ from typing import Any, NoReturn
 import pytest
 
 from securelink.errors import KeyFileError
-from securelink.keys import fingerprint_text
-from securelink.trust import KnownServers, locked_update, locking, read_trust_file
+from securelink.keys import fingerprint_text, replacing
+from securelink.trust import KnownServers, locked_update, read_trust_file
 
 Failing = Callable[[int], Callable[..., NoReturn]]
 
@@ -139,12 +139,12 @@ def test_readers_that_block_a_replacement(
             raise refusals.pop()
         replace(source, target)
 
-    monkeypatch.setattr(locking, "POSIX", False)
+    monkeypatch.setattr(replacing, "POSIX", False)
     monkeypatch.setattr(os, "replace", busy)
     servers.remember("localhost", 5050, ONE)
     assert servers.get("localhost", 5050) == ONE
     assert refusals == []
-    monkeypatch.setattr(locking, "_LOCK_PAUSE", 0)
+    monkeypatch.setattr(replacing, "_PAUSE", 0)
     refusals.extend([PermissionError(errno.EACCES, "in use")] * 1000)
     with pytest.raises(KeyFileError, match="permission denied"):
         servers.remember("new", 5050, ONE)

@@ -128,6 +128,7 @@ CLIENT: dict[str, Check] = BOTH | {
     "known_servers": _or_none(path),
     "plaintext_credentials": flag,
     "reconnect": flag,
+    "session": _or_none(path),
     "token": _secret,
     "trust": _or_none(_word(("known", "first-use"))),
 }
@@ -242,6 +243,7 @@ class ClientOptions:
     passphrase: Passphrase
     plaintext_credentials: bool
     reconnect: bool
+    session: Path | None
     strict_types: bool
     token: str | None
     trust: str | None
@@ -255,7 +257,13 @@ class ClientOptions:
         Raises:
             ConfigError: An option is not possible, or not together with another one.
         """
-        return cls(**_checked(CLIENT, given))
+        found = _checked(CLIENT, given)
+        if found["session"] is not None and not found["reconnect"]:
+            raise ConfigError(
+                "session= keeps a session for another process, and reconnect=False ends it with its connection",
+                hint="drop one of the two",
+            )
+        return cls(**found)
 
     @property
     def bounds(self) -> Bounds:

@@ -307,18 +307,21 @@ class SessionManager:
         if self._events.on_suspend.listeners:
             channel.note(lambda: self._events.on_suspend.fire(session))
 
-    def resumed(self, link: Arrival, replayed: int) -> None:
-        """By the leader: the session goes on over this link."""
+    def resumed(self, link: Arrival, replayed: int, *, restarted: bool) -> None:
+        """By the leader: the session goes on over this link, perhaps with another process of its client."""
         channel: SessionChannel = link.channel
         context = _context(channel)
         session: Any = context.session
         self.note("resumed")
         session.address = link.address
         log.info(
-            "%s is back from %s, %d records go again", context.name, shown(*link.address), replayed
-        )
-        if self._events.on_resume.listeners:
-            channel.note(lambda: self._back(channel, session, replayed))
+            "%s is back from %s%s, %d records go again",
+            context.name, shown(*link.address), " in another process" if restarted else "", replayed,
+        )  # fmt: skip
+        if restarted:
+            self._fanout.greet(channel)  # nobody there knows the server's state
+        if restarted or session.restarted or self._events.on_resume.listeners:
+            channel.note(lambda: self._back(channel, session, replayed, restarted=restarted))
 
     def _again(self, channel: SessionChannel, session: Any) -> None:
         try:
@@ -326,7 +329,10 @@ class SessionManager:
         except Refused as refusal:
             self._refuse(channel, "on_restore", refusal)
 
-    def _back(self, channel: SessionChannel, session: Any, replayed: int) -> None:
+    def _back(
+        self, channel: SessionChannel, session: Any, replayed: int, *, restarted: bool
+    ) -> None:
+        session.restarted = restarted
         try:
             self._events.on_resume.fire(session, replayed)
         except Refused as refusal:

@@ -245,10 +245,10 @@ def create_files(files: Sequence[NewFile]) -> None:
     sync_folder(files[0].path.parent)
 
 
-def write_temporary(file: NewFile) -> Path:
-    """Write the data into a new file beside the path it is meant for. Raises `OSError`."""
+def write_temporary(file: NewFile, name: str = "") -> Path:
+    """Write the data into a new file beside the path it is meant for, which has a random name. Raises `OSError`."""
     # The name ends like the final one, so that a rule which ignores *_private.pem covers both.
-    path = file.path.with_name(f".{secrets.token_hex(8)}-{file.path.name}")
+    path = file.path.with_name(name or f".{secrets.token_hex(8)}-{file.path.name}")
     _write_exclusively(path, file.data, file.mode)
     return path
 

@@ -93,11 +93,6 @@ class ClientConnection(Connection):
         self._out.append(self._handshake.hello())
 
     @property
-    def asks_to_resume(self) -> bool:
-        """Before WELCOME: whether it was given a session to resume."""
-        return self._asked is not None
-
-    @property
     def resumes(self) -> bool:
         """Once the server has answered, and before WELCOME: whether it knows the session that it was asked for."""
         return self._handshake.resumed

@@ -48,9 +48,10 @@ class Resumption:
         """Whether the session belongs to a client with these options. Without encryption no key is ever shown."""
         same_key = not self.encrypted or identity == self.offered
         same_application = (application, version) == (self.application, self.version)
-        return self._allows(mode) and same_key and same_application
+        return self.allows(mode) and same_key and same_application
 
-    def _allows(self, mode: Mode) -> bool:
+    def allows(self, mode: Mode) -> bool:
+        """Whether a client with this mode may resume it."""
         return mode != (Mode.OFF if self.encrypted else Mode.REQUIRED)
 
     def check_mode(self, mode: Mode) -> None:
@@ -60,7 +61,7 @@ class Resumption:
         Raises:
             ConfigError: A client with this mode cannot resume it.
         """
-        if not self._allows(mode):
+        if not self.allows(mode):
             raise ConfigError(
                 "a session never changes its mode: encrypted or not, it resumes as it began",
                 hint="begin a new session, without a resumption",

@@ -1,4 +1,4 @@
-"""One process for each state file: a lock that ends with the process, however that ends, and a word who has it."""
+"""One process for each file of sessions: a lock that ends with the process, however that ends, and who has it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from ..errors import StateError
+from ..errors import SecureLinkError, StateError
 from ..keys.files import NO_LINK, PRIVATE_MODE, mapped_errors
 
 if sys.platform == "win32":
@@ -17,7 +17,6 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-_HINT = "stop that one first, or give each server a state file of its own"
 _LOOK_SECONDS = 0.02  # between two looks at a lock that another process has
 _PID_SIZE = 20  # digits, and a lock of Windows lies behind them
 _ours: set[str] = set()  # a process does not stand in its own way at a lock of POSIX
@@ -46,19 +45,30 @@ class FileLock:
     Args:
         path: The file.
         wait: Seconds to wait for another process to let go of it.
+        who: Uses it: a "server" or a "client".
+        taken: What is raised when another one has it.
 
     Raises:
-        StateError: Another process, or another server of this one, has it.
+        StateError: Another process, or another server of this one, has it; or `taken` in its place.
         KeyFileError: It cannot be locked.
     """
 
-    def __init__(self, path: Path, wait: float = 0.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        wait: float = 0.0,
+        who: str = "server",
+        taken: type[SecureLinkError] = StateError,
+    ) -> None:
         self._name = str(path)
         self._pid = os.getpid()
+        self._hint = f"stop that one first, or give each {who} a file of its own"
+        self._taken = taken
         with _guard:
             if self._name in _ours:
-                raise StateError(
-                    f"another server of this process (pid {os.getpid()}) uses {path}", hint=_HINT
+                raise taken(
+                    f"another {who} of this process (pid {os.getpid()}) uses {path}",
+                    hint=self._hint,
                 )
             _ours.add(self._name)
         lock = path.with_name(path.name + ".lock")
@@ -82,7 +92,7 @@ class FileLock:
             pid = os.read(self._descriptor, _PID_SIZE).decode("ascii", "replace").strip()
             busy = f"another process (pid {pid or 'unknown'}) uses {path}"
             if time.monotonic() >= deadline:
-                raise StateError(busy, hint=_HINT) from error
+                raise self._taken(busy, hint=self._hint) from error
             if not waiting:
                 log.info("%s; waiting up to %g s for it to hand its sessions over", busy, wait)
                 waiting = True

@@ -9,7 +9,6 @@ import time
 from threading import get_ident
 from typing import Protocol
 
-from ..codes import Code
 from ..streams.base import Stream
 from .giving_way import worker_threads
 from .loop import Loop
@@ -32,14 +31,14 @@ class Ward(Protocol):
     def leaving(self) -> bool:
         """Whether its session is over, and only the stream is left to be closed."""
 
+    def say_goodbye(self) -> None:
+        """The program ends."""
+
     def tick(self) -> bool:
         """Take it over if no thread drives it; True if it needs no tick until a thread does."""
 
     def sweep(self, now: float) -> None:
         """Once a second."""
-
-    def end(self, code: int, text: str = "") -> None:
-        """Send what is queued, then CLOSE."""
 
     def on_io(self, mask: int) -> None:
         """The selector reports it."""
@@ -157,9 +156,9 @@ class _Caretaker:
         self._driven.add(link)
 
     def say_goodbye(self) -> None:
-        """The program ends without close(): send CLOSE, so that servers do not think that the connection broke."""
+        """The program ends without close(): servers shall not think that the connection broke."""
         for link in tuple(self._links):
-            link.end(Code.NORMAL)
+            link.say_goodbye()
 
     def release(self, link: Ward) -> None:
         """By the leader: this link's socket is closed."""

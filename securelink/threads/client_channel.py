@@ -21,7 +21,8 @@ from ..errors import (
     ProtocolError,
 )
 from ..interrupts import Right, Sign
-from ..protocol import Item, SessionCore
+from ..protocol import Failed, Item, SessionCore
+from ..state import SessionFile
 from ..wire.packets import Packet
 from .asking import Waiting
 from .caretaker import caretaker
@@ -58,12 +59,13 @@ class ClientChannel(Channel):
         drive_right: The right to read the stream.
         drives: Counts drives.
         drivers: Of those that wait while another one drives.
+        file: Where another process finds it; None: nowhere.
         mailbox: What waits for `receive`.
         own_inbox: `inbox`, as what it is.
         token: The session's.
     """
 
-    __slots__ = ("carrier", "drive_right", "drivers", "drives", "mailbox", "own_inbox", "token")
+    __slots__ = ("carrier", "drive_right", "drivers", "drives", "file", "mailbox", "own_inbox", "token")  # fmt: skip
 
     def __init__(
         self,
@@ -82,6 +84,17 @@ class ClientChannel(Channel):
         self.drive_right = Right()
         self.drivers: dict[Sign, None] = {}
         self.drives = 0
+        self.file: SessionFile | None = None
+
+    def finished(
+        self, code: int, text: str, clean: bool, ours: bool = False, failed: Failed | None = None
+    ) -> bool:
+        """As `Channel.finished`: no other process goes on with it."""
+        if not super().finished(code, text, clean, ours, failed):
+            return False
+        if self.file is not None:
+            self.file.over()
+        return True
 
     def _make_inbox(self, loop: Loop, owner: Owner) -> Inbox:
         self.own_inbox = ClientInbox(loop, self.core.receiving, self.mailbox, self)

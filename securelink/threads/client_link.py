@@ -12,8 +12,10 @@ import time
 from collections.abc import Sized
 from typing import Protocol, cast
 
+from ..codes import Code
 from ..interrupts import Right, Sign
 from ..protocol import ClientConnection, Event, Failed
+from ..state import SessionFile
 from ..streams.base import BREAK, HANGUP, READ, WRITE, Stream
 from .caretaker import TICK_SECONDS, caretaker
 from .carried import Carried
@@ -37,6 +39,7 @@ class Driven(Carried, Protocol):
     drivers: dict[Sign, None]
     drives: int
     ended: bool
+    file: SessionFile | None  # where another process finds it
 
     def is_wanted(self) -> bool:
         """Whether what comes must not wait until a thread drives."""
@@ -321,6 +324,17 @@ class ClientLink(Link):
             self.lost()
         finally:
             right.free = True
+
+    def say_goodbye(self) -> None:
+        """See `Ward`: CLOSE; but if another process may go on, only what this one has handled."""
+        channel = cast(Driven | None, self.channel)
+        file = channel.file if channel is not None else None
+        if channel is None or file is None or not file.holds_one:
+            self.end(Code.NORMAL)
+            return
+        self.connection.numbering.incoming.at_once = 1
+        channel.core.look()
+        self.writer.flush()
 
     @property
     def leaving(self) -> bool:

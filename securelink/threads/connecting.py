@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import logging
 import random
+import secrets
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..app.introduction import Introduction
 from ..codes import Code
@@ -45,12 +47,15 @@ from .client_channel import ClientChannel
 from .client_link import ClientLink
 from .dial import Deadline, Dialogue
 from .driven import leads_to_own_thread
+from .passing_on import PassingOn
 from .requesting import probe
 
 log = logging.getLogger("securelink.client")
 
 _RETRY_FIRST = 0.05  # seconds; doubles up to _RETRY_MOST, with jitter
 _RETRY_MOST = 2.0
+# An earlier process has numbered its requests from 1, or likewise from here: its answers are not those of ours.
+_ANY_REQUEST = 2**52
 _PASSING = (
     Code.BUSY,
     Code.BLOCKED,
@@ -101,6 +106,20 @@ class Arrival:
         caretaker.leave(self.link.stream)
 
 
+@dataclass(frozen=True)
+class GoingOn:
+    """
+    A session that is to go on.
+
+    Attributes:
+        core: It, which no connection carries; None when an earlier process had it.
+        resumption: From its last connection.
+    """
+
+    core: SessionCore | None
+    resumption: Resumption
+
+
 class SessionGone(HandshakeError):
     """The server has proved its key, and does not have the session that was to go on."""
 
@@ -112,16 +131,21 @@ class Connector:
     Args:
         introduction: As whom.
         belief: Which key of the server it believes.
+        session: The file of its session; None: it has none.
 
     Attributes:
+        passing_on: The session, to another process.
         right: To connect: one thread at a time has it.
         given_up: Set by `close()`: an attempt under way gives up. The next `connect()` clears it.
         server_fingerprint: Of the key that the server proved in the last attempt; None in plaintext, and before.
     """
 
-    def __init__(self, introduction: Introduction, belief: Belief) -> None:
+    def __init__(
+        self, introduction: Introduction, belief: Belief, session: Path | None = None
+    ) -> None:
         self.introduction = introduction
         self._belief = belief
+        self.passing_on = PassingOn(session)
         self.right = Right()
         self.given_up = Sign()
         self.server_fingerprint: str | None = None
@@ -165,7 +189,7 @@ class Connector:
         self,
         place: Destination,
         deadline: Deadline,
-        going_on: tuple[SessionCore, Resumption] | None = None,
+        going_on: GoingOn | None = None,
     ) -> Arrival:
         """
         Connect once. If it fails everything is as before, and the session that was to go on can be tried again.
@@ -173,8 +197,7 @@ class Connector:
         Args:
             place: Where to.
             deadline: Until when; it may also be called off.
-            going_on: The session to resume, which no connection carries, and what its last one brought. None begins a
-                new one.
+            going_on: The session to resume. None: that of an earlier process, or a new one.
 
         Returns:
             The open connection. If the server knows the session and does not let it go on it carries a new one.
@@ -184,12 +207,15 @@ class Connector:
             ConnectFailed: Nothing listens there.
             ConnectionClosed: The client was closed meanwhile.
             HandshakeError: Refused, incompatible, not trusted, or the connection ended.
-            KeyFileError: `known_servers` is damaged.
+            KeyFileError: `known_servers` or the file of the session is damaged, or that cannot be written.
             LinkTimeout: The deadline passed.
             ProtocolError: No securelink server, or an attacker on the path tampers.
             SessionGone: The server says that it does not know the session. Nobody was introduced.
         """
         mode = self._belief.consult(self.introduction.mode)
+        if going_on is None:
+            left = self.passing_on.left_by_another(place.host, place.port, self.introduction)
+            going_on = GoingOn(None, left) if left is not None else None
         stream = place.carrier.connect(place.host, place.port, max(0.001, deadline.left))
         try:
             loop = caretaker.loop(stream)
@@ -213,21 +239,28 @@ class Connector:
         stream: Stream,
         mode: Mode,
         deadline: Deadline,
-        going_on: tuple[SessionCore, Resumption] | None,
+        going_on: GoingOn | None,
     ) -> tuple[ClientConnection, SessionCore, Opened, list[Item]]:
         ours = self.introduction
         loopback = is_loopback_host(stream.peer[0])
         mode = self._belief.mode(mode, credentials=ours.has_credentials, loopback=loopback)
-        core, resumption = going_on or (SessionCore(ours.bounds), None)
-        connection = ClientConnection(mode, max_packet=ours.max_packet, resumption=resumption)
+        resumption, known = None, None
+        if going_on is not None:
+            resumption, known = going_on.resumption, going_on.core
+            if known is None and not resumption.allows(mode):
+                resumption = None
+        connection = ClientConnection(
+            mode, max_packet=ours.max_packet, resumption=resumption, remembers=known is not None
+        )
+        core = SessionCore(ours.bounds) if known is None else known
         core.attach(connection)
         try:
             dialogue = Dialogue(
                 stream,
                 connection,
                 where=str(place),
-                decide=lambda server: self._introduce(place, connection, server, loopback),
-                confirm=lambda: self._remember(place.port, deadline, loopback=loopback),
+                decide=lambda server: self._introduce(place, connection, server, known, loopback),
+                confirm=lambda opened: self._confirm(place, deadline, opened, known, loopback),
                 deadline=deadline,
             )
             opened, early = dialogue.run()
@@ -235,10 +268,15 @@ class Connector:
         except BaseException:
             core.detach(connection)
             raise
-        if resumption is not None and not opened.resumed:
+        if known is not None and not opened.resumed:
             core.detach(connection)
+        if connection.numbering is not core.numbering:
+            # It is not the session that was attached: another one, or one of which only its counts are known.
             core = SessionCore(ours.bounds, numbering=connection.numbering)
             core.attach(connection)
+            early += connection.reconsider(time.monotonic())
+            if opened.resumed:
+                core.requests.go_on_from(secrets.randbelow(_ANY_REQUEST))
         return connection, core, opened, early
 
     def _introduce(
@@ -246,6 +284,7 @@ class Connector:
         place: Destination,
         connection: ClientConnection,
         server: VerifiedServer | PlaintextServer,
+        known: SessionCore | None,
         loopback: bool,
     ) -> None:
         """The server has proved its key, or answered in plaintext as we allow: trust it, and say who we are."""
@@ -262,7 +301,7 @@ class Connector:
             self._belief.judge(server, credentials=ours.has_credentials, loopback=loopback)
             if server.wanted != Wanted.NO:
                 identity = ours.identity
-            if connection.asks_to_resume and not connection.resumes:
+            if known is not None and not connection.resumes:
                 raise SessionGone("the server does not have the session any more", code=Code.NORMAL)
             if server.wanted == Wanted.REQUIRED and identity is None:
                 raise refusal(Code.CLIENT_KEY_REQUIRED, "")
@@ -274,6 +313,21 @@ class Connector:
             version=ours.version,
             credentials=ours.encoded_credentials(server),
         )
+
+    def _confirm(
+        self,
+        place: Destination,
+        deadline: Deadline,
+        opened: Opened,
+        known: SessionCore | None,
+        loopback: bool,
+    ) -> None:
+        """The server has let us in, and does not know yet that we know."""
+        self._remember(place.port, deadline, loopback=loopback)
+        if known is None or opened.resumed:
+            self.passing_on.keep(
+                place.host, place.port, opened.resumption, goes_on=known is not None
+            )
 
     def _remember(self, port: int, deadline: Deadline, *, loopback: bool) -> None:
         """The server has let us in: its key may be written down."""

@@ -72,7 +72,8 @@ class Dialogue:
         stream: To the server. It stays the caller's.
         where: `host:port`, for errors.
         decide: Called with the proof of the server; calls `connection.authenticate` with it, or raises.
-        confirm: Called after WELCOME, before the session is used. If it raises, the session is over.
+        confirm: Called after WELCOME, before the session is used. If it raises, a new session is over; one that goes on
+            can be tried again, for the server does not know that WELCOME has arrived.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Dialogue:
         *,
         where: str,
         decide: Callable[[VerifiedServer | PlaintextServer], None],
-        confirm: Callable[[], None],
+        confirm: Callable[[Opened], None],
         deadline: Deadline,
     ) -> None:
         self._stream = stream
@@ -126,7 +127,7 @@ class Dialogue:
             case ServerVerified(server) | PlaintextChosen(server):
                 self._proceed(server)
             case Opened():
-                self._enter()
+                self._enter(item)
                 return item
             case Alerted(code, seconds):
                 alert = refusal(code, "", seconds)
@@ -154,13 +155,13 @@ class Dialogue:
             self._last_word(self._connection.give_up(code))
             raise
 
-    def _enter(self) -> None:
+    def _enter(self, opened: Opened) -> None:
         try:
-            self._confirm()
+            self._confirm(opened)
         except Exception as error:
             code = error.code if isinstance(error, HandshakeError) else Code.INTERNAL
             sender = self._connection.sender
-            if sender is not None:
+            if sender is not None and not opened.resumed:
                 self._last_word(sender.close(code))
             raise
 

@@ -27,8 +27,11 @@ class Host(Protocol):
     def suspended(self, channel: Channel) -> None:
         """By the leader: the session has lost its connection, and waits for its client."""
 
-    def resumed(self, link: Any, replayed: int) -> None:
-        """By the leader: the session goes on over this link, and so many records are sent again."""
+    def resumed(self, link: Any, replayed: int, *, restarted: bool) -> None:
+        """
+        By the leader: the session goes on over this link, and so many records are sent again; perhaps to another
+        process of its client, which knows nothing of it.
+        """
 
     def restored(self, listener: Any, loaded: Loaded) -> Channel | None:
         """By the leader: make a session public that a store has kept."""

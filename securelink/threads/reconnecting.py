@@ -25,7 +25,7 @@ from ..text import escaped
 from .caretaker import caretaker
 from .client_channel import ClientChannel
 from .client_link import ClientLink
-from .connecting import Arrival, Connector, Destination, SessionGone
+from .connecting import Arrival, Connector, Destination, GoingOn, SessionGone
 
 log = logging.getLogger("securelink.client")
 
@@ -185,7 +185,8 @@ class Reconnector:
             return False
         deadline = self._connector.deadline(min(left, CONNECT_SECONDS))
         try:
-            arrival = self._connector.attempt(self._place, deadline, (channel.core, resumption))
+            going_on = GoingOn(channel.core, resumption)
+            arrival = self._connector.attempt(self._place, deadline, going_on)
         except SessionGone:
             self._finish(channel, Code.LOST)
             return False

@@ -209,7 +209,7 @@ class ServerLink(Link):
         self._entrance.gate.no_longer_half_open(self)
         self._entrance.suspensions.begun(session, self, known=True)
         connection.hurry(self.loop.now + self._entrance.settings.handshake_seconds)
-        self._entrance.host.resumed(self, self._replayed)
+        self._entrance.host.resumed(self, self._replayed, restarted=client.forgot)
         session.let_out(self)
         self._read_on()
 

@@ -14,18 +14,14 @@ from pathlib import Path
 from ..errors import KeyFileError, LimitExceeded
 from ..keys.files import (
     NO_LINK,
-    POSIX,
     PRIVATE_MODE,
     AnyPath,
-    NewFile,
     absolute,
-    discard,
     make_folder,
     mapped_errors,
     read_file,
-    sync_folder,
-    write_temporary,
 )
+from ..keys.replacing import replace_file
 from ..keys.strict import believed_path, check_owner
 from ..limits import MAX_TRUST_FILE
 from ..options import seconds
@@ -187,23 +183,4 @@ def _replace(path: Path, data: bytes) -> None:
             limit="MAX_TRUST_FILE",
             hint="remove entries that are no longer needed",
         )
-    with mapped_errors("write", path):
-        source = write_temporary(NewFile(path, data))
-        try:
-            _rename_over(source, path)
-        except BaseException:
-            discard(source)
-            raise
-    sync_folder(path.parent)
-
-
-def _rename_over(source: Path, path: Path) -> None:
-    # Windows refuses while another process reads the old file, which takes only a moment.
-    for _ in range(0 if POSIX else 50):
-        try:
-            os.replace(source, path)
-        except PermissionError:
-            time.sleep(_LOCK_PAUSE)
-        else:
-            return
-    os.replace(source, path)
+    replace_file(path, data)

@@ -94,7 +94,7 @@ FAULTS = [
     ),
     Fault(
         "a trust file is written in place",
-        "trust/locking.py",
+        "keys/replacing.py",
         "            _rename_over(source, path)",
         "            path.write_bytes(source.read_bytes())",
         "test_trust.py::test_known_servers_file",

@@ -50,7 +50,7 @@ FAULTS = [
     Fault(
         "a session changes its mode on the client",
         "protocol/resumption.py",
-        "        if not self._allows(mode):\n",
+        "        if not self.allows(mode):\n",
         "        if False:\n",
         "test_resume_tickets.py::test_a_ticket_of_another_mode",
     ),

@@ -99,7 +99,7 @@ FAULTS = [
     Fault(
         "a server that has lost the session learns who comes",
         "threads/connecting.py",
-        "            if connection.asks_to_resume and not connection.resumes:\n",
+        "            if known is not None and not connection.resumes:\n",
         "            if False:\n",
         "test_connecting.py::test_a_server_that_has_lost_the_session_is_not_told_who_comes",
     ),
