@@ -15,11 +15,13 @@ import pytest
 
 from securelink import Client, Server
 from securelink.auth import JoinTokens, Passwords
-from securelink.errors import KeyFileError
+from securelink.errors import KeyFileError, StateError
 from securelink.keys import Identity, files, fingerprint_text, load_or_create, strict
 from securelink.keys.strict import believed_path
+from securelink.state import SqliteStore, StateKeys
 from securelink.tools.console.operators import Operators
 from securelink.trust import AuthorizedClients, KnownServers
+from securelink.trust.rotation import load_statements
 
 ONE = fingerprint_text(bytes(32))
 STRANGER = 12_345_678  # a user that no system has
@@ -57,6 +59,20 @@ def private_key(folder: Path) -> None:
     load_or_create(folder, "server")
 
 
+def state_file(folder: Path) -> None:
+    """Take over the sessions of a state file."""
+    store = SqliteStore(folder / "state.db", StateKeys.load_or_make(folder))
+    try:
+        store.take_over()
+    finally:
+        store.close()
+
+
+def statements(folder: Path) -> None:
+    """Ask what an earlier key has said."""
+    load_statements(folder, "server", load_or_create(folder, "server")[0].public)
+
+
 USES = {
     "known_servers": known_servers,
     "authorized_clients": authorized_clients,
@@ -64,6 +80,9 @@ USES = {
     "passwords.json": passwords,
     "authorized_operators": operators,
     "server_private.pem": private_key,
+    "server_rotation.json": statements,
+    "state.db": state_file,
+    "state.key": state_file,
 }
 each_file = pytest.mark.parametrize("name", USES)
 
@@ -78,6 +97,8 @@ def keys(tmp_path: Path, identity: Identity) -> Path:
     AuthorizedClients(folder / "authorized_operators").authorize(ONE, "ada")
     JoinTokens(folder / "join_tokens.json").create()
     Passwords(folder / "passwords.json", cost=2).add("ada", "correct horse")
+    state_file(folder)
+    files.create_files([files.NewFile(folder / "server_rotation.json", b"[]")])
     return folder
 
 
@@ -159,6 +180,18 @@ def test_a_link_of_somebody_else(keys: Path, name: str, foreign: Callable[[Path]
     USES[name](keys)
     foreign(keys / name)
     with pytest.raises(KeyFileError, match=r"the link .* belongs to another user"):
+        USES[name](keys)
+
+
+@each_file
+def test_a_link_to_a_file_of_somebody_else(
+    keys: Path, name: str, foreign: Callable[[Path], None]
+) -> None:
+    """A link of ours is as good as the file that it leads to: that is judged, as sshd does."""
+    (keys / name).rename(keys / "old")
+    (keys / name).symlink_to("old")
+    foreign(keys / "old")
+    with pytest.raises(KeyFileError, match="belongs to another user"):
         USES[name](keys)
 
 
@@ -266,6 +299,29 @@ def test_a_lock_of_somebody_else(keys: Path, foreign: Callable[[Path], None]) ->
     foreign(keys / "known_servers.lock")
     with pytest.raises(KeyFileError, match=r"known_servers\.lock belongs to another user"):
         KnownServers(keys / "known_servers").remember("localhost", 1, ONE)
+
+
+@pytest.mark.parametrize("name", ["state.db-wal", "state.db-journal", "state.db.lock"])
+def test_what_lies_beside_a_state_file(
+    keys: Path, name: str, foreign: Callable[[Path], None]
+) -> None:
+    """The journal of a process that was killed, and the lock, are believed like the file: SQLite asks nobody."""
+    path = keys / name
+    path.unlink(missing_ok=True)
+    path.symlink_to(keys / "known_servers")
+    before = (keys / "known_servers").read_bytes()
+    with pytest.raises((KeyFileError, StateError)):
+        state_file(keys)
+    assert (keys / "known_servers").read_bytes() == before
+    path.unlink()
+    os.mkfifo(path, 0o600)
+    with pytest.raises(KeyFileError):
+        state_file(keys)
+    path.unlink()
+    path.touch(0o600)
+    foreign(path)
+    with pytest.raises(KeyFileError, match="belongs to another user"):
+        state_file(keys)
 
 
 # --- the exceptions -------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import SecureLinkError, StateError
 from ..keys.files import NO_LINK, PRIVATE_MODE, mapped_errors
+from ..keys.strict import check_owner
 
 if sys.platform == "win32":
     import msvcrt
@@ -76,6 +77,7 @@ class FileLock:
             with mapped_errors("lock", lock):
                 self._descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | NO_LINK, PRIVATE_MODE)
                 try:
+                    check_owner(lock, os.fstat(self._descriptor))
                     self._take(path, wait)
                 except BaseException:
                     os.close(self._descriptor)
@@ -89,8 +91,9 @@ class FileLock:
         deadline, waiting = time.monotonic() + wait, False
         while (error := self._tried()) is not None:
             os.lseek(self._descriptor, 0, os.SEEK_SET)
-            pid = os.read(self._descriptor, _PID_SIZE).decode("ascii", "replace").strip()
-            busy = f"another process (pid {pid or 'unknown'}) uses {path}"
+            pid = os.read(self._descriptor, _PID_SIZE).strip()
+            who = pid.decode() if pid.isdigit() else "unknown"
+            busy = f"another process (pid {who}) uses {path}"
             if time.monotonic() >= deadline:
                 raise self._taken(busy, hint=self._hint) from error
             if not waiting:

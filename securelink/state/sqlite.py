@@ -30,6 +30,7 @@ _APPLICATION = 0x5EC11A6B
 _VERSION = 1
 _MOST_STARTS = 1 << 62
 _OTHERS = 0o077
+_BESIDE = ("-wal", "-journal")
 _SCHEMA = """
 CREATE TABLE meta (
     one INTEGER PRIMARY KEY CHECK (one = 1), key BLOB, salt BLOB, mark BLOB, fence INTEGER, written REAL
@@ -87,8 +88,11 @@ class SqliteStore:
         try:
             if not exists(real):
                 create_files([NewFile(real, b"")])  # so that it is 0600, and its journal likewise
-            with opened(real, 0, forbidden=_OTHERS):
-                pass
+            for ending in ("", *_BESIDE):  # SQLite would follow links, and wait for a pipe
+                file = real.with_name(real.name + ending)
+                if not ending or exists(file):
+                    with opened(file, 0, forbidden=_OTHERS):
+                        pass
             with self._mapped():
                 self._db = self._connected(real)
         except BaseException:

@@ -39,8 +39,8 @@ FAULTS = [
     Fault(
         "a state file that others can read is used",
         "state/sqlite.py",
-        "with opened(real, 0, forbidden=_OTHERS):",
-        "with opened(real, 0):",
+        "with opened(file, 0, forbidden=_OTHERS):",
+        "with opened(file, 0):",
         _STORE + "test_files_are_for_their_owner_alone",
     ),
     Fault(
@@ -105,5 +105,26 @@ FAULTS = [
         "            except Exception as error:\n",
         "            except ZeroDivisionError as error:\n",
         "test_server_revocation.py::test_a_rule_that_fails_spares_nobody_else",
+    ),
+    Fault(
+        "the journal of a state file may be anybody's",
+        "state/sqlite.py",
+        'for ending in ("", *_BESIDE):',
+        'for ending in ("",):',
+        "test_keys_strict.py::test_what_lies_beside_a_state_file",
+    ),
+    Fault(
+        "the lock of a state file may be anybody's",
+        "state/lock.py",
+        "                    check_owner(lock, os.fstat(self._descriptor))",
+        "                    pass",
+        "test_keys_strict.py::test_what_lies_beside_a_state_file",
+    ),
+    Fault(
+        "a link leads to a key of somebody else",
+        "keys/files.py",
+        "                check_owner(path, info)",
+        "                check_owner(path, os.lstat(path))",
+        "test_keys_strict.py::test_a_link_to_a_file_of_somebody_else",
     ),
 ]
