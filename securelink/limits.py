@@ -91,6 +91,8 @@ PUT_AWAY_BYTES = 1024 * 1024  # or so many bytes; far below MAX_UNACKED, where t
 ANSWER_SECONDS = 2.0
 # Bytes kept until they are acknowledged; a blocking `send` waits above it; option max_unacked
 MAX_UNACKED = 16 * 1024 * 1024
+# Its least value: with less a `send` would wait for acknowledgements, which do not come for fewer than ACK_BYTES
+MIN_UNACKED = 2 * ACK_BYTES
 # Bytes; above it the session is ended (in handlers `send` does not wait)
 HARD_UNACKED = 64 * 1024 * 1024
 # Bytes not yet taken by the kernel; a blocking `send` waits above it; option max_unsent

@@ -33,7 +33,7 @@ def test_each_limit_is_an_option(identity: Identity) -> None:
     given: dict[str, Any] = {
         "max_byte_rate": 1000, "max_connections": 70, "max_elements": 2000, "max_failures": 8, "max_half_open": 11,
         "max_memory": 12, "max_packet": 3000, "max_per_address": 60, "max_rate": 100, "max_rooms": 5,
-        "max_suspended": 40, "max_unacked": 9, "max_unhandled": 10, "max_unsent": 8, "room_capacity": 3,
+        "max_suspended": 40, "max_unacked": 1 << 20, "max_unhandled": 10, "max_unsent": 8, "room_capacity": 3,
     }  # fmt: skip
     server = Server("127.0.0.1", 0, keys=identity, **given)
     limits = server.limits()

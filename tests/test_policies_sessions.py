@@ -353,3 +353,30 @@ def test_a_store_learns_what_was_dropped(identity: Identity, tmp_path: Path) -> 
         rest = [number for number in seen if number != it.sent]
         assert rest == sorted(set(rest))
         client.close()
+
+
+@pytest.mark.parametrize("full", ["drop", "oldest"])
+def test_what_one_turn_sends_keeps_to_the_bound(tmp_path: Path, full: str) -> None:
+    """Where a store keeps sessions a handler's packets wait for its end, and count from the first on."""
+    server = Server(
+        "127.0.0.1",
+        0,
+        keys=tmp_path / "keys",
+        state=tmp_path / "state.db",
+        max_unsent=UNSENT,
+        resume=60,
+    )
+    with server, client_of(server) as client, client_of(server) as other:
+        it = Scene(server, client, other, ours=True)
+        client.on("n", lambda packet: it.arrived(packet.data))
+        server.on("flood", lambda session, packet: [it.say("n", full=full) for _ in range(50)])
+        away(server, it.session)
+        told = other.request("flood", timeout=WAIT)
+        until(lambda: it.peer.pressure.unsent)
+        assert UNSENT - 2 * len(PIECE) < it.peer.pressure.unsent <= UNSENT
+        dropped = it.peer.pressure.dropped
+        assert told == [True] * 50 if full == "oldest" else told.count(False) == dropped
+        server.resume()
+        until(lambda: len(it.received) == 50 - dropped)
+        kept = range(1, 51 - dropped) if full == "drop" else range(dropped + 1, 51)
+        assert it.received == list(kept)

@@ -31,6 +31,7 @@ from ..limits import (
     MIN_HEARTBEAT,
     MIN_PACKET,
     MIN_PER_ADDRESS,
+    MIN_UNACKED,
     MIN_WORKERS,
 )
 from ..options import flag, number, path, secret, text, whole, word
@@ -92,7 +93,7 @@ BOTH: dict[str, Check] = {
     "max_elements": _whole(MIN_ELEMENTS, MAX_FRAME_BODY),
     "max_packet": _whole(MIN_PACKET, MAX_FRAME_BODY, "bytes"),
     "max_unhandled": _whole(1, MAX_TOTAL_UNSENT, "bytes"),
-    "max_unacked": _whole(1, MAX_TOTAL_UNSENT, "bytes"),
+    "max_unacked": _whole(MIN_UNACKED, MAX_TOTAL_UNSENT, "bytes"),
     "max_unsent": _whole(1, MAX_TOTAL_UNSENT, "bytes"),
     "passphrase": _secret,
     "strict_types": flag,

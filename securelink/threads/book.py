@@ -16,7 +16,7 @@ from threading import get_ident
 from typing import Protocol
 
 from ..errors import StateError
-from ..protocol.send_queue import Mark
+from ..protocol.send_queue import Loose, Mark
 from ..state import Change, Store
 from .loop import Loop
 
@@ -56,13 +56,31 @@ class Stage:
     Attributes:
         posts: Outbox, packet and `latest` of each.
         acts: What to do when it is kept.
+        sizes: Bytes of the packets, by outbox.
     """
 
-    __slots__ = ("acts", "posts")
+    __slots__ = ("acts", "posts", "sizes")
 
     def __init__(self) -> None:
         self.posts: list[tuple[Outlet, bytes, Mark]] = []
         self.acts: list[Callable[[], None]] = []
+        self.sizes: dict[Outlet, int] = {}
+
+    def drop_oldest(self, outlet: Outlet, key: str, size: int) -> int:
+        """Drop packets of this turn until so many bytes are gone, see `SendQueue.make_room`."""
+        places, freed = list[int](), 0
+        for place, (to, encoded, mark) in enumerate(self.posts):
+            if freed >= size:
+                break
+            if to is outlet and isinstance(mark, Loose) and mark.key == key:
+                places.append(place)
+                freed += len(encoded)
+        if freed < size:
+            return -1
+        for place in reversed(places):
+            del self.posts[place]
+        self.sizes[outlet] -= freed
+        return len(places)
 
 
 class Book:
@@ -131,6 +149,7 @@ class Book:
                 self._changed[then()] = None
             self._acts += stage.acts
         stage.posts.clear()
+        stage.sizes.clear()
         stage.acts.clear()
         for outlet in outlets:
             outlet.look()

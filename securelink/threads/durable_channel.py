@@ -138,6 +138,7 @@ class DurableOutbox(Outbox):
         way = self._gate if self._holding and not self._channel.turn.is_in(stage) else self
         if stage is not None:
             stage.posts.append((way, encoded, latest))
+            stage.sizes[self] = stage.sizes.get(self, 0) + size
         else:
             if wait and self._queue.is_crowded(size) and not self._session.inside_handler():
                 self._wait_for_room(size, timeout, latest)
@@ -156,10 +157,24 @@ class DurableOutbox(Outbox):
             self._queue.put(encoded, latest)
             self._book.changed(self._channel)
 
+    def _is_crowded(self, size: int) -> bool:
+        """See `Outbox`. What a turn has sent so far counts as well."""
+        stage = self._book.stage()
+        staged = stage.sizes.get(self, 0) if stage is not None else 0
+        if staged and self._queue.unsent + staged + size > self.bounds.unsent:
+            return True
+        return super()._is_crowded(size)
+
     def _drop_oldest(self, size: int, key: str) -> int:
         """See `Outbox`. The store learns of it with what is queued in their place."""
+        stage, queue = self._book.stage(), self._queue
+        staged = stage.sizes.get(self, 0) if stage is not None else 0
         with self._book.lock:
-            return super()._drop_oldest(size, key)
+            excess = queue.unsent + staged + size - self.bounds.unsent
+            dropped = queue.make_room(size + staged, key) if queue.unsent >= excess else -1
+        if dropped < 0 and stage is not None:
+            return stage.drop_oldest(self, key, excess)
+        return dropped
 
     def take_in_held(self, encoded: bytes, latest: Mark) -> None:
         """Likewise, of others than the application that has not let the session in."""

@@ -181,6 +181,7 @@ class Outbox:
 
         Raises:
             ConfigError: `full` is something else.
+            LimitExceeded: As for `post`.
         """
         word("full", full, FULL)
         if full == "wait":
@@ -191,10 +192,12 @@ class Outbox:
             self.post(encoded, None, latest, False)
             return True
         mark: Mark = Loose(latest or "") if full == "oldest" else latest
-        queue, size = self._queue, len(encoded)
-        if queue.is_crowded(size) and not queue.replaces(mark):
+        size = len(encoded)
+        if size > self.max_packets:
+            raise self._too_large(size)
+        if self._is_crowded(size) and not self._queue.replaces(mark):
             self._look_again()  # takes in acknowledgements
-            if queue.is_crowded(size) and not self._makes_room(size, mark):
+            if self._is_crowded(size) and not self._makes_room(size, mark):
                 self.dropped += 1
                 if full == "end":
                     self._end_slow()
@@ -202,8 +205,11 @@ class Outbox:
         self.post(encoded, None, mark, False)
         return True
 
+    def _is_crowded(self, size: int) -> bool:
+        return self._queue.is_crowded(size)
+
     def _makes_room(self, size: int, mark: Mark) -> bool:
-        if not isinstance(mark, Loose) or size > self.max_packets:
+        if not isinstance(mark, Loose):
             return False
         dropped = self._drop_oldest(size, mark.key)
         self.dropped += max(dropped, 0)
