@@ -261,6 +261,17 @@ def errors(client: Client) -> None:
     assert_type(securelink.__version__, str)
 
 
+def policies(server: Server, client: Client, session: Session) -> None:
+    """What becomes of packets without room."""
+    for side in (server, client):
+        side.policy("at", "latest", key=lambda data: str(data["player"]))
+        side.policy("order", "wait", timeout=None)
+        side.policy("order", None)
+    assert_type(session.send("spark", full="oldest"), bool)
+    assert_type(session.pressure.unsent + client.pressure.blocked, int)
+    assert_type(server.limits()["max_memory"].used, int)
+
+
 def a_test_without_ports(server: Server) -> None:
     """The ways of `securelink.testing`."""
     with connected(server, credentials="ada", timeout=10.0) as client:
