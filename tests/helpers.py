@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import logging
 import os
 import re
@@ -138,7 +139,11 @@ def nothing_left(
         until(lambda: len(open_descriptors()) <= len(descriptors))
     except AssertionError:
         left = Counter(open_descriptors()) - Counter(descriptors)
-        pytest.fail(f"still open: {', '.join(left)}")
+        sockets = [thing for thing in gc.get_objects() if isinstance(thing, socket.socket)]
+        holders = [
+            type(holder).__qualname__ for thing in sockets for holder in gc.get_referrers(thing)
+        ]
+        pytest.fail(f"still open: {', '.join(left)}; {sockets}, held by {holders}")
     secrets.check(caplog.text)
 
 

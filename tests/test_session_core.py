@@ -201,7 +201,7 @@ def test_the_latest_takes_the_place_of_the_one_that_waits() -> None:
     assert queue.waiting == [packet("state", 3)]
 
 
-@given(st.lists(st.tuples(st.sampled_from([None, "a", "b"]), st.integers(0, 50)), max_size=40))
+@given(st.lists(st.tuples(st.sampled_from([None, "a", "b"]), st.integers(1, 50)), max_size=40))
 def test_what_waits_is_counted(puts: list[tuple[str | None, int]]) -> None:
     """However packets come and go: the size is that of what waits, and a key stands there once at most."""
     core = SessionCore(Bounds())
