@@ -569,3 +569,28 @@ def test_no_complaint_about_the_command_line_shows_a_token() -> None:
         assert token not in fails("connect", *words, code=2)
     for typed in (f"127.0.0.1 5/{token}\n", f"{token}\n", f"x {token}\n"):
         assert token not in fails("connect", typed=typed)
+
+
+def test_a_run_that_was_killed_goes_on(folder: Path, server: Server) -> None:
+    """`--session`: the next run is in the same session, gets what came meanwhile, and ends it by `exit`."""
+    server.on("echo", lambda session, packet: session.send("echo", packet.data))
+    assert server.fingerprint is not None
+    port = server.address[1]
+    succeeds("keys", "trust", "127.0.0.1", port, server.fingerprint, "--keys", folder / "c")
+    arguments = ("connect", "127.0.0.1", port, "--keys", "c", "--session", "mine")
+    with securelink(*arguments, folder=folder) as program:
+        program.prints("connected to")
+        program.types("one\n")
+        program.prints("echo: one")
+        program.signals(9)
+        program.ends()
+    (session,) = server.sessions.values()
+    session.send("news", "meanwhile")
+    with securelink(*arguments, folder=folder) as program:
+        program.prints("the session of an earlier run goes on")
+        program.prints("news: meanwhile")
+        program.types("two\n")
+        program.prints("echo: two")
+        program.types("exit\n")
+        assert program.ends() == 0
+    assert not (folder / "mine").exists()

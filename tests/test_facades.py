@@ -41,6 +41,7 @@ OFFERED = {
     "reason",
     "request",
     "request_later",
+    "restarted",
     "rooms",
     "rtt",
     "send",

@@ -138,6 +138,7 @@ def sessions(server: Server, session: Session) -> None:
     session.kick("no cheating")
     session.mute()
     assert_type(session.token, str)
+    assert_type(session.restarted, bool)
     assert_type(session.address, tuple[str, int])
     assert_type(session.fingerprint, str | None)
     assert_type(session.connected_at, float)
@@ -157,6 +158,7 @@ def clients(identity: Identity) -> None:
     Client("securelink://game.example:5050/?key=SHA256:...")
     Client("host", 5050, keys="keys", credentials={"user": "ada"}, trust="known")
     Client("host", 5050, encryption="off", token="a uuid4", plaintext_credentials=True)
+    Client("host", 5050, session="file"), Client("host", 5050, session=Path("file"))
     Client(
         "host", 5050, keys=identity, token="a uuid4", pin="SHA256:...", known_servers=Path("known")
     )
@@ -192,6 +194,7 @@ def clients(identity: Identity) -> None:
     client.before_send = lambda action, data: data
     assert_type(client.on("said", said)(packet), None)
     assert_type(client.token, str)
+    assert_type(client.resumed, bool)
     assert_type(client.connected, bool)
     assert_type(client.encrypted, bool)
     assert_type(client.server_fingerprint, str | None)

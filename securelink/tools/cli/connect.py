@@ -46,6 +46,11 @@ MAX_SHOWN = 2000  # characters of one packet; the server may be anybody
     help="The name of the packets that carry the lines.",
 )
 @application_options
+@click.option(
+    "--session",
+    metavar="FILE",
+    help="Go on with the session of a run with the same file that was killed. The file is a secret.",
+)
 @timeout_option
 @keys_option
 @passphrase_option
@@ -58,6 +63,7 @@ def connect(
     action: str,
     application: str,
     app_version: str,
+    session: str | None,
     timeout: float,
     directory: str,
     with_passphrase: bool,
@@ -91,9 +97,12 @@ def connect(
         known_servers=known.path,
         application=application,
         version=app_version,
+        session=session,
     )
     try:
         enter(client, known, timeout, where)
+        if client.resumed:
+            tell("the session of an earlier run goes on")
         tell(f"connected to {shown(client.host, client.port)}, {_protection(client)}")
         tell(f"each line is sent as {action!r}, and /NAME TEXT as NAME; exit leaves")
         _talk(client, action)
