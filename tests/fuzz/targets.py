@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import tempfile
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import hostile_keys
+import msgspec
 from forgery import forge
 from hostile_records import START, colliding_ints, int_keys, tuple_keys
 from protocol_places import KEYED, PLACES, Place, at
@@ -23,16 +25,19 @@ from securelink.errors import (
     KeyFileError,
     PeerIncompatible,
     ProtocolError,
+    StateError,
     UnsealError,
 )
 from securelink.invite import Invite
 from securelink.keys import fingerprint_digest
 from securelink.keys.succession import Statement, decode_succession, encode_succession, follows
-from securelink.protocol import Failed, State
+from securelink.protocol import Failed, Resumption, State
 from securelink.protocol.handshake_client import ClientHandshake
 from securelink.protocol.handshake_server import ServerHandshake
 from securelink.sealed import ANYONE, unseal
+from securelink.state import SessionFile, StateKeys
 from securelink.trust import AuthorizedClients
+from securelink.trust.rotation import load_statements
 from securelink.wire.fields import Mode
 from securelink.wire.frames import FrameBuffer
 from securelink.wire.messages import (
@@ -315,6 +320,40 @@ def file_of(read: Callable[[Path], object]) -> Callable[[], Callable[[bytes], ob
     return prepare
 
 
+def session_file(path: Path) -> None:
+    """The input as it is; and as the content of a file that is whole, for its digest stops all others."""
+    data = path.read_bytes()
+    line = data.replace(b"\n", b" ")
+    for whole in (data, b"\n".join((b"#", line, crypto.sha256(line).hex().encode(), b""))):
+        path.write_bytes(whole)
+        with contextlib.suppress(KeyFileError):
+            SessionFile(path).read()
+
+
+def session_seeds() -> list[bytes]:
+    """The content of a file that a client has written."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = SessionFile(Path(folder) / "session")
+        file.take()
+        server = key().public
+        file.keep(
+            "example.org",
+            5050,
+            Resumption(
+                token=bytes(16), ticket=bytes(32), psk=bytes(32), lifetime=120, max_packet=1 << 20,
+                server=server, offered=server, application="game", version="1",
+            ),
+        )  # fmt: skip
+        content = file.path.read_bytes()
+        file.over()
+    return [content.split(b"\n")[1], content]
+
+
+def named(name: str, read: Callable[[Path], object]) -> Callable[[], Callable[[bytes], object]]:
+    """A harness of something that reads the file of this name in a folder."""
+    return file_of(lambda path: read(path.rename(path.with_name(name)).parent))
+
+
 def engine_gets(place: Place, keyed: bool) -> Callable[[], Callable[[bytes], object]]:
     """
     An engine in one state: bytes of somebody in the path, or records of a peer that has the right keys.
@@ -416,6 +455,19 @@ TARGETS: list[Target] = [
         file_of(lambda path: Passwords(path).users()),
         (KeyFileError,),
         lambda: [b'[\n{"name":"ada","salt":"00","hash":"00","n":32768,"r":8,"p":1}\n]\n'],
+    ),
+    Target("session-file", file_of(session_file), (KeyFileError,), session_seeds),
+    Target(
+        "state-key",
+        named("state.key", StateKeys.load_or_make),
+        (KeyFileError, StateError),
+        lambda: [b"# keys\ncurrent 01020304 " + b"A" * 43 + b"=\nold 05060708 " + b"B" * 43 + b"=\n"],
+    ),
+    Target(
+        "rotation-file",
+        named("server_rotation.json", lambda folder: load_statements(folder, "server", key().public)),
+        (KeyFileError,),
+        lambda: [msgspec.json.encode([Statement.sign(key(), key().public, 2**40)])],
     ),
     *(
         Target(f"engine-{'-'.join((p[0], p[1].name, p[2].name)).lower()}", engine_gets(p, False), (), recorded_streams)
