@@ -26,7 +26,13 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 FOLDER = Path(__file__).parent / "transcripts"
 ENCRYPTED = ("encrypted_client_key", "encrypted_anonymous", "encrypted_refused")
-SEALED = (*ENCRYPTED, "encrypted_ticket", "encrypted_resumed", "encrypted_restart")
+SEALED = (
+    *ENCRYPTED,
+    "encrypted_ticket",
+    "encrypted_resumed",
+    "encrypted_restart",
+    "encrypted_forgotten",
+)
 Fields = dict[int, bytes]
 
 
@@ -316,7 +322,7 @@ def test_all_secrets_come_out(name: str) -> None:
     recording = load(name)
     reader = Reader(recording)
     assert reader.secrets == recording["secrets"]
-    if name == "encrypted_resumed":
+    if name in ("encrypted_resumed", "encrypted_forgotten"):
         assert set(reader.server_auth) == {4, 5}
         return
     assert reader.server_auth[1].hex() == recording["server"]["key"]
@@ -405,6 +411,27 @@ def test_a_resume() -> None:
     said = {"client": readable(reader.from_client), "server": readable(reader.from_server)}
     check_resume(recording, first, said)
     assert reader.psk != before.psk
+
+
+def test_a_resume_without_memory() -> None:
+    """Section 17: no count of the client's, both counts of the server's, and what was not acknowledged comes again."""
+    recording = load("encrypted_forgotten")
+    reader = Reader(recording)
+    assert reader.client_auth[6] == b"\xff" * 8
+    (name, welcome), *server = readable(reader.from_server)
+    assert name == "WELCOME"
+    assert (welcome[4], int.from_bytes(welcome[5]), int.from_bytes(welcome[8])) == (b"\x01", 2, 1)
+    assert readable(reader.from_client) == [
+        ("PING", bytes(8)),
+        ("DATA_ACK", (2, [packet("say", "four")])),
+        ("ACK", (3).to_bytes(8)),
+        ("CLOSE", (0, 3, "")),
+    ]
+    assert server == [
+        ("DATA", [packet("said", "two")]),
+        ("DATA_ACK", (3, [packet("said", "four")])),
+        ("CLOSE", (0, 3, "see you")),
+    ]
 
 
 def plain_records(recording: dict[str, Any]) -> dict[str, list[bytes]]:

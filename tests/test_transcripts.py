@@ -39,7 +39,7 @@ WAITING = (HelloReceived, AuthReceived, ServerVerified, PlaintextChosen)  # for 
 BOTH = [(name, role) for name in NAMES for role in ROLES]
 # What is sent again has to be sent before it can be acknowledged, so a resumed session is no stream to be fed at once;
 # `test_resume.py` cuts those.
-STREAMS = [(name, role) for name, role in BOTH if not name.endswith("_resumed")]
+STREAMS = [(name, role) for name, role in BOTH if not name.endswith(("_resumed", "_forgotten"))]
 
 
 def played(recording: dict[str, Any], role: Role, pieces: list[bytes]) -> list[Item]:
@@ -90,7 +90,14 @@ def test_a_replayed_role_sends_the_recorded_bytes(name: str, role: Role) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["encrypted_client_key", "plaintext", "encrypted_resumed", "plaintext_resumed"]
+    "name",
+    [
+        "encrypted_client_key",
+        "plaintext",
+        "encrypted_resumed",
+        "plaintext_resumed",
+        "encrypted_forgotten",
+    ],
 )
 def test_a_new_recording_can_be_played(name: str) -> None:
     """The recorder still makes recordings of the same steps, and they can be played."""

@@ -42,7 +42,7 @@ FOLDER = Path(__file__).parent
 NAMES = (
     "encrypted_client_key", "encrypted_anonymous", "encrypted_refused", "plaintext",
     "encrypted_ticket", "encrypted_resumed", "plaintext_ticket", "plaintext_resumed",
-    "encrypted_restart",
+    "encrypted_restart", "encrypted_forgotten",
 )  # fmt: skip
 
 
@@ -189,10 +189,15 @@ class Actor:
         before = recording.get("before")
         if role == "client":
             resumption = resumption_from(recording) if before else None
+            remembers = not (before and before["client"].get("forgotten"))
             self.engine = ClientConnection(
-                mode, max_packet=2**24 - 1, random=random, resumption=resumption
+                mode,
+                max_packet=2**24 - 1,
+                random=random,
+                resumption=resumption,
+                remembers=remembers,
             )
-            if before:
+            if before and remembers:
                 self.engine.carry(self._numbering)
         else:
             self.engine = ServerConnection(

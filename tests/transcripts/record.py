@@ -75,6 +75,14 @@ RESUMED: list[tuple[Role, list[Any]]] = [
     ("server", ["packets", packet("said", "four")]),
     ("client", ["ack"]),
 ]
+FORGOTTEN: list[tuple[Role, list[Any]]] = [
+    ("server", ["resume"]),
+    ("client", ["flush"]),
+    ("server", ["again"]),
+    ("client", ["packets", packet("say", "four")]),
+    ("server", ["packets", packet("said", "four")]),
+    ("client", ["ack"]),
+]
 RESTART: list[tuple[Role, list[Any]]] = [
     ("server", ["close", Code.RESTART, "back soon", 2500]),
     ("client", ["close", Code.NORMAL, ""]),
@@ -95,6 +103,12 @@ LEFT = {
         "accepted": 1,
     },
     "server": {"acknowledged": 1, "kept": [array(packet("said", "two"))], "accepted": 2},
+}
+
+
+#: The same, and the client's process died: "three" is lost with it.
+LEFT_BY_THE_DEAD = LEFT | {
+    "client": {"acknowledged": 0, "kept": [], "accepted": 0, "forgotten": True}
 }
 
 
@@ -126,6 +140,8 @@ def steps_of(name: str) -> list[tuple[Role, list[Any]]]:
         return HANDSHAKE + TICKET
     if name.endswith("_resumed"):
         return HANDSHAKE + RESUMED + END
+    if name.endswith("_forgotten"):
+        return HANDSHAKE + FORGOTTEN + END
     if name == "encrypted_refused":
         return HANDSHAKE + REFUSAL
     if name == "encrypted_restart":
@@ -137,8 +153,8 @@ def record(name: str) -> dict[str, Any]:
     """Run a session and write down all that went over the link, and what was drawn at random."""
     key = Identity.generate(2048)
     before = None
-    if name.endswith("_resumed"):
-        before = record_with(name.replace("_resumed", "_ticket"), key)[1]
+    if name.endswith(("_resumed", "_forgotten")):
+        before = record_with(f"{name.partition('_')[0]}_ticket", key)[1]
     return record_with(name, key, before)[0]
 
 
@@ -155,10 +171,11 @@ def record_with(
     """
     recording = settings(name)
     encrypted = not name.startswith("plaintext")
-    recording["tickets"] = name.endswith(("_ticket", "_resumed"))
+    recording["tickets"] = name.endswith(("_ticket", "_resumed", "_forgotten"))
     if before is not None:
         psk = before.psk.hex() if before.psk is not None else None
-        recording["before"] = {"ticket": before.ticket.hex(), "psk": psk, **LEFT}
+        left = LEFT_BY_THE_DEAD if name.endswith("_forgotten") else LEFT
+        recording["before"] = {"ticket": before.ticket.hex(), "psk": psk, **left}
     identities: dict[Role, Identity | None] = {"client": None, "server": None}
     if encrypted:
         identities["server"] = key
@@ -235,7 +252,10 @@ def main(names: list[str]) -> None:
         if not name.endswith("_resumed"):
             key = Identity.generate(2048)
         before = resumption if name.endswith("_resumed") else None
-        recording, resumption = record_with(name, key, before)
+        if name.endswith("_forgotten"):
+            recording = record(name)
+        else:
+            recording, resumption = record_with(name, key, before)
         if names and name not in names:
             continue
         path = FOLDER / f"{name}.json"
