@@ -30,6 +30,7 @@ from .limits import (
     MAX_ELEMENTS,
     MAX_FRAME_BODY,
     MAX_INBOX_BYTES,
+    MAX_REQUESTS,
     MAX_UNACKED,
     MAX_UNSENT,
 )
@@ -84,6 +85,7 @@ class Client(Receiver, BackPressure, ClientDispatching, Introduced):
         max_elements: Values of every kind in one packet above 64 KiB, both ways; the server should have the same.
         max_unsent, max_unacked: Bytes that are not sent, and that the server has not handled; beyond them `send` does
             what `full` or `policy()` says. Handlers never wait; 16 and 4 times as much ends the session.
+        max_requests: Requests that wait for their reply.
         max_unhandled: Bytes that wait for handlers and `receive()`; beyond them the server is not read.
         strict_types: Refuse to send also what arrives as its nearest relative: tuples, subclasses of dict, bytearrays,
             declared dataclasses and others. What has no relative (sets, `Decimal`) is refused anyway.
@@ -143,33 +145,14 @@ class Client(Receiver, BackPressure, ClientDispatching, Introduced):
         max_unsent: int = MAX_UNSENT,
         max_unacked: int = MAX_UNACKED,
         max_unhandled: int = MAX_INBOX_BYTES,
+        max_requests: int = MAX_REQUESTS,
         strict_types: bool = False,
         passphrase: str | None = None,
         handlers: str = "background",
         reconnect: bool = True,
         session: str | Path | None = None,
     ) -> None:
-        options = ClientOptions.of(
-            keys=keys,
-            encryption=encryption,
-            credentials=credentials,
-            token=token,
-            trust=trust,
-            plaintext_credentials=plaintext_credentials,
-            known_servers=known_servers,
-            application=application,
-            version=version,
-            max_packet=max_packet,
-            max_elements=max_elements,
-            max_unsent=max_unsent,
-            max_unacked=max_unacked,
-            max_unhandled=max_unhandled,
-            strict_types=strict_types,
-            passphrase=passphrase,
-            handlers=handlers,
-            reconnect=reconnect,
-            session=session,
-        )
+        options = ClientOptions.of(locals())
         self.host, self.port, introduction, belief = introduce(host, port, pin, options)
         self.carrier: Carrier = TCP
         self._connector = Connector(introduction, belief, options.session)

@@ -143,20 +143,20 @@ MAX_COUNT = 2**62
 # Sessions without a connection; above it, those with the least to lose are dropped first; option max_suspended
 MAX_SUSPENDED = 10_000
 # Of them, of one address, or /64 of IPv6; its /56 and /48 have four and sixteen times as many, but at most three
-# quarters of all; this machine's own address has no such bound
+# quarters of all; this machine's own address has no such bound; option max_suspended_per_address
 MAX_SUSPENDED_PER_ADDRESS = 1000
 MAX_RESUME_SECONDS = 86_400  # the most that the option resume takes
 # Clients a second that a server which restarts asks to come back: their handshakes take about half of one core
 RETURNS_PER_SECOND = 200
 # The most that a server asks a client to stay away, and that a client does
 MAX_AWAY_SECONDS = 300.0
-MAX_REQUESTS = 1024  # requests of one session that wait for their reply
+MAX_REQUESTS = 1024  # requests of one session that wait for their reply; option max_requests
 ENDED_AT_ONCE = (
     16  # of them that hear in a row that their session or their time is over: about 0.1 ms
 )
 REQUEST_SECONDS = 10.0  # default of request()
 MAX_ROOMS = 10_000  # rooms of one server; option max_rooms
-MAX_ROOMS_PER_SESSION = 100
+MAX_ROOMS_PER_SESSION = 100  # option max_rooms_per_session
 MAX_TICK_RATE = 1000.0  # ticks per second
 # Characters of all tracebacks that are kept; they may quote data of peers
 MAX_CAUGHT_TEXT = 1024 * 1024

@@ -163,7 +163,7 @@ class Peer:
             CodecError: The data cannot be encoded.
             RequestFailed: The peer has no handler for it, or its handler failed or refused.
             ConnectionClosed: The session ended before the answer came.
-            LimitExceeded: The packet is larger than the server's `max_packet`, or MAX_REQUESTS wait for their answer.
+            LimitExceeded: The packet is larger than the server's `max_packet`, or `max_requests` wait for their answer.
             LinkTimeout: No answer in time.
         """
         timeout = seconds("timeout", timeout)
@@ -200,7 +200,7 @@ class Peer:
             ConfigError: The name begins with "~", or `timeout` is no number, or there was never a session.
             CodecError: The data cannot be encoded.
             ConnectionClosed: The session has ended.
-            LimitExceeded: The packet is larger than `max_packet`, or MAX_REQUESTS wait for their answer.
+            LimitExceeded: The packet is larger than `max_packet`, or `max_requests` wait for their answer.
             LinkTimeout: The peer takes no data, and there is no room.
         """
         timeout = seconds("timeout", timeout)

@@ -41,8 +41,11 @@ from .limits import (
     MAX_INBOX_BYTES,
     MAX_PACKET,
     MAX_RATE,
+    MAX_REQUESTS,
     MAX_ROOMS,
+    MAX_ROOMS_PER_SESSION,
     MAX_SUSPENDED,
+    MAX_SUSPENDED_PER_ADDRESS,
     MAX_TOTAL_UNSENT,
     MAX_UNACKED,
     MAX_UNSENT,
@@ -118,7 +121,8 @@ class Server(Runnable, Reporting, Admitting, BackPressure, ServerDispatching):
             after a lost connection is paid for by the time that it was away.
         max_byte_rate: Bytes of packets, likewise.
         max_suspended: Sessions that are kept without a connection; those with the least to lose go first.
-        max_rooms: Rooms with members.
+        max_suspended_per_address: Of them, of one address, or /64 of IPv6; the networks around it have more, as above.
+        max_rooms, max_rooms_per_session: Rooms with members, and those that one session may be in.
         max_unsent, max_unacked: Bytes of one session that are not sent, and that its client has not handled; beyond
             them `send` does what `full` or `policy()` says. Handlers and broadcasts, which never wait, may go beyond:
             a session with 16 and 4 times as much ends.
@@ -126,6 +130,7 @@ class Server(Runnable, Reporting, Admitting, BackPressure, ServerDispatching):
         max_memory: Bytes that all sessions keep, of packets in both directions and what belongs to them. Beyond them
             the largest session ends, of the address that keeps most.
         max_half_open: Connections that have no session yet; further ones wait for their turn.
+        max_requests: Requests of this side in one session that wait for their reply.
         backlog: Connections that may wait to be accepted.
         passphrase: Of the server's private key.
         fanout: Has the sessions and sends to many of them; None: those of this process. Each server needs its own.
@@ -178,12 +183,15 @@ class Server(Runnable, Reporting, Admitting, BackPressure, ServerDispatching):
         max_rate: int = MAX_RATE,
         max_byte_rate: int = MAX_BYTE_RATE,
         max_suspended: int = MAX_SUSPENDED,
+        max_suspended_per_address: int = MAX_SUSPENDED_PER_ADDRESS,
         max_rooms: int = MAX_ROOMS,
+        max_rooms_per_session: int = MAX_ROOMS_PER_SESSION,
         max_unsent: int = MAX_UNSENT,
         max_unacked: int = MAX_UNACKED,
         max_unhandled: int = MAX_INBOX_BYTES,
         max_memory: int = MAX_TOTAL_UNSENT,
         max_half_open: int = MAX_HALF_OPEN,
+        max_requests: int = MAX_REQUESTS,
         backlog: int = BACKLOG,
         passphrase: str | None = None,
         state: str | Path | None = None,
@@ -194,39 +202,7 @@ class Server(Runnable, Reporting, Admitting, BackPressure, ServerDispatching):
             host, port, low=0, example="Server(port=5050), or Server('127.0.0.1', 5050)"
         )
         self.carrier: Carrier = TCP
-        options = self._options = ServerOptions.of(
-            keys=keys,
-            encryption=encryption,
-            client_keys=client_keys,
-            max_connections=max_connections,
-            max_per_address=max_per_address,
-            max_failures=max_failures,
-            trusted_proxies=trusted_proxies,
-            max_packet=max_packet,
-            max_elements=max_elements,
-            strict_types=strict_types,
-            heartbeat=heartbeat,
-            resume=resume,
-            application=application,
-            version=version,
-            workers=workers,
-            overlap=overlap,
-            tick_rate=tick_rate,
-            room_capacity=room_capacity,
-            max_rate=max_rate,
-            max_byte_rate=max_byte_rate,
-            max_suspended=max_suspended,
-            max_rooms=max_rooms,
-            max_unsent=max_unsent,
-            max_unacked=max_unacked,
-            max_unhandled=max_unhandled,
-            max_memory=max_memory,
-            max_half_open=max_half_open,
-            backlog=backlog,
-            passphrase=passphrase,
-            state=state,
-            state_sync=state_sync,
-        )
+        options = self._options = ServerOptions.of(locals())
         self._bounds = options.bounds
         self._key = OwnKey(options)
         hook = chosen_hook(authenticate, options.folder)
@@ -239,7 +215,11 @@ class Server(Runnable, Reporting, Admitting, BackPressure, ServerDispatching):
         )
         self._take_events()
         self._rooms: Rooms[Session] = Rooms(
-            self.broadcast, options.room_capacity, Room, most=options.max_rooms
+            self.broadcast,
+            options.room_capacity,
+            Room,
+            most=options.max_rooms,
+            most_of_session=options.max_rooms_per_session,
         )
         self._context = ServerContext(
             self._handlers, self._rooms, self._registry.counts, self.on_state, self._bounds

@@ -106,12 +106,9 @@ def test_why_there_is_no_answer(identity: Identity) -> None:
             held[0].reply(1)
 
 
-def test_what_cannot_be_sent_is_said_at_once(
-    identity: Identity, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_cannot_be_sent_is_said_at_once(identity: Identity) -> None:
     """Mistakes and bounds are raised by the call, and leave nothing behind."""
-    monkeypatch.setattr("securelink.protocol.requests.MAX_REQUESTS", 2)
-    with serving(identity) as server, joined(server) as (client,):
+    with serving(identity) as server, joined(server, max_requests=2) as (client,):
         answering(server)
         with pytest.raises(CodecError):
             client.request_later("double", object())

@@ -32,8 +32,9 @@ def test_each_limit_is_an_option(identity: Identity) -> None:
     """They have the names of the options, and the values that were given, also before the server is started."""
     given: dict[str, Any] = {
         "max_byte_rate": 1000, "max_connections": 70, "max_elements": 2000, "max_failures": 8, "max_half_open": 11,
-        "max_memory": 12, "max_packet": 3000, "max_per_address": 60, "max_rate": 100, "max_rooms": 5,
-        "max_suspended": 40, "max_unacked": 1 << 20, "max_unhandled": 10, "max_unsent": 8, "room_capacity": 3,
+        "max_memory": 12, "max_packet": 3000, "max_per_address": 60, "max_rate": 100, "max_requests": 13,
+        "max_rooms": 5, "max_rooms_per_session": 4, "max_suspended": 40, "max_suspended_per_address": 30,
+        "max_unacked": 1 << 20, "max_unhandled": 10, "max_unsent": 8, "room_capacity": 3,
     }  # fmt: skip
     server = Server("127.0.0.1", 0, keys=identity, **given)
     limits = server.limits()
@@ -48,7 +49,9 @@ def test_each_limit_is_an_option(identity: Identity) -> None:
 def test_what_is_used_is_what_there_is(identity: Identity) -> None:
     """Connections, rooms, members, packets, bytes, failures, sessions without a connection."""
     with (
-        serving(identity, resume=60, room_capacity=9, max_rooms=2) as server,
+        serving(
+            identity, resume=60, room_capacity=9, max_rooms=2, max_rooms_per_session=2
+        ) as server,
         joined(server, 3) as clients,
     ):
         until(lambda: len(server.sessions) == 3)
@@ -59,9 +62,15 @@ def test_what_is_used_is_what_there_is(identity: Identity) -> None:
         with pytest.raises(LimitExceeded) as caught:
             sessions[1].join("three")
         assert caught.value.limit == "max_rooms"
+        with pytest.raises(LimitExceeded) as caught:
+            sessions[0].join("three")
+        assert caught.value.limit == "max_rooms_per_session"
+        never = [sessions[2].request_later("never", timeout=WAIT) for _ in range(2)]
         limits = server.limits()
         assert limits["max_connections"].used == 3
-        assert limits["max_rooms"].used == 2
+        assert limits["max_rooms"].used == limits["max_rooms_per_session"].used == 2
+        assert limits["max_requests"].used == 2
+        assert all(future.cancel() for future in never)
         assert limits["room_capacity"].used == 3
         assert limits["max_rate"].used == 0
         gate = listener_of(server).gate
@@ -78,6 +87,8 @@ def test_what_is_used_is_what_there_is(identity: Identity) -> None:
         for link in tuple(listener_of(server).links):
             link.loop.call(link.lost)
         until(lambda: server.limits()["max_suspended"].used == 3)
+        # On this machine each session counts for itself.
+        assert server.limits()["max_suspended_per_address"].used == 1
         assert server.limits()["max_connections"].used == 0
         server.resume()
 

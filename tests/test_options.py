@@ -50,6 +50,10 @@ SERVER: dict[str, tuple[Any, ...]] = {
     "max_byte_rate": (*WHOLE, None, -1),
     "max_rooms": (*(value for value in WHOLE if value != 10**400), None, -1),
     "max_suspended": (*(value for value in WHOLE if value != 10**400), None, -1),
+    "max_unsent": (*WHOLE, None, 2**30 + 1),
+    "max_unacked": (*WHOLE, None, 2**20 - 1, 2**30 + 1),
+    "max_unhandled": (*WHOLE, None, 2**30 + 1),
+    "max_memory": (*(value for value in WHOLE if value != 10**400), None, -1),
     "room_capacity": tuple(value for value in WHOLE if value != 10**400),
     "heartbeat": (*NUMBERS[:-1], 0, 0.99, 300.1, Fraction(5)),
     "tick_rate": (*(value for value in NUMBERS if value is not None), 0, 0.0, 1000.5, -1),
@@ -64,6 +68,8 @@ SERVER: dict[str, tuple[Any, ...]] = {
     "authenticate": ("password", "", 5, True, b"tokens", ["tokens"]),
 }
 CLIENT: dict[str, tuple[Any, ...]] = {
+    "max_unsent": (*WHOLE, None, 2**30 + 1),
+    "max_unacked": (*WHOLE, None, 2**20 - 1, 2**30 + 1),
     "max_packet": (*WHOLE, None, 1, 2047, 2**24),
     "application": TEXTS,
     "version": TEXTS,

@@ -101,14 +101,11 @@ class Away:
         ("10.0.0.{}", 12),
     ],
 )
-def test_a_network_does_not_take_all_places(
-    hosts: str, kept: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_network_does_not_take_all_places(hosts: str, kept: int) -> None:
     """A customer with many IPv6 networks pushed the sessions of all others out of those that wait for clients."""
-    monkeypatch.setattr(suspensions, "MAX_SUSPENDED_PER_ADDRESS", 2)
     loop: Any = SimpleNamespace(now=1.0, call_later=lambda seconds, call: None)
     host: Any = SimpleNamespace(suspended=lambda channel: None, ended=lambda channel: False)
-    keeper = suspensions.Suspensions(loop, 60, host, lambda channel, places: None, most=12)
+    keeper = suspensions.Suspensions(loop, 60, host, lambda channel, places: None, 12, 2)
     crowd: list[Any] = [Away(hosts.format(number), number) for number in range(1, 13)]
     other: Any = Away("192.0.2.1", 99)
     for one in (other, *crowd):

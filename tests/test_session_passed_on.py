@@ -258,7 +258,7 @@ def test_a_session_with_larger_packets_than_it_takes(identity: Identity, tmp_pat
         for limit, fits in ((2**16, True), (2**15, False)):
             passing_on = PassingOn(path)
             options = ClientOptions.of(
-                **{**given, "max_packet": limit, "known_servers": tmp_path / "known"}
+                {**given, "max_packet": limit, "known_servers": tmp_path / "known"}
             )
             host, port, ours, _ = introduce("127.0.0.1", found.server.address[1], None, options)
             with passing_on.beginning():

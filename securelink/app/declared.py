@@ -92,6 +92,7 @@ BOTH: dict[str, Check] = {
     "encryption": lambda name, value: ENCRYPTION[word(name, value, ENCRYPTION)],
     "max_elements": _whole(MIN_ELEMENTS, MAX_FRAME_BODY),
     "max_packet": _whole(MIN_PACKET, MAX_FRAME_BODY, "bytes"),
+    "max_requests": _whole(1),
     "max_unhandled": _whole(1, MAX_TOTAL_UNSENT, "bytes"),
     "max_unacked": _whole(MIN_UNACKED, MAX_TOTAL_UNSENT, "bytes"),
     "max_unsent": _whole(1, MAX_TOTAL_UNSENT, "bytes"),
@@ -112,7 +113,9 @@ SERVER: dict[str, Check] = BOTH | {
     "max_per_address": _or_none(_whole(1)),
     "max_rate": _whole(1, MOST_RATE, "packets a second"),
     "max_rooms": _whole(1),
+    "max_rooms_per_session": _whole(1),
     "max_suspended": _whole(1),
+    "max_suspended_per_address": _whole(1),
     "overlap": flag,
     "resume": _whole(0, MAX_RESUME_SECONDS, "seconds"),
     "room_capacity": _or_none(_whole(1)),
@@ -154,8 +157,11 @@ class ServerOptions:
     max_packet: int
     max_per_address: int
     max_rate: int
+    max_requests: int
     max_rooms: int
+    max_rooms_per_session: int
     max_suspended: int
+    max_suspended_per_address: int
     max_unacked: int
     max_unhandled: int
     max_unsent: int
@@ -172,9 +178,12 @@ class ServerOptions:
     workers: int
 
     @classmethod
-    def of(cls, **given: Any) -> ServerOptions:
+    def of(cls, given: Mapping[str, Any]) -> ServerOptions:
         """
         Look at what was given.
+
+        Args:
+            given: Each option by its name. What else is there is passed over.
 
         Raises:
             ConfigError: An option is not possible, or not together with another one.
@@ -219,6 +228,7 @@ class ServerOptions:
             max_unacked=self.max_unacked,
             max_packet=self.max_packet,
             inbox_bytes=self.max_unhandled,
+            requests=self.max_requests,
             rate=self.max_rate,
             byte_rate=self.max_byte_rate,
             strict=self.strict_types,
@@ -238,6 +248,7 @@ class ClientOptions:
     known_servers: Path | None
     max_elements: int
     max_packet: int
+    max_requests: int
     max_unacked: int
     max_unhandled: int
     max_unsent: int
@@ -251,9 +262,12 @@ class ClientOptions:
     version: str
 
     @classmethod
-    def of(cls, **given: Any) -> ClientOptions:
+    def of(cls, given: Mapping[str, Any]) -> ClientOptions:
         """
         Look at what was given.
+
+        Args:
+            given: As for a server.
 
         Raises:
             ConfigError: An option is not possible, or not together with another one.
@@ -274,10 +288,11 @@ class ClientOptions:
             max_unacked=self.max_unacked,
             max_packet=self.max_packet,
             inbox_bytes=self.max_unhandled,
+            requests=self.max_requests,
             strict=self.strict_types,
             elements=self.max_elements,
         )
 
 
 def _checked(table: Mapping[str, Check], given: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: table[name](name, value) for name, value in given.items()}
+    return {name: check(name, given[name]) for name, check in table.items()}

@@ -103,6 +103,7 @@ class Rooms(Generic[Member]):
         capacity: Most members of one room; None for any number.
         kind: The class of a room.
         most: Rooms.
+        most_of_session: Rooms that one session may be in.
     """
 
     def __init__(
@@ -112,11 +113,13 @@ class Rooms(Generic[Member]):
         kind: Callable[[Rooms[Member], str], Group[Member]],
         *,
         most: int = MAX_ROOMS,
+        most_of_session: int = MAX_ROOMS_PER_SESSION,
     ) -> None:
         self.broadcast = broadcast
         self._kind = kind
         self._capacity = capacity
         self._most = most
+        self._most_of_session = most_of_session
         self._lock = threading.Lock()
         self._by_name: dict[str, Group[Member]] = {}
         self._rolls: dict[str, Roll[Member]] = {}  # their members
@@ -143,6 +146,12 @@ class Rooms(Generic[Member]):
         """Members of each room."""
         with self._lock:
             return [len(roll) for roll in self._rolls.values()]
+
+    @property
+    def most_of_session(self) -> int:
+        """Rooms of the session that is in most."""
+        with self._lock:
+            return max(map(len, self._by_session.values()), default=0)
 
     def of(self, session: Member) -> tuple[Group[Member], ...]:
         """The rooms that a session is in, in the order of joining."""
@@ -176,9 +185,9 @@ class Rooms(Generic[Member]):
     def _check_room_for_one(
         self, name: str, room: Group[Member] | None, mine: tuple[Group[Member], ...]
     ) -> None:
-        if len(mine) >= MAX_ROOMS_PER_SESSION:
+        if len(mine) >= self._most_of_session:
             raise LimitExceeded(
-                f"a session may be in {MAX_ROOMS_PER_SESSION} rooms", limit="MAX_ROOMS_PER_SESSION"
+                f"a session may be in {self._most_of_session} rooms", limit="max_rooms_per_session"
             )
         if room is None and len(self._by_name) >= self._most:
             raise LimitExceeded(f"there are {self._most} rooms already", limit="max_rooms")

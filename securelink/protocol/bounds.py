@@ -13,6 +13,7 @@ from ..limits import (
     MAX_INBOX_BYTES,
     MAX_INBOX_RECORDS,
     MAX_RATE,
+    MAX_REQUESTS,
     MAX_UNACKED,
     MAX_UNSENT,
 )
@@ -39,6 +40,7 @@ class Bounds:
     rate: int = MAX_RATE
     byte_rate: int = MAX_BYTE_RATE
     elements: int = MAX_ELEMENTS
+    requests: int = MAX_REQUESTS
     strict: bool = False  # refuse to send data that would arrive as another type
 
     @classmethod

@@ -7,7 +7,6 @@ from itertools import islice
 from typing import Any, Protocol
 
 from ..errors import LimitExceeded
-from ..limits import MAX_REQUESTS
 from ..wire.packets import Packet
 from .replies import Replies, Reply
 
@@ -41,17 +40,19 @@ class Requests:
 
     Args:
         guard: Held while the table changes; a lock where threads share it.
+        most: How many may wait.
 
     Attributes:
-        guard: The same.
+        guard, most: The same.
         expected: The waiters by number; read-only for others.
         replies: Replies that have arrived for them and are unread.
     """
 
-    __slots__ = ("_asked", "expected", "guard", "replies")
+    __slots__ = ("_asked", "expected", "guard", "most", "replies")
 
-    def __init__(self, guard: AbstractContextManager[Any]) -> None:
+    def __init__(self, guard: AbstractContextManager[Any], most: int) -> None:
         self.guard = guard
+        self.most = most
         self._asked = 0  # requests and pings so far
         self.replies = Replies()
         self.expected: dict[int, Waiter] = _NOTHING
@@ -72,12 +73,12 @@ class Requests:
         It may be registered even if this raises, because Ctrl-C can come at the end: `waiter.number` tells.
 
         Raises:
-            LimitExceeded: MAX_REQUESTS wait already.
+            LimitExceeded: Too many wait already.
         """
         with self.guard:
-            if len(self.expected) >= MAX_REQUESTS:
+            if len(self.expected) >= self.most:
                 raise LimitExceeded(
-                    f"{MAX_REQUESTS} requests wait for their reply already", limit="MAX_REQUESTS"
+                    f"{self.most} requests wait for their reply already", limit="max_requests"
                 )
             if self.expected is _NOTHING:
                 self.expected = {}

@@ -53,7 +53,7 @@ class SessionCore:
         guard = nullcontext() if guard is None else guard
         self.bounds = bounds
         self.numbering = Numbering() if numbering is None else numbering
-        self.requests = Requests(guard)
+        self.requests = Requests(guard, bounds.requests)
         self.sending = SendQueue(bounds, self.numbering.outgoing, guard)
         self.receiving = ReceiveQueue(bounds, self.requests, self.numbering.incoming)
         self.connection: Connection | None = None

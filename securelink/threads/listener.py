@@ -74,7 +74,12 @@ class Listener:
         self._preambles: dict[Preamble, None] = {}  # proxies that have not said for whom they speak
         self.chores = Chores(loop.call)
         self.suspensions = Suspensions(
-            loop, settings.resume, host, self._session_gone, settings.max_suspended
+            loop,
+            settings.resume,
+            host,
+            self._session_gone,
+            settings.max_suspended,
+            settings.max_suspended_per_address,
         )
         self.holdings = Holdings(
             loop, self.links, host.note, self.suspensions.waiting, settings.max_memory

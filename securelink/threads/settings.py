@@ -14,6 +14,7 @@ from ..limits import (
     MAX_HALF_OPEN,
     MAX_PER_ADDRESS,
     MAX_SUSPENDED,
+    MAX_SUSPENDED_PER_ADDRESS,
     MAX_TOTAL_UNSENT,
 )
 from ..streams.proxy import Network
@@ -38,6 +39,7 @@ class HandshakeSettings:
     handshake_seconds: float = HANDSHAKE_SECONDS
     resume: int = 0  # seconds that a session without a connection is kept
     max_suspended: int = MAX_SUSPENDED
+    max_suspended_per_address: int = MAX_SUSPENDED_PER_ADDRESS
     max_memory: int = MAX_TOTAL_UNSENT  # bytes that all sessions keep
 
     @staticmethod
@@ -55,6 +57,7 @@ class HandshakeSettings:
             heartbeat=options.heartbeat,
             resume=options.resume,
             max_suspended=options.max_suspended,
+            max_suspended_per_address=options.max_suspended_per_address,
             max_memory=options.max_memory,
             max_half_open=options.max_half_open,
             succession=key.succession(),

@@ -45,6 +45,10 @@ _OF_SESSION: dict[str, tuple[str, Callable[[Channel], int]]] = {
         "packets a second of one session",
         lambda channel: channel.core.receiving.rates[0],
     ),
+    "max_requests": (
+        "requests of one session that wait for their reply",
+        lambda channel: len(channel.core.requests.expected),
+    ),
     "max_unacked": (
         "bytes of one session that its client has not handled",
         lambda channel: channel.core.numbering.outgoing.unacked,
@@ -78,6 +82,9 @@ def standing(
         for name, (unit, used) in _OF_SESSION.items()
     }
     found["max_rooms"] = Limit(options.max_rooms, len(sizes), "rooms")
+    found["max_rooms_per_session"] = Limit(
+        options.max_rooms_per_session, rooms.most_of_session, "rooms of one session"
+    )
     if options.room_capacity is not None:
         most = max(sizes, default=0)
         found["room_capacity"] = Limit(options.room_capacity, most, "members of one room")
@@ -106,6 +113,10 @@ def _of_listener(listener: Listener | None) -> dict[str, tuple[str, int]]:
         "max_per_address": (
             "connections of one address",
             gate.most_of_address if gate is not None else 0,
+        ),
+        "max_suspended_per_address": (
+            "sessions of one address without a connection",
+            listener.suspensions.most_of_address if listener is not None else 0,
         ),
         "max_suspended": (
             "sessions without a connection",

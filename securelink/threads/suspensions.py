@@ -114,6 +114,7 @@ class Suspensions:
         host: Told what becomes of them.
         gone: Told of a session that ended without a connection, and what it counted for.
         most: Sessions without a connection.
+        most_of_address: Of them, of one address; see `limits.py`.
 
     Attributes:
         tickets: What clients resume them with; None when none is kept.
@@ -127,6 +128,7 @@ class Suspensions:
         host: Host,
         gone: Callable[[Channel, tuple[Hashable, ...]], None],
         most: int = MAX_SUSPENDED,
+        most_of_address: int = MAX_SUSPENDED_PER_ADDRESS,
     ) -> None:
         self._loop = loop
         self._host = host
@@ -138,9 +140,19 @@ class Suspensions:
         self._places: dict[Channel, Place] = {}  # of all sessions that may be suspended
         self._of_place: dict[Hashable, dict[Channel, None]] = {}
         # Of an address, and of the IPv6 networks around it: one customer's never takes all places.
-        whole = max(MAX_SUSPENDED_PER_ADDRESS, most * 3 // 4)
-        self._most_of = tuple(min(MAX_SUSPENDED_PER_ADDRESS * share, whole) for share in SHARES)
+        whole = max(most_of_address, most * 3 // 4)
+        self._most_of = tuple(min(most_of_address * share, whole) for share in SHARES)
         self._closed = self._hands_over = False
+
+    @property
+    def most_of_address(self) -> int:
+        """Sessions that wait, of the address, or /64, that has most. Any thread."""
+        counts = [
+            len(channels)
+            for place, channels in tuple(self._of_place.items())
+            if not isinstance(place, str) or place.endswith("/64") or "/" not in place
+        ]
+        return max(counts, default=0)
 
     # By the leader.
 
