@@ -10,6 +10,7 @@ makes these; where users may, by `unshare --user`, anybody does.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import select
@@ -20,13 +21,12 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from securelink.testing import Relay
 
+from .process import ROOT, Child, RunFailed
 from .soak import Talker, serve
 
-ROOT = Path(__file__).resolve().parent.parent
 PAUSE = 0.02  # seconds between two packets
 SETTLE_SECONDS = 0.5  # of talk before and after a fault
 WAIT = 120.0
@@ -35,44 +35,16 @@ NOBODY = "02:00:00:00:00:01"  # no card on the cable has this address
 AS_ROOT_OF_ITS_OWN = ("unshare", "--user", "--net", "--map-root-user")
 
 
-class Process:
+class Process(Child):
     """One of the two; in a network namespace of its own, if it is to be."""
 
     def __init__(self, *arguments: str, alone: bool) -> None:
-        before = ["unshare", "--net"] if alone else []
-        self._process = subprocess.Popen(
-            [*before, sys.executable, "-m", "benchmarks.faults", *arguments],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
-        )  # fmt: skip
-        self.pid = self._process.pid
-
-    def say(self, word: str) -> None:
-        """A line to it."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(word + "\n")
-        self._process.stdin.flush()
-
-    def line(self) -> str:
-        """A line of it; "" when it has ended."""
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
+        before = ("unshare", "--net") if alone else ()
+        super().__init__("benchmarks.faults", *arguments, before=before)
 
     def network(self, *command: str) -> None:
         """Run `ip` in its namespace."""
         subprocess.run(["nsenter", f"--target={self.pid}", "--net", "ip", *command], check=True)
-
-    def end(self) -> None:
-        """Let it end."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.send_signal(signal.SIGCONT)
-        self._process.stdin.close()
-        try:
-            self._process.wait(WAIT)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
 
 
 @dataclass(frozen=True)
@@ -234,32 +206,28 @@ def suffer(fault: Fault, seconds: float, heartbeat: float) -> list[str]:
         What is not as it was sent, in words.
     """
     alone = fault in BETWEEN_NETWORKS
-    server = Process("--serve", str(heartbeat), alone=alone)
-    running: list[Process] = [server]
-    relay: Relay | None = None
-    try:
-        port, pin = server.line().split()
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(Process("--serve", str(heartbeat), alone=alone))
+        port, pin = server.line(WAIT).split()
+        relay: Relay | None = None
         if not alone:
-            relay = Relay("127.0.0.1", int(port)).start()
+            relay = stack.enter_context(Relay("127.0.0.1", int(port)))
             port = str(relay.port)
-        client = Process("--talk", SERVER if alone else "127.0.0.1", port, pin, alone=alone)
-        running.append(client)
-        client.line()  # its namespace is there
-        pair = Pair(server, client, relay, _connected(server, client) if alone else "")
-        client.say("connect")
-        if client.line() != "connected":
-            return ["the client did not get in"]
-        time.sleep(SETTLE_SECONDS)
-        fault(pair, seconds)
-        time.sleep(SETTLE_SECONDS)
-        client.say("end")
-        found: list[str] = json.loads(client.line() or '["the client has ended"]')
+        host = SERVER if alone else "127.0.0.1"
+        client = stack.enter_context(Process("--talk", host, port, pin, alone=alone))
+        try:
+            client.line(WAIT)  # its namespace is there
+            pair = Pair(server, client, relay, _connected(server, client) if alone else "")
+            client.say("connect")
+            client.line(WAIT)
+            time.sleep(SETTLE_SECONDS)
+            fault(pair, seconds)
+            time.sleep(SETTLE_SECONDS)
+            client.say("end")
+            found: list[str] = json.loads(client.line(2 * WAIT))
+        except RunFailed as failure:
+            return [str(failure)]
         return found
-    finally:
-        for process in reversed(running):
-            process.end()
-        if relay is not None:
-            relay.stop()
 
 
 def _connected(server: Process, client: Process) -> str:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +19,7 @@ from .catalogue import Peer, Workload
 from .measure import Figures
 from .target import Target
 
-_ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 _READY_SECONDS = 30.0
 _LOAD_SECONDS = 180.0
 _HOLD_SECONDS = 120.0  # 10,000 handshakes
@@ -36,17 +36,22 @@ class Child:
 
     Args:
         arguments: A module and its arguments.
+        before: What stands before the command, such as `unshare --net`.
         processor: The only one that it may use; None for all.
         folder: Where it runs, and finds benchmarks and securelink.
     """
 
     def __init__(
-        self, *arguments: str, processor: int | None = None, folder: Path | None = None
+        self,
+        *arguments: str,
+        before: Sequence[str] = (),
+        processor: int | None = None,
+        folder: Path | None = None,
     ) -> None:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed in end()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
-            cwd=folder or _ROOT,
+            [*before, sys.executable, "-m", *arguments],
+            cwd=folder or ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -67,6 +72,12 @@ class Child:
 
     def __exit__(self, *_: object) -> None:
         self.end()
+
+    def say(self, word: str = "") -> None:
+        """A line to its standard input."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{word}\n".encode())
+        self._process.stdin.flush()
 
     def line(self, seconds: float) -> str:
         """

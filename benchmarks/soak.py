@@ -14,7 +14,6 @@ import logging
 import os
 import random
 import statistics
-import subprocess
 import sys
 import threading
 import time
@@ -28,9 +27,9 @@ from securelink.limits import HEARTBEAT_SECONDS
 from securelink.streams.base import BREAK, Address, Listening, Stream
 from securelink.streams.tcp import TCP
 
+from .process import Child
 from .ways import Way
 
-ROOT = Path(__file__).resolve().parent.parent
 PAUSE = 2.0  # seconds between two packets of a session, on average
 HANDSHAKE_BYTES = 4_000  # about what a resumed handshake takes in a direction
 TALK_BYTES = 100_000  # most that a connection lives
@@ -260,23 +259,9 @@ def soak(minutes: float, sessions: int, seed: int, say: Callable[[str], None] = 
         seed: Chooses packets and bytes.
         say: Gets a line now and then.
     """
-    server = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.soak"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
-    )  # fmt: skip
-    assert server.stdin is not None
-    assert server.stdout is not None
-    try:
-        port, pin = server.stdout.readline().split()
+    with Child("benchmarks.soak") as server:
+        port, pin = server.line(WAIT).split()
         return _soak(minutes, sessions, seed, say, server, (int(port), pin))
-    finally:
-        server.stdin.close()
-        try:
-            server.wait(WAIT)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-        server.stdout.close()
 
 
 def _soak(
@@ -284,7 +269,7 @@ def _soak(
     sessions: int,
     seed: int,
     say: Callable[[str], None],
-    server: subprocess.Popen[str],
+    server: Child,
     place: tuple[int, str],
 ) -> Soaked:
     dice, outcome = random.Random(seed), Soaked()
@@ -320,12 +305,9 @@ def _soak(
     return outcome
 
 
-def _look(server: subprocess.Popen[str], at: float) -> Look:
-    assert server.stdin is not None
-    assert server.stdout is not None
-    server.stdin.write("\n")
-    server.stdin.flush()
-    memory, threads, descriptors, sessions = json.loads(server.stdout.readline())
+def _look(server: Child, at: float) -> Look:
+    server.say()
+    memory, threads, descriptors, sessions = json.loads(server.line(WAIT))
     return Look(at, memory, threads, descriptors, sessions)
 
 

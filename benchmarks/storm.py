@@ -13,24 +13,24 @@ not get in, or did not come back with the same session.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from securelink import Client, Identity, SecureLinkError, Server
 from securelink.limits import MAX_RESUME_SECONDS
 from securelink.streams.base import BREAK, Listening, Stream
 from securelink.streams.tcp import TCP
 
-ROOT = Path(__file__).resolve().parent.parent
+from .process import Child
+
 BITS = 3072
 STACK = 256 * 1024  # bytes of a thread that only connects
 SECONDS = 120.0  # for everything
@@ -186,45 +186,6 @@ def serve(*, keys: bool) -> None:
             )
 
 
-class Process:
-    """One of them, by its standard input and output."""
-
-    def __init__(self, *arguments: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.storm", *arguments],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
-        )  # fmt: skip
-
-    @property
-    def _input(self) -> IO[str]:
-        assert self._process.stdin is not None
-        return self._process.stdin
-
-    def say(self, word: str) -> None:
-        """One line to it."""
-        self._input.write(word + "\n")
-        self._input.flush()
-
-    def line(self) -> str:
-        """One line of it."""
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError("a process of the benchmark has ended")
-        return line
-
-    def end(self) -> None:
-        """No more lines: it ends."""
-        self._input.close()
-        try:
-            self._process.wait(SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
-
-
 def storm(clients: int, processes: int, *, keys: bool = True) -> list[Wave]:
     """
     The storm of new clients, and that of their return.
@@ -235,34 +196,32 @@ def storm(clients: int, processes: int, *, keys: bool = True) -> list[Wave]:
         keys: Whether clients have keys, too.
     """
     less = [] if keys else ["--no-client-keys"]
-    server = Process("--serve", *less)
-    running = [server]
-    try:
-        port, pin = server.line().split()
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(Child("benchmarks.storm", "--serve", *less))
+        port, pin = server.line(SECONDS).split()
         shares = [clients // processes + (n < clients % processes) for n in range(processes)]
-        crowds = [Process("--crowd", port, pin, str(share), *less) for share in shares]
-        running += crowds
+        crowds = [
+            stack.enter_context(Child("benchmarks.storm", "--crowd", port, pin, str(share), *less))
+            for share in shares
+        ]
         for process in crowds:
-            process.line()
+            process.line(SECONDS)
         return [_wave(server, crowds, word) for word in ("connect", "cut")]
-    finally:
-        for process in reversed(running):
-            process.end()
 
 
-def _wave(server: Process, crowds: list[Process], word: str) -> Wave:
-    server.say("?")
-    cpu = json.loads(server.line())["cpu"]
+def _wave(server: Child, crowds: list[Child], word: str) -> Wave:
+    server.say()
+    cpu = json.loads(server.line(SECONDS))["cpu"]
     began = time.time()
     for process in crowds:
         process.say(word)
-    found = [json.loads(process.line()) for process in crowds]
-    server.say("?")
+    found = [json.loads(process.line(SECONDS)) for process in crowds]
+    server.say()
     wave = Wave(
         max(part["ended"] for part in found) - began,
         sum(part["attempts"] for part in found),
         [word for part in found for word in part["failed"]],
-        (json.loads(server.line())["cpu"] - cpu, sum(part["cpu"] for part in found)),
+        (json.loads(server.line(SECONDS))["cpu"] - cpu, sum(part["cpu"] for part in found)),
     )
     time.sleep(SETTLE_SECONDS)
     return wave
