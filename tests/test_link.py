@@ -27,6 +27,7 @@ from securelink.protocol import Closed, Ended, Item, Pinged, Ponged, Sender
 from securelink.protocol.bounds import Bounds
 from securelink.threads import loop as loop_module
 from securelink.threads import reading, writing
+from securelink.threads.outcome import Outcome
 from securelink.threads.writing import Writer
 from securelink.wire.fields import Content
 from securelink.wire.packets import Packet, decode_packets, encode_packet
@@ -255,7 +256,7 @@ def test_the_end_of_the_stream_ends_the_session_once() -> None:
         assert stage.channel.ended
         assert not stage.outcome.clean
         assert stage.link.stream.fileno() == -1
-        assert stage.channel.finished(Code.KICKED, "late", True) is False
+        assert stage.channel.finished(Outcome(Code.KICKED, "late", clean=True)) is False
         with pytest.raises(ConnectionClosed, match="broke"):
             stage.post(2)
 

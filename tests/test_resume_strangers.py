@@ -15,6 +15,7 @@ from securelink.auth import JoinTokens
 from securelink.protocol import Opened, TicketTable
 from securelink.streams.addresses import networks
 from securelink.threads import suspensions
+from securelink.threads.outcome import Outcome
 from securelink.wire.packets import encode_value
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -86,9 +87,9 @@ class Away:
         self.core = SimpleNamespace(sending=SimpleNamespace(drop=lambda: None))
         self.carrying = SimpleNamespace(token=bytes([number]) * 16, places=networks(host))
 
-    def finished(self, code: int, text: str, clean: bool, ours: bool) -> bool:
+    def finished(self, outcome: Outcome) -> bool:
         """See `Channel.finished`."""
-        self.code = code
+        self.code = outcome.code
         return True
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sized
 from typing import Any, Protocol
 
-from ..protocol import Failed, SessionCore
+from ..protocol import SessionCore
 from .inbox import Inbox
+from .outcome import Outcome
 
 
 class Sending(Protocol):
@@ -52,9 +53,7 @@ class Carried(Sending, Receiving, Protocol):
     def stay_away(self, seconds: float) -> None:
         """The peer's CLOSE asks this side to come back later."""
 
-    def finished(
-        self, code: int, text: str, clean: bool, ours: bool = False, failed: Failed | None = None
-    ) -> bool:
+    def finished(self, outcome: Outcome) -> bool:
         """It is over; False when it was before."""
 
     def may_suspend(self, link: Any) -> bool:

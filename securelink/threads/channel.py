@@ -15,7 +15,7 @@ from ..codes import Code, code_text
 from ..errors import ConfigError, ConnectionClosed, LinkTimeout
 from ..interrupts import Sign
 from ..limits import ENDED_AT_ONCE, MAX_AWAY_SECONDS, MAX_WAITING_HANDLERS
-from ..protocol import Failed, SessionCore
+from ..protocol import SessionCore
 from ..protocol.bounds import Bounds, encode_for
 from ..protocol.send_queue import Mark
 from ..text import escaped
@@ -365,19 +365,16 @@ class Channel(Unkept):
         self.lock = threading.Lock()
         self.core.guard_with(self.lock)
         self.inbox.orphaned()
-        self.outcome = Outcome(Code.INTERNAL, FORKED, clean=False)
+        self.outcome = Outcome(Code.INTERNAL, FORKED)
         self.ended, self.link, self.outbox.writer = True, None, None
 
-    def finished(
-        self, code: int, text: str, clean: bool, ours: bool = False, failed: Failed | None = None
-    ) -> bool:
-        """The link is gone. False for all calls but the first: the reading thread and `close()` may race."""
+    def finished(self, outcome: Outcome) -> bool:
+        """It is over. False for all calls but the first: the reading thread and `close()` may race."""
         with self.lock:
             if self.ended:
                 return False
-            self.outcome = Outcome(
-                code, text, clean=clean, ours=ours, failed=failed, detail=self.inbox.detail
-            )
+            outcome.detail = self.inbox.detail
+            self.outcome = outcome
             self.ended = True  # after what says why
             self.link = self.outbox.writer = None
             alarm = self.alarm

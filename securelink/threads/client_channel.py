@@ -21,7 +21,7 @@ from ..errors import (
     ProtocolError,
 )
 from ..interrupts import Right, Sign
-from ..protocol import Failed, Item, SessionCore
+from ..protocol import Item, SessionCore
 from ..state import SessionFile
 from ..wire.packets import Packet
 from .asking import Waiting
@@ -36,6 +36,7 @@ from .inbox import Inbox, Owner
 from .link import Link
 from .loop import Loop
 from .mailbox import Mailbox
+from .outcome import Outcome
 
 _AGAIN = "call connect() for a new session"
 _WAYS_ON: dict[int, str] = {
@@ -86,11 +87,9 @@ class ClientChannel(Channel):
         self.drives = 0
         self.file: SessionFile | None = None
 
-    def finished(
-        self, code: int, text: str, clean: bool, ours: bool = False, failed: Failed | None = None
-    ) -> bool:
+    def finished(self, outcome: Outcome) -> bool:
         """As `Channel.finished`: no other process goes on with it."""
-        if not super().finished(code, text, clean, ours, failed):
+        if not super().finished(outcome):
             return False
         if self.file is not None:
             self.file.over()
@@ -364,7 +363,7 @@ class ClientChannel(Channel):
             self._wait(left, lambda: self.ended)
             self.run()  # drops what is not wanted any more
         if not self.ended:
-            carrier.finish_channel(Code.BROKEN, "", clean=False)
+            carrier.finish_channel(Outcome(Code.BROKEN))
             carrier.loop.call(carrier.give_up)
         elif carrier.writer.end >= SHUT:
             carrier.loop.call(carrier.give_up)  # nothing comes after the server's CLOSE

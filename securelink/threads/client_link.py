@@ -14,7 +14,7 @@ from typing import Protocol, cast
 
 from ..codes import Code
 from ..interrupts import Right, Sign
-from ..protocol import ClientConnection, Event, Failed
+from ..protocol import ClientConnection, Event
 from ..state import SessionFile
 from ..streams.base import BREAK, HANGUP, READ, WRITE, Stream
 from .caretaker import TICK_SECONDS, caretaker
@@ -22,6 +22,7 @@ from .carried import Carried
 from .ends import CLOSED, DEAD, OPEN
 from .link import Link
 from .loop import Loop
+from .outcome import Outcome
 from .writing import Writer
 
 log = logging.getLogger("securelink.client")
@@ -156,19 +157,11 @@ class ClientLink(Link):
         self.writer.flush()
         self.give_up()
 
-    def finish_channel(
-        self,
-        code: int,
-        text: str,
-        *,
-        clean: bool,
-        ours: bool = False,
-        failed: Failed | None = None,
-    ) -> bool:
+    def finish_channel(self, outcome: Outcome) -> bool:
         channel = cast(Driven | None, self.channel)
         if channel is None or channel.ended:
             return False
-        if not super().finish_channel(code, text, clean=clean, ours=ours, failed=failed):
+        if not super().finish_channel(outcome):
             return False
         channel.inbox.note(channel.ended_event)
         channel.wake_drivers()

@@ -29,6 +29,7 @@ from ..wire.fields import Content
 from .carried import Carried
 from .ends import CLOSED, SHUT
 from .loop import Loop
+from .outcome import Outcome
 from .reading import Reader
 from .writing import Writer
 
@@ -208,7 +209,7 @@ class Link:
         if channel is not None and self.connection.answer_at < inf:
             channel.note(self._answer_close)
         self.writer.flush()
-        self.finish_channel(closed.code, closed.text, clean=True, ours=closed.answers)
+        self.finish_channel(Outcome(closed.code, closed.text, clean=True, ours=closed.answers))
 
     def _answer_close(self) -> None:
         """Called by the thread that runs the inbox, when everything before the peer's CLOSE has had its turn."""
@@ -247,14 +248,14 @@ class Link:
         log.warning("%s: %s; the connection is closed", channel.name, failed.as_error())
         if failed.spared and self._gives_way():
             return
-        self.finish_channel(Code.PROTOCOL, "", clean=False, ours=True, failed=failed)
+        self.finish_channel(Outcome(Code.PROTOCOL, ours=True, failed=failed))
         self.end(Code.PROTOCOL)
 
     def _silent(self, seconds: float) -> None:
         """The peer was read, and said nothing for too long."""
         if self._gives_way():
             return
-        self.finish_channel(Code.SILENT, "", clean=False, ours=True)
+        self.finish_channel(Outcome(Code.SILENT, ours=True))
         self.end(Code.SILENT)
 
     def _expired(self) -> None:
@@ -264,30 +265,14 @@ class Link:
     def _handshake_failed(self, error: SecureLinkError, answer: bytes) -> None:
         raise NotImplementedError
 
-    def finish_channel(
-        self,
-        code: int,
-        text: str,
-        *,
-        clean: bool,
-        ours: bool = False,
-        failed: Failed | None = None,
-    ) -> bool:
-        """
-        End the session; False when it had ended, or there is none.
-
-        Args:
-            clean: Whether a CLOSE announced the end.
-            ours: Whether this side ends it, for this reason.
-            failed: What broke the protocol.
-        """
+    def finish_channel(self, outcome: Outcome) -> bool:
+        """End the session; False when it had ended, or there is none."""
         asked = self.connection.asked
-        if asked is not None and (asked[0] != Code.NORMAL or not clean):
+        if asked is not None and (asked[0] != Code.NORMAL or not outcome.clean):
             # We ended it, for a reason or before the stream ended: ours is the reason.
-            code, text = asked
-            clean = ours = True
+            outcome = Outcome(*asked, clean=True, ours=True, failed=outcome.failed)
         channel = self.channel
-        if channel is None or not channel.finished(code, text, clean, ours, failed):
+        if channel is None or not channel.finished(outcome):
             return False
         if channel.parting:
             self._part(channel)
@@ -344,7 +329,7 @@ class Link:
     def _left_by(self, session: Carried | None) -> None:
         """The connection broke: its session goes on without it, or is over."""
         if session is None:
-            self.finish_channel(Code.BROKEN, "", clean=False)
+            self.finish_channel(Outcome(Code.BROKEN))
         else:
             session.suspended()
 

@@ -25,6 +25,7 @@ from .gate import Gate
 from .holdings import Holdings
 from .host import Host
 from .loop import Loop
+from .outcome import Outcome
 from .server_link import ServerLink
 from .settings import HandshakeSettings
 from .suspensions import Restored, Suspensions, granted, places_of
@@ -179,7 +180,7 @@ class Listener:
             self.book.close()
             for session in tuple(self.suspensions.waiting):
                 session.keeper = None
-                session.finished(Code.HANDOVER, "", clean=True, ours=True)
+                session.finished(Outcome(Code.HANDOVER, clean=True, ours=True))
 
     def orphaned(self) -> None:
         """In a child of fork(): the sockets are the parent's, and it alone decides when the port is free again."""

@@ -18,31 +18,30 @@ class Outcome:
         clean: Whether one side announced the end. False when the connection broke.
         ours: Whether this side announced it.
         failed: What broke the protocol, if something did.
-        detail: What this side's code means in this case.
 
     Attributes:
         code: A `Code`, or the number that a newer peer sent.
         text: As above, escaped.
+        detail: What the code means in this case, if it is this side's.
     """
 
-    __slots__ = ("_detail", "clean", "code", "failed", "ours", "text")
+    __slots__ = ("clean", "code", "detail", "failed", "ours", "text")
 
     def __init__(
         self,
         code: int,
         text: str = "",
         *,
-        clean: bool,
+        clean: bool = False,
         ours: bool = False,
         failed: Failed | None = None,
-        detail: str = "",
     ) -> None:
         self.code = known(code)
         self.text = escaped(text)
         self.clean = clean
         self.ours = ours
         self.failed = failed
-        self._detail = detail
+        self.detail = ""
 
     @property
     def reason(self) -> str:
@@ -50,7 +49,7 @@ class Outcome:
         if self.failed is not None:
             return escaped(self.failed.words)
         words = self.text or code_text(self.code, ours=self.ours)
-        return f"{words}: {escaped(self._detail)}" if self.ours and self._detail else words
+        return f"{words}: {escaped(self.detail)}" if self.ours and self.detail else words
 
     def as_error(self) -> ConnectionClosed:
         """For whoever sends or waits afterwards."""

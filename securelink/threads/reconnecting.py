@@ -26,6 +26,7 @@ from .caretaker import caretaker
 from .client_channel import ClientChannel
 from .client_link import ClientLink
 from .connecting import Arrival, Connector, Destination, GoingOn, SessionGone
+from .outcome import Outcome
 
 log = logging.getLogger("securelink.client")
 
@@ -143,7 +144,7 @@ class Reconnector:
 
     def end(self, channel: ClientChannel, code: int, text: str) -> None:
         """End it though there is no connection to say so."""
-        self._finish(channel, code, text, clean=False, ours=True)
+        self._finish(channel, Outcome(code, text, ours=True))
 
     # Attempts.
 
@@ -181,19 +182,19 @@ class Reconnector:
         left = self._until - time.monotonic()
         resumption = self._resumption
         if left <= 0 or resumption is None:
-            self._finish(channel, Code.EXPIRED)
+            self._finish(channel, Outcome(Code.EXPIRED))
             return False
         deadline = self._connector.deadline(min(left, CONNECT_SECONDS))
         try:
             going_on = GoingOn(channel.core, resumption)
             arrival = self._connector.attempt(self._place, deadline, going_on)
         except SessionGone:
-            self._finish(channel, Code.LOST)
+            self._finish(channel, Outcome(Code.LOST))
             return False
         except HandshakeError as error:
             if error.final and is_final(error.code):
                 text = error.text if isinstance(error, Refused) else ""
-                self._finish(channel, error.code, text, clean=True)
+                self._finish(channel, Outcome(error.code, text, clean=True))
                 return False
             log.info("%s: %s", channel.name, escaped(error.message))
             return True
@@ -207,7 +208,7 @@ class Reconnector:
     def _arrived(self, channel: ClientChannel, arrival: Arrival) -> None:
         if not arrival.opened.resumed:
             arrival.drop()
-            self._finish(channel, Code.LOST)
+            self._finish(channel, Outcome(Code.LOST))
             return
         self._resumption = arrival.opened.resumption
         with self._lock:
@@ -223,16 +224,8 @@ class Reconnector:
         channel.wake_waiters()
         channel.wake_drivers()
 
-    def _finish(
-        self,
-        channel: ClientChannel,
-        code: int,
-        text: str = "",
-        *,
-        clean: bool = False,
-        ours: bool = False,
-    ) -> None:
-        if channel.finished(code, text, clean, ours):
+    def _finish(self, channel: ClientChannel, outcome: Outcome) -> None:
+        if channel.finished(outcome):
             while channel.parting and channel.part():
                 pass
             channel.note(channel.ended_event)

@@ -19,7 +19,6 @@ from ..protocol import (
     AuthReceived,
     Confirmed,
     Event,
-    Failed,
     HelloReceived,
     Overdue,
     ServerConnection,
@@ -36,6 +35,7 @@ from .channel import Channel
 from .ends import CLOSED
 from .jobs import Task
 from .link import Link
+from .outcome import Outcome
 from .server_handshake import Entrance, ServerHandshake
 from .suspensions import places_of
 from .taking_over import take_over
@@ -168,7 +168,7 @@ class ServerLink(Link):
         assert self.session is not None
         self._entrance.gate.no_longer_half_open(self)
         if self.writer.end is CLOSED:
-            self.session.finished(Code.BROKEN, "", clean=False)
+            self.session.finished(Outcome(Code.BROKEN))
             self._entrance.suspensions.over(self.session, self.token)
             self._not_entered()
             return
@@ -326,16 +326,8 @@ class ServerLink(Link):
     def _part(self, channel: Carried) -> None:
         self._entrance.chores.add(channel.part)  # many may end at once, each with many that wait
 
-    def finish_channel(
-        self,
-        code: int,
-        text: str,
-        *,
-        clean: bool,
-        ours: bool = False,
-        failed: Failed | None = None,
-    ) -> bool:
-        if not super().finish_channel(code, text, clean=clean, ours=ours, failed=failed):
+    def finish_channel(self, outcome: Outcome) -> bool:
+        if not super().finish_channel(outcome):
             return False
         assert self.session is not None  # looked at only now: a worker may have set it meanwhile
         self._entrance.suspensions.over(self.session, self.token)

@@ -24,6 +24,7 @@ from ..streams.addresses import is_loopback_host, networks
 from .channel import Channel
 from .durable_channel import DurableChannel
 from .loop import Loop
+from .outcome import Outcome
 
 log = logging.getLogger("securelink.server")
 
@@ -213,7 +214,7 @@ class Suspensions:
         self._closed, self._hands_over = True, hands_over
         for channel in tuple(self.waiting):
             if not (hands_over and channel.outlives):
-                self._finish(channel, Code.SHUTDOWN, "", clean=True)
+                self._finish(channel, Outcome(Code.SHUTDOWN, clean=True, ours=True))
 
     def sweep(self) -> None:
         """End those whose time is over."""
@@ -261,7 +262,7 @@ class Suspensions:
         """By the leader: it has lost its connection."""
         place, tickets = self._places.get(channel), self.tickets
         if place is None or tickets is None:
-            self._finish(channel, Code.BROKEN, "", clean=False)
+            self._finish(channel, Outcome(Code.BROKEN, ours=True))
             return
         self.waiting[channel] = place.places
         place.since = self._loop.now
@@ -296,14 +297,14 @@ class Suspensions:
         if link is not None:
             link.end(code, text)  # its client came back in between
         else:
-            self._finish(channel, code, text, clean=True)
+            self._finish(channel, Outcome(code, text, clean=True, ours=True))
 
     def _end_all(self, channels: list[Any], code: int) -> None:
         for channel in channels:
-            self._finish(channel, code, "", clean=False)
+            self._finish(channel, Outcome(code, ours=True))
 
-    def _finish(self, channel: Channel, code: int, text: str, *, clean: bool) -> None:
-        if channel.link is not None or not channel.finished(code, text, clean, ours=True):
+    def _finish(self, channel: Channel, outcome: Outcome) -> None:
+        if channel.link is not None or not channel.finished(outcome):
             return
         place = self._places.get(channel)
         token = place.token if place is not None else b""
