@@ -214,8 +214,8 @@ class Peer:
         return Packet(action, data, headers, time.time())
 
     def set_state(self, value: Any) -> None:
-        """Give the peer a new value of this side's state; one that is still waiting is replaced."""
-        self._send(STATE, value, latest=STATE)
+        """Give the peer a new value of this side's state; one that is still waiting is replaced. Never waits."""
+        self._send(STATE, value, latest=STATE, full="latest")
 
     def ping(self, timeout: float = REQUEST_SECONDS) -> float:
         """

@@ -60,6 +60,7 @@ class Reporting:
         """
         lifecycle, everybody = self._lifecycle, self._registry.everybody()
         loop, listener = lifecycle.loop, lifecycle.listener
+        pressures = [session.pressure for session in everybody]
         return {
             "running": loop is not None,
             "uptime_seconds": time.time() - self._started_at if loop is not None else 0.0,
@@ -68,8 +69,8 @@ class Reporting:
             "connections_half_open": listener.gate.half_open if listener is not None else 0,
             "rooms": len(self._rooms.names()),
             "threads": len(loop.thread_names()) if loop is not None else 0,
-            "unsent_bytes": sum(session.pressure.unsent for session in everybody),
-            "unacked_bytes": sum(session.pressure.unacked for session in everybody),
+            "unsent_bytes": sum(pressure.unsent for pressure in pressures),
+            "unacked_bytes": sum(pressure.unacked for pressure in pressures),
             **totals_of(self._registry, self._handlers.caught.total),
         }
 

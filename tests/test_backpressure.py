@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -11,9 +13,11 @@ from typing import Any
 import pytest
 from helpers import WAIT, failure, until
 from inside import listener_of
+from programs import process, read_line
 from together import channel_of, joined, serving, take
 
 from securelink import Client, Code, ConfigError, ConnectionClosed, Identity, Server, Session
+from securelink.limits import WRITE_BUDGET
 from securelink.protocol.bounds import Bounds
 
 KIB = bytes(1024)
@@ -150,3 +154,64 @@ def test_other_words_are_refused(identity: Identity) -> None:
     with serving(identity) as server, joined(server) as (client,):
         failure(ConfigError, lambda: client.send("x", full="later"), "full='later'")
         failure(ConfigError, lambda: server.broadcast("x", full="newest"), "full='newest'")
+
+
+#: A client that tells, when it is asked, the first and last number it had, how many, and whether they rose.
+COUNTING = """
+import sys
+from securelink import Client
+client = Client("127.0.0.1", int(sys.argv[1]), pin=sys.argv[2])
+had = []
+client.on("n", lambda packet: had.append(packet.data[0]))
+with client:
+    print("there", flush=True)
+    for line in sys.stdin:
+        print(*had[:1], *had[-1:], len(had), had == sorted(set(had)), flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="a system that stops no process")
+def test_a_process_that_stands_still_costs_bounded_memory(identity: Identity) -> None:
+    """Its server sends on, keeps the newest within the bound, and nobody else waits; then it has them in order."""
+    bound, many = 1 << 20, 20_000
+    with (
+        serving(identity, resume=60, max_unsent=bound) as server,
+        process(COUNTING, str(server.address[1]), identity.fingerprint) as stopped,
+    ):
+        read_line(stopped)
+        (session,) = server.sessions.values()
+        with joined(server) as (other,):
+            server.policy("n", "oldest")
+            os.kill(stopped.pid, signal.SIGSTOP)
+            for number in range(many):
+                assert session.send("n", [number, KIB])
+            assert session.connected
+            pressure = session.pressure
+            assert pressure.unsent <= bound + WRITE_BUDGET
+            assert channel_of(session).held < bound + pressure.unacked + (1 << 19)
+            assert pressure.dropped > 0
+            other.send("echo", "still there")
+            assert take(other) == ["still there"]
+            os.kill(stopped.pid, signal.SIGCONT)
+            assert stopped.stdin is not None
+
+            def told() -> list[str]:
+                stopped.stdin.write("?\n")  # type: ignore[union-attr]
+                stopped.stdin.flush()  # type: ignore[union-attr]
+                return read_line(stopped).split()
+
+            expected = ["0", f"{many - 1}", f"{many - session.pressure.dropped}", "True"]
+            until(lambda: told() == expected)
+
+
+def test_a_state_never_waits(identity: Identity) -> None:
+    """The newest takes the place of one that waits, also where there is no room for the first."""
+    with scene(identity) as (server, session, client):
+        client.on("n", lambda packet: None)
+        while session.send("n", KIB, full="drop"):
+            pass
+        for number in range(100):
+            session.set_state([number, KIB])
+        assert session.pressure.blocked == 0
+        server.resume()
+        until(lambda: client.server_state and client.server_state[0] == 99)
