@@ -87,7 +87,8 @@ fuzz: $(VENV)/.fuzz
 # Twice, and a warning is an error: with Zensical, and with Material for MkDocs, which it succeeds.
 docs: $(VENV)/.docs
 	$(BIN)/python .ci/site-source build/site-source
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict --site-dir build/site-mkdocs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --site-dir build/site-mkdocs >build/mkdocs.log 2>&1 \
+		|| { cat build/mkdocs.log; exit 1; }  # with --quiet it would not see its own warnings
 	@$(BIN)/zensical build --clean --strict >build/site.log 2>&1; code=$$?; cat build/site.log; \
 		if [ $$code != 0 ] || grep -qiE 'warning|griffe:' build/site.log; then exit 1; fi
 

@@ -80,11 +80,13 @@ class Client(Receiver, BackPressure, ClientDispatching, Introduced):
             path can read and use them. Otherwise "off" refuses to send them there, and "optional" means "required".
         known_servers: File of the servers met before. None: `known_servers` in the keys folder; without one, a
             place of the user's, the same in whatever folder the program runs (docs/DESIGN.md, "Keys and files").
-        application, version: Name and version of the application; a server with others refuses.
+        application: Name of the application; a server with another one refuses.
+        version: Its version, compared likewise.
         max_packet: The largest packet limit that a server may announce, in bytes.
         max_elements: Values of every kind in one packet above 64 KiB, both ways; the server should have the same.
-        max_unsent, max_unacked: Bytes that are not sent, and that the server has not handled; beyond them `send` does
-            what `full` or `policy()` says. Handlers never wait; 16 and 4 times as much ends the session.
+        max_unsent: Bytes that are not sent; beyond them `send` does what `full` or `policy()` says. Handlers, which
+            never wait, may go beyond: 16 times as much ends the session.
+        max_unacked: Bytes that were sent, and that the server has not handled; likewise, 4 times.
         max_requests: Requests that wait for their reply.
         max_unhandled: Bytes that wait for handlers and `receive()`; beyond them the server is not read.
         strict_types: Refuse to send also what arrives as its nearest relative: tuples, subclasses of dict, bytearrays,

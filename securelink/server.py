@@ -122,10 +122,11 @@ class Server(Runnable, Reporting, Admitting, BackPressure, ServerDispatching):
         max_byte_rate: Bytes of packets, likewise.
         max_suspended: Sessions that are kept without a connection; those with the least to lose go first.
         max_suspended_per_address: Of them, of one address, or /64 of IPv6; the networks around it have more, as above.
-        max_rooms, max_rooms_per_session: Rooms with members, and those that one session may be in.
-        max_unsent, max_unacked: Bytes of one session that are not sent, and that its client has not handled; beyond
-            them `send` does what `full` or `policy()` says. Handlers and broadcasts, which never wait, may go beyond:
-            a session with 16 and 4 times as much ends.
+        max_rooms: Rooms with members.
+        max_rooms_per_session: Rooms that one session may be in.
+        max_unsent: Bytes of one session that are not sent; beyond them `send` does what `full` or `policy()` says.
+            Handlers and broadcasts, which never wait, may go beyond: a session with 16 times as much ends.
+        max_unacked: Bytes of one session that were sent, and that its client has not handled; likewise, 4 times.
         max_unhandled: Bytes of one session that wait for its handlers; beyond them its client is not read.
         max_memory: Bytes that all sessions keep, of packets in both directions and what belongs to them. Beyond them
             the largest session ends, of the address that keeps most.

@@ -327,22 +327,28 @@ def test_every_page_and_every_public_name_is_on_the_site() -> None:
     assert sorted(reference) == sorted({*securelink.__all__, "metrics"} - {"__version__"})
 
 
+def _documented(file: Path) -> Iterator[tuple[str, str, ast.arguments]]:
+    """The name, docstring and arguments of each function, and of each class that has an `__init__`."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name, ast.get_docstring(node) or "", node.args
+        elif isinstance(node, ast.ClassDef):
+            for made in node.body:
+                if isinstance(made, ast.FunctionDef) and made.name == "__init__":
+                    yield node.name, ast.get_docstring(node) or "", made.args
+
+
 def test_docstrings_name_one_argument_a_line() -> None:
     """The reference shows each argument with its type, which it finds only if a line has one that the function has."""
     wrong = []
     for file in sorted((ROOT / "securelink").rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                continue
-            found = re.search(
-                r"\n *Args:\n(.*?)(?:\n\n|\Z)", ast.get_docstring(node) or "", re.DOTALL
-            )
+        for owner, text, given in _documented(file):
+            found = re.search(r"\n *Args:\n(.*?)(?:\n\n|\Z)", text, re.DOTALL)
             documented = re.findall(r"^    (\S[^:\n]*):", found[1], re.MULTILINE) if found else []
-            given = node.args
             names = {arg.arg for arg in (*given.posonlyargs, *given.args, *given.kwonlyargs)}
             names |= {arg.arg for arg in (given.vararg, given.kwarg) if arg is not None}
             wrong += [
-                f"{file.relative_to(ROOT)}, {node.name}: {name}"
+                f"{file.relative_to(ROOT)}, {owner}: {name}"
                 for name in documented
                 if name.lstrip("*") not in names
             ]

@@ -56,7 +56,8 @@ class Admission:
     application's `authenticate`. Called in the pool: `authenticate` may be slow.
 
     Args:
-        application, version: A client must state the same, unless "".
+        application: A client must state the same, unless "".
+        version: Likewise.
         known_clients: Client keys that may enter; None lets clients in with any key or without one.
         authenticate: The application's hook, or None.
 

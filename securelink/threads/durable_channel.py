@@ -223,7 +223,9 @@ class DurableChannel(Channel):
     A session that a store keeps.
 
     Args:
-        loop, core, owner: See `Channel`.
+        loop: See `Channel`.
+        core: Likewise.
+        owner: Likewise.
         book: Commits its turns.
 
     Attributes:

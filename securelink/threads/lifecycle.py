@@ -94,7 +94,7 @@ class Lifecycle:
 
     Args:
         calls: What it calls.
-        workers, overlap: Of the loop.
+        workers: Of the loop, as `overlap` is.
         tick_rate: Of `on_tick`, or None.
         backlog: Of the listening socket.
 

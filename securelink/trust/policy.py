@@ -24,7 +24,8 @@ class Belief:
     The trust of one client in one server.
 
     Args:
-        host, port: As typed.
+        host: As typed.
+        port: Likewise.
         pin: The required fingerprint, or None.
         trust: "known", "first-use" or None, as in `Client`.
         known: The known servers.
