@@ -13,11 +13,20 @@ import pytest
 from helpers import WAIT, until
 from programs import ROOT
 
-from securelink import Client, ConfigError, ConnectionClosed, Identity, Refused, Server
+from securelink import (
+    Client,
+    ConfigError,
+    ConnectionClosed,
+    Identity,
+    KnownServers,
+    Refused,
+    Server,
+)
 from securelink.codes import Code
 from securelink.errors import SecureLinkError
 from securelink.streams.tcp import TCP
 from securelink.testing import Network, Relay, connected
+from securelink.trust.home import user_known_servers
 from securelink.wire.fields import Kind
 
 
@@ -126,6 +135,27 @@ def test_a_program_of_its_own_port(identity: Identity, network: Network) -> None
     client.carrier = network.carrier
     with client.connect(WAIT):
         assert client.request("echo", 1, timeout=WAIT) == 1
+
+
+@pytest.mark.parametrize("encryption", ["required", "optional", "off"])
+def test_the_servers_that_the_user_knows_do_not_matter(
+    identity: Identity, other_identity: Identity, network: Network, encryption: str
+) -> None:
+    """Whoever has played on port 5050 of this machine knows another key for it; tests neither read nor change that."""
+    known = KnownServers(user_known_servers())
+    known.remember("127.0.0.1", 5050, other_identity.fingerprint)
+    before = known.path.read_bytes()
+    server = network.serve(game(identity, encryption=encryption))
+    client = network.client(server, encryption=encryption)
+    assert client.encrypted == (encryption != "off")
+    own = Client("127.0.0.1", 5050, encryption=encryption, known_servers=network.known_servers)
+    own.carrier = network.carrier
+    with own.connect(WAIT):
+        assert own.request("echo", 1, timeout=WAIT) == 1
+    folder = network.known_servers.parent
+    network.close()
+    assert not folder.exists()
+    assert known.path.read_bytes() == before
 
 
 def test_the_page_about_it() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -36,7 +38,8 @@ class Network:
         timeout: Seconds after which connecting, closing and stopping give up.
 
     Attributes:
-        carrier: For a client that the tested program has made: `client.carrier = network.carrier`.
+        carrier: For a client that the tested program has made: `client.carrier = network.carrier`; it also needs
+            `known_servers=network.known_servers`.
     """
 
     def __init__(self, *, capacity: int = MEMORY_STREAM_BYTES, timeout: float = TIMEOUT) -> None:
@@ -46,6 +49,18 @@ class Network:
         self._servers: dict[Server, Carrier] = {}
         self._relays: dict[Relay, Server] = {}
         self._clients: list[Client] = []
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    @property
+    def known_servers(self) -> Path:
+        """
+        A file for the servers that clients of this network meet, removed by `close()`. `client()` gives it to its
+        clients: what a user's own file says about this address is about another server. A client that the tested
+        program has made needs it as an option.
+        """
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="securelink-testing-")
+        return Path(self._folder.name) / "known_servers"
 
     def serve(self, server: Server) -> Server:
         """
@@ -81,8 +96,8 @@ class Network:
         Args:
             to: The server or the relay.
             connect: False returns it unconnected, so that handlers can be bound first; then call its `connect()`.
-            options: Options of `Client`. By default it trusts only the server's key, and uses plaintext if the server
-                does.
+            options: Options of `Client`. By default it trusts only the server's key, uses plaintext if the server
+                does, and knows no servers but those of this network (`known_servers`).
 
         Raises:
             SecureLinkError: As `Client.connect`.
@@ -96,6 +111,7 @@ class Network:
             options.keys() & {"pin", "trust", "known_servers"}
         ):
             options["pin"] = fingerprint
+        options.setdefault("known_servers", self.known_servers)
         client = Client(HOST, port, **options)
         client.carrier = self.carrier
         self._clients.append(client)
@@ -106,6 +122,8 @@ class Network:
     def close(self) -> None:
         """Close clients and relays and stop the servers that were started here. May be called again."""
         with contextlib.ExitStack() as stack:  # all of them, even if one fails
+            if self._folder is not None:
+                stack.callback(self._folder.cleanup)
             for server, before in self._servers.items():
                 stack.callback(setattr, server, "carrier", before)
                 stack.callback(server.stop, timeout=self._timeout)
@@ -113,7 +131,7 @@ class Network:
                 stack.callback(relay.stop)
             for client in self._clients:
                 stack.callback(client.close, self._timeout)
-            self._clients, self._relays, self._servers = [], {}, {}
+            self._clients, self._relays, self._servers, self._folder = [], {}, {}, None
 
     def __enter__(self) -> Self:
         return self
