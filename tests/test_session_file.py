@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import re
+import warnings
 from pathlib import Path
 
 import pytest
-from helpers import failure
+from helpers import WAIT, failure, until
+from passed_on import is_free, scene
+from storm import interrupted, points
 
 from securelink import crypto
 from securelink.errors import ConfigError, KeyFileError
@@ -224,3 +228,31 @@ def test_its_secrets_are_not_shown(
         for form in (secret.hex(), repr(secret), str(secret)[2:20]):
             assert form not in text
     file.over()
+
+
+def test_connecting_interrupted(identity: Identity, tmp_path: Path) -> None:
+    """Wherever Ctrl-C interrupts `connect()`, this client can connect again, and others have the file after it."""
+    logging.disable(
+        logging.CRITICAL
+    )  # before Python 3.13 its handlers have locks that a signal can leave taken
+    try:
+        with scene(identity, tmp_path) as found, warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            for at in points(first=3, step=37):
+                client = found.client()
+                storm = interrupted(at, client.connect)
+                if not client.connected:
+                    client.connect(WAIT)
+                client.close(WAIT)
+                found.clients.clear()
+                del client
+                gc.collect()
+                # It has what was left, where the interrupted attempt had a session already.
+                other = found.client()
+                until(lambda: is_free(other))  # noqa: B023
+                assert not found.path.exists()
+                found.clients.clear()
+                if not storm.where:
+                    break
+    finally:
+        logging.disable(logging.NOTSET)

@@ -21,7 +21,7 @@ else:
 _LOOK_SECONDS = 0.02  # between two looks at a lock that another process has
 _PID_SIZE = 20  # digits, and a lock of Windows lies behind them
 _ours: set[str] = set()  # a process does not stand in its own way at a lock of POSIX
-_guard = threading.Lock()
+_guard = threading.RLock()  # the garbage collector may let go of one anywhere
 
 log = logging.getLogger("securelink.server")
 
@@ -29,7 +29,7 @@ log = logging.getLogger("securelink.server")
 def _forget() -> None:
     """In a child of fork(): locks of this kind are the parent's."""
     global _guard
-    _guard = threading.Lock()
+    _guard = threading.RLock()
     _ours.clear()
 
 
@@ -54,6 +54,9 @@ class FileLock:
         KeyFileError: It cannot be locked.
     """
 
+    # Of one that was not made, for Ctrl-C or for another one that has the file.
+    _pid, _descriptor, _is_ours = 0, -1, False
+
     def __init__(
         self,
         path: Path,
@@ -71,20 +74,16 @@ class FileLock:
                     f"another {who} of this process (pid {os.getpid()}) uses {path}",
                     hint=self._hint,
                 )
+            self._is_ours = True
             _ours.add(self._name)
         lock = path.with_name(path.name + ".lock")
         try:
             with mapped_errors("lock", lock):
                 self._descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | NO_LINK, PRIVATE_MODE)
-                try:
-                    check_owner(lock, os.fstat(self._descriptor))
-                    self._take(path, wait)
-                except BaseException:
-                    os.close(self._descriptor)
-                    raise
+                check_owner(lock, os.fstat(self._descriptor))
+                self._take(path, wait)
         except BaseException:
-            with _guard:
-                _ours.discard(self._name)
+            self.release()
             raise
 
     def _take(self, path: Path, wait: float) -> None:
@@ -116,8 +115,16 @@ class FileLock:
         return None
 
     def release(self) -> None:
-        """Let others have it."""
-        if self._pid == os.getpid():
-            os.close(self._descriptor)
-            with _guard:
-                _ours.discard(self._name)
+        """Let others have it. May be called again."""
+        if self._pid != os.getpid():
+            return
+        with _guard:
+            if not self._is_ours:
+                return
+            descriptor, self._descriptor, self._is_ours = self._descriptor, -1, False
+            if descriptor >= 0:
+                os.close(descriptor)
+            _ours.discard(self._name)
+
+    def __del__(self) -> None:
+        self.release()  # Ctrl-C has come before anybody had it

@@ -116,8 +116,8 @@ FAULTS = [
     Fault(
         "the lock of a state file may be anybody's",
         "state/lock.py",
-        "                    check_owner(lock, os.fstat(self._descriptor))",
-        "                    pass",
+        "                check_owner(lock, os.fstat(self._descriptor))",
+        "                pass",
         "test_keys_strict.py::test_what_lies_beside_a_state_file",
     ),
     Fault(
