@@ -5,13 +5,28 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 from helpers import WAIT, Scene, failure, scene, until
-from together import channel_of
+from linked import bench
+from storm import interrupted, points
+from together import Crew, channel_of
 
-from securelink import Client, Code, ConnectionClosed, Identity, LinkTimeout, Refused, Session
+from securelink import (
+    Client,
+    Code,
+    ConnectionClosed,
+    EventHook,
+    Identity,
+    LinkTimeout,
+    Refused,
+    SecureLinkError,
+    Server,
+    Session,
+)
+from securelink.app.hooks import Decision
 from securelink.protocol.bounds import Bounds
 from securelink.session import outbox_of
 
@@ -210,3 +225,77 @@ def test_a_muted_session_stays_muted(identity: Identity) -> None:
             session.unmute()
             session.send("done")
             assert heard(client, "done") == [("news", None), ("done", None)]
+
+
+# --- Ctrl-C in update() ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["first", "second"])
+def test_ctrl_c_amid_on_connect_lets_nobody_in(where: str) -> None:
+    """The check has not run to its end: the session ends, its packets reach no handler, and nothing goes out."""
+    server = Server("127.0.0.1", 0, encryption="off")
+    handled: list[Any] = []
+    left: list[Session] = []
+    asked: list[str] = []
+
+    def check(name: str) -> Callable[[Session], None]:
+        def listener(session: Session) -> None:
+            asked.append(name)
+            if name == where:
+                raise KeyboardInterrupt
+
+        return listener
+
+    server.set_state("secret")
+    server.on_connect(check("first"))
+    server.on_connect(check("second"))
+    server.on_disconnect(left.append)
+    server.on("say", lambda session, packet: handled.append(packet.data))
+    server.update()
+    heard: list[BaseException] = []
+
+    def come() -> None:
+        client = Client(*server.address, encryption="off")
+        try:
+            client.connect(WAIT)
+            client.send("say", "hello")
+            while client.receive(WAIT) is not None:
+                pass
+        except SecureLinkError as error:
+            heard.append(error)
+        assert client.server_state is None
+
+    def turned() -> bool:
+        server.update()
+        return bool(left and heard)
+
+    with Crew() as crew:
+        crew.start(come)
+        with pytest.raises(KeyboardInterrupt):
+            until(turned)
+        until(turned)
+        server.stop()
+    assert asked == ["first", "second"][: 1 + (where == "second")]
+    assert left[0].code == Code.REFUSED
+    assert not handled
+    assert "could not check" in str(heard[0])
+
+
+def test_a_decision_interrupted_at_every_point() -> None:
+    """Wherever Ctrl-C comes, the listeners have had the event to their end, or the session is refused."""
+    for at in points():
+        refused: list[Refused] = []
+        hook: EventHook[[]] = EventHook("on_connect", may_refuse=True)
+        checks: list[str] = []
+        hook.add_listener(partial(checks.append, "first"))
+        hook.add_listener(partial(checks.append, "second"))
+        with bench() as stage:
+            channel = stage.channel
+            channel.note(Decision(hook.fire, refused.append))
+            storm = interrupted(at, channel.inbox.run)
+            channel.inbox.run()
+            assert refused or checks == ["first", "second"], storm.where
+            assert not channel.core.receiving.items
+        if not storm.where:
+            break
+    assert not refused

@@ -71,6 +71,34 @@ def _refuse_if_returned(result: object) -> None:
         raise result()
 
 
+class Decision:
+    """
+    An event of a session whose listeners may refuse it. Ctrl-C amid it, in `update()`, refuses too: the check has not
+    run, or not to its end.
+
+    Args:
+        act: Calls the listeners.
+        refuse: Ends the session.
+    """
+
+    __slots__ = ("_act", "_refuse")
+
+    def __init__(self, act: Callable[[], None], refuse: Callable[[Refused], None]) -> None:
+        self._act = act
+        self._refuse = refuse
+
+    def __call__(self) -> None:
+        """By who runs the session's inbox."""
+        try:
+            self._act()
+        except Refused as refusal:
+            self._refuse(refusal)
+
+    def interrupted(self) -> None:
+        """Likewise, when Ctrl-C came out of the call."""
+        self._refuse(Refused(_NOT_CHECKED))
+
+
 class EventHook(Generic[Arguments]):
     """
     One event. Use it as a decorator, or call `add_listener`:

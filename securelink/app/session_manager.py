@@ -8,6 +8,7 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from ..auth import Hold
@@ -21,7 +22,7 @@ from ..text import escaped
 from .admission import Admission, Entry, Holds, farewell, release
 from .context import SessionContext
 from .fanout import Fanout
-from .hooks import EventHook
+from .hooks import Decision, EventHook
 from .registry import Registry
 from .rooms import Rooms
 from .scheduling import Scheduler
@@ -262,20 +263,23 @@ class SessionManager:
         self._registry.add(session)
         self._fanout.greet(channel)
         log.info("%s connected from %s", context.name, shown(*session.address))
-        channel.note(lambda: self._welcome(channel, session))
+        channel.note(self._greeting(channel, session))
 
     def _hold_back(self, channel: SessionChannel) -> None:
         """Nothing goes to its client before the application has let it in, if that is asked."""
         if self._events.on_connect.listeners:
             channel.outbox.hold_back()
 
-    def _welcome(self, channel: SessionChannel, session: Any) -> None:
+    def _greeting(self, channel: SessionChannel, session: Any) -> Decision:
         """The first event in its inbox: the application greets the session, or refuses it after all."""
+        return self._decision(channel, "on_connect", partial(self._welcome, channel, session))
+
+    def _decision(self, channel: SessionChannel, event: str, act: Callable[[], None]) -> Decision:
+        return Decision(act, partial(self._refuse, channel, event))
+
+    def _welcome(self, channel: SessionChannel, session: Any) -> None:
         _context(channel).greeted = True
-        try:
-            channel.outbox.greet(lambda: self._events.on_connect.fire(session))
-        except Refused as refusal:
-            self._refuse(channel, "on_connect", refusal)
+        channel.outbox.greet(lambda: self._events.on_connect.fire(session))
 
     def restored(self, listener: Any, loaded: Loaded) -> Any:
         """By the leader: a store has kept this session; it is public again, in its rooms, and waits for its client."""
@@ -292,9 +296,10 @@ class SessionManager:
         core = channel.core
         if not loaded.saved.greeted:
             self._hold_back(channel)
-            core.receiving.items.appendleft(lambda: self._welcome(channel, session))
+            core.receiving.items.appendleft(self._greeting(channel, session))
         elif self._events.on_restore.listeners:
-            core.receiving.items.appendleft(lambda: self._again(channel, session))
+            again = partial(self._events.on_restore.fire, session)
+            core.receiving.items.appendleft(self._decision(channel, "on_restore", again))
         listener.loop.schedule(channel.inbox)
         return channel
 
@@ -321,22 +326,12 @@ class SessionManager:
         if restarted:
             self._fanout.greet(channel)  # nobody there knows the server's state
         if restarted or session.restarted or self._events.on_resume.listeners:
-            channel.note(lambda: self._back(channel, session, replayed, restarted=restarted))
+            back = partial(self._back, session, replayed, restarted=restarted)
+            channel.note(self._decision(channel, "on_resume", back))
 
-    def _again(self, channel: SessionChannel, session: Any) -> None:
-        try:
-            self._events.on_restore.fire(session)
-        except Refused as refusal:
-            self._refuse(channel, "on_restore", refusal)
-
-    def _back(
-        self, channel: SessionChannel, session: Any, replayed: int, *, restarted: bool
-    ) -> None:
+    def _back(self, session: Any, replayed: int, *, restarted: bool) -> None:
         session.restarted = restarted
-        try:
-            self._events.on_resume.fire(session, replayed)
-        except Refused as refusal:
-            self._refuse(channel, "on_resume", refusal)
+        self._events.on_resume.fire(session, replayed)
 
     def _refuse(self, channel: SessionChannel, event: str, refusal: Refused) -> None:
         code, text = farewell(refusal)

@@ -188,7 +188,7 @@ class DurableOutbox(Outbox):
             return
         try:
             fire()
-        except Refused:
+        except (Refused, KeyboardInterrupt):  # see `Outbox`
             raise
         except BaseException:
             self._open()

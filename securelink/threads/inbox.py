@@ -15,6 +15,7 @@ from threading import get_ident
 from typing import Any, Protocol
 
 from .._mypyc import mypyc_attr
+from ..app.hooks import Decision
 from ..codes import Code
 from ..errors import CodecError
 from ..interrupts import Right
@@ -187,8 +188,7 @@ class Inbox:
             else:
                 if not deadline and len(inbox) > 1:
                     deadline = time.monotonic() + RUN_SECONDS
-                del inbox[0]
-                item()
+                self._happen(item)
                 left -= 1
                 if inbox and (left <= 0 or time.monotonic() > deadline):
                     return True
@@ -223,6 +223,16 @@ class Inbox:
             if inbox and (left <= 0 or time.monotonic() > deadline):
                 return True
         return False
+
+    def _happen(self, event: Happening) -> None:
+        """The first item is an event."""
+        try:
+            del self.queue.items[0]
+            event()
+        except KeyboardInterrupt:
+            if isinstance(event, Decision):
+                event.interrupted()
+            raise
 
     def _rest_of(self, record: Record | Partly) -> Rest | None:
         """

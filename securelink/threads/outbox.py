@@ -246,7 +246,8 @@ class Outbox:
         Let the application greet the session, and then let go what was held back meanwhile.
 
         Args:
-            fire: Greets it. What its thread sends goes out at once. If it raises `Refused`, nothing else ever goes out.
+            fire: Greets it. What its thread sends goes out at once. If it raises `Refused`, or Ctrl-C comes,
+                nothing else ever goes out.
         """
         if not self._holding:
             fire()
@@ -254,7 +255,7 @@ class Outbox:
         self._greeter = get_ident()
         try:
             fire()
-        except Refused:
+        except (Refused, KeyboardInterrupt):  # see `Decision`
             self._greeter = 0
             raise
         except BaseException:

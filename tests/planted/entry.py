@@ -6,6 +6,20 @@ from .fault import Fault
 
 FAULTS = [
     Fault(
+        "Ctrl-C amid on_connect takes the event away",
+        "threads/inbox.py",
+        "                event.interrupted()",
+        "                pass",
+        "test_greeting.py::test_a_decision_interrupted_at_every_point",
+    ),
+    Fault(
+        "Ctrl-C amid on_connect lets go what was held back",
+        "threads/outbox.py",
+        "        except (Refused, KeyboardInterrupt):",
+        "        except Refused:",
+        "test_greeting.py::test_ctrl_c_amid_on_connect_lets_nobody_in",
+    ),
+    Fault(
         "who is refused in on_connect has heard all before",
         "app/session_manager.py",
         "        if self._events.on_connect.listeners:\n",
@@ -15,8 +29,8 @@ FAULTS = [
     Fault(
         "between a refusal in on_connect and the end all goes out",
         "threads/outbox.py",
-        "        except Refused:\n            self._greeter = 0\n",
-        "        except Refused:\n            self._let_go()\n",
+        "            self._greeter = 0\n            raise\n",
+        "            self._let_go()\n            raise\n",
         "test_greeting.py::test_nothing_slips_out_between_a_refusal_and_the_end",
     ),
     Fault(
