@@ -218,6 +218,19 @@ def test_the_design_document_names_what_there_is() -> None:
         assert re.search(rf"def {function}\b", (PACKAGE / file).read_text()), (file, function)
 
 
+def test_a_package_names_its_modules() -> None:
+    """A docstring that lists the modules of a package, which is where a stranger looks first, lists each of them."""
+    listed = 0
+    for file in PACKAGE.rglob("__init__.py"):
+        words = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+        lines = re.findall(r"^    (\w+\.py(?:, \w+\.py)*)  ?", words, re.MULTILINE)
+        named = {name for line in lines for name in line.split(", ")}
+        there = {module.name for module in file.parent.glob("*.py")} - {file.name}
+        assert not named or named == there, (file, named ^ there)
+        listed += bool(named)
+    assert listed > 6
+
+
 def _way(text: str) -> str:
     return text.split("### The way of a packet")[1].split("### Objects")[0]
 

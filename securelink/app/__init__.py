@@ -1,6 +1,7 @@
 """
 The application side of servers and clients, independent of threads, which belong to the shell.
 
+    actions.py     names of actions, ours and an application's
     handlers.py    the functions that take packets
     hooks.py       events and their listeners; their failures
     received.py    a packet, as a handler sees it
@@ -11,11 +12,14 @@ The application side of servers and clients, independent of threads, which belon
     declared.py    the options of servers and clients, in one table
     policies.py    packets for which a session has no room
     rooms.py       named groups of sessions
+    roll.py        their members, which senders read without a lock
     introduction.py  a client's server, and its key, trust and credentials
     admission.py   decides who may enter
     session_manager.py  from an admitted client to a session, and to its end
     registry.py    the sessions of a server
     fanout.py      one packet to many sessions
+    greed.py       the sessions that end when all keep too much
+    saving.py      a session as bytes, for a store
     context.py     the shared data of the sessions of a server or client
     scheduling.py  the interface of the shell that runs jobs
     budget.py      bounds the failures of strangers

@@ -19,6 +19,7 @@ Two threads may use the receiving half (`receive_data`) and the sending half (`s
     strangers.py   recognises peers that speak another protocol
 
     handshake_client.py, handshake_server.py   both halves of the computation
+    order.py       a step of it that comes too early is an error
     schedule.py    key schedule
     records.py     AES-256-GCM or plaintext
     numbering.py   counting and keeping the records of a session
@@ -29,7 +30,8 @@ Two threads may use the receiving half (`receive_data`) and the sending half (`s
     tickets.py     the server's tickets
 
     session_core.py   the durable side of a session, which a connection carries
-    send_queue.py, receive_queue.py, requests.py   its parts
+    send_queue.py, receive_queue.py, requests.py, replies.py   its parts
+    durable.py     the same for a session that a store keeps
     bounds.py      bounds of one session
 """
 

@@ -6,6 +6,7 @@ Bytes and values: no state, no keys.
     messages.py  ClientHello, ServerHello, ServerAuth, ClientAuth, Welcome, Close
     packets.py   packets as MessagePack
     scan.py      validates MessagePack before it is decoded
+    steps.py     decodes a long record in steps
     sendable.py  which values may be sent
     weight.py    the memory of a decoded record, estimated
 """
