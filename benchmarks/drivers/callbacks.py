@@ -6,15 +6,13 @@ that callback, as programs for these libraries do it; futures only say that a st
 from __future__ import annotations
 
 import asyncio
-import itertools
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
-from ..measure import Figures, Window, clock, latency_figures, resident_kib
-from ..target import CHUNK, DATA, PACKET, Target, command
-from .blocking import SETTLE
+from ..measure import Figures, Window, clock, latency_figures
+from ..target import CHUNK, DATA, PACKET, command
+from .connections import Connections
 
 _PATIENCE = 120.0  # seconds: something is broken
 
@@ -32,9 +30,6 @@ class Client(Protocol):
 
     async def close(self) -> None:
         """Leave."""
-
-
-Connect = Callable[[Target], Awaitable[Client]]
 
 
 def _nothing(data: Any) -> None:
@@ -146,30 +141,15 @@ class _Casts:
         window.stop()
 
 
-class Driver:
-    """
-    The workloads.
-
-    Args:
-        connect: Opens one authenticated client.
-        target: The running server.
-    """
-
-    def __init__(self, connect: Connect, target: Target) -> None:
-        self._connect = connect
-        self._target = target
-        self._server = int(target.server["pid"])
+class Driver(Connections[Client]):
+    """The workloads."""
 
     @asynccontextmanager
     async def _clients(self, count: int) -> AsyncIterator[list[Client]]:
-        clients = [await self._connect(self._target) for _ in range(count)]
-        for client in clients:
-            client.on_packet = _nothing
-        try:
-            yield clients
-        finally:
+        async with super()._clients(count) as clients:
             for client in clients:
-                await client.close()
+                client.on_packet = _nothing
+            yield clients
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[Client]:
@@ -242,32 +222,3 @@ class Driver:
             window = Window(self._server)
             await many.run(window)
         return window.figures(many.deliveries) | latency_figures(singly.latencies)
-
-    async def handshake(self, count: int, workers: int, seconds: float) -> Figures:
-        """Connect, authenticate, close; by `workers` tasks."""
-        await (await self._connect(self._target)).close()
-        latencies: list[int] = []
-        end = time.perf_counter() + seconds
-        numbers = itertools.count()
-
-        async def work() -> None:
-            while next(numbers) < count and time.perf_counter() < end:
-                began = clock()
-                await (await self._connect(self._target)).close()
-                latencies.append(clock() - began)
-
-        with Window(self._server) as window:
-            await asyncio.gather(*(work() for _ in range(workers)))
-        return window.figures(len(latencies)) | latency_figures(latencies)
-
-    async def idle(self, count: int) -> Figures:
-        """Memory of the server for each idle session."""
-        async with self._clients(2):
-            await asyncio.sleep(SETTLE)
-            before = resident_kib(self._server)
-            began = time.perf_counter()
-            async with self._clients(count):
-                opened = time.perf_counter() - began
-                await asyncio.sleep(SETTLE)
-                after = resident_kib(self._server)
-        return {"rate": (after - before) / count, "seconds": opened}

@@ -6,15 +6,13 @@ latency of a packet counts until that task has it decoded.
 from __future__ import annotations
 
 import asyncio
-import itertools
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
-from ..measure import Figures, Window, clock, latency_figures, resident_kib, rounds
-from ..target import CHUNK, DATA, PACKET, Target, command
-from .blocking import SETTLE
+from ..measure import Figures, Window, clock, latency_figures, rounds
+from ..target import CHUNK, DATA, PACKET, command
+from .connections import Connections
 
 
 class Client(Protocol):
@@ -33,31 +31,8 @@ class Client(Protocol):
         """Leave."""
 
 
-Connect = Callable[[Target], Awaitable[Client]]
-
-
-class Driver:
-    """
-    The workloads.
-
-    Args:
-        connect: Opens one authenticated client.
-        target: The running server.
-    """
-
-    def __init__(self, connect: Connect, target: Target) -> None:
-        self._connect = connect
-        self._target = target
-        self._server = int(target.server["pid"])
-
-    @asynccontextmanager
-    async def _clients(self, count: int) -> AsyncIterator[list[Client]]:
-        clients = [await self._connect(self._target) for _ in range(count)]
-        try:
-            yield clients
-        finally:
-            for client in clients:
-                await client.close()
+class Driver(Connections[Client]):
+    """The workloads."""
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[Client]:
@@ -172,34 +147,3 @@ class Driver:
                     await client.receive()
                 latencies.append(clock() - began)
         return latencies
-
-    # --- connections ----------------------------------------------------------------------------------------
-
-    async def handshake(self, count: int, workers: int, seconds: float) -> Figures:
-        """Connect, authenticate, close; by `workers` tasks."""
-        await (await self._connect(self._target)).close()
-        latencies: list[int] = []
-        end = time.perf_counter() + seconds
-        numbers = itertools.count()
-
-        async def work() -> None:
-            while next(numbers) < count and time.perf_counter() < end:
-                began = clock()
-                await (await self._connect(self._target)).close()
-                latencies.append(clock() - began)
-
-        with Window(self._server) as window:
-            await asyncio.gather(*(work() for _ in range(workers)))
-        return window.figures(len(latencies)) | latency_figures(latencies)
-
-    async def idle(self, count: int) -> Figures:
-        """Memory of the server for each idle session."""
-        async with self._clients(2):
-            await asyncio.sleep(SETTLE)
-            before = resident_kib(self._server)
-            began = time.perf_counter()
-            async with self._clients(count):
-                opened = time.perf_counter() - began
-                await asyncio.sleep(SETTLE)
-                after = resident_kib(self._server)
-        return {"rate": (after - before) / count, "seconds": opened}
