@@ -117,12 +117,9 @@ class FailureBudget:
     def most_failures(self) -> int:
         """The highest count of an address, or of a /64."""
         with self._lock:
-            found = [
-                self._failures.seen(network)
-                for network in self._failures.keys()  # noqa: SIM118  # no mapping
-                if network.endswith("/64") or "/" not in network
-            ]
-        return max(found, default=0)
+            known = list(self._failures.keys())
+        near = [network for network in known if network.endswith("/64") or "/" not in network]
+        return max(map(self._failures.seen, near), default=0)
 
     def standing(self, host: str) -> int:
         """

@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import time
+from functools import partial
 from pathlib import Path
 
 from .files import POSIX
@@ -32,15 +33,16 @@ def remove_leftovers(folder: Path, name: str) -> list[Path]:
     )
     removed = []
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if ours.fullmatch(entry.name) and _is_leftover(entry):
-                with contextlib.suppress(OSError):
-                    os.unlink(entry.path)
-                    removed.append(Path(entry.path))
+        for entry in filter(partial(_is_leftover, ours), entries):
+            with contextlib.suppress(OSError):
+                os.unlink(entry.path)
+                removed.append(Path(entry.path))
     return removed
 
 
-def _is_leftover(entry: os.DirEntry[str]) -> bool:
+def _is_leftover(ours: re.Pattern[str], entry: os.DirEntry[str]) -> bool:
+    if not ours.fullmatch(entry.name):
+        return False
     try:
         found = entry.stat(follow_symlinks=False)
     except OSError:

@@ -343,7 +343,7 @@ class SendQueue:
         self.trim()
         with self.guard:
             entries = (*self.packets, *(self._held or ()))
-            return [bytes_of(entry) for entry in entries if not is_gone(entry)]
+        return [bytes_of(entry) for entry in entries if not is_gone(entry)]
 
     def drop(self) -> None:
         """The session is over: drop packets that were not taken or acknowledged."""

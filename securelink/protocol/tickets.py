@@ -208,8 +208,8 @@ class TicketTable:
             kept = self._kept.get(token)
             if kept is None:
                 return []
-            digests = (kept.used, kept.current)
-            return [(digest, self._grants[digest]) for digest in digests if digest is not None]
+            digests = filter(None, (kept.used, kept.current))
+            return [(digest, self._grants[digest]) for digest in digests]
 
     def restore(self, tickets: list[tuple[bytes, Grant]], until: float, *, missed: bool) -> None:
         """

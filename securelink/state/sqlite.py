@@ -88,11 +88,11 @@ class SqliteStore:
         try:
             if not exists(real):
                 create_files([NewFile(real, b"")])  # so that it is 0600, and its journal likewise
-            for ending in ("", *_BESIDE):  # SQLite would follow links, and wait for a pipe
-                file = real.with_name(real.name + ending)
-                if not ending or exists(file):
-                    with opened(file, 0, forbidden=_OTHERS):
-                        pass
+            beside = (real.with_name(real.name + ending) for ending in _BESIDE)
+            # SQLite would follow links, and wait for a pipe.
+            for file in (real, *filter(exists, beside)):
+                with opened(file, 0, forbidden=_OTHERS):
+                    pass
             with self._mapped():
                 self._db = self._connected(real)
         except BaseException:

@@ -109,8 +109,8 @@ FAULTS = [
     Fault(
         "the journal of a state file may be anybody's",
         "state/sqlite.py",
-        'for ending in ("", *_BESIDE):',
-        'for ending in ("",):',
+        "for file in (real, *filter(exists, beside)):",
+        "for file in (real,):",
         "test_keys_strict.py::test_what_lies_beside_a_state_file",
     ),
     Fault(
