@@ -108,6 +108,27 @@ def test_what_is_through_goes(place: Place) -> None:
     assert left.queued == [(5, b"new")]
 
 
+def test_a_start_gives_back_what_a_crowd_has_left(place: Place) -> None:
+    """The file does not keep the size that it once had, and what is in it stays."""
+    store = place.open("os")
+    store.take_over()
+    crowd = Change(TOKEN, received=[(n, bytes(1 << 20)) for n in range(1, 41)])
+    crowd.saved, crowd.counts = encode(saved()), counts()
+    store.commit([crowd, begun(OTHER)], 1.0)
+    assert sum(path.stat().st_size for path in place.folder.glob("state.db*")) > 40 << 20
+    through = Change(TOKEN, received_below=40, counts=counts(39))
+    for _ in range(3):  # the journal begins anew, and is cut
+        store.commit([through], 2.0)
+    assert sum(path.stat().st_size for path in place.folder.glob("*-wal")) <= 17 << 20
+    store.close()
+    assert place.path.stat().st_size > 40 << 20
+    first, second = place.loaded()
+    assert place.path.stat().st_size < 4 << 20
+    assert first.received == [(40, bytes(1 << 20))]
+    assert second.saved.token == OTHER
+    assert len(place.loaded()) == 2
+
+
 def test_it_says_when_it_was_written(place: Place) -> None:
     """The time of the last commit is that of the process before."""
     store = place.open()

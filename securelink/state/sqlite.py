@@ -29,6 +29,8 @@ SYNC = {"turn": ("FULL", 0.0), "10ms": ("FULL", 0.01), "os": ("NORMAL", 0.0)}
 _APPLICATION = 0x5EC11A6B
 _VERSION = 1
 _MOST_STARTS = 1 << 62
+_JOURNAL_BYTES = 16 * 1024 * 1024  # it is cut to that when it begins anew
+_FREE_PAGES = 1024
 _OTHERS = 0o077
 _BESIDE = ("-wal", "-journal")
 _SCHEMA = """
@@ -108,6 +110,7 @@ class SqliteStore:
             run("PRAGMA trusted_schema = OFF")
             run("PRAGMA journal_mode = WAL")
             run(f"PRAGMA synchronous = {self._level}")
+            run(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES}")
             found = run("PRAGMA application_id").fetchone()[0]
             version = run("PRAGMA user_version").fetchone()[0]
             if not run("SELECT count(*) FROM sqlite_master").fetchone()[0] and not found:
@@ -141,7 +144,16 @@ class SqliteStore:
                 raise StateError("its sessions are there, and what they are sealed under is not")
             self._fence += 1
             self._seal_anew(sessions)
+        self._shrink()
         return list(sessions.values())
+
+    def _shrink(self) -> None:
+        """Give back what a crowd has left: SQLite keeps free pages for ever, and clients could make it keep many."""
+        with contextlib.suppress(sqlite3.Error):  # no room for a copy: at another start
+            (free,) = self._db.execute("PRAGMA freelist_count").fetchone()
+            (pages,) = self._db.execute("PRAGMA page_count").fetchone()
+            if free > _FREE_PAGES and free > pages // 2:
+                self._db.execute("VACUUM")
 
     def _has_sessions(self) -> bool:
         run = self._db.execute

@@ -127,4 +127,18 @@ FAULTS = [
         "                check_owner(path, os.lstat(path))",
         "test_keys_strict.py::test_a_link_to_a_file_of_somebody_else",
     ),
+    Fault(
+        "a state file never becomes smaller",
+        "state/sqlite.py",
+        "if free > _FREE_PAGES and free > pages // 2:",
+        "if False:",
+        _STORE + "test_a_start_gives_back_what_a_crowd_has_left",
+    ),
+    Fault(
+        "the journal of a state file never becomes smaller",
+        "state/sqlite.py",
+        'run(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES}")',
+        "pass",
+        _STORE + "test_a_start_gives_back_what_a_crowd_has_left",
+    ),
 ]
