@@ -146,9 +146,10 @@ class Server(Runnable, Reporting, Admitting, BackPressure, ServerDispatching):
     data. Nothing that was sent, either way, is lost or comes twice. Meanwhile `session.connected` is False, and what is
     sent waits within the usual bounds. `authenticate` is asked again, and must give an equal user; `hello.resumed` is
     the session. `on_suspend(session)` tells of the break, `on_resume(session, replayed)` that it goes on, with how many
-    records are sent again; it may refuse as `on_connect` does. Both come in order with the session's packets. With
-    `state=` what a handler sends leaves when its turn is kept; `on_restore(session)` tells of those that were, and may
-    refuse likewise.
+    records are sent again; it may refuse as `on_connect` does. Both come in order with the session's packets. If
+    `session.restarted` is true then, the client is another process, which knows nothing of the session
+    (`Client(session=)`). With `state=` what a handler sends leaves when its turn is kept; `on_restore(session)` tells
+    of those that were, and may refuse likewise.
 
     `on_hangup` fires at once when a session's connection has ended, also while packets of it wait to be handled; it may
     overlap with its handlers, and `session.kick()` in it drops these packets. `on_disconnect` comes after the last.
