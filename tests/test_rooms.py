@@ -32,17 +32,17 @@ def rooms() -> Rooms[Guest]:
 
 
 def cost(guests: int) -> float:
-    """Seconds that each of so many guests of forty rooms takes to leave them."""
+    """Seconds of the processor that each of so many guests of forty rooms takes to leave them."""
     place = rooms()
     came = [Guest() for _ in range(guests)]
     for guest in came:
         for number in range(40):
             place.join(guest, str(number))
-    before = time.perf_counter()
+    before = time.thread_time()  # others may use the processor meanwhile
     for guest in came:
         assert len(place.leave_all(guest)) == 40
     assert place.names() == []
-    return (time.perf_counter() - before) / guests
+    return (time.thread_time() - before) / guests
 
 
 @pytest.mark.cost
