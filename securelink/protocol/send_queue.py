@@ -157,14 +157,14 @@ class SendQueue:
         """
         with self.guard:
             waiting = self._loose.get(key, ())
-            spare = self._excess(size)
+            excess = self._excess(size)
             count = freed = 0
             for slot in waiting:
-                if freed >= spare:
+                if freed >= excess:
                     break
                 freed += len(slot.encoded) + len(key)
                 count += 1
-            if freed < spare:
+            if freed < excess:
                 return -1
             for _ in range(count):
                 self._drop_oldest(key)
@@ -282,13 +282,13 @@ class SendQueue:
                 if isinstance(entry, Slot):
                     if not entry.encoded:
                         continue
-                    self._keep(entry)
+                    self._unmark(entry)
                     entry = entry.encoded
                 taken.append(entry)
                 size += len(entry)
         return taken
 
-    def _keep(self, slot: Slot) -> None:
+    def _unmark(self, slot: Slot) -> None:
         """It is put into a record: it is neither replaced nor dropped any more."""
         key = slot.key
         if self._latest is not None and self._latest.get(key) is slot:

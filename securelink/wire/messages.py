@@ -326,7 +326,7 @@ class Welcome:
 
     def encode(self) -> bytes:
         """The record `content u8 | fields`."""
-        ticket, count, known = self.ticket, self.count, self.acknowledged
+        ticket, count, handled = self.ticket, self.count, self.acknowledged
         return Content.WELCOME.to_bytes(1) + encode_fields(
             [
                 (1, self.token),
@@ -336,7 +336,7 @@ class Welcome:
                 (5, None if count is None else count.to_bytes(COUNT_SIZE)),
                 (6, self.max_packet.to_bytes(4)),
                 (7, round(self.heartbeat * 1000).to_bytes(4)),
-                (8, None if known is None else known.to_bytes(COUNT_SIZE)),
+                (8, None if handled is None else handled.to_bytes(COUNT_SIZE)),
             ]
         )
 

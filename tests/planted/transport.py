@@ -99,7 +99,7 @@ FAULTS = [
     Fault(
         "a packet that is in a record is dropped",
         "protocol/send_queue.py",
-        "                    self._keep(entry)\n",
+        "                    self._unmark(entry)\n",
         "",
         "test_policies.py::test_what_is_in_a_record_is_not_dropped",
     ),
@@ -113,7 +113,7 @@ FAULTS = [
     Fault(
         "packets go before there is room for another one",
         "protocol/send_queue.py",
-        "            if freed < spare:\n",
+        "            if freed < excess:\n",
         "            if False:\n",
         "test_policies.py::test_nothing_is_dropped_in_vain",
     ),
