@@ -243,7 +243,7 @@ class Peer:
 
     @property
     def pressure(self) -> Pressure:
-        """What waits in the session, and what has become of packets for which there was no room; of the last one."""
+        """What waits in the present session, or the last one, and what has become of packets without room there."""
         channel = self._channel
         if channel is None:
             return Pressure(0, 0, 0, 0, 0)

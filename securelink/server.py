@@ -221,7 +221,7 @@ class Server(Runnable, Reporting, Admitting, BackPressure, ServerDispatching):
             options.room_capacity,
             Room,
             most=options.max_rooms,
-            most_of_session=options.max_rooms_per_session,
+            most_per_session=options.max_rooms_per_session,
         )
         self._context = ServerContext(
             self._handlers, self._rooms, self._registry.counts, self.on_state, self._bounds

@@ -93,7 +93,9 @@ class Policies:
                 checked_key("key", latest)
             if full is None:
                 full = policy.full
-            if timeout is SEND_SECONDS:
+            if (
+                timeout is SEND_SECONDS
+            ):  # none was given: it is the default itself, not only as long
                 timeout = policy.timeout
         if latest is None and full in ("latest", "oldest"):
             latest = action

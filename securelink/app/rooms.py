@@ -103,7 +103,7 @@ class Rooms(Generic[Member]):
         capacity: Most members of one room; None for any number.
         kind: The class of a room.
         most: Rooms.
-        most_of_session: Rooms that one session may be in.
+        most_per_session: Rooms that one session may be in.
     """
 
     def __init__(
@@ -113,13 +113,13 @@ class Rooms(Generic[Member]):
         kind: Callable[[Rooms[Member], str], Group[Member]],
         *,
         most: int = MAX_ROOMS,
-        most_of_session: int = MAX_ROOMS_PER_SESSION,
+        most_per_session: int = MAX_ROOMS_PER_SESSION,
     ) -> None:
         self.broadcast = broadcast
         self._kind = kind
         self._capacity = capacity
         self._most = most
-        self._most_of_session = most_of_session
+        self._most_per_session = most_per_session
         self._lock = threading.Lock()
         self._by_name: dict[str, Group[Member]] = {}
         self._rolls: dict[str, Roll[Member]] = {}  # their members
@@ -185,9 +185,9 @@ class Rooms(Generic[Member]):
     def _check_room_for_one(
         self, name: str, room: Group[Member] | None, mine: tuple[Group[Member], ...]
     ) -> None:
-        if len(mine) >= self._most_of_session:
+        if len(mine) >= self._most_per_session:
             raise LimitExceeded(
-                f"a session may be in {self._most_of_session} rooms", limit="max_rooms_per_session"
+                f"a session may be in {self._most_per_session} rooms", limit="max_rooms_per_session"
             )
         if room is None and len(self._by_name) >= self._most:
             raise LimitExceeded(f"there are {self._most} rooms already", limit="max_rooms")

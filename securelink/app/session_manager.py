@@ -298,8 +298,8 @@ class SessionManager:
             self._hold_back(channel)
             core.receiving.items.appendleft(self._greeting(channel, session))
         elif self._events.on_restore.listeners:
-            again = partial(self._events.on_restore.fire, session)
-            core.receiving.items.appendleft(self._decision(channel, "on_restore", again))
+            fire = partial(self._events.on_restore.fire, session)
+            core.receiving.items.appendleft(self._decision(channel, "on_restore", fire))
         listener.loop.schedule(channel.inbox)
         return channel
 
@@ -326,10 +326,10 @@ class SessionManager:
         if restarted:
             self._fanout.greet(channel)  # nobody there knows the server's state
         if restarted or session.restarted or self._events.on_resume.listeners:
-            back = partial(self._back, session, replayed, restarted=restarted)
-            channel.note(self._decision(channel, "on_resume", back))
+            fire = partial(self._fire_resumed, session, replayed, restarted=restarted)
+            channel.note(self._decision(channel, "on_resume", fire))
 
-    def _back(self, session: Any, replayed: int, *, restarted: bool) -> None:
+    def _fire_resumed(self, session: Any, replayed: int, *, restarted: bool) -> None:
         session.restarted = restarted
         self._events.on_resume.fire(session, replayed)
 

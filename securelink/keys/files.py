@@ -246,8 +246,8 @@ def create_files(files: Sequence[NewFile]) -> None:
 
 
 def write_temporary(file: NewFile, name: str = "") -> Path:
-    """Write the data into a new file beside the path it is meant for, which has a random name. Raises `OSError`."""
-    # The name ends like the final one, so that a rule which ignores *_private.pem covers both.
+    """Write the data into a new file beside its path, which has this name, or a random one. Raises `OSError`."""
+    # A random name ends like the final one, so that a rule which ignores *_private.pem covers both.
     path = file.path.with_name(name or f".{secrets.token_hex(8)}-{file.path.name}")
     _write_exclusively(path, file.data, file.mode)
     return path

@@ -38,6 +38,7 @@ from .loop import Loop
 from .mailbox import Mailbox
 from .outcome import Outcome
 
+_LOOK_SECONDS = 0.02  # while another thread runs the inbox, which gives no sign on the socket
 _AGAIN = "call connect() for a new session"
 _WAYS_ON: dict[int, str] = {
     Code.PROTOCOL: "connect again; if it happens again, the log of the peer says which rule was broken",
@@ -105,10 +106,7 @@ class ClientChannel(Channel):
 
     def abandon(self) -> None:
         """The client was forgotten: say goodbye. In a finalizer, so it takes no lock and leaves it to the loop."""
-        self.loop.call(self._leave)
-
-    def _leave(self) -> None:
-        self.end(Code.NORMAL)
+        self.loop.call(lambda: self.end(Code.NORMAL))
 
     def is_wanted(self) -> bool:
         """Whether what comes must not wait until a thread drives: handlers, or answers to `request_later`."""
@@ -240,13 +238,13 @@ class ClientChannel(Channel):
             running = inbox.right.taken
             if ready() or (waiting and not running):
                 return
-            if running and timeout > 0.02:
-                timeout = 0.02  # what comes of it gives no sign on the socket
+            if running and timeout > _LOOK_SECONDS:
+                timeout = _LOOK_SECONDS
             carrier = self.carrier
             if carrier is not None and self.link is not None:
                 carrier.drive(timeout)
             elif running or items:
-                time.sleep(min(timeout, 0.02))
+                time.sleep(min(timeout, _LOOK_SECONDS))
         finally:
             right.free = True
             if self.drivers:
@@ -256,7 +254,7 @@ class ClientChannel(Channel):
         if self.keeper is not None:
             self.keeper.see_to(self)
         if self.core.receiving.items:
-            timeout = min(timeout, 0.02)  # what comes of it may give no sign
+            timeout = min(timeout, _LOOK_SECONDS)
         sign = Sign()
         self.drivers[sign] = None
         try:

@@ -225,7 +225,7 @@ class Inbox:
         return False
 
     def _happen(self, event: Happening) -> None:
-        """The first item is an event."""
+        """Run the event that is the first item."""
         try:
             del self.queue.items[0]
             event()

@@ -90,7 +90,9 @@ class PassingOn:
             return
         if resumption is None:
             file.remove()
-            log.warning("%s keeps no sessions, for no process", shown(host, port))
+            log.warning(
+                "%s keeps no sessions: no other process can go on with this one", shown(host, port)
+            )
             return
         try:
             file.keep(host, port, resumption)
