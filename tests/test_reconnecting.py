@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import random
 import threading
 import time
 import warnings
@@ -99,6 +100,17 @@ def test_a_cut_is_not_the_end(identity: Identity, encryption: str) -> None:
         assert client.receive(0.05) is None
         assert stage.seen[0] == "connect"
         assert "disconnect" not in stage.seen
+
+
+def test_a_seeded_program_keeps_its_random_numbers(identity: Identity) -> None:
+    """The pauses of clients and the order of a drain are left to chance, but not to that of the module `random`."""
+    random.seed(5)
+    before = random.getstate()
+    with line(identity) as stage:
+        stage.relay.cut()
+        assert stage.client.ping(WAIT) >= 0
+        stage.server.drain(WAIT)
+    assert random.getstate() == before
 
 
 def test_a_request_waits_for_the_next_connection(identity: Identity) -> None:

@@ -21,6 +21,7 @@ The loop of a server, or of all clients that no thread drives:
     poller.py          epoll, or the selectors of other systems
     waker.py           wakes the leader
     timers.py          what is due at a time
+    jitter.py          chance, so that not all comes at one instant
     sweeper.py         the keepalive check of all connections, some at a time
 
 A session, and the connections that carry it:

@@ -8,7 +8,6 @@ thread, for a new session or for one that shall go on.
 from __future__ import annotations
 
 import logging
-import random
 import secrets
 import time
 from dataclasses import dataclass
@@ -47,6 +46,7 @@ from .client_channel import ClientChannel
 from .client_link import ClientLink
 from .dial import Deadline, Dialogue
 from .driven import leads_to_own_thread
+from .jitter import jitter
 from .passing_on import PassingOn
 from .requesting import probe
 
@@ -178,7 +178,7 @@ class Connector:
                 final = (
                     isinstance(error, HandshakeError) and error.final and error.code not in _PASSING
                 )
-                wait = pause * random.uniform(0.5, 1.5)  # noqa: S311  # jitter, not a secret
+                wait = pause * jitter.uniform(0.5, 1.5)
                 if final or wait >= deadline.left:
                     raise
             if self.given_up.wait(wait):

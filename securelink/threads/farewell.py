@@ -5,13 +5,13 @@ have if a store keeps it, for a new one otherwise.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from functools import partial
 
 from ..codes import Code
 from ..limits import MAX_AWAY_SECONDS, RETURNS_PER_SECOND
 from .channel import Channel
+from .jitter import jitter
 
 #: Parts with the clients of these sessions. By the leader.
 Farewell = Callable[[list[Channel]], None]
@@ -42,7 +42,7 @@ def returning(back_in: float) -> Farewell:
 
 
 def _return(back_in: float, sessions: list[Channel]) -> None:
-    random.shuffle(sessions)  # no client has a better place each time
+    jitter.shuffle(sessions)  # no client has a better place each time
     for place, session in enumerate(sessions):
         delay = min(max(0.0, back_in) + place / RETURNS_PER_SECOND, MAX_AWAY_SECONDS)
         if not session.hand_over(delay):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import threading
 import time
 from collections import deque
@@ -26,6 +25,7 @@ from .caretaker import caretaker
 from .client_channel import ClientChannel
 from .client_link import ClientLink
 from .connecting import Arrival, Connector, Destination, GoingOn, SessionGone
+from .jitter import jitter
 from .outcome import Outcome
 
 log = logging.getLogger("securelink.client")
@@ -133,8 +133,8 @@ class Reconnector:
             if self._busy or not channel.is_suspended:
                 return
             self._busy = True
-        jitter = random.uniform(0.0, FIRST_PAUSE)  # noqa: S311  # not a secret
-        self._try_later(channel, self._away(channel) + jitter)
+        spread = jitter.uniform(0.0, FIRST_PAUSE)
+        self._try_later(channel, self._away(channel) + spread)
 
     def _away(self, channel: ClientChannel) -> float:
         """For how long the server has asked to stay away. At least half of the session's time is for attempts."""
@@ -172,7 +172,7 @@ class Reconnector:
                     self._busy = False
 
     def _next_pause(self) -> float:
-        pause = self._pause * random.uniform(0.5, 1.5)  # noqa: S311  # jitter, not a secret
+        pause = self._pause * jitter.uniform(0.5, 1.5)
         self._pause = min(self._pause * _GROWTH, MOST_PAUSE)
         return max(0.0, min(pause, self._until - time.monotonic()))
 
