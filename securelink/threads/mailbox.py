@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..app.context import ClientContext
@@ -61,7 +62,8 @@ class Mailbox:
         core: The session; what waits here is not handled.
 
     Attributes:
-        packets: What waits for `receive`, each with the number of its record.
+        packets: What waits for `receive`, each with the number of its record. Always the same object.
+        count: How many these are.
         receiving: The program has called `receive` or `poll`, and so takes what no handler does.
         dropped: Packets that neither a handler nor the program has taken.
     """
@@ -75,6 +77,7 @@ class Mailbox:
         "_queue",
         "_waiting_bytes",
         "_where",
+        "count",
         "dropped",
         "packets",
         "receiving",
@@ -90,6 +93,7 @@ class Mailbox:
         self._elements = core.bounds.elements
         self._incoming = core.numbering.incoming
         self.packets: deque[tuple[int, Received | Folded]] = deque()
+        self.count: Callable[[], int] = self.packets.__len__  # made once, not for each wait
         self._incoming.kept = self.packets
         self.receiving = False
         self.dropped = 0

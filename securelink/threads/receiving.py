@@ -54,7 +54,7 @@ def receive(channel: ClientChannel, timeout: float | None) -> Received | None:
             left = deadline - now
             if left <= 0:
                 return None
-        channel.wait(left, packets.__len__)
+        channel.wait(left, mailbox.count)
 
 
 def receive_named(channel: ClientChannel, awaited: Awaited, timeout: float) -> Received:
