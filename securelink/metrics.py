@@ -205,22 +205,31 @@ class _PagesServer(ThreadingHTTPServer):
         with self._lock:
             free = self._places > 0
             self._places -= free
-        if free:
-            super().process_request(request, client_address)
-        else:
+        if not free:
             self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # the system starts no more threads
+            self._free_place()
+            raise
+
+    def _free_place(self) -> None:
+        with self._lock:
+            self._places += 1
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """In its thread. A timer cuts off a client that sends its request, or takes the answer, too slowly."""
         late = threading.Timer(_REQUEST_SECONDS, _cut, [request])
         late.daemon = True
-        late.start()
         try:
+            late.start()
             super().process_request_thread(request, client_address)
+        except RuntimeError:  # as above, for the timer
+            self.shutdown_request(request)
         finally:
             late.cancel()
-            with self._lock:
-                self._places += 1
+            self._free_place()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A reader that goes away is not an error."""

@@ -217,6 +217,37 @@ def test_slow_readers_hold_no_thread(identity: Identity, monkeypatch: pytest.Mon
         assert page(pages.address, "/healthz")[0] == 200
 
 
+def test_threads_that_do_not_start_take_no_place(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the system starts no threads for a while, connections are closed; afterwards there are pages again."""
+    start = threading.Thread.start
+    failing = threading.Event()
+    failed: list[str] = []
+
+    def starting(thread: threading.Thread) -> None:
+        # The thread of a connection, or, every other time, its timer.
+        mine = "process_request_thread" in thread.name or isinstance(thread, threading.Timer)
+        if failing.is_set() and mine and (len(failed) % 2 or isinstance(thread, threading.Timer)):
+            failed.append(thread.name)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", starting)
+    with serving(identity) as server, serve_metrics(server, "127.0.0.1", 0) as pages:
+        failing.set()
+        for number in range(40):
+            with socket.create_connection(pages.address, timeout=WAIT) as reader:
+                reader.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+                with contextlib.suppress(ConnectionError):
+                    assert reader.recv(100) == b""
+            until(lambda number=number: len(failed) > number)  # type: ignore[misc]
+        failing.clear()
+        url = "http://{}:{}/healthz".format(*pages.address)
+        with urllib.request.urlopen(url, timeout=WAIT) as answer:
+            assert answer.read() == b"ok\n"
+
+
 def test_the_command_serves_them(tmp_path: Path) -> None:
     """`securelink serve --metrics HOST:PORT` has the pages."""
     command = ("-m", "securelink", "serve", "--plaintext", "--host", "127.0.0.1", "--port", "0")
