@@ -197,7 +197,9 @@ def test_a_fork_does_not_have_it(path: Path, identity: Identity) -> None:
     file.take()
     file.keep("example.org", 5050, resumption(identity))
     before = path.read_bytes()
-    child = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: threads and fork()
+        child = os.fork()
     if not child:
         wrong = 1
         try:
