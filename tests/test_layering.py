@@ -218,6 +218,21 @@ def test_the_design_document_names_what_there_is() -> None:
         assert re.search(rf"def {function}\b", (PACKAGE / file).read_text()), (file, function)
 
 
+def test_documents_name_files_that_exist() -> None:
+    """Each file of Python that a document names with its folder is there."""
+    root = PACKAGE.parent
+    places = (root, PACKAGE, root / "tests")
+    folders = {path.name for place in places for path in place.iterdir() if path.is_dir()}
+    found = 0
+    for document in (*root.glob("*.md"), *root.glob("docs/*.md"), *root.glob("*/README.md")):
+        text = document.read_text(encoding="utf-8")
+        for name in re.findall(r"(?<![\w/.])(?:\.\./)?([a-z_]+(?:/[\w]+)+\.py)\b", text):
+            if name.split("/")[0] in folders:
+                assert any((place / name).exists() for place in places), (document, name)
+                found += 1
+    assert found > 100
+
+
 def test_a_package_names_its_modules() -> None:
     """A docstring that lists the modules of a package, which is where a stranger looks first, lists each of them."""
     listed = 0
