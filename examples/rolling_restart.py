@@ -64,9 +64,7 @@ def main(folder: str) -> None:
     talkers = [Talker(Client("127.0.0.1", int(port), pin=pin), over) for _ in range(5)]
     for _ in range(3):
         following = started(port)
-        time.sleep(
-            0.5
-        )  # it starts, and waits; should that take longer, the clients are away for longer
+        time.sleep(0.5)  # it starts; if that takes longer, the clients are away for longer
         process.terminate()
         process.communicate()
         process = following
