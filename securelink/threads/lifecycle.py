@@ -31,7 +31,7 @@ from ..streams.base import Told
 from . import driven
 from .book import Book
 from .descriptors import fitted
-from .farewell import Farewell, returning, stopping, vanishing
+from .farewell import STOPPING, VANISHING, Farewell, returning
 from .giving_way import hand_over, worker_threads
 from .listener import Listener
 from .looking import looks_later
@@ -183,7 +183,7 @@ class Lifecycle:
         loop, listener = self.loop, self.listener
         self.failure = error
         if loop is not None and listener is not None:
-            loop.call(lambda: self._begin_stop(loop, listener, time.monotonic(), vanishing))
+            loop.call(lambda: self._begin_stop(loop, listener, time.monotonic(), VANISHING))
 
     def end_with_program(self) -> None:
         """The main thread is through."""
@@ -216,7 +216,7 @@ class Lifecycle:
                 hint="use one of the two",
             )
         loop, ours = self.loop, self.loop is not None
-        farewell: Farewell = stopping
+        farewell = STOPPING
         try:
             if loop is None:
                 self.start(manual=False)
@@ -240,7 +240,7 @@ class Lifecycle:
         """What clients hear when the process ends and nobody has called `stop()`: kept sessions are handed over."""
         listener = self.listener
         keeps = listener is not None and listener.book is not None
-        return returning(0.0) if keeps else stopping
+        return returning(0.0) if keeps else STOPPING
 
     def _wait_once(self, timeout: float) -> None:
         """Let sessions come to their end, unless there is no time for it, or a second Ctrl-C comes."""
@@ -271,14 +271,14 @@ class Lifecycle:
         loop.turn(time.monotonic() + budget)
         self._calls.on_tick.fire()
 
-    def stop(self, timeout: float | None = None, farewell: Farewell = stopping) -> bool:
+    def stop(self, timeout: float | None = None, farewell: Farewell = STOPPING) -> bool:
         """See `Server.stop`; `farewell`: what the clients hear."""
         with self._state_lock:
             loop, listener = self.loop, self.listener
         if loop is None or listener is None:
             return True
         if timeout is None:
-            hands_over = listener.book is not None and farewell is not stopping
+            hands_over = listener.book is not None and farewell.hands_over
             timeout = HANDOVER_SECONDS if hands_over else CLOSE_SECONDS
         loop.call(lambda: self._begin_stop(loop, listener, time.monotonic() + timeout, farewell))
         if loop.manual:
@@ -304,7 +304,7 @@ class Lifecycle:
         if listener.closed:
             return  # another thread stops it already
         log.info("Status: Starting Shutdown")
-        listener.close(hands_over=farewell is not stopping)
+        listener.close(hands_over=farewell.hands_over)
         if self._ticker is not None:
             self._ticker.stop()
         listener.say_farewell(farewell)

@@ -170,7 +170,7 @@ class Listener:
         for link in tuple(self.links):
             if link.session is None:
                 link.lost()
-        farewell([link.session for link in self.links if link.session is not None])
+        farewell.say([link.session for link in self.links if link.session is not None])
         if self.book is not None:
             self.book.commit(at_once=True)
 
