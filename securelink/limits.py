@@ -97,9 +97,8 @@ MIN_UNACKED = 2 * ACK_BYTES
 HARD_UNACKED = 64 * 1024 * 1024
 # Bytes not yet taken by the kernel; a blocking `send` waits above it; option max_unsent
 MAX_UNSENT = 4 * 1024 * 1024
-HARD_UNSENT = (
-    64 * 1024 * 1024
-)  # bytes; above it the session is ended; both hard bounds follow the options
+# Bytes; above it the session is ended; both hard bounds follow the options
+HARD_UNSENT = 64 * 1024 * 1024
 # Bytes sealed by one write, so that little waits behind a full kernel buffer
 WRITE_BUDGET = 256 * 1024
 # Bytes unsent, unacknowledged and unhandled, of all sessions; above it the largest are ended; option max_memory
@@ -151,9 +150,8 @@ RETURNS_PER_SECOND = 200
 # The most that a server asks a client to stay away, and that a client does
 MAX_AWAY_SECONDS = 300.0
 MAX_REQUESTS = 1024  # requests of one session that wait for their reply; option max_requests
-ENDED_AT_ONCE = (
-    16  # of them that hear in a row that their session or their time is over: about 0.1 ms
-)
+# Of them that hear in a row that their session or their time is over: about 0.1 ms
+ENDED_AT_ONCE = 16
 REQUEST_SECONDS = 10.0  # default of request()
 MAX_ROOMS = 10_000  # rooms of one server; option max_rooms
 MAX_ROOMS_PER_SESSION = 100  # option max_rooms_per_session

@@ -215,9 +215,8 @@ def test_an_answer_would_be_an_end(identity: Identity) -> None:
     assert (closed.code, closed.delay) == (Code.HANDOVER, 2.5)  # type: ignore[union-attr]
     assert client.closing is None
     assert client.data_to_send() == b""
-    server.close(
-        Code.KICKED, "out", now=0.0
-    )  # what ends the session comes too late to be said, and counts
+    # What ends the session comes too late to be said, and counts.
+    server.close(Code.KICKED, "out", now=0.0)
     assert server.asked == (Code.KICKED, "out")
 
 

@@ -197,6 +197,5 @@ def test_looks_of_a_network_delay_others_as_one_does(
     loop.stop(lambda: None)
     mine = looked.count(honest)
     assert mine >= 3
-    assert (
-        len(looked) <= 2 * mine + 80
-    )  # of the others: the first of each, and then one after one of its own
+    # Of the others: the first of each, and then one after one of its own.
+    assert len(looked) <= 2 * mine + 80

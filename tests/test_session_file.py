@@ -234,9 +234,8 @@ def test_its_secrets_are_not_shown(
 
 def test_connecting_interrupted(identity: Identity, tmp_path: Path) -> None:
     """Wherever Ctrl-C interrupts `connect()`, this client can connect again, and others have the file after it."""
-    logging.disable(
-        logging.CRITICAL
-    )  # before Python 3.13 its handlers have locks that a signal can leave taken
+    # Before Python 3.13 its handlers have locks that a signal can leave taken.
+    logging.disable(logging.CRITICAL)
     try:
         with scene(identity, tmp_path) as found, warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)

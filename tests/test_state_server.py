@@ -115,9 +115,7 @@ def test_nothing_is_told_before_it_is_kept(place: Place, monkeypatch: pytest.Mon
         other = place.client()
         coming = threading.Thread(target=other.connect, args=(WAIT,))
         coming.start()
-        assert gate.waits.wait(
-            WAIT
-        )  # all that happens before the commit of its session has happened
+        assert gate.waits.wait(WAIT)  # all has happened that comes before the session's commit
         coming.join(0.3)
         assert not other.connected
         gate.open.set()
