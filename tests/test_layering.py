@@ -233,6 +233,20 @@ def test_documents_name_files_that_exist() -> None:
     assert found > 100
 
 
+def test_the_changelog_says_a_thing_once() -> None:
+    """No two entries of what is unreleased share ten words in a row, as those do that a merge has kept twice."""
+    text = (PACKAGE.parent / "CHANGELOG.md").read_text(encoding="utf-8")
+    entries = re.findall(r"^- (.*)$", text.split("\n## ")[1], re.MULTILINE)
+    assert len(entries) > 10
+    seen: dict[tuple[str, ...], str] = {}
+    for entry in entries:
+        words = entry.split()
+        for place in range(len(words) - 9):
+            before = seen.setdefault(tuple(words[place : place + 10]), entry)
+            assert before == entry, (before, entry)
+    assert len(set(entries)) == len(entries)
+
+
 def test_a_package_names_its_modules() -> None:
     """A docstring that lists the modules of a package, which is where a stranger looks first, lists each of them."""
     listed = 0
