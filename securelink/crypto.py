@@ -18,7 +18,6 @@ from collections.abc import Callable
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.exceptions import InvalidTag as InvalidTag
-from cryptography.hazmat.backends.openssl import backend
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey as RSAPrivateKey
@@ -63,11 +62,6 @@ CLIENT_SHARE_SIZE = _MLKEM_PUBLIC_SIZE + _X25519_SIZE
 SERVER_SHARE_SIZE = _MLKEM_CIPHERTEXT_SIZE + _X25519_SIZE
 
 _PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=PSS_SALT_SIZE)
-
-
-def openssl_version() -> str:
-    """The OpenSSL built into the crypto library; the module `ssl` may use another one."""
-    return backend.openssl_version_text()
 
 
 # --- hashes ---------------------------------------------------------------------------------------
