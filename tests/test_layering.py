@@ -233,6 +233,34 @@ def test_documents_name_files_that_exist() -> None:
     assert found > 100
 
 
+def test_documents_name_members_that_exist() -> None:
+    """Each `Class.member` of ours that a document about the code names is one: assigned, defined or inherited."""
+    members: dict[str, set[str]] = {}
+    bases: dict[str, set[str]] = {}
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                inside = re.findall(
+                    r"def (\w+)|self\.(\w+)|^    (\w+)(?: = |: )", ast.unparse(node), re.MULTILINE
+                )
+                members.setdefault(node.name, set()).update(*inside)
+                names = {re.split(r"[.\[]", ast.unparse(base))[-1] for base in node.bases}
+                bases.setdefault(node.name, set()).update(names)
+
+    def has(kind: str, name: str) -> bool:
+        inherited = any(has(base, name) for base in bases.get(kind, ()))
+        return inherited or name in members.get(kind, ())
+
+    found = 0
+    for document in (*PACKAGE.parent.glob("docs/*.md"), PACKAGE.parent / "SECURITY.md"):
+        text = document.read_text(encoding="utf-8")
+        for kind, name in re.findall(r"`([A-Z]\w+)\.(\w+)(?:\([^`]*\))?`", text):
+            if kind in members:
+                assert has(kind, name), (document, kind, name)
+                found += 1
+    assert found > 30
+
+
 def test_the_changelog_says_a_thing_once() -> None:
     """No two entries of what is unreleased share ten words in a row, as those do that a merge has kept twice."""
     text = (PACKAGE.parent / "CHANGELOG.md").read_text(encoding="utf-8")
