@@ -10,7 +10,7 @@ from .limits import SEND_SECONDS
 
 
 class BackPressure:
-    """An object that sends packets by policies: a facade of its `Policies`."""
+    """A server or client, whose packets may have policies."""
 
     _policies: Policies
 

@@ -170,7 +170,7 @@ class Client(Receiver, BackPressure, ClientDispatching, Introduced):
         self._policies = self._hooks.policies
 
     def _new_hooks(self, changed: Callable[..., None]) -> ClientContext:
-        """With the events."""
+        """Make the events of this client, and the context that has them."""
         caught = self._handlers.caught.add
         self.on_connect: EventHook[[]] = EventHook("on_connect", caught, ())
         self.on_suspend: EventHook[[]] = EventHook("on_suspend", caught, ())

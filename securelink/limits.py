@@ -175,7 +175,7 @@ MAX_BACKLOG = 65_535  # systems store it in 16 bits
 MAX_HALF_OPEN = 256  # connections without a session, option max_half_open; above it, others wait,
 # up to this number: a descriptor each; above it, the newest of the busiest network is closed
 MAX_WAITING_CONNECTIONS = 4096
-# While others wait, a half-open connection may owe us its next message so long: a lost packet is sent again in less
+# While others wait, a half-open connection may owe us its next message for this long: a lost packet is resent in less
 PLACE_SECONDS = 1.0
 ACCEPTS_PER_TURN = 64  # a flood of connections must not keep the leader from those it has
 MAX_FAILED_PER_ADDRESS = 64  # unfinished and failed handshakes of one address; option max_failures
@@ -203,9 +203,9 @@ SEND_SECONDS = 30.0  # default of a blocking send
 # The longest timeout, 23 days: all systems accept it in their waits (31 bits of milliseconds)
 FOREVER_SECONDS = 2e6
 CLOSE_SECONDS = 5.0  # default of close() and stop()
-# Who does not hang up in this time when sessions are handed over is hung up on, and comes back all the same
+# A client that has not hung up in this time, when sessions are handed over, is cut off; it comes back all the same
 HANDOVER_SECONDS = 1.0
-# A server that starts waits so long for another process that has its state file, and may be handing over
+# A server that starts waits this long for another process that has its state file, and may be handing over
 STATE_WAIT_SECONDS = 10.0
 END_SECONDS = 1.0  # a program that exits while a server runs waits this long for its clients
 STOP_GRACE_SECONDS = 0.5  # then on_disconnect is called for clients that did not answer

@@ -215,7 +215,7 @@ class Server(Runnable, Reporting, Admitting, BackPressure, ServerDispatching):
         self._admission = Admission(
             options.application, options.version, self._known_clients(), hook
         )
-        self._take_events()
+        self._make_events()
         self._rooms: Rooms[Session] = Rooms(
             self.broadcast,
             options.room_capacity,
@@ -229,7 +229,7 @@ class Server(Runnable, Reporting, Admitting, BackPressure, ServerDispatching):
         self._policies = self._context.policies
         self._lifecycle = self._new_lifecycle()
 
-    def _take_events(self) -> None:
+    def _make_events(self) -> None:
         self._handlers = Handlers("server", ("session", "packet"))
         self._handlers.bind_reserved(STATE, self._take_state)
         caught = self._handlers.caught.add

@@ -88,14 +88,14 @@ class Decision:
         self._refuse = refuse
 
     def __call__(self) -> None:
-        """By who runs the session's inbox."""
+        """Call the listeners. By who runs the session's inbox."""
         try:
             self._act()
         except Refused as refusal:
             self._refuse(refusal)
 
     def interrupted(self) -> None:
-        """Likewise, when Ctrl-C came out of the call."""
+        """Refuse: Ctrl-C came out of the call."""
         self._refuse(Refused(_NOT_CHECKED))
 
 

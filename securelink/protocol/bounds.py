@@ -47,7 +47,7 @@ class Bounds:
     def of_options(
         cls, *, max_unsent: int, max_unacked: int, max_packet: int, **others: Any
     ) -> Bounds:
-        """Those of an application. The hard ones follow; the largest packet fits twice."""
+        """Bounds from an application's options. The hard ones follow from them, and take two of the largest packets."""
         return cls(
             unsent=max_unsent,
             hard_unsent=max(max_unsent * _HARD_UNSENT, 2 * max_packet),

@@ -109,7 +109,7 @@ class DurableSendQueue(SendQueue):
         super().put(encoded, latest)
 
     def restore(self, queued: Sequence[bytes]) -> None:
-        """The store has these; an empty one was dropped, and has its place still."""
+        """Queue the packets that the store has; an empty one was dropped, and still has its place."""
         for encoded in queued:
             if encoded:
                 self.put(encoded)

@@ -253,7 +253,7 @@ class ReceiveQueue:
         return found
 
     def _open_on(self, record: Record | Partly) -> list[Packet] | Decoding:
-        """Of a record that is not wanted, or was begun, or of which some packets are taken."""
+        """Open a record that is not wanted, or was begun, or of which some packets are taken."""
         opening, self.opening = self.opening, None  # from the beginning again, if Ctrl-C comes
         if self.dropping:
             return []

@@ -141,7 +141,7 @@ class SendQueue:
         waiting.append(slot)  # last: without it the packet stays whatever comes
 
     def _put_gone(self) -> None:
-        """An entry that was dropped."""
+        """Put an entry that was dropped, in the place of its packet."""
         if self._latest is None:
             self._latest = {}
         self._gone += 1
@@ -289,7 +289,7 @@ class SendQueue:
         return taken
 
     def _unmark(self, slot: Slot) -> None:
-        """It is put into a record: it is neither replaced nor dropped any more."""
+        """The packet is put into a record: it is neither replaced nor dropped any more."""
         key = slot.key
         if self._latest is not None and self._latest.get(key) is slot:
             del self._latest[key]
@@ -385,10 +385,10 @@ class SendQueue:
 
 
 def is_gone(entry: bytes | Slot) -> bool:
-    """Whether it was dropped."""
+    """Whether an entry was dropped."""
     return isinstance(entry, Slot) and not entry.encoded
 
 
 def bytes_of(entry: bytes | Slot) -> bytes:
-    """The packet."""
+    """The packet of an entry."""
     return entry.encoded if isinstance(entry, Slot) else entry

@@ -54,7 +54,7 @@ class FileLock:
         KeyFileError: It cannot be locked.
     """
 
-    # Of one that was not made, for Ctrl-C or for another one that has the file.
+    # Those of a lock that was not taken, because Ctrl-C came or another one has the file.
     _pid, _descriptor, _is_ours = 0, -1, False
 
     def __init__(

@@ -111,7 +111,7 @@ class SessionFile:
 
     def take(self) -> None:
         """
-        Use it from now on, unless this client does already.
+        Lock the file for this client, unless it has it already.
 
         Raises:
             ConfigError: Another client uses it.
@@ -179,7 +179,7 @@ class SessionFile:
 
     def keep(self, host: str, port: int, resumption: Resumption) -> None:
         """
-        Write it anew. When this returns it is on the disk, and nothing of the session was sent before.
+        Write the file anew. When this returns it is on the disk; until then nothing may be sent over the connection.
 
         Raises:
             KeyFileError: It cannot be written; the one before is still there.
@@ -208,7 +208,7 @@ class SessionFile:
                 self.holds_one = True
 
     def remove(self) -> None:
-        """There is no session that another process could go on with."""
+        """Remove the file: there is no session that another process could go on with."""
         if self._is_the_parents:
             return
         with self._guard:
@@ -217,12 +217,12 @@ class SessionFile:
                 discard(self._real)
 
     def over(self) -> None:
-        """The session has ended: nothing is kept, and others may use the file."""
+        """Remove the file, and let others use it: the session has ended."""
         self.remove()
         self.release()
 
     def release(self) -> None:
-        """Others may use it, as it is. Not while a session lasts."""
+        """Let others use the file, as it is. Not while a session lasts."""
         if self._is_the_parents:
             return
         with self._guard:

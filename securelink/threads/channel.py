@@ -369,7 +369,7 @@ class Channel(Unkept):
         self.ended, self.link, self.outbox.writer = True, None, None
 
     def finished(self, outcome: Outcome) -> bool:
-        """It is over. False for all calls but the first: the reading thread and `close()` may race."""
+        """The session is over. False for all calls but the first: the reading thread and `close()` may race."""
         with self.lock:
             if self.ended:
                 return False

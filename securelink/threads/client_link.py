@@ -319,7 +319,7 @@ class ClientLink(Link):
             right.free = True
 
     def say_goodbye(self) -> None:
-        """See `Ward`: CLOSE; but if another process may go on, only what this one has handled."""
+        """See `Ward`: say CLOSE, or, if another process may go on, only how much this one has handled."""
         channel = cast(Driven | None, self.channel)
         file = channel.file if channel is not None else None
         if channel is None or file is None or not file.holds_one:

@@ -322,7 +322,7 @@ class Connector:
         known: SessionCore | None,
         loopback: bool,
     ) -> None:
-        """The server has let us in, and does not know yet that we know."""
+        """Remember key and session on the disk: the server has let us in, and does not know yet that we know."""
         self._remember(place.port, deadline, loopback=loopback)
         if known is None or opened.resumed:
             self.passing_on.keep(

@@ -166,7 +166,7 @@ class Listener:
             self.suspensions.close(hands_over=hands_over)
 
     def say_farewell(self, farewell: Farewell) -> None:
-        """To the clients of all sessions, and hang up on those that have none yet."""
+        """Say it to the clients of all sessions, and hang up on those that have no session yet."""
         for link in tuple(self.links):
             if link.session is None:
                 link.lost()

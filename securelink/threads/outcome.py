@@ -52,7 +52,7 @@ class Outcome:
         return f"{words}: {escaped(self.detail)}" if self.ours and self.detail else words
 
     def as_error(self) -> ConnectionClosed:
-        """For whoever sends or waits afterwards."""
+        """The error for whoever sends or waits afterwards."""
         return ConnectionClosed(
             f"the session is over: {self.reason}",
             code=self.code,

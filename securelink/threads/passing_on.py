@@ -76,7 +76,7 @@ class PassingOn:
 
     def keep(self, host: str, port: int, resumption: Resumption | None, *, goes_on: bool) -> None:
         """
-        WELCOME has come, and nothing was sent yet: a ticket is good once, and from then on this one is.
+        Write the file after WELCOME, before anything is sent: a ticket is good once, and from then on this one is.
 
         Args:
             resumption: None: the server keeps no sessions.

@@ -27,7 +27,7 @@ class Limit(NamedTuple):
     unit: str
 
 
-# Where a limit is one of each session: its unit, and what a session uses of it.
+# The limits that each session has: the unit, and how much a session uses.
 _OF_SESSION: dict[str, tuple[str, Callable[[Channel], int]]] = {
     "max_byte_rate": (
         "bytes a second of one session",
@@ -94,7 +94,7 @@ def standing(
 
 
 def _of_listener(listener: Listener | None) -> dict[str, tuple[str, int]]:
-    """Where a limit is one of all connections: its unit, and what is used of it."""
+    """The limits that all connections share: the unit, and how much is used."""
     gate = listener.gate if listener is not None else None
     return {
         "max_connections": ("connections", len(listener.links) if listener is not None else 0),

@@ -10,7 +10,7 @@ from .link import Link
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Unkept:
-    """What a store would have to say in a session."""
+    """What `DurableChannel` does in another way, because its store comes first."""
 
     __slots__ = ()
 

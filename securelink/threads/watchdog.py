@@ -33,7 +33,7 @@ class Watchdog:
         self._stopped = Sign()
 
     def watch(self) -> None:
-        """What its thread does."""
+        """Watch until `stop`, in a thread of its own."""
         lead = self._lead
         last = -1
         while not self._stopped.is_set():
@@ -62,7 +62,7 @@ class Watchdog:
         self._slow.add(thread)
 
     def no_longer_slow(self, thread: int) -> None:
-        """It is done; nothing if it was not slow, or has said so itself."""
+        """The handler is done. Does nothing if it was not slow, or has said so itself."""
         try:
             self._slow.remove(thread)
         except KeyError:

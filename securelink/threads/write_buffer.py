@@ -56,7 +56,7 @@ class WriteBuffer:
         return True
 
     def write_tail(self) -> bool:
-        """As `write`, of the tail."""
+        """Write the tail, as `write` does."""
         try:
             taken = self._stream.send(self.tail, self._flags)
             self._keep(self.tail[taken:])
@@ -65,7 +65,7 @@ class WriteBuffer:
         return not self.tail
 
     def clear(self) -> None:
-        """Nothing of it will be written."""
+        """Drop the tail: nothing of it will be written."""
         self._keep(memoryview(b""))
 
     def _keep(self, tail: memoryview) -> None:
@@ -87,5 +87,5 @@ class WriteBuffer:
 
     @property
     def is_stalled(self) -> bool:
-        """Whether that is too long."""
+        """Whether the peer has taken nothing for too long."""
         return self._stalled > STALLED_SECONDS
