@@ -243,13 +243,15 @@ class Client(Receiver, BackPressure, ClientDispatching, Introduced):
             self._channel.finish(deadline.at)  # it is over when the next one begins
         place = Destination(self.carrier, self.host, self.port)
         with connector.passing_on.beginning():
+            last, back_at = None, 0.0
+            if self._channel is not None:
+                last, back_at = self._channel.resumption, self._channel.back_at
             if retry:
-                back_at = self._channel.back_at if self._channel is not None else 0.0
-                arrival = connector.persist(place, deadline, back_at)
+                arrival = connector.persist(place, deadline, last, back_at)
             else:
-                arrival = connector.attempt(place, deadline)
+                arrival = connector.attempt(place, deadline, last=last)
             try:
-                channel = self._new_channel(arrival)
+                channel = self._new_channel(arrival, place)
             except BaseException:
                 arrival.drop()
                 raise
@@ -257,18 +259,17 @@ class Client(Receiver, BackPressure, ClientDispatching, Introduced):
         if connector.introduction.has_credentials:
             show_presence(channel, max(0.0, deadline.left))
 
-    def _new_channel(self, arrival: Arrival) -> ClientChannel:
+    def _new_channel(self, arrival: Arrival, place: Destination) -> ClientChannel:
         link, core = arrival.link, arrival.core
         self._token = str(uuid.UUID(bytes=arrival.opened.welcome.token))
         self._encrypted, self._resumed = link.encrypted, arrival.opened.resumed
-        where = shown(self.host, self.port)
-        mailbox = Mailbox(self, self._hooks, where, core)
+        mailbox = Mailbox(self, self._hooks, str(place), core)
         own_thread = get_ident() if self._in_update else 0
         channel = ClientChannel(link.loop, core, mailbox, token=self._token, own_thread=own_thread)
         channel.attach(link)
+        channel.resumption = arrival.opened.resumption
         if self._reconnect:
-            place = Destination(self.carrier, self.host, self.port)
-            channel.keeper = Reconnector(self._connector, place, arrival.opened.resumption)
+            channel.keeper = Reconnector(self._connector, place, channel.resumption)
         channel.file = self._connector.passing_on.file
         return channel
 

@@ -207,7 +207,9 @@ class Arrival:
             self.engine.refuse(16, "no")
             return
         lives = held is not None and held.user == user and held.token in server.sessions
-        if held is not None and lives and held.core.resume(self.engine, verified, 20.0):
+        if held is not None and lives and verified.begins_another:
+            server.end(held)
+        elif held is not None and lives and held.core.resume(self.engine, verified, 20.0):
             self.held = held
             return
         token = server.random(16)

@@ -102,7 +102,7 @@ class SessionContext:
     """
 
     __slots__ = (
-        "_elements", "_entered", "_name", "_server", "_state", "_user", "greeted", "holds", "left", "session",
+        "_elements", "_entered", "_name", "_server", "_state", "_then", "_user", "greeted", "holds", "left", "session",
     )  # fmt: skip
 
     def __init__(self, session: Named, server: ServerContext, entry: Entry, elements: int) -> None:
@@ -116,6 +116,7 @@ class SessionContext:
         self.left: tuple[str, ...] = ()
         self.greeted = False
         self._user: bytes | None = None
+        self._then: tuple[Callable[[], None], ...] = ()
 
     def handle(self, channel: Answering, packet: Packet) -> None:
         """Give a packet to the handlers."""
@@ -171,6 +172,18 @@ class SessionContext:
         """Its last packet is handled: the reference to the session is dropped, so that it can be freed."""
         self._name = self.name
         self.session = None
+        self._go_on()
+
+    def when_through(self, act: Callable[[], None]) -> None:
+        """By the leader: do this when its last packet is handled, or at once; perhaps twice."""
+        self._then = (*self._then, act)
+        if self.session is None:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        then, self._then = self._then, ()
+        for act in then:
+            act()
 
     @property
     def name(self) -> str:

@@ -84,6 +84,7 @@ class Arrival(Protocol):
 
     token: bytes
     provisional: bool
+    before: Any  # the session that is over for its client, and whose place it takes
 
     @property
     def address(self) -> tuple[str, int]:
@@ -189,18 +190,25 @@ class SessionManager:
         """
         wanted = client.grant.session if client.grant is not None else None
         session = _context(wanted).session if wanted is not None else None
+        goes_on = not client.begins_another
         try:
             entry = self._admission.admit(
-                client, link.address, encrypted=link.encrypted, resumed=session
+                client,
+                link.address,
+                encrypted=link.encrypted,
+                resumed=session if goes_on else None,
             )
         except HandshakeError:
             self.note("logins_refused")
             raise
         if wanted is not None and session is not None:
-            if _context(wanted).is_for(entry):
+            if not _context(wanted).is_for(entry):
+                log.info("%s is another user now: another session begins", _context(wanted).name)
+            elif goes_on:
                 release(entry.holds)  # what a login costs was paid when the session began
                 return wanted
-            log.info("%s is another user now: another session begins", _context(wanted).name)
+            else:
+                link.before = wanted
         if not self._keep(entry.holds):
             release(entry.holds)
             raise Refused("the server was stopped", code=Code.SHUTDOWN)

@@ -11,7 +11,7 @@ from ..errors import ConfigError, HandshakeError, PeerIncompatible, ProtocolErro
 from ..keys import Identity
 from ..limits import MAX_COUNT
 from ..wire.fields import Content, Kind, Mode
-from ..wire.messages import NO_MEMORY, Welcome
+from ..wire.messages import ANOTHER, NO_MEMORY, Welcome
 from .connection import Connection, Takes
 from .contents import SHARED_TAKES
 from .events import Item, Opened, PlaintextChosen, ServerVerified
@@ -66,6 +66,7 @@ class ClientConnection(Connection):
             usable for another attempt if this one ends before `Opened`.
         remembers: False: this process has nothing of the session but the resumption. If it goes on, the connection has
             a numbering of its own, and waits until a session with that is attached.
+        another: The session of the resumption is over, and another one shall begin in its place; it is attached later.
 
     Raises:
         ConfigError: The session to resume has another mode.
@@ -82,11 +83,13 @@ class ClientConnection(Connection):
         deadline: float = inf,
         resumption: Resumption | None = None,
         remembers: bool = True,
+        another: bool = False,
     ) -> None:
         super().__init__(State.HELLO_SENT, _TAKES, pings=True, deadline=deadline)
         self._handshake = ClientHandshake(mode, random=random, resumption=resumption)
         self._asked = resumption
-        self._remembers = remembers
+        self._remembers = remembers and not another
+        self._another = another
         self._max_packet = max_packet
         # The proof that `authenticate` demands.
         self._server: VerifiedServer | PlaintextServer | None = None
@@ -140,7 +143,7 @@ class ClientConnection(Connection):
             application=application,
             version=version,
             credentials=credentials,
-            count=self.numbering.incoming.accepted if self._remembers else NO_MEMORY,
+            count=self._count,
         )
         if not self.encrypted:
             self._send, self._receive = PlainSender(), PlainReceiver()
@@ -151,6 +154,12 @@ class ClientConnection(Connection):
             self._send = Sealer(secrets.client)
             self._receive = Opener(secrets.server)
         self._go(Input.AUTHENTICATE)
+
+    @property
+    def _count(self) -> int:
+        if self._another:
+            return ANOTHER
+        return self.numbering.incoming.accepted if self._remembers else NO_MEMORY
 
     def _receive_unopened(self, data: bytes) -> list[Item]:
         """As `Connection._receive_unopened`; the error names an answer that is not a securelink frame."""
@@ -210,7 +219,7 @@ class ClientConnection(Connection):
 
     def _check_goes_on(self, welcome: Welcome, asked: Resumption | None) -> None:
         """WELCOME resumes a session: check that it is the one that was asked for, and unchanged."""
-        if asked is None or not self._handshake.resumed:
+        if asked is None or self._another or not self._handshake.resumed:
             raise ProtocolError("WELCOME resumes a session that we did not ask for")
         if not crypto.equal(welcome.token, asked.token) or welcome.max_packet != asked.max_packet:
             raise ProtocolError("WELCOME resumes another session than the one that we asked for")

@@ -12,6 +12,7 @@ from ..keys import Identity, PublicKey
 from ..limits import BINDER_SIZE, HEADER_SIZE, RANDOM_SIZE
 from ..wire.fields import Content, Kind, Mode, encode_field
 from ..wire.messages import (
+    ANOTHER,
     NO_MEMORY,
     ClientAuth,
     ClientHello,
@@ -32,8 +33,8 @@ class VerifiedClient:
     The statements of a client, after its Finished (and signature, if any) was verified. In plaintext they are unproved.
 
     A client that resumes shows no key: `key` is the one that it proved when the session began. `grant` belongs to its
-    ticket, and `count` is the number of the server's records that it has accepted, or `NO_MEMORY`; both are None in any
-    other connection.
+    ticket, and `count` is the number of the server's records that it has accepted, or `NO_MEMORY`, or `ANOTHER`; both
+    are None in any other connection.
 
     Only `ServerHandshake.client_auth` makes one.
 
@@ -62,6 +63,11 @@ class VerifiedClient:
     def forgot(self) -> bool:
         """Whether it resumes a session of which it has no memory: the process that had it is gone."""
         return self.count == NO_MEMORY
+
+    @property
+    def begins_another(self) -> bool:
+        """Whether the session of its ticket is over for it: it wants another one, behind what that one has left."""
+        return self.grant is not None and self.count == ANOTHER
 
 
 class ServerHandshake:

@@ -226,8 +226,11 @@ class ServerConnection(Connection):
         """
         self._demand_proof("may_resume", Input.RESUME, verified)
         was, resuming = verified.grant, self._resuming
-        if was is None or resuming is None or verified.count is None:
-            raise ConfigError("may_resume() needs a grant", hint="ask for verified.grant before")
+        if was is None or resuming is None or verified.count is None or verified.begins_another:
+            raise ConfigError(
+                "may_resume() needs a grant of a session that shall go on",
+                hint="ask for verified.grant and verified.begins_another before",
+            )
         try:
             if not verified.forgot:
                 numbering.outgoing.check_stated(verified.count)

@@ -56,6 +56,7 @@ A server:
     errand.py          a step of it that waits for a worker
     holdings.py        the memory of all sessions together
     standing.py        how near it is to its limits
+    succeeding.py      a session begins behind the last one of its client
     suspensions.py     sessions without a connection
     taking_over.py     a session goes on over another link
     farewell.py        what clients hear when it stops

@@ -21,7 +21,7 @@ from ..errors import (
     ProtocolError,
 )
 from ..interrupts import Right, Sign
-from ..protocol import Item, SessionCore
+from ..protocol import Item, Resumption, SessionCore
 from ..state import SessionFile
 from ..wire.packets import Packet
 from .asking import Waiting
@@ -62,12 +62,13 @@ class ClientChannel(Channel):
         drives: Counts drives.
         drivers: Of those that wait while another one drives.
         file: Where another process finds it; None: nowhere.
-        mailbox: What waits for `receive`.
-        own_inbox: `inbox`, as what it is.
-        token: The session's.
+        mailbox, own_inbox: What waits for `receive`; `inbox`, as what it is.
+        token, resumption: The session's, and what its last connection has brought.
     """
 
-    __slots__ = ("carrier", "drive_right", "drivers", "drives", "file", "mailbox", "own_inbox", "token")  # fmt: skip
+    __slots__ = (
+        "carrier", "drive_right", "drivers", "drives", "file", "mailbox", "own_inbox", "resumption", "token",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -82,6 +83,7 @@ class ClientChannel(Channel):
         super().__init__(loop, core, mailbox)
         self.own_inbox.own_thread = own_thread
         self.token = token
+        self.resumption: Resumption | None = None
         self.carrier: ClientLink | None = None
         self.drive_right = Right()
         self.drivers: dict[Sign, None] = {}

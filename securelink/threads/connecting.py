@@ -109,15 +109,17 @@ class Arrival:
 @dataclass(frozen=True)
 class GoingOn:
     """
-    A session that is to go on.
+    A session that is to go on, or was the last.
 
     Attributes:
         core: It, which no connection carries; None when an earlier process had it.
         resumption: From its last connection.
+        another: It is over, and another one is to begin in its place, behind what the server has of it.
     """
 
     core: SessionCore | None
     resumption: Resumption
+    another: bool = False
 
 
 class SessionGone(HandshakeError):
@@ -154,13 +156,20 @@ class Connector:
         """So many seconds from now, or when the client is closed."""
         return Deadline(timeout, self.given_up)
 
-    def persist(self, place: Destination, deadline: Deadline, back_at: float = 0.0) -> Arrival:
+    def persist(
+        self,
+        place: Destination,
+        deadline: Deadline,
+        last: Resumption | None = None,
+        back_at: float = 0.0,
+    ) -> Arrival:
         """
         Attempts, with growing pauses, while the server cannot be reached or says that it will be back.
 
         Args:
             place: Where to.
             deadline: Until when.
+            last: See `attempt`.
             back_at: The server has asked to stay away until then. At least half of the time is for attempts.
 
         Raises:
@@ -173,7 +182,7 @@ class Connector:
             raise deadline.called_off()
         while True:
             try:
-                return self.attempt(place, deadline)
+                return self.attempt(place, deadline, last=last)
             except (ConnectFailed, LinkTimeout, HandshakeError) as error:
                 final = (
                     isinstance(error, HandshakeError) and error.final and error.code not in _PASSING
@@ -190,6 +199,7 @@ class Connector:
         place: Destination,
         deadline: Deadline,
         going_on: GoingOn | None = None,
+        last: Resumption | None = None,
     ) -> Arrival:
         """
         Connect once. If it fails everything is as before, and the session that was to go on can be tried again.
@@ -198,6 +208,7 @@ class Connector:
             place: Where to.
             deadline: Until when; it may also be called off.
             going_on: The session to resume. None: that of an earlier process, or a new one.
+            last: Of the client's last session, which is over: a new one begins behind what the server has of it.
 
         Returns:
             The open connection. If the server knows the session and does not let it go on it carries a new one.
@@ -215,7 +226,10 @@ class Connector:
         mode = self._belief.consult(self.introduction.mode)
         if going_on is None:
             left = self.passing_on.left_by_another(place.host, place.port, self.introduction)
-            going_on = GoingOn(None, left) if left is not None else None
+            if left is not None:
+                going_on = GoingOn(None, left)
+            elif last is not None:
+                going_on = GoingOn(None, last, another=True)
         stream = place.carrier.connect(place.host, place.port, max(0.001, deadline.left))
         try:
             loop = caretaker.loop(stream)
@@ -244,13 +258,17 @@ class Connector:
         ours = self.introduction
         loopback = is_loopback_host(stream.peer[0])
         mode = self._belief.mode(mode, credentials=ours.has_credentials, loopback=loopback)
-        resumption, known = None, None
+        resumption, known, another = None, None, False
         if going_on is not None:
-            resumption, known = going_on.resumption, going_on.core
+            resumption, known, another = going_on.resumption, going_on.core, going_on.another
             if known is None and not resumption.allows(mode):
                 resumption = None
         connection = ClientConnection(
-            mode, max_packet=ours.max_packet, resumption=resumption, remembers=known is not None
+            mode,
+            max_packet=ours.max_packet,
+            resumption=resumption,
+            remembers=known is not None,
+            another=another,
         )
         core = SessionCore(ours.bounds) if known is None else known
         core.attach(connection)

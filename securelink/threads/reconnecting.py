@@ -209,7 +209,7 @@ class Reconnector:
             arrival.drop()
             self._finish(channel, Outcome(Code.LOST))
             return
-        self._resumption = arrival.opened.resumption
+        self._resumption = channel.resumption = arrival.opened.resumption
         with self._lock:
             self._busy = False  # first: should this connection break at once, the next begins anew
         replayed = len(channel.core.numbering.outgoing.again)

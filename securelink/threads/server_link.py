@@ -37,6 +37,7 @@ from .jobs import Task
 from .link import Link
 from .outcome import Outcome
 from .server_handshake import Entrance, ServerHandshake
+from .succeeding import succeed
 from .suspensions import places_of
 from .taking_over import take_over
 
@@ -47,7 +48,8 @@ class ServerLink(Link):
     """A connection that a client opened."""
 
     __slots__ = (
-        "_entrance", "_replayed", "counted", "half_open", "handshake", "network", "provisional", "token", "told",
+        "_entrance", "_replayed", "before", "counted", "half_open", "handshake", "network", "provisional", "token",
+        "told",
     )  # fmt: skip
 
     def __init__(self, entrance: Entrance, stream: Stream, address: Address) -> None:
@@ -70,6 +72,8 @@ class ServerLink(Link):
         self.provisional = False  # something is given back unless the client shows that it is in
         self.token = b""
         self._replayed = 0  # records that go again because of it
+        # The session that is over for its client, and whose place its own takes.
+        self.before: Channel | None = None
 
     def _handshake_event(self, event: Event) -> None:
         match event:
@@ -181,7 +185,11 @@ class ServerLink(Link):
         self._read_on()
 
     def _public(self, session: Channel, *, known: bool) -> None:
-        self._entrance.suspensions.begun(session, self, known=known)
+        suspensions = self._entrance.suspensions
+        suspensions.begun(session, self, known=known)
+        if self.before is not None:
+            succeed(session, self.before, suspensions)
+            self.before = None
         self._entrance.host.opened(session)
 
     def _resume(self, client: VerifiedClient, session: Channel) -> None:

@@ -11,7 +11,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Hashable
-from typing import Any, NamedTuple, Protocol
+from functools import partial
+from typing import Any, NamedTuple, Protocol, cast
 
 from ..app.budget import SHARES
 from ..codes import Code
@@ -25,6 +26,7 @@ from .channel import Channel
 from .durable_channel import DurableChannel
 from .loop import Loop
 from .outcome import Outcome
+from .succeeding import Left
 
 log = logging.getLogger("securelink.server")
 
@@ -231,13 +233,30 @@ class Suspensions:
 
     def over(self, channel: Channel, token: bytes) -> None:
         """A session has ended, however, also one that was never public: no ticket of it is good for anything."""
-        place = self._places.get(channel)
-        self._places.pop(channel, None)
-        if self.tickets is not None:
-            self.tickets.forget(token)
-            if place is not None:
-                self._keep(channel, place, time.time())
+        place, tickets = self._places.pop(channel, None), self.tickets
+        if tickets is not None and place is not None and _was_closed(channel):
+            # Until then its client can name the one behind whose packets those of the next have to wait.
+            forget = partial(self._loop.call, partial(tickets.forget, token))
+            cast(Left, channel.owner).when_through(forget)
+        elif tickets is not None:
+            tickets.forget(token)
+        if place is not None and isinstance(channel, DurableChannel):
+            channel.keep(token, [], time.time())
         self._wake(channel)
+
+    def left(self, channel: Channel) -> bool:
+        """See `succeeding.Sessions`."""
+        link = channel.link
+        if channel.keeper is None:
+            if link is not None:
+                link.lost()
+            return False
+        if link is not None:
+            link.finish_channel(Outcome(Code.NORMAL, clean=True))
+            link.lost()
+        else:
+            self._finish(channel, Outcome(Code.NORMAL, clean=True))
+        return True
 
     def orphaned(self) -> None:
         """In a child of fork(): these sessions are the parent's."""
@@ -323,6 +342,12 @@ class Suspensions:
                 del mine[channel]
                 if not mine:
                     del self._of_place[around]
+
+
+def _was_closed(channel: Channel) -> bool:
+    """Whether its client has ended it."""
+    outcome = channel.outcome
+    return outcome is not None and outcome.code == Code.NORMAL and not outcome.ours
 
 
 def _would_be_missed(channel: Channel) -> bool:

@@ -33,6 +33,7 @@ SERVER_SHARE_SIZE = 1088 + 32  # ML-KEM-768 ciphertext, X25519 public key
 FINISHED_SIZE = 32  # HMAC-SHA-256
 COUNT_SIZE = 8  # of records
 NO_MEMORY = 2**64 - 1  # instead of a count: the client has no memory of the session
+ANOTHER = 2**64 - 2  # likewise: the client wants another session in the place of that
 FINISHED_FIELD_SIZE = 3 + FINISHED_SIZE
 
 _NONE: frozenset[int] = frozenset()

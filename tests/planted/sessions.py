@@ -8,15 +8,15 @@ FAULTS = [
     Fault(
         "a session that was never public leaves its ticket",
         "threads/suspensions.py",
-        "        self._places.pop(channel, None)\n        if self.tickets is not None:\n",
-        "        if self._places.pop(channel, None) is not None and self.tickets is not None:\n",
+        "        elif tickets is not None:\n            tickets.forget(token)\n",
+        "        elif tickets is not None and place is not None:\n            tickets.forget(token)\n",
         "test_resume_strangers.py::test_who_gives_no_sign_leaves_no_ticket",
     ),
     Fault(
         "whoever is let in resumes, also as another user",
         "app/session_manager.py",
-        "            if _context(wanted).is_for(entry):\n",
-        "            if True:\n",
+        "            if not _context(wanted).is_for(entry):\n",
+        "            if False:\n",
         "test_resume_server.py::test_the_hook_decides_again",
     ),
     Fault(
@@ -53,6 +53,27 @@ FAULTS = [
         "        if spares_session(closed.code) and self._gives_way():",
         "        if False:",
         "test_suspending.py::test_a_farewell_for_silence_is_not",
+    ),
+    Fault(
+        "a new session overtakes what the last one of its client has left",
+        "threads/server_link.py",
+        "        if self.before is not None:",
+        "        if False:",
+        "test_successors.py::test_behind_a_session_that_was_closed_in_order",
+    ),
+    Fault(
+        "who knows a ticket ends the session of another user",
+        "app/session_manager.py",
+        "            if not _context(wanted).is_for(entry):",
+        "            if goes_on and not _context(wanted).is_for(entry):",
+        "test_successors.py::test_another_user_ends_nothing",
+    ),
+    Fault(
+        "a server goes on with a session in whose place another one was asked for",
+        "protocol/client.py",
+        "        if asked is None or self._another or not self._handshake.resumed:",
+        "        if asked is None or not self._handshake.resumed:",
+        "test_successors.py::test_the_old_session_does_not_go_on",
     ),
     Fault(
         "a client answers HANDOVER, and so ends the session",
