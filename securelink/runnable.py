@@ -136,7 +136,7 @@ class Runnable:
 
     @property
     def tick_rate(self) -> float | None:
-        """How many times a second `on_tick` fires; None: never. May be set while the server runs."""
+        """How often a second `on_tick` fires; None: only after each `update()`. May be set while it runs."""
         return self._lifecycle.tick_rate
 
     @tick_rate.setter

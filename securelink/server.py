@@ -115,7 +115,7 @@ class Server(Runnable, Reporting, Admitting, BackPressure, ServerDispatching):
         version: Its version, compared likewise.
         workers: Threads, 3 to 64.
         overlap: False runs one handler at a time; I/O goes on.
-        tick_rate: How often a second `on_tick` fires; may be changed while it runs.
+        tick_rate: How often a second `on_tick` fires; None: only after each `update()`. May be changed while it runs.
         room_capacity: Most members of one room.
         max_rate: Packets a second of one session; one that sends more is not read for a moment. What it sends again
             after a lost connection is paid for by the time that it was away.

@@ -291,6 +291,28 @@ def test_a_clients_handler_stops_the_server(identity: Identity) -> None:
         until(lambda: said == [True])
 
 
+def test_a_tick_without_a_rate(identity: Identity, caplog: pytest.LogCaptureFixture) -> None:
+    """Without a rate nothing calls `on_tick`, and the server says so when it starts; `update()` does call it."""
+    complaint = "on_tick has a listener, but no rate"
+    for rate, complains in ((None, True), (50.0, False)):
+        caplog.clear()
+        server = Server("127.0.0.1", 0, keys=identity, tick_rate=rate)
+        server.on_tick(lambda: None)
+        with server, joined(server):
+            pass  # whoever has entered came behind the loop's first turn
+        assert (complaint in caplog.text) == complains
+    caplog.clear()
+    ticks: list[None] = []
+    driven = Server("127.0.0.1", 0, keys=identity)
+    driven.on_tick(lambda: ticks.append(None))
+    driven.update()
+    driven.stop()
+    with Server("127.0.0.1", 0, keys=identity):
+        pass
+    assert len(ticks) == 1
+    assert complaint not in caplog.text
+
+
 def test_slow_ticks_do_not_hold_up_a_stop(identity: Identity) -> None:
     """Ticks that take longer than their period: the last one is waited for, no other is begun."""
     server = Server("127.0.0.1", 0, keys=identity, tick_rate=1000.0)

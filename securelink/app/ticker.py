@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 from .hooks import EventHook
 from .scheduling import Scheduler
+
+log = logging.getLogger("securelink.server")
 
 
 class Ticker:
@@ -24,7 +27,14 @@ class Ticker:
         self.rate = rate
 
     def start(self) -> None:
-        """By the leader: begin with the current rate. Called again, it takes a new one."""
+        """By the leader, once: begin to tick."""
+        if self.rate is None and not self._loop.manual and self._on_tick.listeners:
+            log.warning(
+                "on_tick has a listener, but no rate, so it is never called; write Server(tick_rate=20)"
+            )
+        self._take_rate()
+
+    def _take_rate(self) -> None:
         self._generation += 1
         if self.rate is not None and not self._loop.manual:
             self._due = time.monotonic() + 1 / self.rate
@@ -37,7 +47,7 @@ class Ticker:
     def set_rate(self, rate: float | None) -> None:
         """Any thread: change the rate; None stops ticking."""
         self.rate = rate
-        self._loop.call(self.start)
+        self._loop.call(self._take_rate)
 
     def _schedule(self, generation: int) -> None:
         delay = max(0.0, self._due - time.monotonic())
