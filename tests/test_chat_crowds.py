@@ -71,6 +71,21 @@ def far(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("securelink.tools.console.marks.is_loopback_host", lambda host: False)
 
 
+# --- few people -------------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_without_anything_in_it(enter: Enter) -> None:
+    """A person who asks for what there is none of is told so: an empty line looks like a program that hangs."""
+    ann = enter("ann")
+    ann.chat.line("/history")
+    assert ann.screen[-1] == "* nothing was said here yet"
+    ann.chat.line("/who bob")
+    assert ann.screen[-1] == "* nobody here has such a name"
+    ann.chat.line("hello")
+    ann.chat.line("/history")
+    assert ann.screen[-1].endswith("ann: hello")
+
+
 # --- many people ------------------------------------------------------------------------------------------------------
 
 

@@ -191,9 +191,13 @@ class ChatClient:
                     self._show(f"  {_text(room)} ({int(count)})")
             case "/who":
                 names = self._ask("chat.who", argument or None)
-                self._show("  " + _text(", ".join(str(name) for name in names[:MAX_LISTED])))
+                listed = ", ".join(str(name) for name in names[:MAX_LISTED])
+                self._show(f"  {_text(listed)}" if listed else "* nobody here has such a name")
             case "/history":
-                self._show_history(self._ask("chat.history"))
+                history = self._ask("chat.history")
+                self._show_history(history)
+                if not history:
+                    self._show("* nothing was said here yet")
             case _:
                 self._show(f"! there is no {escaped(command)}; try /help")
 
