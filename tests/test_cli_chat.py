@@ -75,7 +75,9 @@ def test_half_an_invite_is_asked_for_the_rest(host: Program, folder: Path) -> No
     with Terminal(*JOIN, "--name", "ann", folder=folder) as ann:
         ann.shows("paste the invite")
         ann.types(f"{link[:60]}\r")
-        ann.shows("the key of the invite is not a whole one; paste the rest, or press Enter")
+        ann.shows(
+            "the key of the invite is not a whole one; paste the rest, or press Enter to give up"
+        )
         ann.types(f"{link[60:]}\r")
         ann.shows("you are ann")
         ann.types("exit\r")

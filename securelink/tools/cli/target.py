@@ -229,7 +229,7 @@ def _whole(text: str, person: bool) -> str:
             invite = Invite.parse(text)
         except ConfigError as error:
             if person and not _more_is_there():
-                tell(f"{error.message}; paste the rest, or press Enter to go without")
+                tell(f"{error.message}; paste the rest, or press Enter to give up")
             more = _typed_line()
             if not more:
                 break
