@@ -82,14 +82,14 @@ class Away:
     def __init__(self, host: str, number: int) -> None:
         self.link = None
         self.grace = None
-        self.code: int | None = None
+        self.outcome: Outcome | None = None
         self.owner = SimpleNamespace(session=SimpleNamespace(user="ada"))
         self.core = SimpleNamespace(sending=SimpleNamespace(drop=lambda: None))
         self.carrying = SimpleNamespace(token=bytes([number]) * 16, places=networks(host))
 
     def finished(self, outcome: Outcome) -> bool:
         """See `Channel.finished`."""
-        self.code = outcome.code
+        self.outcome = outcome
         return True
 
 
@@ -113,9 +113,9 @@ def test_a_network_does_not_take_all_places(hosts: str, kept: int) -> None:
         keeper.begun(one, one.carrying, known=True)
     for one in (other, *crowd):
         keeper.suspended(one)
-    assert sum(one.code is None for one in crowd) == kept
-    assert other.code is None
+    assert sum(one.outcome is None for one in crowd) == kept
+    assert other.outcome is None
     for one in (other, *crowd):
-        if one.code is None:
+        if one.outcome is None:
             keeper.over(one, one.carrying.token)
     assert not keeper.waiting
