@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from programs import EXAMPLES, ROOT, Program
 
-from securelink import Client, Identity, JoinTokens, Refused
+from securelink import Client, Identity, JoinTokens, KnownServers, Refused
+from securelink.trust.home import user_known_servers
 
 DEPLOY = (ROOT / "docs" / "DEPLOY.md").read_text()
 INTERNET = (ROOT / "docs" / "INTERNET.md").read_text()
@@ -52,6 +53,19 @@ def test_the_program_is_healthy_and_ends_when_told(
             server.signals(signal.SIGTERM)
             assert server.ends() == 0, server.output
         assert "Traceback" not in server.output
+
+
+def test_the_health_check_of_an_open_server(folder: Path, other_identity: Identity) -> None:
+    """A server that lets everybody in is healthy too, whatever server the user has met at this address before."""
+    with Program(EXAMPLES / "first_game_server.py", "0", folder=folder) as server:
+        port = server.prints(r"Server PORT: (\d+)").group(1)
+        server.prints("Ready")
+        KnownServers(user_known_servers()).remember(
+            "127.0.0.1", int(port), other_identity.fingerprint
+        )
+        with Program(EXAMPLES / "health_check.py", "127.0.0.1", port, folder=folder) as check:
+            assert check.ends() == 0, check.output
+            assert check.output.strip() == "healthy"
 
 
 @pytest.mark.parametrize("fault", ["nothing listens", "another key", "no key"])
