@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from engines import Pair
-from helpers import WAIT, until
+from helpers import WAIT, open_descriptors, until
 from inside import cared_for, left_behind, loop_of
 from programs import ROOT, Program
 from storm import interrupted, points
@@ -41,6 +41,7 @@ from securelink.protocol import SessionCore
 from securelink.protocol.bounds import Bounds
 from securelink.protocol.send_queue import SendQueue
 from securelink.protocol.sender import Sender
+from securelink.threads.waker import Waker
 from securelink.wire.fields import Mode
 from securelink.wire.packets import Packet, encode_packet
 
@@ -342,6 +343,18 @@ def test_connecting_interrupted_at_every_point(identity: Identity) -> None:
                     break
     finally:
         logging.disable(logging.NOTSET)
+
+
+def test_a_waker_interrupted_at_every_point() -> None:
+    """A loop whose making Ctrl-C stops leaves no descriptor open."""
+    before = len(open_descriptors())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # as above
+        for at in points():
+            storm = interrupted(at, lambda: Waker().close())
+            assert len(open_descriptors()) == before, storm.where
+            if not storm.where:
+                break
 
 
 def _waiting(act: Callable[[], object]) -> bool:

@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 import math
+import os
 import socket
+import sys
+from collections.abc import Callable
+from io import FileIO
+
+_ONE = (1).to_bytes(8, sys.byteorder)  # what an eventfd takes
 
 
 class Waker:
     """
-    A pair of sockets, of which the poller watches one.
+    An eventfd (see eventfd(2)), which the poller watches; on other systems a pair of sockets.
 
     Attributes:
-        receiver: The socket that the poller watches.
+        receiver: What the poller watches.
         sleeping: The leader has announced that it is going to sleep.
         wakes_at: When a sleeping leader wakes up by itself.
     """
 
-    __slots__ = ("_sender", "receiver", "sleeping", "wakes_at")
+    __slots__ = ("_read", "_sender", "_write", "receiver", "sleeping", "wakes_at")
 
     def __init__(self) -> None:
-        self.receiver, self._sender = socket.socketpair()
-        self.receiver.setblocking(False)
-        self._sender.setblocking(False)
+        self._write: Callable[[bytes], object]
+        self._read: Callable[[int], object]
+        self.receiver: FileIO | socket.socket
+        self._sender: FileIO | socket.socket
+        if hasattr(os, "eventfd"):
+            event = _event()
+            self.receiver = self._sender = event
+            self._write, self._read = event.write, event.read
+        else:
+            receiver, sender = socket.socketpair()
+            receiver.setblocking(False)
+            sender.setblocking(False)
+            self.receiver, self._sender = receiver, sender
+            self._write, self._read = sender.send, receiver.recv
         self.sleeping = False
         self.wakes_at = math.inf
 
@@ -31,8 +48,8 @@ class Waker:
         if self.sleeping:
             self.sleeping = False
             try:
-                self._sender.send(b"\0")
-            except OSError:
+                self._write(_ONE)
+            except (OSError, ValueError):
                 pass  # full: the leader wakes anyway; closed: there is no leader to wake
 
     def close(self) -> None:
@@ -43,9 +60,16 @@ class Waker:
     def on_io(self, mask: int) -> None:
         """By the leader: it is awake."""
         try:
-            self.receiver.recv(4096)
-        except OSError:
+            self._read(4096)
+        except (OSError, ValueError):
             pass
 
     def on_error(self) -> None:
         """Nothing that could go wrong."""
+
+
+def _event() -> FileIO:
+    """An eventfd in an object that closes it."""
+    # In one call, behind which Ctrl-C may come: a mere number would be lost there, and never closed.
+    flags = os.EFD_NONBLOCK | os.EFD_CLOEXEC
+    return next(map(FileIO, map(os.eventfd, (0,), (flags,)), ("r+",)))
