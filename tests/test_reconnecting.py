@@ -20,6 +20,7 @@ from securelink import Client, ConfigError, ConnectionClosed, LinkTimeout, Refus
 from securelink.codes import Code
 from securelink.keys import Identity
 from securelink.testing import Relay
+from securelink.threads.client_channel import ClientChannel
 from securelink.wire.fields import Kind
 
 MODES = pytest.mark.parametrize("encryption", ["required", "off"])
@@ -421,6 +422,37 @@ def test_a_forgotten_client_is_closed_though_it_is_away(identity: Identity) -> N
             until(lambda: gc.collect() >= 0 and caught)
         assert issubclass(caught[0].category, ResourceWarning)
         until(lambda: not any(t.name == "reconnect" for t in threading.enumerate()))
+
+
+@pytest.mark.pure  # it replaces a method of the session
+def test_a_fork_in_the_moment_of_the_loss(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child of fork() finds the session between its link, which has let it go, and the attempts to reconnect."""
+    reader, writer = os.pipe()
+    children: list[int] = []
+    suspended = ClientChannel.suspended
+
+    def fork_first(channel: ClientChannel) -> None:
+        child = os.fork()
+        if not child:
+            try:
+                os.write(writer, f"{channel.ended}".encode())
+            finally:
+                os._exit(0)
+        children.append(child)
+        suspended(channel)
+
+    with line(identity) as stage:
+        monkeypatch.setattr(ClientChannel, "suspended", fork_first)
+        stage.relay.cut()
+        until(lambda: children)
+        os.close(writer)
+        assert os.read(reader, 100) == b"True"
+        os.close(reader)
+        os.waitpid(children[0], 0)
+        stage.client.send("say", 1)
+        until(lambda: stage.heard == [1])
 
 
 def test_a_fork_does_not_go_on_with_it(identity: Identity) -> None:

@@ -121,11 +121,16 @@ class ClientChannel(Channel):
         self.mailbox.ended()
 
     def suspend(self, link: Link) -> bool:
-        """As `Channel.suspend`."""
-        if not super().suspend(link):
-            return False
-        self.carrier = None
-        return True
+        """As `Channel.suspend`. In a child of fork() the caretaker finds what the link has let go."""
+        caretaker.keep(self)  # first: in between neither would have it
+        try:
+            if not super().suspend(link):
+                return False
+            self.carrier = None
+            return True
+        finally:
+            if not self.is_suspended:
+                caretaker.let_go(self)
 
     def go_on_over(self, link: ClientLink, early: list[Item], told: Callable[[], None]) -> bool:
         """

@@ -115,7 +115,6 @@ class Reconnector:
         """Called by the thread that noticed that the connection is lost."""
         resumption = self._resumption
         assert resumption is not None
-        caretaker.keep(channel)
         self._pause = FIRST_PAUSE
         self._until = time.monotonic() + resumption.lifetime
         away = self._away(channel)
