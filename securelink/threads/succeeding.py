@@ -38,11 +38,21 @@ def succeed(session: Channel, before: Channel, sessions: Sessions) -> None:
     if not sessions.left(before):
         return
     inbox = session.inbox
+    held = [inbox]
+    handed = False
     try:
         del inbox.right.free
     except AttributeError:
         return
-    cast(Left, before.owner).when_through(partial(_go, [inbox]))
+    try:
+        cast(Left, before.owner).when_through(partial(_go, held))
+        handed = True
+    finally:
+        if (
+            not handed and held
+        ):  # Ctrl-C, where a program leads by `update()`: the session waits for nobody
+            held[:] = []
+            inbox.right.free = True
 
 
 def _go(held: list[Inbox]) -> None:
