@@ -44,7 +44,6 @@ from .threads.batch import held_back
 from .threads.caretaker import SETTLE_SECONDS, caretaker
 from .threads.client_channel import ClientChannel
 from .threads.connecting import Arrival, Connector, Destination, show_presence
-from .threads.dial import Deadline
 from .threads.mailbox import Mailbox
 from .threads.patched import check_not_patched
 from .threads.reconnecting import Reconnector
@@ -250,12 +249,23 @@ class Client(Receiver, BackPressure, ClientDispatching, Introduced):
                 arrival = connector.persist(place, deadline, last, back_at)
             else:
                 arrival = connector.attempt(place, deadline, last=last)
+            channel: ClientChannel | None = None
             try:
                 channel = self._new_channel(arrival, place)
-            except BaseException:
-                arrival.drop()
+                self._begin(arrival, channel)
+            except BaseException:  # Ctrl-C: the next connect() must not find half a session
+                if channel is None:
+                    arrival.drop()
+                else:
+                    channel.keeper = channel.file = None
+                    arrival.link.writer.break_off()
+                    arrival.link.loop.call(arrival.link.give_up)
                 raise
-            self._begin(arrival, channel, deadline)
+            # close() says first that it was called, and then looks for the session: one of us two sees the other.
+            if connector.given_up.is_set():
+                channel.close(CLOSE_SECONDS)
+                raise deadline.called_off()
+            channel.run()
         if connector.introduction.has_credentials:
             show_presence(channel, max(0.0, deadline.left))
 
@@ -273,25 +283,13 @@ class Client(Receiver, BackPressure, ClientDispatching, Introduced):
         channel.file = self._connector.passing_on.file
         return channel
 
-    def _begin(self, arrival: Arrival, channel: ClientChannel, deadline: Deadline) -> None:
-        link = arrival.link
-        try:
-            if self._channel is not None:
-                channel.mailbox.inherit(self._channel.mailbox)
-            self._channel = channel
-            self._keep_alive()
-            greet = partial(self.on_resume.fire, 0) if self._resumed else self.on_connect.fire
-            channel.begin(link, arrival.early, greet)
-        except BaseException:  # Ctrl-C: the next connect() must not find half a session
-            channel.keeper = channel.file = None
-            link.writer.break_off()
-            link.loop.call(link.give_up)
-            raise
-        # close() says first that it was called, and then looks for the session: one of us two sees the other.
-        if self._connector.given_up.is_set():
-            channel.close(CLOSE_SECONDS)
-            raise deadline.called_off()
-        channel.run()
+    def _begin(self, arrival: Arrival, channel: ClientChannel) -> None:
+        if self._channel is not None:
+            channel.mailbox.inherit(self._channel.mailbox)
+        self._channel = channel
+        self._keep_alive()
+        greet = partial(self.on_resume.fire, 0) if self._resumed else self.on_connect.fire
+        channel.begin(arrival.link, arrival.early, greet)
 
     # --- packets ---------------------------------------------------------------------------------------------
 

@@ -345,6 +345,26 @@ def test_connecting_interrupted_at_every_point(identity: Identity) -> None:
         logging.disable(logging.NOTSET)
 
 
+def test_connecting_interrupted_before_the_session_begins(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither side is left with half a session: not one that is never closed, and none that goes on by itself."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with serving(identity) as server:
+        client = Client(*server.address, pin=server.fingerprint)
+        with monkeypatch.context() as patch:
+            patch.setattr(Client, "_begin", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                client.connect()
+        assert not client.connected
+        until(lambda: not (cared_for() or server.sessions))
+        with client:
+            assert client.ping(WAIT) >= 0
+
+
 def test_a_waker_interrupted_at_every_point() -> None:
     """A loop whose making Ctrl-C stops leaves no descriptor open."""
     before = len(open_descriptors())
