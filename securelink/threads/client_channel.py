@@ -321,7 +321,7 @@ class ClientChannel(Channel):
     def orphaned(self) -> None:
         """As `Channel.orphaned`."""
         super().orphaned()
-        self.drive_right = Right()
+        self.drive_right, self.resumption = Right(), None  # connect() ends no session of the parent
 
     def finish(self, deadline: float) -> None:
         """
