@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import signal
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from commands import fails
 from helpers import until
+from ports import free_port
 from programs import Program
 from terminal import Terminal
 
@@ -234,9 +234,3 @@ def test_a_server_that_is_gone_for_a_while(folder: Path) -> None:
             ann.prints("  ann\n")
             ann.types("exit\n")
             assert ann.ends() == 0
-
-
-def free_port() -> int:
-    """A port that nobody has just now."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])

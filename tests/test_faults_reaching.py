@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import pytest
 from helpers import SOON, WAIT, answering, echo, end_of_stream, failure, frame, read_frame, scene
+from ports import free_port
 
 from securelink import (
     Client,
@@ -32,13 +33,6 @@ def connecting(port: int, host: str = "127.0.0.1", timeout: float = WAIT) -> Cal
     """To be called where it must fail."""
     client = Client(host, port)
     return lambda: client.connect(timeout)
-
-
-def free_port() -> int:
-    """A port on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", "x" * 100])

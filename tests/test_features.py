@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 from helpers import SOON, WAIT, failure, until
 from inside import loop_of
+from ports import free_port
 from programs import ROOT
 from together import Crew, joined, serving, take
 
@@ -29,12 +30,6 @@ from securelink import (
 )
 
 pytestmark = pytest.mark.usefixtures("tidy")
-
-
-def free_port() -> int:
-    """A port that nobody uses."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 # --- the package -------------------------------------------------------------------------------------------

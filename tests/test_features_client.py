@@ -8,6 +8,7 @@ import time
 
 import pytest
 from helpers import SOON, WAIT, sock_of, until
+from ports import free_port
 from together import Crew, joined, link_of, serving, take
 
 from securelink import (
@@ -27,12 +28,6 @@ from securelink.threads import client_channel as channel_module
 from securelink.threads.reading import Reader, Reports
 
 pytestmark = pytest.mark.usefixtures("tidy")
-
-
-def free_port() -> int:
-    """A port that nobody uses."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 # --- being a client ------------------------------------------------------------------------------------------

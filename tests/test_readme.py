@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 import pytest
+from ports import free_port
 from programs import EXAMPLES, ROOT, Program, finished
 
 from securelink import Identity
@@ -159,7 +160,7 @@ def test_the_programs_of_a_section(section: str, folder: Path) -> None:
                 continue
             for _ in "12":  # what a first start leaves behind must not stop the second
                 running.close()
-                port = free_port()
+                port = str(free_port())
                 server = running.enter_context(
                     Program("-c", text.replace("5050", port), folder=folder)
                 )
@@ -168,12 +169,6 @@ def test_the_programs_of_a_section(section: str, folder: Path) -> None:
                 if "invite(" in text:
                     invite = server.prints(r"(?m)^securelink://\S+$").group(0)
                 server.prints(expected)
-
-
-def free_port() -> str:
-    """A port that nobody uses: an invite is made before the server starts, so the program must name one."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return str(sock.getsockname()[1])
 
 
 def typed(program: Program, text: str, invite: str) -> None:
@@ -186,7 +181,7 @@ def test_the_invite_enters_as_its_user(folder: Path) -> None:
     """The token server of the README admits its user once, with the program that takes an invite."""
     (host,) = (block.text for block in PYTHON if 'authenticate="tokens"' in block.text)
     (guest,) = (block.text for block in PYTHON if "Invite: " in block.text)
-    host = host.replace("5050", free_port()).replace("print(", "server.start(); print(", 1)
+    host = host.replace("5050", str(free_port())).replace("print(", "server.start(); print(", 1)
     host = host.replace("server.serve_forever()", "input(); server.stop()")
     with Program("-c", host, folder=folder) as server:
         invite = server.prints(r"(?m)^securelink://127\.0\.0\.1:\d+/SHA256:\S+$").group(0)

@@ -6,12 +6,12 @@ import contextlib
 import itertools
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from ports import free_port
 from programs import Program
 
 from securelink import Identity, KnownServers
@@ -42,10 +42,9 @@ def user_folder(folder: Path, identity: Identity) -> Path:
     return folder
 
 
-def free_port(folder: Path, identity: Identity, host: str) -> int:
+def port_in(folder: Path, identity: Identity, host: str) -> int:
     """A port for a server in this folder, whose key clients have met: that line is none of the documents'."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = int(sock.getsockname()[1])
+    port = free_port()
     KnownServers(folder / "keys" / "known_servers").remember(host, port, identity.fingerprint)
     return port
 

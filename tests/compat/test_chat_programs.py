@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from helpers import WAIT
 from programs import Program
-from sources import free_port, program, user_folder
+from sources import port_in, program, user_folder
 
 from securelink import Client as CoreClient
 from securelink import Identity
@@ -139,7 +139,7 @@ def folder(tmp_path: Path, identity: Identity) -> Path:
 @pytest.fixture
 def port(folder: Path, identity: Identity) -> str:
     """Where the server listens."""
-    return str(free_port(folder, identity, "127.0.0.1"))
+    return str(port_in(folder, identity, "127.0.0.1"))
 
 
 def chat_server(folder: Path, port: str) -> Program:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, until
-from sources import free_port, user_folder
+from sources import port_in, user_folder
 
 from securelink import Client, ConnectionClosed, Identity
 from securelink.compat import lakeserver, simpleserver, simplesockets
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("tidy")
 def port(tmp_path: Path, identity: Identity, tidy: None, monkeypatch: pytest.MonkeyPatch) -> int:
     """A free port, and keys for its server."""
     monkeypatch.delenv("SECURELINK_KEYS", raising=False)
-    return free_port(user_folder(tmp_path, identity), identity, "127.0.0.1")
+    return port_in(user_folder(tmp_path, identity), identity, "127.0.0.1")
 
 
 @contextlib.contextmanager

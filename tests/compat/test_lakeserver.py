@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from helpers import SOON, WAIT, failure, until
-from sources import free_port, program, stopped_client, user_folder
+from sources import port_in, program, stopped_client, user_folder
 
 from securelink import Client as CoreClient
 from securelink import ConfigError, Identity, PeerIncompatible
@@ -55,7 +55,7 @@ class Stage:
 def port(tmp_path: Path, identity: Identity, tidy: None, monkeypatch: pytest.MonkeyPatch) -> int:
     """A free port; keys for it; a test that must leave nothing behind."""
     monkeypatch.delenv("SECURELINK_KEYS", raising=False)
-    return free_port(user_folder(tmp_path, identity), identity, "127.0.0.1")
+    return port_in(user_folder(tmp_path, identity), identity, "127.0.0.1")
 
 
 @pytest.fixture

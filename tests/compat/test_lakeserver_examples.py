@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from programs import Program
-from sources import free_port, program, user_folder
+from sources import port_in, program, user_folder
 
 from securelink import Identity
 from securelink.streams.sockets import local_address
@@ -150,7 +150,7 @@ def folder(tmp_path: Path, identity: Identity) -> Path:
 @pytest.fixture
 def port(folder: Path, identity: Identity) -> int:
     """Where the server listens."""
-    return free_port(folder, identity, local_address())
+    return port_in(folder, identity, local_address())
 
 
 def test_three_lines_make_a_server_and_four_a_client(folder: Path, port: int) -> None:

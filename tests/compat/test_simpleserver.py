@@ -15,7 +15,7 @@ import pytest
 from helpers import SOON, WAIT, failure, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sources import free_port, stopped_client, user_folder
+from sources import port_in, stopped_client, user_folder
 
 from securelink import Client as CoreClient
 from securelink import Identity, PeerIncompatible
@@ -64,7 +64,7 @@ class Stage:
 def port(tmp_path: Path, identity: Identity, tidy: None, monkeypatch: pytest.MonkeyPatch) -> int:
     """A free port; keys for it; a test that must leave nothing behind."""
     monkeypatch.delenv("SECURELINK_KEYS", raising=False)
-    return free_port(user_folder(tmp_path, identity), identity, "localhost")
+    return port_in(user_folder(tmp_path, identity), identity, "localhost")
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from programs import Program
-from sources import free_port, program, user_folder
+from sources import port_in, program, user_folder
 
 from securelink import Identity
 
@@ -247,7 +247,7 @@ def folder(tmp_path: Path, identity: Identity) -> Path:
 @pytest.fixture
 def port(folder: Path, identity: Identity) -> str:
     """Where the server listens."""
-    return str(free_port(folder, identity, "localhost"))
+    return str(port_in(folder, identity, "localhost"))
 
 
 def patient(source: str, text: str) -> str:
