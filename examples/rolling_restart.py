@@ -60,7 +60,8 @@ def main(folder: str) -> None:
         return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
 
     process, over = started("0"), threading.Event()
-    port, pin = process.stdout.readline().split()  # type: ignore[union-attr]
+    assert process.stdout is not None
+    port, pin = process.stdout.readline().split()
     talkers = [Talker(Client("127.0.0.1", int(port), pin=pin), over) for _ in range(5)]
     for _ in range(3):
         following = started(port)

@@ -16,6 +16,7 @@ from together import channel_of, take, unread
 from benchmarks.mortal import outlive
 from securelink import Client, Code, ConnectionClosed, Identity
 from securelink.limits import MAX_AWAY_SECONDS, RETURNS_PER_SECOND
+from securelink.protocol import Closed
 
 
 def told(client: Client) -> list[str]:
@@ -212,7 +213,8 @@ def test_an_answer_would_be_an_end(identity: Identity) -> None:
     server.close(Code.HANDOVER, now=0.0, delay=2.5)
     assert (server.closing, server.asked) == ((Code.HANDOVER, ""), None)
     (closed,) = client.receive_data(server.data_to_send(), 0.0)
-    assert (closed.code, closed.delay) == (Code.HANDOVER, 2.5)  # type: ignore[union-attr]
+    assert isinstance(closed, Closed)
+    assert (closed.code, closed.delay) == (Code.HANDOVER, 2.5)
     assert client.closing is None
     assert client.data_to_send() == b""
     # What ends the session comes too late to be said, and counts.

@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +234,9 @@ def test_threads_that_do_not_start_take_no_place(
             raise RuntimeError("can't start new thread")
         start(thread)
 
+    def has_failed(times: int) -> bool:
+        return len(failed) >= times
+
     monkeypatch.setattr(threading.Thread, "start", starting)
     with serving(identity) as server, serve_metrics(server, "127.0.0.1", 0) as pages:
         failing.set()
@@ -241,7 +245,7 @@ def test_threads_that_do_not_start_take_no_place(
                 reader.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
                 with contextlib.suppress(ConnectionError):
                     assert reader.recv(100) == b""
-            until(lambda number=number: len(failed) > number)  # type: ignore[misc]
+            until(partial(has_failed, number + 1))
         failing.clear()
         url = "http://{}:{}/healthz".format(*pages.address)
         with urllib.request.urlopen(url, timeout=WAIT) as answer:

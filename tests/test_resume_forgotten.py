@@ -11,7 +11,13 @@ from resuming import World, both_modes, grants, suspended
 from securelink.errors import ConfigError, ProtocolError
 from securelink.keys import Identity
 from securelink.limits import MAX_COUNT
-from securelink.protocol import ClientConnection, ServerConnection, SessionCore
+from securelink.protocol import (
+    ClientConnection,
+    PlaintextChosen,
+    ServerConnection,
+    ServerVerified,
+    SessionCore,
+)
 from securelink.protocol.bounds import Bounds
 from securelink.wire.fields import Mode
 from securelink.wire.messages import NO_MEMORY, Welcome
@@ -134,7 +140,8 @@ def test_who_has_no_memory_attaches_nothing(mode: Mode, identity: Identity) -> N
         arrival = world.server.accept()
         arrival.receive(client.data_to_send(), 0.0)
         (event,) = client.receive_data(arrival.data_to_send(), 0.0)
-        given = {
+        assert isinstance(event, ServerVerified | PlaintextChosen)
+        given: dict[str, Any] = {
             "identity": None,
             "dialled": "ann",
             "application": "game",
@@ -143,9 +150,9 @@ def test_who_has_no_memory_attaches_nothing(mode: Mode, identity: Identity) -> N
         }
         if remembers:
             with pytest.raises(ConfigError, match="no session to resume"):
-                client.authenticate(event.server, **given)  # type: ignore[union-attr, arg-type]
+                client.authenticate(event.server, **given)
             continue
-        client.authenticate(event.server, **given)  # type: ignore[union-attr, arg-type]
+        client.authenticate(event.server, **given)
         arrival.receive(client.data_to_send(), 0.0)
         client.receive_data(arrival.data_to_send(), 0.0)
         core = SessionCore(Bounds(), numbering=client.numbering)

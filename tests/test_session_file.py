@@ -59,7 +59,6 @@ def test_it_gives_back_what_it_was_given(path: Path, identity: Identity, encrypt
     other.release()
 
 
-@pytest.mark.skipif(os.name != "posix", reason="mode bits")
 def test_only_its_owner_can_read_it(path: Path, identity: Identity) -> None:
     """It is made so, in a folder of that kind, also where umask would allow more; one that others read is refused."""
     before = os.umask(0)
@@ -190,7 +189,6 @@ def test_one_client_uses_it(path: Path, identity: Identity) -> None:
     second.over()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")
 def test_a_fork_does_not_have_it(path: Path, identity: Identity) -> None:
     """A child neither writes nor removes what is its parent's, and cannot use it either."""
     file = SessionFile(path)

@@ -26,8 +26,6 @@ from securelink.session import channel_of
 KILLS = int(os.environ.get("SECURELINK_KILLS", "20"))
 LONGEST_LIFE = 0.12  # seconds from fork() to the signal; connecting takes about 0.02
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="lives begin by fork()")
-
 
 class Lives:
     """The program of `mortal_client.py`, which lives again for each line."""
@@ -117,8 +115,8 @@ def test_killed_again_and_again(place: Place, stored: bool) -> None:
     or the next, in order and without a gap; of each process the server has what that had sent, from the first on.
     """
     folder = place.folder
-    state = {"state": folder / "state.db"} if stored else {}
-    server = Server("127.0.0.1", 0, keys=place.keys, resume=120, **state)  # type: ignore[arg-type]
+    state: dict[str, Any] = {"state": folder / "state.db"} if stored else {}
+    server = Server("127.0.0.1", 0, keys=place.keys, resume=120, **state)
     with server:
         watch = Watch(server)
         lives = Lives(server.address[1], folder)
@@ -213,8 +211,11 @@ def test_another_process_has_it(identity: Identity, tmp_path: Path) -> None:
         lines = ["client.connect()", "print('in', flush=True)", "client.receive(600)"]
         with Program(client_program(tmp_path, *lines), str(port), folder=tmp_path) as program:
             program.prints("in\n")
-            files = {"session": tmp_path / "session", "known_servers": tmp_path / "known"}
-            ours = Client("127.0.0.1", port, **files)  # type: ignore[arg-type]
+            files: dict[str, Any] = {
+                "session": tmp_path / "session",
+                "known_servers": tmp_path / "known",
+            }
+            ours = Client("127.0.0.1", port, **files)
             words = r"another process \(pid \d+\) uses"
             failure(ConfigError, lambda: ours.connect(WAIT), words, "a file of its own")
         ours.connect(WAIT)

@@ -106,10 +106,14 @@ def test_nothing_is_told_before_it_is_kept(place: Place, monkeypatch: pytest.Mon
         gate.open.clear()
         client.send("count", "b")
         assert client.receive(0.3) is None
-        assert "b" in [packet.data for packet in channel_of(client).core.unconfirmed()]  # type: ignore[arg-type]
+        assert "b" in [packet.data for packet in client_channel_of(client).core.unconfirmed()]
         gate.open.set()
         assert take(client) == [["b", 2]]
-        until(lambda: "b" not in [packet.data for packet in channel_of(client).core.unconfirmed()])  # type: ignore[arg-type]
+        until(
+            lambda: (
+                "b" not in [packet.data for packet in client_channel_of(client).core.unconfirmed()]
+            )
+        )
         gate.waits.clear()
         gate.open.clear()
         other = place.client()

@@ -16,7 +16,7 @@ from together import channel_of
 
 from securelink import Client, Code, ConnectionClosed, Identity, Server, Session
 from securelink.errors import ConfigError
-from securelink.protocol import ClientConnection, Failed
+from securelink.protocol import ClientConnection, Failed, PlaintextChosen, ServerVerified
 from securelink.protocol.numbering import Numbering
 from securelink.testing import Relay
 from securelink.wire.fields import Mode
@@ -226,9 +226,10 @@ def another(world: World, mode: Mode) -> tuple[ClientConnection, Arrival]:
     arrival = world.server.accept()
     arrival.receive(client.data_to_send(), 0.0)
     (event,) = client.receive_data(arrival.data_to_send(), 0.0)
+    assert isinstance(event, ServerVerified | PlaintextChosen)
     assert client.resumes
     client.authenticate(
-        event.server,  # type: ignore[union-attr]
+        event.server,
         identity=None,
         dialled="ann",
         application="game",
