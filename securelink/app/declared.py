@@ -223,17 +223,7 @@ class ServerOptions:
     @property
     def bounds(self) -> Bounds:
         """Of sessions."""
-        return Bounds.of_options(
-            max_unsent=self.max_unsent,
-            max_unacked=self.max_unacked,
-            max_packet=self.max_packet,
-            inbox_bytes=self.max_unhandled,
-            requests=self.max_requests,
-            rate=self.max_rate,
-            byte_rate=self.max_byte_rate,
-            strict=self.strict_types,
-            elements=self.max_elements,
-        )
+        return _bounds(self, rate=self.max_rate, byte_rate=self.max_byte_rate)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)  # there are secrets in it
@@ -283,15 +273,20 @@ class ClientOptions:
     @property
     def bounds(self) -> Bounds:
         """Of sessions."""
-        return Bounds.of_options(
-            max_unsent=self.max_unsent,
-            max_unacked=self.max_unacked,
-            max_packet=self.max_packet,
-            inbox_bytes=self.max_unhandled,
-            requests=self.max_requests,
-            strict=self.strict_types,
-            elements=self.max_elements,
-        )
+        return _bounds(self)
+
+
+def _bounds(options: ServerOptions | ClientOptions, **rates: int | None) -> Bounds:
+    return Bounds.of_options(
+        max_unsent=options.max_unsent,
+        max_unacked=options.max_unacked,
+        max_packet=options.max_packet,
+        inbox_bytes=options.max_unhandled,
+        requests=options.max_requests,
+        strict=options.strict_types,
+        elements=options.max_elements,
+        **rates,
+    )
 
 
 def _checked(table: Mapping[str, Check], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -60,6 +60,29 @@ _OF_SESSION: dict[str, tuple[str, Callable[[Channel], int]]] = {
     "max_unsent": ("bytes of one session that are not sent", lambda channel: channel.unsent),
 }
 
+# The limits that all connections share: the unit, and how much is used.
+_OF_ALL: dict[str, tuple[str, Callable[[Listener], int]]] = {
+    "max_connections": ("connections", lambda listener: len(listener.links)),
+    "max_failures": (
+        "failed handshakes of one address in a minute",
+        lambda listener: listener.gate.budget.most_failures,
+    ),
+    "max_half_open": ("connections without a session", lambda listener: listener.gate.half_open),
+    "max_memory": ("bytes of all sessions", lambda listener: listener.holdings.held),
+    "max_per_address": (
+        "connections of one address",
+        lambda listener: listener.gate.most_of_address,
+    ),
+    "max_suspended_per_address": (
+        "sessions of one address without a connection",
+        lambda listener: listener.suspensions.most_of_address,
+    ),
+    "max_suspended": (
+        "sessions without a connection",
+        lambda listener: len(listener.suspensions.waiting),
+    ),
+}
+
 
 def standing(
     options: ServerOptions,
@@ -88,41 +111,10 @@ def standing(
     if options.room_capacity is not None:
         most = max(sizes, default=0)
         found["room_capacity"] = Limit(options.room_capacity, most, "members of one room")
-    for name, (unit, count) in _of_listener(listener).items():
+    for name, (unit, used_of) in _OF_ALL.items():
+        count = used_of(listener) if listener is not None else 0
         found[name] = Limit(getattr(options, name), count, unit)
     return dict(sorted(found.items()))
-
-
-def _of_listener(listener: Listener | None) -> dict[str, tuple[str, int]]:
-    """The limits that all connections share: the unit, and how much is used."""
-    gate = listener.gate if listener is not None else None
-    return {
-        "max_connections": ("connections", len(listener.links) if listener is not None else 0),
-        "max_failures": (
-            "failed handshakes of one address in a minute",
-            gate.budget.most_failures if gate is not None else 0,
-        ),
-        "max_half_open": (
-            "connections without a session",
-            gate.half_open if gate is not None else 0,
-        ),
-        "max_memory": (
-            "bytes of all sessions",
-            listener.holdings.held if listener is not None else 0,
-        ),
-        "max_per_address": (
-            "connections of one address",
-            gate.most_of_address if gate is not None else 0,
-        ),
-        "max_suspended_per_address": (
-            "sessions of one address without a connection",
-            listener.suspensions.most_of_address if listener is not None else 0,
-        ),
-        "max_suspended": (
-            "sessions without a connection",
-            len(listener.suspensions.waiting) if listener is not None else 0,
-        ),
-    }
 
 
 def _largest(receiving: ReceiveQueue) -> int:
