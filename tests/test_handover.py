@@ -10,12 +10,11 @@ import pytest
 from engines import Pair
 from helpers import WAIT, until
 from kept import Place, only
-from linked import bench
 from together import channel_of, take, unread
 
 from benchmarks.mortal import outlive
 from securelink import Client, Code, ConnectionClosed, Identity
-from securelink.limits import MAX_AWAY_SECONDS, RETURNS_PER_SECOND
+from securelink.limits import RETURNS_PER_SECOND
 from securelink.protocol import Closed
 
 
@@ -110,12 +109,6 @@ def test_nobody_is_sent_away_for_ever(place: Place) -> None:
         client.send("count", "b")
         assert take(client) == [["b", 2]]
         client.close()
-    with bench() as stage:
-        assert stage.peer.sender is not None
-        stage.sock.sendall(stage.peer.sender.close(Code.HANDOVER, "", 2**32 - 1))
-        stage.turn()
-        assert stage.outcome.code == Code.HANDOVER
-        assert stage.channel.back_at <= time.monotonic() + MAX_AWAY_SECONDS
 
 
 def test_a_client_that_does_not_come_back_is_told_when_it_could(place: Place) -> None:

@@ -9,7 +9,7 @@ import random
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -424,33 +424,41 @@ def test_a_forgotten_client_is_closed_though_it_is_away(identity: Identity) -> N
         until(lambda: not any(t.name == "reconnect" for t in threading.enumerate()))
 
 
+def in_a_child(ask: Callable[[], object]) -> str:
+    """What a child of fork() says to a question, as text."""
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: threads and fork()
+        child = os.fork()
+    if not child:
+        try:
+            os.write(writer, repr(ask()).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as answer:
+        said = answer.read()
+    os.waitpid(child, 0)
+    return said
+
+
 @pytest.mark.pure  # it replaces a method of the session
 def test_a_fork_in_the_moment_of_the_loss(
     identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A child of fork() finds the session between its link, which has let it go, and the attempts to reconnect."""
-    reader, writer = os.pipe()
-    children: list[int] = []
+    seen: list[str] = []
     suspended = ClientChannel.suspended
 
     def fork_first(channel: ClientChannel) -> None:
-        child = os.fork()
-        if not child:
-            try:
-                os.write(writer, f"{channel.ended}".encode())
-            finally:
-                os._exit(0)
-        children.append(child)
+        seen.append(in_a_child(lambda: channel.ended))
         suspended(channel)
 
     with line(identity) as stage:
         monkeypatch.setattr(ClientChannel, "suspended", fork_first)
         stage.relay.cut()
-        until(lambda: children)
-        os.close(writer)
-        assert os.read(reader, 100) == b"True"
-        os.close(reader)
-        os.waitpid(children[0], 0)
+        until(lambda: seen)
+        assert seen[0] == "True"
         stage.client.send("say", 1)
         until(lambda: stage.heard == [1])
 
@@ -461,17 +469,7 @@ def test_a_fork_does_not_go_on_with_it(identity: Identity) -> None:
         client = stage.client
         stage.refuse()
         until(lambda: not client.connected)
-        reader, writer = os.pipe()
-        child = os.fork()
-        if not child:
-            try:
-                os.write(writer, f"{client.ended} {client.connected}".encode())
-            finally:
-                os._exit(0)
-        os.close(writer)
-        assert os.read(reader, 100) == b"True False"
-        os.close(reader)
-        os.waitpid(child, 0)
+        assert in_a_child(lambda: (client.ended, client.connected)) == "(True, False)"
         stage.admit()
         client.send("say", 1)
         until(lambda: stage.heard == [1])
