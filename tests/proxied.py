@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from helpers import Hostile
 
-from securelink import Server
+from securelink import Identity, Server
 from securelink.streams.proxy import SIGNATURE
 
 
@@ -30,3 +32,13 @@ def through(server: Server, *pieces: bytes, **auth: Any) -> Hostile:
     for piece in pieces:
         client.sock.sendall(piece)
     return client
+
+
+@contextmanager
+def behind(identity: Identity, **options: Any) -> Iterator[tuple[Server, list[Any]]]:
+    """A server that believes this machine's headers, and the sessions that it has had."""
+    came: list[Any] = []
+    options = {"trusted_proxies": ["127.0.0.0/8"], **options}
+    with Server("127.0.0.1", 0, keys=identity, **options) as server:
+        server.on_connect(came.append)
+        yield server, came

@@ -6,29 +6,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from chatting import Person
 from helpers import WAIT, until
 
 from securelink import Client, Identity, Server
 from securelink.text import columns_of
-from securelink.tools.chat import ChatClient, ChatServer
+from securelink.tools.chat import ChatServer
 from securelink.tools.chat.history import MAX_LISTED
 from securelink.tools.chat.wrapping import wrapped
 from securelink.tools.console import Console
-
-
-class Person:
-    """A chatter, and the lines on their screen."""
-
-    def __init__(self, client: Client, name: str | None) -> None:
-        self.client = client
-        self.screen: list[str] = []
-        self.over: list[str] = []
-        self.chat = ChatClient(client, self.screen.append, name, self.over.append)
-
-    def sees(self, text: str) -> None:
-        """Wait for a line with this text."""
-        until(lambda: any(text in line for line in self.screen))
-
 
 WIDE = "\u4f60\u597d\u4f60\u597d"  # four letters, eight columns
 Enter = Callable[..., Person]

@@ -286,7 +286,7 @@ FAULTS = [
         "streams/proxy.py",
         "    return any(address in network for network in proxies)",
         "    return bool(proxies)",
-        "test_admission.py::test_a_header_of_a_stranger_is_not_believed",
+        "test_behind_a_proxy.py::test_a_header_of_a_stranger_is_not_believed",
     ),
     Fault(
         "a PROXY header has no bound",
