@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
+from .errors import StateError
 from .limits import CLOSE_SECONDS, UPDATE_BUDGET_SECONDS
 from .options import seconds
 from .streams.base import Carrier
@@ -147,6 +148,14 @@ class Runnable:
     def running(self) -> bool:
         """Whether the server listens."""
         return self._lifecycle.loop is not None
+
+    @property
+    def failure(self) -> StateError | None:
+        """
+        Why the last run ended by itself: what `Server(state=...)` names could be written no more. None: it did not.
+        `serve_forever()` raises it; a program that calls `start()` looks here.
+        """
+        return self._lifecycle.failure
 
     @property
     def address(self) -> tuple[str, int]:

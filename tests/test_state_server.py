@@ -295,7 +295,7 @@ def test_a_commit_that_fails_ends_the_server_as_if_killed(
     gate.error = StateError("cannot write: the disk is full")
     client.send("count", "b")
     thread.join(WAIT)
-    assert raised == [gate.error]
+    assert raised == [gate.error] == [server.failure]
     assert client.receive(0.2) is None
     assert not server.running
     assert not any(word.startswith("disconnect") for word in place.seen)

@@ -70,6 +70,7 @@ class ChatServer:
             "chat.history": self._past,
         }.items():
             server.on(action, handler)
+        server.on_restore.add_listener(self._restored)
         server.on_disconnect.add_listener(self._left)
 
     def announce(self, text: str, to: list[Session] | None) -> int:
@@ -193,6 +194,13 @@ class ChatServer:
     def _past(self, session: Session, packet: Received) -> list[dict[str, Any]]:
         _, room = self._place(session)
         return self._history.of(room)
+
+    def _restored(self, session: Session) -> None:
+        """A session of the process before has its name and room still."""
+        name = session.data.get("name")
+        if isinstance(name, str) and "gone" not in session.data:
+            with self._lock:
+                self._names[folded(name)] = session
 
     # --- names and rooms ----------------------------------------------------------------------------------------
 

@@ -18,7 +18,6 @@ from ...errors import ConnectionClosed, RequestFailed
 from ...invite import Invite
 from ...limits import CONNECT_SECONDS
 from ...server import Server
-from ...signals import ends_by_exit
 from ...trust import KnownServers
 from ..chat import ChatClient, ChatServer
 from ..chat.client import free_name
@@ -28,7 +27,7 @@ from ..console import Console, Operators
 from ..console.prompt import Prompt
 from .connect import can_ask, enter
 from .inviting import add_invites, passing_token
-from .operate import OPERATORS, run_console, wait_for_the_end
+from .operate import OPERATORS, run_console, running, state_options, wait_for_the_end
 from .program import (
     Group,
     ask_passphrase,
@@ -77,6 +76,7 @@ def chat() -> None:
     help="How long the invite is good at most: 90s, 30m, 2h, 7d, ever. It ends with the server in any case.",
 )
 @click.option("--console", "with_console", is_flag=True, help="Take the operator's commands here.")
+@state_options
 @keys_option
 @passphrase_option
 def serve_chat(
@@ -86,11 +86,14 @@ def serve_chat(
     everybody: bool,
     seconds: float,
     with_console: bool,
+    state: Path | None,
+    state_sync: str,
     directory: str,
     with_passphrase: bool,
 ) -> None:
     """
-    Run a chat server and print an invite to it. Ctrl-C ends it, and with it the invite.
+    Run a chat server and print an invite to it. Ctrl-C ends it, and with it the invite, but for --state: then people
+    are where they were when it is started again, by the invite that they have.
 
     An invite that outlives the server: securelink token create --uses any --host ADDRESS, or `invite NAME` in the
     console.
@@ -108,32 +111,40 @@ def serve_chat(
         authenticate=None if everybody else operators.admit(tokens),
         application=APPLICATION,
         passphrase=ask_passphrase(with_passphrase),
+        state=state,
+        state_sync=state_sync,
     )
     people = ChatServer(server)
     console = Console(server, say=people.announce, silence=people.silence)
     people.banned = console.banned
     operators.serve(server, console)
-    with ends_by_exit(), server, contextlib.ExitStack() as ends:
+    with contextlib.ExitStack() as ends, running(server, state):
         address = public or server.host or server.lan_address
         token = None
         if not everybody:
             ending = None if seconds == math.inf else seconds
-            token = ends.enter_context(passing_token(tokens, ending, "chat serve"))
+            made = passing_token(tokens, ending, "chat serve", outlives=state is not None)
+            token = ends.enter_context(made)
             add_invites(console, server, tokens, address)
-        _explain(server, address, token, seconds)
+        _explain(server, address, token, seconds, outlives=state is not None)
         if with_console:
-            run_console(server, console)
+            run_console(server, console, state)
         else:
             tell("Ctrl-C ends it")
             wait_for_the_end(server)
 
 
-def _explain(server: Server, address: str, token: str | None, seconds: float) -> None:
+def _explain(
+    server: Server, address: str, token: str | None, seconds: float, *, outlives: bool
+) -> None:
     assert server.fingerprint is not None
     link = Invite(address, server.address[1], server.fingerprint, token)
     tell("your friends run: securelink chat join --name NAME     and paste this invite:")
     click.echo(str(link))
-    if token is not None:
+    if token is not None and outlives:
+        ends = "and does not end" if seconds == math.inf else f"for {span(seconds)}"
+        tell(f"it lets in everybody who has it, {ends}; as long they can come back after a restart")
+    elif token is not None:
         at_most = "" if seconds == math.inf else f", and after {span(seconds)} at the latest"
         tell(f"it lets in everybody who has it, and ends with this server{at_most}")
 

@@ -18,17 +18,24 @@ from .program import duration, span
 
 
 @contextlib.contextmanager
-def passing_token(tokens: JoinTokens, lifetime: float | None, note: str) -> Iterator[str]:
+def passing_token(
+    tokens: JoinTokens, lifetime: float | None, note: str, *, outlives: bool
+) -> Iterator[str]:
     """
     A token for any number of people, that ends with the block, however that ends, or after its lifetime.
 
-    The lifetime is for a process that is killed, and could take nothing back.
+    The lifetime is for a process that is killed, and could take nothing back; and for one whose sessions outlive it:
+    nobody could resume without the token.
+
+    Args:
+        outlives: It does not end with the block.
     """
     token = tokens.create(uses=None, lifetime=lifetime, note=note)
     try:
         yield token
     finally:
-        tokens.revoke(token)
+        if not outlives:
+            tokens.revoke(token)
 
 
 def add_invites(console: Console, server: Server, tokens: JoinTokens, host: str) -> None:

@@ -17,12 +17,14 @@ from ...keys import load_or_create
 from ...keys.files import absolute
 from ...server import Server
 from ...signals import ends_by_exit, is_restart
+from ...state import SYNC
 from ...text import escaped_lines
 from ...trust import KnownServers
 from ..console import Attachment, Console, attach
 from ..console.prompt import Prompt
 from .connect import enter, tell_of_breaks
 from .program import (
+    Decorated,
     ask_passphrase,
     dimmed,
     keys_option,
@@ -38,34 +40,67 @@ MAX_ANSWER = 100_000  # characters of one answer that are shown; the server may 
 _LOOK = 0.2  # seconds; a wait without end keeps Ctrl-C from being seen on some platforms
 
 
+def state_options(command: Decorated) -> Decorated:
+    """`--state` and `--state-sync`."""
+    for decorate in (
+        click.option(
+            "--state-sync",
+            type=click.Choice(list(SYNC)),
+            default="turn",
+            show_default=True,
+            help="When it is on the disk: before anybody is told, once in 10 ms, or some time.",
+        ),
+        click.option(
+            "--state",
+            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="FILE",
+            help="Keep the sessions in FILE: they go on when this command is started again, however it ended.",
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
 @contextlib.contextmanager
-def drained_by_sigterm(server: Server) -> Iterator[None]:
-    """The service manager asks this program to end: the server's clients hear when to come back."""
-    try:
-        yield
-    except SystemExit as ending:
-        if is_restart(ending):
-            server.drain()
-        raise
+def running(server: Server, state: Path | None) -> Iterator[None]:
+    """
+    Serve in the background during the block, which SIGTERM and SIGHUP leave.
+
+    The sessions that `state` keeps are handed over then to whoever has the file next, unless `stop` was typed; others
+    end. When a service manager asks for the end, their clients hear when to come back.
+
+    Raises:
+        StateError: `state` cannot be used, or could be written no more.
+    """
+    with ends_by_exit():
+        hands_over = state is not None
+        try:
+            server.start()
+            yield
+        except SystemExit as ending:
+            hands_over = hands_over or is_restart(ending)
+            raise
+        finally:
+            if hands_over:
+                server.drain()
+            server.stop()
+    if server.failure is not None:
+        raise server.failure
 
 
 def wait_for_the_end(server: Server) -> None:
-    """Until the server stops, Ctrl-C, or a signal that ends programs."""
-    with ends_by_exit(), drained_by_sigterm(server):
-        while True:
-            if not server.running:
-                break
-            time.sleep(_LOOK)
+    """Until the server stops."""
+    while server.running:
+        time.sleep(_LOOK)
 
 
-def run_console(server: Server, console: Console) -> None:
+def run_console(server: Server, console: Console, state: Path | None) -> None:
     """Take commands from the terminal until the server stops or the input ends."""
-    tell("type 'help' for the commands; Ctrl-D stops the server")
+    kept = " and keeps the sessions; 'stop' ends them" if state is not None else ""
+    tell(f"type 'help' for the commands; Ctrl-D stops the server{kept}")
     prompt = Prompt("> ", complete=console.complete)
     server.on_stop.add_listener(prompt.end)
-    with (
-        ends_by_exit(), drained_by_sigterm(server), contextlib.closing(prompt.lines()) as lines
-    ):  # fmt: skip
+    with contextlib.closing(prompt.lines()) as lines:
         _execute(server, console, lines)
 
 
@@ -74,7 +109,9 @@ def _execute(server: Server, console: Console, lines: Iterable[str]) -> None:
         answer = console.execute(line)
         if answer:
             click.echo(answer)
-        if not server.running or line.split()[:1] == ["stop"]:
+        if line.split()[:1] == ["stop"]:
+            server.stop()  # before anything else ends it: sessions are not handed over then
+        if not server.running:
             return
 
 

@@ -17,7 +17,7 @@ from ...server import Server
 from ...session import Session
 from ..console import Console, Operators
 from .inviting import add_invites
-from .operate import OPERATORS, run_console, wait_for_the_end
+from .operate import OPERATORS, run_console, running, state_options, wait_for_the_end
 from .program import ask_passphrase, keys_option, passphrase_option, tell
 from .target import application_options
 
@@ -54,6 +54,7 @@ from .target import application_options
     help="Serve /metrics (for Prometheus) and /healthz there, without a login.",
 )
 @click.option("--console", "with_console", is_flag=True, help="Take the operator's commands here.")
+@state_options
 @keys_option
 @passphrase_option
 def serve(
@@ -66,6 +67,8 @@ def serve(
     application: str,
     app_version: str,
     metrics: str | None,
+    state: Path | None,
+    state_sync: str,
     directory: str,
     with_passphrase: bool,
     with_console: bool,
@@ -74,7 +77,7 @@ def serve(
     Run an echo server: a packet named "echo" comes back to the client that sent it.
 
     Use it to try a connection, an option or the console; `securelink chat` is for talking with people. The first start
-    makes a key. Ctrl-C stops the server.
+    makes a key. Ctrl-C stops the server. With --state its sessions go on in the next one.
 
     \b
     $ securelink serve --port 5050
@@ -100,6 +103,8 @@ def serve(
         application=application,
         version=app_version,
         passphrase=ask_passphrase(with_passphrase),
+        state=state,
+        state_sync=state_sync,
     )
     server.on("echo", echo)
     console = Console(server)
@@ -107,13 +112,13 @@ def serve(
     with contextlib.ExitStack() as stack:
         if metrics is not None:
             stack.enter_context(_metrics(server, metrics))
-        stack.enter_context(server)
+        stack.enter_context(running(server, state))
         if tokens:
             host_shown = server.host or server.lan_address
             add_invites(console, server, JoinTokens(folder / "join_tokens.json"), host_shown)
         _explain(server, directory, tokens, application, app_version)
         if with_console:
-            run_console(server, console)
+            run_console(server, console, state)
         else:
             tell("Ctrl-C stops it")
             wait_for_the_end(server)

@@ -31,7 +31,8 @@ COMMAND = OwnAction("~console")
 LINE = OwnAction("~console-line")
 _USER = "operator:"  # the user of a session that an operator's key opened begins so
 COMMAND_SECONDS = 30.0
-_WARNED = "~console warned"  # in the data of a session
+_WARNED = "~console warned"  # in the data of a session, as the next one is
+_ATTACHED = "~console attached"
 
 log = logging.getLogger("securelink.server")
 
@@ -79,6 +80,11 @@ class Operators:
         admitted = session.fingerprint in self._admitted and str(session.user).startswith(_USER)
         return session.operator or admitted or session.token in self._attached
 
+    def _restored(self, session: Session) -> None:
+        """A session of the process before: whoever was attached is so still. The key is looked at before each line."""
+        if session.data.get(_ATTACHED):
+            self._attached[session.token] = session
+
     def _detach(self, session: Session) -> None:
         self._attached.pop(session.token, None)
 
@@ -101,11 +107,13 @@ class Operators:
                 raise RequestFailed("a command is a text")
             if session.token not in self._attached:
                 self._attached[session.token] = session
+                session.data[_ATTACHED] = True
                 log.info("operator %s attached", escaped(name))
             return console.execute(packet.data)
 
         server.admit_operators(self._name)
         server.on(COMMAND, run)
+        server.on_restore.add_listener(self._restored)
         server.on_disconnect.add_listener(self._detach)
         server.end_when_revoked(
             self._authorized, self._is_here_as_operator, "this operator's key was revoked"
