@@ -276,6 +276,8 @@ MAX_NAME_TRIES = 100
 MAX_NAMES_COUNTED = 10_000  # user names, and places, whose logins are counted: about 2 MB
 MAX_NAME_PLACES = 16  # places of one name where it was right
 MAX_USER_NAME = 64  # characters
+RENEW_SECONDS = 30.0  # before the end of a login that can be renewed its client is asked: time for a slow one to answer
+MOST_SECONDS = 2.0**53  # since 1970: beyond it floats skip whole seconds
 # Characters of a name that is normalized; the cost is quadratic, 0.1 ms at this length
 MAX_NORMALIZED = 256
 MIN_PASSWORD = 8  # characters (NIST SP 800-63B, 5.1.1.1)

@@ -15,6 +15,7 @@ The application side of servers and clients, independent of threads, which belon
     roll.py        their members, which senders read without a lock
     introduction.py  a client's server, and its key, trust and credentials
     admission.py   decides who may enter
+    leases.py      ends sessions whose login is over
     session_manager.py  from an admitted client to a session, and to its end
     registry.py    the sessions of a server
     fanout.py      one packet to many sessions

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..auth import Authenticate, Hello, Hold, NoAnswer, ask
+from ..auth import Authenticate, Hello, Hold, Lease, NoAnswer, ask
 from ..codes import Code
 from ..errors import CodecError, PeerIncompatible, Refused, SecureLinkError
 from ..protocol.handshake_server import VerifiedClient
@@ -31,11 +31,13 @@ class Entry:
         user: The user of the new session.
         holds: Charges that are given back if the session does not come about.
         operator: Whether an operator's key was enough.
+        lease: For how long it may stay; None: for the whole session.
     """
 
     user: Any
     holds: Holds = ()
     operator: bool = False
+    lease: Lease | None = None
 
 
 class Keyed(Protocol):
@@ -190,7 +192,7 @@ class Admission:
         except BaseException as error:
             release(hello.holds)
             raise self._refusal(error, address[0]) from None
-        return Entry(user, hello.holds)
+        return Entry(user, hello.holds, lease=hello.lease)
 
     def _refusal(self, error: BaseException, host: str) -> Refused:
         """The refusal for the client when the hook returned no user; the log gets the reason."""

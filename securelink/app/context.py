@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Set
 from typing import Any, Protocol
 
 from .._mypyc import mypyc_attr
+from ..auth import Lease
 from ..limits import MAX_UNUSED_STATE
 from ..protocol.bounds import Bounds, encode_for
 from ..state import Saved, SavedTicket
@@ -99,10 +100,12 @@ class SessionContext:
         holds: Charges that are given back unless the client gets in.
         left: Names of the rooms that it was in when it ended.
         greeted: Whether the application was told that it has connected.
+        lease: For how long its client was let in; None: for the whole session.
     """
 
     __slots__ = (
-        "_elements", "_entered", "_name", "_server", "_state", "_then", "_user", "greeted", "holds", "left", "session",
+        "_elements", "_entered", "_name", "_server", "_state", "_then", "_user", "greeted", "holds", "lease",
+        "left", "session",
     )  # fmt: skip
 
     def __init__(self, session: Named, server: ServerContext, entry: Entry, elements: int) -> None:
@@ -113,6 +116,7 @@ class SessionContext:
         self._state: bytes | None = None  # encoded: a peer makes us keep its bytes, not objects
         self._entered = (entry.user, entry.operator)
         self.holds = entry.holds
+        self.lease = entry.lease
         self.left: tuple[str, ...] = ()
         self.greeted = False
         self._user: bytes | None = None
@@ -162,11 +166,19 @@ class SessionContext:
             lost_at=lost_at,
             greeted=self.greeted,
             state=self._state,
+            until=self.ends_at,
         )
 
     def restore(self, saved: Saved) -> None:
         """It was kept by a store."""
         self.greeted, self._state = saved.greeted, saved.state
+        self.lease = Lease(saved.until) if saved.until is not None else None
+
+    @property
+    def ends_at(self) -> float | None:
+        """When it ends, with a connection or without, in seconds since 1970; None: nobody knows."""
+        lease = self.lease
+        return None if lease is None or lease.renew is not None else lease.until
 
     def through(self) -> None:
         """Its last packet is handled: the reference to the session is dropped, so that it can be freed."""

@@ -87,6 +87,7 @@ def saved_session(
     lost_at: float | None,
     greeted: bool,
     state: bytes | None,
+    until: float | None,
 ) -> bytes:
     """All that is kept of a session beside its packets and counts."""
     host, port = session.address
@@ -108,6 +109,7 @@ def saved_session(
             data=_saved_data(session.data),
             state=state,
             grace=session.grace,
+            until=until,
         )
     )
 

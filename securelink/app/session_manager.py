@@ -23,6 +23,7 @@ from .admission import Admission, Entry, Holds, farewell, release
 from .context import SessionContext
 from .fanout import Fanout
 from .hooks import Decision, EventHook
+from .leases import Leases
 from .registry import Registry
 from .rooms import Rooms
 from .scheduling import Scheduler
@@ -174,6 +175,7 @@ class SessionManager:
         self._make = make
         self._restore = restore
         self._events = events
+        self._leases = Leases(self._refuse)
         self._given_back: deque[Hold] = deque()  # charges of clients that did not get in
         self._lock = threading.Lock()  # guards the next two
         self._open: set[Hold] = set()  # charges of clients that have not shown that they are in
@@ -206,6 +208,7 @@ class SessionManager:
                 log.info("%s is another user now: another session begins", _context(wanted).name)
             elif goes_on:
                 release(entry.holds)  # what a login costs was paid when the session began
+                _context(wanted).lease = entry.lease
                 return wanted
             else:
                 link.before = wanted
@@ -272,6 +275,7 @@ class SessionManager:
         self._fanout.greet(channel)
         log.info("%s connected from %s", context.name, shown(*session.address))
         channel.note(self._greeting(channel, session))
+        self._leases.began(channel)
 
     def _hold_back(self, channel: SessionChannel) -> None:
         """Nothing goes to its client before the application has let it in, if that is asked."""
@@ -309,6 +313,7 @@ class SessionManager:
             fire = partial(self._events.on_restore.fire, session)
             core.receiving.items.appendleft(self._decision(channel, "on_restore", fire))
         listener.loop.schedule(channel.inbox)
+        self._leases.began(channel)
         return channel
 
     def suspended(self, channel: SessionChannel) -> None:
@@ -327,6 +332,7 @@ class SessionManager:
         session: Any = context.session
         self.note("resumed")
         session.address = link.address
+        self._leases.began(channel)
         log.info(
             "%s is back from %s%s, %d records go again",
             context.name, shown(*link.address), " in another process" if restarted else "", replayed,
@@ -359,6 +365,7 @@ class SessionManager:
         session: Any = context.session
         if session is None or not self._registry.remove(session):
             return False
+        self._leases.ended(channel)
         context.left = context.rooms.leave_all(session)
         if self._events.on_hangup.listeners:
             channel.loop.schedule(_Hangup(self._events.on_hangup, session))

@@ -11,6 +11,7 @@ from .combine import first_of
 from .hello import Authenticate, Hello, ReadyMade
 from .hold import Hold
 from .hook import NoAnswer, ask, checked_hook
+from .lease import Lease
 from .passwords import Passwords
 from .tokens import JoinToken, JoinTokens
 
@@ -20,6 +21,7 @@ __all__ = [
     "Hold",
     "JoinToken",
     "JoinTokens",
+    "Lease",
     "NoAnswer",
     "Passwords",
     "ReadyMade",

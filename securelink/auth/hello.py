@@ -10,6 +10,7 @@ from ..errors import ConfigError
 from ..limits import MAX_USER_NAME
 from ..text import normalized
 from .hold import Hold
+from .lease import Lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Hello:
     binding: bytes | None = field(repr=False)
     encrypted: bool
     _holds: list[Hold] | None = field(default=None, repr=False, compare=False)
+    _leases: list[Lease] = field(default_factory=list, repr=False, compare=False)
 
     def hold(self, give_back: Callable[[], None]) -> Hold:
         """
@@ -64,6 +66,28 @@ class Hello:
     def holds(self) -> tuple[Hold, ...]:
         """The registered holds, which are released if the client does not get in."""
         return tuple(self._holds or ())
+
+    def expires(self, at: float, renew: Callable[[Any], float] | None = None) -> None:
+        """
+        Say when this login is over. Then the session ends with `Code.REFUSED`, within a second, also while its client
+        is away. With `renew` it ends only while it has a connection: a client that comes back is asked for its
+        credentials anyway.
+
+        Args:
+            at: In seconds since 1970.
+            renew: f(session), called half a minute before, in the session's turn as a handler is; it may ask the
+                client. It returns until when the login holds now, or raises `Refused`, which ends the session. When
+                it fails the session ends at the time that was said before.
+
+        Raises:
+            ConfigError: One of the arguments is not valid.
+        """
+        self._leases[:] = [Lease(at, renew)]
+
+    @property
+    def lease(self) -> Lease | None:
+        """The time for which the client is let in; None: for the whole session."""
+        return self._leases[0] if self._leases else None
 
 
 Authenticate = Callable[[Hello], Any]

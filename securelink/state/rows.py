@@ -44,6 +44,7 @@ class Saved(msgspec.Struct, array_like=True):
         data: `session.data`, encoded.
         state: The last state that the client gave, encoded.
         grace: For how many seconds it waits for its client.
+        until: When its login is over, in seconds since 1970; None: not before the session.
     """
 
     token: bytes
@@ -62,6 +63,7 @@ class Saved(msgspec.Struct, array_like=True):
     data: bytes
     state: bytes | None
     grace: int
+    until: float | None = None  # files of older versions do not have it
 
     def __repr__(self) -> str:
         return f"<Saved session {self.token.hex()}>"

@@ -387,4 +387,25 @@ FAULTS = [
         "",
         "test_auth_locked.py::test_what_the_client_gets",
     ),
+    Fault(
+        "a login that is over spares who is away",
+        "app/leases.py",
+        "elif lease.renew is not None and not session.connected:",
+        "elif not session.connected:",
+        "test_leases.py::test_it_ends_while_its_client_is_away",
+    ),
+    Fault(
+        "a resume has the time of the first login",
+        "app/session_manager.py",
+        "                _context(wanted).lease = entry.lease\n",
+        "                pass\n",
+        "test_leases.py::test_who_comes_back_has_the_time_that_he_is_given_then",
+    ),
+    Fault(
+        "the next process knows no end of a login",
+        "app/context.py",
+        "self.lease = Lease(saved.until) if saved.until is not None else None",
+        "self.lease = None",
+        "test_leases.py::test_the_next_process_ends_it",
+    ),
 ]

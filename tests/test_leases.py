@@ -1,0 +1,237 @@
+"""Logins that hold for a time: when it is over the session ends, wherever its client is, unless it is renewed."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from caller import Caller
+from helpers import WAIT, failure, until
+from kept import Place
+from logins import hello
+from together import joined, serving
+
+from securelink import Client, Code, ConnectionClosed, Identity, Refused, Session
+from securelink.auth import Hello
+from securelink.errors import ConfigError
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+OVER = "this login has expired; log in again"
+LONG = 1e6  # seconds
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers look for logins that are over more often."""
+    monkeypatch.setattr("securelink.app.leases.SWEEP_SECONDS", 0.02)
+
+
+class Hook:
+    """
+    An `authenticate` that lets everybody in for a time.
+
+    Attributes:
+        left: For so many seconds from now.
+        ends: The times that it has given.
+        renew: See `Hello.expires`.
+    """
+
+    def __init__(self, left: float, renew: Callable[[Session], float] | None = None) -> None:
+        self.left = left
+        self.ends: list[float] = []
+        self.renew = renew
+
+    def __call__(self, hello: Hello) -> str:
+        self.ends.append(time.time() + self.left)
+        hello.expires(self.ends[-1], self.renew)
+        return "ann"
+
+    def passed(self) -> bool:
+        """Whether the first time is well over."""
+        return time.time() > self.ends[0] + 0.2
+
+
+def test_a_session_ends_with_its_login(identity: Identity) -> None:
+    """Both sides are told once why; another one, whose login holds for longer, stays."""
+    hook = Hook(LONG)
+    with serving(identity, authenticate=hook) as server, joined(server) as (other,):
+        hook.left = 0.3
+        ends: list[Any] = []
+        server.on_disconnect(lambda session: ends.append((session.code, session.text)))
+        with joined(server) as (client,):
+            error = failure(ConnectionClosed, lambda: client.receive(WAIT), OVER)
+            assert error.code == Code.REFUSED
+            assert time.time() >= hook.ends[1]
+        until(lambda: ends)
+        assert ends == [(Code.REFUSED, OVER)]
+        assert other.connected
+
+
+def test_it_ends_while_its_client_is_away(identity: Identity) -> None:
+    """What the session holds is free then, and its client finds nothing."""
+    hook = Hook(0.5)
+    with serving(identity, authenticate=hook, resume=60) as server:
+        caller = Caller(server.address[1])
+        caller.come()
+        until(lambda: server.sessions)
+        (session,) = server.sessions.values()
+        caller.cut()
+        until(lambda: session.ended)
+        assert time.time() >= hook.ends[0]
+        assert session.code == Code.REFUSED
+        assert not caller.come()
+        caller.leave()
+
+
+def test_who_comes_back_has_the_time_that_he_is_given_then(identity: Identity) -> None:
+    """A resume asks the hook: its answer counts, be it longer or for ever, and no longer that of the first login."""
+    hook = Hook(1.0)
+    with serving(identity, authenticate=hook, resume=60) as server:
+        caller = Caller(server.address[1])
+        caller.come()
+        until(lambda: server.sessions)
+        (session,) = server.sessions.values()
+        caller.cut()
+        hook.left = LONG
+        assert caller.come()
+        until(hook.passed)
+        assert session.connected
+        hook.left = 0.3
+        caller.cut()
+        assert caller.come()
+        until(lambda: session.ended)
+        assert session.code == Code.REFUSED
+        caller.leave()
+
+
+def asked(client: Client, answers: list[Any]) -> None:
+    """Let a client answer "token", from a thread of its own as in any program with handlers."""
+    client.on("token", lambda packet: answers.pop(0))
+
+
+def test_a_login_that_is_renewed_holds(identity: Identity) -> None:
+    """The client is asked before the end, in its session's turn, and the session goes on without a break."""
+    asking: list[Session] = []
+
+    def renew(session: Session) -> float:
+        asking.append(session)
+        assert session.request("token", timeout=WAIT) == "fresh"
+        return time.time() + LONG
+
+    hook = Hook(1.0, renew)
+    with serving(identity, authenticate=hook) as server:
+        client = Client("127.0.0.1", server.address[1], pin=server.fingerprint)
+        asked(client, ["fresh"])
+        with client:
+            until(lambda: asking)
+            assert time.time() < hook.ends[0]
+            until(hook.passed)
+            assert client.connected
+            assert len(asking) == 1
+
+
+def test_a_renewal_may_refuse(identity: Identity) -> None:
+    """The session ends at once, with the words of the refusal."""
+
+    def renew(session: Session) -> float:
+        raise Refused("banned meanwhile")
+
+    hook = Hook(20.0, renew)
+    hook.left = 1.0
+    with serving(identity, authenticate=hook) as server, joined(server) as (client,):
+        error = failure(ConnectionClosed, lambda: client.receive(WAIT), "banned meanwhile")
+        assert error.code == Code.REFUSED
+        assert time.time() < hook.ends[0]
+
+
+@pytest.mark.parametrize("answer", [None, "soon", math.nan, ValueError("a fault"), -1.0])
+def test_a_renewal_that_fails_is_none(
+    identity: Identity, answer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The session ends at the time that was said before, and the log has the fault."""
+
+    def renew(session: Session) -> float:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer  # type: ignore[no-any-return]
+
+    hook = Hook(0.5, renew)
+    with serving(identity, authenticate=hook) as server, joined(server) as (client,):
+        failure(ConnectionClosed, lambda: client.receive(WAIT), OVER)
+        assert time.time() >= hook.ends[0]
+    assert "was not renewed" in caplog.text
+
+
+def test_a_handler_that_takes_long_does_not_prolong_it(identity: Identity) -> None:
+    """The renewal waits for the session's turn, the end does not."""
+    leave = threading.Event()
+    hook = Hook(0.5, lambda session: time.time() + LONG)
+    with serving(identity, authenticate=hook) as server:
+        server.on("wait", lambda session, packet: leave.wait(WAIT))
+        with joined(server) as (client,):
+            client.send("wait")
+            failure(ConnectionClosed, lambda: client.receive(WAIT), OVER)
+            leave.set()
+
+
+def test_one_that_can_be_renewed_waits_for_its_client(identity: Identity) -> None:
+    """A client that is away cannot be asked, and is asked when it comes back: its session waits as long as others."""
+    asking: list[Session] = []
+
+    def renew(session: Session) -> float:
+        asking.append(session)
+        return time.time() + LONG
+
+    hook = Hook(0.8, renew)
+    with serving(identity, authenticate=hook, resume=60) as server:
+        caller = Caller(server.address[1])
+        caller.come()
+        until(lambda: server.sessions)
+        (session,) = server.sessions.values()
+        caller.cut()
+        until(lambda: not session.connected)
+        until(hook.passed)
+        assert not session.ended
+        hook.left = LONG
+        assert caller.come()
+        assert not asking
+        assert session.connected
+        caller.leave()
+
+
+def test_the_next_process_ends_it(place: Place) -> None:
+    """The end of a login is kept with the session: it holds in the next process, though nobody was asked there."""
+    hook = Hook(3.0)
+    with place.running(authenticate=hook):
+        client = place.client(reconnect=False)
+        client.connect(WAIT)
+        client.send("count", "a")
+        assert client.receive(WAIT) is not None
+    with place.running(authenticate=hook):
+        until(lambda: f"disconnect {Code.REFUSED!r}" in place.seen)
+        assert time.time() >= hook.ends[0]
+    assert place.seen.count("restore") == 1
+    client.close()
+
+
+@pytest.mark.parametrize("at", [math.nan, math.inf, 0, -1, "tomorrow", None, 2**60, True])
+def test_impossible_times(at: Any) -> None:
+    """A time that would never come is an error of the hook, which refuses the client, and not a login for ever."""
+    with pytest.raises(ConfigError):
+        hello().expires(at)
+
+
+def test_impossible_renewals() -> None:
+    """A function that would not run, or not with a session, is an error of the hook too."""
+
+    async def renew(session: Session) -> float:
+        return LONG
+
+    for wrong in (renew, lambda: LONG, "renew"):
+        with pytest.raises(ConfigError):
+            hello().expires(time.time() + LONG, wrong)  # type: ignore[arg-type]
