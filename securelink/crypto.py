@@ -11,6 +11,7 @@ bytes may stay in memory until something else is written there.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import os
@@ -24,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey as RSAPr
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey as RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from .errors import CodecError, ConfigError, ProtocolError, UnsealError
 
@@ -61,6 +63,7 @@ _X25519_SIZE = 32
 CLIENT_SHARE_SIZE = _MLKEM_PUBLIC_SIZE + _X25519_SIZE
 SERVER_SHARE_SIZE = _MLKEM_CIPHERTEXT_SIZE + _X25519_SIZE
 
+_SHA256 = hashes.SHA256()
 _PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=PSS_SALT_SIZE)
 
 
@@ -74,7 +77,10 @@ def sha256(data: BytesLike) -> bytes:
 
 def hmac_sha256(key: bytes, data: BytesLike) -> bytes:
     """HMAC-SHA-256 of `data` under `key`, 32 bytes (RFC 2104)."""
-    return hmac.digest(key, data, "sha256")
+    # Not `hmac.digest`: that gives the interpreter away each time, for 2 us of work, and a handshake has sixty of them.
+    mac = HMAC(key, _SHA256)
+    mac.update(data)
+    return mac.finalize()
 
 
 def equal(a: BytesLike, b: BytesLike) -> bool:
@@ -116,8 +122,8 @@ def hkdf_extract(salt: bytes, ikm: bytes) -> bytes:
 def hkdf_expand(prk: bytes, info: bytes, length: int) -> bytes:
     """HKDF-Expand: `length` bytes from a pseudorandom key; `ConfigError` if not in 0..8160."""
     _check_length(length)
-    output = block = b""
-    for counter in range(1, -(-length // HASH_SIZE) + 1):
+    output = block = hmac_sha256(prk, info + b"\x01")  # nearly always it is all
+    for counter in range(2, -(-length // HASH_SIZE) + 1):
         block = hmac_sha256(prk, block + info + counter.to_bytes(1))
         output += block
     return output[:length]
@@ -141,13 +147,19 @@ def hkdf_expand_label(
     Raises:
         ConfigError: Label or context is longer than 255 bytes, or `length` is not in 0..8160.
     """
-    full_label = prefix + label
-    if len(full_label) > 255 or len(context) > 255:
-        raise ConfigError("label and context of a derived key have at most 255 bytes each")
-    _check_length(length)
-    sized_label = len(full_label).to_bytes(1) + full_label
+    if len(context) > 255:
+        raise ConfigError("the context of a derived key has at most 255 bytes")
     sized_context = len(context).to_bytes(1) + context
-    return hkdf_expand(secret, length.to_bytes(2) + sized_label + sized_context, length)
+    return hkdf_expand(secret, _label(prefix + label, length) + sized_context, length)
+
+
+@functools.lru_cache(64)  # of the few labels that there are; nothing secret
+def _label(full_label: bytes, length: int) -> bytes:
+    """HkdfLabel before its context."""
+    if len(full_label) > 255:
+        raise ConfigError("the label of a derived key has at most 255 bytes")
+    _check_length(length)
+    return length.to_bytes(2) + len(full_label).to_bytes(1) + full_label
 
 
 def derive_secret(

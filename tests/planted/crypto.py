@@ -22,8 +22,8 @@ FAULTS = [
     Fault(
         "HKDF-Expand-Label leaves out the context",
         "crypto.py",
-        "sized_label + sized_context, length)",
-        "sized_label, length)",
+        "_label(prefix + label, length) + sized_context, length)",
+        "_label(prefix + label, length), length)",
         "test_crypto.py::test_expand_label_rfc9001",
     ),
     Fault(
