@@ -95,11 +95,15 @@ class ServerConnection(Connection):
         error = ProtocolError(f"the peer does not speak securelink: {KNOCKS[self.knock]}")
         return Failed(error, ANSWERS[self.knock])
 
+    @property
+    def resumes(self) -> bool:
+        """Until WELCOME: whether the client's ticket was accepted."""
+        return self._handshake.resumed
+
     def begin_answer(self) -> None:
         """
-        Encapsulate and queue SERVER_HELLO. Takes a fraction of a millisecond: do not call it in the loop.
-
-        Send the output before `finish_answer`, whose signature takes longer: the client computes meanwhile.
+        Encapsulate and queue SERVER_HELLO. Takes a fraction of a millisecond: do not call it in the loop. Unless it
+        resumes, send the output before `finish_answer`, whose signature takes longer: the client computes meanwhile.
 
         Raises:
             SecureLinkError: The client's key share is bad; `data_to_send` has a last message.
@@ -115,8 +119,8 @@ class ServerConnection(Connection):
 
     def finish_answer(self, identity: Identity | None) -> None:
         """
-        Sign and queue SERVER_AUTH; in plaintext there is none. Takes about a millisecond: do not call it in the loop.
-        To resume nothing is signed.
+        Sign and queue SERVER_AUTH; in plaintext there is none, and to resume nothing is signed. Takes about a
+        millisecond: do not call it in the loop.
 
         Args:
             identity: The server's key; may be None in plaintext mode, or to resume.

@@ -120,7 +120,8 @@ class ServerHandshake:
             SecureLinkError: It cannot be answered.
         """
         self.connection.begin_answer()
-        self._write()  # the client computes while this side signs
+        if not self.connection.resumes:
+            self._write()  # the client computes while this side signs
         self.connection.finish_answer(self._entrance.settings.identity)
         self._write()
 
