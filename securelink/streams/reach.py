@@ -66,6 +66,10 @@ def interleaved(places: Iterable[Place]) -> list[Place]:
     return order
 
 
+# epoll would be a descriptor to open, to tell of each socket, and to close: more calls than there are sockets.
+_FewSockets = getattr(selectors, "PollSelector", selectors.DefaultSelector)
+
+
 class _Race:
     """
     The attempts for one connection.
@@ -76,7 +80,7 @@ class _Race:
 
     def __init__(self, places: list[Place]) -> None:
         self._waiting = deque(places)
-        self._selector = selectors.DefaultSelector()
+        self._selector = _FewSockets()
         self._begun = False  # whether the last attempt was started
         self.failure: OSError | None = None
 
