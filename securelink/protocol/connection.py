@@ -425,8 +425,10 @@ class Connection:
 
     def _go(self, given: Input) -> None:
         """Change the state according to the table."""
-        self._demand(given.name.lower(), given)
-        move = MOVES[self.state, given]
+        step = self.state, given
+        if step not in MOVES:
+            self._demand(given.name.lower(), given)
+        move = MOVES[step]
         plaintext = None if self.encrypted else move.in_plaintext
         self.state = move.then if plaintext is None else plaintext
 

@@ -37,6 +37,8 @@ class State(Enum):
     CLOSED = "closed"
     FAILED = "failed"
 
+    __hash__ = object.__hash__  # Enum's own is a function in Python, and each step looks a state up
+
 
 class Input(IntEnum):
     """Inputs of a connection: a frame in clear, a content, a step of our own, an end."""
@@ -92,6 +94,8 @@ class Take(Enum):
     KEY_UPDATE = auto()
     CLOSE = auto()
     CLOSE_UNPROVED = auto()  # from a peer that has proved nothing, so it is treated like an ALERT
+
+    __hash__ = object.__hash__  # as above
 
 
 class Move(NamedTuple):

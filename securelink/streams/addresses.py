@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 
+_REMEMBERED = 1024  # addresses whose kind is known: a handshake asks several times
 
+
+@functools.lru_cache(_REMEMBERED)
 def is_loopback_host(host: str) -> bool:
     """Whether an address belongs to this machine."""
     try:
@@ -18,6 +22,7 @@ def network(host: str) -> str:
     return networks(host)[0]
 
 
+@functools.lru_cache(_REMEMBERED)
 def networks(host: str) -> tuple[str, ...]:
     """The address; for IPv6 its /64, and the /56 and the /48 around it, one of which a customer usually gets."""
     if ":" not in host:

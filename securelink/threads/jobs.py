@@ -106,12 +106,14 @@ class JobQueue:
         if self._own:
             self.busy += 1
             return Task(self._own.popleft())
+        if not self._size:
+            return None
         for standing in range(LATE + 1):
             if standing == LATE and self._late >= max(1, self.places // 4):
                 return None
             first, second = self._order
             for lanes, others in ((first, second), (second, first)):
-                task = self._next(lanes, standing)
+                task = self._next(lanes, standing) if lanes[standing] else None
                 if task is not None:
                     self._order = (others, lanes)
                     return task

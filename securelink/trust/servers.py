@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -253,8 +254,8 @@ class _Where:
     """
 
     def __init__(self, host: str, port: int) -> None:
-        self._place = Place(host)
-        self._typed = host.lower()
+        self._typed = checked_host(host)
+        self._place = _place(self._typed)
         self._port = checked_port(port)
 
     def is_of(self, entry: KnownServer) -> bool:
@@ -273,6 +274,10 @@ class _Where:
                 if first is None and self.is_of(entry):
                     first = entry
         return first
+
+
+# A client asks for its own server, at every attempt to connect.
+_place = functools.lru_cache(64)(Place)
 
 
 def checked_port(port: int) -> int:

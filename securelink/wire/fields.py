@@ -48,7 +48,11 @@ def encode_field(number: int, value: bytes) -> bytes:
 
 def encode_fields(fields: Iterable[tuple[int, bytes | None]]) -> bytes:
     """Fields in the order given, which must be rising; a value of None is left out."""
-    return b"".join(encode_field(number, value) for number, value in fields if value is not None)
+    encoded = b""
+    for number, value in fields:
+        if value is not None:
+            encoded += encode_field(number, value)
+    return encoded
 
 
 class Fields:

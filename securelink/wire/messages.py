@@ -182,7 +182,8 @@ def pad(body: bytes, number: int, after: int = 0) -> bytes:
 
 
 def _check_padding(body: bytes, fields: Fields, number: int) -> None:
-    if len(body) % AUTH_PADDING or any(fields[number]):
+    padding = fields[number]
+    if len(body) % AUTH_PADDING or padding != bytes(len(padding)):
         raise ProtocolError("the padding of an authentication message is wrong")
 
 

@@ -191,7 +191,7 @@ FAULTS = [
     Fault(
         "padding is not looked at",
         "wire/messages.py",
-        "if len(body) % AUTH_PADDING or any(fields[number]):",
+        "if len(body) % AUTH_PADDING or padding != bytes(len(padding)):",
         "if len(body) % AUTH_PADDING:",
         "test_handshake_messages.py::test_padding_is_zero",
     ),
