@@ -19,6 +19,7 @@ PSK_SIZE = 32  # of the proof that belongs to a ticket
 BINDER_SIZE = 32  # HMAC-SHA-256 over the hello that shows a ticket
 RANDOM_SIZE = 32  # hello random, as in TLS 1.3
 MAX_FRAME_BODY = 2**24 - 1  # the largest u24 length
+PLACE_BITS = 24  # of a packet's number: its place in its record, which has fewer packets than bytes
 MAX_HANDSHAKE_BODY = 8 * 1024  # one frame before WELCOME; the largest ClientAuth has 7,185
 MAX_CREDENTIALS = 4 * 1024  # the one MessagePack value read before authentication
 MAX_CREDENTIALS_DEPTH = 8  # nesting in it

@@ -307,6 +307,7 @@ class ClientContext:
         if self.awaited:
             for awaited in tuple(self.awaited):
                 if awaited.action == packet.action and not awaited.found:
+                    received.keep_number()
                     awaited.found.append(received)
                     return True
         return self.handlers.run(channel, packet, received, (received,))

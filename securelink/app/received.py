@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
+from ..limits import PLACE_BITS
+
 if TYPE_CHECKING:
     from ..wire.packets import Packet
 
@@ -21,7 +23,10 @@ class Received:
         answered: Whether a request was answered, or will be through the result of `defer`.
     """
 
-    __slots__ = ("_origin", "_packet", "_session", "answered")
+    __slots__ = ("_origin", "_packet", "_session", "answered", "at", "record")
+    # Of these its number is made. They are there when somebody has asked for it, or when it waits for `receive`.
+    record: int
+    at: int
 
     def __init__(self, packet: Packet, origin: Any, session: Any = None) -> None:
         self._packet = packet
@@ -66,6 +71,30 @@ class Received:
     def reply_to(self) -> int | None:
         """Number of the request that this answers, or None."""
         return self._packet.reply_to
+
+    @property
+    def number(self) -> int:
+        """
+        Its number among the packets of this session and direction: each has a larger one than those before it. It is
+        the same when the packet is handed over again, because a process died before it was handled.
+
+        The numbers have gaps. They go on over lost connections, with `Server(state=...)` and `Client(session=...)` also
+        in the next process, and begin anew in another session. A handler that keeps the number with its effect has none
+        twice; docs/SURVIVING.md shows it.
+
+        Raises:
+            ConfigError: The packet was handled by a handler, and nobody has read its number before.
+        """
+        try:
+            record = self.record
+        except AttributeError:
+            self.keep_number()
+            record = self.record
+        return record << PLACE_BITS | self.at
+
+    def keep_number(self) -> None:
+        """By whoever gives it to the program after its turn."""
+        self.record, self.at = self._origin.place_of(self._packet)
 
     @property
     def token(self) -> str:

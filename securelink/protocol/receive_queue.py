@@ -228,7 +228,8 @@ class ReceiveQueue:
 
     def open(self, record: Record | Partly) -> list[Packet] | None:
         """
-        The packets of a record whose turn has come; it is counted, readable or not.
+        The packets of a record whose turn has come; it is counted, readable or not. Replies that were taken are among
+        them, in their places, like those that come too late.
 
         Returns:
             None when it takes long, and one step was done: call this again with the same record, which is still counted
@@ -238,10 +239,13 @@ class ReceiveQueue:
             CodecError: It is no array of packets.
         """
         found: list[Packet] | Decoding
+        taken = 0
         try:
             if self.opening is None and not self.dropping and not isinstance(record, Partly):
                 found = begin_decoding(record, self.bounds.elements)  # as usual
             else:
+                if isinstance(record, Partly):
+                    taken = len(record.taken)
                 found = self._open_on(record)
             if isinstance(found, Decoding):
                 self.opening = found
@@ -249,7 +253,7 @@ class ReceiveQueue:
         except CodecError:
             self._count(record, 1)
             raise
-        self._count(record, len(found) or 1)
+        self._count(record, len(found) - taken if found else 1)
         return found
 
     def _open_on(self, record: Record | Partly) -> list[Packet] | Decoding:
@@ -257,17 +261,11 @@ class ReceiveQueue:
         opening, self.opening = self.opening, None  # from the beginning again, if Ctrl-C comes
         if self.dropping:
             return []
-        partly = record if isinstance(record, Partly) else None
         if opening is not None:
-            found = opening.packets if opening.go_on() else opening
-        elif partly is not None and partly.is_used_up:
-            return []
-        else:
-            data = record if not isinstance(record, Partly) else record.record
-            found = begin_decoding(data, self.bounds.elements)
-        if partly is not None and not isinstance(found, Decoding):
-            return [packet for n, packet in enumerate(found) if n not in partly.taken]
-        return found
+            return opening.packets if opening.go_on() else opening
+        if not isinstance(record, Partly):
+            return begin_decoding(record, self.bounds.elements)
+        return [] if record.is_used_up else begin_decoding(record.record, self.bounds.elements)
 
     def _count(self, record: Record | Partly, packets: int) -> None:
         self.out_bytes += len(record)
@@ -288,6 +286,8 @@ class ReceiveQueue:
                 packets = self.open(item)
                 while packets is None:
                     packets = self.open(item)
+                if isinstance(item, Partly):
+                    packets = [packet for n, packet in enumerate(packets) if n not in item.taken]
             except CodecError:
                 self.incoming.stop()
                 raise

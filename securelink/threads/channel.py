@@ -79,6 +79,10 @@ class Channel(Unkept):
         self._last: Callable[[], None] | None = None
         self.back_at = 0.0
 
+    def place_of(self, packet: Packet) -> tuple[int, int]:
+        """See `Inbox`."""
+        return self.inbox.place_of(packet)
+
     def _make_inbox(self, loop: Loop, owner: Owner) -> Inbox:
         return Inbox(loop, self.core.receiving, owner, self)
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from .._mypyc import mypyc_attr
 from ..app.hooks import Decision
 from ..codes import Code
-from ..errors import CodecError
+from ..errors import CodecError, ConfigError
 from ..interrupts import Right
 from ..limits import OPENED_GUESS, RUN_PACKETS, RUN_SECONDS, STEP_SECONDS
 from ..protocol.receive_queue import RECORDS, Happening, Partly, ReceiveQueue, Record, Rest
@@ -168,6 +168,24 @@ class Inbox:
         if self.runner != get_ident() or opened is None or not 0 < opened.at <= len(opened.packets):
             return None
         return opened.packets[opened.at - 1]
+
+    def place_of(self, packet: Packet) -> tuple[int, int]:
+        """
+        Where a packet has come that is being handled: the number of its record, and its place there, from 1 on.
+
+        Raises:
+            ConfigError: It is handled already.
+        """
+        queue = self.queue
+        opened, incoming = queue.opened, queue.incoming
+        if opened is not None:
+            packets, at = opened.packets, opened.at
+            if 0 < at <= len(packets) and packets[at - 1] is packet:
+                return incoming.done + incoming.early + 1, at
+        raise ConfigError(
+            "packet.number is known until the packet is handled",
+            hint="read it in the handler: afterwards it gives the same number again",
+        )
 
     def _run_some(self) -> bool:
         queue = self.queue

@@ -27,6 +27,9 @@ class Driven(Protocol):
     def answer(self, packet: Packet, data: Any = None, error: str | None = None) -> None:
         """Send the reply to a request."""
 
+    def place_of(self, packet: Packet) -> tuple[int, int]:
+        """The record and the place in it of the packet that is being handled."""
+
     def is_over(self) -> bool:
         """Whether nothing can be sent any more."""
 
@@ -37,10 +40,11 @@ class Driven(Protocol):
 class Folded:
     """A packet that waits for `receive` as bytes: as objects it may be seventy times larger."""
 
-    __slots__ = ("_elements", "_origin", "action", "encoded")
+    __slots__ = ("_at", "_elements", "_origin", "_record", "action", "encoded")
 
-    def __init__(self, packet: Packet, origin: Driven, elements: int) -> None:
+    def __init__(self, packet: Packet, received: Received, origin: Driven, elements: int) -> None:
         self.action = packet.action
+        self._record, self._at = received.record, received.at
         self._origin = origin
         self._elements = elements
         self.encoded = encode_packet(packet, elements)
@@ -48,7 +52,9 @@ class Folded:
     def unfold(self) -> Received:
         """The packet again."""
         (packet,) = decode_packets(join_packets([self.encoded]), self._elements)
-        return Received(packet, self._origin)
+        received = Received(packet, self._origin)
+        received.record, received.at = self._record, self._at
+        return received
 
 
 class Mailbox:
@@ -172,16 +178,19 @@ class Mailbox:
         if not packets:
             self._waiting_bytes = 0
         opened = self._queue.opened
-        if opened is not None and not opened.charged:
-            opened.charged = True  # the whole record: what of it this packet is nobody knows
-            self._waiting_bytes += opened.size
+        received.record = number = incoming.done + incoming.early + 1
+        if opened is not None:
+            received.at = opened.at
+            if not opened.charged:
+                opened.charged = True  # the whole record: what of it this packet is nobody knows
+                self._waiting_bytes += opened.size
         kept: Received | Folded = received
         if self._waiting_bytes > MAX_WAITING_DECODED:
             try:
-                kept = Folded(packet, channel, self._elements)
+                kept = Folded(packet, received, channel, self._elements)
             except CodecError:
                 pass  # a packet that we accept and would not send
-        packets.append((incoming.done + incoming.early + 1, kept))
+        packets.append((number, kept))
 
     def put_back(self, packets: list[Received]) -> None:
         """Keep what was handed over, and is not wanted there."""
