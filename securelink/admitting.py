@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Generic
 
 from .app.admission import Admission
 from .app.invitations import Invitations
 from .app.own_key import OwnKey
 from .app.revocation import Revocations
-from .session import Session
+from .session import Member
 from .signatures import checked
 from .trust import AuthorizedClients
 
 
-class Admitting:
+class Admitting(Generic[Member]):
     """The methods of `Server` that say who may enter: a facade of its `Invitations`, `Admission` and `Revocations`."""
 
     _key: OwnKey
     _invitations: Invitations
     _admission: Admission
-    _revocations: Revocations[Session]
+    _revocations: Revocations[Member]
 
     @property
     def fingerprint(self) -> str | None:
@@ -84,7 +85,7 @@ class Admitting:
         self._admission.operator_name = checked("name_of", name_of, ("fingerprint",))
 
     def end_when_revoked(
-        self, authorized: AuthorizedClients, concerns: Callable[[Session], bool], reason: str
+        self, authorized: AuthorizedClients, concerns: Callable[[Member], bool], reason: str
     ) -> None:
         """
         End sessions within about two seconds when their key is taken out of a file.

@@ -2,57 +2,29 @@
 
 from __future__ import annotations
 
-import uuid
-import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from functools import partial
-from pathlib import Path
-from threading import get_ident
 from types import TracebackType
 from typing import Any, Self
 
-from .app.actions import STATE
-from .app.context import ClientContext
-from .app.declared import ClientOptions
-from .app.handlers import Handlers
-from .app.hooks import EventHook, weakly
-from .app.introduction import introduce
-from .app.received import Received
-from .backpressure import BackPressure
 from .dispatching import ClientDispatching
 from .errors import ConfigError, LinkTimeout
-from .introduced import Introduced
-from .keys import Identity
 from .limits import (
     CLOSE_SECONDS,
     CONNECT_SECONDS,
-    MAX_ELEMENTS,
-    MAX_FRAME_BODY,
-    MAX_INBOX_BYTES,
-    MAX_REQUESTS,
-    MAX_UNACKED,
-    MAX_UNSENT,
 )
 from .logs.default import make_visible
 from .options import seconds
 from .receiver import Receiver
-from .streams.addresses import shown
-from .streams.base import Carrier
-from .streams.tcp import TCP
-from .threads.batch import held_back
 from .threads.caretaker import SETTLE_SECONDS, caretaker
-from .threads.client_channel import ClientChannel
-from .threads.connecting import Arrival, Connector, Destination, show_presence
-from .threads.mailbox import Mailbox
+from .threads.connecting import Destination, show_presence
 from .threads.patched import check_not_patched
-from .threads.reconnecting import Reconnector
+from .threads.receiving import finish
+from .visiting import BaseClient
 from .wire.packets import Packet
 
 Credentials = Any  # a MessagePack value, or a function of (binding, fingerprint) that gives one
 
 
-class Client(Receiver, BackPressure, ClientDispatching, Introduced):
+class Client(BaseClient, Receiver, ClientDispatching):
     """
     A client.
 
@@ -126,62 +98,6 @@ class Client(Receiver, BackPressure, ClientDispatching, Introduced):
     works on until its session ends.
     """
 
-    def __init__(
-        self,
-        host: str,
-        port: int | None = None,
-        *,
-        keys: str | Path | Identity | None = None,
-        encryption: str = "required",
-        credentials: Credentials = None,
-        token: str | None = None,
-        pin: str | None = None,
-        trust: str | None = None,
-        plaintext_credentials: bool = False,
-        known_servers: str | Path | None = None,
-        application: str = "",
-        version: str = "",
-        max_packet: int = MAX_FRAME_BODY,
-        max_elements: int = MAX_ELEMENTS,
-        max_unsent: int = MAX_UNSENT,
-        max_unacked: int = MAX_UNACKED,
-        max_unhandled: int = MAX_INBOX_BYTES,
-        max_requests: int = MAX_REQUESTS,
-        strict_types: bool = False,
-        passphrase: str | None = None,
-        handlers: str = "background",
-        reconnect: bool = True,
-        session: str | Path | None = None,
-    ) -> None:
-        options = ClientOptions.of(locals())
-        self.host, self.port, introduction, belief = introduce(host, port, pin, options)
-        self.carrier: Carrier = TCP
-        self._connector = Connector(introduction, belief, options.session)
-        self._reconnect, self._in_update = options.reconnect, options.handlers == "update"
-        # Weak: what a client holds must not hold the client.
-        changed = weakly(self._keep_alive)
-        self._handlers = Handlers("client", ("packet",), changed)
-        self._handlers.bind_reserved(STATE, weakly(self._take_state))
-        self.server_state: Any = None
-        self._channel: ClientChannel | None = None
-        self._token, self._encrypted, self._resumed = "", False, False
-        self._hooks = self._new_hooks(changed)
-        self._policies = self._hooks.policies
-
-    def _new_hooks(self, changed: Callable[..., None]) -> ClientContext:
-        """Make the events of this client, and the context that has them."""
-        caught = self._handlers.caught.add
-        self.on_connect: EventHook[[]] = EventHook("on_connect", caught, ())
-        self.on_suspend: EventHook[[]] = EventHook("on_suspend", caught, ())
-        self.on_resume: EventHook[[int]] = EventHook("on_resume", caught, ("replayed",))
-        self.on_disconnect: EventHook[[]] = EventHook("on_disconnect", caught, (), changed=changed)
-        self.on_message: EventHook[[Received]] = self._handlers.on_message
-        self.on_state: EventHook[[Any]] = EventHook("on_state", caught, ("value",), changed=changed)
-        return ClientContext(
-            self._handlers, self.on_state, self.on_suspend, self.on_resume, self.on_disconnect,
-            in_update=self._in_update,
-        )  # fmt: skip
-
     # --- connecting ---------------------------------------------------------------------------------------
 
     def connect(self, timeout: float = CONNECT_SECONDS, *, retry: bool = False) -> Self:
@@ -239,28 +155,10 @@ class Client(Receiver, BackPressure, ClientDispatching, Introduced):
                     f"no connection for the session that waits for one within {timeout:g} s",
                     hint="it is tried further; close() ends it",
                 )
-            self._channel.finish(deadline.at)  # it is over when the next one begins
+            finish(self._channel, deadline.at)  # it is over when the next one begins
         place = Destination(self.carrier, self.host, self.port)
         with connector.passing_on.beginning():
-            last, back_at = None, 0.0
-            if self._channel is not None:
-                last, back_at = self._channel.resumption, self._channel.back_at
-            if retry:
-                arrival = connector.persist(place, deadline, last, back_at)
-            else:
-                arrival = connector.attempt(place, deadline, last=last)
-            channel: ClientChannel | None = None
-            try:
-                channel = self._new_channel(arrival, place)
-                self._begin(arrival, channel)
-            except BaseException:  # Ctrl-C: the next connect() must not find half a session
-                if channel is None:
-                    arrival.drop()
-                else:
-                    channel.keeper = channel.file = None
-                    arrival.link.writer.break_off()
-                    arrival.link.loop.call(arrival.link.give_up)
-                raise
+            channel = self._enter(self._arrive(place, deadline, retry=retry), place)
             # close() says first that it was called, and then looks for the session: one of us two sees the other.
             if connector.given_up.is_set():
                 channel.close(CLOSE_SECONDS)
@@ -268,52 +166,6 @@ class Client(Receiver, BackPressure, ClientDispatching, Introduced):
             channel.run()
         if connector.introduction.has_credentials:
             show_presence(channel, max(0.0, deadline.left))
-
-    def _new_channel(self, arrival: Arrival, place: Destination) -> ClientChannel:
-        link, core = arrival.link, arrival.core
-        self._token = str(uuid.UUID(bytes=arrival.opened.welcome.token))
-        self._encrypted, self._resumed = link.encrypted, arrival.opened.resumed
-        mailbox = Mailbox(self, self._hooks, str(place), core)
-        own_thread = get_ident() if self._in_update else 0
-        channel = ClientChannel(link.loop, core, mailbox, token=self._token, own_thread=own_thread)
-        channel.attach(link)
-        channel.resumption = arrival.opened.resumption
-        if self._reconnect:
-            channel.keeper = Reconnector(self._connector, place, channel.resumption)
-        channel.file = self._connector.passing_on.file
-        return channel
-
-    def _begin(self, arrival: Arrival, channel: ClientChannel) -> None:
-        if self._channel is not None:
-            channel.mailbox.inherit(self._channel.mailbox)
-        self._channel = channel
-        self._keep_alive()
-        greet = partial(self.on_resume.fire, 0) if self._resumed else self.on_connect.fire
-        channel.begin(arrival.link, arrival.early, greet)
-
-    # --- packets ---------------------------------------------------------------------------------------------
-
-    def _rewritten(self, hook: Callable[..., Any], action: str, data: Any) -> Any:
-        return hook(action, data)
-
-    def batch(self) -> AbstractContextManager[None]:
-        """
-        Hold back what this thread sends until the block ends: many packets in one record and one system call.
-
-            with client.batch():
-                for move in moves:
-                    client.send("move", move)
-        """
-        return held_back(self._need_channel().loop)
-
-    def _take_state(self, packet: Received) -> None:
-        self.server_state = packet.data
-        self.on_state.fire(packet.data)
-
-    def _keep_alive(self) -> None:
-        """A client that has handlers works in the background, whether or not the program keeps a reference."""
-        if self._channel is not None:
-            self._channel.keep_client(wanted=self._hooks.wants_to_live)
 
     # --- the end -------------------------------------------------------------------------------------------------
 
@@ -339,15 +191,6 @@ class Client(Receiver, BackPressure, ClientDispatching, Introduced):
         caretaker.settle(SETTLE_SECONDS)
         return left
 
-    @property
-    def unconfirmed(self) -> list[Packet]:
-        """
-        What the server has not handled of the session that has ended, as far as it has told, and what was never sent:
-        packets, in order. Empty while a session lasts. `close()` returns the same.
-        """
-        channel = self._channel
-        return channel.unconfirmed(None) if channel is not None and channel.ended else []
-
     def __enter__(self) -> Self:
         return self if self.connected else self.connect()
 
@@ -358,17 +201,3 @@ class Client(Receiver, BackPressure, ClientDispatching, Introduced):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
-        channel: ClientChannel | None = getattr(self, "_channel", None)
-        if channel is not None and not channel.is_over():
-            warn(
-                f"{self!r} was forgotten while it was connected: call close(), or use it with 'with'",
-                ResourceWarning,
-                source=self,
-            )
-            channel.abandon()
-
-    def __repr__(self) -> str:
-        state = "connected" if self.connected else "not connected"
-        return f"<Client of {shown(self.host, self.port)}, {state}>"

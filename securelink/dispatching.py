@@ -41,7 +41,32 @@ class Dispatching:
         return self._handlers.caught
 
 
-ServerBeforeSend = Callable[[Session | None, str, Any], Any]
+ServerBeforeSend = Callable[[Any, str, Any], Any]  # the first is the session, or None
+
+
+class ServerHooks(Dispatching):
+    """The hooks that a server has beside its handlers."""
+
+    _context: ServerContext
+
+    @property
+    def before_send(self) -> ServerBeforeSend | None:
+        """
+        A hook: f(session or None, action, data) gives the data to send instead, of packets, requests and states. What a
+        handler returns as its answer goes out as it is.
+        """
+        return self._context.before_send
+
+    @before_send.setter
+    def before_send(self, hook: ServerBeforeSend | None) -> None:
+        self._context.before_send = checked_or_none(
+            "before_send", hook, ("session", "action", "data")
+        )
+
+    @property
+    def actions(self) -> list[str]:
+        """The actions that have a handler."""
+        return self._handlers.actions
 
 
 class ServerRuns(Protocol):
@@ -63,10 +88,8 @@ class ServerBinder(Protocol[Data]):
         """Bind the handler."""
 
 
-class ServerDispatching(Dispatching):
+class ServerDispatching(ServerHooks):
     """The handlers of a server: `f(session, packet)`."""
-
-    _context: ServerContext
 
     @overload
     def on(self, action: str) -> Callable[[ServerBound], ServerBound]: ...
@@ -109,27 +132,26 @@ class ServerDispatching(Dispatching):
         """
         return self._handlers.on(action, data_type, handler)
 
-    @property
-    def before_send(self) -> ServerBeforeSend | None:
-        """
-        A hook: f(session or None, action, data) gives the data to send instead, of packets, requests and states. What a
-        handler returns as its answer goes out as it is.
-        """
-        return self._context.before_send
-
-    @before_send.setter
-    def before_send(self, hook: ServerBeforeSend | None) -> None:
-        self._context.before_send = checked_or_none(
-            "before_send", hook, ("session", "action", "data")
-        )
-
-    @property
-    def actions(self) -> list[str]:
-        """The actions that have a handler."""
-        return self._handlers.actions
-
 
 ClientBeforeSend = Callable[[str, Any], Any]
+
+
+class ClientHooks(Dispatching):
+    """The hooks that a client has beside its handlers."""
+
+    _hooks: ClientContext
+
+    @property
+    def before_send(self) -> ClientBeforeSend | None:
+        """
+        A hook: f(action, data) gives the data to send instead, of packets, requests and states. What a handler returns
+        as its answer goes out as it is.
+        """
+        return self._hooks.before_send
+
+    @before_send.setter
+    def before_send(self, hook: ClientBeforeSend | None) -> None:
+        self._hooks.before_send = checked_or_none("before_send", hook, ("action", "data"))
 
 
 class ClientRuns(Protocol):
@@ -151,10 +173,8 @@ class ClientBinder(Protocol[Data]):
         """Bind the handler."""
 
 
-class ClientDispatching(Dispatching):
+class ClientDispatching(ClientHooks):
     """The handlers of a client: `f(packet)`."""
-
-    _hooks: ClientContext
 
     @overload
     def on(self, action: str) -> Callable[[ClientBound], ClientBound]: ...
@@ -194,15 +214,3 @@ class ClientDispatching(Dispatching):
             ConfigError: As for `Server.on`.
         """
         return self._handlers.on(action, data_type, handler)
-
-    @property
-    def before_send(self) -> ClientBeforeSend | None:
-        """
-        A hook: f(action, data) gives the data to send instead, of packets, requests and states. What a handler returns
-        as its answer goes out as it is.
-        """
-        return self._hooks.before_send
-
-    @before_send.setter
-    def before_send(self, hook: ClientBeforeSend | None) -> None:
-        self._hooks.before_send = checked_or_none("before_send", hook, ("action", "data"))

@@ -47,12 +47,130 @@ class Pressure(NamedTuple):
     blocked: int
 
 
-class Peer:
-    """The other end of a session. It has a channel once there is a session."""
+class FarEnd:
+    """The other end of a session, in any shell: what it is told without waiting, and what is known of it."""
 
     __slots__ = ()
     _channel: Channel | None
     _hooks: Hooks
+
+    def _send(
+        self,
+        action: str,
+        data: Any = None,
+        headers: dict[str, Any] | None = None,
+        latest: str | None = None,
+        timeout: float | None = SEND_SECONDS,
+        full: str | None = None,
+    ) -> bool:
+        """Send a packet whose name may be one of our own."""
+        if latest is not None:
+            key("latest", latest)
+        hooks = self._hooks
+        policies = hooks.policies
+        if full is not None or (policies.of and policies.has(action)):
+            latest, full, timeout = policies.way(action, data, latest, full, timeout)
+        hook = hooks.before_send
+        if hook is not None:
+            data = self._rewritten(hook, action, data)
+        packet = Packet(action, data, headers, time.time())
+        channel = self._channel or self._need_channel()
+        outbox = channel.outbox
+        encoded = encode_for(outbox.bounds, packet)
+        if full is not None:
+            return outbox.offer(encoded, timeout, latest, True, full)
+        outbox.post(encoded, timeout, latest)
+        return True
+
+    def _rewritten(self, hook: Callable[..., Any], action: str, data: Any) -> Any:
+        """The data that the hook returns in place of the packet's."""
+        raise NotImplementedError
+
+    def _need_channel(self) -> Channel:
+        channel = self._channel
+        if channel is None:
+            raise ConfigError("this client is not connected", hint="call connect() first")
+        return channel
+
+    def _request_packet(self, action: str, data: Any, headers: dict[str, Any] | None) -> Packet:
+        hook = self._hooks.before_send
+        if hook is not None:
+            data = self._rewritten(hook, action, data)
+        return Packet(action, data, headers, time.time())
+
+    def set_state(self, value: Any) -> None:
+        """Give the peer a new value of this side's state; one that is still waiting is replaced. Never waits."""
+        self._send(STATE, value, latest=STATE, full="latest")
+
+    @property
+    def rtt(self) -> float | None:
+        """
+        The round trip over the present connection, in seconds, smoothed (each measurement counts an eighth).
+
+        It is measured by pings, of which a client sends one with each heartbeat, and a server none by itself: there
+        call `ping()` now and then. None until the first is answered, and while there is no connection.
+        """
+        channel = self._channel
+        link = channel.link if channel is not None else None
+        liveness = link.connection.liveness if link is not None else None
+        return liveness.rtt if liveness is not None else None
+
+    @property
+    def pressure(self) -> Pressure:
+        """What waits in the present session, or the last one, and what has become of packets without room there."""
+        channel = self._channel
+        if channel is None:
+            return Pressure(0, 0, 0, 0, 0)
+        core, outbox = channel.core, channel.outbox
+        unsent, unacked = core.sending.unsent, core.numbering.outgoing.unacked
+        return Pressure(unsent, unacked, outbox.dropped, core.sending.replaced, outbox.blocked)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now. While a session has lost it, and waits for the next one, there is none."""
+        channel = self._channel
+        return channel is not None and channel.connected
+
+    @property
+    def ended(self) -> bool:
+        """Whether the session is over. One that has only lost its connection is not."""
+        channel = self._channel
+        return channel is not None and channel.ended
+
+    @property
+    def reason(self) -> str:
+        """Why the last session ended, in a sentence that names the side that ended it; "" until one has ended."""
+        outcome = self._outcome
+        return outcome.reason if outcome is not None else ""
+
+    @property
+    def code(self) -> Code | int | None:
+        """The same as a `Code` (or the number that a newer peer sent); None while there is a session, and before."""
+        outcome = self._outcome
+        return outcome.code if outcome is not None else None
+
+    @property
+    def text(self) -> str:
+        """The text with which an application ended the session (`kick`, a refusal), escaped; "" without one."""
+        outcome = self._outcome
+        return outcome.text if outcome is not None else ""
+
+    @property
+    def clean(self) -> bool:
+        """Whether one side announced the end. False when the connection broke, and until the session has ended."""
+        outcome = self._outcome
+        return outcome is not None and outcome.clean
+
+    @property
+    def _outcome(self) -> Outcome | None:
+        channel = self._channel
+        return channel.outcome if channel is not None else None
+
+
+class Peer(FarEnd):
+    """The other end of a session, for threads that wait."""
+
+    __slots__ = ()
 
     def send(
         self,
@@ -101,44 +219,6 @@ class Peer:
         if timeout is not SEND_SECONDS:  # packets should not pay for a check of our own default
             timeout = seconds_or_none("timeout", timeout)
         return self._send(checked_action(action), data, headers, latest, timeout, full)
-
-    def _send(
-        self,
-        action: str,
-        data: Any = None,
-        headers: dict[str, Any] | None = None,
-        latest: str | None = None,
-        timeout: float | None = SEND_SECONDS,
-        full: str | None = None,
-    ) -> bool:
-        """Send a packet whose name may be one of our own."""
-        if latest is not None:
-            key("latest", latest)
-        hooks = self._hooks
-        policies = hooks.policies
-        if full is not None or (policies.of and policies.has(action)):
-            latest, full, timeout = policies.way(action, data, latest, full, timeout)
-        hook = hooks.before_send
-        if hook is not None:
-            data = self._rewritten(hook, action, data)
-        packet = Packet(action, data, headers, time.time())
-        channel = self._channel or self._need_channel()
-        outbox = channel.outbox
-        encoded = encode_for(outbox.bounds, packet)
-        if full is not None:
-            return outbox.offer(encoded, timeout, latest, True, full)
-        outbox.post(encoded, timeout, latest)
-        return True
-
-    def _rewritten(self, hook: Callable[..., Any], action: str, data: Any) -> Any:
-        """The data that the hook returns in place of the packet's."""
-        raise NotImplementedError
-
-    def _need_channel(self) -> Channel:
-        channel = self._channel
-        if channel is None:
-            raise ConfigError("this client is not connected", hint="call connect() first")
-        return channel
 
     def request(
         self,
@@ -207,16 +287,6 @@ class Peer:
         packet = self._request_packet(checked_action(action), data, headers)
         return ask_later(self._need_channel(), packet, timeout)
 
-    def _request_packet(self, action: str, data: Any, headers: dict[str, Any] | None) -> Packet:
-        hook = self._hooks.before_send
-        if hook is not None:
-            data = self._rewritten(hook, action, data)
-        return Packet(action, data, headers, time.time())
-
-    def set_state(self, value: Any) -> None:
-        """Give the peer a new value of this side's state; one that is still waiting is replaced. Never waits."""
-        self._send(STATE, value, latest=STATE, full="latest")
-
     def ping(self, timeout: float = REQUEST_SECONDS) -> float:
         """
         Check that the peer answers; returns the seconds of the round trip.
@@ -227,67 +297,3 @@ class Peer:
             ConnectionClosed: The session has ended.
         """
         return probe(self._need_channel(), seconds("timeout", timeout))
-
-    @property
-    def rtt(self) -> float | None:
-        """
-        The round trip over the present connection, in seconds, smoothed (each measurement counts an eighth).
-
-        It is measured by pings, of which a client sends one with each heartbeat, and a server none by itself: there
-        call `ping()` now and then. None until the first is answered, and while there is no connection.
-        """
-        channel = self._channel
-        link = channel.link if channel is not None else None
-        liveness = link.connection.liveness if link is not None else None
-        return liveness.rtt if liveness is not None else None
-
-    @property
-    def pressure(self) -> Pressure:
-        """What waits in the present session, or the last one, and what has become of packets without room there."""
-        channel = self._channel
-        if channel is None:
-            return Pressure(0, 0, 0, 0, 0)
-        core, outbox = channel.core, channel.outbox
-        unsent, unacked = core.sending.unsent, core.numbering.outgoing.unacked
-        return Pressure(unsent, unacked, outbox.dropped, core.sending.replaced, outbox.blocked)
-
-    @property
-    def connected(self) -> bool:
-        """Whether there is a connection now. While a session has lost it, and waits for the next one, there is none."""
-        channel = self._channel
-        return channel is not None and channel.connected
-
-    @property
-    def ended(self) -> bool:
-        """Whether the session is over. One that has only lost its connection is not."""
-        channel = self._channel
-        return channel is not None and channel.ended
-
-    @property
-    def reason(self) -> str:
-        """Why the last session ended, in a sentence that names the side that ended it; "" until one has ended."""
-        outcome = self._outcome
-        return outcome.reason if outcome is not None else ""
-
-    @property
-    def code(self) -> Code | int | None:
-        """The same as a `Code` (or the number that a newer peer sent); None while there is a session, and before."""
-        outcome = self._outcome
-        return outcome.code if outcome is not None else None
-
-    @property
-    def text(self) -> str:
-        """The text with which an application ended the session (`kick`, a refusal), escaped; "" without one."""
-        outcome = self._outcome
-        return outcome.text if outcome is not None else ""
-
-    @property
-    def clean(self) -> bool:
-        """Whether one side announced the end. False when the connection broke, and until the session has ended."""
-        outcome = self._outcome
-        return outcome is not None and outcome.clean
-
-    @property
-    def _outcome(self) -> Outcome | None:
-        channel = self._channel
-        return channel.outcome if channel is not None else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Generic
 
 from .app.declared import ServerOptions
 from .app.handlers import Handlers
@@ -13,27 +13,27 @@ from .app.registry import Registry
 from .app.rooms import Rooms
 from .app.statistics import totals_of
 from .errors import ConfigError
-from .session import Session, channel_of
+from .session import Member, channel_of
 from .threads.lifecycle import Lifecycle
 from .threads.standing import Limit, standing
 
 
-class Reporting:
+class Reporting(Generic[Member]):
     """The methods of `Server` that tell how it is doing."""
 
     _options: ServerOptions
     _lifecycle: Lifecycle
-    _registry: Registry[Session]
-    _rooms: Rooms[Session]
+    _registry: Registry[Member]
+    _rooms: Rooms[Member]
     _handlers: Handlers
     _started_at = 0.0
 
     @property
-    def sessions(self) -> Mapping[str, Session]:
+    def sessions(self) -> Mapping[str, Member]:
         """The sessions by token: a snapshot."""
         return MappingProxyType({session.token: session for session in self._registry.everybody()})
 
-    def find(self, *, address: tuple[str, int] | None = None, user: Any = None) -> list[Session]:
+    def find(self, *, address: tuple[str, int] | None = None, user: Any = None) -> list[Member]:
         """The sessions from an address (host, port), or of a user, or both; `sessions[token]` finds by token."""
         if address is not None and not isinstance(address, tuple | list):
             raise ConfigError(f"address= is a {type(address).__name__}", hint="it is (host, port)")

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from .app.admission import Entry
 from .app.context import ServerContext, SessionContext, shown_user
@@ -17,7 +17,7 @@ from .app.rooms import Group
 from .app.saving import value_of
 from .codes import Code
 from .options import whole
-from .peer import Peer
+from .peer import FarEnd, Peer
 from .protocol.bounds import Bounds
 from .protocol.durable import DurableCore
 from .protocol.handshake_server import VerifiedClient
@@ -34,6 +34,8 @@ from .wire.packets import Packet
 
 log = logging.getLogger("securelink.server")
 
+Member = TypeVar("Member", bound="BaseSession")
+
 
 class Birth(NamedTuple):
     """How a session came about."""
@@ -47,24 +49,9 @@ class Birth(NamedTuple):
     at: float
 
 
-class Session(Peer):
+class BaseSession(FarEnd):
     """
-    One client on the server. Handlers get it; keep what belongs to the client in `data`.
-
-    Attributes:
-        token: A uuid4 that names the session. It may be shown to anybody; it proves nothing.
-        user: What the `authenticate` hook returned; None when there is no hook.
-        address: (host, port) of the client; of its last connection.
-        fingerprint: Of the client's key, `SHA256:...`; None for a client without one.
-        operator: Whether it entered by the key of an operator of this server.
-        connected_at: Seconds since 1970.
-        data: A dict for the application.
-        encrypted: False in plaintext mode.
-        dialled: The name or address under which the client reached this server.
-        restarted: Whether its client is another process since `on_resume` came last, which went on with the session
-            from a file (`Client(session=)`): it has what you send from then on, what the one before had not
-            acknowledged, and the server's state, and knows nothing else.
-        reason, code, text, clean: Why it ended; see there. In `on_disconnect` they are set.
+    One client on the server, in any shell: see `Session`.
     """
 
     __slots__ = (
@@ -151,10 +138,6 @@ class Session(Peer):
         """Whether `mute` is in force."""
         return self._channel.muted
 
-    def join(self, room: str) -> Room:
-        """Enter a room; see `Rooms.join` for what it raises."""
-        return cast(Room, self._context.rooms.join(self, room))
-
     def leave(self, room: str) -> bool:
         """Leave a room; False when it was not there."""
         return self._context.rooms.leave(self, room)
@@ -220,6 +203,33 @@ class Session(Peer):
         return f"<Session {self.token} user={user} {shown(*self.address)}>"
 
 
+class Session(BaseSession, Peer):
+    """
+    One client on the server. Handlers get it; keep what belongs to the client in `data`.
+
+    Attributes:
+        token: A uuid4 that names the session. It may be shown to anybody; it proves nothing.
+        user: What the `authenticate` hook returned; None when there is no hook.
+        address: (host, port) of the client; of its last connection.
+        fingerprint: Of the client's key, `SHA256:...`; None for a client without one.
+        operator: Whether it entered by the key of an operator of this server.
+        connected_at: Seconds since 1970.
+        data: A dict for the application.
+        encrypted: False in plaintext mode.
+        dialled: The name or address under which the client reached this server.
+        restarted: Whether its client is another process since `on_resume` came last, which went on with the session
+            from a file (`Client(session=)`): it has what you send from then on, what the one before had not
+            acknowledged, and the server's state, and knows nothing else.
+        reason, code, text, clean: Why it ended; see there. In `on_disconnect` they are set.
+    """
+
+    __slots__ = ()
+
+    def join(self, room: str) -> Room:
+        """Enter a room; see `Rooms.join` for what it raises."""
+        return cast(Room, self._context.rooms.join(self, room))
+
+
 class Room(Group[Session]):
     """
     A group of sessions under one name. It exists as long as it has members; iterating gives them.
@@ -233,26 +243,31 @@ class Room(Group[Session]):
 
 # For the parts of the library that send to many sessions, or see to their beginning and end. Functions of C, for
 # they are called for each receiver; users of the library see neither channels nor contexts.
-channel_of: Callable[[Session], Channel] = attrgetter("_channel")
-outbox_of: Callable[[Session], Outbox] = attrgetter("_channel.outbox")
-context_of: Callable[[Session], SessionContext] = attrgetter("_context")
+channel_of: Callable[[BaseSession], Channel] = attrgetter("_channel")
+outbox_of: Callable[[BaseSession], Outbox] = attrgetter("_channel.outbox")
+context_of: Callable[[BaseSession], SessionContext] = attrgetter("_context")
 
 
-def local_fanout() -> Fanout[Session]:
+def local_fanout(kind: type[Member]) -> Fanout[Member]:
     """Sends to the sessions of one server of this process, which are in its registry."""
-    registry: Registry[Session] = Registry(lambda session: channel_of(session).numbers())
-    return Fanout(registry, kind=Session, outlet_of=outbox_of)
+    registry: Registry[Member] = Registry(lambda session: channel_of(session).numbers())
+    return Fanout(registry, kind=kind, outlet_of=outbox_of)
 
 
 def new_session(
-    server: ServerContext, bounds: Bounds, link: ServerLink, client: VerifiedClient, entry: Entry
+    kind: type[BaseSession],
+    server: ServerContext,
+    bounds: Bounds,
+    link: ServerLink,
+    client: VerifiedClient,
+    entry: Entry,
 ) -> Channel:
     """The channel of a session for a client that has come in."""
     fingerprint = client.key.fingerprint if client.key is not None else None
     birth = Birth(
         link.token, entry, link.address, fingerprint, link.encrypted, client.dialled, time.time()
     )
-    return channel_of(Session(server, bounds, birth, link.loop, link.book))
+    return channel_of(kind(server, bounds, birth, link.loop, link.book))
 
 
 def restored_core(bounds: Bounds, loaded: Loaded) -> DurableCore:
@@ -269,13 +284,17 @@ def restored_core(bounds: Bounds, loaded: Loaded) -> DurableCore:
 
 
 def restored_session(
-    server: ServerContext, bounds: Bounds, listener: Listener, loaded: Loaded
-) -> tuple[Session, Channel]:
+    kind: type[BaseSession],
+    server: ServerContext,
+    bounds: Bounds,
+    listener: Listener,
+    loaded: Loaded,
+) -> tuple[BaseSession, Channel]:
     """A session that a store has kept, and its channel. Its packets wait for their turn."""
     saved = loaded.saved
     entry = Entry(value_of(saved.user), operator=saved.operator)
     birth = Birth(
         saved.token, entry, saved.address, saved.fingerprint, saved.encrypted, saved.dialled, saved.connected_at
     )  # fmt: skip
-    session = Session(server, bounds, birth, listener.loop, listener.book, loaded)
+    session = kind(server, bounds, birth, listener.loop, listener.book, loaded)
     return session, channel_of(session)

@@ -19,12 +19,15 @@ from .text import escaped
 
 Hook = TypeVar("Hook")
 
+COROUTINE = "a coroutine function (async def)"
 _SYNC = (
     "write it with def, without await and yield; threads of the library run it, not an event loop"
 )
 
 
-def checked(name: str, function: Any, takes: tuple[str, ...] | None) -> Callable[..., Any]:
+def checked(
+    name: str, function: Any, takes: tuple[str, ...] | None, *, runs: bool = False
+) -> Callable[..., Any]:
     """
     Return a function after checking it.
 
@@ -32,6 +35,7 @@ def checked(name: str, function: Any, takes: tuple[str, ...] | None) -> Callable
         name: Its role, for the error: "the handler of 'move'".
         function: The function as it was given.
         takes: Names of the arguments of a call; None skips this check.
+        runs: Whether what asks runs coroutines.
 
     Raises:
         ConfigError: It cannot be called, would not run when it is called, or takes other arguments.
@@ -46,7 +50,8 @@ def checked(name: str, function: Any, takes: tuple[str, ...] | None) -> Callable
             f"{name} is the class {inner.__name__}, and calling it would only make an object",
             hint=f"give a function, or an object: {inner.__name__}()",
         )
-    if kind := lazy_kind(function):
+    kind = lazy_kind(function)
+    if kind and not (runs and kind == COROUTINE):
         raise ConfigError(f"{name} is {kind}: a call of it runs nothing", hint=_SYNC)
     if takes is not None:
         _check_arguments(name, function, takes)
@@ -70,7 +75,7 @@ def lazy_kind(function: Any) -> str:
     """The kind of a function whose call runs nothing; "" for a plain function."""
     for tried in _steps(function):
         if inspect.iscoroutinefunction(tried):
-            return "a coroutine function (async def)"
+            return COROUTINE
         if inspect.isasyncgenfunction(tried):
             return "an asynchronous generator (async def with yield)"
         if inspect.isgeneratorfunction(tried):

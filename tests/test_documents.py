@@ -54,7 +54,7 @@ def test_documents_name_members_that_exist() -> None:
                     r"def (\w+)|self\.(\w+)|^    (\w+)(?: = |: )", ast.unparse(node), re.MULTILINE
                 )
                 members.setdefault(node.name, set()).update(*inside)
-                names = {re.split(r"[.\[]", ast.unparse(base))[-1] for base in node.bases}
+                names = {ast.unparse(base).partition("[")[0].split(".")[-1] for base in node.bases}
                 bases.setdefault(node.name, set()).update(names)
 
     def has(kind: str, name: str) -> bool:

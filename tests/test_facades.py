@@ -105,7 +105,7 @@ class Joint(Fanout[Session]):
 
 def test_a_server_is_given_what_sends_to_many(identity: Identity) -> None:
     """Two servers whose fan-outs know each other are one to those who are sent to, by token and with state too."""
-    here, there = Joint(local_fanout()), Joint(local_fanout())
+    here, there = Joint(local_fanout(Session)), Joint(local_fanout(Session))
     here.all += there.all
     there.all.append(here.all[0])
     with (

@@ -4,6 +4,7 @@ The application side of servers and clients, independent of threads, which belon
     actions.py     names of actions, ours and an application's
     handlers.py    the functions that take packets
     hooks.py       events and their listeners; their failures
+    pending.py     coroutines among them, in a shell that runs those
     received.py    a packet, as a handler sees it
     payloads.py    data of declared types
     crowds.py      bounds of sets and dicts in them
@@ -16,6 +17,7 @@ The application side of servers and clients, independent of threads, which belon
     introduction.py  a client's server, and its key, trust and credentials
     admission.py   decides who may enter
     leases.py      ends sessions whose login is over
+    session_events.py  the events of sessions
     session_manager.py  from an admitted client to a session, and to its end
     registry.py    the sessions of a server
     fanout.py      one packet to many sessions

@@ -19,6 +19,7 @@ from .admission import Entry
 from .counts import Counts
 from .handlers import Answering, Handlers
 from .hooks import EventHook
+from .pending import Pending
 from .policies import Policies
 from .received import Received
 from .rooms import Rooms
@@ -122,15 +123,17 @@ class SessionContext:
         self._user: bytes | None = None
         self._then: tuple[Callable[[], None], ...] = ()
 
-    def handle(self, channel: Answering, packet: Packet) -> None:
-        """Give a packet to the handlers."""
+    def handle(self, channel: Answering, packet: Packet) -> Pending | None:
+        """Give a packet to the handlers; returns what is not done yet."""
         session = self.session
         if packet.reply_to is not None or session is None:
-            return  # a reply that came too late
+            return None  # a reply that came too late
         received = Received(packet, channel, session)
         handlers = self._server.handlers
-        if not handlers.run(channel, packet, received, (session, received)):
+        wanted = handlers.run(channel, packet, received, (session, received))
+        if not wanted:
             handlers.warn_unhandled(packet.action, "@server.on(...) or @server.on_message")
+        return None if isinstance(wanted, bool) else wanted
 
     def throttled(self) -> None:
         """The client sends more than it may in a second."""
@@ -302,8 +305,8 @@ class ClientContext:
         listens = bool(self.on_disconnect.listeners) and not self._in_update
         return self.wants_background or listens
 
-    def on_packet(self, channel: Answering, packet: Packet, received: Received) -> bool:
-        """Take a packet; False if neither a handler nor a listener wants it."""
+    def on_packet(self, channel: Answering, packet: Packet, received: Received) -> Pending | bool:
+        """Take a packet; False if neither a handler nor a listener wants it. See `Handlers.run`."""
         if self.awaited:
             for awaited in tuple(self.awaited):
                 if awaited.action == packet.action and not awaited.found:

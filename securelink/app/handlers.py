@@ -16,6 +16,7 @@ from .actions import RESERVED, STATE, checked_action
 from .collect import CaughtErrors
 from .hooks import PLAIN, EventHook, FailureLog, unheard
 from .payloads import converter, is_type
+from .pending import Pending, Runner
 from .received import Received, Typed
 
 log = logging.getLogger("securelink")
@@ -51,13 +52,21 @@ class Handlers:
         owner: Its name in examples: "server" or "client".
         takes: Names of a handler's arguments; the last one is the packet.
         changed: Called after a handler or listener was added or removed.
+        runner: Runs handlers that are coroutines; None: there are none.
+        event: What `on_message` is made of.
     """
 
     def __init__(
-        self, owner: str, takes: tuple[str, ...], changed: Callable[[], None] = unheard
+        self,
+        owner: str,
+        takes: tuple[str, ...],
+        changed: Callable[[], None] = unheard,
+        runner: Runner | None = None,
+        event: Callable[..., EventHook[...]] = EventHook,
     ) -> None:
         self.caught = CaughtErrors()
-        self.on_message: EventHook[...] = EventHook(
+        self._runner = runner
+        self.on_message: EventHook[...] = event(
             "on_message", self.caught.add, takes, changed=self._listeners_changed
         )
         self._listeners: tuple[
@@ -114,7 +123,9 @@ class Handlers:
 
     def _bind(self, action: str, convert: Callable[[Any], Any] | None, handler: Any) -> None:
         function = handler if callable(handler) else getattr(handler, "run", handler)
-        function = checked(f"the handler of {action!r}", function, self._takes)
+        function = checked(
+            f"the handler of {action!r}", function, self._takes, runs=self._runner is not None
+        )
         if convert is not None:
             function = _typed(function, convert)
         self._by_action[action] = function
@@ -159,7 +170,7 @@ class Handlers:
 
     def run(
         self, channel: Answering, packet: Packet, received: Received, arguments: tuple[Any, ...]
-    ) -> bool:
+    ) -> Pending | bool:
         """
         Give one packet to its listeners and its handler, and answer it if it is a request.
 
@@ -170,7 +181,7 @@ class Handlers:
             arguments: Of handlers and listeners.
 
         Returns:
-            False if neither a handler nor a listener wanted it.
+            False if neither a handler nor a listener wanted it. What is not done yet, if they are coroutines.
 
         Raises:
             BaseException: One that is not an `Exception`, such as SystemExit, after the packet was answered and all
@@ -182,7 +193,11 @@ class Handlers:
         listeners = self._listeners
         if listeners and not packet.action.startswith(RESERVED):
             try:
-                self.on_message.fire(*arguments)
+                pending = self.on_message.fire(*arguments)
+                if pending is not None:
+                    return pending.before(
+                        lambda: self._after(handler, channel, packet, received, arguments)
+                    )
             except BaseException as error:
                 if handler is None and packet.id is not None and not received.answered:
                     channel.answer(packet, None, "error")
@@ -192,8 +207,7 @@ class Handlers:
         if handler is None:
             answered = packet.id is not None and self._unanswered(channel, packet, received)
             return answered or bool(listeners)
-        self._handle(handler, channel, packet, received, arguments)
-        return True
+        return self._handle(handler, channel, packet, received, arguments) or True
 
     def _handle(
         self,
@@ -202,10 +216,14 @@ class Handlers:
         packet: Packet,
         received: Received,
         arguments: tuple[Any, ...],
-    ) -> None:
+    ) -> Pending | None:
         try:
             result = handler(*arguments)
             if result is not None and type(result) not in PLAIN:
+                if self._runner is not None:
+                    pending = self._begun(self._runner, result, channel, packet, received)
+                    if pending is not None:
+                        return pending
                 did_run(result)
             if packet.id is not None and not received.answered:
                 channel.answer(packet, result)  # fails for data that cannot be encoded
@@ -221,6 +239,40 @@ class Handlers:
             # SystemExit, CancelledError, the outcome of a test framework.
             self._failed(channel, packet, received, error)
             raise
+        return None
+
+    def _after(
+        self,
+        handler: Callable[..., Any] | None,
+        channel: Answering,
+        packet: Packet,
+        received: Received,
+        arguments: tuple[Any, ...],
+    ) -> Pending | None:
+        """The listeners are through, which were coroutines."""
+        if handler is not None:
+            return self._handle(handler, channel, packet, received, arguments)
+        if packet.id is not None:
+            self._unanswered(channel, packet, received)
+        return None
+
+    def _begun(
+        self, runner: Runner, result: Any, channel: Answering, packet: Packet, received: Received
+    ) -> Pending | None:
+        """The handler is a coroutine: what it gives answers the packet later. None: it is no coroutine."""
+        if isinstance(result, Pending):
+            return result
+
+        def through(result: Any) -> None:
+            if result is not None and type(result) not in PLAIN:
+                did_run(result)
+            if packet.id is not None and not received.answered:
+                channel.answer(packet, result)
+
+        def failed(error: BaseException) -> None:
+            self._failed(channel, packet, received, error)
+
+        return runner(result, through, failed)
 
     def _misfit(
         self, channel: Answering, packet: Packet, received: Received, error: Misfit

@@ -14,13 +14,15 @@ from ..limits import LOGGED_FAILURES, MAX_LISTENERS
 from ..options import seconds
 from ..signatures import checked, did_run
 from .answers import Answer
+from .pending import Pending
 
 log = logging.getLogger("securelink")
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result", bound=Answer)
+Given = TypeVar("Given")
 
-_NOT_CHECKED = "the server could not check this session"
+NOT_CHECKED = "the server could not check this session"
 
 #: Types of results that are certainly not coroutines: checked first, because that is quick.
 PLAIN = frozenset((bool, int, float, str, bytes, list, dict, tuple))
@@ -83,20 +85,30 @@ class Decision:
 
     __slots__ = ("_act", "_refuse")
 
-    def __init__(self, act: Callable[[], None], refuse: Callable[[Refused], None]) -> None:
+    def __init__(
+        self, act: Callable[[], Pending | None], refuse: Callable[[Refused], None]
+    ) -> None:
         self._act = act
         self._refuse = refuse
 
-    def __call__(self) -> None:
+    def __call__(self) -> Pending | None:
         """Call the listeners. By who runs the session's inbox."""
         try:
-            self._act()
+            pending = self._act()
         except Refused as refusal:
             self._refuse(refusal)
+            return None
+        if pending is not None:
+            pending.then(self._judge)
+        return pending
+
+    def _judge(self, error: BaseException | None) -> None:
+        if isinstance(error, Refused):
+            self._refuse(error)
 
     def interrupted(self) -> None:
         """Refuse: Ctrl-C came out of the call."""
-        self._refuse(Refused(_NOT_CHECKED))
+        self._refuse(Refused(NOT_CHECKED))
 
 
 class EventHook(Generic[Arguments]):
@@ -166,7 +178,12 @@ class EventHook(Generic[Arguments]):
         """
         if listener in self._listeners:
             return
-        self._add(checked(f"the listener of {self.name}", listener, self._takes))
+        self._add(self._checked(f"the listener of {self.name}", listener, self._takes))
+
+    def _checked(
+        self, name: str, listener: Callable[..., object], takes: tuple[str, ...] | None
+    ) -> Callable[..., object]:
+        return checked(name, listener, takes)
 
     def _add(self, listener: Callable[..., object]) -> None:
         if len(self._listeners) >= MAX_LISTENERS:
@@ -189,9 +206,12 @@ class EventHook(Generic[Arguments]):
         """The listeners, in order."""
         return self._listeners
 
-    def fire(self, *arguments: Any) -> None:
+    def fire(self, *arguments: Any) -> Pending | None:
         """
         Call every listener.
+
+        Returns:
+            What is not done yet; None in a shell with threads.
 
         Raises:
             Refused: This event may refuse, and a listener raised or returned it, or returned a coroutine or another
@@ -205,39 +225,42 @@ class EventHook(Generic[Arguments]):
             try:
                 result = listener(*arguments)
                 if result is not None and type(result) not in PLAIN:
-                    if self._may_refuse:
-                        _refuse_if_returned(result)
+                    self._accept(result)
                     returned = True
                     did_run(result)
             except Exception as error:
-                if self._may_refuse and isinstance(error, Refused):
-                    raise
-                if self._peer_left(error, arguments):
-                    self._failures.note(
-                        logging.DEBUG, "the peer left while a listener of %s ran", self.name
-                    )
-                    continue
-                self._failures.log(
-                    error, "a listener of %s raised an error; the others go on", self.name
-                )
-                if self._caught is not None:
-                    self._caught(self.name, error)
+                self._failed(error, arguments)
                 if self._may_refuse and returned:
                     # The check of this session has not run: the client must not get in for that reason.
-                    raise Refused(_NOT_CHECKED) from None
+                    raise Refused(NOT_CHECKED) from None
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
-                self._failures.log(
-                    error, "a listener of %s raised an error; the others go on", self.name
-                )
-                if self._caught is not None:
-                    self._caught(self.name, error)
+                self._failed(error, arguments)
                 last_word = last_word or error
         if last_word is not None:
             raise last_word
+        return None
 
-    def _peer_left(self, error: Exception, arguments: tuple[Any, ...]) -> bool:
+    def _accept(self, result: object) -> None:
+        """What a listener has returned. Raises `Refused` for one that this event accepts as such."""
+        if self._may_refuse:
+            _refuse_if_returned(result)
+
+    def _failed(self, error: BaseException, arguments: tuple[Any, ...]) -> None:
+        """In an `except` block: a listener has raised this. The others go on, unless it refuses the session."""
+        if self._may_refuse and isinstance(error, Refused):
+            raise error
+        if self._peer_left(error, arguments):
+            self._failures.note(
+                logging.DEBUG, "the peer left while a listener of %s ran", self.name
+            )
+            return
+        self._failures.log(error, "a listener of %s raised an error; the others go on", self.name)
+        if self._caught is not None:
+            self._caught(self.name, error)
+
+    def _peer_left(self, error: BaseException, arguments: tuple[Any, ...]) -> bool:
         """Whether it failed only because the session that the event is about has ended meanwhile."""
         return (
             isinstance(error, ConnectionClosed)
@@ -277,13 +300,12 @@ class EventHook(Generic[Arguments]):
         return seen[0]
 
 
-def weakly(method: Callable[..., None]) -> Callable[..., None]:
+def weakly(method: Callable[..., Given]) -> Callable[..., Given | None]:
     """The same call, which does nothing once the object of the method is gone."""
     weak = weakref.WeakMethod(method)
 
-    def call(*arguments: Any) -> None:
+    def call(*arguments: Any) -> Given | None:
         strong = weak()
-        if strong is not None:
-            strong(*arguments)
+        return strong(*arguments) if strong is not None else None
 
     return call

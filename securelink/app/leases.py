@@ -31,7 +31,7 @@ class Leased(Protocol):
     def owner(self) -> Any:
         """The session's context."""
 
-    def note(self, event: Callable[[], None]) -> None:
+    def note(self, event: Callable[[], object]) -> None:
         """Queue an event after the packets that came before it."""
 
 

@@ -21,8 +21,8 @@ class Scheduler(Protocol):
         """Seconds of its clock, at its last poll."""
 
     @property
-    def manual(self) -> bool:
-        """Whether the program drives it, turn by turn."""
+    def paced(self) -> bool:
+        """Whether it goes on by itself; False: the program drives it, turn by turn."""
 
     @property
     def stopping(self) -> bool:

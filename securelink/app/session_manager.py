@@ -9,7 +9,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ..auth import Hold
 from ..codes import Code
@@ -24,9 +24,11 @@ from .context import SessionContext
 from .fanout import Fanout
 from .hooks import Decision, EventHook
 from .leases import Leases
+from .pending import Pending
 from .registry import Registry
 from .rooms import Rooms
 from .scheduling import Scheduler
+from .session_events import SessionEvents
 
 log = logging.getLogger("securelink.server")
 
@@ -39,7 +41,7 @@ class Outbox(Protocol):
     def hold_back(self) -> None:
         """Nothing goes out before the application has let the session in."""
 
-    def greet(self, fire: Callable[[], None]) -> None:
+    def greet(self, fire: Callable[[], Pending | None]) -> Pending | None:
         """Let the application greet it, and let go what was held back."""
 
 
@@ -67,10 +69,10 @@ class SessionChannel(Protocol):
     ) -> None:
         """Queue one encoded packet."""
 
-    def note(self, event: Callable[[], None]) -> None:
+    def note(self, event: Callable[[], object]) -> None:
         """Queue an event after the packets that came before it."""
 
-    def note_last(self, event: Callable[[], None]) -> None:
+    def note_last(self, event: Callable[[], object]) -> None:
         """Queue an event after everything else of an ended session."""
 
     def end(self, code: int, text: str = "") -> None:
@@ -119,29 +121,6 @@ class _Hangup:
         """By the loop."""
         self._hook.fire(self._session)
         return False
-
-
-class SessionEvents(Generic[Member]):
-    """
-    The events of a server's sessions.
-
-    Args:
-        caught: Called with the exceptions of listeners.
-    """
-
-    def __init__(self, caught: Callable[[str, BaseException], None]) -> None:
-        one = ("session",)
-        self.on_connect: EventHook[[Member]] = EventHook("on_connect", caught, one, may_refuse=True)
-        self.on_suspend: EventHook[[Member]] = EventHook("on_suspend", caught, one)
-        self.on_resume: EventHook[[Member, int]] = EventHook(
-            "on_resume", caught, ("session", "replayed"), may_refuse=True
-        )
-        self.on_restore: EventHook[[Member]] = EventHook("on_restore", caught, one, may_refuse=True)
-        self.on_state: EventHook[[Member, Any]] = EventHook(
-            "on_state", caught, ("session", "value")
-        )
-        self.on_hangup: EventHook[[Member]] = EventHook("on_hangup", caught, one)
-        self.on_disconnect: EventHook[[Member]] = EventHook("on_disconnect", caught, one)
 
 
 class SessionManager:
@@ -286,12 +265,14 @@ class SessionManager:
         """The first event in its inbox: the application greets the session, or refuses it after all."""
         return self._decision(channel, "on_connect", partial(self._welcome, channel, session))
 
-    def _decision(self, channel: SessionChannel, event: str, act: Callable[[], None]) -> Decision:
+    def _decision(
+        self, channel: SessionChannel, event: str, act: Callable[[], Pending | None]
+    ) -> Decision:
         return Decision(act, partial(self._refuse, channel, event))
 
-    def _welcome(self, channel: SessionChannel, session: Any) -> None:
+    def _welcome(self, channel: SessionChannel, session: Any) -> Pending | None:
         _context(channel).greeted = True
-        channel.outbox.greet(lambda: self._events.on_connect.fire(session))
+        return channel.outbox.greet(lambda: self._events.on_connect.fire(session))
 
     def restored(self, listener: Any, loaded: Loaded) -> Any:
         """By the leader: a store has kept this session; it is public again, in its rooms, and waits for its client."""
@@ -343,9 +324,9 @@ class SessionManager:
             fire = partial(self._fire_resumed, session, replayed, restarted=restarted)
             channel.note(self._decision(channel, "on_resume", fire))
 
-    def _fire_resumed(self, session: Any, replayed: int, *, restarted: bool) -> None:
+    def _fire_resumed(self, session: Any, replayed: int, *, restarted: bool) -> Pending | None:
         session.restarted = restarted
-        self._events.on_resume.fire(session, replayed)
+        return self._events.on_resume.fire(session, replayed)
 
     def _refuse(self, channel: SessionChannel, event: str, refusal: Refused) -> None:
         code, text = farewell(refusal)
@@ -373,14 +354,25 @@ class SessionManager:
         channel.note_last(lambda: self._goodbye(channel, context, session))
         return True
 
-    def _goodbye(self, channel: SessionChannel, context: SessionContext, session: Any) -> None:
+    def _goodbye(
+        self, channel: SessionChannel, context: SessionContext, session: Any
+    ) -> Pending | None:
         """The last event in its inbox."""
+        pending = None
         try:
-            self._events.on_disconnect.fire(session)
+            pending = self._events.on_disconnect.fire(session)
         finally:
-            self._registry.through(session)
-            context.through()
-            channel.core.sending.drop()
+            if pending is None:
+                self._through(channel, context, session)
+        if pending is not None:
+            pending.then(lambda _: self._through(channel, context, session))
+        return pending
+
+    def _through(self, channel: SessionChannel, context: SessionContext, session: Any) -> None:
+        """What is not confirmed, and the session itself, is kept until now."""
+        self._registry.through(session)
+        context.through()
+        channel.core.sending.drop()
 
     def note(self, event: str) -> None:
         """Count an event."""

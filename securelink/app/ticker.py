@@ -28,7 +28,7 @@ class Ticker:
 
     def start(self) -> None:
         """By the leader, once: begin to tick."""
-        if self.rate is None and not self._loop.manual and self._on_tick.listeners:
+        if self.rate is None and self._loop.paced and self._on_tick.listeners:
             log.warning(
                 "on_tick has a listener, but no rate, so it is never called; write Server(tick_rate=20)"
             )
@@ -36,7 +36,7 @@ class Ticker:
 
     def _take_rate(self) -> None:
         self._generation += 1
-        if self.rate is not None and not self._loop.manual:
+        if self.rate is not None and self._loop.paced:
             self._due = time.monotonic() + 1 / self.rate
             self._schedule(self._generation)
 
@@ -69,8 +69,14 @@ class Ticker:
         """The loop runs it like an inbox: long listeners lose the lead, and I/O goes on."""
         self._waiting = False
         self._running = True
+        pending = None
         try:
-            self._on_tick.fire()
+            pending = self._on_tick.fire()
         finally:
-            self._running = False
+            self._running = pending is not None
+        if pending is not None:
+            pending.then(self._ran)
         return False
+
+    def _ran(self, error: BaseException | None) -> None:
+        self._running = False

@@ -21,7 +21,7 @@ from .numbering import Incoming
 from .requests import Requests
 
 Record = bytes | memoryview
-Happening = Callable[[], None]
+Happening = Callable[[], object]
 
 
 class Partly:

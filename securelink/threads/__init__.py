@@ -7,6 +7,7 @@ The shell with threads, which wait, read, write and run handlers.
 The loop of a server, or of all clients that no thread drives:
 
     loop.py            the leader's turns
+    shell_loop.py      the same in another event loop, which does its turns
     lead.py            the leader token: which thread leads
     watchdog.py        takes the lead from a thread whose handler is slow
     switching.py       the interpreter's switch interval while a handler computes
@@ -44,6 +45,7 @@ A session, and the connections that carry it:
 A server:
 
     lifecycle.py       a server that starts, runs and stops
+    serving.py         it runs until the program is asked to end
     driven.py          servers that a thread drives by `update()`
     start.py           what its start needs
     settings.py        its settings of handshakes
@@ -61,6 +63,7 @@ A server:
     taking_over.py     a session goes on over another link
     farewell.py        what clients hear when it stops
     book.py            with a store: the commit comes before the network
+    turns.py           a turn of a session is kept as a whole
     durable_channel.py  a session that a store keeps
     unkept.py          what differs in one that none keeps
 

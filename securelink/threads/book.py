@@ -128,9 +128,17 @@ class Book:
         else:
             self._stages[get_ident()] = before
 
+    def parked(self, number: int, stage: Stage) -> None:
+        """From now on what has this identity sends into this stage."""
+        self._stages[number] = stage
+
+    def goes_on(self, number: int) -> None:
+        """It does not any more."""
+        self._stages.pop(number, None)
+
     def stage(self) -> Stage | None:
         """What the calling thread sends into; None outside of handlers."""
-        return self._stages.get(get_ident())
+        return self._stages.get(self._loop.identity())
 
     def publish(self, stage: Stage, then: Callable[[], Page] | None = None) -> None:
         """

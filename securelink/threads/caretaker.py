@@ -6,9 +6,12 @@ import atexit
 import os
 import threading
 import time
+import weakref
+from collections.abc import Callable
 from threading import get_ident
 from typing import Protocol
 
+from .._mypyc import mypyc_attr
 from ..streams.base import Stream
 from .giving_way import worker_threads
 from .loop import Loop
@@ -50,6 +53,9 @@ class Ward(Protocol):
         """This process is a fork of the one that opened it."""
 
 
+_all: weakref.WeakSet[Caretaker] = weakref.WeakSet()
+
+
 class Away(Protocol):
     """A client's session that has no connection."""
 
@@ -57,11 +63,20 @@ class Away(Protocol):
         """This process is a fork of the one that it belongs to."""
 
 
-class _Caretaker:
-    """The one loop of all clients of a process; started with the first, stopped after the last."""
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Caretaker:
+    """The one loop of all clients of a process, or of a shell's; started with the first, stopped after the last."""
 
     def __init__(self) -> None:
         self._reset()
+        _all.add(self)
+
+    def _make_loop(self) -> Loop:
+        return Loop("clients", workers=CARETAKER_WORKERS)
+
+    def bring(self, arrived: Callable[[], None]) -> None:
+        """By a thread that has another connection for a session: let that be given it."""
+        arrived()
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
@@ -84,7 +99,7 @@ class _Caretaker:
         """
         with self._lock:
             if self._loop is None:
-                loop = Loop("clients", workers=CARETAKER_WORKERS)
+                loop = self._make_loop()
                 try:
                     loop.start()
                     self._schedule(loop)
@@ -153,6 +168,9 @@ class _Caretaker:
             self._everyone.add(link)
         # At once, not by the leader: a program may end right after connect(), and CLOSE is sent then.
         self._links.add(link)
+        self._take_in(link)
+
+    def _take_in(self, link: Ward) -> None:
         self._driven.add(link)
 
     def say_goodbye(self) -> None:
@@ -185,6 +203,9 @@ class _Caretaker:
             loop.each(self._driven, self._tick)
 
         loop.call_later(TICK_SECONDS, tick)
+        self._sweep(loop)
+
+    def _sweep(self, loop: Loop) -> None:
         Sweeper(loop, self._links, lambda link: link.sweep(loop.now))
 
     def _tick(self, link: Ward) -> None:
@@ -197,7 +218,17 @@ class _Caretaker:
             self._driven.add(link)
 
 
-caretaker = _Caretaker()
-atexit.register(caretaker.say_goodbye)
+def _say_goodbye() -> None:
+    for one in tuple(_all):
+        one.say_goodbye()
+
+
+def _forget_all() -> None:
+    for one in tuple(_all):
+        one.forget_all()
+
+
+caretaker = Caretaker()
+atexit.register(_say_goodbye)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=caretaker.forget_all)
+    os.register_at_fork(after_in_child=_forget_all)

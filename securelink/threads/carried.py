@@ -68,7 +68,7 @@ class Carried(Sending, Receiving, Protocol):
     def drained(self) -> None:
         """By who writes: the stream takes data again."""
 
-    def note(self, event: Callable[[], None]) -> None:
+    def note(self, event: Callable[[], object]) -> None:
         """Put an event behind the packets that came before it."""
 
     parting: bool  # it is over, and answers are waited for that will not come

@@ -76,7 +76,7 @@ class Channel(Unkept):
         self.ended = self.parting = False
         self.outcome: Outcome | None = None
         self.alarm: Alarm[Channel] | None = None
-        self._last: Callable[[], None] | None = None
+        self._last: Callable[[], object] | None = None
         self.back_at = 0.0
 
     def place_of(self, packet: Packet) -> tuple[int, int]:
@@ -192,11 +192,11 @@ class Channel(Unkept):
         """See `Outbox.post`."""
         self.outbox.post(encoded, timeout, latest, wait)
 
-    def note(self, event: Callable[[], None]) -> None:
+    def note(self, event: Callable[[], object]) -> None:
         """See `Inbox.note`."""
         self.inbox.note(event)
 
-    def note_last(self, event: Callable[[], None]) -> None:
+    def note_last(self, event: Callable[[], object]) -> None:
         """By the leader: put an event behind all that comes of a session that has ended."""
         if self.parting:
             self._last = event

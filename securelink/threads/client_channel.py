@@ -16,8 +16,6 @@ from threading import get_ident
 from ..codes import Code
 from ..errors import (
     ConnectionClosed,
-    LimitExceeded,
-    LinkTimeout,
     ProtocolError,
 )
 from ..interrupts import Right, Sign
@@ -25,7 +23,7 @@ from ..protocol import Item, Resumption, SessionCore
 from ..state import SessionFile
 from ..wire.packets import Packet
 from .asking import Waiting
-from .caretaker import caretaker
+from .caretaker import Caretaker
 from .channel import Channel
 from .client_inbox import ClientInbox
 from .client_link import PATIENCE_SECONDS, ClientLink
@@ -36,20 +34,9 @@ from .inbox import Inbox, Owner
 from .link import Link
 from .loop import Loop
 from .mailbox import Mailbox
-from .outcome import Outcome
+from .outcome import AGAIN, WAYS_ON, Outcome
 
 _LOOK_SECONDS = 0.02  # while another thread runs the inbox, which gives no sign on the socket
-_AGAIN = "call connect() for a new session"
-_WAYS_ON: dict[int, str] = {
-    Code.PROTOCOL: "connect again; if it happens again, the log of the peer says which rule was broken",
-    Code.INTERNAL: "the log of the peer says more",
-    Code.SHUTDOWN: "connect(retry=True) waits until it is back",
-    Code.RESTART: "connect(retry=True) waits as long as the server asked, and until it is back",
-    Code.HANDOVER: "connect(retry=True) begins a new one; reconnect=False was given, or it would have gone on",
-    Code.TOO_SLOW: "receive more often",
-    Code.SILENT: _AGAIN,
-    Code.UNREADABLE: "check that both sides run the same version of securelink",
-}
 
 
 class ClientChannel(Channel):
@@ -62,12 +49,13 @@ class ClientChannel(Channel):
         drives: Counts drives.
         drivers: Of those that wait while another one drives.
         file: Where another process finds it; None: nowhere.
+        home: Cares for it while no thread drives.
         mailbox, own_inbox: What waits for `receive`; `inbox`, as what it is.
         token, resumption: The session's, and what its last connection has brought.
     """
 
     __slots__ = (
-        "carrier", "drive_right", "drivers", "drives", "file", "mailbox", "own_inbox", "resumption", "token",
+        "carrier", "drive_right", "drivers", "drives", "file", "home", "mailbox", "own_inbox", "resumption", "token",
     )  # fmt: skip
 
     def __init__(
@@ -77,9 +65,11 @@ class ClientChannel(Channel):
         mailbox: Mailbox,
         *,
         token: str,
+        home: Caretaker,
         own_thread: int = 0,
     ) -> None:
         self.mailbox = mailbox
+        self.home = home
         super().__init__(loop, core, mailbox)
         self.own_inbox.own_thread = own_thread
         self.token = token
@@ -117,12 +107,15 @@ class ClientChannel(Channel):
     def has_handlers(self) -> bool:
         return self.mailbox.wants_background
 
-    def ended_event(self) -> None:
-        self.mailbox.ended()
+    def ended_event(self) -> object:
+        pending = self.mailbox.ended()
+        if self.drivers:
+            self.wake_drivers()
+        return pending
 
     def suspend(self, link: Link) -> bool:
         """As `Channel.suspend`. In a child of fork() the caretaker finds what the link has let go."""
-        caretaker.keep(self)  # first: in between neither would have it
+        self.home.keep(self)  # first: in between neither would have it
         try:
             if not super().suspend(link):
                 return False
@@ -130,9 +123,9 @@ class ClientChannel(Channel):
             return True
         finally:
             if not self.is_suspended:
-                caretaker.let_go(self)
+                self.home.let_go(self)
 
-    def go_on_over(self, link: ClientLink, early: list[Item], told: Callable[[], None]) -> bool:
+    def go_on_over(self, link: ClientLink, early: list[Item], told: Callable[[], object]) -> bool:
         """
         Let another connection carry it.
 
@@ -167,6 +160,8 @@ class ClientChannel(Channel):
     def released(self) -> None:
         """By the connection, whose socket is closed: a session that is over holds nothing that holds it."""
         self.carrier = None
+        if self.drivers:
+            self.wake_drivers()
 
     def left_over(self) -> None:
         """Called by the thread that ran the inbox and leaves something in it."""
@@ -183,7 +178,7 @@ class ClientChannel(Channel):
         self.carrier = link
         self.carried_by(link)
 
-    def begin(self, link: ClientLink, early: list[Item], greet: Callable[[], None]) -> None:
+    def begin(self, link: ClientLink, early: list[Item], greet: Callable[[], object]) -> None:
         """
         The handshake is done, and a connection attached: carry the session.
 
@@ -196,7 +191,7 @@ class ClientChannel(Channel):
         self.drive_once(lambda: self._take_over(link, early))
 
     def _take_over(self, link: ClientLink, early: list[Item]) -> None:
-        caretaker.adopt(link)
+        self.home.adopt(link)
         link.reader.take_items(early, link)
 
     # Driving: any thread.
@@ -303,6 +298,13 @@ class ClientChannel(Channel):
         elif not self.drive_once(partial(self._make_room, min(seconds, 0.1))):
             time.sleep(min(seconds, 0.001))
 
+    def read_on(self) -> None:
+        """As `Channel.read_on`: acknowledgements make room, and the two sides never wait for each other."""
+        link = self.link
+        if link is not None and not link.reader.greedy:
+            link.reader.greedy = True
+            link.ask_interest()
+
     def _make_room(self, timeout: float) -> None:
         carrier = self.carrier
         if carrier is not None and self.link is not None:
@@ -322,34 +324,6 @@ class ClientChannel(Channel):
         """As `Channel.orphaned`."""
         super().orphaned()
         self.drive_right, self.resumption = Right(), None  # connect() ends no session of the parent
-
-    def finish(self, deadline: float) -> None:
-        """
-        The session is over: handle what came in it, `on_disconnect` last.
-
-        Raises:
-            LimitExceeded: It cannot be handled, for too much was handled before and not received.
-            LinkTimeout: A handler still runs at the deadline.
-        """
-        if self.inbox.runner == get_ident():
-            return  # a handler of its own connects again; what is left comes after it
-        if self.own_inbox.own_thread:
-            self.own_inbox.own_thread = get_ident()
-        while self.core.receiving.items or self.inbox.right.taken:
-            if not self.own_inbox.may_run() and not self.inbox.right.taken:
-                raise LimitExceeded(
-                    f"{len(self.mailbox.packets)} packets of the last session wait for receive()",
-                    limit="MAX_INBOX_RECORDS",
-                    hint="receive() them, or call close() to drop them, before you connect again",
-                )
-            self.run()
-            if self.inbox.right.taken:
-                if time.monotonic() > deadline:
-                    raise LinkTimeout(
-                        "a handler of the last session still runs",
-                        hint="connect again when it has returned",
-                    )
-                time.sleep(0.002)
 
     def close(self, timeout: float) -> list[Packet]:
         """See `Client.close`."""
@@ -381,7 +355,7 @@ class ClientChannel(Channel):
         if not error.hint:
             ours = self.outcome is not None and self.outcome.ours
             told = error.clean and not ours
-            error.hint = _WAYS_ON.get(error.code, "") if told else _AGAIN
+            error.hint = WAYS_ON.get(error.code, "") if told else AGAIN
         return error
 
     def over_error(self) -> ConnectionClosed | ProtocolError:

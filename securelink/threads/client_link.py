@@ -17,7 +17,7 @@ from ..interrupts import Right, Sign
 from ..protocol import ClientConnection, Event
 from ..state import SessionFile
 from ..streams.base import BREAK, HANGUP, READ, WRITE, Stream
-from .caretaker import TICK_SECONDS, caretaker
+from .caretaker import TICK_SECONDS, Caretaker
 from .carried import Carried
 from .ends import CLOSED, DEAD, OPEN
 from .link import Link
@@ -48,7 +48,7 @@ class Driven(Carried, Protocol):
     def has_handlers(self) -> bool:
         """Whether packets go to handlers by themselves."""
 
-    def ended_event(self) -> None:
+    def ended_event(self) -> object:
         """The session is over, and what came in it is handled."""
 
     def released(self) -> None:
@@ -59,15 +59,26 @@ class Driven(Carried, Protocol):
 
 
 class ClientLink(Link):
-    """The connection of a client."""
+    """
+    The connection of a client.
+
+    Args:
+        loop: See `Link`.
+        stream: Likewise.
+        connection: Likewise.
+        home: Cares for it.
+    """
 
     __slots__ = (
         "_drivers", "_left_at", "_patient", "_quiet_ticks", "_sat_since", "_sits", "_ticks", "_woken", "background",
-        "drives_seen",
+        "drives_seen", "home",
     )  # fmt: skip
 
-    def __init__(self, loop: Loop, stream: Stream, connection: ClientConnection) -> None:
+    def __init__(
+        self, loop: Loop, stream: Stream, connection: ClientConnection, home: Caretaker
+    ) -> None:
         super().__init__(loop, stream, connection)
+        self.home = home
         self.background = False
         self._ticks = 0  # since a thread drove it
         self._quiet_ticks = 1  # after so many the loop takes it over
@@ -224,7 +235,7 @@ class ClientLink(Link):
                 channel.wake_drivers()
         self._hand_to_handlers(channel)
         if channel.core.receiving.items:
-            caretaker.driven(self)  # it may wait for a handler that is bound later
+            self.home.driven(self)  # it may wait for a handler that is bound later
 
     def _leave_to_driver(self) -> None:
         self.background = False
@@ -233,7 +244,7 @@ class ClientLink(Link):
         soon = self.loop.now - self._left_at < LONG_QUIET_TICKS * TICK_SECONDS
         self._quiet_ticks = LONG_QUIET_TICKS if soon else 1
         self.update_interest()
-        caretaker.driven(self)
+        self.home.driven(self)
 
     def on_error(self) -> None:
         """An internal error: close; other connections go on."""
@@ -286,7 +297,7 @@ class ClientLink(Link):
     def left_over(self) -> None:
         """Called by the thread that ran the inbox and leaves something in it: the caretaker looks again."""
         if self.background:
-            self.loop.call(lambda: caretaker.driven(self))
+            self.loop.call(lambda: self.home.driven(self))
 
     def _hand_to_handlers(self, channel: Driven) -> None:
         if channel.core.receiving.items and channel.has_handlers():
@@ -339,4 +350,4 @@ class ClientLink(Link):
         channel = cast(Driven | None, self.channel)
         if channel is not None:
             channel.released()
-        caretaker.release(self)
+        self.home.release(self)

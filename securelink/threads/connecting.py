@@ -41,7 +41,7 @@ from ..trust.locking import LOCK_SECONDS
 from ..trust.policy import Belief
 from ..wire.fields import Mode
 from ..wire.messages import Wanted
-from .caretaker import caretaker
+from .caretaker import Caretaker, caretaker
 from .client_channel import ClientChannel
 from .client_link import ClientLink
 from .dial import Deadline, Dialogue
@@ -103,7 +103,7 @@ class Arrival:
     def drop(self) -> None:
         """Nobody takes it: close the stream."""
         self.link.stream.close()
-        caretaker.leave(self.link.stream)
+        self.link.home.leave(self.link.stream)
 
 
 @dataclass(frozen=True)
@@ -134,18 +134,25 @@ class Connector:
         introduction: As whom.
         belief: Which key of the server it believes.
         session: The file of its session; None: it has none.
+        home: Cares for its connections; None: one for all clients that threads drive.
 
     Attributes:
         passing_on: The session, to another process.
         right: To connect: one thread at a time has it.
         given_up: Set by `close()`: an attempt under way gives up. The next `connect()` clears it.
+        home: See above.
         server_fingerprint: Of the key that the server proved in the last attempt; None in plaintext, and before.
     """
 
     def __init__(
-        self, introduction: Introduction, belief: Belief, session: Path | None = None
+        self,
+        introduction: Introduction,
+        belief: Belief,
+        session: Path | None = None,
+        home: Caretaker | None = None,
     ) -> None:
         self.introduction = introduction
+        self.home = home or caretaker
         self._belief = belief
         self.passing_on = PassingOn(session)
         self.right = Right()
@@ -178,7 +185,7 @@ class Connector:
         """
         pause = _RETRY_FIRST
         away = min(back_at - time.monotonic(), deadline.left / 2)
-        if away > 0 and self.given_up.wait(away):
+        if away > 0 and deadline.pause(away):
             raise deadline.called_off()
         while True:
             try:
@@ -190,7 +197,7 @@ class Connector:
                 wait = pause * jitter.uniform(0.5, 1.5)
                 if final or wait >= deadline.left:
                     raise
-            if self.given_up.wait(wait):
+            if deadline.pause(wait):
                 raise deadline.called_off()
             pause = min(pause * 2, _RETRY_MOST)
 
@@ -232,7 +239,7 @@ class Connector:
                 going_on = GoingOn(None, last, another=True)
         stream = place.carrier.connect(place.host, place.port, max(0.001, deadline.left))
         try:
-            loop = caretaker.loop(stream)
+            loop = self.home.loop(stream)
             if leads_to_own_thread(stream):
                 raise ConfigError(
                     "this thread drives the server by update(), and cannot wait for it in connect()",
@@ -241,10 +248,11 @@ class Connector:
             connection, core, opened, early = self._shake_hands(
                 place, stream, mode, deadline, going_on
             )
-            return Arrival(ClientLink(loop, stream, connection), core, opened, early)
+            link = ClientLink(loop, stream, connection, self.home)
+            return Arrival(link, core, opened, early)
         except BaseException:
             stream.close()
-            caretaker.leave(stream)
+            self.home.leave(stream)
             raise
 
     def _shake_hands(

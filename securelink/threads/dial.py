@@ -52,6 +52,10 @@ class Deadline:
         """When it is over, by `time.monotonic()`."""
         return self._at
 
+    def pause(self, seconds: float) -> bool:
+        """Wait so long; True if it was called off meanwhile."""
+        return self._given_up.wait(seconds)
+
     def check(self) -> None:
         """Raise `ConnectionClosed` if it was called off."""
         if self._given_up.is_set():

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
+from ..app.pending import Pending
 from ..codes import Code
 from ..errors import Refused
 from ..limits import WRITE_BUDGET
@@ -17,12 +18,13 @@ from ..protocol.session_core import SessionCore
 from ..state import Change, SavedTicket
 from ..state.rows import Counts, encode
 from .asking import Waiting
-from .book import Book, Stage
+from .book import Book
 from .channel import Channel
 from .inbox import Inbox, Owner
 from .link import Link
 from .loop import Loop
 from .outbox import Outbox
+from .turns import Turn
 
 
 class Describes(Owner, Protocol):
@@ -47,45 +49,10 @@ class DurableInbox(Inbox):
             return super()._run_some()
         finally:
             first = self.queue.items[0] if self.queue.items else None
-            turn.end(before, whole=self.queue.opened is None and not isinstance(first, Rest))
-
-
-class Turn:
-    """
-    The turns of one session, one after the other.
-
-    Attributes:
-        runs: One has begun, and is not published.
-    """
-
-    __slots__ = ("_book", "_channel", "_stage", "runs")
-
-    def __init__(self, book: Book, channel: DurableChannel) -> None:
-        self._book = book
-        self._channel = channel
-        self._stage = Stage()
-        self.runs = False
-
-    def begin(self) -> Stage | None:
-        """By who runs the inbox."""
-        self.runs = True
-        return self._book.begin(self._stage)
-
-    def is_in(self, stage: Stage | None) -> bool:
-        """Whether who sends into this stage is a handler of this session."""
-        return stage is self._stage
-
-    def end(self, before: Stage | None, *, whole: bool) -> None:
-        """Likewise. A record that is handled in part is published with its rest, which other turns bring."""
-        self._book.end(before)
-        if whole:
-            self._book.publish(self._stage, self._publish)
-
-    def _publish(self) -> DurableChannel:
-        self.runs = False
-        self._channel.core.publish()
-        self._channel.look_at_data()
-        return self._channel
+            if self.parked is not None:
+                turn.park(before, self.parked.number)
+            else:
+                turn.end(before, whole=self.queue.opened is None and not isinstance(first, Rest))
 
 
 class _Gate:
@@ -181,24 +148,29 @@ class DurableOutbox(Outbox):
         if not self._queue.put_held(encoded, latest):
             self.take_in(encoded, latest)
 
-    def greet(self, fire: Callable[[], None]) -> None:
+    def greet(self, fire: Callable[[], Pending | None]) -> Pending | None:
         """See `Outbox`. What was held back follows what the application has sent when it let the session in."""
         if not self._holding:
-            fire()
-            return
+            return fire()
         try:
-            fire()
+            pending = fire()
         except (Refused, KeyboardInterrupt):  # see `Outbox`
             raise
         except BaseException:
             self._open()
             raise
-        self._open()
+        if pending is None:
+            self._open()
+        else:
+            pending.then(self._greeted)
+        return pending
+
+    def _greeted(self, error: BaseException | None) -> None:
+        if not isinstance(error, Refused):
+            self._open()
 
     def _open(self) -> None:
-        stage = self._book.stage()
-        if stage is not None:
-            stage.posts.append((_Opening(self), b"", None))
+        self._channel.turn.stage.posts.append((_Opening(self), b"", None))
 
     def open(self) -> None:
         """With the book's lock."""
@@ -379,9 +351,13 @@ class DurableChannel(Channel):
         self.book.when_kept(self, partial(link.end, Code.HANDOVER, "", delay))
         return True
 
+    def release(self) -> None:
+        """See `Channel`."""
+        self.book.release()
+
     def await_answer(self, waiting: Waiting, deadline: float) -> None:
         """See `Channel`. A handler that waits for its client has to let out what it asks."""
-        self.book.release()
+        self.release()
         super().await_answer(waiting, deadline)
 
 

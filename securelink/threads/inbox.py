@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from .._mypyc import mypyc_attr
 from ..app.hooks import Decision
+from ..app.pending import Pending
 from ..codes import Code
 from ..errors import CodecError, ConfigError
 from ..interrupts import Right
@@ -44,9 +45,12 @@ class Owner(Protocol):
     def held(self) -> int:
         """Bytes that it keeps for the peer."""
 
-    def handle(self, channel: Any, packet: Packet) -> None:
+    def handle(self, channel: Any, packet: Packet) -> Pending | None:
         """
         Take one packet.
+
+        Returns:
+            What has been begun and is not done: nothing else of the session happens before.
 
         Raises:
             BaseException: One that is no `Exception`, of the application's.
@@ -86,6 +90,7 @@ class Inbox:
         right: To run it.
         network: Of its peer: all inboxes of one take turns as one does. None: it stands for itself.
         detail: What was wrong with what the peer sent.
+        parked: What the application has begun here, and is not done: meanwhile `right` is taken, by no thread.
     """
 
     __slots__ = (
@@ -94,6 +99,7 @@ class Inbox:
         "loop",
         "network",
         "owner",
+        "parked",
         "queue",
         "right",
         "runner",
@@ -113,6 +119,7 @@ class Inbox:
         self._second = 0.0  # when `next_second` was called last
         self.runner = 0
         self.right = Right()
+        self.parked: Pending | None = None
 
     def stands_for(self, host: str) -> None:
         """Its peer has this address. Those of this machine may be anybody's, behind a proxy or a tunnel."""
@@ -158,14 +165,38 @@ class Inbox:
             )  # fmt: skip
             more = True
         finally:
-            right.free = True
+            if self.parked is None:
+                right.free = True
+        if self.parked is not None:
+            return False
         # Given up; look once more: a thread that appended meanwhile found us running and went away.
         return more or bool(self.queue.items)
+
+    def _park(self, pending: Pending) -> None:
+        """By who runs it: nothing more is run before that is done. The record counts as handled only then."""
+        if pending.active:
+            self.parked = pending
+            self.loop.parked += 1
+            pending.then(self._go_on)
+
+    def _go_on(self, error: BaseException | None) -> None:
+        """By who has done it, in the loop's thread."""
+        self.parked = None
+        self.right.free = True
+        self.loop.parked -= 1
+        self.loop.schedule(self)
+
+    def runs_here(self) -> bool:
+        """In a handler or listener of this session: it is the caller's."""
+        parked = self.parked
+        if parked is not None:
+            return parked.number == self.loop.identity()
+        return self.runner == get_ident()
 
     def handling(self) -> Packet | None:
         """In a handler of this session: its packet. None in any other thread, and in listeners of events."""
         opened = self.queue.opened
-        if self.runner != get_ident() or opened is None or not 0 < opened.at <= len(opened.packets):
+        if not self.runs_here() or opened is None or not 0 < opened.at <= len(opened.packets):
             return None
         return opened.packets[opened.at - 1]
 
@@ -206,8 +237,7 @@ class Inbox:
             else:
                 if not deadline and len(inbox) > 1:
                     deadline = time.monotonic() + RUN_SECONDS
-                self._happen(item)
-                left -= 1
+                left -= self._happen(item)
                 if inbox and (left <= 0 or time.monotonic() > deadline):
                     return True
                 continue
@@ -215,8 +245,7 @@ class Inbox:
             packets = item.packets
             try:
                 count = len(packets)
-                if not count:
-                    left -= 1  # an empty record is work as well
+                left -= not count  # an empty record is work as well
                 first = at = item.at
                 if not deadline and (inbox or count - at > 1):
                     deadline = time.monotonic() + RUN_SECONDS
@@ -226,10 +255,13 @@ class Inbox:
                     if at > first and (left <= 0 or time.monotonic() > deadline):
                         return True
                     item.at = at = at + 1
-                    handle(session, packets[at - 1])
+                    pending = handle(session, packets[at - 1])
                     left -= 1
+                    if pending is not None:
+                        self._park(pending)
+                        return False
             finally:
-                if item.at < len(packets) and not queue.dropping:
+                if self.parked is not None or (item.at < len(packets) and not queue.dropping):
                     inbox.appendleft(item)
                 else:
                     queue.opened = None
@@ -242,15 +274,18 @@ class Inbox:
                 return True
         return False
 
-    def _happen(self, event: Happening) -> None:
-        """Run the event that is the first item."""
+    def _happen(self, event: Happening) -> int:
+        """Run the event that is the first item. Returns how many packets it counts as: all, if it is not done."""
         try:
             del self.queue.items[0]
-            event()
+            pending = event()
+            if isinstance(pending, Pending):
+                self._park(pending)
         except KeyboardInterrupt:
             if isinstance(event, Decision):
                 event.interrupted()
             raise
+        return 1 if self.parked is None else RUN_PACKETS
 
     def _rest_of(self, record: Record | Partly) -> Rest | None:
         """

@@ -9,12 +9,9 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
-from dataclasses import dataclass
 from threading import get_ident
 
 from ..app.declared import SERVER as OPTIONS
-from ..app.hooks import EventHook
 from ..app.ticker import Ticker
 from ..errors import ConfigError, StateError
 from ..interrupts import Sign
@@ -26,7 +23,6 @@ from ..limits import (
 )
 from ..logs.default import make_visible
 from ..logs.floods import flood_filter
-from ..signals import ends_like_interrupts, is_restart
 from ..streams.base import Told
 from . import driven
 from .book import Book
@@ -37,7 +33,9 @@ from .listener import Listener
 from .looking import looks_later
 from .loop import Loop
 from .patched import check_not_patched
-from .start import Start
+from .shell_loop import ShellLoop
+from .start import Calls
+from .tasks import Shell
 
 log = logging.getLogger("securelink.server")
 
@@ -62,30 +60,6 @@ def _end_of_program() -> None:
 
 
 atexit.register(_end_of_program)
-
-
-@dataclass(frozen=True)
-class Calls:
-    """
-    What a lifecycle calls.
-
-    Attributes:
-        prepare: At each start, before anything else: gives what it needs.
-        announce: When it listens.
-        started: By the leader, at each start.
-        is_empty: Whether there is no session.
-        orphaned: In a child of fork().
-        on_tick, on_start, on_stop: The events.
-    """
-
-    prepare: Callable[[], Start]
-    announce: Callable[[], None]
-    started: Callable[[Loop], None]
-    is_empty: Callable[[], bool]
-    orphaned: Callable[[], None]
-    on_tick: EventHook[[]]
-    on_start: EventHook[[]]
-    on_stop: EventHook[[]]
 
 
 class Lifecycle:
@@ -125,6 +99,11 @@ class Lifecycle:
 
     def start(self, *, manual: bool) -> None:
         """See `Server.start`; `manual`: for `Server.update`."""
+        self.begin(manual=manual)
+        self._calls.on_start.fire()
+
+    def begin(self, *, manual: bool, shell: Shell | None = None) -> None:
+        """The same without the event; `shell`: who drives it, manually."""
         make_visible()
         flood_filter.forget()
         check_not_patched()
@@ -136,12 +115,13 @@ class Lifecycle:
             start = self._calls.prepare()
             kept = start.take_over()
             listening = start.listen(self._backlog)
-            loop = Loop(
-                f"server-{listening[0].address[1]}",
-                workers=self._workers,
-                overlap=self._overlap,
-                manual=manual,
-            )
+            try:
+                loop = self._make_loop(f"server-{listening[0].address[1]}", shell, manual=manual)
+            except BaseException:
+                for place in listening:
+                    place.close()
+                start.give_up()
+                raise
             loop.look_later = looks_later(loop.make_unfinished)
             settings = start.settings
             if not isinstance(listening[0], Told):  # whose streams have no descriptors
@@ -176,7 +156,11 @@ class Lifecycle:
                 _running.discard(self)
                 self._stopped.set()
             raise
-        self._calls.on_start.fire()
+
+    def _make_loop(self, name: str, shell: Shell | None, *, manual: bool) -> Loop:
+        if shell is not None:
+            return ShellLoop(name, shell, workers=self._workers)
+        return Loop(name, workers=self._workers, overlap=self._overlap, manual=manual)
 
     def _fail(self, error: StateError) -> None:
         """By the leader: sessions can be kept no more, so nothing may be told to anybody."""
@@ -191,7 +175,7 @@ class Lifecycle:
             "the program has ended, and the server ends with it: "
             "let its last line be server.serve_forever(), or stop() the server"
         )
-        self.stop(END_SECONDS, self._parting)
+        self.stop(END_SECONDS, self.parting)
 
     def orphaned(self) -> None:
         """In a child of fork(): it runs in the parent."""
@@ -204,57 +188,16 @@ class Lifecycle:
             loop.orphaned()
             listener.orphaned()
 
-    def serve_forever(self, drain: float) -> None:
-        """See `Server.serve_forever`."""
-        with ends_like_interrupts():
-            self._serve(drain)
-
-    def _serve(self, drain: float) -> None:
-        if self.loop is not None and self.loop.manual:
-            raise ConfigError(
-                "serve_forever() would wait for a server that update() drives",
-                hint="use one of the two",
-            )
-        loop, ours = self.loop, self.loop is not None
-        farewell = STOPPING
-        try:
-            if loop is None:
-                self.start(manual=False)
-                loop, ours = self.loop, True
-            self._wait()
-        except KeyboardInterrupt as interrupt:
-            ours = True  # also inside start(): it may serve clients before it comes back
-            log.info("%s; shutting down", str(interrupt) or "interrupted")
-            farewell = returning(0.0) if is_restart(interrupt) else self._parting
-            self._wait_once(drain)
-        finally:
-            if ours:
-                self.stop(farewell=farewell)
-            if loop is not None:
-                loop.join(STOP_GRACE_SECONDS)  # another thread's stop() may not be through yet
-        if self.failure is not None:
-            raise self.failure
-
     @property
-    def _parting(self) -> Farewell:
+    def parting(self) -> Farewell:
         """What clients hear when the process ends and nobody has called `stop()`: kept sessions are handed over."""
         listener = self.listener
         keeps = listener is not None and listener.book is not None
         return returning(0.0) if keeps else STOPPING
 
-    def _wait_once(self, timeout: float) -> None:
-        """Let sessions come to their end, unless there is no time for it, or a second Ctrl-C comes."""
-        if timeout <= 0 or self.loop is None:
-            return
-        try:
-            self._let_leave(timeout)
-        except KeyboardInterrupt:
-            log.info("interrupted again; sessions are ended now")
-
-    def _wait(self) -> None:
-        # Slices: a wait without end would keep Ctrl-C from being seen on some platforms.
-        while not self._stopped.wait(0.5):
-            pass
+    def wait(self, timeout: float) -> bool:
+        """Wait until it does not run any more; False after `timeout` seconds."""
+        return self._stopped.wait(timeout)
 
     def update(self, budget: float) -> None:
         """See `Server.update`."""
@@ -271,22 +214,35 @@ class Lifecycle:
         loop.turn(time.monotonic() + budget)
         self._calls.on_tick.fire()
 
+    def led_by(self, thread: int) -> None:
+        """This thread drives it, and must not wait for it."""
+        self._driver = thread
+
     def stop(self, timeout: float | None = None, farewell: Farewell = STOPPING) -> bool:
         """See `Server.stop`; `farewell`: what the clients hear."""
-        with self._state_lock:
-            loop, listener = self.loop, self.listener
-        if loop is None or listener is None:
+        asked = self.ask_stop(timeout, farewell)
+        if asked is None:
             return True
-        if timeout is None:
-            hands_over = listener.book is not None and farewell.hands_over
-            timeout = HANDOVER_SECONDS if hands_over else CLOSE_SECONDS
-        loop.call(lambda: self._begin_stop(loop, listener, time.monotonic() + timeout, farewell))
+        loop, timeout = asked
         if loop.manual:
             return self._stop_manually(loop, timeout)
         if worker_threads.get(get_ident()) is loop:
             return False
         hand_over()
         return loop.join(timeout + STOP_GRACE_SECONDS + 0.5)
+
+    def ask_stop(self, timeout: float | None, farewell: Farewell) -> tuple[Loop, float] | None:
+        """Let the leader begin to stop; returns its loop, and how long that may take. None: it does not run."""
+        with self._state_lock:
+            loop, listener = self.loop, self.listener
+        if loop is None or listener is None:
+            return None
+        if timeout is None:
+            hands_over = listener.book is not None and farewell.hands_over
+            timeout = HANDOVER_SECONDS if hands_over else CLOSE_SECONDS
+        end = time.monotonic() + timeout
+        loop.call(lambda: self._begin_stop(loop, listener, end, farewell))
+        return loop, timeout
 
     def _stop_manually(self, loop: Loop, timeout: float) -> bool:
         deadline = time.monotonic() + timeout + 1.0
@@ -330,10 +286,14 @@ class Lifecycle:
             if self.loop is loop:
                 self.loop = self.listener = self._ticker = None
         log.info("Status: Shutdown")
+        pending = None
         try:
-            self._calls.on_stop.fire()
+            pending = self._calls.on_stop.fire()
         finally:
-            self._stopped.set()
+            if pending is None:
+                self._stopped.set()
+        if pending is not None:
+            pending.then(lambda _: self._stopped.set())
 
     def set_paused(self, paused: bool) -> None:
         """See `Server.pause` and `Server.resume`."""
@@ -354,11 +314,21 @@ class Lifecycle:
 
     def drain(self, timeout: float, back_in: float) -> bool:
         """See `Server.drain`."""
-        left = self._let_leave(timeout)
+        left = self.let_leave(timeout)
         self.stop(farewell=returning(back_in))
         return left
 
-    def _let_leave(self, timeout: float) -> bool:
+    def stop_listening(self) -> None:
+        """Let the leader accept no more connections."""
+        if self.loop is not None and self.listener is not None:
+            self.loop.call(self.listener.stop_listening)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all sessions have left."""
+        return self.loop is None or self._calls.is_empty()
+
+    def let_leave(self, timeout: float) -> bool:
         """Accept no more connections, and wait until all have left; False when some are still there in the end."""
         loop, listener = self.loop, self.listener
         if loop is None or listener is None:

@@ -30,7 +30,7 @@ from .pool import Pool
 from .ready import ReadyList
 from .rotation import Rotation
 from .tasks import Flushable, Look, Runnable, Unfinished
-from .timers import Timers
+from .timers import Timers, run_some
 from .waits import Wait
 from .waker import Waker
 from .watchdog import Watchdog
@@ -62,6 +62,9 @@ class Loop:
         on_growth: By the leader: look now.
         look_later: What sessions have as `on_look`; see there.
         unread: Since this was False a read has brought something else than a lone record: more may follow at once.
+        parked: How many inboxes wait for what the application has begun in them.
+        identity: Names who calls, for what one part of the application does and others do not: its thread, unless a
+            shell has several that take turns in one thread.
     """
 
     def __init__(
@@ -81,6 +84,8 @@ class Loop:
         self.on_growth: Callable[[], None] = lambda: None
         self.look_later: Look | None = None
         self.unread = False
+        self.parked = 0
+        self.identity: Callable[[], int] = get_ident
         self._poller = make_poller()
         self._waker = Waker()
         self._watchdog = Watchdog(self.lead, self._waker)
@@ -104,7 +109,8 @@ class Loop:
         Raises:
             LimitExceeded: The system starts no more threads. The loop is stopped then.
         """
-        self._poller.set(self._waker.receiver, READ, self._waker)
+        if self._waker.receiver is not None:
+            self._poller.set(self._waker.receiver, READ, self._waker)
         if self.manual:
             return
         try:
@@ -176,6 +182,11 @@ class Loop:
             raise asked
 
     @property
+    def paced(self) -> bool:
+        """Whether it goes on by itself, and not only in calls of the program."""
+        return not self.manual
+
+    @property
     def stopped(self) -> bool:
         """Whether the last leader is done."""
         return self.pool.ended
@@ -223,7 +234,7 @@ class Loop:
     @property
     def idle(self) -> bool:
         """Whether no handler runs or waits to run. For the leader, between handlers."""
-        ready, busy = self.ready, self.pool.busy_handlers or len(self.pool.waits)
+        ready, busy = self.ready, self.pool.busy_handlers or len(self.pool.waits) or self.parked
         return not (ready.inboxes or ready.again.count or self._commands or busy)
 
     def thread_names(self) -> list[str]:
@@ -371,7 +382,7 @@ class Loop:
         if unfinished:
             self._go_on(unfinished)
         if self._commands:
-            self._run_commands()
+            run_some(self._commands, hurry=self._stopping)
         if timers and timers[0][0] <= self.now:
             self._timers.run_due(self.now)
         return len(events)
@@ -387,13 +398,3 @@ class Loop:
                 self._went_wrong(connection)
             if time.monotonic() > deadline:
                 return
-
-    def _run_commands(self) -> None:
-        deadline = time.monotonic() + TURN_SECONDS
-        for _ in range(len(self._commands)):
-            try:
-                self._commands.popleft()()
-            except Exception:
-                log.exception("internal error in a command of the loop")
-            if time.monotonic() > deadline and not self._stopping:
-                return  # the rest in the next turn

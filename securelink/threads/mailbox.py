@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..app.context import ClientContext
+from ..app.pending import Pending
 from ..app.received import Received
 from ..errors import CodecError
 from ..limits import MAX_INBOX_RECORDS, MAX_WAITING_DECODED
@@ -134,33 +135,31 @@ class Mailbox:
         context: ClientContext | None = self._context()
         return context is not None and context.wants_background
 
-    def suspended(self) -> None:
+    def suspended(self) -> Pending | None:
         """The session has lost its connection, and everything that came over it is handled."""
         context: ClientContext | None = self._context()
-        if context is not None:
-            context.on_suspend.fire()
+        return context.on_suspend.fire() if context is not None else None
 
-    def resumed(self, replayed: int) -> None:
+    def resumed(self, replayed: int) -> Pending | None:
         """It has another one, over which so many records are sent again."""
         context: ClientContext | None = self._context()
-        if context is not None:
-            context.on_resume.fire(replayed)
+        return context.on_resume.fire(replayed) if context is not None else None
 
-    def ended(self) -> None:
+    def ended(self) -> Pending | None:
         """The session is over, and everything that came in it is handled."""
         context: ClientContext | None = self._context()
         self._kept = None
-        if context is not None:
-            context.on_disconnect.fire()
+        return context.on_disconnect.fire() if context is not None else None
 
-    def handle(self, channel: Driven, packet: Packet) -> None:
-        """Give a packet to the client's handlers, or keep it."""
+    def handle(self, channel: Driven, packet: Packet) -> Pending | None:
+        """Give a packet to the client's handlers, or keep it; returns what is not done yet."""
         if packet.reply_to is not None:
-            return  # a reply that came too late
+            return None  # a reply that came too late
         received = Received(packet, channel)
         referred = self._context
         context: ClientContext | None = referred()
-        if context is None or not context.on_packet(channel, packet, received):
+        taken = context is not None and context.on_packet(channel, packet, received)
+        if not taken:
             if (
                 not self.packets  # as usual
                 or self._has_space(self._queue.bounds.inbox_bytes)
@@ -171,6 +170,7 @@ class Mailbox:
                 self._drop(packet)
         if channel.drivers:
             channel.wake_drivers()
+        return None if isinstance(taken, bool) else taken
 
     def _keep(self, channel: Driven, received: Received, packet: Packet) -> None:
         """Let a packet wait for `receive`: the first ones as they are, what piles up behind them as bytes."""

@@ -14,6 +14,7 @@ from threading import get_ident
 from typing import Protocol
 
 from .._mypyc import mypyc_attr
+from ..app.pending import Pending
 from ..codes import Code
 from ..errors import ConnectionClosed, LimitExceeded, LinkTimeout, Refused
 from ..interrupts import Sign
@@ -102,7 +103,7 @@ class Outbox:
         self.writer: Writer | None = None
         self.max_packets = self.dropped = self.blocked = 0
         self.apart = self._muted = self._holding = False
-        self._greeter = 0  # the thread whose packets are not held back
+        self._greeter = 0  # whose packets are not held back, by `Loop.identity`
         self.waiters: dict[Sign, None] = {}
 
     def post(
@@ -241,27 +242,39 @@ class Outbox:
         self._queue.hold_back()
         self.apart = self._holding = True
 
-    def greet(self, fire: Callable[[], None]) -> None:
+    def greet(self, fire: Callable[[], Pending | None]) -> Pending | None:
         """
         Let the application greet the session, and then let go what was held back meanwhile.
 
         Args:
             fire: Greets it. What its thread sends goes out at once. If it raises `Refused`, or Ctrl-C comes,
                 nothing else ever goes out.
+
+        Returns:
+            What `fire` does.
         """
         if not self._holding:
-            fire()
-            return
-        self._greeter = get_ident()
+            return fire()
+        self._greeter = self.loop.identity()
         try:
-            fire()
+            pending = fire()
         except (Refused, KeyboardInterrupt):  # see `Decision`
             self._greeter = 0
             raise
         except BaseException:
             self._let_go()
             raise
-        self._let_go()
+        if pending is None:
+            self._let_go()
+        else:
+            self._greeter = pending.number
+            pending.then(self._greeted)
+        return pending
+
+    def _greeted(self, error: BaseException | None) -> None:
+        self._greeter = 0
+        if not isinstance(error, Refused):
+            self._let_go()
 
     def _let_go(self) -> None:
         self._queue.release()
@@ -277,7 +290,7 @@ class Outbox:
         if self._muted:
             return True
         queue, size = self._queue, len(encoded)
-        if self._greeter == get_ident():
+        if self._greeter == self.loop.identity():
             if isinstance(latest, str):
                 queue.supersede(latest)
             return False
@@ -314,31 +327,45 @@ class Outbox:
 
     def _wait_for_room(self, size: int, timeout: float | None, latest: Mark) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
-        queue, woken = self._queue, Sign()
+        woken = Sign()
         waited = False
         try:
             while True:
-                if not queue.is_crowded(size) or queue.replaces(latest):
-                    return
-                self._check_goes_on()
-                woken.clear()
-                self.waiters[woken] = None
-                self._look_again()  # takes in acknowledgements; also the second look after joining the waiters
-                if not queue.is_crowded(size):
+                if self.has_room(size, latest, woken):
                     return
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
-                    raise self._crowded_error(timeout)
+                    raise self.crowded_error(timeout)
                 if not waited:
                     waited = True
                     self.blocked += 1
                 seconds = ROOM_SECONDS if left is None else min(left, ROOM_SECONDS)
                 self._session.wait_for_room(woken, seconds)
         finally:
-            self.waiters.pop(woken, None)
-            self.wake_waiters()  # the first may have left room for the next
+            self.stop_waiting(woken)
 
-    def _crowded_error(self, timeout: float | None) -> LinkTimeout:
+    def has_room(self, size: int, latest: Mark, woken: Sign) -> bool:
+        """
+        Whether a packet of this size may be queued. If not, `woken` is set when there may be room; see `stop_waiting`.
+
+        Raises:
+            ConnectionClosed: The session has ended.
+        """
+        queue = self._queue
+        if not queue.is_crowded(size) or queue.replaces(latest):
+            return True
+        self._check_goes_on()
+        woken.clear()
+        self.waiters[woken] = None
+        self._look_again()  # takes in acknowledgements; also the second look after joining the waiters
+        return not queue.is_crowded(size)
+
+    def stop_waiting(self, woken: Sign) -> None:
+        """Behind `has_room`, in any case: nothing waits with this sign any more."""
+        self.waiters.pop(woken, None)
+        self.wake_waiters()  # the first may have left room for the next
+
+    def crowded_error(self, timeout: float | None) -> LinkTimeout:
         return LinkTimeout(
             f"{self._session.name} does not take its packets: {self._queue.unsent} bytes wait to be sent and "
             f"{self._outgoing.unacked} to be acknowledged after {timeout} s",

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from ..codes import code_text, known
+from ..codes import Code, code_text, known
 from ..errors import ConnectionClosed
 from ..protocol import Failed
 from ..text import escaped
+
+#: What a client can do after its server ended the session.
+AGAIN = "call connect() for a new session"
+WAYS_ON: dict[int, str] = {
+    Code.PROTOCOL: "connect again; if it happens again, the log of the peer says which rule was broken",
+    Code.INTERNAL: "the log of the peer says more",
+    Code.SHUTDOWN: "connect(retry=True) waits until it is back",
+    Code.RESTART: "connect(retry=True) waits as long as the server asked, and until it is back",
+    Code.HANDOVER: "connect(retry=True) begins a new one; reconnect=False was given, or it would have gone on",
+    Code.TOO_SLOW: "receive more often",
+    Code.SILENT: AGAIN,
+    Code.UNREADABLE: "check that both sides run the same version of securelink",
+}
 
 
 class Outcome:

@@ -37,6 +37,9 @@ class Poller(Protocol):
     def poll(self, timeout: float | None) -> list[tuple[IOReady, int]]:
         """(target, mask) of those that are ready; waits up to `timeout` seconds, None forever."""
 
+    def fileno(self) -> int:
+        """A descriptor that is readable when something is ready; -1: there is none here."""
+
     def close(self) -> None:
         """Release it."""
 
@@ -63,6 +66,10 @@ class ToldPoller:
             source.on_change = self._wake
         elif self.watched.pop(source, None) is not None:
             source.on_change = None
+
+    def are_ready(self) -> bool:
+        """Whether one of them is."""
+        return any(source.ready() & mask for source, (_, mask) in self.watched.items())
 
     def poll(self, poller: Poller, timeout: float | None) -> list[tuple[IOReady, int]]:
         """As `Poller.poll`, for these sources and those of `poller` together."""
@@ -97,6 +104,11 @@ class SelectorPoller:
     def poll(self, timeout: float | None) -> list[tuple[IOReady, int]]:
         """As `Poller.poll`."""
         return [(key.data, mask) for key, mask in self._selector.select(timeout)]
+
+    def fileno(self) -> int:
+        """As `Poller.fileno`."""
+        fileno = getattr(self._selector, "fileno", None)
+        return int(fileno()) if fileno is not None else -1
 
     def close(self) -> None:
         """As `Poller.close`."""
@@ -149,6 +161,10 @@ if sys.platform == "linux":
                     mask = READ
                 ready.append((target, mask))
             return ready
+
+        def fileno(self) -> int:
+            """As `Poller.fileno`."""
+            return self._epoll.fileno()
 
         def close(self) -> None:
             """As `Poller.close`."""

@@ -61,12 +61,13 @@ class Reader:
         open: Whether we read what the peer sends; not while a worker has the connection.
         core: Of the session, once there is one.
         hung_up: The peer has sent its last byte.
+        greedy: It is read while somebody waits for room to send, even though the inbox is full.
         unfinished: The loop will call `go_on` of the link.
     """
 
     __slots__ = (
-        "_ack_timed", "_controls_before", "_fork", "_session", "_writer", "connection", "core", "hung_up", "loop",
-        "open", "recv_flags", "stream", "unfinished",
+        "_ack_timed", "_controls_before", "_fork", "_session", "_writer", "connection", "core", "greedy", "hung_up",
+        "loop", "open", "recv_flags", "stream", "unfinished",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, stream: Stream, connection: Connection, writer: Writer) -> None:
@@ -82,6 +83,7 @@ class Reader:
         self.core: SessionCore | None = None
         self.open = True
         self.hung_up = False
+        self.greedy = False
         self.unfinished = False
         self._fork = forks[0]
 
@@ -105,7 +107,7 @@ class Reader:
         """Whether we read what the peer sends."""
         if not self.open:
             return False
-        if self.hung_up:
+        if self.hung_up or (self.greedy and self._writer.waiters):
             return self.has_flood_room()
         return not self._writer.choked and self.has_room()
 

@@ -9,7 +9,7 @@ from threading import get_ident
 
 from ..app.context import Awaited
 from ..app.received import Received
-from ..errors import ConfigError, LinkTimeout
+from ..errors import ConfigError, LimitExceeded, LinkTimeout
 from ..limits import POLL_BYTES, UPDATE_READS
 from .client_channel import ClientChannel
 
@@ -121,3 +121,40 @@ def _read_frame(channel: ClientChannel) -> None:
     for _ in range(UPDATE_READS):
         if not carrier.drive(0.0):
             break
+
+
+def finish(channel: ClientChannel, deadline: float) -> None:
+    """
+    The session is over: handle what came in it, `on_disconnect` last.
+
+    Raises:
+        LimitExceeded: It cannot be handled, for too much was handled before and not received.
+        LinkTimeout: A handler still runs at the deadline.
+    """
+    if channel.own_inbox.own_thread:
+        channel.own_inbox.own_thread = get_ident()
+    while not finish_some(channel, deadline):
+        time.sleep(0.002)
+
+
+def finish_some(channel: ClientChannel, deadline: float) -> bool:
+    """As `finish`, without waiting for a handler that runs; False: one does."""
+    inbox = channel.own_inbox
+    if inbox.runs_here():
+        return True  # a handler of its own connects again; what is left comes after it
+    while not inbox.right.taken:
+        if not channel.core.receiving.items:
+            return True
+        if not inbox.may_run():
+            raise LimitExceeded(
+                f"{len(channel.mailbox.packets)} packets of the last session wait for receive()",
+                limit="MAX_INBOX_RECORDS",
+                hint="receive() them, or call close() to drop them, before you connect again",
+            )
+        channel.run()
+    if time.monotonic() > deadline:
+        raise LinkTimeout(
+            "a handler of the last session still runs",
+            hint="connect again when it has returned",
+        )
+    return False

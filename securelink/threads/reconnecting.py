@@ -21,7 +21,6 @@ from ..interrupts import start_thread
 from ..limits import CONNECT_SECONDS, MAX_ATTEMPTS
 from ..protocol import Resumption
 from ..text import escaped
-from .caretaker import caretaker
 from .client_channel import ClientChannel
 from .client_link import ClientLink
 from .connecting import Arrival, Connector, Destination, GoingOn, SessionGone
@@ -36,7 +35,7 @@ _GROWTH = 2.0
 MOST_PAUSE = 5.0
 
 
-class _Threads:
+class Attempts:
     """Threads for attempts, started when they are needed; none waits for work."""
 
     def __init__(self) -> None:
@@ -77,9 +76,9 @@ class _Threads:
             job()
 
 
-_threads = _Threads()
+attempts = Attempts()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_threads.forget)
+    os.register_at_fork(after_in_child=attempts.forget)
 
 
 class Reconnector:
@@ -152,7 +151,7 @@ class Reconnector:
 
     def _start(self, channel: ClientChannel) -> None:
         try:
-            _threads.run(partial(self._try, channel))
+            attempts.run(partial(self._try, channel))
         except RuntimeError as error:
             log.error("no thread for another connection: %s", error)
             self._try_later(channel, MOST_PAUSE)
@@ -181,19 +180,19 @@ class Reconnector:
         left = self._until - time.monotonic()
         resumption = self._resumption
         if left <= 0 or resumption is None:
-            self._finish(channel, Outcome(Code.EXPIRED))
+            self._give_up(channel, Outcome(Code.EXPIRED))
             return False
         deadline = self._connector.deadline(min(left, CONNECT_SECONDS))
         try:
             going_on = GoingOn(channel.core, resumption)
             arrival = self._connector.attempt(self._place, deadline, going_on)
         except SessionGone:
-            self._finish(channel, Outcome(Code.LOST))
+            self._give_up(channel, Outcome(Code.LOST))
             return False
         except HandshakeError as error:
             if error.final and is_final(error.code):
                 text = error.text if isinstance(error, Refused) else ""
-                self._finish(channel, Outcome(error.code, text, clean=True))
+                self._give_up(channel, Outcome(error.code, text, clean=True))
                 return False
             log.info("%s: %s", channel.name, escaped(error.message))
             return True
@@ -201,7 +200,7 @@ class Reconnector:
             # Of the credentials' function too: nothing ends trying but the server.
             log.info("%s: no other connection yet: %s", channel.name, escaped(str(error)))
             return True
-        self._arrived(channel, arrival)
+        self._connector.home.bring(partial(self._arrived, channel, arrival))
         return False
 
     def _arrived(self, channel: ClientChannel, arrival: Arrival) -> None:
@@ -219,9 +218,13 @@ class Reconnector:
             arrival.drop()  # it has ended meanwhile
             return
         log.info("%s: the session goes on, %d records go again", channel.name, replayed)
-        caretaker.let_go(channel)
+        self._connector.home.let_go(channel)
         channel.wake_waiters()
         channel.wake_drivers()
+
+    def _give_up(self, channel: ClientChannel, outcome: Outcome) -> None:
+        """By the thread of an attempt."""
+        self._connector.home.bring(partial(self._finish, channel, outcome))
 
     def _finish(self, channel: ClientChannel, outcome: Outcome) -> None:
         if channel.finished(outcome):
@@ -229,4 +232,4 @@ class Reconnector:
                 pass
             channel.note(channel.ended_event)
             channel.wake_drivers()
-        caretaker.let_go(channel)
+        self._connector.home.let_go(channel)

@@ -38,15 +38,7 @@ def ask(channel: Channel, packet: Packet, timeout: float) -> Packet:
         ConfigError: The peer cannot handle it before this handler has answered.
     """
     channel.check_may_wait()
-    handling = channel.inbox.handling()
-    if handling is not None:
-        if handling.headers and BLOCKED in handling.headers:
-            raise ConfigError(
-                f"{channel.name} waits for this handler's answer in a handler of its own, "
-                "and handles no request before",
-                hint="answer first, or send() and handle the answer as a packet",
-            )
-        packet.headers = {**(packet.headers or {}), BLOCKED: True}
+    mark(channel, packet)
     deadline = time.monotonic() + timeout
     waiting = Waiting()
     try:
@@ -57,6 +49,30 @@ def ask(channel: Channel, packet: Packet, timeout: float) -> Packet:
         # Not by a call of ours, at whose beginning Ctrl-C may come: it would be waited for forever.
         with channel.lock:
             channel.core.requests.expected.pop(waiting.number, None)
+    return answer_of(channel, packet, waiting, timeout)
+
+
+def mark(channel: Channel, packet: Packet) -> None:
+    """
+    A request of a handler says so: the peer must not ask back before it answers.
+
+    Raises:
+        ConfigError: The peer waits for this very handler.
+    """
+    handling = channel.inbox.handling()
+    if handling is None:
+        return
+    if handling.headers and BLOCKED in handling.headers:
+        raise ConfigError(
+            f"{channel.name} waits for this handler's answer in a handler of its own, "
+            "and handles no request before",
+            hint="answer first, or send() and handle the answer as a packet",
+        )
+    packet.headers = {**(packet.headers or {}), BLOCKED: True}
+
+
+def answer_of(channel: Channel, packet: Packet, waiting: Waiting, timeout: float) -> Packet:
+    """The answer, behind the wait for it. Raises as `ask` does."""
     if waiting.reply is not None:
         return opened(channel, waiting.reply)
     if channel.ended:
@@ -100,14 +116,19 @@ def probe(channel: Channel, timeout: float) -> float:
         if link is not None:
             link.ping(number, start)
         channel.await_answer(waiting, start + timeout)
-        if not waiting.event.is_set():
-            raise LinkTimeout(
-                f"{channel.name} did not answer a ping within {timeout:g} s",
-                hint="it or the network may be overloaded: try again with a longer timeout=",
-            )
-        if channel.ended:
-            raise channel.closed_error()
-        return time.monotonic() - start
+        return round_trip(channel, waiting, start, timeout)
     finally:
         with channel.lock:  # see ask
             channel.core.requests.expected.pop(waiting.number, None)
+
+
+def round_trip(channel: Channel, waiting: Waiting, start: float, timeout: float) -> float:
+    """Seconds since the PING, behind the wait for its PONG. Raises as `probe` does."""
+    if not waiting.event.is_set():
+        raise LinkTimeout(
+            f"{channel.name} did not answer a ping within {timeout:g} s",
+            hint="it or the network may be overloaded: try again with a longer timeout=",
+        )
+    if channel.ended:
+        raise channel.closed_error()
+    return time.monotonic() - start

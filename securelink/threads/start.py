@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..app.hooks import EventHook
 from ..state import Loaded, Store
 from ..streams.base import Carrier, Listening
 from .host import Host
+from .loop import Loop
 from .settings import HandshakeSettings
 
 
@@ -53,3 +55,27 @@ class Start:
         """Nothing starts: the store is free for others."""
         if self.store is not None:
             self.store.close()
+
+
+@dataclass(frozen=True)
+class Calls:
+    """
+    What a lifecycle calls.
+
+    Attributes:
+        prepare: At each start, before anything else: gives what it needs.
+        announce: When it listens.
+        started: By the leader, at each start.
+        is_empty: Whether there is no session.
+        orphaned: In a child of fork().
+        on_tick, on_start, on_stop: The events.
+    """
+
+    prepare: Callable[[], Start]
+    announce: Callable[[], None]
+    started: Callable[[Loop], None]
+    is_empty: Callable[[], bool]
+    orphaned: Callable[[], None]
+    on_tick: EventHook[[]]
+    on_start: EventHook[[]]
+    on_stop: EventHook[[]]

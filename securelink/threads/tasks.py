@@ -15,6 +15,19 @@ class Runnable(Protocol):
         """Handle waiting packets, within RUN_PACKETS and RUN_SECONDS; True if something is left."""
 
 
+class Shell(Protocol):
+    """Who drives a loop by its `turn()`, and sleeps somewhere else between turns: in another library's loop."""
+
+    def knock(self) -> None:
+        """There is something to do. Any thread."""
+
+    def identity(self) -> int:
+        """See `Loop.identity`."""
+
+    def over(self) -> None:
+        """The loop ends; its descriptor is about to be closed."""
+
+
 class Unfinished(Protocol):
     """A connection with more arrived data than one turn takes."""
 

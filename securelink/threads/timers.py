@@ -1,4 +1,4 @@
-"""The timers of a loop. Used by its leader only."""
+"""The timers and the commands of a loop. Used by its leader only."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import heapq
 import itertools
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 
 from ..limits import TURN_SECONDS
@@ -43,3 +44,15 @@ class Timers:
                 log.exception("internal error in a timer of the loop")
             if heap and heap[0][0] <= now and time.monotonic() > deadline:
                 return
+
+
+def run_some(commands: deque[Callable[[], None]], *, hurry: bool) -> None:
+    """Run those that wait now for TURN_SECONDS, or all of them; the rest run in the next turn."""
+    deadline = time.monotonic() + TURN_SECONDS
+    for _ in range(len(commands)):
+        try:
+            commands.popleft()()
+        except Exception:
+            log.exception("internal error in a command of the loop")
+        if time.monotonic() > deadline and not hurry:
+            return

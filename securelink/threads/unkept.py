@@ -47,3 +47,9 @@ class Unkept:
 
     def visit(self) -> None:
         """By a sweep."""
+
+    def release(self) -> None:
+        """By who waits for the peer: what its handler has sent so far goes out before it is through."""
+
+    def read_on(self) -> None:
+        """By who waits for room without reading: the peer is read meanwhile, though nobody takes what comes."""

@@ -17,7 +17,7 @@ class Waker:
     An eventfd (see eventfd(2)), which the poller watches; on other systems a pair of sockets.
 
     Attributes:
-        receiver: What the poller watches.
+        receiver: What the poller watches; None: nothing, see `sleeps_elsewhere`.
         sleeping: The leader has announced that it is going to sleep.
         wakes_at: When a sleeping leader wakes up by itself.
     """
@@ -27,7 +27,7 @@ class Waker:
     def __init__(self) -> None:
         self._write: Callable[[bytes], object]
         self._read: Callable[[int], object]
-        self.receiver: FileIO | socket.socket
+        self.receiver: FileIO | socket.socket | None
         self._sender: FileIO | socket.socket
         if hasattr(os, "eventfd"):
             event = _event()
@@ -52,10 +52,17 @@ class Waker:
             except (OSError, ValueError):
                 pass  # full: the leader wakes anyway; closed: there is no leader to wake
 
+    def sleeps_elsewhere(self, knock: Callable[[], None]) -> None:
+        """Before it sleeps: the leader does so where only this call wakes it."""
+        self.close()
+        self.receiver = None
+        self._write, self._read = lambda _: knock(), lambda _: None
+
     def close(self) -> None:
         """By the last leader."""
-        self.receiver.close()
-        self._sender.close()
+        if self.receiver is not None:
+            self.receiver.close()
+            self._sender.close()
 
     def on_io(self, mask: int) -> None:
         """By the leader: it is awake."""

@@ -271,10 +271,7 @@ FAULTS = [
     Fault(
         "an async authenticate lets in",
         "signatures.py",
-        (
-            "        if inspect.iscoroutinefunction(tried):\n"
-            '            return "a coroutine function (async def)"\n'
-        ),
+        ("        if inspect.iscoroutinefunction(tried):\n            return COROUTINE\n"),
         "",
         "test_handlers.py::test_what_would_never_run_is_refused",
     ),

@@ -87,9 +87,9 @@ FAULTS = [
     ),
     Fault(
         "a refusal of on_restore is ignored",
-        "app/session_manager.py",
-        'self.on_restore: EventHook[[Member]] = EventHook("on_restore", caught, one, may_refuse=True)',
-        'self.on_restore: EventHook[[Member]] = EventHook("on_restore", caught, one)',
+        "app/session_events.py",
+        'self.on_restore: EventHook[[Member]] = event("on_restore", caught, one, may_refuse=True)',
+        'self.on_restore: EventHook[[Member]] = event("on_restore", caught, one)',
         "test_state_restored.py::test_on_restore_may_refuse",
     ),
     Fault(

@@ -1,0 +1,65 @@
+"""A loop whose turns another event loop does: it sleeps there between them."""
+
+from __future__ import annotations
+
+import math
+
+from ..errors import ConfigError
+from .loop import Loop
+from .tasks import Shell
+
+
+class ShellLoop(Loop):
+    """
+    A loop without threads that lead. Expensive work, such as RSA, is still done by threads of its pool.
+
+    Args:
+        name: See `Loop`.
+        shell: Does its turns.
+        workers: See `Loop`: as many threads may do expensive work as of that number.
+
+    Raises:
+        ConfigError: On this system there is no descriptor that tells that something is ready.
+    """
+
+    def __init__(self, name: str, shell: Shell, *, workers: int) -> None:
+        super().__init__(name, workers=workers, manual=True)
+        self._shell = shell
+        self._waker.sleeps_elsewhere(shell.knock)
+        self.identity = shell.identity
+        if self.fileno() < 0:
+            self.abandon()
+            raise ConfigError(
+                "on this system an event loop cannot watch the connections of another one",
+                hint="use securelink.Server and securelink.Client here, with threads",
+            )
+
+    @property
+    def paced(self) -> bool:
+        """As `Loop.paced`."""
+        return True
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when a turn has something to read."""
+        return self._poller.fileno()
+
+    def rest(self) -> float:
+        """
+        By the shell, behind a turn, before it sleeps: from now on it is knocked up.
+
+        Returns:
+            When the next turn is due, by `time.monotonic()`; 0.0: at once.
+        """
+        waker, timers = self._waker, self._timers.heap
+        waker.wakes_at = due = timers[0][0] if timers else math.inf
+        waker.sleeping = True
+        # In this order: what comes after the look finds that we sleep.
+        ready = self.ready.inboxes or self.ready.again.count or self._unfinished.count
+        if ready or self._commands or self.flush_list or self._told.are_ready():
+            waker.sleeping = False
+            return 0.0
+        return due
+
+    def _finish(self) -> None:
+        self._shell.over()
+        super()._finish()
