@@ -1,0 +1,76 @@
+"""Packets, requests and PINGs of a session, for tasks that wait: for room, and for answers."""
+
+from __future__ import annotations
+
+import time
+
+from ..protocol.bounds import encode_for
+from ..protocol.send_queue import Mark
+from ..threads.channel import Channel
+from ..threads.outbox import ROOM_SECONDS
+from ..threads.requesting import answer_of, expect, mark, round_trip
+from ..wire.packets import Packet
+from .running import in_handler
+from .waiting import Answer, Woken
+
+
+async def room(channel: Channel, size: int, timeout: float | None, latest: Mark = None) -> None:
+    """
+    Wait until a packet of this size may be queued. In a handler it may be: a handler never waits for room.
+
+    Raises:
+        ConnectionClosed: The session has ended.
+        LinkTimeout: There is none in `timeout` seconds.
+    """
+    outbox, queue = channel.outbox, channel.core.sending
+    if not queue.is_crowded(size) or in_handler():
+        return
+    deadline = None if timeout is None else time.monotonic() + timeout
+    waited = False
+    while True:
+        woken = Woken()
+        try:
+            if outbox.has_room(size, latest, woken):
+                return
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise outbox.crowded_error(timeout)
+            outbox.blocked += not waited
+            waited = True
+            channel.read_on()
+            await woken.woken(ROOM_SECONDS if left is None else min(left, ROOM_SECONDS))
+        finally:
+            outbox.stop_waiting(woken)
+
+
+async def ask(channel: Channel, packet: Packet, timeout: float) -> Packet:
+    """As `threads.requesting.ask`. A task that is cancelled leaves nobody who waits for the answer."""
+    mark(channel, packet)
+    deadline = time.monotonic() + timeout
+    waiting = Answer()
+    try:
+        packet.id = expect(channel, waiting)
+        encoded = encode_for(channel.core.bounds, packet)
+        await room(channel, len(encoded), timeout)
+        channel.outbox.post(encoded, None, None, False)
+        channel.release()
+        if waiting.reply is None and not channel.ended:
+            await waiting.wait(deadline - time.monotonic())
+    finally:
+        channel.forget(waiting.number)
+    return answer_of(channel, packet, waiting, timeout)
+
+
+async def probe(channel: Channel, timeout: float) -> float:
+    """As `threads.requesting.probe`."""
+    waiting = Answer()
+    try:
+        number = expect(channel, waiting, pong=True)
+        start = time.monotonic()
+        if channel.link is not None:
+            channel.link.ping(number, start)
+        if not channel.ended:
+            await waiting.wait(timeout)
+        return round_trip(channel, waiting, start, timeout)
+    finally:
+        channel.forget(waiting.number)

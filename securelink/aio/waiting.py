@@ -1,0 +1,134 @@
+"""What tasks wait for: a change of a session, an answer, or work that another thread does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from threading import get_ident
+from typing import TypeVar
+
+from ..app.pending import Pending
+from ..interrupts import Sign
+from ..protocol.replies import Reply
+from ..threads.asking import Waiting
+
+Result = TypeVar("Result")
+
+
+class Woken(Sign):
+    """A sign for one task, which looks for itself when it wakes: one that is cancelled takes nothing along."""
+
+    __slots__ = ("_events", "_future", "_thread")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._events = asyncio.get_running_loop()
+        self._thread = get_ident()
+        self._future: asyncio.Future[bool] = self._events.create_future()
+
+    def set(self) -> None:
+        """As `Sign.set`: any thread."""
+        if get_ident() == self._thread:
+            self._wake(True)
+        else:
+            try:
+                self._events.call_soon_threadsafe(self._wake, True)
+            except RuntimeError:
+                pass  # the event loop is closed, and the task gone with it
+
+    def _wake(self, in_time: bool) -> None:
+        if not self._future.done():
+            self._future.set_result(in_time)
+
+    async def woken(self, timeout: float | None = None) -> bool:
+        """Wait until it is set; False after `timeout` seconds."""
+        if timeout is None:
+            return await self._future
+        timer = self._events.call_later(max(0.0, timeout), self._wake, False)
+        try:
+            return await self._future
+        finally:
+            timer.cancel()
+
+
+class Answer(Waiting):
+    """A task waits for a reply or a PONG."""
+
+    __slots__ = ("_woken",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._woken = Woken()
+
+    def answered(self, reply: Reply | None) -> None:
+        """See `Waiting`."""
+        self.reply = reply
+        self.event.set()
+        self._woken.set()
+
+    def over(self) -> None:
+        """See `Waiting`."""
+        self._woken.set()
+
+    async def wait(self, timeout: float) -> bool:
+        """Until it has come or never will; False: neither in `timeout` seconds."""
+        return await self._woken.woken(timeout)
+
+
+async def through(pending: Pending | None) -> None:
+    """Wait until a part of the application is done."""
+    if pending is not None and pending.active:
+        woken = Woken()
+        pending.then(lambda _: woken.set())
+        await woken.woken()
+
+
+async def elsewhere(
+    run: Callable[[Callable[[], None]], object],
+    work: Callable[[], Result],
+    *,
+    call_off: Callable[[], None],
+    undo: Callable[[Result], None],
+) -> Result:
+    """
+    Have something done by another thread.
+
+    Args:
+        run: Runs a job in one.
+        work: What is to be done.
+        call_off: Called when the task is cancelled, for the work to end soon.
+        undo: Called, here, with what the work gives then nevertheless; or there, when the event loop is closed.
+    """
+    events = asyncio.get_running_loop()
+    future: asyncio.Future[Result] = events.create_future()
+
+    def done(result: list[Result], error: BaseException | None) -> None:
+        if future.done():
+            for one in result:
+                undo(one)
+        elif error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result[0])
+
+    def job() -> None:
+        result: list[Result] = []
+        error: BaseException | None = None
+        try:
+            result.append(work())
+        except BaseException as caught:
+            error = caught
+        try:
+            events.call_soon_threadsafe(done, result, error)
+        except RuntimeError:
+            for one in result:
+                undo(one)
+
+    run(job)
+    try:
+        return await future
+    except asyncio.CancelledError:
+        call_off()
+        if future.done() and not future.cancelled() and future.exception() is None:
+            undo(future.result())
+        raise
