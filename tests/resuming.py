@@ -20,7 +20,7 @@ import pytest
 from inside import grants_of
 
 from securelink import crypto
-from securelink.codes import is_final
+from securelink.codes import Code, is_final, spares_session
 from securelink.errors import SecureLinkError
 from securelink.keys import Identity
 from securelink.limits import MAX_PACKET
@@ -110,6 +110,7 @@ class Server:
         self.table = TicketTable() if table is None else table
         self.random = random
         self.sessions: dict[bytes, Held] = {}
+        self.closes_down = False  # it has said CLOSE HANDOVER, and accepts nobody
         self.banned: set[str] = set()
         self.lazy = False  # what has come is handled by somebody else
         self.ended: list[Held] = []
@@ -130,6 +131,21 @@ class Server:
         self.table.forget(held.token)
         held.core.detach()
         self.ended.append(held)
+
+    def hand_over(self, now: float) -> None:
+        """It closes down, and its sessions go on in the process that follows: their clients are told."""
+        self.closes_down = True
+        for held in self.sessions.values():
+            if held.core.connection is not None:
+                held.core.connection.close(Code.HANDOVER, now=now)
+
+    def succeed(self) -> None:
+        """The process that follows has what a store has kept: sessions and tickets, and nothing of connections."""
+        before, self.table = self.table, TicketTable(self.table.lifetime)
+        for held in self.sessions.values():
+            held.core.detach()
+            self.table.restore(before.granted(held.token), self.table.lifetime, missed=True)
+        self.closes_down = False
 
     def tickets(self, token: bytes) -> int:
         """How many are good for a session."""
@@ -208,6 +224,7 @@ class Arrival:
             return
         lives = held is not None and held.user == user and held.token in server.sessions
         if held is not None and lives and verified.begins_another:
+            held.handled += names_in(held.core)  # what it has left comes first
             server.end(held)
         elif held is not None and lives and held.core.resume(self.engine, verified, 20.0):
             self.held = held
@@ -263,6 +280,7 @@ class Program:
         self.failed: SecureLinkError | None = None
         self.lazy = False  # what has come is handled by somebody else
         self.remembers = True
+        self.another = False  # the session of the resumption is over; the next one begins behind it
         self.file: Resumption | None = None
 
     def keep(self, resumption: Resumption | None) -> None:
@@ -276,6 +294,13 @@ class Program:
         self.resumption = self.file
         self.remembers = self.file is None
 
+    def part(self) -> None:
+        """The program has enough of its session, and wants another one."""
+        self.core.detach()
+        self.engine = None
+        self._over(SessionCore(Bounds()))
+        self.another = self.resumption is not None
+
     def say(self, *names: str) -> None:
         """Send packets, whether connected or not."""
         for name in names:
@@ -285,7 +310,8 @@ class Program:
         """Give the connection up that there is, and begin with the next."""
         self.core.detach()
         self.engine = ClientConnection(
-            self.mode, max_packet=2**24 - 1, random=self.random, resumption=self.resumption, remembers=self.remembers
+            self.mode, max_packet=2**24 - 1, random=self.random, resumption=self.resumption, remembers=self.remembers,
+            another=self.another,
         )  # fmt: skip
         self.core.attach(self.engine)
         self.failed = None
@@ -315,22 +341,24 @@ class Program:
             elif isinstance(event, Ended | Alerted):
                 self.core.detach(engine)
             elif isinstance(event, Closed):
-                if engine.sender is None and not is_final(event.code):
-                    self.core.detach(engine)  # this attempt is over, and no more
+                attempt = engine.sender is None and not is_final(event.code)
+                if attempt or spares_session(event.code):
+                    self.core.detach(engine)  # that is over, and no more
                 else:
                     self._over(SessionCore(Bounds()))
-                    self.resumption = None
+                    self.resumption, self.another = None, False
         if not self.lazy:
             self.handled[-1] += names_in(self.core)
 
     def _opened(self, event: Opened, engine: ClientConnection, now: float) -> None:
         other = engine.numbering is not self.core.numbering
+        behind, self.another = self.another, False
         self.keep(event.resumption)
         self.resumption = event.resumption
         self.opened.append(event.resumed)
         if other:
             core = SessionCore(Bounds(), numbering=engine.numbering)
-            if event.resumed:
+            if event.resumed or behind:
                 for encoded in self.core.sending.waiting:  # said before it was connected
                     core.sending.put(encoded)
                 self.core = core

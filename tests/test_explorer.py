@@ -28,6 +28,8 @@ WORLDS = {
     "restart": Bounds(cuts=0, restarts=1),
     "expiry": Bounds(down=0, expiries=1),
     "deaths": Bounds(Mode.OFF, cuts=0, deaths=1, lazy=True),
+    "handover": Bounds(Mode.OFF, cuts=0, handovers=1, lazy=True),
+    "another": Bounds(Mode.OFF, down=0, cuts=0, parts=1, lazy=True),
 }
 STATES = 400  # of each: the short way
 
@@ -54,7 +56,7 @@ def test_a_world_that_is_explored_to_its_end() -> None:
 def test_it_finds(fault: Fault) -> None:
     """A fault of the core is found, with a way to it."""
     with repeatable(), fault.planted():
-        found = Explorer(replace(fault.bounds, calm=16, most=6000)).explore()
+        found = Explorer(replace(fault.bounds, calm=fault.calm, most=6000)).explore()
     assert found.broken is not None, f"nothing in {found.states} states"
     assert found.way
 

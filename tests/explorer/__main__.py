@@ -32,6 +32,8 @@ WORLDS = {
     "old hellos come again": replace(_FULL, up=2, down=2, replays=2),
     "the server forgets": replace(_FULL, up=2, down=2, restarts=1),
     "the client's process dies": replace(_FULL, up=2, down=2, cuts=1, deaths=2),
+    "the server hands over": replace(_FULL, up=2, down=2, cuts=1, handovers=2),
+    "the client wants another session": replace(_FULL, up=2, down=2, cuts=1, parts=2),
     "sessions expire": replace(_FULL, up=2, down=2, expiries=1),
     "connections race": Bounds(up=1, down=1, dials=4, cuts=0, lazy=True, calm=16),
 }

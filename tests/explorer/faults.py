@@ -10,9 +10,15 @@ from typing import Any, cast
 from unittest import mock
 
 from inside import grants_of
-from resuming import Program
+from resuming import Program, Server
 
-from securelink.protocol import ClientConnection, Connection, ServerConnection, SessionCore
+from securelink.protocol import (
+    ClientConnection,
+    Connection,
+    ServerConnection,
+    SessionCore,
+    VerifiedClient,
+)
 from securelink.protocol.numbering import Incoming, Outgoing
 from securelink.protocol.tickets import Issued, TicketTable
 from securelink.wire.fields import Mode
@@ -33,6 +39,7 @@ class Fault:
         method: Of it, that is replaced.
         by: Makes the wrong one of the right one.
         bounds: Where it shows.
+        calm: From each of so many states both sides are left alone.
     """
 
     name: str
@@ -40,6 +47,7 @@ class Fault:
     method: str
     by: Callable[[Any], Any]
     bounds: Bounds
+    calm: int = 16
 
     def planted(self) -> Any:
         """A block in which it is there."""
@@ -191,9 +199,36 @@ def _file_is_late(right: Any) -> Any:
     return keep
 
 
+def _last_ticket_alone(right: Any) -> Any:
+    def restore(self: Any, tickets: list[Any], until: float, *, missed: bool) -> None:
+        right(self, tickets[-1:], until, missed=missed)
+
+    return restore
+
+
+def _ends_but_for_another(right: Any) -> Any:
+    def end(self: Any, held: Any) -> None:
+        if held.core.connection is not None or self.table.granted(held.token):
+            held.core.detach()
+        else:
+            right(self, held)
+
+    return end
+
+
+def _goes_on(right: Any) -> Any:
+    return property(lambda self: False)
+
+
+def _as_if_resumed(right: Any) -> Any:
+    return property(lambda self: self.numbering.incoming.accepted)
+
+
 #: Connections alone: nothing is sent in the session.
 _TICKETS = Bounds(OFF, up=0, down=0, cuts=0, dials=3)
 _UP = Bounds(OFF, down=0)
+#: A client that ends its session, and begins another behind it.
+_ANOTHER = Bounds(OFF, up=2, down=0, cuts=0, parts=1, lazy=True)
 #: A process that dies.
 _DOWN = Bounds(OFF, up=0, cuts=0, deaths=1, dials=3)
 
@@ -253,6 +288,31 @@ FAULTS = [
         "go_on_from",
         _begins_anew,
         replace(_DOWN, up=2, down=0, dials=2),
+    ),
+    Fault(
+        "a successor has only the last ticket of each session",
+        TicketTable,
+        "restore",
+        _last_ticket_alone,
+        replace(_TICKETS, dials=2, cuts=1, handovers=1),
+        calm=8,
+    ),
+    Fault(
+        "who wants another session gets the old one",
+        VerifiedClient,
+        "begins_another",
+        _goes_on,
+        _ANOTHER,
+    ),
+    Fault(
+        "who wants another session does not say so",
+        ClientConnection,
+        "_count",
+        _as_if_resumed,
+        _ANOTHER,
+    ),
+    Fault(
+        "another session begins beside the old one", Server, "end", _ends_but_for_another, _ANOTHER
     ),
     Fault(
         "the file is written after the first record",

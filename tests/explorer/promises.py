@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Half:
         confirmed: Of a server: whether the client has shown that it has the ticket of that connection.
         tickets: Of a server: how many are good for it.
         deaths: Of a client: how many it had said, and handled, when its process died and another one went on.
+        parted: Of a client: whether it has ended it itself.
     """
 
     said: tuple[str, ...] = ()
@@ -34,6 +35,7 @@ class Half:
     confirmed: bool = False
     tickets: int = 0
     deaths: tuple[tuple[int, int], ...] = ()
+    parted: bool = False
 
     @property
     def said_by_each(self) -> list[tuple[str, ...]]:
@@ -62,11 +64,13 @@ class Facts:
         halves: Its sessions, by token; b"" before a client knows it.
         current: The session that a client has.
         wants: Of a client: whether nothing carries it.
+        closes_down: Of a server: whether it has said that its successor has the sessions.
     """
 
     halves: dict[bytes, Half]
     current: bytes = b""
     wants: bool = False
+    closes_down: bool = False
 
     @property
     def waiting(self) -> bool:
@@ -104,7 +108,8 @@ def broken_by(before: State, step: str, after: State) -> str | None:
         or _never_fall(before.server, server)
         or _tickets(server)
         or _strangers(server)
-        or _old_ends(before.server, server, step)
+        or _old_ends(before.server, after, step)
+        or _in_turn(server)
         or _not_lost(after)
     )
 
@@ -178,21 +183,34 @@ def _strangers(server: Facts) -> str | None:
     )
 
 
-def _old_ends(before: Facts, after: Facts, step: str) -> str | None:
-    """What happens on another connection than that which carries a session does not end it, or loosen it."""
+def _old_ends(before: Facts, after: State, step: str) -> str | None:
+    """
+    What happens on another connection than that which carries a session does not end it, or loosen it; but for the one
+    on which its client says that it has ended it.
+    """
     if not step.startswith("up "):
         return None
     link = int(step.split()[1].rstrip(":"))
     for token, was in before.halves.items():
-        half = after.halves[token]
-        if was.link not in (0, link) and half.link not in (was.link, link):
+        half, theirs = after.server.halves[token], after.client.halves.get(token, _NOBODY)
+        if was.link not in (0, link) and half.link not in (was.link, link) and not theirs.parted:
             return f"connection {link} has ended what connection {was.link} carries"
+    return None
+
+
+def _in_turn(server: Facts) -> str | None:
+    """A session that a client begins in the place of another is handled behind what that one has left."""
+    halves = list(server.halves.values())
+    for one, later in combinations(halves, 2):
+        if later.handled and one.waiting:
+            return f"{later.handled} overtakes what a session before it has left"
     return None
 
 
 def _not_lost(state: State) -> str | None:
     """While the server remembers, a client that has a session keeps it."""
-    if not state.forgot and any(half.over for half in state.client.halves.values()):
+    halves = state.client.halves.values()
+    if not state.forgot and any(half.over and not half.parted for half in halves):
         return "the client has lost its session, and the server its memory not"
     return None
 
@@ -212,4 +230,7 @@ def missing_in(state: State) -> str:
         return f"left alone, {ours.said} became {theirs.handled}, and {theirs.said} {ours.handled}"
     if ours.open or theirs.open:
         return f"left alone, {ours.open} and {theirs.open} stay open"
+    for token, half in client.halves.items():
+        if half.parted and not server.halves.get(token, half).over:
+            return "left alone, a session that its client has ended goes on"
     return _not_lost(state) or ""

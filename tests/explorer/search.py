@@ -7,8 +7,9 @@ and the real cryptography, and looked up from then on.
 
 The network may deliver the next frame of a direction, cut a connection (what is under way is lost, and each side hears
 of it when the network likes), drop a frame or deliver it twice, and open connections of its own with frames that it has
-seen. The server may lose its memory, the client's process may die and another one go on with the file of its session,
-and the time of a session may end.
+seen. The server may lose its memory, or hand its sessions over to the process that follows; the client's process may
+die and another one go on with the file of its session, or the client end its session and begin another; and the time of
+a session may end.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class Bounds:
         restarts: Of the server, which forgets everything.
         expiries: Of the time for which a server keeps a session.
         deaths: Of the client's process; the next one has the file of its session.
+        handovers: Of the server to its successor.
+        parts: Of the client from its session, in whose place it wants another one.
         lazy: Whether what has come is handled later than it comes.
         calm: From each of so many states, in the order in which they are met, both sides are left alone.
         most: States to look at; 0: all.
@@ -62,6 +65,8 @@ class Bounds:
     restarts: int = 0
     expiries: int = 0
     deaths: int = 0
+    handovers: int = 0
+    parts: int = 0
     lazy: bool = False
     calm: int = 1
     most: int = 0
@@ -87,6 +92,8 @@ class Spent(NamedTuple):
     restarts: int = 0
     expiries: int = 0
     deaths: int = 0
+    handovers: int = 0
+    parts: int = 0
 
 
 class Node(NamedTuple):
@@ -256,19 +263,33 @@ class Explorer:
             yield from self._counting(node, "dials", "client", "dial", spent.dials + 1)
         if spent.deaths < bounds.deaths and spent.dials:
             yield from self._counting(node, "deaths", "client", "die")
+        if spent.parts < bounds.parts and client.current:
+            yield from self._counting(node, "parts", "client", "part")
         if client.waiting:
             yield "the client handles", self.do(node, "client", "handle")
         if server.waiting:
             yield "the server handles", self.do(node, "server", "handle")
         if spent.restarts < bounds.restarts and server.alive:
             for name, one in self._counting(node, "restarts", "server", "restart"):
-                link = one.spent.dials  # all its connections end with it
-                if self._hears(one, link):
-                    wire = dict(one.wires).get(link, Wire())
-                    one = _put(one, link, "down", (*wire.down, END))
-                yield name, one
+                yield name, self._server_dies(one)
+        if spent.handovers < bounds.handovers and server.alive and not server.closes_down:
+            yield from self._counting(node, "handovers", "server", "hand_over")
+        if server.closes_down:
+            yield "the successor begins", self.succeed(node)
         if spent.expiries < bounds.expiries and any(not half.link for half in server.alive):
             yield from self._counting(node, "expiries", "server", "expire")
+
+    def succeed(self, node: Node) -> Node:
+        """The process that hands its sessions over has ended, and the next one has them."""
+        return self._server_dies(self.do(node, "server", "succeed"))
+
+    def _server_dies(self, node: Node) -> Node:
+        """All connections end with its process."""
+        link = node.spent.dials
+        if not self._hears(node, link):
+            return node
+        wire = dict(node.wires).get(link, Wire())
+        return _put(node, link, "down", (*wire.down, END))
 
     def _counting(
         self, node: Node, counter: str, who: str, *what: Any
@@ -372,6 +393,8 @@ class Explorer:
             return self.deliver(node, link, "up")
         if wire.down:
             return self.deliver(node, link, "down")
+        if server.closes_down:
+            return self.succeed(node)
         if link < self.bounds.dials + _CALM and (client.wants or missing_in(self._state(node))):
             # Nothing comes any more: after a while it gives the connection up.
             spent = node.spent._replace(dials=link + 1)

@@ -89,6 +89,7 @@ class ClientSide:
         link: The number of its last connection.
         said: In each session, the names of its packets.
         deaths: In each session: how many it had said, and handled, when its process died and another one went on.
+        parted: Tokens of the sessions that it has ended itself.
     """
 
     def __init__(self, mode: Mode, *, lazy: bool) -> None:
@@ -100,6 +101,7 @@ class ClientSide:
         self.said: list[list[str]] = [[]]
         self.deaths: list[list[tuple[int, int]]] = [[]]
         self.tokens: list[bytes] = [b""]
+        self.parted: list[bytes] = []
 
     def act(self, what: str, *arguments: Any) -> list[tuple[int, bytes]]:
         """Take an input; what it sends, by connection."""
@@ -109,7 +111,7 @@ class ClientSide:
         out = [(self.link, frame) for frame in split_frames(self.program.data_to_send())]
         if before != self.link and before:
             out.insert(0, (before, END))  # it closes the stream that it has given up
-        elif what in ("receive", "die") and self.is_over and self.link:
+        elif what in ("receive", "die", "part") and self.is_over and self.link:
             out.append((self.link, END))
         if self.is_over:
             self.program.engine = None
@@ -121,7 +123,7 @@ class ClientSide:
             self.deaths.append([])
             self.tokens.append(b"")
         resumption = self.program.resumption
-        if resumption is not None:
+        if resumption is not None and not self.program.another:
             self.tokens[-1] = resumption.token
 
     @property
@@ -151,6 +153,11 @@ class ClientSide:
             self.said[-1] = []  # nobody has heard of it
         else:
             self.deaths[-1].append((len(self.said[-1]), len(self.program.handled[-1])))
+
+    def part(self) -> None:
+        """End the session; the next one begins behind it."""
+        self.parted.append(self.tokens[-1])
+        self.program.part()
 
     def handle(self) -> None:
         """The turn of the oldest record comes."""
@@ -208,6 +215,8 @@ class ServerSide:
         """Something comes on a connection, perhaps a new one."""
         arrival = self.arrivals.get(link)
         if arrival is None:
+            if self.server.closes_down:
+                self.closed.add(link)
             if not frame or link in self.closed:
                 return
             self.server.random = drawn("server", self.life, link)
@@ -237,6 +246,20 @@ class ServerSide:
         self.life += 1
         self._begin()
 
+    def hand_over(self) -> None:
+        """It closes down, and says so; what has not come so far is not heard."""
+        self.server.hand_over(0.0)
+        for arrival in self.arrivals.values():
+            if arrival.held is None:
+                arrival.engine.abort()
+
+    def succeed(self) -> None:
+        """The process that follows has its sessions; all connections have ended with it."""
+        self.closed.update(self.arrivals)
+        self.arrivals.clear()
+        self.life += 1
+        self.server.succeed()
+
     def expire(self) -> None:
         """So much time passes that no session without a connection is kept."""
         self.server.pass_time(_LATER)
@@ -257,7 +280,14 @@ def client_facts(side: ClientSide) -> Facts:
     """What is known of a client."""
     program = side.program
     halves = {
-        token: Half(tuple(said), tuple(handled), tuple(lost), over=True, deaths=tuple(deaths))
+        token: Half(
+            tuple(said),
+            tuple(handled),
+            tuple(lost),
+            over=True,
+            deaths=tuple(deaths),
+            parted=token in side.parted,
+        )
         for token, said, handled, lost, deaths in zip(
             side.tokens, side.said, program.handled, program.lost, side.deaths, strict=False
         )
@@ -281,4 +311,4 @@ def server_facts(side: ServerSide) -> Facts:
                 confirmed = arrival.engine.state is State.OPEN
                 half = replace(half, link=number, confirmed=confirmed)
         halves[token] = replace(half, tickets=side.server.tickets(token))
-    return Facts(halves)
+    return Facts(halves, closes_down=side.server.closes_down)
