@@ -94,7 +94,7 @@ docs: $(VENV)/.docs
 
 sbom: $(VENV)/.sbom
 	$(BIN)/python -m venv --clear --without-pip build/sbom
-	$(BIN)/python -m pip --python build/sbom/bin/python install --quiet --disable-pip-version-check '.[console,metrics]'
+	$(BIN)/python -m pip --python build/sbom/bin/python install --quiet --disable-pip-version-check '.[console,jwt,metrics]'
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file build/sbom.json build/sbom/bin/python
 	@echo "build/sbom.json"
 

@@ -277,6 +277,11 @@ MAX_NAME_TRIES = 100
 MAX_NAMES_COUNTED = 10_000  # user names, and places, whose logins are counted: about 2 MB
 MAX_NAME_PLACES = 16  # places of one name where it was right
 MAX_USER_NAME = 64  # characters
+MAX_SUBJECT = 255  # characters of a token's user; OpenID Connect allows no more ASCII in `sub`
+MAX_KEY_ID = (
+    256  # characters of a token's `kid`, which a function of the application is called with
+)
+MAX_LEEWAY = 300.0  # seconds that the clocks of issuer and server may differ; RFC 7519: "no more than a few minutes"
 RENEW_SECONDS = 30.0  # before the end of a login that can be renewed its client is asked: time for a slow one to answer
 MOST_SECONDS = 2.0**53  # since 1970: beyond it floats skip whole seconds
 # Characters of a name that is normalized; the cost is quadratic, 0.1 ms at this length

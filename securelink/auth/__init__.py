@@ -7,6 +7,8 @@ join token (122 random bits, which cannot be guessed) and a salted scrypt hash o
 the command line tool, may change the file while a server uses it.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from .combine import first_of
 from .hello import Authenticate, Hello, ReadyMade
 from .hold import Hold
@@ -16,7 +18,9 @@ from .passwords import Passwords
 from .tokens import JoinToken, JoinTokens
 
 __all__ = [
+    "JWT",
     "Authenticate",
+    "BoundToken",
     "Hello",
     "Hold",
     "JoinToken",
@@ -29,3 +33,15 @@ __all__ = [
     "checked_hook",
     "first_of",
 ]
+
+if TYPE_CHECKING:
+    from .jwt import JWT, BoundToken
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Those that need the extra `jwt`, which is imported when it is used."""
+        if name in ("JWT", "BoundToken"):
+            from . import jwt
+
+            return getattr(jwt, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -25,6 +25,7 @@ from securelink.errors import (
     KeyFileError,
     PeerIncompatible,
     ProtocolError,
+    Refused,
     StateError,
     UnsealError,
 )
@@ -58,6 +59,7 @@ from securelink.wire.packets import (
 )
 
 from .resumed import RESUMED, RESUMED_KEYED, hello_seeds, name_of, resumed_gets
+from .tokens import proof_seeds, token_seeds, web_proof, web_token
 
 CORPUS = Path(__file__).parent / "corpus"
 MOST = 70_000  # bytes of an input: more than is decoded without being walked
@@ -456,6 +458,8 @@ TARGETS: list[Target] = [
         (KeyFileError,),
         lambda: [b'[\n{"name":"ada","salt":"00","hash":"00","n":32768,"r":8,"p":1}\n]\n'],
     ),
+    Target("web-token", simple(web_token), (Refused,), token_seeds),
+    Target("web-proof", simple(web_proof), (Refused,), proof_seeds),
     Target("session-file", file_of(session_file), (KeyFileError,), session_seeds),
     Target(
         "state-key",
