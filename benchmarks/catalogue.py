@@ -66,6 +66,15 @@ _MEASURED = [
         workloads=_HANDSHAKES,
     ),
     Peer(
+        "securelink-anew", "securelink, a new session each time", "ours", "blocking",
+        "msgspec MessagePack",
+        "as securelink",
+        "a lost connection loses its session",
+        options={"identity": "mutual", "anew": True},
+        packages=("securelink",),
+        workloads=frozenset({"resume"}),
+    ),
+    Peer(
         "securelink-plaintext", "securelink, encryption off", "ours", "blocking",
         "msgspec MessagePack", "nothing (join token in clear)",
         options={"encryption": "off"},
@@ -300,6 +309,19 @@ WORKLOADS = [
         {"count": 100, "seconds": 1.0},
         (Goal(3.0, "socketserver-mutual"), Goal(1.5, "socketserver", "securelink-anonymous")),
         rsa=True,
+    ),
+    Workload(
+        "resume", "lose the connection and come back, with the session; many at once", "resume", "times/s",
+        {"count": 4_000, "clients": 64, "workers": 8, "seconds": 3.0},
+        {"count": 300, "clients": 16, "seconds": 1.0},
+        (Goal(3.0, "securelink-anew"), Goal(0.8, "pyzmq")),
+        rsa=True, peers=_OURS | {"securelink-anew", "pyzmq", "socketserver-mutual"}, columns=_CPU,
+    ),
+    Workload(
+        "storm", "2,000 clients connect at one instant: until all are in", "storm", "s",
+        {"clients": 2_000, "processes": 4}, {"clients": 100, "processes": 2},
+        (Goal(5.0), Goal(2_200, figure="attempts")), lower_is_better=True, peers=_OURS,
+        columns=("attempts", "server_cpu", "load_cpu", "back", "back_attempts"),
     ),
     Workload(
         "bulk", "256 MiB one way, in packets of 64 KiB", "bulk", "MB/s",

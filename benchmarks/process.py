@@ -108,6 +108,11 @@ class Child:
         self._errors.seek(0)
         return self._errors.read().decode(errors="replace")[-2000:]
 
+    def kill(self) -> None:
+        """End it by SIGKILL."""
+        self._process.kill()
+        self._process.wait()
+
     def end(self) -> None:
         """End the process and wait for it."""
         process = self._process

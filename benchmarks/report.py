@@ -15,6 +15,8 @@ _HEADINGS = {
     "server_cpu": "server CPU µs",
     "load_cpu": "load CPU µs",
     "seconds": "s to open all",
+    "attempts": "attempts",
+    "back": "s until all are back",
     "median_worst": "median of worst, ms",
 }
 

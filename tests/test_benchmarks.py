@@ -36,6 +36,8 @@ TINY: dict[str, dict[str, Any]] = {
     "burst-500": {"receivers": 2, "casts": 3},
     "handshake": {"count": 3},
     "handshake-8": {"count": 8},
+    "resume": {"count": 8, "clients": 2},
+    "storm": {"clients": 4, "processes": 2},
     "bulk": {"size": 2**21},
     "idle": {"count": 10},
     "crowd": {"count": 20},

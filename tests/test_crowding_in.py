@@ -13,7 +13,7 @@ import pytest
 from helpers import WAIT, Scene, admitting, echo, end_of_stream, failure, scene, until
 from inside import listener_of
 
-from benchmarks.storm import Counting
+from benchmarks.carriers import Counting
 from securelink import Client, HandshakeError, Identity, Server
 from securelink.app.budget import KNOWN, LATE, NEW
 from securelink.codes import Code

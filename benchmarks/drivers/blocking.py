@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any, Protocol
 
 from ..measure import Figures, Window, clock, latency_figures, resident_kib, rounds
+from ..storm import storm
 from ..target import CHUNK, DATA, PACKET, Target, command
 
 BURST = 64  # packets that a pipelining program hands over together
@@ -268,6 +270,45 @@ class Driver:
         for task in tasks:
             task.result()
         return window.figures(len(latencies)) | latency_figures(latencies)
+
+    def resume(self, count: int, clients: int, workers: int, seconds: float) -> Figures:
+        """
+        A connection breaks, and its client comes back: with its session where there is such a thing, of many clients at
+        the same time, because each pauses before it tries; otherwise over a new connection, by `workers` threads.
+        """
+        with self._clients(1) as (first,):
+            if not getattr(first, "goes_on", False):
+                return self.handshake(count, workers, seconds)
+        left, times, end = threading.Semaphore(0), itertools.count(), [0.0]
+
+        def again(client: Any) -> None:
+            if next(times) < count and time.perf_counter() < end[0]:
+                client.lose(partial(again, client))
+            else:
+                left.release()
+
+        with self._clients(clients) as crowd:
+            end[0] = time.perf_counter() + seconds
+            with Window(self._server) as window:
+                for client in crowd:
+                    again(client)
+                for _ in crowd:
+                    left.acquire()
+            return window.figures(next(times) - clients)
+
+    def storm(self, clients: int, processes: int) -> Figures:
+        """Clients of several processes connect, and come back, at one instant. Their server is one of its own."""
+        new, back = storm(clients, processes)
+        if new.failed or back.failed:
+            raise AssertionError(f"not in: {[*new.failed, *back.failed][:5]}")
+        return {
+            "rate": new.seconds,
+            "attempts": float(new.attempts),
+            "server_cpu": new.cpu[0] / clients * 1e6,
+            "load_cpu": new.cpu[1] / clients * 1e6,
+            "back": back.seconds,
+            "back_attempts": float(back.attempts),
+        }
 
     def idle(self, count: int) -> Figures:
         """Memory of the server for each idle session."""

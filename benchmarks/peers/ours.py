@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
 from securelink import Client, Identity, Received, Server, Session
 
+from ..carriers import Counting
 from ..target import CHUNK, HOST, Target
 
 _MANY = 20_000  # connections; the default of 10,000 is what the scale workload fills with idle ones
@@ -96,6 +98,9 @@ class Connection:
             token=info["join"],
             known_servers=target.path("known_servers"),
         )
+        self._anew = bool(target.options.get("anew"))
+        self._carrier = self._client.carrier = Counting()
+        self._back: Callable[[], None] | None = None
         self._client.connect(_PATIENCE)
 
     def send(self, packet: dict[str, Any]) -> None:
@@ -117,6 +122,27 @@ class Connection:
         """Send one packet of the bulk workload."""
         assert len(blob) <= CHUNK
         self._client.send("blob", blob)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it has a session that goes on over another connection."""
+        return not self._anew
+
+    def lose(self, back: Callable[[], None]) -> None:
+        """
+        Lose the connection.
+
+        Args:
+            back: Called when the session goes on over another one.
+        """
+        if self._back is None:
+            self._client.on_resume(self._resumed)
+        self._back = back
+        self._carrier.cut()
+
+    def _resumed(self, replayed: int) -> None:
+        if self._back is not None:
+            self._back()
 
     def close(self) -> None:
         """End the session."""
