@@ -36,6 +36,7 @@ HOT = [
     "securelink/app/received.py",
     "securelink/protocol/records.py",
     "securelink/protocol/numbering.py",
+    "securelink/threads/bursts.py",
     "securelink/threads/caretaker.py",
     "securelink/threads/channel.py",
     "securelink/threads/client_channel.py",

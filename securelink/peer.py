@@ -73,13 +73,14 @@ class FarEnd:
         hook = hooks.before_send
         if hook is not None:
             data = self._rewritten(hook, action, data)
-        packet = Packet(action, data, headers, time.time())
+        now = time.time()
+        packet = Packet(action, data, headers, now)
         channel = self._channel or self._need_channel()
         outbox = channel.outbox
         encoded = encode_for(outbox.bounds, packet)
         if full is not None:
             return outbox.offer(encoded, timeout, latest, True, full)
-        outbox.post(encoded, timeout, latest)
+        outbox.post(encoded, timeout, latest, True, now)
         return True
 
     def _rewritten(self, hook: Callable[..., Any], action: str, data: Any) -> Any:
@@ -196,7 +197,9 @@ class Peer(FarEnd):
             "latest"    It takes the place of one with the same key that waits; the first is queued all the same.
             "end"       End the session.
 
-        What is in a record is on its way, and neither dropped nor replaced. The others come in their order.
+        What is in a record is on its way, and neither dropped nor replaced. The others come in their order. Many that
+        one thread sends in a row go out together: from the fourth on they may wait until it calls something that waits,
+        for half a millisecond at most.
 
         Args:
             action: The packet's name, 1 to 255 characters.

@@ -29,6 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent
 TINY: dict[str, dict[str, Any]] = {
     "rtt": {"count": 20},
     "pipeline": {"count": 300},
+    "pipeline-threads": {"count": 300},
+    "pipeline-batch": {"count": 300},
     "many": {"clients": 5, "rounds_": 4},
     "broadcast-100": {"receivers": 6, "casts": 8},
     "broadcast-500": {"receivers": 3, "casts": 8},

@@ -11,6 +11,7 @@ from helpers import WAIT, until
 from together import joined, serving, take
 
 from securelink import Identity
+from securelink.threads.bursts import Bursts
 from securelink.threads.lead import Lead
 from securelink.threads.switching import SHORT_SECONDS, short_turns
 from securelink.threads.waker import Waker
@@ -54,37 +55,39 @@ def test_a_handler_that_ends_while_it_is_called_slow(usual: float) -> None:
             return False
 
     waker = Waker()
-    watchdog = Watchdog(Late(lambda: None), waker)
+    lead = Late(lambda: None)
+    watchdog = Watchdog(lead, waker, Bursts(lead, watched=False))
     watchdog.take_lead(1, 1)
     assert sys.getswitchinterval() == usual
-    short_turns.begin()
+    short_turns.begin("another")
     assert sys.getswitchinterval() == SHORT_SECONDS
-    short_turns.end()
+    short_turns.end("another")
     waker.close()
 
 
 def test_several_at_once(usual: float) -> None:
-    """The last one out restores it."""
-    short_turns.begin()
-    short_turns.begin()
-    short_turns.end()
+    """The last one out restores it; each counts once."""
+    short_turns.begin(1)
+    short_turns.begin(2)
+    short_turns.begin(2)
+    short_turns.end(2)
     assert sys.getswitchinterval() == SHORT_SECONDS
-    short_turns.end()
+    short_turns.end(1)
     assert sys.getswitchinterval() == usual
 
 
 def test_what_the_program_sets_stays() -> None:
     """A program that sets the interval itself keeps its choice, before and meanwhile."""
     sys.setswitchinterval(SHORT_SECONDS / 2)
-    short_turns.begin()
+    short_turns.begin(1)
     assert sys.getswitchinterval() == SHORT_SECONDS / 2
     sys.setswitchinterval(0.02)
-    short_turns.end()
+    short_turns.end(1)
     assert sys.getswitchinterval() == 0.02
 
 
 def test_a_fork_forgets(usual: float) -> None:
     """In a child the slow handler does not exist."""
-    short_turns.begin()
+    short_turns.begin(1)
     short_turns.forget()
     assert sys.getswitchinterval() == usual

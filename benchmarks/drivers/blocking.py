@@ -19,7 +19,7 @@ from ..measure import Figures, Window, clock, latency_figures, resident_kib, rou
 from ..storm import storm
 from ..target import CHUNK, DATA, PACKET, Target, command
 
-BURST = 64  # packets that a pipelining program hands over together
+BURST = 64  # packets that a program hands over together that uses batch()
 SETTLE = 0.5  # seconds until memory is read: late acknowledgements, timers and frees are over
 
 
@@ -102,15 +102,22 @@ class Driver:
                     latencies.append(clock() - sent)
         return window.figures(len(latencies)) | latency_figures(latencies)
 
-    def pipeline(self, count: int) -> Figures:
-        """All packets on their way before the first answer is waited for."""
+    def pipeline(self, count: int, *, together: bool = False, two_threads: bool = False) -> Figures:
+        """
+        All packets on their way before the first answer is waited for.
+
+        Args:
+            together: By `batch()`, where there is one.
+            two_threads: One sends while the other receives, also where one thread can do both.
+        """
+        send = self._send_together if together else self._send_moves
         with self._client() as client:
             with Window(self._server) as window:
-                if self._sends_all:
-                    self._send_moves(client, count)
+                if self._sends_all and not two_threads:
+                    send(client, count)
                     sender = None
                 else:
-                    sender = threading.Thread(target=self._send_moves, args=(client, count))
+                    sender = threading.Thread(target=send, args=(client, count))
                     sender.start()
                 for _ in range(count):
                     last = client.receive()
@@ -122,7 +129,11 @@ class Driver:
 
     @staticmethod
     def _send_moves(client: Client, count: int) -> None:
-        # Peers that coalesce by themselves need no word for it; where there is one, its users say it.
+        for _ in range(count):
+            client.send(PACKET)
+
+    @staticmethod
+    def _send_together(client: Client, count: int) -> None:
         together = getattr(client, "batch", nullcontext)
         for start in range(0, count, BURST):
             with together():

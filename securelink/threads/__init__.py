@@ -10,6 +10,7 @@ The loop of a server, or of all clients that no thread drives:
     shell_loop.py      the same in another event loop, which does its turns
     lead.py            the leader token: which thread leads
     watchdog.py        takes the lead from a thread whose handler is slow
+    bursts.py          packets that are sent in a row, and go out together
     switching.py       the interpreter's switch interval while a handler computes
     pool.py            the other threads
     jobs.py            the queue of expensive work, which takes addresses in rotation

@@ -21,6 +21,7 @@ from ..protocol.send_queue import Mark
 from ..text import escaped
 from ..wire.fields import Content
 from ..wire.packets import Packet
+from . import bursts
 from .asking import Alarm, Waiting
 from .carried import Keeper
 from .giving_way import waiting as taking_a_place
@@ -261,6 +262,8 @@ class Channel(Unkept):
     def await_answer(self, waiting: Waiting, deadline: float) -> None:
         """Wait until `waiting` is filled, the session ends or the deadline passes."""
         loop = self.loop
+        if bursts.waiting:
+            bursts.over()
         if not loop.manual:
             # A thread that waits must not lead: the reply has to be read.
             link = self.link

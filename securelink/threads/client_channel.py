@@ -14,14 +14,12 @@ from functools import partial
 from threading import get_ident
 
 from ..codes import Code
-from ..errors import (
-    ConnectionClosed,
-    ProtocolError,
-)
+from ..errors import ConnectionClosed, ProtocolError
 from ..interrupts import Right, Sign
 from ..protocol import Item, Resumption, SessionCore
 from ..state import SessionFile
 from ..wire.packets import Packet
+from . import bursts
 from .asking import Waiting
 from .caretaker import Caretaker
 from .channel import Channel
@@ -216,6 +214,8 @@ class ClientChannel(Channel):
             raise self._crowded_out()
 
     def _wait(self, timeout: float | None, ready: Callable[[], object]) -> None:
+        if bursts.waiting:
+            bursts.over()
         if timeout is None or timeout > PATIENCE_SECONDS:
             timeout = PATIENCE_SECONDS
         if self.link is None and self.is_suspended:

@@ -88,11 +88,15 @@ class DurableOutbox(Outbox):
     def __init__(self, loop: Loop, core: SessionCore, session: DurableChannel, book: Book) -> None:
         super().__init__(loop, core, session)
         self._gate = _Gate(self)
-        self._channel = session
-        self._book = book
+        self._channel, self._book = session, book
 
     def post(
-        self, encoded: bytes, timeout: float | None, latest: Mark = None, wait: bool = True
+        self,
+        encoded: bytes,
+        timeout: float | None,
+        latest: Mark = None,
+        wait: bool = True,
+        at: float = 0.0,  # what the book commits goes out together in any case
     ) -> None:
         """See `Outbox.post`."""
         self._check_goes_on()
@@ -111,10 +115,9 @@ class DurableOutbox(Outbox):
                 self._wait_for_room(size, timeout, latest)
             self._book.put(way, encoded, latest)
             self.look()
-        loop = self.loop
-        loop.grown += size
-        if loop.grown > loop.look_after:
-            loop.grew()
+        self.loop.grown += size
+        if self.loop.grown > self.loop.look_after:
+            self.loop.grew()
 
     def take_in(self, encoded: bytes, latest: Mark) -> None:
         """See `book.Outlet`."""
@@ -212,15 +215,13 @@ class DurableChannel(Channel):
         self.book = book
         self.turn = Turn(book, self)
         self._owner = owner
-        self._token = b""
+        self._token = self._counts = b""
         self.tickets: list[SavedTicket] = []
         self.lost_at: float | None = None
         self._is_kept = False  # the store has it, or will after this turn
-        self._spills = False
-        self._ending = False
+        self._spills = self._ending = False
         self._described: bytes | None = b""
         self._data: bytes | None = b""
-        self._counts = b""
         self._handled = 0
         super().__init__(loop, core, owner)
 

@@ -24,6 +24,7 @@ from ..limits import OPENED_GUESS, RUN_PACKETS, RUN_SECONDS, STEP_SECONDS
 from ..protocol.receive_queue import RECORDS, Happening, Partly, ReceiveQueue, Record, Rest
 from ..streams.addresses import is_loopback_host, networks
 from ..wire.packets import Packet
+from . import bursts
 from .giving_way import worker_threads
 from .loop import Loop
 
@@ -169,6 +170,8 @@ class Inbox:
                 right.free = True
         if self.parked is not None:
             return False
+        if bursts.waiting:
+            bursts.over()
         # Given up; look once more: a thread that appended meanwhile found us running and went away.
         return more or bool(self.queue.items)
 

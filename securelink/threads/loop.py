@@ -21,6 +21,7 @@ from ..interrupts import Right
 from ..limits import MAX_WORKERS, MIN_WORKERS, TURN_SECONDS, WORKERS
 from ..options import whole
 from ..streams.base import READ, Source, Told
+from . import bursts
 from .crowding import Crowding
 from .giving_way import worker_threads
 from .jobs import Job
@@ -56,6 +57,7 @@ class Loop:
         pool: Its threads.
         ready: Inboxes that wait to be run.
         flush_list: What the current turn has to flush. Belongs to the leader.
+        bursts: Packets of threads that send many in a row.
         now: `time.monotonic()` of the last poll, in seconds.
         grown: Bytes that sessions have taken since the last check of what they keep; without a lock, so approximately.
         look_after: When so many are reached, `on_growth` is called.
@@ -79,23 +81,20 @@ class Loop:
         self.flush_list: list[Flushable] = []
         self.batches: dict[int, list[Flushable]] = {}  # thread -> what its batch() holds back
         self.now = time.monotonic()
-        self.grown = 0
-        self.look_after = sys.maxsize
+        self.grown, self.look_after = 0, sys.maxsize
         self.on_growth: Callable[[], None] = lambda: None
         self.look_later: Look | None = None
-        self.unread = False
-        self.parked = 0
+        self.unread, self.parked = False, 0
         self.identity: Callable[[], int] = get_ident
-        self._poller = make_poller()
-        self._waker = Waker()
-        self._watchdog = Watchdog(self.lead, self._waker)
+        self._poller, self._waker = make_poller(), Waker()
+        self.bursts = bursts.Bursts(self.lead, watched=not manual)
+        self._watchdog = Watchdog(self.lead, self._waker, self.bursts)
         self._told = ToldPoller(self._waker.wake)
         self._commands: deque[Callable[[], None]] = deque()
         self.ready = ReadyList(
             self.lead, self.pool, self._watchdog, self._waker, self.call, self._flush, manual=manual
         )
-        self._unfinished = Rotation[Unfinished]()
-        self._timers = Timers()
+        self._unfinished, self._timers = Rotation[Unfinished](), Timers()
         self._crowding = Crowding(name, self.pool, self._timers)
         self._stopping = False
         self._on_stopped: list[Callable[[], None]] = []
@@ -267,6 +266,7 @@ class Loop:
 
     def turn(self, until: float = 0.0) -> None:
         """Turns in the caller's thread (manual mode) while there is work, until a time; one at least. Never waits."""
+        bursts.over()
         right, more, self.unread = self._turn_right, True, False
         while more and not self._stopping:
             try:

@@ -11,6 +11,7 @@ from ..app.context import Awaited
 from ..app.received import Received
 from ..errors import ConfigError, LimitExceeded, LinkTimeout
 from ..limits import POLL_BYTES, UPDATE_READS
+from . import bursts
 from .client_channel import ClientChannel
 
 
@@ -103,6 +104,8 @@ def update(channel: ClientChannel, budget: float | None) -> bool:
         )
     channel.own_inbox.own_thread = get_ident()
     deadline = math.inf if budget is None else time.monotonic() + budget
+    if bursts.waiting:
+        bursts.over()
     channel.drive_once(partial(_read_frame, channel))
     # What comes while it is being handled is for the next frame.
     receiving = channel.core.receiving
