@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from typing import IO
 
 from securelink import Client, Received, Server, Session
 
@@ -20,10 +21,8 @@ from securelink import Client, Received, Server, Session
 def serve(port: int) -> None:
     """One of the processes: it keeps count of what each client sends."""
     server = Server("127.0.0.1", port, state="sessions.db")
-
-    @server.on_connect
-    def begin(session: Session) -> None:
-        session.data["due"] = 0  # kept with the session, in one step with what its handlers send
+    # Kept with the session, in one step with what its handlers send.
+    server.on_connect(lambda session: session.data.update(due=0))
 
     @server.on("number")
     def number(session: Session, packet: Received) -> None:
@@ -31,6 +30,7 @@ def serve(port: int) -> None:
         session.data["due"] = packet.data + 1
 
     server.on_start(lambda: print(server.address[1], server.fingerprint, flush=True))
+    print("it waits for the file", flush=True)
     server.serve_forever()
 
 
@@ -55,17 +55,18 @@ class Talker:
 
 
 def main(folder: str) -> None:
-    def started(port: str) -> "subprocess.Popen[str]":
+    def started(port: str) -> "tuple[subprocess.Popen[str], IO[str]]":
         command = [sys.executable, os.path.abspath(__file__), port]
-        return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        process.stdout.readline()  # until it has come so far that it waits for the one before
+        return process, process.stdout
 
-    process, over = started("0"), threading.Event()
-    assert process.stdout is not None
-    port, pin = process.stdout.readline().split()
+    (process, printed), over = started("0"), threading.Event()
+    port, pin = printed.readline().split()
     talkers = [Talker(Client("127.0.0.1", int(port), pin=pin), over) for _ in range(5)]
     for _ in range(3):
-        following = started(port)
-        time.sleep(0.5)  # it starts; if that takes longer, the clients are away for longer
+        following, _ = started(port)
         process.terminate()
         process.communicate()
         process = following
