@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from fuzz import mutate
-from fuzz.resumed import RESUMED, RESUMED_KEYED
+from fuzz.resumed import NO_MEMORY, RESUMED, RESUMED_KEYED
 from fuzz.targets import BY_NAME, CORPUS, MOST, SLOWER, TARGETS, SlowInputError, Target, simple
 from protocol_places import KEYED, PLACES
 
@@ -42,6 +42,8 @@ def test_every_state_and_role_has_a_harness() -> None:
     assert len(engines) == len(PLACES) + len(KEYED) == len(set(engines))
     resumed = [name for name in BY_NAME if name.startswith("resumed-")]
     assert len(resumed) == len(RESUMED) + len(RESUMED_KEYED) == len(set(resumed))
+    others = [name for name in BY_NAME if name.startswith("no-memory-")]
+    assert len(others) == len(NO_MEMORY)
     assert len(BY_NAME) == len(TARGETS)
 
 

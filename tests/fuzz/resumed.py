@@ -18,8 +18,10 @@ from resuming import World, suspended
 
 from securelink.errors import HandshakeError, ProtocolError
 from securelink.keys import Identity
+from securelink.limits import MAX_PACKET
 from securelink.protocol import Connection, ServerConnection, State
 from securelink.protocol.records import PlainSender, Sealer
+from securelink.wire.messages import Welcome
 
 RESUMED: list[Place] = [
     ("client", State.HELLO_SENT, REQUIRED),
@@ -36,6 +38,13 @@ RESUMED: list[Place] = [
 ]
 _CLEAR = (State.HELLO_SENT, State.START)
 RESUMED_KEYED = [place for place in RESUMED if place[1] not in _CLEAR]
+#: Where it matters that another process of the client goes on, which has nothing of the session but its file.
+NO_MEMORY: list[Place] = [
+    ("client", State.AUTH_SENT, REQUIRED),
+    ("client", State.AUTH_SENT, OFF),
+    ("server", State.WELCOMED, REQUIRED),
+    ("server", State.WELCOMED, OFF),
+]
 
 
 def name_of(place: Place) -> str:
@@ -50,10 +59,13 @@ def key() -> Identity:
 
 
 @functools.cache
-def _reached(place: Place) -> World:
-    """A suspended session whose client has dialled; the end in this role is in this state."""
+def _reached(place: Place, *, remembers: bool = True) -> World:
+    """A suspended session whose client, or another process of it, has dialled; this end of it is in this state."""
     role, state, mode = place
     world = suspended(key(), mode)
+    if not remembers:
+        world.client.die()
+        world.client.say("c")
     world.dial()
     world.up = world.client.data_to_send()
     while end_of(world, role).state is not state:
@@ -90,7 +102,9 @@ def forged(world: World, role: Role, record: bytes) -> bytes:
     return (other if other is not None else PlainSender()).seal(record)
 
 
-def resumed_gets(place: Place, *, keyed: bool) -> Callable[[], Callable[[bytes], object]]:
+def resumed_gets(
+    place: Place, *, keyed: bool, remembers: bool = True
+) -> Callable[[], Callable[[bytes], object]]:
     """
     One end in one state: bytes of somebody in the path, or records of a peer that has the right keys.
 
@@ -99,7 +113,7 @@ def resumed_gets(place: Place, *, keyed: bool) -> Callable[[], Callable[[bytes],
     role, _, mode = place
 
     def prepare() -> Callable[[bytes], object]:
-        world: World = copied(_reached(place))
+        world: World = copied(_reached(place, remembers=remembers))
         (token,) = world.server.sessions
         known = world.client.resumption
 
@@ -124,6 +138,11 @@ def resumed_gets(place: Place, *, keyed: bool) -> Callable[[], Callable[[bytes],
                 assert world.server.tickets(token) >= 1
                 assert world.client.resumption is known
                 assert not world.client.lost
+            if engine.state is State.OPEN and world.client.remembers and not world.client.lost:
+                assert (
+                    engine.numbering
+                    is (world.client if role == "client" else world.held).core.numbering
+                )
 
         return call
 
@@ -133,3 +152,14 @@ def resumed_gets(place: Place, *, keyed: bool) -> Callable[[], Callable[[bytes],
 def hello_seeds() -> list[bytes]:
     """What the client says first, in both modes, with its ticket."""
     return [_reached(("server", State.START, mode)).up for mode in (REQUIRED, OFF)]
+
+
+def welcome_seeds(place: Place) -> list[bytes]:
+    """For the keyed harness of a client without memory: WELCOME that states both counts, and possible ones, and not."""
+    world = _reached(place, remembers=False)
+    (token,) = world.server.sessions
+    made = [
+        Welcome(token, MAX_PACKET, 20.0, bytes(range(32)), 120, *counts)
+        for counts in ((1, 1), (1, None), (None, None), (2**63, 0), (0, 2**64 - 1))
+    ]
+    return [len(record).to_bytes(2) + record for record in (one.encode() for one in made)]

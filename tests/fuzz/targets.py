@@ -58,7 +58,15 @@ from securelink.wire.packets import (
     join_packets,
 )
 
-from .resumed import RESUMED, RESUMED_KEYED, hello_seeds, name_of, resumed_gets
+from .resumed import (
+    NO_MEMORY,
+    RESUMED,
+    RESUMED_KEYED,
+    hello_seeds,
+    name_of,
+    resumed_gets,
+    welcome_seeds,
+)
 from .tokens import proof_seeds, token_seeds, web_proof, web_token
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -395,6 +403,16 @@ def record_seeds() -> list[bytes]:
     return [len(body[16:]).to_bytes(2) + body[16:] for body in frames_of(4)]
 
 
+def no_memory_seeds(place: Place) -> list[bytes]:
+    """The same, behind WELCOME for a client that has to learn the counts."""
+    records = record_seeds()
+    if place[0] == "server":
+        return records
+    return [
+        welcome + more for welcome in welcome_seeds(place) for more in (b"", b"".join(records[:4]))
+    ] + records
+
+
 PARSER_ERRORS = (ProtocolError, PeerIncompatible)
 
 TARGETS: list[Target] = [
@@ -488,6 +506,15 @@ TARGETS: list[Target] = [
     *(
         Target(f"resumed-peer-{name_of(p)}", resumed_gets(p, keyed=True), (CodecError,), record_seeds)
         for p in RESUMED_KEYED
+    ),
+    *(
+        Target(
+            f"no-memory-peer-{name_of(p)}",
+            resumed_gets(p, keyed=True, remembers=False),
+            (CodecError,),
+            functools.partial(no_memory_seeds, p),
+        )
+        for p in NO_MEMORY
     ),
 ]  # fmt: skip
 
