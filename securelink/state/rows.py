@@ -142,6 +142,13 @@ _saved = msgspec.msgpack.Decoder(Saved).decode
 _counts = msgspec.msgpack.Decoder(Counts).decode
 
 
+def renewed(saved: bytes, tickets: list[SavedTicket], lost_at: float | None) -> bytes:
+    """A session as it was kept, but for its tickets and its connection."""
+    known = _saved(saved)
+    known.tickets, known.lost_at = tickets, lost_at
+    return encode(known)
+
+
 def decode(saved: bytes, counts: bytes) -> Loaded:
     """
     What was kept of a session, without its packets.

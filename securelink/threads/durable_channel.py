@@ -16,7 +16,7 @@ from ..protocol.receive_queue import Rest
 from ..protocol.send_queue import Mark
 from ..protocol.session_core import SessionCore
 from ..state import Change, SavedTicket
-from ..state.rows import Counts, encode
+from ..state.rows import Counts, encode, renewed
 from .asking import Waiting
 from .book import Book
 from .channel import Channel
@@ -238,6 +238,10 @@ class DurableChannel(Channel):
         with self.book.lock:
             if not self.turn.runs:
                 self.look_at_data()
+            elif self._data:
+                # What its handlers change is not to be kept yet. But the client may be told of its ticket, and has no
+                # other one then.
+                self._data = renewed(self._data, tickets, lost_at)
             self.book.changed(self)
         self.book.ask()
 
