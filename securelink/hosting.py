@@ -214,6 +214,7 @@ class BaseServer(Listens, Reporting[Member], Admitting[Member], BackPressure, Ge
             partial(new_session, self._session_kind, self._context, self._bounds),
             partial(restored_session, self._session_kind, self._context, self._bounds),
             self._events,
+            self._runner,
         )
         store = store_of(self._options)
         return Start(self.host, self.port, self.carrier, settings, sessions, store)

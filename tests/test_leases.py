@@ -41,7 +41,7 @@ class Hook:
         renew: See `Hello.expires`.
     """
 
-    def __init__(self, left: float, renew: Callable[[Session], float] | None = None) -> None:
+    def __init__(self, left: float, renew: Callable[[Any], Any] | None = None) -> None:
         self.left = left
         self.ends: list[float] = []
         self.renew = renew
@@ -229,9 +229,23 @@ def test_impossible_times(at: Any) -> None:
 def test_impossible_renewals() -> None:
     """A function that would not run, or not with a session, is an error of the hook too."""
 
-    async def renew(session: Session) -> float:
-        return LONG
+    def renew(session: Session) -> Any:
+        yield LONG
 
     for wrong in (renew, lambda: LONG, "renew"):
         with pytest.raises(ConfigError):
             hello().expires(time.time() + LONG, wrong)  # type: ignore[arg-type]
+
+
+def test_a_coroutine_renews_nothing_in_threads(
+    identity: Identity, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server with threads never runs it: the log says so, and the session ends at the time that was said before."""
+
+    async def renew(session: Session) -> float:
+        return time.time() + LONG
+
+    hook = Hook(0.5, renew)
+    with serving(identity, authenticate=hook) as server, joined(server) as (client,):
+        failure(ConnectionClosed, lambda: client.receive(WAIT), OVER)
+    assert "which is never run" in caplog.text

@@ -11,8 +11,10 @@ from typing import Any, Protocol
 from ..auth import Lease
 from ..errors import ConnectionClosed, Refused
 from ..limits import SWEEP_SECONDS
+from ..signatures import did_run
 from .context import SessionContext
 from .hooks import Decision, FailureLog
+from .pending import Pending, Runner
 from .scheduling import Scheduler
 
 log = logging.getLogger("securelink.server")
@@ -42,10 +44,14 @@ class Leases:
 
     Args:
         refuse: Ends a session.
+        runner: Runs renewals that are coroutines; None: there are none.
     """
 
-    def __init__(self, refuse: Callable[[Any, str, Refused], None]) -> None:
+    def __init__(
+        self, refuse: Callable[[Any, str, Refused], None], runner: Runner | None = None
+    ) -> None:
         self._refuse = refuse
+        self._runner = runner
         # By the leader alone. With the lease that is being renewed.
         self._those: dict[Leased, Lease | None] = {}
         self._looking = False
@@ -82,29 +88,50 @@ class Leases:
                 self._refuse(channel, "the end of its login", Refused(OVER))
             elif lease.renew is not None and now >= lease.due and asked is not lease:
                 self._those[channel] = lease
-                refuse = partial(self._refuse, channel, "the renewal of its login")
-                channel.note(Decision(partial(self._renew, context, lease), refuse))
+                channel.note(
+                    Decision(
+                        partial(self._renew, context, lease), partial(self._refused, channel, lease)
+                    )
+                )
         self._looking = bool(self._those) and not loop.stopping
         if self._looking:
             self._again(loop)
 
-    def _renew(self, context: SessionContext, lease: Lease) -> None:
+    def _renew(self, context: SessionContext, lease: Lease) -> Pending | None:
         """In the session's turn. When it fails, the session ends with the lease."""
         session = context.session
         if session is None or lease.renew is None or context.lease is not lease:
-            return  # it has come back meanwhile, with a lease of its own
+            return None  # it has come back meanwhile, with a lease of its own
+        renewed, failed = partial(_renewed, context, lease), partial(self._failed, context)
+        pending = None
         try:
-            fresh = Lease(lease.renew(session), lease.renew)
+            until = lease.renew(session)
+            if self._runner is not None:
+                pending = self._runner(until, renewed, failed)
+            if pending is None:
+                renewed(until)
         except Refused:
-            if context.lease is lease:
-                raise
-        except ConnectionClosed:
-            log.debug("%s left while its login was renewed", context.name)
+            raise
         except Exception as error:
+            failed(error)
+        return pending
+
+    def _refused(self, channel: Leased, lease: Lease, refusal: Refused) -> None:
+        if _context(channel).lease is lease:
+            self._refuse(channel, "the renewal of its login", refusal)
+
+    def _failed(self, context: SessionContext, error: BaseException) -> None:
+        if isinstance(error, ConnectionClosed):
+            log.debug("%s left while its login was renewed", context.name)
+        elif isinstance(error, Exception) and not isinstance(error, Refused):
             self._failures.log(error, "the login of %s was not renewed", context.name)
-        else:
-            if context.lease is lease:
-                context.lease = fresh
+
+
+def _renewed(context: SessionContext, lease: Lease, until: Any) -> None:
+    did_run(until)
+    fresh = Lease(until, lease.renew)
+    if context.lease is lease:
+        context.lease = fresh
 
 
 def _context(channel: Leased) -> SessionContext:

@@ -24,7 +24,7 @@ from .context import SessionContext
 from .fanout import Fanout
 from .hooks import Decision, EventHook
 from .leases import Leases
-from .pending import Pending
+from .pending import Pending, Runner
 from .registry import Registry
 from .rooms import Rooms
 from .scheduling import Scheduler
@@ -135,6 +135,7 @@ class SessionManager:
         make: Gives the channel of a new session for (connection, client, why it may enter).
         restore: Gives the session and the channel of one that a store has kept.
         events: The events of sessions.
+        runner: Runs coroutines of the application; None: there are none.
     """
 
     def __init__(
@@ -146,6 +147,7 @@ class SessionManager:
         make: Callable[[Any, VerifiedClient, Entry], Any],
         restore: Callable[[Any, Loaded], tuple[Any, Any]],
         events: SessionEvents[Any],
+        runner: Runner | None = None,
     ) -> None:
         self._admission = admission
         self._registry = registry
@@ -154,7 +156,7 @@ class SessionManager:
         self._make = make
         self._restore = restore
         self._events = events
-        self._leases = Leases(self._refuse)
+        self._leases = Leases(self._refuse, runner)
         self._given_back: deque[Hold] = deque()  # charges of clients that did not get in
         self._lock = threading.Lock()  # guards the next two
         self._open: set[Hold] = set()  # charges of clients that have not shown that they are in

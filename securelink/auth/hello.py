@@ -10,7 +10,7 @@ from ..errors import ConfigError
 from ..limits import MAX_USER_NAME
 from ..text import normalized
 from .hold import Hold
-from .lease import Lease
+from .lease import Lease, Renewal
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Hello:
         """The registered holds, which are released if the client does not get in."""
         return tuple(self._holds or ())
 
-    def expires(self, at: float, renew: Callable[[Any], float] | None = None) -> None:
+    def expires(self, at: float, renew: Renewal | None = None) -> None:
         """
         Say when this login is over. Then the session ends with `Code.REFUSED`, within a second, also while its client
         is away. With `renew` it ends only while it has a connection: a client that comes back is asked for its
@@ -77,7 +77,7 @@ class Hello:
             at: In seconds since 1970.
             renew: f(session), called half a minute before, in the session's turn as a handler is; it may ask the
                 client. It returns until when the login holds now, or raises `Refused`, which ends the session. When
-                it fails the session ends at the time that was said before.
+                it fails the session ends at the time that was said before. In an `aio.Server` it may be a coroutine.
 
         Raises:
             ConfigError: One of the arguments is not valid.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..limits import MOST_SECONDS, RENEW_SECONDS
 from ..options import number
-from ..signatures import checked_or_none
+from ..signatures import checked
+
+Renewal = Callable[[Any], float | Awaitable[float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +26,13 @@ class Lease:
     """
 
     until: float
-    renew: Callable[[Any], float] | None = None
+    renew: Renewal | None = None
     since: float = field(default_factory=time.time)
 
     def __post_init__(self) -> None:
         number("the end of a login", self.until, 0, MOST_SECONDS, unit="seconds since 1970")
-        checked_or_none("renew", self.renew, ("session",))
+        if self.renew is not None:  # a coroutine, if the shell runs those
+            checked("renew", self.renew, ("session",), runs=True)
 
     @property
     def due(self) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -50,7 +52,7 @@ class JWT:
         require_binding: Admit only tokens that are bound to a key of the client. One that is bound must always come
             with a proof of its key, by `BoundToken`.
         on_expiry: "end", or f(session) that asks the client and returns a new token, or the credentials that a
-            `BoundToken` gave. It is called half a minute before the end, as a handler is.
+            `BoundToken` gave. It is called half a minute before the end, as a handler is; a coroutine in `aio.Server`.
 
     Raises:
         ConfigError: One of the arguments is not valid.
@@ -93,7 +95,7 @@ class JWT:
         if on_expiry != "end":
             if isinstance(on_expiry, str):
                 raise ConfigError(f"on_expiry={quoted(on_expiry)} is not 'end' or a function")
-            self._on_expiry = checked("on_expiry", on_expiry, ("session",))
+            self._on_expiry = checked("on_expiry", on_expiry, ("session",), runs=True)
         self._keys = Keys(keys)
 
     def accepts(self, credentials: object) -> bool:
@@ -118,9 +120,22 @@ class JWT:
         hello.expires(until, None if ask is None else partial(self._renewed, ask, hello, user))
         return user
 
-    def _renewed(self, ask: Callable[[Any], Any], hello: Hello, user: Any, session: Any) -> float:
+    def _renewed(
+        self, ask: Callable[[Any], Any], hello: Hello, user: Any, session: Any
+    ) -> float | Awaitable[float]:
         """Ask for another token, which must be as good as the first one was, and of the same user."""
         answer = ask(session)
+        if inspect.isawaitable(answer):
+            return self._renewed_later(answer, hello, user, session)
+        return self._judged(answer, hello, user, session)
+
+    async def _renewed_later(
+        self, answer: Awaitable[Any], hello: Hello, user: Any, session: Any
+    ) -> float:
+        # In another thread, as at a login: the function of keys may wait.
+        return await asyncio.to_thread(self._judged, await answer, hello, user, session)
+
+    def _judged(self, answer: Any, hello: Hello, user: Any, session: Any) -> float:
         credentials = {"jwt": answer} if isinstance(answer, str) else answer
         again, until = self._admitted(replace(hello, credentials=credentials, resumed=session))
         if again != user:
