@@ -17,8 +17,8 @@ FILES = sorted(EXAMPLES.glob("*.py"))
 PARTS = {"arena_picture"}  # imported by another example
 #: These have tests of their own, the quickstart together with the README.
 TERMINALS = {
-    "chat_client", "chat_server", "first_game", "first_game_server", "health_check", "quickstart_client",
-    "quickstart_server"
+    "chat_client", "chat_server", "discord_bridge", "fastapi_chat", "first_game", "first_game_server", "health_check",
+    "quickstart_client", "quickstart_server"
 }  # fmt: skip
 
 

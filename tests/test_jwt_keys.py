@@ -45,7 +45,7 @@ def admits(it: JWT, kind: str = "ES256", kid: str | None = None) -> bool:
 
 
 @pytest.mark.parametrize(
-    "form", ["text", "bytes", "jwk", "set", "pyjwk", "file", "set file", "str"]
+    "form", ["text", "object", "bytes", "jwk", "set", "pyjwk", "file", "set file", "str"]
 )
 def test_forms_of_a_key(form: str, tmp_path: Path) -> None:
     """PEM, JWK or JWKS, in a file or from a function: all are the same key."""
@@ -55,6 +55,7 @@ def test_forms_of_a_key(form: str, tmp_path: Path) -> None:
     path.chmod(0o600)
     sources: dict[str, Any] = {
         "text": pem,
+        "object": ONE.public_key(),
         "bytes": pem.encode(),
         "jwk": jwk,
         "set": {"keys": [jwk]},
@@ -67,7 +68,7 @@ def test_forms_of_a_key(form: str, tmp_path: Path) -> None:
     assert admits(it, kid="one")
     assert admits(it)
     # PEM has no name, and a function has looked for it.
-    assert admits(it, kid="two") == (form in ("text", "bytes", "file", "str", "pyjwk"))
+    assert admits(it, kid="two") == (form in ("text", "object", "bytes", "file", "str", "pyjwk"))
     assert not admits(it, "RS256")
 
 
@@ -156,7 +157,7 @@ def test_a_private_key_is_none() -> None:
     algorithm = jwt.get_algorithm_by_name("ES256")
     jwk = algorithm.to_jwk(ONE, as_dict=True)
     secrets.add(jwk["d"])
-    for keys in (pem, pem.encode(), jwk, {"keys": [jwk]}):
+    for keys in (ONE, pem, pem.encode(), jwk, {"keys": [jwk]}):
         failure(ConfigError, lambda keys=keys: hook(keys), "private")  # type: ignore[misc]
 
 

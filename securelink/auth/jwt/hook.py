@@ -40,9 +40,9 @@ class JWT:
     for another one. Safe to call from any thread. Tokens are taken from encrypted connections only.
 
     Args:
-        keys: The issuer's public keys: PEM; a JWK or JWKS as a dict; a file of one of these, which is read again when
-            it has changed; or f(kid) that returns one of these, a `jwt.PyJWK`, or None. What it is called with comes
-            from a stranger, and is a text of at most 256 printable characters, or None.
+        keys: The issuer's public keys: PEM; a JWK or JWKS as a dict; a key of `cryptography`; a file of PEM or JSON,
+            which is read again when it has changed; or f(kid) that returns one of these, a `jwt.PyJWK`, or None. What
+            it is called with comes from a stranger, and is a text of at most 256 printable characters, or None.
         audience: Of the tokens: one of these must be in `aud`.
         issuer: `iss` is one of these.
         algorithms: Of those that fit the key: RS, PS and ES with 256, 384 or 512, and EdDSA.

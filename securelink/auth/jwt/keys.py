@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jwt
 from jwt.algorithms import get_default_algorithms
@@ -36,7 +36,7 @@ _SECRETS = frozenset(
 _ARMOUR = "-----BEGIN "
 _IMPORTS = get_default_algorithms()
 
-Source = str | bytes | Path | Mapping[str, Any] | Callable[[str | None], Any]
+Source = str | bytes | Path | Mapping[str, Any] | Callable[[str | None], Any] | Any
 """See `JWT`."""
 
 
@@ -136,7 +136,7 @@ def key_set(source: Any) -> KeySet:
     Keys from what an application has.
 
     Args:
-        source: PEM of a public key, a JWK, a JWKS, or a `jwt.PyJWK`.
+        source: PEM of a public key, a JWK, a JWKS, a `jwt.PyJWK`, or a key of the package cryptography.
 
     Raises:
         Unfit: None of them can be used, two have the same name, or one is a private key.
@@ -147,7 +147,7 @@ def key_set(source: Any) -> KeySet:
         found = PublicKey.of_jwk(source.Algorithm.to_jwk(source.key, as_dict=True))
         return KeySet((found,))  # whoever gives it has looked for the name
     if not isinstance(source, Mapping):
-        raise Unfit(f"a {type(source).__name__} is neither PEM nor a JWK nor a JWKS")
+        return KeySet((PublicKey.of_jwk(jwk_of(source)),))
     if "keys" not in source:
         return KeySet((PublicKey.of_jwk(source),))
     members = source["keys"]
@@ -236,15 +236,8 @@ class Keys:
         self._keys: KeySet | None = None
         if callable(source):
             self._ask = checked("keys", source, ("kid",))
-        elif isinstance(source, Mapping) or is_pem(source):
-            try:
-                self._keys = key_set(source)
-            except Unfit as error:
-                raise ConfigError(f"keys= cannot be used: {error}") from None
-        else:
-            path = absolute(
-                cast(str | Path, source)
-            )  # it may be anything else, which is an error there
+        elif isinstance(source, str | Path) and not is_pem(source):
+            path = absolute(source)
             self._file = Remembered(
                 path,
                 lambda data: _parsed(data, path),
@@ -253,6 +246,11 @@ class Keys:
                 missing="put the issuer's public key there, as PEM or JWKS",
             )
             self._file.get()
+        else:
+            try:
+                self._keys = key_set(source)
+            except Unfit as error:
+                raise ConfigError(f"keys= cannot be used: {error}") from None
 
     def find(self, kid: object, algorithm: str) -> Any:
         """
