@@ -347,21 +347,15 @@ class Outbox:
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     raise self.crowded_error(timeout)
-                if not waited:
-                    waited = True
-                    self.blocked += 1
+                self.blocked += not waited
+                waited = True
                 seconds = ROOM_SECONDS if left is None else min(left, ROOM_SECONDS)
                 self._session.wait_for_room(woken, seconds)
         finally:
             self.stop_waiting(woken)
 
     def has_room(self, size: int, latest: Mark, woken: Sign) -> bool:
-        """
-        Whether a packet of this size may be queued. If not, `woken` is set when there may be room; see `stop_waiting`.
-
-        Raises:
-            ConnectionClosed: The session has ended.
-        """
+        """Whether it may be queued; if not, `woken` is set when there may be room. Raises `ConnectionClosed`."""
         queue = self._queue
         if not queue.is_crowded(size) or queue.replaces(latest):
             return True
@@ -369,7 +363,12 @@ class Outbox:
         woken.clear()
         self.waiters[woken] = None
         self._look_again()  # takes in acknowledgements; also the second look after joining the waiters
-        return not queue.is_crowded(size)
+        if not queue.is_crowded(size):
+            return True
+        if woken.is_set():  # by our own look: it would not wait, and look again, and so on
+            woken.clear()
+            self.waiters[woken] = None
+        return False
 
     def stop_waiting(self, woken: Sign) -> None:
         """Behind `has_room`, in any case: nothing waits with this sign any more."""
