@@ -61,3 +61,8 @@ async def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "this did not happen in time"
         await asyncio.sleep(0.002)
+
+
+async def listening(server: aio.Server) -> None:
+    """Wait until a server that another task runs can be reached."""
+    await until(lambda: server.places)

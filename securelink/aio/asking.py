@@ -7,7 +7,6 @@ import time
 from ..protocol.bounds import encode_for
 from ..protocol.send_queue import Mark
 from ..threads.channel import Channel
-from ..threads.outbox import ROOM_SECONDS
 from ..threads.requesting import answer_of, expect, mark, round_trip
 from ..wire.packets import Packet
 from .running import in_handler
@@ -38,7 +37,7 @@ async def room(channel: Channel, size: int, timeout: float | None, latest: Mark 
             outbox.blocked += not waited
             waited = True
             channel.read_on()
-            await woken.woken(ROOM_SECONDS if left is None else min(left, ROOM_SECONDS))
+            await woken.woken(left)
         finally:
             outbox.stop_waiting(woken)
 

@@ -88,7 +88,7 @@ class Driver:
 
     def over(self) -> None:
         """See `Shell`."""
-        if not self.events.is_closed():
+        if self._loop is not None and not self.events.is_closed():
             self.events.remove_reader(self._number)
         if self._timer is not None:
             self._timer.cancel()

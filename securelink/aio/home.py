@@ -58,12 +58,16 @@ class Home(Caretaker):
     async def _abandoned(self) -> None:
         """The event loop ends: servers shall not think that connections broke."""
         self.say_goodbye()
-        loop = self._loop
+        loop, deadline = self._loop, time.monotonic() + SETTLE_SECONDS
+        if loop is None:
+            return
         for link in tuple(self._links):
-            if isinstance(link, ClientLink) and link.channel is not None:
-                link.give_up()
-        if loop is not None:
-            loop.stop(lambda: None)
+            if isinstance(link, ClientLink):
+                loop.call(link.give_up)
+        while self._links and time.monotonic() < deadline:
+            await asyncio.sleep(0)
+        self._loop = None
+        loop.stop(lambda: None)
 
     async def settled(self) -> None:
         """Behind a client that was closed: if it was the last, the loop ends."""

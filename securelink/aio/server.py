@@ -102,8 +102,12 @@ class Server(BaseServer[Session], ServerBinding):
         await elsewhere(attempts.run, begin, call_off=lambda: None, undo=lambda _: self._vanish())
         self._driver = driver
         self._lifecycle.led_by(get_ident())
-        await driver.attach(cast(ShellLoop, self._lifecycle.loop), self._abandoned)
-        await through(self.on_start.fire())
+        try:
+            await driver.attach(cast(ShellLoop, self._lifecycle.loop), self._abandoned)
+            await through(self.on_start.fire())
+        except BaseException:  # cancelled: nobody will stop it
+            await self._stop(0.0, STOPPING)
+            raise
         return self
 
     def _vanish(self) -> None:

@@ -36,6 +36,15 @@ class Woken(Sign):
             except RuntimeError:
                 pass  # the event loop is closed, and the task gone with it
 
+    def is_set(self) -> bool:
+        """As `Sign.is_set`."""
+        return self._future.done()
+
+    def clear(self) -> None:
+        """As `Sign.clear`. By its task."""
+        if self._future.done():
+            self._future = self._events.create_future()
+
     def _wake(self, in_time: bool) -> None:
         if not self._future.done():
             self._future.set_result(in_time)
