@@ -13,8 +13,8 @@ from securelink import Client, Identity, Received, Server, Session
 from ..carriers import Counting
 from ..target import CHUNK, HOST, Target
 
-_MANY = 20_000  # connections; the default of 10,000 is what the scale workload fills with idle ones
-_PATIENCE = 60.0  # seconds without an answer: something is broken
+MANY = 20_000  # connections; the default of 10,000 is what the scale workload fills with idle ones
+PATIENCE = 60.0  # seconds without an answer: something is broken
 
 
 def start(target: Target) -> tuple[Server, dict[str, Any]]:
@@ -28,7 +28,7 @@ def start(target: Target) -> tuple[Server, dict[str, Any]]:
         authenticate="tokens",
         encryption="required" if encrypted else "off",
         client_keys="required" if encrypted and target.identity == "mutual" else "welcome",
-        max_connections=_MANY,
+        max_connections=MANY,
         heartbeat=300,
     )
     _bind(server)
@@ -92,7 +92,7 @@ class Connection:
         self._client = Client(
             HOST,
             info["port"],
-            keys=_client_identity(target) if mutual else None,
+            keys=client_identity(target) if mutual else None,
             encryption="required" if info["pin"] is not None else "off",
             pin=info["pin"],
             token=info["join"],
@@ -101,7 +101,7 @@ class Connection:
         self._anew = bool(target.options.get("anew"))
         self._carrier = self._client.carrier = Counting()
         self._back: Callable[[], None] | None = None
-        self._client.connect(_PATIENCE)
+        self._client.connect(PATIENCE)
 
     def send(self, packet: dict[str, Any]) -> None:
         """Send one packet."""
@@ -113,9 +113,9 @@ class Connection:
 
     def receive(self) -> Any:
         """Data of the next packet."""
-        received = self._client.receive(_PATIENCE)
+        received = self._client.receive(PATIENCE)
         if received is None:
-            raise TimeoutError(f"no packet for {_PATIENCE} s")
+            raise TimeoutError(f"no packet for {PATIENCE} s")
         return received.data
 
     def send_blob(self, blob: bytes) -> None:
@@ -152,8 +152,8 @@ class Connection:
 _identities: dict[str, Identity] = {}
 
 
-def _client_identity(target: Target) -> Identity:
-    """Loaded once, as a program would."""
+def client_identity(target: Target) -> Identity:
+    """Of the clients. Loaded once, as a program would."""
     identity = _identities.get(target.folder)
     if identity is None:
         identity = _identities[target.folder] = Identity.load(target.path("client_private.pem"))
