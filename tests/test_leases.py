@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import threading
 import time
+import weakref
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +19,8 @@ from logins import hello
 from together import joined, serving
 
 from securelink import Client, Code, ConnectionClosed, Identity, Refused, Session
-from securelink.auth import Hello
+from securelink.app.leases import Leases
+from securelink.auth import Hello, Lease
 from securelink.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -235,6 +239,79 @@ def test_impossible_renewals() -> None:
     for wrong in (renew, lambda: LONG, "renew"):
         with pytest.raises(ConfigError):
             hello().expires(time.time() + LONG, wrong)  # type: ignore[arg-type]
+
+
+class Turns:
+    """A loop whose turns the test makes, and the channel of a session in it."""
+
+    stopping = False
+
+    def __init__(self) -> None:
+        self.commands: list[Callable[[], None]] = []
+        self.call = self.commands.append
+
+    def call_later(self, seconds: float, command: Callable[[], None]) -> None:
+        self.commands.append(command)
+
+    def turn(self) -> float:
+        """Do what is to be done; the longest of it, in milliseconds of this thread."""
+        commands = self.commands.copy()
+        self.commands.clear()
+        longest = 0.0
+        for command in commands:
+            began = time.thread_time()
+            command()
+            longest = max(longest, 1000 * (time.thread_time() - began))
+        return longest
+
+
+class Leasing:
+    """The channel of a session, as far as the end of its login needs it."""
+
+    def __init__(self, turns: Turns, until: float) -> None:
+        self.loop: Any = turns
+        session = SimpleNamespace(connected=True)
+        self.owner = SimpleNamespace(lease=Lease(until), session=session, name="one")
+
+    def note(self, event: Callable[[], object]) -> None:
+        raise AssertionError("nothing is to be renewed")
+
+
+@pytest.mark.cost
+def test_many_logins_at_the_same_moment() -> None:
+    """Ten thousand that end together end in many turns, and those that do not end cost none."""
+    turns = Turns()
+    ended: list[Any] = []
+    leases = Leases(lambda channel, event, refusal: ended.append(channel))
+    now = time.time()
+    staying = [Leasing(turns, now + LONG + number) for number in range(10_000)]
+    for channel in staying:
+        leases.began(channel)
+    assert turns.turn() < 5.0
+    for number in range(10_000):
+        leases.began(Leasing(turns, now - number % 7))
+    count = 0
+    while len(ended) < 10_000:
+        turns.turn()
+        count += 1
+    assert count > 2
+    assert not set(ended) & set(staying)
+
+
+def test_sessions_that_are_over_are_forgotten() -> None:
+    """Clients that come and go all day leave nothing behind, however long their logins would hold."""
+    turns = Turns()
+    leases = Leases(lambda channel, event, refusal: None)
+    seen = []
+    for _ in range(1000):
+        channel = Leasing(turns, time.time() + LONG)
+        seen.append(weakref.ref(channel))
+        leases.began(channel)
+        leases.began(channel)
+        leases.ended(channel)
+    del channel
+    gc.collect()
+    assert sum(reference() is not None for reference in seen) < 100
 
 
 def test_a_coroutine_renews_nothing_in_threads(
