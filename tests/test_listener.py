@@ -7,16 +7,17 @@ import threading
 import time
 
 import pytest
-from helpers import WAIT, Hostile, until
+from helpers import WAIT, Hostile, end_of_stream, frame, until
 from inside import jobs_of, listener_of
 from together import REPEATS, Crew, joined, link_of, serving, take
 
-from securelink import Client, ConnectionClosed, HandshakeError, Hello, Identity, Server
+from securelink import Client, ConnectionClosed, HandshakeError, Hello, Identity, Server, crypto
 from securelink.codes import Code
 from securelink.protocol import Closed, Ended
 from securelink.streams.tcp import TcpCarrier, TcpListening, TcpStream
 from securelink.threads import pool as pool_module
 from securelink.threads.server_link import ServerLink
+from securelink.wire.fields import Kind
 
 pytestmark = pytest.mark.usefixtures("tidy")
 again = pytest.mark.parametrize("attempt", range(REPEATS))
@@ -315,3 +316,35 @@ def test_one_connection_cannot_stop_the_sweep(
             client.send("echo", 1)
             assert take(client) == [1]
     assert "internal error on a connection" in caplog.text
+
+
+@pytest.mark.parametrize("early", ["with the hello", "later", "the end"])
+def test_what_comes_while_a_hello_is_answered_is_read_afterwards(
+    early: str, identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that has its next word ready before it has the answer is heard, and costs no turns meanwhile."""
+    begun, go_on = threading.Event(), threading.Event()
+    encapsulate = crypto.mlkem_encapsulate
+
+    def slowly(key: bytes) -> tuple[bytes, bytes]:
+        begun.set()
+        assert go_on.wait(WAIT)
+        return encapsulate(key)
+
+    monkeypatch.setattr(crypto, "mlkem_encapsulate", slowly)
+    with serving(identity) as server, Hostile(server.address[1]) as client:
+        gives_up = frame(Kind.ALERT, bytes((Code.NORMAL,)))
+        hello = client.engine.data_to_send()
+        client.sock.sendall(hello + gives_up if early == "with the hello" else hello)
+        assert begun.wait(WAIT)
+        (link,) = listener_of(server).links
+        if early == "later":
+            client.sock.sendall(gives_up)
+        if early == "the end":
+            client.sock.shutdown(socket.SHUT_WR)
+        if early != "with the hello":
+            until(lambda: link.reader.refused)
+        assert link in listener_of(server).links
+        go_on.set()
+        end_of_stream(client.sock)
+        until(lambda: not listener_of(server).links)

@@ -47,7 +47,7 @@ class Errand:
             step()
 
     def done(self) -> None:
-        """By the leader: the client is read again."""
+        """Just before the client is read again."""
         self.owed_since = now = time.monotonic()
         self._kept += max(0.0, now - self._since)
         self._since = math.inf

@@ -59,6 +59,7 @@ class Reader:
 
     Attributes:
         open: Whether we read what the peer sends; not while a worker has the connection.
+        refused: Something has come while it was not open, and the selector reports this stream no more.
         core: Of the session, once there is one.
         hung_up: The peer has sent its last byte.
         greedy: It is read while somebody waits for room to send, even though the inbox is full.
@@ -67,7 +68,7 @@ class Reader:
 
     __slots__ = (
         "_ack_timed", "_controls_before", "_fork", "_session", "_writer", "connection", "core", "greedy", "hung_up",
-        "loop", "open", "recv_flags", "stream", "unfinished",
+        "loop", "open", "recv_flags", "refused", "stream", "unfinished",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, stream: Stream, connection: Connection, writer: Writer) -> None:
@@ -82,6 +83,7 @@ class Reader:
         self._controls_before = 0  # this second
         self.core: SessionCore | None = None
         self.open = True
+        self.refused = False
         self.hung_up = False
         self.greedy = False
         self.unfinished = False
@@ -111,6 +113,18 @@ class Reader:
             return self.has_flood_room()
         return not self._writer.choked and self.has_room()
 
+    def reopen(self) -> bool:
+        """
+        By the worker that has the connection: it is read from now on.
+
+        Returns:
+            Whether the leader has to be asked for that: the selector does not report it.
+        """
+        # First: a leader that refuses from here on sees it when it looks what to report.
+        self.open = True
+        refused, self.refused = self.refused, False
+        return refused
+
     def has_room(self) -> bool:
         """Whether the inbox takes more; a session that we ended takes all, for the peer's CLOSE comes last."""
         session = self._session
@@ -134,6 +148,10 @@ class Reader:
             return  # what arrives is the parent's
         connection = self.connection
         core = self.core
+        if core is None and not self.open:
+            self.refused = True
+            link.update_interest()
+            return
         # While a reply is waited for each record is decoded here, which may take milliseconds.
         connection.at_once = 1 if core is not None and core.requests.expected else READ_FRAMES
         loop = self.loop

@@ -96,7 +96,11 @@ class ServerLink(Link):
         self.reader.open = False
         handshake = self.handshake
         handshake.errand.queue(job)
-        self.update_interest()
+        if quick:
+            # The selector reports it as before: a client says nothing until it has its answer.
+            self.connection.reading(False)
+        else:
+            self.update_interest()
         task = Task(handshake.errand.do, self._displaced, handshake.standing, quick)
         if not self.loop.pool.submit(self.network, task):
             self._displaced()
@@ -124,7 +128,14 @@ class ServerLink(Link):
         except SecureLinkError as error:
             self._turn_away(error)
             return
-        self.loop.call(self._read_on)
+        if self.connection.pending:
+            self.loop.call(self._read_on)
+            return
+        # The leader has nothing to do: it need not wake up.
+        self.handshake.errand.done()
+        self.connection.reading(True)
+        if self.reader.reopen():
+            self.ask_interest()
 
     def _authorize(self) -> None:
         if self.writer.end is CLOSED:
