@@ -22,13 +22,11 @@ __all__ = ["Connection", "connect", "run", "serve"]
 
 class _Server:
     def __init__(self, target: Target) -> None:
-        self.core.requests.expected = f"Bearer {target.token}"
+        self._expected = f"Bearer {target.token}"
         self._members: set[Any] = set()
 
     def check(self, connection: Any, request: Any) -> Any:
-        if hmac.compare_digest(
-            request.headers.get("Authorization", ""), self.core.requests.expected
-        ):
+        if hmac.compare_digest(request.headers.get("Authorization", ""), self._expected):
             return None
         return connection.respond(HTTPStatus.UNAUTHORIZED, "wrong token\n")
 
