@@ -148,6 +148,19 @@ _MEASURED = [
         packages=("websockets",),
     ),
     Peer(
+        "aiohttp", "aiohttp WebSocket, TLS", "aiohttp_ws", "coroutines",
+        "json in text frames; bulk in binary frames", f"{TLS_SERVER_ONLY}; {TOKEN_HEADER}", _NO_PQ,
+        notes="compression off; a loop over all members for casts",
+        packages=("aiohttp",),
+    ),
+    Peer(
+        "grpc", "gRPC streams (grpc.aio), TLS", "grpc_tls", "coroutines",
+        "json in messages of one stream for each client", f"{TLS_SERVER_ONLY}; bearer token in the metadata", _NO_PQ,
+        notes="generic handlers, so no protobuf; HTTP/2 and TLS in C++ threads of its own",
+        packages=("grpcio",),
+        compiled=True,
+    ),
+    Peer(
         "websockets-sync", "websockets (threads), TLS", "websockets_sync", "blocking",
         "json in text frames; bulk in binary frames", f"{TLS_SERVER_ONLY}; {TOKEN_HEADER}", _NO_PQ,
         notes="compression off; threads on both sides; TLS session tickets off, with them connects failed",
