@@ -216,10 +216,11 @@ def test_a_server_that_keeps_nothing(identity: Identity) -> None:
         failure(ConnectionClosed, lambda: stage.client.receive(WAIT), "broke")
 
 
-def test_the_server_has_lost_it(identity: Identity) -> None:
+@MODES
+def test_the_server_has_lost_it(identity: Identity, encryption: str) -> None:
     """It was kicked while away, say: the session ends with a reason of its own, and says what is not confirmed."""
     ended: list[Any] = []
-    with line(identity) as stage:
+    with line(identity, encryption) as stage:
         client = stage.client
         client.on_disconnect(lambda: ended.append(client.code))
         session = stage.session

@@ -327,10 +327,11 @@ class Connector:
             self._belief.judge(server, credentials=ours.has_credentials, loopback=loopback)
             if server.wanted != Wanted.NO:
                 identity = ours.identity
-            if known is not None and not connection.resumes:
-                raise SessionGone("the server does not have the session any more", code=Code.NORMAL)
-            if server.wanted == Wanted.REQUIRED and identity is None:
-                raise refusal(Code.CLIENT_KEY_REQUIRED, "")
+        if known is not None and not connection.resumes:
+            raise SessionGone("the server does not have the session any more", code=Code.NORMAL)
+        wanted = server.wanted if isinstance(server, VerifiedServer) else Wanted.NO
+        if wanted == Wanted.REQUIRED and identity is None:
+            raise refusal(Code.CLIENT_KEY_REQUIRED, "")
         connection.authenticate(
             server,
             identity=identity,
