@@ -54,7 +54,7 @@ from .limits import (
     RESUME_SECONDS,
     WORKERS,
 )
-from .options import key, place
+from .options import key, options_of, place
 from .reporting import Reporting
 from .runnable import Listens
 from .session import Member, context_of, local_fanout, new_session, restored_session
@@ -75,6 +75,7 @@ class BaseServer(Listens, Reporting[Member], Admitting[Member], BackPressure, Ge
     _runner: Runner | None
     _context: ServerContext
 
+    @options_of
     def __init__(
         self,
         host: str = "",

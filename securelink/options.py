@@ -8,21 +8,61 @@ with the name of the argument, the value, and the possible values.
 from __future__ import annotations
 
 import contextlib
+import difflib
+import functools
+import inspect
 import math
 import os
 import re
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from .errors import ConfigError
 from .limits import FOREVER_SECONDS, MAX_NAME
 from .signatures import checked
 from .text import quoted
 
+Made = TypeVar("Made")
+Given = ParamSpec("Given")
+
 _NUMBERS = (int, float)  # not `int | float`: that would be made for each packet that is received
 # Characters that no name and no address contains, and texts that look like a join token.
 _NO_HOST = re.compile(r"[/@?\\]|[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
+
+
+def options_of(
+    init: Callable[Concatenate[Made, Given], None],
+) -> Callable[Concatenate[Made, Given], None]:
+    """
+    An `__init__` that refuses an option which there is not, and says which one may be meant.
+
+    Raises:
+        ConfigError: By the `__init__`: there is no such option, or too much is given without a name.
+    """
+    names = list(inspect.signature(init).parameters)[1:]
+    by_place = init.__code__.co_argcount - 1
+
+    @functools.wraps(init)
+    def checked_init(self: Made, /, *args: Given.args, **options: Given.kwargs) -> None:
+        kind = type(self).__name__
+        for name in options:
+            if name not in names:
+                close = difflib.get_close_matches(name, names, 1)
+                meant = f"did you mean {close[0]}=? " if close else ""
+                raise ConfigError(
+                    f"{kind} has no option {quoted(name)}",
+                    hint=f"{meant}help({kind}) lists all",
+                )
+        if len(args) > by_place:
+            first = " and ".join(names[:by_place])
+            raise ConfigError(
+                f"{kind} takes {first} without a name, and {len(args)} values have none",
+                hint=f"write the name of each other option: {kind}(..., {names[by_place]}=...)",
+            )
+        init(self, *args, **options)
+
+    return checked_init
 
 
 def whole(name: str, value: Any, low: int, high: int | None = None, *, unit: str = "") -> int:

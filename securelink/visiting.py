@@ -30,6 +30,7 @@ from .limits import (
     MAX_UNACKED,
     MAX_UNSENT,
 )
+from .options import options_of
 from .peer import FarEnd
 from .streams.addresses import shown
 from .streams.base import Carrier
@@ -52,6 +53,7 @@ class BaseClient(FarEnd, BackPressure, Introduced):
     _hooks: ClientContext
     _runner: Runner | None
 
+    @options_of
     def __init__(
         self,
         host: str,

@@ -15,7 +15,7 @@ import pytest
 from helpers import failure
 from inside import listener_of
 
-from securelink import ANYONE, Client, Collector, ConfigError, Identity, Server, unseal
+from securelink import ANYONE, Client, Collector, ConfigError, Identity, Server, aio, unseal
 from securelink import options as checks
 from securelink.app import declared
 from securelink.limits import FOREVER_SECONDS
@@ -116,6 +116,29 @@ def test_a_wrong_option_of_a_client(name: str, value: Any) -> None:
     error = failure(ConfigError, lambda: Client("127.0.0.1", 5050, **{name: value}), "")
     assert error.hint
     assert len(error.message) < 200
+
+
+@pytest.mark.parametrize(
+    ("call", "name", "hint"),
+    [
+        (lambda **options: Server(**options), "prot", "did you mean port=?"),
+        (lambda **options: Client("127.0.0.1", 5050, **options), "credential", "credentials=?"),
+        (lambda **options: aio.Server(**options), "Keys", "did you mean keys=?"),
+        (lambda **options: aio.Client("127.0.0.1", 5050, **options), "zzz", "help(Client)"),
+    ],
+)
+def test_an_option_that_there_is_not(call: Callable[..., object], name: str, hint: str) -> None:
+    """It is the same kind of error, and says which one may be meant, and where all are; nothing of the value."""
+    error = failure(ConfigError, lambda: call(**{name: "a secret"}), f"no option '{name}'")
+    assert hint in error.hint
+    assert "lists all" in error.hint
+    assert "secret" not in str(error)
+
+
+def test_values_without_a_name() -> None:
+    """Beside host and port each option has its name."""
+    made: Any = Server
+    failure(ConfigError, lambda: made("127.0.0.1", 0, "keys"), "Server takes host and port without")
 
 
 def test_a_wrong_secret_is_not_shown(identity: Identity) -> None:
