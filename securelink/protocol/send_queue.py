@@ -147,13 +147,13 @@ class SendQueue:
         self._gone += 1
         self.packets.append(Slot("", b""))
 
-    def make_room(self, size: int, key: str) -> int:
+    def make_room(self, size: int, key: str) -> int | None:
         """
         Drop the oldest waiting packets that are `Loose` with this key until one of `size` bytes has room: one for which
         there is none though all of them go is not worth that.
 
         Returns:
-            How many were dropped; -1: there is no room, and none was.
+            How many were dropped; None: there is no room, and none was.
         """
         with self.guard:
             waiting = self._loose.get(key, ())
@@ -165,7 +165,7 @@ class SendQueue:
                 freed += len(slot.encoded) + len(key)
                 count += 1
             if freed < excess:
-                return -1
+                return None
             for _ in range(count):
                 self._drop_oldest(key)
             if count and not waiting:

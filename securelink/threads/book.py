@@ -66,7 +66,7 @@ class Stage:
         self.acts: list[Callable[[], None]] = []
         self.sizes: dict[Outlet, int] = {}
 
-    def drop_oldest(self, outlet: Outlet, key: str, size: int) -> int:
+    def drop_oldest(self, outlet: Outlet, key: str, size: int) -> int | None:
         """Drop packets of this turn until so many bytes are gone, see `SendQueue.make_room`."""
         places, freed = list[int](), 0
         for place, (to, encoded, mark) in enumerate(self.posts):
@@ -76,7 +76,7 @@ class Stage:
                 places.append(place)
                 freed += len(encoded)
         if freed < size:
-            return -1
+            return None
         for place in reversed(places):
             del self.posts[place]
         self.sizes[outlet] -= freed

@@ -135,14 +135,14 @@ class DurableOutbox(Outbox):
             return True
         return super()._is_crowded(size)
 
-    def _drop_oldest(self, size: int, key: str) -> int:
+    def _drop_oldest(self, size: int, key: str) -> int | None:
         """See `Outbox`. The store learns of it with what is queued in their place."""
         stage, queue = self._book.stage(), self._queue
         staged = stage.sizes.get(self, 0) if stage is not None else 0
         with self._book.lock:
             excess = queue.unsent + staged + size - self.bounds.unsent
-            dropped = queue.make_room(size + staged, key) if queue.unsent >= excess else -1
-        if dropped < 0 and stage is not None:
+            dropped = queue.make_room(size + staged, key) if queue.unsent >= excess else None
+        if dropped is None and stage is not None:
             return stage.drop_oldest(self, key, excess)
         return dropped
 

@@ -224,10 +224,10 @@ class Outbox:
         if not isinstance(mark, Loose):
             return False
         dropped = self._drop_oldest(size, mark.key)
-        self.dropped += max(dropped, 0)
-        return dropped >= 0
+        self.dropped += dropped or 0
+        return dropped is not None
 
-    def _drop_oldest(self, size: int, key: str) -> int:
+    def _drop_oldest(self, size: int, key: str) -> int | None:
         """See `SendQueue.make_room`."""
         return self._queue.make_room(size, key)
 
