@@ -40,6 +40,7 @@ from securelink.protocol import (
     PlaintextChosen,
     Resuming,
     Resumption,
+    Returning,
     ServerConnection,
     ServerVerified,
     SessionCore,
@@ -279,8 +280,7 @@ class Program:
         self.events: list[Event] = []
         self.failed: SecureLinkError | None = None
         self.lazy = False  # what has come is handled by somebody else
-        self.remembers = True
-        self.another = False  # the session of the resumption is over; the next one begins behind it
+        self.returning = Returning.TO_GO_ON
         self.file: Resumption | None = None
 
     def keep(self, resumption: Resumption | None) -> None:
@@ -292,14 +292,16 @@ class Program:
         self.core = SessionCore(Bounds())
         self.engine = None
         self.resumption = self.file
-        self.remembers = self.file is None
+        known = self.file is None
+        self.returning = Returning.TO_GO_ON if known else Returning.WITHOUT_MEMORY
 
     def part(self) -> None:
         """The program has enough of its session, and wants another one."""
         self.core.detach()
         self.engine = None
         self._over(SessionCore(Bounds()))
-        self.another = self.resumption is not None
+        if self.resumption is not None:
+            self.returning = Returning.FOR_ANOTHER
 
     def say(self, *names: str) -> None:
         """Send packets, whether connected or not."""
@@ -310,8 +312,7 @@ class Program:
         """Give the connection up that there is, and begin with the next."""
         self.core.detach()
         self.engine = ClientConnection(
-            self.mode, max_packet=2**24 - 1, random=self.random, resumption=self.resumption, remembers=self.remembers,
-            another=self.another,
+            self.mode, max_packet=2**24 - 1, random=self.random, resumption=self.resumption, returning=self.returning
         )  # fmt: skip
         self.core.attach(self.engine)
         self.failed = None
@@ -346,13 +347,14 @@ class Program:
                     self.core.detach(engine)  # that is over, and no more
                 else:
                     self._over(SessionCore(Bounds()))
-                    self.resumption, self.another = None, False
+                    self.resumption, self.returning = None, Returning.TO_GO_ON
         if not self.lazy:
             self.handled[-1] += names_in(self.core)
 
     def _opened(self, event: Opened, engine: ClientConnection, now: float) -> None:
         other = engine.numbering is not self.core.numbering
-        behind, self.another = self.another, False
+        behind = self.returning is Returning.FOR_ANOTHER
+        self.returning = Returning.TO_GO_ON
         self.keep(event.resumption)
         self.resumption = event.resumption
         self.opened.append(event.resumed)
@@ -364,7 +366,6 @@ class Program:
                 self.core = core
             else:
                 self._over(core)
-            self.remembers = True
             self.core.attach(engine)
             self._handle(self.core.reconsider(now), now)
 

@@ -14,6 +14,7 @@ from securelink.limits import MAX_COUNT
 from securelink.protocol import (
     ClientConnection,
     PlaintextChosen,
+    Returning,
     ServerConnection,
     ServerVerified,
     SessionCore,
@@ -135,8 +136,8 @@ def test_who_has_no_memory_attaches_nothing(mode: Mode, identity: Identity) -> N
     """A session that is to go on and is not attached is still an error for who has not said that it is forgotten."""
     world = suspended(identity, mode)
     resumption = world.client.resumption
-    for remembers in (True, False):
-        client = ClientConnection(mode, max_packet=2**24 - 1, resumption=resumption, remembers=remembers)  # fmt: skip
+    for returning in (Returning.TO_GO_ON, Returning.WITHOUT_MEMORY):
+        client = ClientConnection(mode, max_packet=2**24 - 1, resumption=resumption, returning=returning)  # fmt: skip
         arrival = world.server.accept()
         arrival.receive(client.data_to_send(), 0.0)
         (event,) = client.receive_data(arrival.data_to_send(), 0.0)
@@ -148,7 +149,7 @@ def test_who_has_no_memory_attaches_nothing(mode: Mode, identity: Identity) -> N
             "version": "1",
             "credentials": b"\xc0",
         }
-        if remembers:
+        if returning is Returning.TO_GO_ON:
             with pytest.raises(ConfigError, match="no session to resume"):
                 client.authenticate(event.server, **given)
             continue
@@ -213,7 +214,8 @@ def test_nothing_has_changed_before_it_is_let_in(mode: Mode, identity: Identity)
     world.server.banned.add("ann")
     world.connect()
     world.server.banned.clear()
-    world.client.core, world.client.resumption, world.client.remembers = core, resumption, True
+    world.client.core, world.client.resumption = core, resumption
+    world.client.returning = Returning.TO_GO_ON
     world.client.core.numbering.incoming.accepted = 1
     world.connect()
     assert isinstance(world.arrival.failed, ProtocolError)  # 2 was stated before

@@ -16,7 +16,13 @@ from together import channel_of
 
 from securelink import Client, Code, ConnectionClosed, Identity, Server, Session
 from securelink.errors import ConfigError
-from securelink.protocol import ClientConnection, Failed, PlaintextChosen, ServerVerified
+from securelink.protocol import (
+    ClientConnection,
+    Failed,
+    PlaintextChosen,
+    Returning,
+    ServerVerified,
+)
 from securelink.protocol.numbering import Numbering
 from securelink.testing import Relay
 from securelink.wire.fields import Mode
@@ -221,7 +227,7 @@ def test_the_old_session_does_not_go_on(
 def another(world: World, mode: Mode) -> tuple[ClientConnection, Arrival]:
     """A client that wants another session in the place of its last one: the server has welcomed it."""
     client = ClientConnection(
-        mode, max_packet=2**24 - 1, resumption=resumption_of(world), another=True
+        mode, max_packet=2**24 - 1, resumption=resumption_of(world), returning=Returning.FOR_ANOTHER
     )
     arrival = world.server.accept()
     arrival.receive(client.data_to_send(), 0.0)

@@ -58,7 +58,7 @@ from .events import (
 )
 from .handshake_client import PlaintextServer, VerifiedServer
 from .handshake_server import VerifiedClient
-from .resumption import Grant, Resumption
+from .resumption import Grant, Resumption, Returning
 from .sender import Sender
 from .server import ServerConnection
 from .session_core import SessionCore
@@ -90,6 +90,7 @@ __all__ = [
     "Ponged",
     "Resuming",
     "Resumption",
+    "Returning",
     "Sender",
     "ServerConnection",
     "ServerVerified",

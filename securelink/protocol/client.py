@@ -19,7 +19,7 @@ from .handshake_client import ClientHandshake, PlaintextServer, VerifiedServer
 from .numbering import Numbering
 from .order import made_before
 from .records import Opener, PlainReceiver, PlainSender, Sealer
-from .resumption import Resumption
+from .resumption import Resumption, Returning
 from .states import Input, State, Take
 
 
@@ -64,9 +64,8 @@ class ClientConnection(Connection):
         deadline: When the handshake must be done, by the clock of `now`.
         resumption: To resume a session, which has to be attached: the resumption from its last connection. It stays
             usable for another attempt if this one ends before `Opened`.
-        remembers: False: this process has nothing of the session but the resumption. If it goes on, the connection has
-            a numbering of its own, and waits until a session with that is attached.
-        another: The session of the resumption is over, and another one shall begin in its place; it is attached later.
+        returning: What it has of that session. Without memory the connection has a numbering of its own, if the session
+            goes on, and waits until one with that is attached; another session is attached later, too.
 
     Raises:
         ConfigError: The session to resume has another mode.
@@ -82,14 +81,12 @@ class ClientConnection(Connection):
         random: crypto.Random = os.urandom,
         deadline: float = inf,
         resumption: Resumption | None = None,
-        remembers: bool = True,
-        another: bool = False,
+        returning: Returning = Returning.TO_GO_ON,
     ) -> None:
         super().__init__(State.HELLO_SENT, _TAKES, pings=True, deadline=deadline)
         self._handshake = ClientHandshake(mode, random=random, resumption=resumption)
         self._asked = resumption
-        self._remembers = remembers and not another
-        self._another = another
+        self._returning = returning
         self._max_packet = max_packet
         # The proof that `authenticate` demands.
         self._server: VerifiedServer | PlaintextServer | None = None
@@ -157,9 +154,14 @@ class ClientConnection(Connection):
 
     @property
     def _count(self) -> int:
-        if self._another:
+        if self._returning is Returning.FOR_ANOTHER:
             return ANOTHER
         return self.numbering.incoming.accepted if self._remembers else NO_MEMORY
+
+    @property
+    def _remembers(self) -> bool:
+        """Whether the session to resume is attached."""
+        return self._returning is Returning.TO_GO_ON
 
     def _receive_unopened(self, data: bytes) -> list[Item]:
         """As `Connection._receive_unopened`; the error names an answer that is not a securelink frame."""
@@ -219,7 +221,8 @@ class ClientConnection(Connection):
 
     def _check_goes_on(self, welcome: Welcome, asked: Resumption | None) -> None:
         """WELCOME resumes a session: check that it is the one that was asked for, and unchanged."""
-        if asked is None or self._another or not self._handshake.resumed:
+        another = self._returning is Returning.FOR_ANOTHER
+        if asked is None or another or not self._handshake.resumed:
             raise ProtocolError("WELCOME resumes a session that we did not ask for")
         if not crypto.equal(welcome.token, asked.token) or welcome.max_packet != asked.max_packet:
             raise ProtocolError("WELCOME resumes another session than the one that we asked for")

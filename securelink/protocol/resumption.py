@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from ..errors import ConfigError
 from ..keys import PublicKey
 from ..wire.fields import Mode
+
+
+class Returning(Enum):
+    """What a client that shows the ticket of a session has of it, and wants."""
+
+    TO_GO_ON = "it has all, and goes on with the session"
+    WITHOUT_MEMORY = "its process has nothing but the resumption, and goes on where the server is"
+    FOR_ANOTHER = "the session is over, and another one is to begin in its place"
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from ..protocol import (
     Opened,
     PlaintextServer,
     Resumption,
+    Returning,
     SessionCore,
     VerifiedServer,
     refusal,
@@ -112,14 +113,14 @@ class GoingOn:
     A session that is to go on, or was the last.
 
     Attributes:
-        core: It, which no connection carries; None when an earlier process had it.
+        core: It, which no connection carries; None when an earlier process had it, or when it is over.
         resumption: From its last connection.
-        another: It is over, and another one is to begin in its place, behind what the server has of it.
+        returning: What is left of it here.
     """
 
     core: SessionCore | None
     resumption: Resumption
-    another: bool = False
+    returning: Returning = Returning.TO_GO_ON
 
 
 class SessionGone(HandshakeError):
@@ -234,9 +235,9 @@ class Connector:
         if going_on is None:
             left = self.passing_on.left_by_another(place.host, place.port, self.introduction)
             if left is not None:
-                going_on = GoingOn(None, left)
+                going_on = GoingOn(None, left, Returning.WITHOUT_MEMORY)
             elif last is not None:
-                going_on = GoingOn(None, last, another=True)
+                going_on = GoingOn(None, last, Returning.FOR_ANOTHER)
         stream = place.carrier.connect(place.host, place.port, max(0.001, deadline.left))
         try:
             loop = self.home.loop(stream)
@@ -266,17 +267,16 @@ class Connector:
         ours = self.introduction
         loopback = is_loopback_host(stream.peer[0])
         mode = self._belief.mode(mode, credentials=ours.has_credentials, loopback=loopback)
-        resumption, known, another = None, None, False
+        resumption, known, returning = None, None, Returning.TO_GO_ON
         if going_on is not None:
-            resumption, known, another = going_on.resumption, going_on.core, going_on.another
+            resumption, known, returning = going_on.resumption, going_on.core, going_on.returning
             if known is None and not resumption.allows(mode):
                 resumption = None
         connection = ClientConnection(
             mode,
             max_packet=ours.max_packet,
             resumption=resumption,
-            remembers=known is not None,
-            another=another,
+            returning=returning,
         )
         core = SessionCore(ours.bounds) if known is None else known
         core.attach(connection)

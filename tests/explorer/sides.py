@@ -18,7 +18,7 @@ from resuming import Arrival, Program, Server, first_names_in, unconfirmed
 
 from securelink import crypto
 from securelink.keys import Identity
-from securelink.protocol import State
+from securelink.protocol import Returning, State
 from securelink.wire.fields import Mode
 
 from .promises import Facts, Half
@@ -123,7 +123,7 @@ class ClientSide:
             self.deaths.append([])
             self.tokens.append(b"")
         resumption = self.program.resumption
-        if resumption is not None and not self.program.another:
+        if resumption is not None and self.program.returning is not Returning.FOR_ANOTHER:
             self.tokens[-1] = resumption.token
 
     @property

@@ -19,7 +19,7 @@ from resuming import World, suspended
 from securelink.errors import HandshakeError, ProtocolError
 from securelink.keys import Identity
 from securelink.limits import MAX_PACKET
-from securelink.protocol import Connection, ServerConnection, State
+from securelink.protocol import Connection, Returning, ServerConnection, State
 from securelink.protocol.records import PlainSender, Sealer
 from securelink.wire.messages import Welcome
 
@@ -138,7 +138,11 @@ def resumed_gets(
                 assert world.server.tickets(token) >= 1
                 assert world.client.resumption is known
                 assert not world.client.lost
-            if engine.state is State.OPEN and world.client.remembers and not world.client.lost:
+            if (
+                engine.state is State.OPEN
+                and world.client.returning is Returning.TO_GO_ON
+                and not world.client.lost
+            ):
                 assert (
                     engine.numbering
                     is (world.client if role == "client" else world.held).core.numbering

@@ -71,7 +71,7 @@ FAULTS = [
     Fault(
         "a server goes on with a session in whose place another one was asked for",
         "protocol/client.py",
-        "        if asked is None or self._another or not self._handshake.resumed:",
+        "        if asked is None or another or not self._handshake.resumed:",
         "        if asked is None or not self._handshake.resumed:",
         "test_successors.py::test_the_old_session_does_not_go_on",
     ),
@@ -120,8 +120,8 @@ FAULTS = [
     Fault(
         "a server that has lost the session learns who comes",
         "threads/connecting.py",
-        "            if known is not None and not connection.resumes:\n",
-        "            if False:\n",
+        "        if known is not None and not connection.resumes:\n",
+        "        if False:\n",
         "test_connecting.py::test_a_server_that_has_lost_the_session_is_not_told_who_comes",
     ),
     Fault(

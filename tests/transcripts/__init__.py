@@ -28,6 +28,7 @@ from securelink.protocol import (
     PlaintextServer,
     Resuming,
     Resumption,
+    Returning,
     ServerConnection,
     ServerVerified,
     TicketTable,
@@ -195,7 +196,7 @@ class Actor:
                 max_packet=2**24 - 1,
                 random=random,
                 resumption=resumption,
-                remembers=remembers,
+                returning=Returning.TO_GO_ON if remembers else Returning.WITHOUT_MEMORY,
             )
             if before and remembers:
                 self.engine.carry(self._numbering)
