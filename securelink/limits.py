@@ -300,4 +300,7 @@ MAX_INVITE = 1024  # characters of a link; the longest host makes 400
 LOGGED_FAILURES = 10  # tracebacks a second of one hook, or of all handlers; each takes about 1 ms
 LOG_BURST = 1000  # lines of one kind that are logged at once; a peer can cause any number
 LOG_RATE = 1.0  # lines of one kind a second afterwards: 86,400 a day, about 10 MB
+PROBE_LOG_SECONDS = (
+    600  # a probe that comes every few seconds is in the log once in that time, with how often
+)
 LOG_KINDS = 1000  # kinds that are counted; the library has about a hundred

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import socket
 import time
+import uuid
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from helpers import Hostile, failure, scene, until
+from helpers import WAIT, Hostile, failure, scene, until
 from inside import bytes_below
 
-from securelink import Client, Identity, Refused, Server
+from securelink import Client, Identity, JoinTokens, Refused, Server
 from securelink.auth import Passwords
 from securelink.auth.throttle import NameThrottle
 from securelink.limits import (
@@ -20,6 +22,7 @@ from securelink.limits import (
     MAX_NAME_FAILURES,
     MAX_NAME_PLACES,
     MAX_NAME_TRIES,
+    PROBE_LOG_SECONDS,
 )
 from securelink.logs.floods import FloodFilter
 from securelink.tools.console import Console, Operators
@@ -96,6 +99,37 @@ def test_turning_away_writes_bounded_lines(
             socket.create_connection(("127.0.0.1", stage.port)).close()
         until(stage.alone)
     assert caplog.text.count("too many connections (max_connections)") == LOG_BURST
+
+
+def test_a_probe_is_in_the_log_once(
+    identity: Identity, clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A health check, or a balancer that connects and leaves: the log says it, and ten minutes later how often."""
+    caplog.set_level(logging.INFO, logger="securelink.server")
+
+    def lines() -> list[str]:
+        return [line for line in caplog.messages if line.startswith("handshake with")]
+
+    with Server("127.0.0.1", 0, keys=identity, authenticate=JoinTokens()) as server:
+        here = ("127.0.0.1", server.address[1])
+
+        def check(times: int, **options: Any) -> None:
+            for _ in range(times):
+                with pytest.raises(Refused):
+                    Client(*here, pin=identity.fingerprint, **options).connect(WAIT)
+
+        check(5)
+        until(lambda: len(lines()) == 1)
+        clock[0] += PROBE_LOG_SECONDS
+        check(1)
+        until(lambda: len(lines()) == 2)
+        assert "(4 times more since that was said)" in lines()[1]
+        for _ in range(5):
+            with socket.create_connection(here):
+                pass
+        check(2, token=str(uuid.uuid4()))  # a guess is said each time
+        until(lambda: sum("token" in line for line in lines()[2:]) == 2)
+        assert len(lines()) <= 5
 
 
 # --- wrong passwords for one name ----------------------------------------------------------------------------

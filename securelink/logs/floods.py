@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 
-from ..limits import LOG_BURST, LOG_KINDS, LOG_RATE
+from ..limits import LOG_BURST, LOG_KINDS, LOG_RATE, PROBE_LOG_SECONDS
 
 _OURS = "securelink_flood"  # marks the line that counts the others
 
@@ -16,16 +16,24 @@ class _Kind:
 
     __slots__ = ("allowed", "hidden", "seen_at")
 
-    def __init__(self, now: float) -> None:
-        self.allowed = float(LOG_BURST)
+    def __init__(self, now: float, allowed: float) -> None:
+        self.allowed = allowed
         self.hidden = 0
         self.seen_at = now
 
 
 class LineCounts:
-    """A thousand lines of a kind are shown, and from then on one a second. May be used from any thread."""
+    """
+    A thousand lines of a kind are shown, and from then on one a second. May be used from any thread.
 
-    def __init__(self) -> None:
+    Args:
+        burst: Or so many.
+        rate: And so many a second.
+    """
+
+    def __init__(self, burst: float | None = None, rate: float = LOG_RATE) -> None:
+        self._burst = burst
+        self._rate = rate
         self._lock = threading.Lock()
         self._kinds: dict[object, _Kind] = {}
 
@@ -42,15 +50,15 @@ class LineCounts:
             How many of its kind were held back before it; None when it is to be held back too.
         """
         now = time.monotonic()
+        burst = float(LOG_BURST if self._burst is None else self._burst)
         with self._lock:
             kind = self._kinds.get(key)
             if kind is None:
                 if len(self._kinds) >= LOG_KINDS:
                     del self._kinds[next(iter(self._kinds))]
-                kind = self._kinds[key] = _Kind(now)
-            kind.allowed = min(
-                float(LOG_BURST), kind.allowed + max(0.0, now - kind.seen_at) * LOG_RATE
-            )
+                kind = self._kinds[key] = _Kind(now, burst)
+            passed = max(0.0, now - kind.seen_at)
+            kind.allowed = min(burst, kind.allowed + passed * self._rate)
             kind.seen_at = now
             if kind.allowed < 1.0:
                 kind.hidden += 1
@@ -58,6 +66,10 @@ class LineCounts:
             kind.allowed -= 1.0
             hidden, kind.hidden = kind.hidden, 0
             return hidden
+
+
+#: What addresses do again and again, and what is no guess: the check of a balancer.
+probes = LineCounts(1, 1 / PROBE_LOG_SECONDS)
 
 
 class FloodFilter(logging.Filter):
@@ -76,6 +88,7 @@ class FloodFilter(logging.Filter):
     def forget(self) -> None:
         """A server has started: lines of earlier servers do not count for it."""
         self._counts.forget()
+        probes.forget()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether this line is passed on."""

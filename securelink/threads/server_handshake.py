@@ -14,9 +14,11 @@ from ..app.admission import cannot_say
 from ..app.budget import FailureBudget
 from ..codes import Code
 from ..errors import HandshakeError, Refused, SecureLinkError
+from ..logs.floods import probes
 from ..protocol import Resuming, ServerConnection, State
 from ..protocol.handshake_server import VerifiedClient
 from ..text import escaped
+from ..wire.packets import encode_value
 from .book import Book
 from .channel import Channel
 from .chores import Chores
@@ -29,6 +31,8 @@ from .suspensions import Suspensions
 from .writing import Writer
 
 log = logging.getLogger("securelink.server")
+
+_NOTHING = encode_value(None)  # what a client without credentials shows
 
 
 class Gatekeeper(Protocol):
@@ -83,7 +87,16 @@ class ServerHandshake:
         failed: It has failed, and is counted.
     """
 
-    __slots__ = ("_charged", "_entrance", "_host", "_writer", "connection", "errand", "failed")
+    __slots__ = (
+        "_brought",
+        "_charged",
+        "_entrance",
+        "_host",
+        "_writer",
+        "connection",
+        "errand",
+        "failed",
+    )
 
     def __init__(
         self, entrance: Entrance, connection: ServerConnection, writer: Writer, host: str
@@ -94,6 +107,7 @@ class ServerHandshake:
         self._host = host
         self.errand = Errand()
         self.failed = False
+        self._brought = False  # whether it has shown credentials, which may be a guess
         self._charged = False  # to its address, for what has failed or may fail
 
     @property
@@ -151,6 +165,7 @@ class ServerHandshake:
         self._charged = True
         try:
             client = connection.verify_client()
+            self._brought = client.credentials != _NOTHING
             channel = self._entrance.host.authorize(link, client)
         except HandshakeError as error:
             if connection.state is State.AUTHORIZING:
@@ -177,12 +192,20 @@ class ServerHandshake:
             self._entrance.gate.failed_at(self._host, charge=not self._charged)
 
     def log_failure(self, error: SecureLinkError) -> None:
-        """Say in the log that it has failed, and why."""
-        log.log(
-            logging.INFO
-            if self.connection.knock or isinstance(error, HandshakeError)
-            else logging.WARNING,
-            "handshake with %s failed: %s",
-            self._host,
-            escaped(str(error)),  # a refusal in the application's words may quote the client
-        )
+        """
+        Say in the log that it has failed, and why. What comes again and again from one address, and has shown nothing
+        that could be a guess, is most likely a probe: it is said once in ten minutes, and how often.
+        """
+        expected = self.connection.knock or isinstance(error, HandshakeError)
+        level = logging.INFO if expected else logging.WARNING
+        text, more = (
+            escaped(str(error)),
+            "",
+        )  # a refusal in the application's words may quote the client
+        if level == logging.INFO and not self._brought:
+            hidden = probes.take((self._host, text))
+            if hidden is None:
+                level = logging.DEBUG
+            elif hidden:
+                more = f" ({hidden} times more since that was said)"
+        log.log(level, "handshake with %s failed: %s%s", self._host, text, more)
