@@ -15,7 +15,7 @@ from ..errors import ConfigError, ConnectionClosed, LinkTimeout, SecureLinkError
 from ..interrupts import Sign
 from ..limits import CLOSE_SECONDS, CONNECT_SECONDS
 from ..logs.default import make_visible
-from ..options import seconds, seconds_or_none
+from ..options import seconds
 from ..threads.client_channel import ClientChannel
 from ..threads.connecting import Arrival, Destination
 from ..threads.outcome import Outcome
@@ -180,14 +180,21 @@ class Client(BaseClient, AsyncPeer, ClientBinding):
         """
         The next packet that no handler takes; see `securelink.Client.receive`. A task that is cancelled takes none.
         """
-        timeout = seconds_or_none("timeout", timeout)
-        channel = self._need_channel()
+        if timeout is not None:
+            timeout = seconds("timeout", timeout)
+        channel = self._channel or self._need_channel()
         mailbox = channel.mailbox
-        _check_may_receive(channel)
+        if not mailbox.packets:
+            _check_may_receive(channel)
         mailbox.receiving = True
-        if channel.core.numbering.incoming.owes:
+        core = channel.core
+        if core.numbering.incoming.owes:
             channel.handled()
-        await _until(channel, lambda: _has_come(channel), timeout)
+        if not mailbox.packets:
+            if core.receiving.items:
+                _run(channel)
+            if not mailbox.packets:
+                await _until(channel, lambda: _has_come(channel), timeout)
         if mailbox.packets:
             return mailbox.pop()
         _check_goes_on(channel)

@@ -56,6 +56,7 @@ class Driver:
             abandoned: Called when the event loop ends before our loop does.
         """
         self._loop = loop
+        loop.thread = self._thread
         self._number = loop.fileno()
         self.events.add_reader(self._number, self._run)
         self._guard = cast("AsyncGeneratorType[None, None]", self._guarded(abandoned))

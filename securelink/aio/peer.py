@@ -36,18 +36,20 @@ class AsyncPeer(FarEnd):
         if timeout is not SEND_SECONDS:
             timeout = seconds_or_none("timeout", timeout)
         action = checked_action(action)
-        key("latest", latest)
+        if latest is not None:
+            key("latest", latest)
         policies = self._hooks.policies
-        if full is not None or policies.has(action):
+        if full is not None or (policies.of and policies.has(action)):
             latest, full, timeout = policies.way(action, data, latest, full, timeout)
         channel = self._need_channel()
         packet = self._request_packet(action, data, headers)
-        encoded = encode_for(channel.bounds, packet)
-        if full is None or full == "wait":
+        outbox = channel.outbox
+        encoded = encode_for(outbox.bounds, packet)
+        if full is not None and full != "wait":
+            return outbox.offer(encoded, timeout, latest, False, full)
+        if channel.core.sending.is_crowded(len(encoded)):
             await room(channel, len(encoded), timeout, latest)
-        if full is not None:
-            return channel.outbox.offer(encoded, timeout, latest, False, full)
-        channel.outbox.post(encoded, None, latest, False)
+        outbox.post(encoded, None, latest, False, packet.created)
         return True
 
     def send_nowait(

@@ -20,8 +20,7 @@ class Woken(Sign):
 
     __slots__ = ("_events", "_future", "_thread")
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self) -> None:  # not that of `Sign`: it has what threads wait for
         self._events = asyncio.get_running_loop()
         self._thread = get_ident()
         self._future: asyncio.Future[bool] = self._events.create_future()

@@ -11,6 +11,7 @@ import logging
 import time
 from threading import get_ident
 
+from .._mypyc import mypyc_attr
 from .lead import Lead
 from .switching import short_turns
 from .tasks import Flushable
@@ -38,6 +39,7 @@ def over() -> None:
             writer.flush()
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Bursts:
     """
     What waits of one loop's connections.

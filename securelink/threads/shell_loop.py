@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 import math
+from threading import get_ident
 
 from ..errors import ConfigError
+from .bursts import Bursts
 from .loop import Loop
-from .tasks import Shell
+from .tasks import Flushable, Shell
+
+
+class _Bursts(Bursts):
+    """What is sent in a row between two turns goes out with the next."""
+
+    def __init__(self, loop: ShellLoop) -> None:
+        super().__init__(loop.lead, watched=False)
+        self._loop = loop
+
+    def add(self, writer: Flushable, thread: int) -> bool:
+        """As `Bursts.add`; False in other threads."""
+        if thread != self._loop.thread:
+            return False
+        if not writer.listed:
+            writer.listed = True
+            self._loop.flush_list.append(writer)
+            self._loop.wake()
+        return True
 
 
 class ShellLoop(Loop):
@@ -18,6 +38,9 @@ class ShellLoop(Loop):
         shell: Does its turns.
         workers: See `Loop`: as many threads may do expensive work as of that number.
 
+    Attributes:
+        thread: Does its turns.
+
     Raises:
         ConfigError: On this system there is no descriptor that tells that something is ready.
     """
@@ -25,6 +48,8 @@ class ShellLoop(Loop):
     def __init__(self, name: str, shell: Shell, *, workers: int) -> None:
         super().__init__(name, workers=workers, manual=True)
         self._shell = shell
+        self.thread = get_ident()
+        self.bursts = _Bursts(self)
         self._waker.sleeps_elsewhere(shell.knock)
         self.identity = shell.identity
         if self.fileno() < 0:
@@ -33,6 +58,10 @@ class ShellLoop(Loop):
                 "on this system an event loop cannot watch the connections of another one",
                 hint="use securelink.Server and securelink.Client here, with threads",
             )
+
+    def wake(self) -> None:
+        """There is something to do."""
+        self._waker.wake()
 
     @property
     def paced(self) -> bool:
