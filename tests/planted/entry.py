@@ -38,7 +38,7 @@ FAULTS = [
         "app/hooks.py",
         "if self._may_refuse and returned:",
         "if False:",
-        "test_auth_hooks.py::test_a_check_in_on_connect_that_has_not_run_refuses",
+        "test_auth_on_connect.py::test_a_check_in_on_connect_that_has_not_run_refuses",
     ),
     Fault(
         "a join token is kept as it is",
