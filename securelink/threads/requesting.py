@@ -124,11 +124,11 @@ def probe(channel: Channel, timeout: float) -> float:
 
 def round_trip(channel: Channel, waiting: Waiting, start: float, timeout: float) -> float:
     """Seconds since the PING, behind the wait for its PONG. Raises as `probe` does."""
+    if channel.ended:
+        raise channel.closed_error()
     if not waiting.event.is_set():
         raise LinkTimeout(
             f"{channel.name} did not answer a ping within {timeout:g} s",
             hint="it or the network may be overloaded: try again with a longer timeout=",
         )
-    if channel.ended:
-        raise channel.closed_error()
     return time.monotonic() - start
