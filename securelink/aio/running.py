@@ -167,7 +167,7 @@ class Event(EventHook[Arguments]):
                 if inspect.isawaitable(result):
                     result = await result
                 if result is not None and type(result) not in PLAIN:
-                    self._accept(result)
+                    self._accept(result, arguments)
             except Exception as error:
                 self._failed(error, arguments)
             except asyncio.CancelledError as error:

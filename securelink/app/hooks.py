@@ -73,6 +73,16 @@ def _refuse_if_returned(result: object) -> None:
         raise result()
 
 
+def _refusal_in(error: BaseException) -> Refused | None:
+    """The refusal that this is, or that one of the tasks has raised whose group this is of (`asyncio.TaskGroup`)."""
+    while isinstance(error, BaseExceptionGroup):
+        group = error.subgroup(Refused)
+        if group is None:
+            return None
+        error = group.exceptions[0]
+    return error if isinstance(error, Refused) else None
+
+
 class Decision:
     """
     An event of a session whose listeners may refuse it. Ctrl-C amid it, in `update()`, refuses too: the check has not
@@ -105,9 +115,11 @@ class Decision:
     def _judge(self, error: BaseException | None) -> None:
         if isinstance(error, Refused):
             self._refuse(error)
+        elif error is not None and not isinstance(error, Exception):
+            self.interrupted()  # cancelled, perhaps before its first step
 
     def interrupted(self) -> None:
-        """Refuse: Ctrl-C came out of the call."""
+        """Refuse: Ctrl-C came out of the call, or it was cancelled."""
         self._refuse(Refused(NOT_CHECKED))
 
 
@@ -221,18 +233,12 @@ class EventHook(Generic[Arguments]):
         """
         last_word: BaseException | None = None
         for listener in self._listeners:
-            returned = False
             try:
                 result = listener(*arguments)
                 if result is not None and type(result) not in PLAIN:
-                    self._accept(result)
-                    returned = True
-                    did_run(result)
+                    self._accept(result, arguments)
             except Exception as error:
                 self._failed(error, arguments)
-                if self._may_refuse and returned:
-                    # The check of this session has not run: the client must not get in for that reason.
-                    raise Refused(NOT_CHECKED) from None
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
@@ -242,15 +248,23 @@ class EventHook(Generic[Arguments]):
             raise last_word
         return None
 
-    def _accept(self, result: object) -> None:
-        """What a listener has returned. Raises `Refused` for one that this event accepts as such."""
-        if self._may_refuse:
-            _refuse_if_returned(result)
+    def _accept(self, result: object, arguments: tuple[Any, ...]) -> None:
+        """What a listener gave in the end. Raises an error for what has not run, and `Refused` if that counts."""
+        if not self._may_refuse:
+            did_run(result)
+            return
+        _refuse_if_returned(result)
+        try:
+            did_run(result)
+        except ConfigError as error:
+            self._failed(error, arguments)
+            # The check of this session has not run: the client must not get in for that reason.
+            raise Refused(NOT_CHECKED) from None
 
     def _failed(self, error: BaseException, arguments: tuple[Any, ...]) -> None:
         """In an `except` block: a listener has raised this. The others go on, unless it refuses the session."""
-        if self._may_refuse and isinstance(error, Refused):
-            raise error
+        if self._may_refuse and (refusal := _refusal_in(error)) is not None:
+            raise refusal
         if self._peer_left(error, arguments):
             self._failures.note(
                 logging.DEBUG, "the peer left while a listener of %s ran", self.name

@@ -284,7 +284,7 @@ class Outbox:
 
     def _greeted(self, error: BaseException | None) -> None:
         self._greeter = 0
-        if not isinstance(error, Refused):
+        if error is None:  # otherwise refused, see `Decision`
             self._let_go()
 
     def _let_go(self) -> None:

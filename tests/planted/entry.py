@@ -36,9 +36,16 @@ FAULTS = [
     Fault(
         "a check in on_connect that has not run lets in",
         "app/hooks.py",
-        "if self._may_refuse and returned:",
-        "if False:",
+        "raise Refused(NOT_CHECKED) from None",
+        "return",
         "test_auth_on_connect.py::test_a_check_in_on_connect_that_has_not_run_refuses",
+    ),
+    Fault(
+        "a check in on_connect that is cancelled lets in",
+        "app/hooks.py",
+        "elif error is not None and not isinstance(error, Exception):",
+        "elif False:",
+        "test_aio_greeting.py::test_a_check_that_is_cancelled_before_it_begins_refuses",
     ),
     Fault(
         "a join token is kept as it is",
