@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from helpers import WAIT
 from looping import client_of, listening, run, serving, until
 
 from securelink import ConnectionClosed, Identity, LinkTimeout, aio
+from securelink.streams.tcp import TCP
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -32,6 +34,38 @@ def test_connect(identity: Identity) -> None:
                 await until(lambda: not server.sessions)
             async with client:
                 assert await client.request("echo", 2) == 2
+
+    run(main)
+
+
+def test_an_attempt_that_comes_late(identity: Identity) -> None:
+    """One that was cancelled, and reaches the server when all clients have gone, is given up; the next one works."""
+    door, through = threading.Event(), threading.Event()
+
+    class Slow:
+        """A carrier that takes its time once."""
+
+        def connect(self, host: str, port: int, timeout: float) -> Any:
+            assert door.wait(WAIT)
+            try:
+                return TCP.connect(host, port, timeout)
+            finally:
+                through.set()
+
+    async def main() -> None:
+        async with serving(identity) as server:
+            client = client_of(server)
+            client.carrier = Slow()  # type: ignore[assignment]  # a server would need more
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(client.connect(), 0.1)
+            await until(lambda: not [t for t in threading.enumerate() if "clients" in t.name])
+            await asyncio.sleep(0.05)  # the loop of clients has ended
+            door.set()
+            await asyncio.to_thread(through.wait, WAIT)
+            await until(lambda: not [t for t in threading.enumerate() if t.name == "reconnect"])
+            await client.connect()
+            assert await client.request("echo", 1, timeout=WAIT) == 1
+            await client.close()
 
     run(main)
 

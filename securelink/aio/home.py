@@ -6,8 +6,10 @@ import asyncio
 import time
 import weakref
 from collections.abc import Callable
+from threading import get_ident
 from typing import cast
 
+from ..errors import ConnectionClosed
 from ..threads.caretaker import CARETAKER_WORKERS, SETTLE_SECONDS, Caretaker, Ward
 from ..threads.client_link import ClientLink
 from ..threads.loop import Loop
@@ -21,10 +23,13 @@ class Home(Caretaker):
     def __init__(self) -> None:
         super().__init__()
         self._driver: Driver | None = None
+        self._thread = get_ident()
 
     def _make_loop(self) -> Loop:
         driver = self._driver
-        assert driver is not None
+        if driver is None or get_ident() != self._thread:
+            # By the thread of an attempt that nobody waits for any more: no loop that it makes would ever turn.
+            raise ConnectionClosed("connecting was cancelled")
         return ShellLoop("clients", driver, workers=CARETAKER_WORKERS)
 
     def _schedule(self, loop: Loop) -> None:
