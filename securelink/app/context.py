@@ -131,9 +131,12 @@ class SessionContext:
         received = Received(packet, channel, session)
         handlers = self._server.handlers
         wanted = handlers.run(channel, packet, received, (session, received))
-        if not wanted:
+        if wanted is True:
+            return None
+        if wanted is False:
             handlers.warn_unhandled(packet.action, "@server.on(...) or @server.on_message")
-        return None if isinstance(wanted, bool) else wanted
+            return None
+        return wanted
 
     def throttled(self) -> None:
         """The client sends more than it may in a second."""

@@ -168,19 +168,19 @@ class Inbox:
         finally:
             if self.parked is None:
                 right.free = True
-        if self.parked is not None:
-            return False
         if bursts.waiting:
             bursts.over()
         # Given up; look once more: a thread that appended meanwhile found us running and went away.
-        return more or bool(self.queue.items)
+        return (more or bool(self.queue.items)) and self.parked is None
 
-    def _park(self, pending: Pending) -> None:
+    def _park(self, pending: Pending) -> Pending | None:
         """By who runs it: nothing more is run before that is done. The record counts as handled only then."""
-        if pending.active:
-            self.parked = pending
-            self.loop.parked += 1
-            pending.then(self._go_on)
+        if not pending.active:
+            return None
+        self.parked = pending
+        self.loop.parked += 1
+        pending.then(self._go_on)
+        return pending
 
     def _go_on(self, error: BaseException | None) -> None:
         """By who has done it, in the loop's thread."""
@@ -245,10 +245,10 @@ class Inbox:
                     return True
                 continue
             queue.opened = item  # counted, until all of it is handled
-            packets = item.packets
+            packets, pending = item.packets, None
             try:
                 count = len(packets)
-                left -= not count  # an empty record is work as well
+                left = left if count else left - 1  # an empty record is work as well
                 first = at = item.at
                 if not deadline and (inbox or count - at > 1):
                     deadline = time.monotonic() + RUN_SECONDS
@@ -261,10 +261,10 @@ class Inbox:
                     pending = handle(session, packets[at - 1])
                     left -= 1
                     if pending is not None:
-                        self._park(pending)
+                        pending = self._park(pending)
                         return False
             finally:
-                if self.parked is not None or (item.at < len(packets) and not queue.dropping):
+                if pending is not None or (item.at < len(packets) and not queue.dropping):
                     inbox.appendleft(item)
                 else:
                     queue.opened = None

@@ -159,7 +159,7 @@ class Mailbox:
         referred = self._context
         context: ClientContext | None = referred()
         taken = context is not None and context.on_packet(channel, packet, received)
-        if not taken:
+        if taken is False:
             if (
                 not self.packets  # as usual
                 or self._has_space(self._queue.bounds.inbox_bytes)
@@ -170,7 +170,7 @@ class Mailbox:
                 self._drop(packet)
         if channel.drivers:
             channel.wake_drivers()
-        return None if isinstance(taken, bool) else taken
+        return None if taken is True or taken is False else taken
 
     def _keep(self, channel: Driven, received: Received, packet: Packet) -> None:
         """Let a packet wait for `receive`: the first ones as they are, what piles up behind them as bytes."""
