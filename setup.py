@@ -16,8 +16,8 @@ from typing import Any
 
 from setuptools import setup
 
-# Not here, though packets pass through them: replies.py, which is referred to weakly, and asking.py, which has
-# subclasses that are not compiled.
+# Not here, though packets pass through them: replies.py and caretaker.py, which are referred to weakly, and asking.py,
+# which has subclasses that are not compiled.
 HOT = [
     "securelink/app/handlers.py",
     "securelink/wire/frames.py",
@@ -37,7 +37,6 @@ HOT = [
     "securelink/protocol/records.py",
     "securelink/protocol/numbering.py",
     "securelink/threads/bursts.py",
-    "securelink/threads/caretaker.py",
     "securelink/threads/channel.py",
     "securelink/threads/client_channel.py",
     "securelink/threads/client_inbox.py",
