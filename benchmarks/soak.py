@@ -2,6 +2,7 @@
 A soak: sessions that talk, come and go, and lose their connections at random bytes, for as long as one likes.
 
     .venv/bin/python -m benchmarks.survive --soak 60 --sessions 500
+    .venv/bin/python -m benchmarks.survive --soak 60 --asyncio server    # or clients: the other side has threads
 
 The server is a process of its own. Every packet is checked by number and content, on both sides; memory, threads and
 descriptors of the server are looked at every few seconds.
@@ -112,11 +113,18 @@ class Talker:
     """One session as its client has it."""
 
     def __init__(
-        self, port: int, pin: str, seed: int, *, host: str = "127.0.0.1", frail: bool = True
+        self,
+        port: int,
+        pin: str,
+        seed: int,
+        *,
+        host: str = "127.0.0.1",
+        frail: bool = True,
+        make: Callable[..., Any] = Client,
     ) -> None:
         self.dice = random.Random(seed)
         self.carrier = FrailCarrier(seed)
-        self.client = Client(host, port, pin=pin)
+        self.client = make(host, port, pin=pin)
         self.client.carrier = self.carrier
         self.up, self.down = Way(), Way()
         self.ended = False
@@ -243,13 +251,26 @@ def serve(host: str, heartbeat: float) -> None:
     with server:
         print(server.address[1], server.fingerprint, flush=True)
         for _ in sys.stdin:
-            status = Path("/proc/self/status").read_text()
-            memory = int(status.split("VmRSS:")[1].split()[0]) * 1024
-            numbers = (memory, threading.active_count(), len(os.listdir("/proc/self/fd")))
-            print(json.dumps((*numbers, len(server.sessions))), flush=True)
+            tell(len(server.sessions))
 
 
-def soak(minutes: float, sessions: int, seed: int, say: Callable[[str], None] = print) -> Soaked:
+def tell(sessions: int) -> None:
+    """Print what this process has, for `_look`."""
+    status = Path("/proc/self/status").read_text()
+    memory = int(status.split("VmRSS:")[1].split()[0]) * 1024
+    numbers = (memory, threading.active_count(), len(os.listdir("/proc/self/fd")))
+    print(json.dumps((*numbers, sessions)), flush=True)
+
+
+def soak(
+    minutes: float,
+    sessions: int,
+    seed: int,
+    say: Callable[[str], None] = print,
+    *,
+    module: str = "benchmarks.soak",
+    make: Callable[..., Any] = Client,
+) -> Soaked:
     """
     Talk for a while.
 
@@ -258,10 +279,16 @@ def soak(minutes: float, sessions: int, seed: int, say: Callable[[str], None] = 
         sessions: At the same time.
         seed: Chooses packets and bytes.
         say: Gets a line now and then.
+        module: Of the server's process.
+        make: Makes a client.
     """
-    with Child("benchmarks.soak") as server:
+    with Child(module) as server:
         port, pin = server.line(WAIT).split()
-        return _soak(minutes, sessions, seed, say, server, (int(port), pin))
+
+        def join(seed: int) -> Talker:
+            return Talker(int(port), pin, seed, make=make)
+
+        return _soak(minutes, sessions, seed, say, server, join)
 
 
 def _soak(
@@ -270,14 +297,14 @@ def _soak(
     seed: int,
     say: Callable[[str], None],
     server: Child,
-    place: tuple[int, str],
+    joined: Callable[[int], Talker],
 ) -> Soaked:
     dice, outcome = random.Random(seed), Soaked()
     began = looked = churned = time.monotonic()
     talkers: list[Talker] = []
 
     def join() -> None:
-        talkers.append(Talker(*place, dice.randrange(2**32)))
+        talkers.append(joined(dice.randrange(2**32)))
         outcome.sessions += 1
 
     def part(talker: Talker) -> None:

@@ -26,6 +26,7 @@ from securelink import Client, Identity, Server, Session
 from securelink.limits import HEARTBEAT_SECONDS
 from securelink.testing import Relay
 
+from . import soak_asyncio
 from .faults import BETWEEN_NETWORKS, IN_FULL, suffer, suffer_apart, way_to_networks
 from .mortal import outlive
 from .soak import soak
@@ -201,13 +202,25 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--sync", default="turn", choices=("turn", "10ms", "os"))
     parser.add_argument("--soak", type=float, metavar="MINUTES", help="talk for so long")
+    parser.add_argument(
+        "--asyncio",
+        default="",
+        choices=("server", "clients"),
+        help="of a soak: which side has no threads",
+    )
     parser.add_argument("--faults", action="store_true", help="processes and networks that fail")
     asked = parser.parse_args()
     logging.getLogger("securelink").setLevel(logging.ERROR)  # each cut is three lines otherwise
     if asked.faults:
         return _faults()
     if asked.soak:
-        soaked = soak(asked.soak, asked.sessions or 500, asked.seed)
+        soaked = soak(
+            asked.soak,
+            asked.sessions or 500,
+            asked.seed,
+            module="benchmarks.soak_asyncio" if asked.asyncio == "server" else "benchmarks.soak",
+            make=soak_asyncio.clients() if asked.asyncio == "clients" else Client,
+        )
         print(soaked)
         for word in soaked.wrong[:20]:
             print(" ", word)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks import soak_asyncio
 from benchmarks.soak import soak
 from benchmarks.storm import storm
 from benchmarks.survive import survive
 from benchmarks.ways import Way
+from securelink import Client
 
 
 def test_nothing_is_lost_over_a_hundred_cuts() -> None:
@@ -33,12 +35,15 @@ def test_what_is_not_as_it_was_sent_is_seen() -> None:
     ]
 
 
-def test_a_soak_in_short(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("with_asyncio", ["neither", "server", "clients"])
+def test_a_soak_in_short(with_asyncio: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sessions that talk, come, go, and lose their connections: nothing is lost or doubled, all is counted."""
+    module = "benchmarks.soak_asyncio" if with_asyncio == "server" else "benchmarks.soak"
+    make = soak_asyncio.clients() if with_asyncio == "clients" else Client
     monkeypatch.setattr("benchmarks.soak.TALK_BYTES", 5_000)
     monkeypatch.setattr("benchmarks.soak.LOOK_SECONDS", 0.5)
     lines: list[str] = []
-    outcome = soak(0.06, sessions=6, seed=3, say=lines.append)
+    outcome = soak(0.06, sessions=6, seed=3, say=lines.append, module=module, make=make)
     assert outcome.wrong == []
     assert outcome.sessions >= 6
     assert outcome.connections > outcome.sessions
