@@ -332,3 +332,37 @@ def test_a_client_connects_again(identity: Identity) -> None:
             await client.close()
 
     run(main)
+
+
+@pytest.mark.parametrize("kicked", [False, True])
+def test_at_the_bound_of_memory_what_waits_behind_a_coroutine_goes(
+    identity: Identity, kicked: bool
+) -> None:
+    """Any number of handlers may wait for long: a session that was ended keeps nothing behind one of them."""
+
+    async def main() -> None:
+        door, most = asyncio.Event(), 4 * 2**20
+        async with serving(identity, max_memory=most, max_unsent=2**20) as server:
+
+            @server.on("slow")
+            async def slow(session: aio.Session, packet: Any) -> None:
+                await door.wait()
+
+            channels = []
+            async with contextlib.AsyncExitStack() as clients:
+                for _ in range(8):
+                    client = await clients.enter_async_context(client_of(server))
+                    session: Any = server.sessions[client.token or ""]
+                    channels.append(together.channel_of(session))
+                    with contextlib.suppress(ConnectionClosed):
+                        for _ in range(10):
+                            await client.send("slow", bytes(100_000))
+                        await client.ping(WAIT)
+                        if kicked:
+                            session.kick()
+                await until(lambda: sum(channel.held for channel in channels) <= most)
+                door.set()
+            async with client_of(server) as client:
+                assert await client.request("echo", 1, timeout=WAIT) == 1
+
+    run(main)

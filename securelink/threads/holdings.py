@@ -137,6 +137,7 @@ class Holdings:
                     self._end(channel)
                 elif link is not None:
                     link.lost()
+                channel.inbox.drop_waiting()
                 # Sealed bytes still go out before CLOSE, until the next check; packets of a running handler are freed
                 # with it. Ending other sessions for these would not help.
                 total -= held[channel]
@@ -146,4 +147,3 @@ class Holdings:
         log.warning("%s is ended: too much waits for all sessions together", channel.name)
         self._note("limit_total_unsent")
         channel.end(Code.TOO_SLOW)
-        channel.inbox.drop_waiting()

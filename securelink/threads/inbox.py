@@ -360,12 +360,15 @@ class Inbox:
         """
         By the leader, of a session that we have ended for what it keeps: records that wait are dropped at once.
 
-        While one of its handlers runs, the thread that runs it does it: handlers have a bounded number of places.
+        While one of its handlers runs, the thread that runs it does it: handlers have a bounded number of places. Those
+        that are coroutines have not, and may wait for long: what is behind one is dropped here.
         """
         right, queue = self.right, self.queue
         try:
             del right.free
         except AttributeError:
+            if self.parked is not None:
+                queue.drop()
             return
         try:
             queue.drop()
