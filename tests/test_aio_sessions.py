@@ -343,10 +343,15 @@ def test_at_the_bound_of_memory_what_waits_behind_a_coroutine_goes(
     async def main() -> None:
         door, most = asyncio.Event(), 4 * 2**20
         async with serving(identity, max_memory=most, max_unsent=2**20) as server:
+            running = list[Any]()
 
             @server.on("slow")
             async def slow(session: aio.Session, packet: Any) -> None:
-                await door.wait()
+                running.append(packet)
+                try:
+                    await door.wait()
+                finally:
+                    running.remove(packet)
 
             channels = []
             async with contextlib.AsyncExitStack() as clients:
@@ -361,6 +366,7 @@ def test_at_the_bound_of_memory_what_waits_behind_a_coroutine_goes(
                         if kicked:
                             session.kick()
                 await until(lambda: sum(channel.held for channel in channels) <= most)
+                await until(lambda: len(running) < 8)  # nor its packet
                 door.set()
             async with client_of(server) as client:
                 assert await client.request("echo", 1, timeout=WAIT) == 1

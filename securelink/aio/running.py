@@ -66,6 +66,7 @@ class Running:
         task = asyncio.get_running_loop().create_task(
             _run(awaitable, pending, result, failed), context=context
         )
+        pending.cancel = task.cancel
         self.tasks.add(task)
         task.add_done_callback(partial(self._over, awaitable, pending, failed))
         return pending

@@ -361,14 +361,19 @@ class Inbox:
         By the leader, of a session that we have ended for what it keeps: records that wait are dropped at once.
 
         While one of its handlers runs, the thread that runs it does it: handlers have a bounded number of places. Those
-        that are coroutines have not, and may wait for long: what is behind one is dropped here.
+        that are coroutines have not, and may wait for long: what is behind one is dropped here, and it is cancelled,
+        for it keeps its packet.
         """
         right, queue = self.right, self.queue
         try:
             del right.free
         except AttributeError:
-            if self.parked is not None:
+            parked = self.parked
+            if parked is not None:
+                handles = queue.opened is not None
                 queue.drop()
+                if handles:
+                    parked.call_off()
             return
         try:
             queue.drop()
