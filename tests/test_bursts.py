@@ -8,6 +8,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from threading import get_ident
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from securelink import Client, Identity, Server
 from securelink.protocol.bounds import Bounds
 from securelink.threads import bursts, outbox
 from securelink.threads.bursts import BURST_BYTES, ROW_PACKETS
+from securelink.threads.lead import Lead
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -339,3 +341,48 @@ def test_nothing_is_left_of_bursts(server: Server) -> None:
             client.send("say", number)
         link_of(client).lost()
         until(lambda: not bursts.waiting)
+
+
+class Writes:
+    """A connection that counts how often it is flushed."""
+
+    listed = False
+    flushed = 0
+
+    def flush(self) -> None:
+        """As `Flushable.flush`."""
+        self.flushed += 1
+
+    def on_error(self) -> None:
+        """As `Flushable.on_error`."""
+
+
+def test_a_loop_that_ends_in_the_moment_of_a_burst(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who noted a connection just before the watchdog ended sends it, and the switch interval is as before."""
+    bundle = bursts.Bursts(Lead(lambda: None), watched=True)
+    writer, begin = Writes(), bursts.short_turns.begin
+
+    def late(user: object) -> None:
+        bundle.close()
+        begin(user)
+
+    monkeypatch.setattr(bursts.short_turns, "begin", late)
+    before = sys.getswitchinterval()
+    assert not bundle.add(writer, get_ident())
+    assert writer not in bursts.waiting
+    assert sys.getswitchinterval() == before
+
+
+def test_interrupted_between_striking_out_and_sending(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`send` has returned: what it queued goes out, wherever Ctrl-C comes."""
+
+    class Interrupting(dict[Any, int]):
+        def pop(self, *arguments: Any) -> Any:
+            super().pop(*arguments)
+            raise KeyboardInterrupt
+
+    writer = Writes()
+    monkeypatch.setattr(bursts, "waiting", Interrupting({writer: get_ident()}))
+    with pytest.raises(KeyboardInterrupt):
+        bursts.over()
+    assert writer.flushed == 1

@@ -35,8 +35,10 @@ def over() -> None:
     me = get_ident()
     for writer, thread in tuple(waiting.items()):
         if thread == me:
-            waiting.pop(writer, None)
-            writer.flush()
+            try:
+                waiting.pop(writer, None)
+            finally:
+                writer.flush()  # also if Ctrl-C came in between: `send` has returned
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -78,6 +80,10 @@ class Bursts:
                 short_turns.begin(self)
                 if not (self.asked or self._looks):
                     short_turns.end(self)  # the watchdog was faster
+            if not self._open:  # the second look: it was closed meanwhile, and nobody may see to it
+                waiting.pop(writer, None)
+                short_turns.end(self)
+                return False
         return True
 
     def pause(self, seconds: float) -> None:
