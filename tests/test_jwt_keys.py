@@ -224,11 +224,12 @@ def test_names_that_no_function_sees(kid: str) -> None:
     assert not asked
 
 
-def test_a_function_that_fails() -> None:
-    """Its error is the server's, and refuses there like that of any hook."""
+@pytest.mark.parametrize("error", [OSError, jwt.PyJWKClientConnectionError])
+def test_a_function_that_fails(error: type[Exception]) -> None:
+    """Its error is the server's, as with any hook: that an issuer is away is no fault of a client."""
 
     def keys(kid: str | None) -> Any:
-        raise OSError("no network")
+        raise error("no network")
 
-    with pytest.raises(OSError, match="no network"):
+    with pytest.raises(error, match="no network"):
         hook(keys)(hello({"jwt": token("ES256")}))

@@ -279,6 +279,8 @@ class Keys:
     def _asked(self, ask: Callable[[str | None], Any], kid: str | None, algorithm: str) -> Any:
         try:
             answer = ask(kid)
+        except jwt.PyJWKClientConnectionError:
+            raise  # the issuer cannot be reached: no fault of the client
         except jwt.PyJWTError as error:  # as PyJWKClient says that there is no such key
             raise Unfit(f"kid: keys() raised {type(error).__name__}") from None
         if answer is None:
