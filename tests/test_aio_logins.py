@@ -13,7 +13,7 @@ from issuer import AUDIENCE, ISSUER, REFUSED, pem_of, private_key, token
 from looping import client_of, run, serving, until
 from test_leases import LONG, OVER, Hook
 
-from securelink import Client, Code, ConnectionClosed, Identity, Refused, aio
+from securelink import Client, Code, ConnectionClosed, Identity, Refused, SecureLinkError, aio
 from securelink.auth import JWT, BoundToken
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -149,3 +149,37 @@ def test_a_client_with_threads(identity: Identity) -> None:
 
     run(main)
     assert len(answered) == 1
+
+
+def test_a_login_that_takes_longer_than_a_handshake_may(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is cancelled, so that the thread that waits for it serves others; its client does not get in."""
+    monkeypatch.setattr("securelink.aio.driver.HANDSHAKE_SECONDS", 0.2)
+    cancelled: list[object] = []
+
+    async def login(hello: Any) -> str:
+        if hello.credentials == "slow":
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                cancelled.append(hello)
+                raise
+        return "ann"
+
+    async def slow(server: aio.Server) -> None:
+        client = client_of(server, credentials="slow")
+        with pytest.raises(SecureLinkError):
+            await client.connect(WAIT)
+        assert not client.connected
+
+    async def main() -> None:
+        async with serving(identity, authenticate=login) as server:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(6):  # more than there are places
+                    group.create_task(slow(server))
+            assert len(cancelled) == 6
+            async with client_of(server, credentials="quick") as client:
+                assert await client.request("echo", 1, timeout=WAIT) == 1
+
+    run(main)

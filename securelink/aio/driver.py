@@ -19,6 +19,7 @@ from threading import get_ident
 from types import AsyncGeneratorType
 from typing import Any, cast
 
+from ..limits import HANDSHAKE_SECONDS
 from ..threads.shell_loop import ShellLoop
 from .running import current, identity
 
@@ -102,13 +103,19 @@ class Driver:
     # For coroutines that a thread of the pool needs.
 
     def result_of(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """By that thread: what this gives, in the event loop."""
+        """
+        By that thread: what this gives, in the event loop.
+
+        Raises:
+            TimeoutError: It took longer than any handshake may, and is cancelled: the thread is needed for others.
+        """
         asked = asyncio.run_coroutine_threadsafe(coroutine, self.events)
         self._asked.add(asked)
         try:
-            return asked.result()
+            return asked.result(HANDSHAKE_SECONDS)
         finally:
             self._asked.discard(asked)
+            asked.cancel()  # unless it is done
 
     def call_off(self) -> None:
         """Nobody needs what they give any more."""
