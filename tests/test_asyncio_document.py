@@ -17,7 +17,7 @@ PROGRAMS = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 PRINTED = [r"welcome \{'players': 1\}\n(.*\n)*6\n", r"42\n"]
 
 
-@pytest.mark.parametrize(("text", "expected"), zip(PROGRAMS, PRINTED, strict=True))
+@pytest.mark.parametrize(("text", "expected"), list(zip(PROGRAMS, PRINTED, strict=True)))
 def test_programs_run(text: str, expected: str, identity: Identity, tmp_path: Path) -> None:
     """As printed; what they print is what the page says."""
     identity.save(tmp_path / "keys", "server")
