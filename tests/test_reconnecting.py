@@ -20,6 +20,7 @@ from securelink import Client, ConfigError, ConnectionClosed, LinkTimeout, Refus
 from securelink.codes import Code
 from securelink.keys import Identity
 from securelink.testing import Relay
+from securelink.threads.caretaker import caretaker
 from securelink.threads.client_channel import ClientChannel
 from securelink.wire.fields import Kind
 
@@ -109,7 +110,7 @@ def test_a_seeded_program_keeps_its_random_numbers(identity: Identity) -> None:
     with line(identity) as stage:
         stage.relay.cut()
         assert stage.client.ping(WAIT) >= 0
-        stage.server.drain(WAIT)
+        stage.server.drain(0.1)
     assert random.getstate() == before
 
 
@@ -136,6 +137,27 @@ def test_a_request_waits_for_the_next_connection(identity: Identity) -> None:
         thread.join()
         stage.relay.cut()
         assert stage.client.request("what", timeout=WAIT) == 42
+
+
+def test_a_connection_that_breaks_while_it_is_welcomed(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that brought it has not come to its end: the session waits for the next one all the same."""
+    let_go, late = caretaker.let_go, list[object]()
+
+    def breaks_first(session: Any, **how: Any) -> None:
+        if not late:
+            late.append(session)
+            stage.relay.cut()
+            until(lambda: session.is_suspended)
+        let_go(session, **how)
+
+    with line(identity) as stage:
+        monkeypatch.setattr(caretaker, "let_go", breaks_first)
+        stage.relay.cut()
+        until(lambda: late)
+        assert stage.client.ping(WAIT) >= 0
+        assert stage.client.connected
 
 
 def test_events_in_order(identity: Identity) -> None:

@@ -116,19 +116,24 @@ class Caretaker:
             self._users.add(session)
             self._away.add(session)
 
-    def let_go(self, session: Away) -> None:
-        """It has another one, or is over."""
+    def let_go(self, session: Away, *, unless: Callable[[], bool] = lambda: False) -> None:
+        """It has another one, or is over; nothing happens if it has lost that as well, which `unless` says."""
         with self._lock:
+            if unless():
+                return
             self._away.discard(session)
-        self.leave(session)
+            self._leave(session)
 
     def leave(self, user: object) -> None:
         """An attempt or a link is over."""
         with self._lock:
-            self._users.discard(user)
-            if not self._users and self._loop is not None:
-                loop = self._ending = self._loop
-                loop.call_later(LINGER_SECONDS, lambda: self._stop_if_unused(loop))
+            self._leave(user)
+
+    def _leave(self, user: object) -> None:
+        self._users.discard(user)
+        if not self._users and self._loop is not None:
+            loop = self._ending = self._loop
+            loop.call_later(LINGER_SECONDS, lambda: self._stop_if_unused(loop))
 
     def settle(self, timeout: float) -> None:
         """

@@ -118,6 +118,8 @@ class ClientChannel(Channel):
             if not super().suspend(link):
                 return False
             self.carrier = None
+            # Once more: who had brought that connection may have let it go meanwhile. Its stream kept the loop.
+            self.home.keep(self)
             return True
         finally:
             if not self.is_suspended:

@@ -157,18 +157,22 @@ class Reconnector:
             self._try_later(channel, MOST_PAUSE)
 
     def _try(self, channel: ClientChannel) -> None:
-        again = False
+        again = True
         try:
-            again = channel.is_suspended and self._attempt(channel)
+            if channel.is_suspended:
+                again = self._attempt(channel)
         except Exception:
             log.exception("an attempt to connect again failed in this library")
-            again = True
         finally:
+            # What has arrived is none of this thread's business any more: the next attempt may be under way.
             if again and channel.is_suspended:
                 self._try_later(channel, self._next_pause())
-            else:
-                with self._lock:
-                    self._busy = False
+            elif again:
+                self._rest()
+
+    def _rest(self) -> None:
+        with self._lock:
+            self._busy = False
 
     def _next_pause(self) -> float:
         pause = self._pause * jitter.uniform(0.5, 1.5)
@@ -209,8 +213,7 @@ class Reconnector:
             self._finish(channel, Outcome(Code.LOST))
             return
         self._resumption = channel.resumption = arrival.opened.resumption
-        with self._lock:
-            self._busy = False  # first: should this connection break at once, the next begins anew
+        self._rest()  # first: should this connection break at once, the next begins anew
         replayed = len(channel.core.numbering.outgoing.again)
         told = partial(channel.mailbox.resumed, replayed)
         if not channel.go_on_over(arrival.link, arrival.early, told):
@@ -218,7 +221,7 @@ class Reconnector:
             arrival.drop()  # it has ended meanwhile
             return
         log.info("%s: the session goes on, %d records go again", channel.name, replayed)
-        self._connector.home.let_go(channel)
+        self._connector.home.let_go(channel, unless=lambda: channel.is_suspended)
         channel.wake_waiters()
         channel.wake_drivers()
 
