@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import os
 import signal
@@ -126,7 +127,7 @@ def tidy(
 @pytest.fixture
 def not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """A session ends with its connection, unless a test says otherwise: for tests whose subject is that end."""
-    defaults = Server.__init__.__kwdefaults__
+    defaults = inspect.unwrap(Server.__init__).__kwdefaults__
     assert defaults is not None
     monkeypatch.setitem(defaults, "resume", 0)
 
