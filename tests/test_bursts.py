@@ -24,6 +24,7 @@ from securelink.protocol.bounds import Bounds
 from securelink.threads import bursts, outbox
 from securelink.threads.bursts import BURST_BYTES, ROW_PACKETS
 from securelink.threads.lead import Lead
+from securelink.threads.switching import short_turns
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -360,13 +361,13 @@ class Writes:
 def test_a_loop_that_ends_in_the_moment_of_a_burst(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who noted a connection just before the watchdog ended sends it, and the switch interval is as before."""
     bundle = bursts.Bursts(Lead(lambda: None), watched=True)
-    writer, begin = Writes(), bursts.short_turns.begin
+    writer, begin = Writes(), short_turns.begin
 
     def late(user: object) -> None:
         bundle.close()
         begin(user)
 
-    monkeypatch.setattr(bursts.short_turns, "begin", late)
+    monkeypatch.setattr(short_turns, "begin", late)
     before = sys.getswitchinterval()
     assert not bundle.add(writer, get_ident())
     assert writer not in bursts.waiting
