@@ -12,11 +12,11 @@ from threading import get_ident
 from typing import Any
 
 import pytest
+from cut_lines import line
 from helpers import WAIT, until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from storm import interrupted, points
-from test_reconnecting import line
 from together import Crew, channel_of, joined, link_of, serving, session_of, take
 
 from securelink import Client, Identity, Server

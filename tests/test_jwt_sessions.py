@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cut_lines import line
 from helpers import WAIT, Hostile, Scene, echo, failure, scene, until
 from issuer import AUDIENCE, ISSUER, REFUSED, RUN_OUT, pem_of, private_key, token
-from test_reconnecting import line
 
 from securelink import Client, Code, ConnectionClosed, Identity, Refused, Session
 from securelink.auth import JWT, BoundToken

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import random
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cut_lines import line
 from helpers import WAIT, failure, until
-from together import serving, session_of
+from together import serving
 
-from securelink import Client, ConfigError, ConnectionClosed, LinkTimeout, Refused, Server, Session
+from securelink import Client, ConfigError, ConnectionClosed, LinkTimeout, Refused, Session
 from securelink.codes import Code
 from securelink.keys import Identity
 from securelink.testing import Relay
@@ -25,59 +25,6 @@ from securelink.threads.client_channel import ClientChannel
 from securelink.wire.fields import Kind
 
 MODES = pytest.mark.parametrize("encryption", ["required", "off"])
-
-
-class Line:
-    """
-    A server that keeps sessions, a relay before it, and a client.
-
-    Attributes:
-        heard: What the server was told by `say`, in order.
-        seen: Events of the server.
-    """
-
-    def __init__(self, server: Server, relay: Relay, client: Client) -> None:
-        self.server = server
-        self.relay = relay
-        self.client = client
-        self.heard: list[Any] = []
-        self.seen: list[str] = []
-        server.on("say", lambda session, packet: self.heard.append(packet.data))
-        server.on_connect(lambda session: self.seen.append("connect"))
-        server.on_suspend(lambda session: self.seen.append("suspend"))
-        server.on_resume(lambda session, replayed: self.seen.append("resume"))
-        server.on_disconnect(lambda session: self.seen.append("disconnect"))
-
-    @property
-    def session(self) -> Session:
-        """The client's, at the server."""
-        return session_of(self.server, self.client)
-
-    def refuse(self) -> None:
-        """From now on no connection comes through."""
-        self.relay.to_server.hook = self.relay.to_client.hook = lambda chunk: b""
-        self.relay.cut()
-
-    def admit(self) -> None:
-        """Connections come through again."""
-        self.relay.to_server.hook = self.relay.to_client.hook = None
-        self.relay.cut()
-
-
-@contextlib.contextmanager
-def line(identity: Identity, encryption: str = "required", **options: Any) -> Iterator[Line]:
-    """Everything in place; the client is connected."""
-    ours = {"resume": 60, "encryption": encryption} | options.pop("server", {})
-    with serving(identity, **ours) as server, Relay("127.0.0.1", server.address[1]) as relay:
-        if encryption == "off":
-            options["encryption"] = "off"
-        else:
-            options.setdefault("pin", server.fingerprint)
-        client = Client("127.0.0.1", relay.port, **options)
-        stage = Line(server, relay, client)
-        with client:
-            until(lambda: client.token in server.sessions)
-            yield stage
 
 
 @MODES

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 from caller import Caller
+from cut_lines import Line, line
 from helpers import WAIT, failure, until
 from programs import process, read_line
 from resuming import REQUIRED, World
-from test_reconnecting import Line, line
 from together import channel_of, serving
 
 from securelink import AuthorizedClients, Client, ConnectionClosed, Identity

@@ -7,9 +7,9 @@ from itertools import count
 from typing import Any
 
 import pytest
+from cut_lines import line
 from helpers import WAIT, failure, until
 from resuming import REQUIRED, World
-from test_reconnecting import line
 from together import link_of
 
 from securelink import ConnectionClosed, ProtocolError
