@@ -54,6 +54,11 @@ class _Server:
 async def _serve(target: Target, ready: Any) -> None:
     application = web.Application()
     application.router.add_get("/", _Server(target).attend)
+    await serve_application(application, target, ready)
+
+
+async def serve_application(application: web.Application, target: Target, ready: Any) -> None:
+    """Run this over TLS until the process ends."""
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, HOST, 0, ssl_context=server_context(target), backlog=1024)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 from typing import Any
 
@@ -10,8 +9,9 @@ import aiohttp
 import socketio
 from aiohttp import web
 
-from ..credentials import client_context, server_context
-from ..target import HOST, Target
+from ..credentials import client_context
+from ..target import Target
+from .aiohttp_ws import serve_application
 from .asyncio_tls import run
 
 __all__ = ["Connection", "connect", "run", "serve"]
@@ -52,12 +52,7 @@ async def _serve(target: Target, ready: Any) -> None:
     _bind(server, target)
     application = web.Application()
     server.attach(application)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, HOST, 0, ssl_context=server_context(target), backlog=1024)
-    await site.start()
-    ready({"port": runner.addresses[0][1]})
-    await asyncio.get_running_loop().create_future()
+    await serve_application(application, target, ready)
 
 
 def serve(target: Target, ready: Any) -> None:
