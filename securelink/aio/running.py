@@ -177,7 +177,7 @@ class Event(EventHook[Arguments]):
                     raise Refused(NOT_CHECKED) from None
                 return
 
-    async def wait(self, timeout: float) -> tuple[Any, ...]:  # type: ignore[override]
+    async def wait(self, timeout: float) -> tuple[Any, ...]:  # type: ignore[override]  # here it is a coroutine
         """As `EventHook.wait`, without a thread that waits."""
         timeout = seconds("timeout", timeout)
         fired: asyncio.Future[tuple[Any, ...]] = asyncio.get_running_loop().create_future()

@@ -83,8 +83,9 @@ class PublicKey:
 def _fitting(jwk: Mapping[str, Any]) -> tuple[str, ...]:
     kind = jwk.get("kty")
     curve = jwk.get("crv") if kind != "RSA" else None
-    possible = isinstance(kind, str) and isinstance(curve, str | None)
-    algorithms = _FITTING.get((kind, curve), ()) if possible else ()  # type: ignore[arg-type]
+    algorithms: tuple[str, ...] = ()
+    if isinstance(kind, str) and isinstance(curve, str | None):
+        algorithms = _FITTING.get((kind, curve), ())
     if "alg" in jwk:
         algorithms = tuple(name for name in algorithms if name == jwk["alg"])
     operations = jwk.get("key_ops", ["verify"])
