@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -83,71 +84,36 @@ def test_connect_with_credentials(identity: Identity) -> None:
     run(main)
 
 
-def test_receive(identity: Identity) -> None:
-    """No packet is lost, and none comes twice or out of order."""
+@pytest.mark.parametrize(
+    ("take", "in_order"),
+    [
+        (lambda client: client.receive(WAIT), True),
+        (lambda client: client.wait_for("n", WAIT), False),
+        (lambda client: anext(aiter(client)), True),
+    ],
+    ids=["receive", "wait_for", "iteration"],
+)
+def test_packets(
+    identity: Identity, take: Callable[[aio.Client], Awaitable[Any]], in_order: bool
+) -> None:
+    """Each way to wait for a packet: no packet is lost, and none comes twice, or out of order but by its name."""
 
     async def main() -> None:
         async with serving(identity) as server, client_of(server) as client:
             (session,) = server.sessions.values()
             sent, got = 0, list[Any]()
 
-            async def receive() -> Any:
+            async def taking() -> Any:
                 asyncio.get_running_loop().call_soon(session.send_nowait, "n", sent)
-                return await client.receive(WAIT)
+                return await take(client)
 
-            async for packet in cancelled(receive):
+            async for packet in cancelled(taking):
                 sent += 1
                 if packet is not None:
                     got.append(packet.data)
             while len(got) < sent:
-                got.append((await client.receive()).data)
-            assert got == list(range(sent))
-
-    run(main)
-
-
-def test_wait_for(identity: Identity) -> None:
-    """Likewise for a packet that is waited for by its name."""
-
-    async def main() -> None:
-        async with serving(identity) as server, client_of(server) as client:
-            (session,) = server.sessions.values()
-            sent, got = 0, list[Any]()
-
-            async def wait_for() -> Any:
-                asyncio.get_running_loop().call_soon(session.send_nowait, "n", sent)
-                return await client.wait_for("n", WAIT)
-
-            async for packet in cancelled(wait_for):
-                sent += 1
-                if packet is not None:
-                    got.append(packet.data)
-            while len(got) < sent:
-                got.append((await client.wait_for("n", WAIT)).data)
-            assert sorted(got) == list(range(sent))
-
-    run(main)
-
-
-def test_iteration(identity: Identity) -> None:
-    """Likewise for `async for`, begun anew after each."""
-
-    async def main() -> None:
-        async with serving(identity) as server, client_of(server) as client:
-            (session,) = server.sessions.values()
-            sent, got = 0, list[Any]()
-
-            async def one() -> Any:
-                asyncio.get_running_loop().call_soon(session.send_nowait, "n", sent)
-                return await anext(aiter(client))
-
-            async for packet in cancelled(one):
-                sent += 1
-                if packet is not None:
-                    got.append(packet.data)
-            while len(got) < sent:
-                got.append((await client.receive()).data)
-            assert got == list(range(sent))
+                got.append((await take(client)).data)
+            assert (got if in_order else sorted(got)) == list(range(sent))
 
     run(main)
 
