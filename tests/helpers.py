@@ -50,12 +50,19 @@ SOON = 4.0  # what waits for none of our own timeouts (5 s and more) is over soo
 Error = TypeVar("Error", bound=BaseException)
 
 
-def until(condition: Callable[[], object], seconds: float = WAIT) -> None:
-    """Wait until a condition holds; fail when it does not in time."""
+def until(
+    condition: Callable[[], object],
+    seconds: float = WAIT,
+    *,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> None:
+    """Wait until a condition holds; fail when it does not in time. `meanwhile` is called before each look."""
     deadline = time.monotonic() + seconds
+    meanwhile()
     while not condition():
         assert time.monotonic() < deadline, "this did not happen in time"
         time.sleep(0.005)
+        meanwhile()
 
 
 def pem_label(path: Path) -> str:

@@ -38,7 +38,8 @@ async def streams(session: aio.Session) -> Any:
     """Likewise, a coroutine."""
 
     async def stream() -> Any:
-        yield await banned(session)  # type: ignore[func-returns-value]
+        await banned(session)
+        yield
 
     return stream()
 

@@ -61,7 +61,7 @@ def test_a_full_inbox_stops_reading_and_goes_on() -> None:
         assert len(stage.channel.core.receiving.items) == held
         stage.channel.inbox.right.free = True
         stage.channel.loop.schedule(stage.channel.inbox)
-        until(lambda: stage.turn(1) or len(stage.channel.data) == 200)  # type: ignore[func-returns-value]
+        until(lambda: len(stage.channel.data) == 200, meanwhile=lambda: stage.turn(1))
         assert [number for number, _ in stage.channel.data] == list(range(200))
         assert not stage.channel.core.receiving.full
 
@@ -77,13 +77,13 @@ def test_a_full_inbox_is_counted_in_bytes_too() -> None:
 
         sender = threading.Thread(target=send)
         sender.start()
-        until(lambda: stage.turn(1) or stage.channel.core.receiving.full)  # type: ignore[func-returns-value]
+        until(lambda: stage.channel.core.receiving.full, meanwhile=lambda: stage.turn(1))
         assert (
             stage.channel.core.receiving.in_bytes - stage.channel.core.receiving.out_bytes < 300_000
         )
         stage.channel.inbox.right.free = True
         stage.channel.loop.schedule(stage.channel.inbox)
-        until(lambda: stage.turn(1) or len(stage.channel.data) == 20)  # type: ignore[func-returns-value]
+        until(lambda: len(stage.channel.data) == 20, meanwhile=lambda: stage.turn(1))
         sender.join(WAIT)
         assert stage.channel.core.receiving.in_bytes == stage.channel.core.receiving.out_bytes
 
@@ -126,7 +126,7 @@ def test_a_long_inbox_is_passed_on() -> None:
         stage.send(*range(2 * RUN_PACKETS + 1))
         stage.loop._poll(0.0)  # noqa: SLF001  # it reads, and handles nothing yet
         stage.loop.schedule(Other())
-        until(lambda: stage.turn(1) or len(seen) == 3)  # type: ignore[func-returns-value]
+        until(lambda: len(seen) == 3, meanwhile=lambda: stage.turn(1))
         assert seen == [RUN_PACKETS, 2 * RUN_PACKETS, 2 * RUN_PACKETS + 1]
         assert stage.channel.data == list(range(2 * RUN_PACKETS + 1))
 
@@ -244,12 +244,12 @@ def test_records_decoded_early_are_bounded_too() -> None:
             )
         sender = threading.Thread(target=lambda: stage.sock.sendall(b"".join(frames)))
         sender.start()
-        until(lambda: stage.turn(1) or stage.channel.core.receiving.full)  # type: ignore[func-returns-value]
+        until(lambda: stage.channel.core.receiving.full, meanwhile=lambda: stage.turn(1))
         stage.turn(20)
         assert stage.channel.core.receiving.in_bytes < 300_000
         stage.channel.inbox.right.free = True
         stage.channel.loop.schedule(stage.channel.inbox)
-        until(lambda: stage.turn(1) or len(stage.channel.data) == 2 * 20)  # type: ignore[func-returns-value]
+        until(lambda: len(stage.channel.data) == 2 * 20, meanwhile=lambda: stage.turn(1))
         sender.join(WAIT)
         assert all(waiting.event.is_set() for waiting in waitings)
         assert not stage.channel.core.receiving.full

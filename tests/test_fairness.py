@@ -305,7 +305,7 @@ def test_what_waits_for_its_turn_is_not_lost_when_reading_stops() -> None:
         assert stage.link.connection.more
         stage.channel.inbox.right.free = True
         stage.channel.loop.schedule(stage.channel.inbox)
-        until(lambda: stage.loop.turn() or len(stage.channel.data) == 3 * READ_FRAMES)  # type: ignore[func-returns-value]
+        until(lambda: len(stage.channel.data) == 3 * READ_FRAMES, meanwhile=stage.loop.turn)
         assert stage.channel.data == list(range(3 * READ_FRAMES))
 
 

@@ -252,7 +252,7 @@ def test_the_end_of_the_stream_ends_the_session_once() -> None:
     with bench() as stage:
         stage.post(1)
         stage.sock.close()
-        until(lambda: stage.turn() or stage.link.gone)  # type: ignore[func-returns-value]
+        until(lambda: stage.link.gone, meanwhile=stage.turn)
         assert stage.channel.ended
         assert not stage.outcome.clean
         assert stage.link.stream.fileno() == -1
@@ -324,7 +324,9 @@ def test_acknowledgements_after_so_many_records(acks: list[int], clock: Clock) -
         for number in range(2 * ACK_RECORDS + 10):
             stage.send(number)
             stage.loop.turn()
-        until(lambda: stage.turn(1) or len(stage.channel.data) == 2 * ACK_RECORDS + 10)  # type: ignore[func-returns-value]
+        until(
+            lambda: len(stage.channel.data) == 2 * ACK_RECORDS + 10, meanwhile=lambda: stage.turn(1)
+        )
         assert len(acks) == 2
         stage.sock.settimeout(WAIT)
         stage.items()
@@ -347,7 +349,7 @@ def test_a_record_of_many_reads_counts_whole(acks: list[int], clock: Clock) -> N
     with bench() as stage:
         with Crew() as crew:
             crew.start(stage.send, bytes(ACK_BYTES))
-            until(lambda: stage.loop.turn() or stage.channel.data)  # type: ignore[func-returns-value]
+            until(lambda: stage.channel.data, meanwhile=stage.loop.turn)
         assert acks == [1]
 
 
@@ -451,7 +453,7 @@ def test_half_a_shutdown() -> None:
     with bench() as stage:
         stage.send("last")
         stage.sock.shutdown(socket.SHUT_WR)
-        until(lambda: stage.turn() or stage.link.gone)  # type: ignore[func-returns-value]
+        until(lambda: stage.link.gone, meanwhile=stage.turn)
         assert stage.channel.data == ["last"]
         assert stage.channel.ended
 

@@ -398,11 +398,11 @@ def test_connecting_to_a_server_that_this_thread_drives(identity: Identity) -> N
     done: list[bool] = []
     thread = threading.Thread(target=lambda: done.append(client.connect().connected))
     thread.start()
-    until(lambda: server.update() or done)  # type: ignore[func-returns-value]
+    until(lambda: done, meanwhile=server.update)
     thread.join()
     assert done == [True]
     closing = threading.Thread(target=client.close)
     closing.start()
-    until(lambda: server.update() or not closing.is_alive())  # type: ignore[func-returns-value]
+    until(lambda: not closing.is_alive(), meanwhile=server.update)
     server.stop()
     failure(ConnectFailed, lambda: client.connect(WAIT), "refused")

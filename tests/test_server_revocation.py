@@ -221,10 +221,10 @@ def test_in_a_game_loop(
     connecting = threading.Thread(target=client.connect, args=(WAIT,))
     connecting.start()
     try:
-        until(lambda: (server.update(), len(server.sessions))[1])  # type: ignore[func-returns-value]
+        until(lambda: len(server.sessions), meanwhile=server.update)
         connecting.join(WAIT)
         clients.revoke("ada")
-        until(lambda: (server.update(), not server.sessions)[1])  # type: ignore[func-returns-value]
+        until(lambda: not server.sessions, meanwhile=server.update)
     finally:
         connecting.join(WAIT)
         server.stop()

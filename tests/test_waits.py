@@ -218,9 +218,9 @@ def test_in_the_programs_own_thread_it_ends_what_the_program_does(identity: Iden
     asking.start()
     with pytest.raises(SystemExit):
         until(server.update)
-    until(lambda: server.update() or answers)  # type: ignore[func-returns-value]
+    until(lambda: answers, meanwhile=server.update)
     assert answers == ["error"]
-    until(lambda: server.update() or not asking.is_alive())  # type: ignore[func-returns-value]
+    until(lambda: not asking.is_alive(), meanwhile=server.update)
     server.stop()
 
 

@@ -420,14 +420,14 @@ def test_manual_update(port: int) -> None:
         client = SimpleClient()
         connecting = Thread(target=client.connect, args=("localhost", port))
         connecting.start()
-        until(lambda: (stage.server.update(), client.connected)[1])  # type: ignore[func-returns-value]
+        until(lambda: client.connected, meanwhile=stage.server.update)
         connecting.join()
         count = len(ticks)
         client.send("hello")
         time.sleep(0.05)
         assert stage.messages == []
         assert len(ticks) == count
-        until(lambda: (stage.server.update(), stage.messages)[1])  # type: ignore[func-returns-value]
+        until(lambda: stage.messages, meanwhile=stage.server.update)
         stage.server.update()
         assert read(client).body == "hello"
         stage.server.stop()
