@@ -28,7 +28,6 @@ from .app.saving import store_of
 from .app.session_events import SessionEvents
 from .app.session_manager import SessionManager
 from .auth import Authenticate
-from .backpressure import BackPressure
 from .errors import LimitExceeded
 from .keys import Identity
 from .limits import (
@@ -57,6 +56,7 @@ from .limits import (
 from .options import key, options_of, place
 from .reporting import Reporting
 from .runnable import Listens
+from .send_policies import SendPolicies
 from .session import Member, context_of, local_fanout, new_session, restored_session
 from .streams.base import Carrier
 from .streams.tcp import TCP
@@ -67,7 +67,7 @@ from .threads.start import Calls, Start
 from .trust import AuthorizedClients
 
 
-class BaseServer(Listens, Reporting[Member], Admitting[Member], BackPressure, Generic[Member]):
+class BaseServer(Listens, Reporting[Member], Admitting[Member], SendPolicies, Generic[Member]):
     """A server in any shell: all but what runs it, and binds handlers to it."""
 
     _session_kind: type[Member]

@@ -19,7 +19,6 @@ from .app.hooks import EventHook, weakly
 from .app.introduction import introduce
 from .app.pending import Pending, Runner
 from .app.received import Received
-from .backpressure import BackPressure
 from .introduced import Introduced
 from .keys import Identity
 from .limits import (
@@ -32,6 +31,7 @@ from .limits import (
 )
 from .options import options_of
 from .peer import FarEnd
+from .send_policies import SendPolicies
 from .streams.addresses import shown
 from .streams.base import Carrier
 from .streams.tcp import TCP
@@ -46,7 +46,7 @@ from .wire.packets import Packet
 Credentials = Any  # a MessagePack value, or a function of (binding, fingerprint) that gives one
 
 
-class BaseClient(FarEnd, BackPressure, Introduced):
+class BaseClient(FarEnd, SendPolicies, Introduced):
     """A client in any shell: all but what waits, and binds handlers to it."""
 
     _channel: ClientChannel | None

@@ -13,10 +13,19 @@ import types
 from collections.abc import Callable, Collection, Container, Mapping
 from typing import Any
 
+import pytest
+
 from securelink import Client, JoinTokens, Passwords, Server
 from securelink.auth.book import Book
 from securelink.interrupts import Right
-from securelink.protocol import ClientConnection, Connection, ServerConnection, TicketTable
+from securelink.protocol import (
+    ClientConnection,
+    Connection,
+    ServerConnection,
+    TicketTable,
+    key_update,
+    records,
+)
 from securelink.protocol.bounds import Bounds
 from securelink.protocol.handshake_client import ClientHandshake
 from securelink.protocol.handshake_server import ServerHandshake
@@ -248,3 +257,10 @@ def forget_chosen_ports() -> None:
 def book_of(store: JoinTokens | Passwords) -> Book[Any]:
     """The entries of a store: tests hold it while others want it, and write what none of its calls would."""
     return store._book
+
+
+def key_limit(monkeypatch: pytest.MonkeyPatch, name: str, value: int) -> None:
+    """A key may do less than it does in truth, so that a test reaches the limit."""
+    for module in (records, key_update):
+        if hasattr(module, name):
+            monkeypatch.setattr(module, name, value)

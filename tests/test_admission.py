@@ -15,7 +15,7 @@ from proxied import behind, header, through
 from together import channel_of
 
 from securelink import HandshakeError, Hello, Identity, Refused, Server
-from securelink.app.budget import KNOWN, LATE, NEW, FailureBudget
+from securelink.app.failure_budget import KNOWN, LATE, NEW, FailureBudget
 from securelink.codes import Code
 from securelink.limits import FAILED_WINDOW, LATE_FAILURES, LATE_WINDOW
 from securelink.wire.fields import Kind
@@ -274,7 +274,7 @@ def test_networks_of_ipv6_have_budgets(size: int, share: int) -> None:
 
 def test_the_table_of_failures_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many addresses fail, what is kept of them has a bound; the newest are kept."""
-    monkeypatch.setattr("securelink.app.budget.MAX_FAILED_ADDRESSES", 50)
+    monkeypatch.setattr("securelink.app.failure_budget.MAX_FAILED_ADDRESSES", 50)
     counted, _ = budget(1)
     for number in range(400):
         counted.charge(f"10.0.{number // 256}.{number % 256}")
@@ -322,7 +322,7 @@ def test_how_networks_of_ipv6_stand() -> None:
 
 def test_what_is_known_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many addresses are let in, what is kept of them has a bound; the newest are kept."""
-    monkeypatch.setattr("securelink.app.budget.MAX_KNOWN_NETWORKS", 50)
+    monkeypatch.setattr("securelink.app.failure_budget.MAX_KNOWN_NETWORKS", 50)
     counted, _ = budget()
     for number in range(400):
         counted.let_in(f"10.0.{number // 256}.{number % 256}")

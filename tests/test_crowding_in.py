@@ -15,7 +15,7 @@ from inside import listener_of
 
 from benchmarks.carriers import Counting
 from securelink import Client, HandshakeError, Identity, Server
-from securelink.app.budget import KNOWN, LATE, NEW
+from securelink.app.failure_budget import KNOWN, LATE, NEW
 from securelink.codes import Code
 from securelink.streams.memory import MemoryStream, memory_pair
 from securelink.threads.admission_queue import AdmissionQueue, Waiting

@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from securelink.app.budget import SHARES
+from securelink.app.failure_budget import SHARES
 from securelink.app.greed import greediest_first
 from securelink.streams.addresses import networks
 

@@ -16,8 +16,8 @@ from together import channel_of, joined, serving, session_of
 from securelink import Client, Identity, Server, Session
 from securelink.limits import ACK_RECORDS, ANSWER_SECONDS, PUT_AWAY_BYTES, PUT_AWAY_RECORDS
 from securelink.protocol import SessionCore
+from securelink.protocol.acknowledgements import Incoming
 from securelink.protocol.bounds import Bounds
-from securelink.protocol.numbering import Incoming
 from securelink.wire.packets import Packet, encode_packet, join_packets
 
 MANY = 300

@@ -13,7 +13,7 @@ from securelink import crypto
 from securelink.errors import ProtocolError, RecordError, SecureLinkError
 from securelink.keys import Identity
 from securelink.limits import MAX_CREDENTIALS, MAX_HANDSHAKE_BODY, MAX_NAME, TAG_SIZE
-from securelink.protocol import schedule
+from securelink.protocol import key_schedule
 from securelink.protocol.handshake_client import ClientHandshake, VerifiedServer
 from securelink.protocol.handshake_server import ServerHandshake
 from securelink.wire.fields import Mode, encode_field
@@ -300,7 +300,7 @@ def test_a_key_cannot_be_bound_to_anothers_exchange(
     parsed = ServerAuth.decode(server.server_auth(identity, Wanted.WELCOME))
     record = b"\x01" + encode_field(1, other_identity.public.spki)
     transcript.update(record)
-    message = crypto.signature_input(schedule.SERVER_SIGNATURE, transcript.digest())
+    message = crypto.signature_input(key_schedule.SERVER_SIGNATURE, transcript.digest())
     record += encode_field(2, other_identity.sign(message)) + encode_field(3, b"\x01")
     record += encode_field(4, bytes(1 + 1024 - len(record) - 3 - 35))
     for guess in (parsed.finished, bytes(32), crypto.sha256(record)):

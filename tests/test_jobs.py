@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from securelink.app.budget import KNOWN, LATE, NEW
+from securelink.app.failure_budget import KNOWN, LATE, NEW
 from securelink.threads.jobs import JobQueue, Task
 
 

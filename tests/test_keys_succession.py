@@ -30,7 +30,7 @@ from securelink.limits import (
     MAX_ROTATIONS,
     MAX_SUCCESSION,
 )
-from securelink.protocol import schedule
+from securelink.protocol import key_schedule
 from securelink.protocol.handshake_client import ClientHandshake
 from securelink.protocol.handshake_server import ServerHandshake
 from securelink.wire.fields import Fields, Mode
@@ -118,7 +118,7 @@ def test_no_other_signature_is_a_statement(
     identity: Identity, other_identity: Identity, statement: Statement
 ) -> None:
     """What a key signs in handshakes cannot be passed off as a statement: the contexts differ."""
-    contexts = {CONTEXT, schedule.SERVER_SIGNATURE, schedule.CLIENT_SIGNATURE}
+    contexts = {CONTEXT, key_schedule.SERVER_SIGNATURE, key_schedule.CLIENT_SIGNATURE}
     assert len(contexts) == 3
     data = bytes(3000)
     for context in contexts - {CONTEXT}:

@@ -19,7 +19,7 @@ from securelink import Client, Identity, LimitExceeded, Server
 from securelink.limits import DEBT_SECONDS
 from securelink.protocol import SessionCore
 from securelink.protocol.bounds import Bounds
-from securelink.rates import later_mark
+from securelink.protocol.rate_limit import later_mark
 from securelink.wire.packets import Packet, encode_packet, join_packets
 
 

@@ -15,9 +15,9 @@ from storm import interrupted, points
 from securelink import Client, ConfigError, Identity, Server
 from securelink.app.policies import Policies
 from securelink.limits import SEND_SECONDS
+from securelink.protocol.acknowledgements import Outgoing
 from securelink.protocol.bounds import FULL, Bounds
 from securelink.protocol.durable import DurableOutgoing, DurableSendQueue
-from securelink.protocol.numbering import Outgoing
 from securelink.protocol.send_queue import Loose, SendQueue
 
 ROOM = Bounds(unsent=10_000, unacked=10_000)

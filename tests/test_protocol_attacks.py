@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import pytest
 from engines import TOKEN, Pair, Role, actions, opened, other, sent, split_frames
-from inside import bytes_below, handshake_of, sealer_of
+from inside import bytes_below, handshake_of, key_limit, sealer_of
 
 from securelink import crypto
 from securelink.codes import Code
 from securelink.errors import ProtocolError, RecordError
 from securelink.keys import Identity
-from securelink.protocol import Ended, Failed, State, records
-from securelink.protocol.records import PlainSender
+from securelink.protocol import Ended, Failed, State
+from securelink.protocol.records import PlainSender, Sealer
 from securelink.wire.fields import Content, Kind, Mode
 from securelink.wire.messages import Close
 
@@ -30,8 +30,8 @@ def test_keys_change_in_both_directions(
     role: Role, identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A session with a small limit updates its keys again and again, each direction by itself."""
-    monkeypatch.setattr(records, "UPDATE_RECORDS", 5)
-    monkeypatch.setattr(records, "UPDATE_FLOOD_RECORDS", 5)
+    key_limit(monkeypatch, "UPDATE_RECORDS", 5)
+    key_limit(monkeypatch, "UPDATE_FLOOD_RECORDS", 5)
     pair = opened(identity)
     before = len(pair.sent[role])
     for number in range(40):
@@ -63,8 +63,8 @@ def test_no_nonce_is_used_twice_in_a_session(
             return self.real.decrypt(nonce, data, aad)
 
     monkeypatch.setattr(crypto, "new_aead", Spy)
-    monkeypatch.setattr(records, "UPDATE_RECORDS", 4)
-    monkeypatch.setattr(records, "UPDATE_FLOOD_RECORDS", 4)
+    key_limit(monkeypatch, "UPDATE_RECORDS", 4)
+    key_limit(monkeypatch, "UPDATE_FLOOD_RECORDS", 4)
     pair = opened(identity, client_identity=identity)
     for number in range(30):
         for sender in (role, other(role)):
@@ -98,7 +98,7 @@ def test_an_hour_soon_after_an_automatic_update(
     identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The timer lets a new key be: a second update within a second would be a flood."""
-    monkeypatch.setattr(records, "UPDATE_BYTES", 5000)
+    key_limit(monkeypatch, "UPDATE_BYTES", 5000)
     pair = opened(identity)
     sender = pair.sender("client")
     sender.records.want_update()
@@ -115,7 +115,7 @@ def test_the_old_key_is_gone(identity: Identity) -> None:
     pair = Pair(identity).until("server", State.AUTH_RECEIVED)
     secrets = handshake_of(pair.server).application_secrets
     assert secrets is not None
-    old = records.Sealer(secrets.server)
+    old = Sealer(secrets.server)
     assert pair.run().is_open
     old.seal(b"in place of WELCOME")
     update = pair.sender("server").records.update()

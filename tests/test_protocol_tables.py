@@ -12,7 +12,7 @@ from programs import ROOT
 from securelink import ConfigError, Identity, Invite, crypto, limits
 from securelink.codes import Code
 from securelink.errors import _FAILURES
-from securelink.protocol import MOVES, Input, State, schedule
+from securelink.protocol import MOVES, Input, State, key_schedule
 from securelink.protocol.states import CONTENT_INPUTS, KIND_INPUTS, OVER
 from securelink.wire.fields import Content, Kind
 from securelink.wire.messages import ClientAuthField, ServerAuthField
@@ -183,8 +183,8 @@ def test_the_encodings_that_people_pass_on() -> None:
     [
         limits.MAGIC.hex(" "),
         f'"{crypto.LABEL_PREFIX.decode()}"',
-        schedule.SERVER_SIGNATURE.decode(),
-        schedule.CLIENT_SIGNATURE.decode(),
+        key_schedule.SERVER_SIGNATURE.decode(),
+        key_schedule.CLIENT_SIGNATURE.decode(),
         f"after {limits.ACK_RECORDS} records, {limits.ACK_BYTES // 1024} KiB or",
         f"or {limits.ACK_SECONDS * 1000:.0f} ms",
         f"fewer than {limits.ACK_FEW_RECORDS} records may wait up to {limits.ACK_FEW_SECONDS:.0f} s",
@@ -212,11 +212,11 @@ def test_labels(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(secret, label, context, length, *rest)
 
     monkeypatch.setattr(crypto, "hkdf_expand_label", noted)
-    early = schedule.handshake_secrets(bytes(64), bytes(32))
-    late = schedule.application_secrets(early.handshake, bytes(32))
-    schedule.finished(early.server, bytes(32))
-    schedule.traffic_keys(schedule.next_traffic_secret(late.client))
-    psk = schedule.ticket_psk(schedule.resumption_secret(late.master, bytes(32)), bytes(32))
-    schedule.binder(psk, bytes(32))
+    early = key_schedule.handshake_secrets(bytes(64), bytes(32))
+    late = key_schedule.application_secrets(early.handshake, bytes(32))
+    key_schedule.finished(early.server, bytes(32))
+    key_schedule.traffic_keys(key_schedule.next_traffic_secret(late.client))
+    psk = key_schedule.ticket_psk(key_schedule.resumption_secret(late.master, bytes(32)), bytes(32))
+    key_schedule.binder(psk, bytes(32))
     section = DOCUMENT.split("## 6. ")[1].split("## 7. ")[0]
     assert used == set(re.findall(r'"([a-z ]+)"', section))

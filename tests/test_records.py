@@ -9,11 +9,12 @@ from contextlib import nullcontext
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from inside import key_limit
 
 from securelink import crypto
 from securelink.errors import ProtocolError, RecordError
 from securelink.limits import MAX_FRAME_BODY, TAG_SIZE
-from securelink.protocol import records, schedule
+from securelink.protocol import key_schedule
 from securelink.protocol.records import Opener, PlainReceiver, PlainSender, Sealer
 
 SECRET = bytes(range(32))
@@ -55,7 +56,7 @@ def spied(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bytes, bytes, bytes]]:
 
 def test_a_sealed_record_is_pinned() -> None:
     """Key and iv of the traffic secret, nonce = iv XOR counter, AAD = the header: worked out by hand."""
-    key, iv = schedule.traffic_keys(SECRET)
+    key, iv = key_schedule.traffic_keys(SECRET)
     aead = crypto.AEAD(key)
     sealer = Sealer(SECRET)
     for counter, plaintext in enumerate((b"\x04first", b"\x04second", b"\x07" + bytes(8))):
@@ -68,8 +69,8 @@ def test_the_nonce_is_iv_xor_counter(
     spied: list[tuple[bytes, bytes, bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the counter has many digits; only its 64 bits of the nonce move."""
-    monkeypatch.setattr(records, "UPDATE_RECORDS", 2**63)
-    _, iv = schedule.traffic_keys(SECRET)
+    key_limit(monkeypatch, "UPDATE_RECORDS", 2**63)
+    _, iv = key_schedule.traffic_keys(SECRET)
     sealer = Sealer(SECRET)
     for counter in (0, 1, 255, 256, 2**20 + 7, 2**32, 2**63 + 5, 2**64 - 1):
         sealer._counter = counter  # noqa: SLF001  # nobody seals so many
@@ -182,7 +183,7 @@ def test_an_update_takes_the_next_key() -> None:
     assert opened(opener, update) == b"\x09"
     opener.update(0.0)
     frame = sealer.seal(b"\x04new")
-    assert frame == Sealer(schedule.next_traffic_secret(SECRET)).seal(b"\x04new")
+    assert frame == Sealer(key_schedule.next_traffic_secret(SECRET)).seal(b"\x04new")
     assert opened(opener, frame) == b"\x04new"
     stale = Sealer(SECRET)
     for _ in range(2):
@@ -209,7 +210,7 @@ def test_no_nonce_is_used_twice(
     spied: list[tuple[bytes, bytes, bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over a session with many updates no key sees a nonce again, and every AAD is the record's header."""
-    monkeypatch.setattr(records, "UPDATE_RECORDS", 7)
+    key_limit(monkeypatch, "UPDATE_RECORDS", 7)
     sealer, opener = Sealer(SECRET), Opener(SECRET)
     source = random.Random(1)
     frames = []
@@ -233,7 +234,7 @@ def test_when_an_update_is_due(
     limit: str, value: int, records_before: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An update is due at the first of so many records and so many bytes, not before."""
-    monkeypatch.setattr(records, limit, value)
+    key_limit(monkeypatch, limit, value)
     sealer = Sealer(SECRET)
     for _ in range(records_before):
         assert not sealer.due
@@ -267,7 +268,7 @@ def test_a_missed_update_is_refused(
     limit: str, value: int, size: int, allowed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond twice the limit the key seals nothing more, not even an update."""
-    monkeypatch.setattr(records, limit, value)
+    key_limit(monkeypatch, limit, value)
     sealer = Sealer(SECRET)
     for _ in range(allowed):
         sealer.seal(bytes(size))
@@ -290,7 +291,7 @@ def test_which_update_needs_no_excuse(
     limit: str, value: int, count: int, size: int, enough: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So many records or so many bytes under one key excuse an update, however fast they came."""
-    monkeypatch.setattr(records, limit, value)
+    key_limit(monkeypatch, limit, value)
     sealer, opener = Sealer(SECRET), Opener(SECRET)
     opener.update(0.0)  # the first is free
     sealer.update()
@@ -370,7 +371,7 @@ def test_the_largest_plain_record() -> None:
 def test_keys_are_not_shown(make: Callable[[bytes], object]) -> None:
     """A half that holds keys shows none of them."""
     half = make(SECRET)
-    key, iv = schedule.traffic_keys(SECRET)
+    key, iv = key_schedule.traffic_keys(SECRET)
     for secret in (SECRET, key, iv):
         for text in (repr(half), str(half)):
             assert secret.hex() not in text

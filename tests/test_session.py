@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from securelink.errors import ProtocolError
-from securelink.protocol.numbering import Incoming, Numbering, Outgoing
+from securelink.protocol.acknowledgements import Incoming, Numbering, Outgoing
 
 
 def test_a_record_is_kept_until_it_is_acknowledged() -> None:

@@ -23,8 +23,8 @@ from securelink.protocol import (
     ServerConnection,
     SessionCore,
 )
+from securelink.protocol.acknowledgements import Numbering
 from securelink.protocol.bounds import Bounds
-from securelink.protocol.numbering import Numbering
 from securelink.protocol.receive_queue import Rest
 from securelink.protocol.replies import Reply
 from securelink.protocol.send_queue import SendQueue

@@ -23,7 +23,7 @@ from securelink.protocol import (
     Returning,
     ServerVerified,
 )
-from securelink.protocol.numbering import Numbering
+from securelink.protocol.acknowledgements import Numbering
 from securelink.testing import Relay
 from securelink.wire.fields import Mode
 from securelink.wire.messages import Welcome

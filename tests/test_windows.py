@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from securelink.rates import WindowCounts
 from securelink.streams.addresses import network, networks
+from securelink.window_counts import WindowCounts
 
 
 def test_a_window_begins_with_the_first_time() -> None:

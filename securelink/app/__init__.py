@@ -25,7 +25,7 @@ The application side of servers and clients, independent of threads, which belon
     saving.py      a session as bytes, for a store
     context.py     the shared data of the sessions of a server or client
     scheduling.py  the interface of the shell that runs jobs
-    budget.py      bounds the failures of strangers
+    failure_budget.py  bounds the failures of strangers
     revocation.py  ends sessions whose key is revoked
     own_key.py     the server's key, and statements of earlier keys
     invitations.py  join tokens and invites of a server

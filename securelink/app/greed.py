@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from heapq import heapify, heappop, heapreplace
 from typing import TypeVar
 
-from .budget import SHARES
+from .failure_budget import SHARES
 
 Holder = TypeVar("Holder", bound=Hashable)
 

@@ -60,7 +60,7 @@ class Policies:
     def set(
         self, action: str, full: str | None, key: Callable[[Any], str] | None, timeout: float | None
     ) -> None:
-        """See `BackPressure.policy`."""
+        """See `SendPolicies.policy`."""
         if not isinstance(action, str) or not 0 < len(action) <= MAX_ACTION:
             raise ConfigError(f"an action's name is a text of 1 to {MAX_ACTION} characters")
         checked_action(action)

@@ -15,8 +15,8 @@ from ..limits import (
     MAX_NAMES_COUNTED,
     MAX_USER_NAME,
 )
-from ..rates import WindowCounts
 from ..streams.addresses import network, networks
+from ..window_counts import WindowCounts
 
 Try = tuple[str, str]  # the key of a count: a name, and its place or ""
 

@@ -20,10 +20,11 @@ Two threads may use the receiving half (`receive_data`) and the sending half (`s
 
     handshake_client.py, handshake_server.py   both halves of the computation
     order.py       a step of it that comes too early is an error
-    schedule.py    key schedule
+    key_schedule.py    the secrets and keys of a connection
     records.py     AES-256-GCM or plaintext
-    numbering.py   counting and keeping the records of a session
-    acknowledging.py   when to send an acknowledgement
+    key_update.py  when a key is replaced
+    acknowledgements.py   numbers the records of a session, and keeps them until they are acknowledged
+    ack_timing.py  when to send an acknowledgement
     liveness.py    heartbeats and silence
 
     resumption.py  the data that both sides keep to resume a session
@@ -33,6 +34,7 @@ Two threads may use the receiving half (`receive_data`) and the sending half (`s
     send_queue.py, receive_queue.py, requests.py, replies.py   its parts
     durable.py     the same for a session that a store keeps
     bounds.py      bounds of one session
+    rate_limit.py  how much a peer may send in a second
 """
 
 from .client import ClientConnection, refusal

@@ -12,11 +12,11 @@ from ..keys import Identity
 from ..limits import MAX_COUNT
 from ..wire.fields import Content, Kind, Mode
 from ..wire.messages import ANOTHER, NO_MEMORY, Welcome
+from .acknowledgements import Numbering
 from .connection import Connection, Takes
 from .contents import SHARED_TAKES
 from .events import Item, Opened, PlaintextChosen, ServerVerified
 from .handshake_client import ClientHandshake, PlaintextServer, VerifiedServer
-from .numbering import Numbering
 from .order import made_before
 from .records import Opener, PlainReceiver, PlainSender, Sealer
 from .resumption import Resumption, Returning

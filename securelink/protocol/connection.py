@@ -11,10 +11,10 @@ from ..limits import CLOSE_SECONDS, HEADER_SIZE, MAX_CONTROLS, MAX_HANDSHAKE_BOD
 from ..wire.fields import Content, Kind
 from ..wire.frames import FrameBuffer
 from ..wire.messages import Close, Welcome
-from .acknowledging import Acknowledging
+from .ack_timing import AckTiming
+from .acknowledgements import Numbering
 from .events import Ended, Event, Expired, Failed, Item, Overdue, Silent
 from .liveness import Liveness
-from .numbering import Numbering
 from .order import made_before
 from .records import RecordReceiver, RecordSender
 from .sender import Sender
@@ -71,7 +71,7 @@ class Connection:
         self.encrypted = False
         self.numbering = Numbering()
         self.sender: Sender | None = None
-        self.acks = Acknowledging(self.numbering.incoming)
+        self.acks = AckTiming(self.numbering.incoming)
         self.liveness: Liveness | None = None
         self.at_once = 0
         self.more = False
@@ -467,7 +467,7 @@ class Connection:
         send, max_packet = made_before(self._send, "open"), welcome.max_packet
         self._resumable = welcome.ticket is not None
         self._frames.limit = max_packet
-        self.acks = Acknowledging(self.numbering.incoming, self.now)
+        self.acks = AckTiming(self.numbering.incoming, self.now)
         self.liveness = Liveness(welcome.heartbeat, self.now, pings=self._pings)
         self.liveness.reading(self._reading)
         self.sender = Sender(send, self.numbering, max_packet)

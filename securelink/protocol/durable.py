@@ -17,8 +17,8 @@ from typing import Any, ClassVar, NamedTuple
 
 from ..limits import RECORD_TARGET
 from ..wire.packets import join_packets
+from .acknowledgements import Incoming, Numbering, Outgoing
 from .bounds import Bounds
-from .numbering import Incoming, Numbering, Outgoing
 from .receive_queue import ReceiveQueue, Record
 from .requests import Requests
 from .send_queue import Mark, SendQueue, Slot, bytes_of, is_gone

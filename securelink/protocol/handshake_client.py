@@ -21,7 +21,7 @@ from ..wire.messages import (
     Welcome,
     pad,
 )
-from . import schedule
+from . import key_schedule
 from .order import made_before
 from .resumption import Resumption
 
@@ -109,8 +109,8 @@ class ClientHandshake:
         self._said: tuple[PublicKey | None, str, str] | None = None
         self.encrypted = False
         self.resumed = False  # whether the ticket was accepted; decided with `encrypted`
-        self.handshake_secrets: schedule.HandshakeSecrets | None = None
-        self.application_secrets: schedule.ApplicationSecrets | None = None
+        self.handshake_secrets: key_schedule.HandshakeSecrets | None = None
+        self.application_secrets: key_schedule.ApplicationSecrets | None = None
 
     def hello(self) -> bytes:
         """The CLIENT_HELLO frame."""
@@ -126,7 +126,7 @@ class ClientHandshake:
         frame = Kind.CLIENT_HELLO.to_bytes(1) + len(body).to_bytes(HEADER_SIZE - 1) + body
         if psk is not None:
             frame = frame[:-BINDER_SIZE]
-            frame += schedule.binder(psk, crypto.sha256(frame))
+            frame += key_schedule.binder(psk, crypto.sha256(frame))
         self._transcript.update(frame)
         return frame
 
@@ -167,7 +167,9 @@ class ClientHandshake:
         shared = ours.finish(hello.share)
         self._share = None
         psk = self._asked.psk if self._asked and self.resumed else None
-        self.handshake_secrets = schedule.handshake_secrets(shared, self._transcript.digest(), psk)
+        self.handshake_secrets = key_schedule.handshake_secrets(
+            shared, self._transcript.digest(), psk
+        )
         return None
 
     def server_auth(self, plaintext: bytes) -> VerifiedServer:
@@ -184,13 +186,13 @@ class ClientHandshake:
         auth = ServerAuth.decode(plaintext, resumed=self.resumed)
         proved = self._transcript.copy()
         proved.update(auth.finished_over)
-        expected = schedule.finished(early.server, proved.digest())
+        expected = key_schedule.finished(early.server, proved.digest())
         # Checked first: a peer that cannot compute it is rejected before we parse its key.
         if not crypto.equal(expected, auth.finished):
             raise RecordError("the server's Finished is wrong: the handshake was tampered with")
         key = self._known_key() if self.resumed else self._proved_key(auth)
         self._transcript.update(plaintext)
-        secrets = schedule.application_secrets(early.handshake, self._transcript.digest())
+        secrets = key_schedule.application_secrets(early.handshake, self._transcript.digest())
         self.application_secrets = secrets
         statements = () if self.resumed else decode_succession(auth.succession)
         self._server = key
@@ -205,7 +207,7 @@ class ClientHandshake:
         signed = self._transcript.copy()
         signed.update(auth.signed)
         key.verify(
-            auth.signature, crypto.signature_input(schedule.SERVER_SIGNATURE, signed.digest())
+            auth.signature, crypto.signature_input(key_schedule.SERVER_SIGNATURE, signed.digest())
         )
         return key
 
@@ -239,7 +241,7 @@ class ClientHandshake:
             record += encode_field(f.KEY, identity.public.spki)
             signed = self._transcript.copy()
             signed.update(record)
-            message = crypto.signature_input(schedule.CLIENT_SIGNATURE, signed.digest())
+            message = crypto.signature_input(key_schedule.CLIENT_SIGNATURE, signed.digest())
             record += encode_field(f.SIGNATURE, identity.sign(message))
         record += encode_fields(
             [
@@ -256,7 +258,7 @@ class ClientHandshake:
         record += pad(record[1:], f.PADDING)
         proved = self._transcript.copy()
         proved.update(record)
-        record += encode_field(f.FINISHED, schedule.finished(early.client, proved.digest()))
+        record += encode_field(f.FINISHED, key_schedule.finished(early.client, proved.digest()))
         self._transcript.update(record)
         return record
 
@@ -275,8 +277,8 @@ class ClientHandshake:
         psk = None
         if self.encrypted:
             late = made_before(self.application_secrets, "resumption")
-            secret = schedule.resumption_secret(late.master, self._transcript.digest())
-            psk = schedule.ticket_psk(secret, welcome.ticket)
+            secret = key_schedule.resumption_secret(late.master, self._transcript.digest())
+            psk = key_schedule.ticket_psk(secret, welcome.ticket)
         return Resumption(
             token=welcome.token,
             ticket=welcome.ticket,

@@ -20,7 +20,7 @@ from ..wire.messages import (
     ServerHello,
     pad,
 )
-from . import schedule
+from . import key_schedule
 from .order import made_before
 from .resumption import Grant
 
@@ -86,8 +86,8 @@ class ServerHandshake:
         self._grant: Grant | None = None
         self._transcript = crypto.Transcript()
         self.encrypted = False
-        self.handshake_secrets: schedule.HandshakeSecrets | None = None
-        self.application_secrets: schedule.ApplicationSecrets | None = None
+        self.handshake_secrets: key_schedule.HandshakeSecrets | None = None
+        self.application_secrets: key_schedule.ApplicationSecrets | None = None
 
     def client_hello(self, header: bytes, body: bytes) -> None:
         """
@@ -140,7 +140,7 @@ class ServerHandshake:
         if grant.encrypted != self.encrypted:
             raise ConfigError("a ticket of one mode is unknown in the other", hint="do not take it")
         if grant.psk is not None:
-            expected = schedule.binder(grant.psk, self._before_binder)
+            expected = key_schedule.binder(grant.psk, self._before_binder)
             if hello.binder is None or not crypto.equal(expected, hello.binder):
                 raise RecordError("the binder of the client's hello is not that of its ticket")
         self._grant = grant
@@ -164,7 +164,9 @@ class ServerHandshake:
         frame = self._frame(ServerHello(True, random, share, resumed).encode())
         self._transcript.update(frame)
         psk = self._grant.psk if self._grant else None
-        self.handshake_secrets = schedule.handshake_secrets(shared, self._transcript.digest(), psk)
+        self.handshake_secrets = key_schedule.handshake_secrets(
+            shared, self._transcript.digest(), psk
+        )
         return frame
 
     @staticmethod
@@ -193,10 +195,10 @@ class ServerHandshake:
         record += pad(record[1:], f.PADDING, len(after))
         proved = self._transcript.copy()
         proved.update(record)
-        verify_data = schedule.finished(early.server, proved.digest())
+        verify_data = key_schedule.finished(early.server, proved.digest())
         record += encode_field(f.FINISHED, verify_data) + after
         self._transcript.update(record)
-        self.application_secrets = schedule.application_secrets(
+        self.application_secrets = key_schedule.application_secrets(
             early.handshake, self._transcript.digest()
         )
         return record
@@ -207,7 +209,7 @@ class ServerHandshake:
         key = encode_field(f.KEY, identity.public.spki)
         signed = self._transcript.copy()
         signed.update(Content.SERVER_AUTH.to_bytes(1) + key)
-        message = crypto.signature_input(schedule.SERVER_SIGNATURE, signed.digest())
+        message = crypto.signature_input(key_schedule.SERVER_SIGNATURE, signed.digest())
         signature = encode_field(f.SIGNATURE, identity.sign(message))
         return key + signature + encode_field(f.WANTED, wanted.to_bytes(1))
 
@@ -228,7 +230,7 @@ class ServerHandshake:
             late = made_before(self.application_secrets, "client_auth")
             proved = self._transcript.copy()
             proved.update(auth.finished_over)
-            expected = schedule.finished(early.client, proved.digest())
+            expected = key_schedule.finished(early.client, proved.digest())
             # First: a peer that cannot compute it is not listened to any further, and makes us look at no key.
             if not crypto.equal(expected, auth.finished):
                 raise RecordError("the client's Finished is wrong: the handshake was tampered with")
@@ -237,7 +239,7 @@ class ServerHandshake:
             key = PublicKey.from_spki(auth.key)
             signed = self._transcript.copy()
             signed.update(auth.signed)
-            message = crypto.signature_input(schedule.CLIENT_SIGNATURE, signed.digest())
+            message = crypto.signature_input(key_schedule.CLIENT_SIGNATURE, signed.digest())
             key.verify(auth.signature, message)
         if self.encrypted:
             self._transcript.update(plaintext)
@@ -268,5 +270,5 @@ class ServerHandshake:
         if not self.encrypted:
             return None
         late = made_before(self.application_secrets, "ticket_psk")
-        secret = schedule.resumption_secret(late.master, self._transcript.digest())
-        return schedule.ticket_psk(secret, ticket)
+        secret = key_schedule.resumption_secret(late.master, self._transcript.digest())
+        return key_schedule.ticket_psk(secret, ticket)

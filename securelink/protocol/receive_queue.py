@@ -13,11 +13,11 @@ from collections.abc import Callable
 
 from ..errors import CodecError
 from ..limits import ACK_BYTES, HANGUP_FACTOR
-from ..rates import later_mark
 from ..wire.packets import Decoding, Packet, begin_decoding
 from ..wire.weight import opened_size
+from .acknowledgements import Incoming
 from .bounds import Bounds
-from .numbering import Incoming
+from .rate_limit import later_mark
 from .requests import Requests
 
 Record = bytes | memoryview

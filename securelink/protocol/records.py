@@ -17,18 +17,9 @@ from typing import ClassVar, Protocol
 from .. import crypto
 from ..codes import Code
 from ..errors import ProtocolError, RecordError
-from ..limits import (
-    HARD_LIMIT_FACTOR,
-    MAX_FRAME_BODY,
-    TAG_SIZE,
-    TOKEN_SIZE,
-    UPDATE_BYTES,
-    UPDATE_FLOOD_RECORDS,
-    UPDATE_FLOOD_SECONDS,
-    UPDATE_RECORDS,
-)
+from ..limits import MAX_FRAME_BODY, TAG_SIZE, TOKEN_SIZE, UPDATE_BYTES, UPDATE_RECORDS
 from ..wire.fields import Content, Kind
-from . import schedule
+from . import key_schedule, key_update
 
 INTERFERES = "connect again; if it happens again, something on the path interferes"
 
@@ -87,7 +78,7 @@ class Sealer:
         self._install(secret)
 
     def _install(self, secret: bytes) -> None:
-        key, iv = schedule.traffic_keys(secret)
+        key, iv = key_schedule.traffic_keys(secret)
         self._secret = secret
         self._encrypt = crypto.new_aead(key).encrypt
         self._iv = int.from_bytes(iv)
@@ -106,8 +97,8 @@ class Sealer:
         size = len(plaintext)
         if size > _MAX_SEALED:
             raise RecordError(f"a record of {size} bytes does not fit a frame")
-        if self.due:
-            self._check_hard_limit()
+        if self.due and key_update.is_overdue(self._counter, self._bytes):
+            raise RecordError("this key has reached its limit; a key update was missed")
         counter = self._counter
         self._counter = after = counter + 1
         self._bytes = sealed = self._bytes + size
@@ -115,14 +106,6 @@ class Sealer:
             self.due = True
         header, encrypt = (_SEALED + size).to_bytes(4), self._encrypt
         return header + encrypt((self._iv ^ counter).to_bytes(12), plaintext, header)
-
-    def _check_hard_limit(self) -> None:
-        # Divided, not multiplied: see docs/COMPILED.md. Exactly as `> UPDATE_BYTES * HARD_LIMIT_FACTOR`.
-        if (
-            self._counter // HARD_LIMIT_FACTOR >= UPDATE_RECORDS
-            or (self._bytes - 1) // HARD_LIMIT_FACTOR >= UPDATE_BYTES
-        ):
-            raise RecordError("this key has reached its limit; a key update was missed")
 
     def want_update(self) -> None:
         """Called twice an hour: a key that existed at the last call is replaced, a newer one is not."""
@@ -133,7 +116,7 @@ class Sealer:
     def update(self) -> bytes:
         """Seal KEY_UPDATE under the old key and install the next one."""
         frame = self.seal(_KEY_UPDATE)
-        self._install(schedule.next_traffic_secret(self._secret))
+        self._install(key_schedule.next_traffic_secret(self._secret))
         return frame
 
 
@@ -154,7 +137,7 @@ class Opener:
         self._install(secret)
 
     def _install(self, secret: bytes) -> None:
-        key, iv = schedule.traffic_keys(secret)
+        key, iv = key_schedule.traffic_keys(secret)
         self._secret = secret
         self._decrypt = crypto.new_aead(key).decrypt
         self._iv = int.from_bytes(iv)
@@ -190,18 +173,17 @@ class Opener:
 
     def update(self, now: float) -> None:
         """
-        Take the next key (RFC 9846 7.2). A fast peer with large records may update after few of them.
+        Take the next key (RFC 9846 7.2).
 
         Raises:
             ProtocolError: It comes so soon after the last one that it is a flood.
         """
-        enough = self._counter >= UPDATE_FLOOD_RECORDS or self._bytes >= UPDATE_BYTES
-        if not enough and now - self._updated < UPDATE_FLOOD_SECONDS:
+        if key_update.is_flood(self._counter, self._bytes, now - self._updated):
             raise ProtocolError(
                 "a flood of key updates: more than one per 1,000 records and second"
             )
         self._updated = now
-        self._install(schedule.next_traffic_secret(self._secret))
+        self._install(key_schedule.next_traffic_secret(self._secret))
 
 
 class PlainSender:

@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 from ..limits import WRITE_BUDGET
+from .acknowledgements import Outgoing
 from .bounds import Bounds
-from .numbering import Outgoing
 
 
 class Slot:

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from math import inf
 
 from ..errors import ConnectionClosed
-from ..limits import RECORD_TARGET, UPDATE_SECONDS, WRITE_BUDGET
+from ..limits import RECORD_TARGET, WRITE_BUDGET
 from ..wire.fields import Content
 from ..wire.messages import Close
 from ..wire.packets import join_packets
-from .numbering import Numbering
+from .acknowledgements import Numbering
+from .key_update import LOOK_SECONDS
 from .records import RecordSender
 from .send_queue import SendQueue
 
@@ -143,7 +144,7 @@ class Sender:
         """By whoever keeps the time: a key is replaced before it is an hour old (RFC 9846 5.5)."""
         if self._key_watched_at == inf:
             self._key_watched_at = now
-        if now - self._key_watched_at >= UPDATE_SECONDS / 2:
+        if now - self._key_watched_at >= LOOK_SECONDS:
             self._key_watched_at = now
             self.records.want_update()
 

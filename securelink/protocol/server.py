@@ -14,11 +14,11 @@ from ..keys import Identity
 from ..limits import HEADER_SIZE, MAGIC, TICKET_SIZE
 from ..wire.fields import Content, Kind, Mode
 from ..wire.messages import Wanted, Welcome
+from .acknowledgements import Numbering
 from .connection import Connection, Takes
 from .contents import SHARED_TAKES
 from .events import AuthReceived, Confirmed, Failed, HelloReceived, Item
 from .handshake_server import ServerHandshake, VerifiedClient
-from .numbering import Numbering
 from .order import made_before
 from .records import Opener, PlainReceiver, PlainSender, Sealer
 from .resumption import Grant

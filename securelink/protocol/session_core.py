@@ -14,11 +14,11 @@ from typing import Any
 from ..errors import CodecError, ConfigError
 from ..limits import OBJECT_BYTES, WRITE_BUDGET
 from ..wire.packets import Packet, decode_packets, join_packets
+from .acknowledgements import Numbering
 from .bounds import Bounds
 from .connection import Connection
 from .events import Event, Item, Ponged
 from .handshake_server import VerifiedClient
-from .numbering import Numbering
 from .receive_queue import ReceiveQueue
 from .requests import Requests
 from .send_queue import SendQueue

@@ -18,7 +18,7 @@ The loop of a server, or of all clients that no thread drives:
     giving_way.py      threads that are about to wait give way to others
     crowding.py        the warning that all places for handlers are taken
     ready.py           inboxes that wait to be run
-    rotation.py        a queue in which networks take turns
+    fair_queue.py      a queue in which networks take turns
     chores.py          long work, a little in each turn
     poller.py          epoll, or the selectors of other systems
     waker.py           wakes the leader
@@ -32,7 +32,7 @@ A session, and the connections that carry it:
     outcome.py         how and why it ended
     inbox.py           runs arrived records
     looking.py         looks into large records for replies, in steps
-    outbox.py          sends, and waits for room
+    outbox.py          sends, and waits for room: back-pressure
     batch.py           corks the packets of one thread
     requesting.py      requests and PINGs whose sender waits
     later.py           requests whose answer is a future

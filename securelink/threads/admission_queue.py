@@ -2,7 +2,7 @@
 Connections that wait for a place among the half-open ones: nothing has been read of them, and nothing done for them.
 
 They wait here and not in the kernel's backlog, which is one line for all addresses: a client that fills it keeps out
-all others. Here networks take turns, those with few failures first (`app/budget.py`), so the connections of one
+all others. Here networks take turns, those with few failures first (`app/failure_budget.py`), so the connections of one
 network delay only each other.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from ..app.budget import LATE
+from ..app.failure_budget import LATE
 from ..streams.base import HANGUP, Address, Stream
 from .loop import Loop
 

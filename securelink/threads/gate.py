@@ -16,7 +16,7 @@ import logging
 import math
 from collections.abc import Callable, Set
 
-from ..app.budget import FailureBudget
+from ..app.failure_budget import FailureBudget
 from ..codes import Code
 from ..limits import ACCEPTS_PER_TURN, MAX_TURNED_AWAY, MAX_WAITING_CONNECTIONS, PLACE_SECONDS
 from ..streams.addresses import is_loopback_host, networks

@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..app.budget import LATE, NEW
+from ..app.failure_budget import LATE, NEW
 
 Job = Callable[[], None]
 

@@ -23,13 +23,13 @@ from ..options import whole
 from ..streams.base import READ, Source, Told
 from . import bursts
 from .crowding import Crowding
+from .fair_queue import FairQueue
 from .giving_way import worker_threads
 from .jobs import Job
 from .lead import Lead
 from .poller import MAX_EVENTS, IOReady, ToldPoller, make_poller
 from .pool import Pool
 from .ready import ReadyList
-from .rotation import Rotation
 from .tasks import Flushable, Look, Runnable, Unfinished
 from .timers import Timers, run_some
 from .waits import Wait
@@ -94,7 +94,7 @@ class Loop:
         self.ready = ReadyList(
             self.lead, self.pool, self._watchdog, self._waker, self.call, self._flush, manual=manual
         )
-        self._unfinished, self._timers = Rotation[Unfinished](), Timers()
+        self._unfinished, self._timers = FairQueue[Unfinished](), Timers()
         self._crowding = Crowding(name, self.pool, self._timers)
         self._stopping = False
         self._on_stopped: list[Callable[[], None]] = []

@@ -17,9 +17,9 @@ from collections.abc import Callable, Hashable
 from threading import get_ident
 
 from ..limits import TURN_CONNECTIONS, TURN_SECONDS, WATCHDOG_SECONDS
+from .fair_queue import FairQueue
 from .lead import Lead
 from .pool import Pool
-from .rotation import Rotation
 from .tasks import Runnable
 from .waker import Waker
 from .watchdog import Watchdog
@@ -64,7 +64,7 @@ class ReadyList:
         self._flush = flush
         self._manual = manual
         self.inboxes: OrderedDict[Runnable, None] = OrderedDict()
-        self.again: Rotation[Runnable] = Rotation()
+        self.again: FairQueue[Runnable] = FairQueue()
         self._gave_way: set[Runnable] = set()  # those of them that are on the list again
         self._slow_ones: set[Runnable] = set()  # those whose last run cost the lead
 

@@ -11,7 +11,7 @@ import math
 from typing import Any, Protocol
 
 from ..app.admission import cannot_say
-from ..app.budget import FailureBudget
+from ..app.failure_budget import FailureBudget
 from ..codes import Code
 from ..errors import HandshakeError, Refused, SecureLinkError
 from ..logs.floods import probes

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..app.budget import SHARES
 from ..app.declared import ServerOptions
+from ..app.failure_budget import SHARES
 from ..app.own_key import OwnKey
 from ..keys import Identity
 from ..limits import (

@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any, NamedTuple, Protocol, cast
 
-from ..app.budget import SHARES
+from ..app.failure_budget import SHARES
 from ..codes import Code
 from ..keys import PublicKey
 from ..limits import MAX_SUSPENDED, MAX_SUSPENDED_PER_ADDRESS

@@ -19,7 +19,7 @@ from securelink.protocol import (
     SessionCore,
     VerifiedClient,
 )
-from securelink.protocol.numbering import Incoming, Outgoing
+from securelink.protocol.acknowledgements import Incoming, Outgoing
 from securelink.protocol.tickets import Issued, TicketTable
 from securelink.wire.fields import Mode
 

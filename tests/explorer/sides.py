@@ -59,7 +59,7 @@ def repeatable() -> Iterator[None]:
                 mock.patch.object(crypto, name, _remembering(getattr(crypto, name)))
             )
         # Every acknowledgement goes at once: when they go is not what is explored.
-        stack.enter_context(mock.patch("securelink.protocol.acknowledging.ACK_RECORDS", 1))
+        stack.enter_context(mock.patch("securelink.protocol.ack_timing.ACK_RECORDS", 1))
         yield
 
 

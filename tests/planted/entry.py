@@ -298,14 +298,14 @@ FAULTS = [
     ),
     Fault(
         "the table of failures has no bound",
-        "rates.py",
+        "window_counts.py",
         "            while len(self._counts) >= self._most:",
         "            while False:",
         "test_admission.py::test_the_table_of_failures_is_bounded",
     ),
     Fault(
         "a window never ends",
-        "rates.py",
+        "window_counts.py",
         "        if now - since >= self.seconds:",
         "        if False:",
         "test_admission.py::test_a_budget_of_failures",

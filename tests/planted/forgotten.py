@@ -7,7 +7,7 @@ from .fault import Fault
 FAULTS = [
     Fault(
         "a client without memory is sent only what no process had",
-        "protocol/numbering.py",
+        "protocol/acknowledgements.py",
         "        self._stated = self.acknowledged\n        return self.acknowledged\n",
         "        self.acknowledged = max(self.acknowledged, self._stated)\n        return self.acknowledged\n",
         "test_resume_forgotten.py::test_more_was_stated_than_is_acknowledged",
@@ -28,7 +28,7 @@ FAULTS = [
     ),
     Fault(
         "the second process sends its records again in the wrong place",
-        "protocol/numbering.py",
+        "protocol/acknowledgements.py",
         "islice(self._kept, len(self._kept) - (self.sent - count), None)",
         "islice(self._kept, count - self.acknowledged, None)",
         "test_resume_forgotten.py::test_it_goes_on_where_the_server_is",

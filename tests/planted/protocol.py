@@ -136,7 +136,7 @@ FAULTS = [
     Fault(
         "a flood of key updates is taken",
         "protocol/records.py",
-        "if not enough and now - self._updated < UPDATE_FLOOD_SECONDS:",
+        "if key_update.is_flood(self._counter, self._bytes, now - self._updated):",
         "if False:",
         "test_protocol_attacks.py::test_a_flood_of_updates",
     ),
@@ -149,14 +149,14 @@ FAULTS = [
     ),
     Fault(
         "what has arrived counts as handled",
-        "protocol/numbering.py",
+        "protocol/acknowledgements.py",
         "        done = self.done + self.early\n        return self._before",
         "        done = self.accepted\n        return self._before",
         "test_handled.py::test_a_server_that_is_killed",
     ),
     Fault(
         "what waits for receive() counts as handled",
-        "protocol/numbering.py",
+        "protocol/acknowledgements.py",
         "        return self._before_kept(done) if self.kept else done\n",
         "        return done\n",
         "test_handled.py::test_what_is_kept_is_not_handled",
@@ -191,21 +191,21 @@ FAULTS = [
     ),
     Fault(
         "acknowledgements may fall",
-        "protocol/numbering.py",
+        "protocol/acknowledgements.py",
         "if not self.acknowledged <= count <= sent:",
         "if count > sent:",
         "test_session.py::test_an_acknowledgement_neither_falls_nor_runs_ahead",
     ),
     Fault(
         "acknowledgements may exceed what was sent",
-        "protocol/numbering.py",
+        "protocol/acknowledgements.py",
         "if not self.acknowledged <= count <= sent:",
         "if count < self.acknowledged:",
         "test_session.py::test_an_acknowledgement_neither_falls_nor_runs_ahead",
     ),
     Fault(
         "what is acknowledged is kept",
-        "protocol/numbering.py",
+        "protocol/acknowledgements.py",
         (
             "    def release(self) -> None:\n"
             '        """Drop what the peer has acknowledged. Only the sending half calls this."""\n'

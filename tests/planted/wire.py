@@ -29,8 +29,8 @@ FAULTS = [
     Fault(
         "a key seals forever",
         "protocol/records.py",
-        ("        if self.due:\n            self._check_hard_limit()"),
-        ("        if self.due:\n            pass"),
+        "if self.due and key_update.is_overdue(self._counter, self._bytes):",
+        "if False:",
         "test_records.py::test_a_missed_update_is_refused",
     ),
     Fault(
@@ -59,11 +59,11 @@ FAULTS = [
         "protocol/records.py",
         (
             "        frame = self.seal(_KEY_UPDATE)\n"
-            "        self._install(schedule.next_traffic_secret(self._secret))\n"
+            "        self._install(key_schedule.next_traffic_secret(self._secret))\n"
             "        return frame"
         ),
         (
-            "        self._install(schedule.next_traffic_secret(self._secret))\n"
+            "        self._install(key_schedule.next_traffic_secret(self._secret))\n"
             "        return self.seal(_KEY_UPDATE)"
         ),
         "test_records.py::test_an_update_takes_the_next_key",
@@ -73,7 +73,7 @@ FAULTS = [
         "protocol/records.py",
         (
             "        frame = self.seal(_KEY_UPDATE)\n"
-            "        self._install(schedule.next_traffic_secret(self._secret))"
+            "        self._install(key_schedule.next_traffic_secret(self._secret))"
         ),
         ("        frame = self.seal(_KEY_UPDATE)\n        self._install(self._secret)"),
         "test_records.py::test_an_update_takes_the_next_key",
@@ -101,9 +101,9 @@ FAULTS = [
     ),
     Fault(
         "key updates may come as a flood",
-        "protocol/records.py",
-        "enough = self._counter >= UPDATE_FLOOD_RECORDS or self._bytes >= UPDATE_BYTES",
-        "enough = True",
+        "protocol/key_update.py",
+        "return records < UPDATE_FLOOD_RECORDS and size < UPDATE_BYTES and seconds < UPDATE_FLOOD_SECONDS",
+        "return False",
         "test_records.py::test_which_update_needs_no_excuse",
     ),
     Fault(

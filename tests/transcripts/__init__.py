@@ -34,7 +34,7 @@ from securelink.protocol import (
     TicketTable,
     VerifiedServer,
 )
-from securelink.protocol.numbering import Numbering
+from securelink.protocol.acknowledgements import Numbering
 from securelink.protocol.tickets import ticket_digest
 from securelink.wire.fields import Content, Mode
 

@@ -9,7 +9,7 @@ from .app.policies import Policies
 from .limits import SEND_SECONDS
 
 
-class BackPressure:
+class SendPolicies:
     """A server or client, whose packets may have policies."""
 
     _policies: Policies

@@ -15,13 +15,13 @@ from securelink.protocol import SessionCore
 from securelink.protocol.bounds import Bounds
 from securelink.protocol.receive_queue import ReceiveQueue
 from securelink.threads.asking import Waiting
+from securelink.threads.fair_queue import FairQueue
 from securelink.threads.looking import looks_later
 from securelink.threads.loop import Loop
 from securelink.threads.requesting import expect
-from securelink.threads.rotation import Rotation
 
 
-def drained(rotation: Rotation[str]) -> Iterator[str]:
+def drained(rotation: FairQueue[str]) -> Iterator[str]:
     """All that waits, in its order."""
     while rotation:
         yield rotation.pop()
@@ -29,7 +29,7 @@ def drained(rotation: Rotation[str]) -> Iterator[str]:
 
 def test_networks_take_turns() -> None:
     """One of each network in a round; within a network, and for what stands for itself, in the order of arrival."""
-    rotation = Rotation[str]()
+    rotation = FairQueue[str]()
     for item in ("a1", "a2", "a3", "b1", "own", "b2", "c1"):
         rotation.put(item, None if item == "own" else item[0])
     assert len(rotation) == 7
@@ -40,7 +40,7 @@ def test_networks_take_turns() -> None:
 
 def test_each_is_there_once() -> None:
     """What waits already is not queued again."""
-    rotation = Rotation[str]()
+    rotation = FairQueue[str]()
     for _ in range(3):
         rotation.put("a1", "a")
     assert list(drained(rotation)) == ["a1"]
@@ -48,7 +48,7 @@ def test_each_is_there_once() -> None:
 
 def test_who_comes_has_a_turn_in_this_round() -> None:
     """A network that comes is before those that had their turn, but has no second one before the others."""
-    rotation = Rotation[str]()
+    rotation = FairQueue[str]()
     for item in ("a1", "a2", "a3"):
         rotation.put(item, "a")
     assert rotation.pop() == "a1"
@@ -62,7 +62,7 @@ def test_who_comes_has_a_turn_in_this_round() -> None:
 def test_who_always_has_more_keeps_nobody_out() -> None:
     """Two networks that put an item back at once get the same number of turns, whatever else they have."""
     for had_turn in (True, False):
-        rotation = Rotation[str]()
+        rotation = FairQueue[str]()
         for item in ("a1", "a2", "a3", "b1"):
             rotation.put(item, item[0])
         turns = []

@@ -1,11 +1,9 @@
-"""Rates: counts of events for each of many keys, within a window of time; and how far one count may go."""
+"""Counts of events for each of many keys, within a window of time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
-
-from .limits import DEBT_SECONDS
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -81,13 +79,3 @@ class WindowCounts(Generic[Key]):
             del self._counts[key]
             return now, 0
         return since, count
-
-
-def later_mark(mark: int, count: int, rate: int, seconds: float) -> int:
-    """
-    Up to where a count may go, when it stands at `count`, might go up to `mark`, and so many seconds have passed: a
-    token bucket that holds what one second allows, or all of these seconds if they are more, and may be in debt for
-    DEBT_SECONDS.
-    """
-    most = min(mark + int(rate * seconds), count + int(rate * max(seconds, 1.0)))
-    return max(most, count - int(rate * DEBT_SECONDS))

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 
-class Rotation(Generic[Item]):
+class FairQueue(Generic[Item]):
     """
     A queue in rounds: in each of them every network has one turn, for the one of its items that has waited longest.
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 from math import inf
 
 from ..limits import ACK_BYTES, ACK_FEW_RECORDS, ACK_FEW_SECONDS, ACK_RECORDS, ACK_SECONDS
-from .numbering import Incoming
+from .acknowledgements import Incoming
 
 
-class Acknowledging:
+class AckTiming:
     """
     Decides when to acknowledge. The receiving half calls `look`, the thread that handles what was accepted `handled`,
     and the timekeeper `on_time`.

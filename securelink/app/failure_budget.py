@@ -12,8 +12,8 @@ from ..limits import (
     MAX_FAILED_ADDRESSES,
     MAX_KNOWN_NETWORKS,
 )
-from ..rates import WindowCounts
 from ..streams.addresses import networks
+from ..window_counts import WindowCounts
 
 # Networks may fail this many times as often as a /64 in them: a /56 is a household, a /48 a company.
 SHARES = (1, 4, 16)
