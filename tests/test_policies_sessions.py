@@ -27,6 +27,7 @@ from securelink.limits import WRITE_BUDGET
 
 UNSENT = 256 * 1024  # of these sessions
 PIECE = bytes(32 * 1024)
+STILL_LOOKS = 10  # so often the same is found, one after the other, before it is believed
 MANY = 1000  # pieces: more than a system keeps for a peer that does not read
 MODES = ("pool", "one at a time", "update")
 Send = Callable[..., bool]
@@ -97,7 +98,17 @@ class Scene:
         before, told = self.peer.pressure, list[bool]()
         while len(told) < MANY and self.peer.pressure[2:] == before[2:]:
             told.append(self.say(action, **how))
+            if self.peer.pressure.unsent > UNSENT // 2:
+                self._settle()
         return told
+
+    def _settle(self) -> None:
+        """Wait until the system takes nothing more: on a busy machine it takes one more piece after a while."""
+        same, unsent = 0, self.peer.pressure.unsent
+        while same < STILL_LOOKS:
+            time.sleep(0.01)
+            now = self.peer.pressure.unsent
+            same, unsent = (same + 1 if now == unsent else 0), now
 
     def say(self, action: str, **how: Any) -> bool:
         """Send a piece with the next number."""
