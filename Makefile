@@ -9,6 +9,7 @@
 # make docs           the documentation site, in build/site       make sbom   what an installation contains
 # make fuzz           the fuzzer, FUZZ_SECONDS=300 for all harnesses together, or FUZZ_TARGETS="packets spki"
 # make structure      sizes, foreign privates, circles, the calls of one packet
+# make wheels         a pure wheel and a compiled one, in dist/
 # make dist           what goes to the package index, checked
 PYTHON ?= python3
 VENV := .venv
@@ -20,7 +21,7 @@ install = $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.
 # Four files of tests at a time, on two cores too: most tests wait more than they compute.
 side_by_side = --numprocesses 4 --dist loadfile
 
-.PHONY: demo test check bench bench-check format tools sabotage clean compiled pure test-compiled test-versions coverage docs sbom dist fuzz explore structure
+.PHONY: demo test check bench bench-check format tools sabotage clean compiled pure test-compiled test-versions coverage docs sbom dist fuzz explore structure wheels
 
 demo: $(VENV)/.run
 	$(BIN)/python examples/demo
@@ -101,6 +102,9 @@ sbom: $(VENV)/.sbom
 dist: $(VENV)/.dist
 	$(BIN)/python .ci/dist
 
+wheels: $(VENV)/.wheels
+	$(BIN)/python .ci/wheels
+
 # The tests compare keys and fingerprints with these two programs.
 tools:
 	@command -v openssl >/dev/null && command -v ssh-keygen >/dev/null || bash .ci/tools
@@ -143,6 +147,10 @@ $(VENV)/.docs: pyproject.toml | $(BIN)/python
 $(VENV)/.sbom: pyproject.toml | $(BIN)/python
 	$(call install,sbom)
 	touch $@ $(VENV)/.run
+
+$(VENV)/.wheels: pyproject.toml | $(BIN)/python
+	$(call install,wheels)
+	touch $@ $(VENV)/.run $(VENV)/.compile
 
 $(VENV)/.dist: pyproject.toml | $(BIN)/python
 	$(call install,dist)

@@ -15,6 +15,7 @@ import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 from commands import fails, run, securelink, succeeds
+from conftest import COMPILED
 from programs import ROOT, WAIT
 
 from securelink import ConfigError, __version__
@@ -102,8 +103,11 @@ def test_a_wrong_command_line_is_explained(arguments: list[str], words: str) -> 
 
 
 def test_the_version_is_that_of_the_package() -> None:
-    """`securelink --version` is what `import securelink` says."""
-    assert succeeds("--version") == f"securelink {__version__}\n"
+    """`securelink --version` is what `import securelink` says, and which build it is."""
+    assert (
+        succeeds("--version")
+        == f"securelink {__version__} ({'compiled' if COMPILED else 'pure Python'})\n"
+    )
 
 
 def test_the_declared_scripts_exist() -> None:

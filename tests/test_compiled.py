@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import runpy
+import shlex
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -149,3 +152,25 @@ def test_ctrl_c_while_waiting(tmp_path: Path, identity: Identity, call: str) -> 
         assert running.ends() == 0, running.output
         said = [line for line in running.output.splitlines() if not line.startswith("[Server")]
         assert said == ["waiting", "interrupted", "closed"]
+
+
+def test_wheels_are_built_with_what_the_build_asks_for() -> None:
+    """What cibuildwheel installs and sets for other platforms is what `make wheels` has here."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wheels = project["tool"]["cibuildwheel"]
+    extras = project["project"]["optional-dependencies"]
+    needed = {
+        *extras["compile"],
+        *(line for line in extras["wheels"] if not line.startswith("securelink")),
+    }
+    assert wheels["environment"] == {"SECURELINK_COMPILE": "1"}
+    assert set(shlex.split(wheels["before-build"])) == {"pip", "install", *needed}
+    assert needed >= set(project["build-system"]["requires"])
+    versions = [
+        line.rpartition(" ")[2]
+        for line in project["project"]["classifiers"]
+        if re.search(r":: 3\.\d+$", line)
+    ]
+    assert wheels["build"] == [f"cp{version.replace('.', '')}-*" for version in versions]
+    for source in wheels["test-sources"]:
+        assert (ROOT / source).exists()

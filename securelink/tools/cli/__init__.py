@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ... import __version__
+from ...protocol import records
 from .chat import chat
 from .connect import connect
 from .keys import keys
@@ -15,9 +16,11 @@ from .program import Group
 from .serve import serve
 from .tokens import token
 
+BUILD = "pure Python" if (records.__file__ or "").endswith(".py") else "compiled"
+
 
 @click.group("securelink", cls=Group)
-@click.version_option(__version__, message="securelink %(version)s")
+@click.version_option(__version__, message=f"securelink %(version)s ({BUILD})")
 def main() -> None:
     """
     Secure sessions for games, chat and small networked tools.
