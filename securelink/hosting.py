@@ -65,6 +65,7 @@ from .threads.lifecycle import Lifecycle
 from .threads.settings import HandshakeSettings
 from .threads.start import Calls, Start
 from .trust import AuthorizedClients
+from .trust.home import forget_last_holders
 
 
 class BaseServer(Listens, Reporting[Member], Admitting[Member], SendPolicies, Generic[Member]):
@@ -221,6 +222,8 @@ class BaseServer(Listens, Reporting[Member], Admitting[Member], SendPolicies, Ge
         return Start(self.host, self.port, self.carrier, settings, sessions, store)
 
     def _announce(self) -> None:
+        if self.port == 0 and self.carrier is TCP:
+            forget_last_holders(self.places)
         address = (self.lan_address, self.address[1])
         announce(address, self._key, self._options.encryption, paused=self.paused)
 

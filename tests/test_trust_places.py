@@ -310,6 +310,46 @@ def test_ports_that_the_system_chose_are_forgotten(
             assert KnownServers(user_known_servers()).entries()[0].until is None
 
 
+@pytest.mark.usefixtures("tidy")
+def test_who_gets_such_a_port_next_is_no_impostor(
+    identity: Identity, other_identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server of this user that asks for any port strikes out who had it before, but no entry that lasts."""
+    known = KnownServers(user_known_servers())
+    with Server("127.0.0.1", 0, keys=identity) as server:
+        port = server.address[1]
+        with Client("127.0.0.1", port):
+            pass
+    with Server("127.0.0.1", port, keys=other_identity), pytest.raises(NotTrusted):
+        Client(
+            "127.0.0.1", port
+        ).connect()  # this one wanted the port, so it may be meant to be the other
+    monkeypatch.setattr(
+        "securelink.streams.tcp.listen",
+        lambda host, asked, backlog: sockets.listen(host, port, backlog),
+    )
+    for host in ("127.0.0.1", ""):
+        known.forget("127.0.0.1", port)
+        known.remember("localhost", port, identity.fingerprint, lifetime=LOOPBACK_KEY_SECONDS)
+        with Server(host, 0, keys=other_identity), Client("127.0.0.1", port):
+            pass
+        assert known.get("127.0.0.1", port) == other_identity.fingerprint
+    known.forget("127.0.0.1", port)
+    known.remember("127.0.0.1", port, identity.fingerprint)
+    with Server("127.0.0.1", 0, keys=other_identity), pytest.raises(NotTrusted):
+        Client("127.0.0.1", port).connect()
+
+
+@pytest.mark.usefixtures("tidy")
+def test_a_server_needs_nothing_of_the_users_file(identity: Identity) -> None:
+    """One that is damaged is the trouble of clients; the server starts, and changes nothing in it."""
+    user_known_servers().parent.mkdir(parents=True, exist_ok=True)
+    user_known_servers().write_text("damaged\n")
+    with Server("127.0.0.1", 0, keys=identity) as server:
+        assert server.running
+    assert user_known_servers().read_text() == "damaged\n"
+
+
 def test_which_ports_the_system_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
     """The port that an application has by default is not one of them, 65535 is where nobody says otherwise."""
     forget_chosen_ports()

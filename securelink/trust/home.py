@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import platformdirs
 
+from ..errors import SecureLinkError
 from ..keys.files import absolute
+from .servers import KnownServers
 
 HOME_VARIABLE = "SECURELINK_HOME"
 KNOWN_SERVERS = "known_servers"
@@ -30,3 +34,16 @@ def user_folder() -> Path:
 def user_known_servers() -> Path:
     """The file of the servers that this user has met with clients that have no keys folder of their own."""
     return user_folder() / KNOWN_SERVERS
+
+
+def forget_last_holders(places: Iterable[tuple[str, int]]) -> None:
+    """
+    A server of this user has got its port from the system: what the user's file says of an earlier one there is over.
+
+    Otherwise the user's clients would take the new server for an impostor until the entry expires. Only this user (and
+    root) can change the file, so a server that somebody else has put there is still refused. A file that cannot be read
+    or written stays: clients say what is wrong with it, and a server needs nothing of it.
+    """
+    for host, port in places:
+        with contextlib.suppress(SecureLinkError):
+            KnownServers(user_known_servers()).forget_expiring(host, port)

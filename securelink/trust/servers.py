@@ -240,6 +240,26 @@ class KnownServers:
         """
         return self._file.remove(_Where(host, port).is_of)
 
+    def forget_expiring(self, host: str, port: int) -> bool:
+        """
+        Remove an entry that would expire, under all spellings: the system has given the port to another server.
+
+        Entries that last stay. The file is locked only if there is such an entry.
+
+        Returns:
+            Whether it was there.
+
+        Raises:
+            ConfigError: Host or port cannot be such.
+            KeyFileError: The file is damaged or cannot be written.
+        """
+        where = _Where(host, port)
+
+        def expires(entry: KnownServer) -> bool:
+            return entry.until is not None and where.is_of(entry)
+
+        return any(map(expires, self._file.read().entries)) and self._file.remove(expires)
+
 
 class _Where:
     """
