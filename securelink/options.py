@@ -40,8 +40,10 @@ def options_of(
     Raises:
         ConfigError: By the `__init__`: there is no such option, or too much is given without a name.
     """
-    names = list(inspect.signature(init).parameters)[1:]
+    parameters = inspect.signature(init).parameters
+    names = list(parameters)[1:]
     by_place = init.__code__.co_argcount - 1
+    needed = [name for name in names if parameters[name].default is inspect.Parameter.empty]
 
     @functools.wraps(init)
     def checked_init(self: Made, /, *args: Given.args, **options: Given.kwargs) -> None:
@@ -60,6 +62,9 @@ def options_of(
                 f"{kind} takes {first} without a name, and {len(args)} values have none",
                 hint=f"write the name of each other option: {kind}(..., {names[by_place]}=...)",
             )
+        missing = [name for name in needed[len(args) :] if name not in options]
+        if missing:
+            raise ConfigError(f"{kind} needs {' and '.join(missing)}", hint=f"see help({kind})")
         init(self, *args, **options)
 
     return checked_init

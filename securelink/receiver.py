@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import cast, overload
 
+from .app.actions import checked_action
 from .app.context import Awaited, ClientContext
 from .app.received import Received
 from .codes import Code
@@ -28,12 +29,13 @@ class Receiver(Peer):
         Wait for a packet of one name, or take it from those that wait for `receive`; others go where they always go.
 
         Raises:
+            ConfigError: The name begins with "~".
             LinkTimeout: None came in `timeout` seconds.
             ConnectionClosed: The session ended before.
         """
         timeout = seconds("timeout", timeout)
         channel = self._channel or self._need_channel()
-        awaited = Awaited(action)
+        awaited = Awaited(checked_action(action))
         self._hooks.awaited[awaited] = None
         try:
             return receive_named(channel, awaited, timeout)

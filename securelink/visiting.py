@@ -52,6 +52,7 @@ class BaseClient(FarEnd, SendPolicies, Introduced):
     _channel: ClientChannel | None
     _hooks: ClientContext
     _runner: Runner | None
+    _block = "with"  # the word that begins a block in which it is closed
 
     @options_of
     def __init__(
@@ -206,7 +207,7 @@ class BaseClient(FarEnd, SendPolicies, Introduced):
         channel: ClientChannel | None = getattr(self, "_channel", None)
         if channel is not None and not channel.is_over():
             warn(
-                f"{self!r} was forgotten while it was connected: call close(), or use it with 'with'",
+                f"{self!r} was forgotten while it was connected: call close(), or use it with {self._block!r}",
                 ResourceWarning,
                 source=self,
             )

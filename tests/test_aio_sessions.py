@@ -231,6 +231,24 @@ def test_a_packet_is_waited_for_by_its_name(identity: Identity) -> None:
             assert (await client.receive()).data == 1
             with pytest.raises(LinkTimeout):
                 await client.wait_for("mine", 0.01)
+            with pytest.raises(ConfigError, match="cannot be the name of an action"):
+                await client.wait_for("~mine", 0.01)
+
+    run(main)
+
+
+def test_a_forgotten_client_leaves_and_says_so(identity: Identity) -> None:
+    """A ResourceWarning names it and the block that it needs, and its session ends cleanly."""
+
+    async def main() -> None:
+        gone: list[aio.Session] = []
+        async with serving(identity) as server:
+            server.on_disconnect(gone.append)
+            clients = [await aio.Client(*server.address, pin=identity.fingerprint).connect()]
+            with pytest.warns(ResourceWarning, match="forgotten .* use it with 'async with'"):
+                clients.clear()
+            await until(lambda: gone)
+            assert (gone[0].code, gone[0].clean) == (Code.NORMAL, True)
 
     run(main)
 

@@ -86,7 +86,7 @@ def test_the_greediest_session_is_ended(identity: Identity, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["~", "~state", "~console", "~mine"])
 def test_names_of_ours_are_not_sent(name: str, identity: Identity, tmp_path: Path) -> None:
-    """What `on()` refuses no way of sending takes: both sides, one and many, rooms and requests."""
+    """What `on()` refuses no way of sending takes: one and many, rooms and requests; nor is one waited for."""
     with (
         serving(identity) as server,
         Client("127.0.0.1", server.address[1], pin=identity.fingerprint) as client,
@@ -102,6 +102,8 @@ def test_names_of_ours_are_not_sent(name: str, identity: Identity, tmp_path: Pat
             lambda: room.broadcast(name),
             lambda: client.send(name),
             lambda: client.request(name),
+            lambda: client.request_later(name),
+            lambda: client.wait_for(name, 0),
         ):
             failure(ConfigError, call, "cannot be the name of an action", "does not begin with")
         client.set_state(1)

@@ -141,6 +141,13 @@ def test_values_without_a_name() -> None:
     failure(ConfigError, lambda: made("127.0.0.1", 0, "keys"), "Server takes host and port without")
 
 
+@pytest.mark.parametrize("kind", [Client, aio.Client])
+def test_a_client_without_a_host(kind: Any) -> None:
+    """What is missing is the same kind of error as what is wrong, and names the class that was called."""
+    failure(ConfigError, kind, "Client needs host", r"help\(Client\)")
+    failure(ConfigError, lambda: kind(port=5050), "Client needs host")
+
+
 def test_a_wrong_secret_is_not_shown(identity: Identity) -> None:
     """What was given as a passphrase or token by mistake stays out of the error."""
     wrong = ["hunter2hunter2"]

@@ -8,6 +8,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self, cast, overload
 
+from ..app.actions import checked_action
 from ..app.context import Awaited
 from ..app.received import Received
 from ..codes import Code
@@ -45,6 +46,8 @@ class Client(BaseClient, AsyncPeer, ClientBinding):
     coroutines or plain functions, run in the event loop in which `connect()` was called. It belongs to that loop: call
     its methods there.
     """
+
+    _block = "async with"
 
     _runner: Running
     on_connect: Event[[]]
@@ -205,7 +208,7 @@ class Client(BaseClient, AsyncPeer, ClientBinding):
         timeout = seconds("timeout", timeout)
         channel = self._need_channel()
         _check_may_receive(channel)
-        awaited = Awaited(action)
+        awaited = Awaited(checked_action(action))
         packet = channel.mailbox.take(action)
         if packet is not None:
             return packet
