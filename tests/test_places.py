@@ -209,9 +209,13 @@ def test_a_server_without_threads(
 
 
 def test_later_threads_that_do_not_start_are_logged(
-    identity: Identity, no_threads: Callable[[int], None], caplog: pytest.LogCaptureFixture
+    identity: Identity,
+    no_threads: Callable[[int], None],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A handshake that waits for a thread which cannot be started is no silence: the log says why."""
+    monkeypatch.setattr(pool_module, "EARLY_THREADS", 1)
     with caplog.at_level(logging.ERROR, "securelink"), serving(identity) as server:
         until(lambda: len(server.threads) == 2)  # watchdog and leader
         no_threads(

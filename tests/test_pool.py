@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 
@@ -133,8 +134,40 @@ def test_what_a_job_raises_costs_no_thread(error: type[BaseException]) -> None:
         assert loop.pool.started == len(loop.thread_names()) - 1
 
 
+@pytest.mark.pure
+@pytest.mark.parametrize(("workers", "started"), [(4, 4), (12, 8)])
+def test_threads_start_early_where_later_is_too_late(
+    workers: int, started: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CPython 3.12.0 and 3.12.1 start no thread after main has ended: those of a server are there before."""
+    monkeypatch.setattr(pool_module, "EARLY_THREADS", 8)
+    with running(workers=workers) as loop:
+        led(loop)
+        assert loop.pool.started == started
+
+        def refuse(thread: threading.Thread) -> None:
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        gate = threading.Event()
+
+        def held() -> None:
+            gate.wait(WAIT)
+
+        for _ in range(workers // 4):
+            assert loop.pool.submit("a", Task(held))
+        work = Work(lambda: None)
+        loop.schedule(work)
+        assert work.done.wait(WAIT)
+        gate.set()
+    if sys.version_info[:3] not in ((3, 12, 0), (3, 12, 1)):
+        monkeypatch.undo()
+        assert pool_module.EARLY_THREADS == 1
+
+
 def test_a_system_without_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """When no thread can be started, those that are there go on, one handler after the other."""
+    monkeypatch.setattr(pool_module, "EARLY_THREADS", 1)
     with running() as loop:
         led(loop)
         start = threading.Thread.start

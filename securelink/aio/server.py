@@ -209,17 +209,24 @@ def _signals(came: Callable[[int], None]) -> Iterator[None]:
     events = asyncio.get_running_loop()
     try:
         if current_thread() is main_thread():
-            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-                number = getattr(signal, name, None)
-                if number is not None and _is_free(before := signal.getsignal(number)):
-                    with contextlib.suppress(NotImplementedError):  # Windows
-                        events.add_signal_handler(number, came, number)
-                        taken[number] = before
+            _take_signals(events, came, taken)
         yield
     finally:
         for number, before in taken.items():
             events.remove_signal_handler(number)
             signal.signal(number, before)
+
+
+def _take_signals(
+    events: asyncio.AbstractEventLoop, came: Callable[[int], None], taken: dict[int, Any]
+) -> None:
+    """Apart, because Ctrl-C at the end of a loop inside of `try` may leave it without its `finally` (issue 130279)."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and _is_free(before := signal.getsignal(number)):
+            with contextlib.suppress(NotImplementedError):  # Windows
+                events.add_signal_handler(number, came, number)
+                taken[number] = before
 
 
 def _is_free(handler: Callable[[int, FrameType | None], Any] | int | None) -> bool:

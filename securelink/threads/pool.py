@@ -3,13 +3,14 @@ The threads of a loop, and their places.
 
 Of W threads one leads, `jobs.places` may do jobs (RSA, key exchange, authenticate), and the rest may be busy in
 handlers. The leader runs no handler when all of these are busy, so there is always a thread to lead. Threads start
-when they are needed.
+when they are needed, or some at once where that would be too late.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import sys
 import threading
 import time
 from collections import deque
@@ -24,6 +25,10 @@ from .jobs import Job, JobQueue, Task
 from .waits import Wait, WaitPlaces
 
 log = logging.getLogger("securelink")
+
+# So many threads start with the first one. CPython 3.12.0 and 3.12.1 start none once the main thread has ended
+# (python/cpython issue 113964), and a server may go on behind it.
+EARLY_THREADS = 8 if sys.version_info[:3] in ((3, 12, 0), (3, 12, 1)) else 1
 
 
 class Leading(Employer, Protocol):
@@ -106,11 +111,21 @@ class Pool:
         if self.idle >= wanted:
             self._wanted.notify()
         elif self.started < self.workers + len(self.waits):
-            try:
-                self.start_thread(str(self.started + 1), self._work)
-            except RuntimeError as error:
-                return error
-            self.started += 1
+            return self._start_worker()
+        return None
+
+    def _start_early(self) -> RuntimeError | None:
+        error = None
+        while error is None and self.started < min(EARLY_THREADS, self.workers):
+            error = self._start_worker()
+        return error
+
+    def _start_worker(self) -> RuntimeError | None:
+        try:
+            self.start_thread(str(self.started + 1), self._work)
+        except RuntimeError as error:
+            return error
+        self.started += 1
         return None
 
     def _no_thread(self, error: RuntimeError | None) -> None:
@@ -193,14 +208,14 @@ class Pool:
 
     def start_leading(self) -> None:
         """
-        Start the first thread, which takes the lead.
+        Start the first thread, which takes the lead; and more, where none can be started later.
 
         Raises:
             RuntimeError: The system starts no more.
         """
         with self.lock:
             self._lead_offered = True
-            error = self._call_worker()
+            error = self._start_early()
         if error is not None:
             raise error
 
