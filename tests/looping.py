@@ -34,7 +34,7 @@ def run(main: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
 @contextlib.asynccontextmanager
 async def serving(identity: Identity, **options: Any) -> AsyncIterator[aio.Server]:
     """A server that echoes, on a port of its own; it must stop without having to wait for anybody."""
-    server = aio.Server("127.0.0.1", 0, keys=identity, **options)
+    server = aio.Server("127.0.0.1", 0, **{"keys": identity, **options})
 
     @server.on("echo")
     async def echo(session: aio.Session, packet: Any) -> Any:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers import WAIT
-from looping import client_of, listening, run, serving
+from kept import Place
+from looping import client_of, listening, run, serving, until
 
 from securelink import Code, ConnectionClosed, Identity, aio
+from securelink.state import SqliteStore
 from securelink.testing import Relay
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -56,6 +60,54 @@ def test_a_session_goes_on_over_another_connection(identity: Identity) -> None:
                             back.append(packet.data)
                 assert got == back == list(range(300))
                 assert events == ["suspend", "resume"] * 3
+
+    run(main)
+
+
+def test_the_event_loop_goes_on_while_the_disk_is_slow(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for it is done by another thread; nobody is told anything before it is done, and nothing is lost."""
+    slow, go_on = threading.Event(), threading.Event()
+    where: list[int] = []
+    write = SqliteStore.write
+
+    def written(self: SqliteStore, *arguments: Any) -> Callable[[], None]:
+        finish = write(self, *arguments)
+
+        def finished() -> None:
+            where.append(threading.get_ident())
+            assert not slow.is_set() or go_on.wait(WAIT)
+            finish()
+
+        return finished
+
+    monkeypatch.setattr(SqliteStore, "write", written)
+
+    async def main() -> None:
+        handled: list[int] = []
+        options = {"keys": place.keys, "state": place.path}
+        async with serving(place.identity, **options) as server:
+            server.on("n", lambda session, packet: handled.append(packet.data))
+            async with client_of(server) as client:
+                await client.request("echo", 0, timeout=WAIT)
+                session = server.sessions[client.token]
+                slow.set()
+                where.clear()
+                task = asyncio.create_task(client.request("echo", 1, timeout=WAIT))
+                await until(lambda: where)
+                for number in range(5):  # the loop goes on, and so do those who use it
+                    await asyncio.sleep(0)
+                    await client.send("n", number)
+                    session.send_nowait("told", number)
+                assert not task.done()
+                assert not handled
+                go_on.set()
+                assert await task == 1
+                await until(lambda: len(handled) == 5)
+                told = [await client.wait_for("told", WAIT) for _ in range(5)]
+                assert [packet.data for packet in told] == handled == list(range(5))
+                assert threading.get_ident() not in where
 
     run(main)
 

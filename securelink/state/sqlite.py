@@ -12,7 +12,8 @@ import ctypes
 import os
 import sqlite3
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from ..errors import StateError
@@ -134,7 +135,8 @@ class SqliteStore:
 
     def take_over(self) -> list[Loaded]:
         """See `Store`."""
-        with self._mapped(), self._transaction():
+        with self._mapped(), self._rolled_back(0):
+            self._db.execute("BEGIN IMMEDIATE")
             row = self._db.execute("SELECT key, salt, mark, fence, written FROM meta").fetchone()
             sessions: dict[int, Loaded] = {}
             if row is not None:
@@ -144,6 +146,7 @@ class SqliteStore:
                 raise StateError("its sessions are there, and what they are sealed under is not")
             self._fence += 1
             self._seal_anew(sessions)
+            self._db.execute("COMMIT")
         self._shrink()
         return list(sessions.values())
 
@@ -224,8 +227,13 @@ class SqliteStore:
 
     def commit(self, changes: Sequence[Change], now: float) -> None:
         """See `Store`."""
+        self.write(changes, now)()
+
+    def write(self, changes: Sequence[Change], now: float) -> Callable[[], None]:
+        """See `Store`."""
         last = self._last_id
-        with self._mapped(), self._rolled_back(last), self._transaction():
+        with self._mapped(), self._rolled_back(last):
+            self._db.execute("BEGIN IMMEDIATE")
             ours = self._db.execute(
                 "UPDATE meta SET written = ? WHERE fence = ?", (now, self._fence)
             )
@@ -235,6 +243,11 @@ class SqliteStore:
                 )
             for change in changes:
                 self._write(change)
+        return partial(self._finish, changes, last)
+
+    def _finish(self, changes: Sequence[Change], last: int) -> None:
+        with self._mapped(), self._rolled_back(last):
+            self._db.execute("COMMIT")
         # Only now, for what was rolled back has not happened.
         for change in changes:
             if change.gone:
@@ -284,21 +297,13 @@ class SqliteStore:
         )
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
+    def _rolled_back(self, last: int) -> Iterator[None]:
+        """Undo the transaction if something goes wrong; sessions that it has begun never were."""
         try:
             yield
-            self._db.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):  # it may be rolled back already
                 self._db.execute("ROLLBACK")
-            raise
-
-    @contextlib.contextmanager
-    def _rolled_back(self, last: int) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
             self._ids = {token: one for token, one in self._ids.items() if one <= last}
             raise
 

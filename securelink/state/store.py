@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from .rows import Change, Loaded
@@ -40,6 +40,17 @@ class Store(Protocol):
 
         Raises:
             StateError: Nothing is kept; or another process has taken over.
+        """
+
+    def write(self, changes: Sequence[Change], now: float) -> Callable[[], None]:
+        """
+        The first half of `commit`, which waits for no disk.
+
+        Returns:
+            The second half: any thread, before anything else is asked of the store.
+
+        Raises:
+            StateError: As `commit`; the second half likewise.
         """
 
     def close(self) -> None:

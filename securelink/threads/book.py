@@ -12,17 +12,22 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from threading import get_ident
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ..errors import StateError
 from ..protocol.send_queue import Loose, Mark
 from ..state import Change, Store
 from .loop import Loop
+from .tasks import Flushable
 
 ALIVE_SECONDS = 5.0  # a store hears at least so often that its process lives
 
 log = logging.getLogger("securelink.server")
+
+Aside = Callable[[Callable[[], None], Flushable], None]
+Done = TypeVar("Done")
 
 
 class Outlet(Protocol):
@@ -91,18 +96,26 @@ class Book:
         loop: Of the server.
         store: Keeps what is committed.
         failed: By the leader: nothing can be kept any more, for this reason. Called once.
+        aside: None, or has what waits for the disk done by another thread; see `ShellLoop.aside`.
 
     Attributes:
         lock: Held while packets are put into queues, and while they are taken for a commit.
         listed: On the loop's flush list.
     """
 
-    def __init__(self, loop: Loop, store: Store, failed: Callable[[StateError], None]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        store: Store,
+        failed: Callable[[StateError], None],
+        aside: Aside | None = None,
+    ) -> None:
         self.lock = threading.Lock()
         self.listed = False
         self._loop = loop
         self._store = store
         self._failed = failed
+        self._aside = aside
         self._stages: dict[int, Stage] = {}
         self._changed: dict[Page, None] = {}
         self._acts: list[Callable[[], None]] = []
@@ -111,6 +124,9 @@ class Book:
         self._timed = False
         self._alive_until = 0.0
         self._over = False
+        self._error: StateError | None = None
+        # By the leader: the sessions that are being kept, and what comes behind it.
+        self._under_way: tuple[dict[Page, None], list[Callable[[], None]]] | None = None
 
     # By threads that run handlers.
 
@@ -211,14 +227,16 @@ class Book:
             self.listed = False
         if not self._asked:
             self._asked = True
-            loop.call(self.commit)
+            loop.call(self.ask)
 
     def flush(self) -> None:
-        """By the leader at the end of its turn, or by who has held packets back."""
-        if self._loop.leading:
-            self.commit()
-        else:
+        """By the leader at the end of its turn, and when what it kept is kept; or by who has held packets back."""
+        if not self._loop.leading:
             self.ask()
+        elif self._under_way is not None:
+            self._kept()
+        else:
+            self.commit()
 
     def on_error(self) -> None:
         """A bug of ours in a commit: what it was about is not known, so nothing is told any more."""
@@ -227,8 +245,8 @@ class Book:
     # By the leader.
 
     def commit(self, *, at_once: bool = False) -> None:
-        """Keep what was published, then let it out."""
-        if self._over:
+        """Keep what was published, then let it out; `at_once`: before this returns."""
+        if self._over or self._loop.away:
             return
         if self._store.interval and not at_once:
             now = time.monotonic()
@@ -244,7 +262,42 @@ class Book:
             acts, self._acts = self._acts, []
             found = [page.collect() for page in changed]
         changes = [change for change in found if change is not None]
-        if changes and not self._write(changes):
+        self._under_way = changed, acts
+        if not changes and time.monotonic() < self._alive_until:
+            self._kept()
+        else:
+            self._alive_until = time.monotonic() + ALIVE_SECONDS
+            self._write(changes, None if at_once else self._aside)
+
+    def _write(self, changes: list[Change], aside: Aside | None) -> None:
+        store, now = self._store, time.time()
+        if aside is None:
+            self._try(lambda: store.commit(changes, now))
+            self._kept()
+            return
+        # The other thread does what waits for the disk, and nothing that needs the interpreter more than once.
+        finish = self._try(lambda: store.write(changes, now))
+        if finish is None:
+            self._kept()
+        else:
+            aside(partial(self._try, finish), self)
+
+    def _try(self, write: Callable[[], Done]) -> Done | None:
+        try:
+            return write()
+        except StateError as error:
+            self._error = error
+        except Exception:
+            log.exception("internal error while sessions were kept")
+            self._error = StateError("an internal error while sessions were kept")
+        return None
+
+    def _kept(self) -> None:
+        """By the leader: let it out."""
+        assert self._under_way is not None
+        (changed, acts), self._under_way = self._under_way, None
+        if self._error is not None:
+            self._fail(self._error)
             return
         for page in changed:
             try:
@@ -256,24 +309,17 @@ class Book:
                 act()
             except Exception:
                 log.exception("internal error after a commit")
+        if self._changed or self._acts:
+            self.ask()
 
     def tick(self) -> None:
         """By a sweep: now and then the store learns that this process lives, though nothing happens."""
         if not self._over and time.monotonic() >= self._alive_until:
-            self._write([])
-
-    def _write(self, changes: list[Change]) -> bool:
-        self._alive_until = time.monotonic() + ALIVE_SECONDS
-        try:
-            self._store.commit(changes, time.time())
-        except StateError as error:
-            self._fail(error)
-            return False
-        return True
+            self.ask()
 
     def _on_time(self) -> None:
         self._timed = False
-        self.commit()
+        self.ask()
 
     def _fail(self, error: StateError) -> None:
         if not self._over:

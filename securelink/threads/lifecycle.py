@@ -126,7 +126,10 @@ class Lifecycle:
             settings = start.settings
             if not isinstance(listening[0], Told):  # whose streams have no descriptors
                 settings = fitted(settings)
-            book = Book(loop, start.store, self._fail) if start.store is not None else None
+            book = None
+            if start.store is not None:
+                aside = loop.aside if isinstance(loop, ShellLoop) else None
+                book = Book(loop, start.store, self._fail, aside)
             listener = Listener(loop, listening, settings, start.sessions, book)
             self.failure = None
             ticker = Ticker(loop, self._calls.on_tick, self._rate)

@@ -65,6 +65,7 @@ class Loop:
         look_later: What sessions have as `on_look`; see there.
         unread: Since this was False a read has brought something else than a lone record: more may follow at once.
         parked: How many inboxes wait for what the application has begun in them.
+        away: The leader has something done by another thread, see `ShellLoop.aside`: meanwhile no turn goes on.
         identity: Names who calls, for what one part of the application does and others do not: its thread, unless a
             shell has several that take turns in one thread.
     """
@@ -96,7 +97,7 @@ class Loop:
         )
         self._unfinished, self._timers = FairQueue[Unfinished](), Timers()
         self._crowding = Crowding(name, self.pool, self._timers)
-        self._stopping = False
+        self._stopping = self.away = False
         self._on_stopped: list[Callable[[], None]] = []
 
     # --- starting and stopping ------------------------------------------------------------------------
@@ -209,8 +210,7 @@ class Loop:
             self._timers.add(when, command)
         else:
             self._commands.append(lambda: self._timers.add(when, command))
-            # A leader that wakes up before that time anyway need not be woken. One that looked at the commands
-            # before they grew has said before when it will wake up.
+            # Not a leader that wakes up by then: it says when before it looks at the commands for the last time.
             if when < self._waker.wakes_at:
                 self._waker.wake()
 
@@ -276,6 +276,8 @@ class Loop:
             try:
                 self.lead.thread = get_ident()
                 self._flush()
+                if self.away:
+                    return
                 found = self._poll(0.0)
                 self.ready.run()
                 self._flush()
@@ -303,8 +305,7 @@ class Loop:
 
     def _flush(self) -> None:
         while self.flush_list:
-            flushing, self.flush_list = self.flush_list, []
-            flushed = 0
+            flushing, flushed, self.flush_list = self.flush_list, 0, []
             try:
                 for target in flushing:
                     flushed += 1
@@ -352,8 +353,7 @@ class Loop:
         self.pool.end_wait(wait)
 
     def _poll(self, timeout: float | None) -> int:
-        waker, timers = self._waker, self._timers.heap
-        pool, ready = self.pool, self.ready
+        waker, timers, pool, ready = self._waker, self._timers.heap, self.pool, self.ready
         waiting = bool(ready.inboxes) or ready.again.count > 0
         crowded = waiting and pool.busy_handlers >= pool.handler_places
         if crowded != self._crowding.crowded:

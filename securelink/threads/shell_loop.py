@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from threading import get_ident
 
 from ..errors import ConfigError
@@ -48,6 +50,8 @@ class ShellLoop(Loop):
     def __init__(self, name: str, shell: Shell, *, workers: int) -> None:
         super().__init__(name, workers=workers, manual=True)
         self._shell = shell
+        self._helper: ThreadPoolExecutor | None = None
+        self._under_way: tuple[Future[None], Flushable] | None = None
         self.thread = get_ident()
         self.bursts = _Bursts(self)
         self._waker.sleeps_elsewhere(shell.knock)
@@ -68,6 +72,29 @@ class ShellLoop(Loop):
         """As `Loop.paced`."""
         return True
 
+    def aside(self, work: Callable[[], None], target: Flushable) -> None:
+        """
+        By the leader, in a flush: another thread does what blocks, and behind it this target is flushed. Meanwhile no
+        turn goes on, as none does while a leader is busy with it.
+        """
+        if self._helper is None:
+            self._helper = ThreadPoolExecutor(1, f"securelink-{self.name}-aside")
+        self.away = True
+        done = self._helper.submit(work)
+        self._under_way = done, target
+        done.add_done_callback(lambda _: self._shell.knock())
+
+    def turn(self, until: float = 0.0) -> None:
+        """As `Loop.turn`."""
+        if self._under_way is not None:
+            done, target = self._under_way
+            if not done.done():
+                return
+            self._under_way, self.away = None, False
+            target.listed = True
+            self.flush_list.insert(0, target)
+        super().turn(until)
+
     def fileno(self) -> int:
         """A descriptor that is readable when a turn has something to read."""
         return self._poller.fileno()
@@ -79,6 +106,8 @@ class ShellLoop(Loop):
         Returns:
             When the next turn is due, by `time.monotonic()`; 0.0: at once.
         """
+        if self.away:
+            return math.inf  # who has something aside knocks
         waker, timers = self._waker, self._timers.heap
         waker.wakes_at = due = timers[0][0] if timers else math.inf
         waker.sleeping = True
@@ -92,3 +121,5 @@ class ShellLoop(Loop):
     def _finish(self) -> None:
         self._shell.over()
         super()._finish()
+        if self._helper is not None:
+            self._helper.shutdown(wait=False)
