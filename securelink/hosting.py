@@ -126,14 +126,13 @@ class BaseServer(Listens, Reporting[Member], Admitting[Member], SendPolicies, Ge
         options = self._options = ServerOptions.of(locals())
         self._bounds = options.bounds
         self._key = OwnKey(options)
-        hook = chosen_hook(self._plain(authenticate), options.folder)
+        self._runner = self._new_runner()
+        hook = chosen_hook(authenticate, options.folder, runs=self._runner is not None)
         self._invitations = Invitations(hook, self._key, lambda: self.address)
         self._fanout = local_fanout(self._session_kind) if fanout is None else fanout
         self._registry = self._fanout.registry
         self._revocations = Revocations(self._registry.everybody)
-        self._admission = Admission(
-            options.application, options.version, self._known_clients(), hook
-        )
+        self._admission = self._new_admission(hook)
         self._make_events()
         self._rooms: Rooms[Member] = Rooms(
             self.broadcast,
@@ -152,12 +151,11 @@ class BaseServer(Listens, Reporting[Member], Admitting[Member], SendPolicies, Ge
         """Runs handlers and listeners that are coroutines; None: there are none."""
         return None
 
-    def _plain(self, hook: Any) -> Any:
-        """An `authenticate` hook as one that may be called in the pool."""
-        return hook
+    def _new_admission(self, hook: Authenticate | None) -> Admission:
+        application, version = self._options.application, self._options.version
+        return Admission(application, version, self._known_clients(), hook, self._runner)
 
     def _make_events(self) -> None:
-        self._runner = self._new_runner()
         event = EventHook if self._runner is None else self._runner.event
         self._handlers = Handlers("server", ("session", "packet"), runner=self._runner, event=event)
         self._handlers.bind_reserved(STATE, self._take_state)

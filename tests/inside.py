@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from securelink import Client, JoinTokens, Passwords, Server
+from securelink import Client, JoinTokens, Passwords, Server, aio
 from securelink.auth.book import Book
 from securelink.interrupts import Right
 from securelink.protocol import (
@@ -105,7 +105,7 @@ def loop_of(server: Server) -> Loop:
     return loop
 
 
-def listener_of(server: Server) -> Listener:
+def listener_of(server: Server | aio.Server) -> Listener:
     """What accepts a running server's connections: tests count them, and give them less time."""
     listener = server._lifecycle.listener
     assert listener is not None

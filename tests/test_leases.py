@@ -314,15 +314,26 @@ def test_sessions_that_are_over_are_forgotten() -> None:
     assert sum(reference() is not None for reference in seen) < 100
 
 
-def test_a_coroutine_renews_nothing_in_threads(
+async def renew_later(session: Session) -> float:
+    """A renewal that a server with threads cannot run."""
+    return time.time() + LONG
+
+
+def test_a_coroutine_is_no_renewal_in_threads(
     identity: Identity, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A server with threads never runs it: the log says so, and the session ends at the time that was said before."""
+    """A server with threads could never run it: the hook that gives one lets nobody in, and the log says why."""
+    with serving(identity, authenticate=Hook(LONG, renew_later)) as server:
+        client = Client("127.0.0.1", server.address[1], pin=server.fingerprint)
+        failure(Refused, client.connect, "could not check the credentials")
+    assert "renew is a coroutine function (async def)" in caplog.text
 
-    async def renew(session: Session) -> float:
-        return time.time() + LONG
 
-    hook = Hook(0.5, renew)
+def test_what_gives_a_coroutine_renews_nothing_in_threads(
+    identity: Identity, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As one that is hidden in a plain function: the session ends at the time that was said before."""
+    hook = Hook(0.5, lambda session: renew_later(session))
     with serving(identity, authenticate=hook) as server, joined(server) as (client,):
         failure(ConnectionClosed, lambda: client.receive(WAIT), OVER)
     assert "which is never run" in caplog.text

@@ -13,13 +13,11 @@ import contextlib
 import contextvars
 import math
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
-from concurrent.futures import Future
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from threading import get_ident
 from types import AsyncGeneratorType
-from typing import Any, cast
+from typing import cast
 
-from ..limits import HANDSHAKE_SECONDS
 from ..threads.shell_loop import ShellLoop
 from .running import current, identity
 
@@ -42,10 +40,9 @@ class Driver:
         self._context.run(current.set, None)
         self._loop: ShellLoop | None = None
         self._number = -1
-        self._soon = False
+        self._soon = self._watching = False
         self._due = math.inf
         self._timer: asyncio.TimerHandle | None = None
-        self._asked: set[Future[Any]] = set()
         self._guard: AsyncGeneratorType[None, None] | None = None
 
     async def attach(self, loop: ShellLoop, abandoned: Callable[[], Awaitable[object]]) -> None:
@@ -59,7 +56,7 @@ class Driver:
         self._loop = loop
         loop.thread = self._thread
         self._number = loop.fileno()
-        self.events.add_reader(self._number, self._run)
+        self._watch(True)
         self._guard = cast("AsyncGeneratorType[None, None]", self._guarded(abandoned))
         await anext(self._guard)
         self._wake()
@@ -91,7 +88,7 @@ class Driver:
     def over(self) -> None:
         """See `Shell`."""
         if self._loop is not None and not self.events.is_closed():
-            self.events.remove_reader(self._number)
+            self._watch(False)
         if self._timer is not None:
             self._timer.cancel()
         self.ended.set()
@@ -100,34 +97,19 @@ class Driver:
             with contextlib.suppress(StopIteration):
                 closing.send(None)  # it awaits nothing now
 
-    # For coroutines that a thread of the pool needs.
-
-    def result_of(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """
-        By that thread: what this gives, in the event loop.
-
-        Raises:
-            TimeoutError: It took longer than any handshake may, and is cancelled: the thread is needed for others.
-        """
-        asked = asyncio.run_coroutine_threadsafe(coroutine, self.events)
-        self._asked.add(asked)
-        try:
-            return asked.result(HANDSHAKE_SECONDS)
-        finally:
-            self._asked.discard(asked)
-            asked.cancel()  # unless it is done
-
-    def call_off(self) -> None:
-        """Nobody needs what they give any more."""
-        for asked in tuple(self._asked):
-            asked.cancel()
-
     # In the event loop.
 
     def _wake(self) -> None:
         if not self._soon and not self.events.is_closed():
             self._soon = True
             self.events.call_soon(self._turn, context=self._context)
+
+    def _watch(self, watches: bool) -> None:
+        self._watching = watches
+        if watches:
+            self.events.add_reader(self._number, self._run)
+        else:
+            self.events.remove_reader(self._number)
 
     def _run(self) -> None:
         self._context.run(self._turn)
@@ -146,6 +128,8 @@ class Driver:
 
     def _sleep(self, loop: ShellLoop) -> None:
         due = loop.rest()
+        if loop.away is self._watching:
+            self._watch(not loop.away)
         if due == 0.0:
             self._wake()
         elif due < self._due:

@@ -18,7 +18,6 @@ from ..errors import ConfigError
 from ..hosting import BaseServer
 from ..limits import CLOSE_SECONDS, END_SECONDS, STOP_GRACE_SECONDS, WORKERS
 from ..options import seconds
-from ..signatures import COROUTINE, checked, lazy_kind
 from ..threads.farewell import STOPPING, Farewell, returning
 from ..threads.reconnecting import attempts
 from ..threads.shell_loop import ShellLoop
@@ -75,20 +74,6 @@ class Server(BaseServer[Session], ServerBinding):
             )
         return Running()
 
-    def _plain(self, hook: Any) -> Any:
-        if not callable(hook) or lazy_kind(hook) != COROUTINE:
-            return hook
-        asked = checked("authenticate", hook, ("hello",), runs=True)
-
-        def authenticate(hello: Any) -> Any:
-            """In a thread of the pool, which has a place for it."""
-            driver = self._driver
-            if driver is None:
-                raise ConfigError("the server does not run")
-            return driver.result_of(asked(hello))
-
-        return authenticate
-
     def room(self, name: str) -> Room:
         """A room; sessions enter by `session.join(name)`."""
         return cast(Room, self._rooms.get(name))
@@ -133,7 +118,6 @@ class Server(BaseServer[Session], ServerBinding):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(end - time.monotonic()):
                 await driver.ended.wait()
-        driver.call_off()
         left = await self._runner.end(max(0.0, end - time.monotonic()))
         while asked is not None and asked[0].thread_names() and time.monotonic() < end:
             await asyncio.sleep(0.002)

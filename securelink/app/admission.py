@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from ..auth import Authenticate, Hello, Hold, Lease, NoAnswer, ask
+from ..auth.hook import judged
 from ..codes import Code
 from ..errors import CodecError, PeerIncompatible, Refused, SecureLinkError
 from ..protocol.handshake_server import VerifiedClient
-from ..signatures import never_run
+from ..signatures import COROUTINE, lazy_kind, never_run
 from ..text import escaped
 from ..trust import AuthorizedClients
 from ..trust.locking import LockTaken
 from ..wire.packets import decode_value
+from .pending import Pending, Runner
 
 log = logging.getLogger("securelink.server")
 
@@ -52,6 +55,75 @@ class Keyed(Protocol):
         """The fingerprint of its client's key."""
 
 
+class Question:
+    """
+    What an `authenticate` that is a coroutine is asked about one client: no thread waits for the answer.
+
+    Args:
+        hook: The coroutine.
+        hello: What it is asked.
+        runner: Runs it.
+        entry: Makes of an answer the grounds on which the client enters, or the error for one that does not.
+
+    Attributes:
+        called_off: Nobody waits for the answer any more.
+    """
+
+    def __init__(
+        self,
+        hook: Authenticate,
+        hello: Hello,
+        runner: Runner,
+        entry: Callable[[Hello, Callable[[], Any]], Entry],
+    ) -> None:
+        self._hook = hook
+        self._hello = hello
+        self._runner = runner
+        self._entry = entry
+        self._pending: Pending | None = None
+        self._answer: list[Any] = []
+        self._error: BaseException | None = None
+        self.called_off = False
+
+    def begin(self, done: Callable[[], None]) -> None:
+        """By the leader: ask. Then `done` is called, by the leader too."""
+        self._pending = pending = self._runner(self._asked(), self._answer.append)
+        assert pending is not None  # it is a coroutine
+        pending.then(partial(self._over, done))
+
+    async def _asked(self) -> Any:
+        return await self._hook(self._hello)
+
+    def _over(self, done: Callable[[], None], error: BaseException | None) -> None:
+        self._error = error
+        done()
+
+    def call_off(self) -> bool:
+        """By the leader: nobody waits any more. False if it is not under way."""
+        pending = self._pending
+        if pending is None or not pending.active or self.called_off:
+            return False
+        self.called_off = True
+        pending.call_off()
+        return True
+
+    def entry(self) -> Entry:
+        """
+        In the pool, behind `done`.
+
+        Raises:
+            HandshakeError: The client does not get in.
+        """
+        return self._entry(self._hello, self._found)
+
+    def _found(self) -> Any:
+        if self.called_off:
+            raise Refused("the server could not check the credentials in time", code=Code.TIMEOUT)
+        if self._error is not None:
+            raise self._error
+        return judged(self._answer[0])
+
+
 class Admission:
     """
     Decides who may enter: by operators' keys, by the application and its version, by known client keys, and by the
@@ -62,6 +134,7 @@ class Admission:
         version: Likewise.
         known_clients: Client keys that may enter; None lets clients in with any key or without one.
         authenticate: The application's hook, or None.
+        runner: Runs a hook that is a coroutine; None: there is none.
 
     Attributes:
         operator_name: None, or f(fingerprint) that returns the name of an operator, or None for others.
@@ -73,11 +146,13 @@ class Admission:
         version: str,
         known_clients: AuthorizedClients | None,
         authenticate: Authenticate | None,
+        runner: Runner | None = None,
     ) -> None:
         self._application = application
         self._version = version
         self._known_clients = known_clients
         self._authenticate = authenticate
+        self._runner = runner
         self.operator_name: Callable[[str], str | None] | None = None
 
     def admit(
@@ -87,9 +162,9 @@ class Admission:
         *,
         encrypted: bool,
         resumed: Any = None,
-    ) -> Entry:
+    ) -> Entry | Question:
         """
-        Decide on a client.
+        Decide on a client, or find what the application has to be asked first.
 
         Args:
             client: Its verified statements.
@@ -165,8 +240,9 @@ class Admission:
         address: tuple[str, int],
         encrypted: bool,
         resumed: Any,
-    ) -> Entry:
-        if self._authenticate is None:
+    ) -> Entry | Question:
+        hook, runner = self._authenticate, self._runner
+        if hook is None:
             return Entry(None)
         try:
             credentials = decode_value(client.credentials)
@@ -183,16 +259,21 @@ class Admission:
             binding=client.binding,
             encrypted=encrypted,
             _holds=[],
+            _runs=runner is not None,
         )
+        if runner is not None and lazy_kind(hook) == COROUTINE:
+            return Question(hook, hello, runner, self._entry)
+        return self._entry(hello, partial(ask, hook, hello))
+
+    def _entry(self, hello: Hello, user: Callable[[], Any]) -> Entry:
         try:
-            user = ask(self._authenticate, hello)
+            return Entry(user(), hello.holds, lease=hello.lease)
         except LockTaken:
             release(hello.holds)
             raise  # nothing is wrong with the client, which may try again
         except BaseException as error:
             release(hello.holds)
-            raise self._refusal(error, address[0]) from None
-        return Entry(user, hello.holds, lease=hello.lease)
+            raise self._refusal(error, hello.address[0]) from None
 
     def _refusal(self, error: BaseException, host: str) -> Refused:
         """The refusal for the client when the hook returned no user; the log gets the reason."""

@@ -12,6 +12,7 @@ from ..limits import MAX_CREDENTIALS, MAX_CREDENTIALS_DEPTH
 from ..options import place
 from ..protocol import PlaintextServer, VerifiedServer
 from ..protocol.bounds import Bounds
+from ..signatures import did_run
 from ..trust import KnownServers
 from ..trust.home import KNOWN_SERVERS, user_known_servers
 from ..trust.policy import Belief
@@ -63,6 +64,7 @@ class Introduction:
                 credentials = credentials(server.binding, server.key.fingerprint)
             else:
                 credentials = credentials(None, None)
+            did_run(credentials)
         try:
             return encode_value(credentials)
         except CodecError as error:

@@ -13,7 +13,7 @@ from .own_key import OwnKey
 
 
 def chosen_hook(
-    authenticate: Authenticate | str | None, folder: Path | None
+    authenticate: Authenticate | str | None, folder: Path | None, *, runs: bool
 ) -> Authenticate | None:
     """
     The hook that a server's option `authenticate` stands for.
@@ -21,9 +21,10 @@ def chosen_hook(
     Args:
         authenticate: The option: a hook, "tokens" or None.
         folder: The keys folder; None keeps join tokens in memory.
+        runs: Whether the server runs coroutines.
 
     Raises:
-        ConfigError: It is another word, or no plain function of one argument.
+        ConfigError: It is another word, or no function of one argument that the server can run.
     """
     if authenticate == "tokens":
         return JoinTokens(folder / "join_tokens.json" if folder is not None else None)
@@ -32,7 +33,7 @@ def chosen_hook(
             f"authenticate={quoted(authenticate)} is not possible",
             hint="use a function, 'tokens', or None",
         )
-    return None if authenticate is None else checked_hook(authenticate)
+    return None if authenticate is None else checked_hook(authenticate, runs=runs)
 
 
 class Invitations:

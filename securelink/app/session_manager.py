@@ -19,7 +19,7 @@ from ..protocol.handshake_server import VerifiedClient
 from ..state import Loaded
 from ..streams.addresses import shown
 from ..text import escaped
-from .admission import Admission, Entry, Holds, farewell, release
+from .admission import Admission, Entry, Holds, Question, farewell, release
 from .context import SessionContext
 from .fanout import Fanout
 from .hooks import Decision, EventHook
@@ -162,11 +162,19 @@ class SessionManager:
         self._open: set[Hold] = set()  # charges of clients that have not shown that they are in
         self._over = False
 
-    def authorize(self, link: Arrival, client: VerifiedClient) -> Any:
+    def authorize(
+        self, link: Arrival, client: VerifiedClient, question: Question | None = None
+    ) -> Any:
         """
         In the pool: the channel of this client's session: the one that it resumes, or a new one, not yet public.
 
         Whoever resumes is let in as everybody is, by the same questions, and must be the same user.
+
+        Args:
+            question: What was to be asked first, and is answered.
+
+        Returns:
+            Or a question that is to be asked first.
 
         Raises:
             HandshakeError: It may not enter.
@@ -175,15 +183,21 @@ class SessionManager:
         session = _context(wanted).session if wanted is not None else None
         goes_on = not client.begins_another
         try:
-            entry = self._admission.admit(
-                client,
-                link.address,
-                encrypted=link.encrypted,
-                resumed=session if goes_on else None,
+            entry = (
+                question.entry()
+                if question is not None
+                else self._admission.admit(
+                    client,
+                    link.address,
+                    encrypted=link.encrypted,
+                    resumed=session if goes_on else None,
+                )
             )
         except HandshakeError:
             self.note("logins_refused")
             raise
+        if isinstance(entry, Question):
+            return entry
         if wanted is not None and session is not None:
             if not _context(wanted).is_for(entry):
                 log.info("%s is another user now: another session begins", _context(wanted).name)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from ..errors import ConfigError
 from ..limits import MAX_USER_NAME
+from ..signatures import checked
 from ..text import normalized
 from .hold import Hold
 from .lease import Lease, Renewal
@@ -43,6 +44,7 @@ class Hello:
     encrypted: bool
     _holds: list[Hold] | None = field(default=None, repr=False, compare=False)
     _leases: list[Lease] = field(default_factory=list, repr=False, compare=False)
+    _runs: bool = field(default=True, repr=False, compare=False)  # the shell runs coroutines
 
     def hold(self, give_back: Callable[[], None]) -> Hold:
         """
@@ -54,6 +56,9 @@ class Hello:
 
         Args:
             give_back: Called at most once, in any thread.
+
+        Raises:
+            ConfigError: It is no plain function, or takes arguments.
         """
         hold = Hold(give_back)
         if self._holds is None:
@@ -82,6 +87,8 @@ class Hello:
         Raises:
             ConfigError: One of the arguments is not valid.
         """
+        if renew is not None:
+            checked("renew", renew, ("session",), runs=self._runs)
         self._leases[:] = [Lease(at, renew)]
 
     @property

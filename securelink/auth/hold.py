@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from ..signatures import checked, did_run
+
 
 class Hold:
     """
@@ -14,10 +16,13 @@ class Hold:
 
     Args:
         give_back: Called at most once, by `release`, in the thread that calls it.
+
+    Raises:
+        ConfigError: It is no plain function, or takes arguments.
     """
 
     def __init__(self, give_back: Callable[[], None]) -> None:
-        self._give_back = give_back
+        self._give_back = checked("give_back", give_back, ())
         self._lock = threading.Lock()
         self._confirmed: bool | None = None
 
@@ -39,5 +44,5 @@ class Hold:
             if self._confirmed is not None:
                 return False
             self._confirmed = False
-        self._give_back()
+        did_run(self._give_back())
         return True

@@ -27,22 +27,41 @@ class NoAnswer(Refused):
         self.mistake = mistake
 
 
-def checked_hook(hook: Any, name: str = "authenticate") -> Authenticate:
+class CallsBack:
+    """A ready-made hook that calls other functions of the application when a client is in."""
+
+    def check_functions(self, *, runs: bool) -> None:
+        """
+        Check that a server can call them.
+
+        Args:
+            runs: Whether it runs coroutines.
+
+        Raises:
+            ConfigError: It cannot.
+        """
+
+
+def checked_hook(hook: Any, name: str = "authenticate", *, runs: bool = False) -> Authenticate:
     """
     Check a hook before a server uses it: a hook that is not a plain function would let every client in.
 
     Args:
         hook: The value of `authenticate`.
         name: Its name in an error.
+        runs: Whether the server runs coroutines.
 
     Returns:
         The hook.
 
     Raises:
         ConfigError: It cannot be called, is a class, cannot be called with one argument, or is one of
-            the kinds of functions whose call gives something to be awaited or iterated.
+            the kinds of functions whose call gives something to be awaited or iterated. Likewise for
+            functions that it calls.
     """
-    return checked(name, hook, ("hello",))
+    if isinstance(hook, CallsBack):
+        hook.check_functions(runs=runs)
+    return checked(name, hook, ("hello",), runs=runs)
 
 
 def ask(hook: Authenticate, hello: Hello) -> Any:

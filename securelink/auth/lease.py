@@ -31,7 +31,7 @@ class Lease:
 
     def __post_init__(self) -> None:
         number("the end of a login", self.until, 0, MOST_SECONDS, unit="seconds since 1970")
-        if self.renew is not None:  # a coroutine, if the shell runs those
+        if self.renew is not None:  # whether the shell runs coroutines `Hello` knows
             checked("renew", self.renew, ("session",), runs=True)
 
     @property

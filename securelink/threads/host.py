@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from ..app.admission import Question
 from ..protocol.handshake_server import VerifiedClient
 from ..state import Loaded
 from .channel import Channel
@@ -12,8 +13,13 @@ from .channel import Channel
 class Host(Protocol):
     """The server."""
 
-    def authorize(self, link: Any, client: VerifiedClient) -> Channel:
-        """In the pool: the channel of its session, resumed or new and not yet public. Raises `HandshakeError`."""
+    def authorize(
+        self, link: Any, client: VerifiedClient, question: Question | None = None
+    ) -> Channel | Question:
+        """
+        In the pool: the channel of its session, resumed or new and not yet public. Raises `HandshakeError`. Or a
+        question to the application that is to be asked first, and given here then.
+        """
 
     def opened(self, channel: Channel) -> None:
         """By the leader: make the session public; then its WELCOME is sent."""

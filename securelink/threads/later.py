@@ -13,6 +13,7 @@ from ..app.hooks import FailureLog
 from ..errors import LinkTimeout, SecureLinkError
 from ..limits import ENDED_AT_ONCE
 from ..protocol.bounds import encode_for
+from ..signatures import checked, did_run
 from ..wire.packets import Packet
 from .asking import Alarm, Waiting
 from .channel import Channel
@@ -94,7 +95,13 @@ class LaterReply(Future[Any]):
         return True, False, None if error is not None else self.result(), error
 
     def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
-        """Call `fn(future)` when the answer or an error is there, as a handler of the session is called."""
+        """
+        Call `fn(future)` when the answer or an error is there, as a handler of the session is called.
+
+        Raises:
+            ConfigError: It is no plain function of one argument.
+        """
+        checked("the callback of a request", fn, ("future",))
         super().add_done_callback(lambda _: self._hand_over(fn))
 
     def _hand_over(self, callback: Callable[[Future[Any]], object]) -> None:
@@ -105,7 +112,7 @@ class LaterReply(Future[Any]):
 
     def _call(self, callback: Callable[[Future[Any]], object]) -> None:
         try:
-            callback(self)
+            did_run(callback(self))
         except Exception as error:
             _failures.log(error, "a callback of a request raised an error; the session goes on")
 

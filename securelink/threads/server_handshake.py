@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from typing import Any, Protocol
 
-from ..app.admission import cannot_say
+from ..app.admission import Question, cannot_say
 from ..app.failure_budget import FailureBudget
 from ..codes import Code
 from ..errors import HandshakeError, Refused, SecureLinkError
@@ -90,8 +91,10 @@ class ServerHandshake:
     __slots__ = (
         "_brought",
         "_charged",
+        "_client",
         "_entrance",
         "_host",
+        "_question",
         "_writer",
         "connection",
         "errand",
@@ -109,6 +112,8 @@ class ServerHandshake:
         self.failed = False
         self._brought = False  # whether it has shown credentials, which may be a guess
         self._charged = False  # to its address, for what has failed or may fail
+        self._client: VerifiedClient | None = None  # whom the application is asked about
+        self._question: Question | None = None
 
     @property
     def was_heard(self) -> bool:
@@ -143,7 +148,7 @@ class ServerHandshake:
         self._writer.queue_raw(self.connection.data_to_send())
         self._writer.flush()
 
-    def authorize(self, link: Any) -> tuple[VerifiedClient, Channel]:
+    def authorize(self, link: Any) -> tuple[VerifiedClient, Channel] | None:
         """
         Verify the client, and ask the application.
 
@@ -151,27 +156,31 @@ class ServerHandshake:
             link: The connection, as the application's side knows it.
 
         Returns:
-            Who it is, and the channel of its session: the one that it resumes, or a new one.
+            Who it is, and the channel of its session: the one that it resumes, or a new one. None: the application has
+            to be asked by `ask`, and then this again.
 
         Raises:
             SecureLinkError: It does not get in.
         """
         connection, budget, host = self.connection, self._entrance.gate.budget, self._host
-        # Before anybody looks: guesses that wait here together would all be made before the first has failed.
-        left = budget.charge(host, under_way=True)
-        if left:
-            connection.refuse(Code.BLOCKED, f"this address is blocked for {math.ceil(left)} s")
-            raise HandshakeError("its address is blocked", code=Code.BLOCKED)
-        self._charged = True
+        if not self._charged:
+            # Before anybody looks: guesses that wait here together would all be made before the first has failed.
+            left = budget.charge(host, under_way=True)
+            if left:
+                connection.refuse(Code.BLOCKED, f"this address is blocked for {math.ceil(left)} s")
+                raise HandshakeError("its address is blocked", code=Code.BLOCKED)
+            self._charged = True
         try:
-            client = connection.verify_client()
+            client = self._client or connection.verify_client()
             self._brought = client.credentials != _NOTHING
-            channel = self._entrance.host.authorize(link, client)
+            found = self._entrance.host.authorize(link, client, self._question)
         except HandshakeError as error:
             if connection.state is State.AUTHORIZING:
                 text = error.text if isinstance(error, Refused) else error.message
                 connection.refuse(error.code, text)
-            budget.failed(host)
+            # Whoever has waited for an answer for so long, and got none, has not failed.
+            excused = self._is_called_off and self.was_kept_waiting
+            (budget.take_back if excused else budget.failed)(host)
             raise
         except SecureLinkError as error:
             ours = connection.state is State.AUTHORIZING  # our own trouble, such as a damaged file
@@ -179,11 +188,32 @@ class ServerHandshake:
                 connection.refuse(*cannot_say(error))
             (budget.take_back if ours else budget.failed)(host)
             raise
+        if isinstance(found, Question):
+            self._client, self._question = client, found
+            return None
         budget.let_in(host)
         self._charged = False
-        return client, channel
+        return client, found
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether there is something that the application has to be asked, or was."""
+        return self._question is not None
+
+    @property
+    def _is_called_off(self) -> bool:
+        return self._question is not None and self._question.called_off
 
     # By the leader.
+
+    def ask(self, done: Callable[[], None]) -> None:
+        """Ask the application, which answers when it does; then `done` is called."""
+        assert self._question is not None
+        self._question.begin(done)
+
+    def call_off(self) -> bool:
+        """The application shall not answer any more. False if it is not being asked."""
+        return self._question is not None and self._question.call_off()
 
     def count_failure(self) -> None:
         """It has failed: counted now, not when its socket is closed, which may take as long as it likes."""

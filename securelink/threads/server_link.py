@@ -138,13 +138,17 @@ class ServerLink(Link):
             self.ask_interest()
 
     def _authorize(self) -> None:
-        if self.writer.end is CLOSED:
+        if self.writer.end is CLOSED and not self.handshake.is_asked:
             return  # it waited for too long: nobody would learn of a use of a join token
         try:
-            client, channel = self.handshake.authorize(self)
+            found = self.handshake.authorize(self)
         except SecureLinkError as error:
             self._turn_away(error)
             return
+        if found is None:
+            self.loop.call(self._ask)
+            return
+        client, channel = found
         if client.grant is not None and client.grant.session is channel:
             self.loop.call(partial(self._resume, client, channel))
             return
@@ -168,6 +172,16 @@ class ServerLink(Link):
         self.loop.call(partial(self._handshake_failed, error, self.connection.data_to_send()))
 
     # By the leader.
+
+    def _ask(self) -> None:
+        """The application answers when it does; no worker waits for it. The time of the handshake goes on."""
+        self.handshake.ask(self._answered)
+        if self.writer.end is CLOSED:
+            self.handshake.call_off()
+
+    def _answered(self) -> None:
+        if not self.loop.submit_own(self._authorize):
+            self._authorize()  # the loop ends
 
     @property
     def book(self) -> Book | None:
@@ -322,6 +336,10 @@ class ServerLink(Link):
             overdue.state.value,
         )
         if not self.reader.open:
+            if self.handshake.is_asked:
+                self.handshake.errand.excuse()
+                if self.handshake.call_off():
+                    return  # the client hears of it; the next look ends what is still there
             if not self._give_up_job():
                 # A worker has the connection; it may have had it all the time, in the hook of the application.
                 self.handshake.errand.excuse()
@@ -359,3 +377,4 @@ class ServerLink(Link):
 
     def _gone(self) -> None:
         self._entrance.forget(self)
+        self.handshake.call_off()

@@ -48,6 +48,27 @@ FAULTS = [
         "test_aio_greeting.py::test_a_check_that_is_cancelled_before_it_begins_refuses",
     ),
     Fault(
+        "whatever an authenticate gives that is a coroutine lets in",
+        "app/admission.py",
+        "        return judged(self._answer[0])",
+        "        return self._answer[0]",
+        "test_aio_logins.py::test_what_a_coroutine_answers",
+    ),
+    Fault(
+        "a guess is free while the coroutine that checks it waits",
+        "threads/server_handshake.py",
+        "excused = self._is_called_off and self.was_kept_waiting",
+        "excused = self._question is not None",
+        "test_aio_logins.py::test_a_guess_counts_also_when_its_client_has_gone",
+    ),
+    Fault(
+        "a coroutine that is never run renews a login",
+        "app/admission.py",
+        "            _runs=runner is not None,\n",
+        "",
+        "test_leases.py::test_a_coroutine_is_no_renewal_in_threads",
+    ),
+    Fault(
         "a join token is kept as it is",
         "auth/tokens.py",
         "return crypto.sha256(token.encode()).hex()",
@@ -225,7 +246,7 @@ FAULTS = [
     Fault(
         "a use of a token is not given back",
         "auth/hold.py",
-        "        self._give_back()\n",
+        "        did_run(self._give_back())\n",
         "",
         "test_auth_holds.py::test_a_hold_ends_once",
     ),

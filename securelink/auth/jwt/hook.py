@@ -13,11 +13,11 @@ from typing import Any
 from ...errors import ConfigError, Refused
 from ...limits import MAX_LEEWAY, MAX_SUBJECT, MOST_SECONDS
 from ...options import flag, number
-from ...signatures import checked
+from ...signatures import COROUTINE, checked, lazy_kind
 from ...streams.addresses import shown
 from ...text import escaped, quoted
 from ..hello import Hello, please, text_fields
-from ..hook import judged
+from ..hook import CallsBack, judged
 from .checks import EXPIRED, algorithm_of, check_type, claims_of, header_of
 from .keys import ALGORITHMS, Keys, Source, Unfit
 from .proof import check_binding
@@ -30,7 +30,7 @@ RUN_OUT = "this token has expired; get a new one"
 _LEEWAY = 10.0  # seconds: clocks that are set by the network differ by less
 
 
-class JWT:
+class JWT(CallsBack):
     """
     Admits clients by JSON Web Tokens: an `authenticate` hook for `Server`. Needs the extra `jwt`.
 
@@ -98,6 +98,11 @@ class JWT:
             self._on_expiry = checked("on_expiry", on_expiry, ("session",), runs=True)
         self._keys = Keys(keys)
 
+    def check_functions(self, *, runs: bool) -> None:
+        """See `CallsBack`."""
+        if self._on_expiry is not None:
+            checked("on_expiry", self._on_expiry, ("session",), runs=runs)
+
     def accepts(self, credentials: object) -> bool:
         """Whether these credentials are a token, valid or not."""
         return _fields(credentials) is not None
@@ -117,8 +122,18 @@ class JWT:
         """
         user, until = self._admitted(hello)
         ask = self._on_expiry
-        hello.expires(until, None if ask is None else partial(self._renewed, ask, hello, user))
+        if ask is None:
+            hello.expires(until)
+        else:
+            renewed = self._awaited if lazy_kind(ask) == COROUTINE else self._renewed
+            hello.expires(until, partial(renewed, ask, hello, user))
         return user
+
+    async def _awaited(
+        self, ask: Callable[[Any], Awaitable[Any]], hello: Hello, user: Any, session: Any
+    ) -> float:
+        """As `_renewed`, and as what it is: `Hello` refuses it where coroutines do not run."""
+        return await self._renewed_later(ask(session), hello, user, session)
 
     def _renewed(
         self, ask: Callable[[Any], Any], hello: Hello, user: Any, session: Any
