@@ -37,6 +37,7 @@ HOT = [
     "securelink/protocol/records.py",
     "securelink/protocol/acknowledgements.py",
     "securelink/threads/bursts.py",
+    "securelink/threads/casting.py",
     "securelink/threads/channel.py",
     "securelink/threads/client_channel.py",
     "securelink/threads/client_inbox.py",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -24,6 +24,7 @@ from .protocol.handshake_server import VerifiedClient
 from .state import Loaded, Saved
 from .streams.addresses import shown
 from .threads.book import Book
+from .threads.casting import post_all
 from .threads.channel import Channel
 from .threads.durable_channel import channel_for
 from .threads.listener import Listener
@@ -251,7 +252,11 @@ context_of: Callable[[BaseSession], SessionContext] = attrgetter("_context")
 def local_fanout(kind: type[Member]) -> Fanout[Member]:
     """Sends to the sessions of one server of this process, which are in its registry."""
     registry: Registry[Member] = Registry(lambda session: channel_of(session).numbers())
-    return Fanout(registry, kind=kind, outlet_of=outbox_of)
+
+    def to_all(sessions: Iterable[Member], encoded: bytes, latest: str | None) -> int:
+        return post_all(map(outbox_of, sessions), encoded, latest)
+
+    return Fanout(registry, kind=kind, outlet_of=outbox_of, post_all=to_all)
 
 
 def new_session(

@@ -38,6 +38,7 @@ class Fanout(Generic[Member]):
         registry: The sessions.
         kind: The class of a session.
         outlet_of: Gives a session's channel; called for each receiver.
+        post_all: Does for all of these what `Inlet.post` does for one, without waiting; returns how many took it.
 
     Attributes:
         registry: As given.
@@ -49,10 +50,12 @@ class Fanout(Generic[Member]):
         *,
         kind: type[Member],
         outlet_of: Callable[[Member], Outlet],
+        post_all: Callable[[Iterable[Member], bytes, str | None], int],
     ) -> None:
         self.registry = registry
         self._kind = kind
         self._outlet_of = outlet_of
+        self._post_all = post_all
         self._state: bytes | None = None
 
     def send(
@@ -133,14 +136,12 @@ class Fanout(Generic[Member]):
         latest: str | None,
         full: str | None = None,
     ) -> int:
+        if full is None:
+            return self._post_all(sessions, encoded, latest)
         count = 0
         for outlet in map(self._outlet_of, sessions):
             try:
-                if full is None:
-                    outlet.post(encoded, None, latest, False)
-                elif not outlet.offer(encoded, None, latest, False, full):
-                    continue
+                count += outlet.offer(encoded, None, latest, False, full)
             except ConnectionClosed:
                 continue  # it left meanwhile
-            count += 1
         return count

@@ -33,6 +33,7 @@ A session, and the connections that carry it:
     inbox.py           runs arrived records
     looking.py         looks into large records for replies, in steps
     outbox.py          sends, and waits for room: back-pressure
+    casting.py         one packet for many sessions
     batch.py           corks the packets of one thread
     requesting.py      requests and PINGs whose sender waits
     later.py           requests whose answer is a future

@@ -111,7 +111,7 @@ class DurableOutbox(Outbox):
             stage.posts.append((way, encoded, latest))
             stage.sizes[self] = stage.sizes.get(self, 0) + size
         else:
-            if wait and self._queue.is_crowded(size) and not self._session.inside_handler():
+            if wait and self.queue.is_crowded(size) and not self._session.inside_handler():
                 self._wait_for_room(size, timeout, latest)
             self._book.put(way, encoded, latest)
             self.look()
@@ -123,21 +123,21 @@ class DurableOutbox(Outbox):
         """See `book.Outlet`."""
         if not self._session.ended:
             if self._holding and isinstance(latest, str):
-                self._queue.supersede(latest)
-            self._queue.put(encoded, latest)
+                self.queue.supersede(latest)
+            self.queue.put(encoded, latest)
             self._book.changed(self._channel)
 
     def _is_crowded(self, size: int) -> bool:
         """See `Outbox`. What a turn has sent so far counts as well."""
         stage = self._book.stage()
         staged = stage.sizes.get(self, 0) if stage is not None else 0
-        if staged and self._queue.unsent + staged + size > self.bounds.unsent:
+        if staged and self.queue.unsent + staged + size > self.bounds.unsent:
             return True
         return super()._is_crowded(size)
 
     def _drop_oldest(self, size: int, key: str) -> int | None:
         """See `Outbox`. The store learns of it with what is queued in their place."""
-        stage, queue = self._book.stage(), self._queue
+        stage, queue = self._book.stage(), self.queue
         staged = stage.sizes.get(self, 0) if stage is not None else 0
         with self._book.lock:
             excess = queue.unsent + staged + size - self.bounds.unsent
@@ -148,7 +148,7 @@ class DurableOutbox(Outbox):
 
     def take_in_held(self, encoded: bytes, latest: Mark) -> None:
         """Likewise, of others than the application that has not let the session in."""
-        if not self._queue.put_held(encoded, latest):
+        if not self.queue.put_held(encoded, latest):
             self.take_in(encoded, latest)
 
     def greet(self, fire: Callable[[], Pending | None]) -> Pending | None:
@@ -177,7 +177,7 @@ class DurableOutbox(Outbox):
 
     def open(self) -> None:
         """With the book's lock."""
-        self._queue.release()
+        self.queue.release()
         self._holding = False
         self.apart = self._muted
         self._book.changed(self._channel)
@@ -185,10 +185,10 @@ class DurableOutbox(Outbox):
     def look(self) -> None:
         """See `book.Outlet`."""
         bounds = self.bounds
-        if self._queue.size > bounds.unsent or self._outgoing.unacked > bounds.hard_unacked:
-            self._choke(self.writer)
+        if self.queue.size > bounds.unsent or self.outgoing.unacked > bounds.hard_unacked:
+            self.choke(self.writer)
 
-    def _look_again(self) -> None:
+    def look_again(self) -> None:
         """Acknowledgements make room when the book has taken them in."""
         self._book.note(self._channel)
 

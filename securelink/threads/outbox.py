@@ -68,6 +68,7 @@ class Outbox:
 
     Attributes:
         bounds: How much may wait.
+        queue, receiving, outgoing: Parts of the core.
         writer: Of what carries the session now, if anything does.
         max_packets: Bytes of the largest encoded packet.
         apart: What is sent goes another way: it is dropped, or held back until the session is let in.
@@ -77,16 +78,16 @@ class Outbox:
     """
 
     __slots__ = (
-        "_greeter", "_holding", "_last_at", "_muted", "_outgoing", "_queue", "_receiving", "_row", "_row_by",
-        "_session", "apart", "blocked", "bounds", "dropped", "loop", "max_packets", "waiters", "writer",
+        "_greeter", "_holding", "_last_at", "_muted", "_row", "_row_by", "_session", "apart", "blocked", "bounds",
+        "dropped", "loop", "max_packets", "outgoing", "queue", "receiving", "waiters", "writer",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, core: SessionCore, session: Session) -> None:
         self.loop = loop
         self.bounds = core.bounds
-        self._queue = core.sending
-        self._receiving = core.receiving
-        self._outgoing = core.numbering.outgoing
+        self.queue = core.sending
+        self.receiving = core.receiving
+        self.outgoing = core.numbering.outgoing
         self._session = session
         self.writer: Writer | None = None
         self.max_packets = self.dropped = self.blocked = 0
@@ -107,7 +108,7 @@ class Outbox:
         """
         Queue one encoded packet and see that it is written. While nothing carries the session it stays in the queue.
 
-        Hot: called with arguments by place, which CPython passes in a third of the time.
+        Hot: called with arguments by place, which CPython passes in a third of the time. `casting.py` has it again.
 
         Args:
             at: When it was made, by a clock that need not be right: one of many in a row may wait for the next one.
@@ -118,13 +119,13 @@ class Outbox:
             LinkTimeout: No room within `timeout` seconds. The packet was not queued.
         """
         writer, size = self.writer, len(encoded)
-        if writer is None or self._receiving.dropping:
+        if writer is None or self.receiving.dropping:
             self._check_goes_on()
         if size > self.max_packets:
             raise self._too_large(size)
         if self.apart and self._put_apart(encoded, timeout, latest, wait):
             return
-        loop, queue, me = self.loop, self._queue, get_ident()
+        loop, queue, me = self.loop, self.queue, get_ident()
         if writer is None:
             if wait and queue.is_crowded(size) and not self._session.inside_handler():
                 self._wait_for_room(size, timeout, latest)
@@ -155,17 +156,17 @@ class Outbox:
                     queue.put(encoded)
                     writer.flush()
         if self.writer is not writer:
-            self._look_again()
+            self.look_again()
         loop.grown = grown = loop.grown + size
         if grown > loop.look_after:
             loop.grew()
         bounds = self.bounds
-        if queue.size > bounds.unsent or self._outgoing.unacked > bounds.hard_unacked:
-            self._choke(writer)
+        if queue.size > bounds.unsent or self.outgoing.unacked > bounds.hard_unacked:
+            self.choke(writer)
 
     def _post_behind(self, writer: Writer, encoded: bytes, latest: Mark, in_row: bool) -> None:
         """By a thread that does not lead, where something waits already, or this packet may wait for the next one."""
-        queue, me = self._queue, get_ident()
+        queue, me = self.queue, get_ident()
         self._row = row = self._row + 1 if in_row and self._row_by == me else 1
         self._row_by = me
         burst = row >= ROW_PACKETS
@@ -207,8 +208,8 @@ class Outbox:
         size = len(encoded)
         if size > self.max_packets:
             raise self._too_large(size)
-        if self._is_crowded(size) and not self._queue.replaces(mark):
-            self._look_again()  # takes in acknowledgements
+        if self._is_crowded(size) and not self.queue.replaces(mark):
+            self.look_again()  # takes in acknowledgements
             if self._is_crowded(size) and not self._makes_room(size, mark):
                 self.dropped += 1
                 if full == "end":
@@ -218,7 +219,7 @@ class Outbox:
         return True
 
     def _is_crowded(self, size: int) -> bool:
-        return self._queue.is_crowded(size)
+        return self.queue.is_crowded(size)
 
     def _makes_room(self, size: int, mark: Mark) -> bool:
         if not isinstance(mark, Loose):
@@ -229,12 +230,12 @@ class Outbox:
 
     def _drop_oldest(self, size: int, key: str) -> int | None:
         """See `SendQueue.make_room`."""
-        return self._queue.make_room(size, key)
+        return self.queue.make_room(size, key)
 
     def _end_slow(self) -> None:
         log.warning(
             "%s is too slow: %d bytes wait to be sent, %d to be acknowledged; ended",
-            self._session.name, self._queue.unsent, self._outgoing.unacked,
+            self._session.name, self.queue.unsent, self.outgoing.unacked,
         )  # fmt: skip
         self._session.end(Code.TOO_SLOW)
 
@@ -250,7 +251,7 @@ class Outbox:
 
     def hold_back(self) -> None:
         """Before anybody can send: what is sent is not to go out before the application has let the session in."""
-        self._queue.hold_back()
+        self.queue.hold_back()
         self.apart = self._holding = True
 
     def greet(self, fire: Callable[[], Pending | None]) -> Pending | None:
@@ -288,19 +289,19 @@ class Outbox:
             self._let_go()
 
     def _let_go(self) -> None:
-        self._queue.release()
+        self.queue.release()
         self._holding, self._greeter = False, 0
         self.apart = self._muted
         if self._muted:
             self.apart = True  # another thread has muted it between the two halves of the last line
-        self._look_again()
+        self.look_again()
         self.wake_waiters()
 
     def _put_apart(self, encoded: bytes, timeout: float | None, latest: Mark, wait: bool) -> bool:
         """False: it goes the usual way after all."""
         if self._muted:
             return True
-        queue, size = self._queue, len(encoded)
+        queue, size = self.queue, len(encoded)
         if self._greeter == self.loop.identity():
             if isinstance(latest, str):
                 queue.supersede(latest)
@@ -327,10 +328,10 @@ class Outbox:
 
     def _check_goes_on(self) -> None:
         """Raises `ConnectionClosed` unless the session only waits for its next connection."""
-        if self._session.ended or self._receiving.dropping:
+        if self._session.ended or self.receiving.dropping:
             raise self._session.closed_error()
 
-    def _look_again(self) -> None:
+    def look_again(self) -> None:
         """Another link carries the session than a moment ago: it may have looked before our packet was there."""
         writer = self.writer
         if writer is not None:
@@ -356,13 +357,13 @@ class Outbox:
 
     def has_room(self, size: int, latest: Mark, woken: Sign) -> bool:
         """Whether it may be queued; if not, `woken` is set when there may be room. Raises `ConnectionClosed`."""
-        queue = self._queue
+        queue = self.queue
         if not queue.is_crowded(size) or queue.replaces(latest):
             return True
         self._check_goes_on()
         woken.clear()
         self.waiters[woken] = None
-        self._look_again()  # takes in acknowledgements; also the second look after joining the waiters
+        self.look_again()  # takes in acknowledgements; also the second look after joining the waiters
         if not queue.is_crowded(size):
             return True
         if woken.is_set():  # by our own look: it would not wait, and look again, and so on
@@ -377,8 +378,8 @@ class Outbox:
 
     def crowded_error(self, timeout: float | None) -> LinkTimeout:
         return LinkTimeout(
-            f"{self._session.name} does not take its packets: {self._queue.unsent} bytes wait to be sent and "
-            f"{self._outgoing.unacked} to be acknowledged after {timeout} s",
+            f"{self._session.name} does not take its packets: {self.queue.unsent} bytes wait to be sent and "
+            f"{self.outgoing.unacked} to be acknowledged after {timeout} s",
             hint=self._session.crowded_hint(),
         )
 
@@ -388,11 +389,11 @@ class Outbox:
             self.waiters.pop(woken, None)
             woken.set()
 
-    def _choke(self, writer: Writer | None) -> None:
+    def choke(self, writer: Writer | None) -> None:
         """Much waits to be sent or acknowledged: stop reading the peer, or end it at a hard limit."""
         if writer is not None:
             writer.flush()  # a handler's packets wait for the end of the turn, which is no fault of the peer
-        queue = self._queue
+        queue = self.queue
         if queue.is_over_hard_limit:
             self._end_slow()
         elif writer is not None and queue.unsent > queue.bounds.unsent:

@@ -120,9 +120,23 @@ FAULTS = [
     Fault(
         "who has no policy of its own waits in a broadcast",
         "app/fanout.py",
-        "                    outlet.post(encoded, None, latest, False)\n",
-        "                    outlet.post(encoded, 1.0, latest, True)\n",
+        "            return self._post_all(sessions, encoded, latest)\n",
+        "            return len([self._outlet_of(s).post(encoded, 1.0, latest, True) for s in sessions])\n",
         "test_policies_sessions.py::test_in_a_handler_nothing_waits",
+    ),
+    Fault(
+        "a broadcast knows no bounds",
+        "threads/casting.py",
+        "        if waiting > bounds.unsent or outbox.outgoing.unacked > bounds.hard_unacked:\n",
+        "        if False:\n",
+        "test_casting.py::test_a_peer_that_reads_nothing_is_not_read_and_then_ended",
+    ),
+    Fault(
+        "a broadcast of a thread that has lost the lead is left lying",
+        "threads/casting.py",
+        "            if lead.thread != me:\n",
+        "            if False:\n",
+        "test_casting.py::test_who_loses_the_lead_lets_all_go",
     ),
     Fault(
         "a check that is late takes a peer for silent",
