@@ -97,10 +97,11 @@ def in_shell(shell: str) -> Iterator[Events | None]:
 
 @contextlib.contextmanager
 def door(identity: Identity, shell: str, **options: Any) -> Iterator[Face]:
-    """A server that runs."""
+    """A server that runs; `port`: there."""
     with in_shell(shell) as events:
         kind: Any = Server if events is None else aio.Server
-        server = Face(kind("127.0.0.1", 0, keys=identity, **options), events)
+        port = options.pop("port", 0)
+        server = Face(kind("127.0.0.1", port, keys=identity, **options), events)
         server.start()
         try:
             yield server
@@ -110,12 +111,14 @@ def door(identity: Identity, shell: str, **options: Any) -> Iterator[Face]:
 
 @contextlib.contextmanager
 def visitor(shell: str, server: Face, **options: Any) -> Iterator[Face]:
-    """A client that is not connected yet; it is closed with the block."""
-    options.setdefault("pin", server.fingerprint)
-    port = options.pop("port", None) or server.address[1]
+    """A client that is not connected yet, of this server, `port=` or `invite=`; it is closed with the block."""
+    place: tuple[Any, ...] = (options.pop("invite", None),)
+    if place[0] is None:
+        options.setdefault("pin", server.fingerprint)
+        place = "127.0.0.1", options.pop("port", None) or server.address[1]
     with in_shell(shell) as events:
         kind: Any = Client if events is None else aio.Client
-        client = Face(kind("127.0.0.1", port, **options), events)
+        client = Face(kind(*place, **options), events)
         try:
             yield client
         finally:
