@@ -84,6 +84,23 @@ def test_half_an_invite_is_asked_for_the_rest(host: Program, folder: Path) -> No
         assert ann.ends() == 0
 
 
+@pytest.mark.parametrize("end", ["\r", "\r\n"], ids=["CR", "CR LF"])
+def test_a_line_break_before_the_token(host: Program, folder: Path, end: str) -> None:
+    """What comes before it is an invite by itself, without a token; and CR LF is an empty line at a terminal."""
+    link, slash, token = invite_of(host).rpartition("/")
+    for lines in (
+        [link, slash + token],
+        [link + slash, token],
+        [link[:60], link[60:], slash + token],
+    ):
+        with Terminal(*JOIN, "--name", "ann", folder=folder) as ann:
+            ann.shows("paste the invite")
+            ann.types(end.join([*lines, ""]))
+            ann.shows("you are ann")
+            ann.types("exit\r")
+            assert ann.ends() == 0
+
+
 def test_an_invite_without_its_beginning_is_refused_at_once(folder: Path) -> None:
     """No more input can mend it, so nobody is asked for more."""
     with Terminal(*JOIN, "--name", "ann", folder=folder) as ann:

@@ -228,18 +228,34 @@ def _whole(text: str, person: bool) -> str:
         try:
             invite = Invite.parse(text)
         except ConfigError as error:
-            if person and not _more_is_there():
+            waits = person and _more_is_there()
+            if person and not waits:
                 tell(f"{error.message}; paste the rest, or press Enter to give up")
             more = _typed_line()
-            if not more:
+            if not more and not waits:  # in a paste CR and LF may be two ends of a line
                 break
             text += more
         else:
-            if person and invite.token is None and termios is not None:
-                # A token on a line of its own must not be said aloud as the first thing that is typed.
-                with contextlib.suppress(termios.error, OSError):
-                    termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+            if person and invite.token is None:
+                return _with_token(text)
             break
+    return text
+
+
+def _with_token(text: str) -> str:
+    """The invite with the token that was pasted with it on lines of its own, if there is one."""
+    rest = ""
+    for _ in range(_MAX_LINES):
+        if not _more_is_there():
+            break
+        rest += _typed_line()
+        with contextlib.suppress(ConfigError):
+            if Invite.parse(text + rest).token is not None:
+                return text + rest
+    if termios is not None:
+        # What may be a part of a token must not be said aloud as the first thing that is typed.
+        with contextlib.suppress(termios.error, OSError):
+            termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
     return text
 
 
