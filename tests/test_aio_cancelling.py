@@ -63,7 +63,9 @@ def test_an_attempt_that_comes_late(identity: Identity) -> None:
             await asyncio.sleep(0.05)  # the loop of clients has ended
             door.set()
             await asyncio.to_thread(through.wait, WAIT)
-            await until(lambda: not [t for t in threading.enumerate() if t.name == "reconnect"])
+            await until(
+                lambda: not [t for t in threading.enumerate() if t.name == "securelink-reconnect"]
+            )
             await client.connect()
             assert await client.request("echo", 1, timeout=WAIT) == 1
             await client.close()

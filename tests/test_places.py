@@ -7,15 +7,17 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import looping
 import pytest
 from helpers import WAIT, until
 from inside import clients_loop, loop_of
 from together import joined, serving
 
-from securelink import Client, Identity, LimitExceeded, LinkTimeout, Server
+from securelink import Client, Identity, LimitExceeded, LinkTimeout, Server, aio
 from securelink.limits import WORKERS
 from securelink.threads import pool as pool_module
 from securelink.threads.jobs import Task
+from securelink.threads.reconnecting import Attempts
 from securelink.threads.waits import Wait, WaitPlaces
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -206,6 +208,54 @@ def test_a_server_without_threads(
     no_threads(-1)
     with server, joined(server) as [client]:
         assert client.ping(WAIT) > 0
+
+
+def test_coroutines_without_threads(identity: Identity, no_threads: Callable[[int], None]) -> None:
+    """`start()` and `connect()` of asyncio fail likewise; what failed is not done later, and the next call works."""
+
+    async def main() -> None:
+        servers = [aio.Server("127.0.0.1", 0, keys=identity) for _ in range(2)]
+        no_threads(0)
+        for server in servers:
+            with pytest.raises(LimitExceeded, match=r"can't start new thread.*ulimit"):
+                await server.start()
+        no_threads(-1)
+        async with servers[1] as server:
+            client = aio.Client(*server.address, pin=identity.fingerprint)
+            await looping.until(
+                lambda: not any("reconnect" in t.name for t in threading.enumerate())
+            )
+            no_threads(0)
+            with pytest.raises(LimitExceeded, match="can't start new thread"):
+                await client.connect()
+            no_threads(-1)
+            async with client:
+                assert await client.ping(WAIT) > 0
+                assert len(server.sessions) == 1
+            assert not servers[0].running
+
+    looping.run(main)
+
+
+def test_an_attempt_that_another_thread_has_taken_has_not_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No new thread starts, but one that is busy already does the job: nobody is told that it failed."""
+    attempts, done, go = Attempts(), threading.Event(), threading.Event()
+    attempts.run(lambda: assert_set(go))
+
+    def refusing(thread: threading.Thread) -> None:
+        go.set()
+        assert done.wait(WAIT)
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("securelink.threads.reconnecting.start_thread", refusing)
+    attempts.run(done.set)
+
+
+def assert_set(event: threading.Event) -> None:
+    """Wait for it."""
+    assert event.wait(WAIT)
 
 
 def test_later_threads_that_do_not_start_are_logged(

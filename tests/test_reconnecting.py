@@ -162,7 +162,11 @@ def test_close_while_away(identity: Identity) -> None:
         assert [packet.data for packet in left if packet.action == "say"][-1] == 2
         assert [packet.data for packet in client.unconfirmed][-1] == 2
         failure(ConnectionClosed, lambda: client.send("say", 3), "closed by this side")
-        until(lambda: not any(thread.name == "reconnect" for thread in threading.enumerate()))
+        until(
+            lambda: (
+                not any(thread.name == "securelink-reconnect" for thread in threading.enumerate())
+            )
+        )
         stage.admit()
         client.connect(WAIT)
         client.send("say", 4)
@@ -391,7 +395,7 @@ def test_a_forgotten_client_is_closed_though_it_is_away(identity: Identity) -> N
             clients.clear()
             until(lambda: gc.collect() >= 0 and caught)
         assert issubclass(caught[0].category, ResourceWarning)
-        until(lambda: not any(t.name == "reconnect" for t in threading.enumerate()))
+        until(lambda: not any(t.name == "securelink-reconnect" for t in threading.enumerate()))
 
 
 def in_a_child(ask: Callable[[], object]) -> str:

@@ -11,6 +11,7 @@ from ..app.pending import Pending
 from ..interrupts import Sign
 from ..protocol.replies import Reply
 from ..threads.asking import Waiting
+from ..threads.pool import no_thread
 
 Result = TypeVar("Result")
 
@@ -106,6 +107,9 @@ async def elsewhere(
         work: What is to be done.
         call_off: Called when the task is cancelled, for the work to end soon.
         undo: Called, here, with what the work gives then nevertheless; or there, when the event loop is closed.
+
+    Raises:
+        LimitExceeded: The system starts no more threads. Nothing is done then.
     """
     events = asyncio.get_running_loop()
     future: asyncio.Future[Result] = events.create_future()
@@ -132,7 +136,10 @@ async def elsewhere(
             for one in result:
                 undo(one)
 
-    run(job)
+    try:
+        run(job)
+    except RuntimeError as error:
+        raise no_thread(error) from error
     try:
         return await future
     except asyncio.CancelledError:

@@ -16,7 +16,6 @@ from threading import get_ident
 from typing import TypeVar
 
 from .._mypyc import mypyc_attr
-from ..errors import LimitExceeded
 from ..interrupts import Right
 from ..limits import MAX_WORKERS, MIN_WORKERS, TURN_SECONDS, WORKERS
 from ..options import whole
@@ -28,7 +27,7 @@ from .giving_way import worker_threads
 from .jobs import Job
 from .lead import Lead
 from .poller import MAX_EVENTS, IOReady, ToldPoller, make_poller
-from .pool import Pool
+from .pool import Pool, no_thread
 from .ready import ReadyList
 from .tasks import Flushable, Look, Runnable, Unfinished
 from .timers import Timers, run_some
@@ -119,11 +118,7 @@ class Loop:
             self.pool.start_leading()
         except RuntimeError as error:
             self.abandon()
-            raise LimitExceeded(
-                f"the system starts no more threads: {error}",
-                limit="threads",
-                hint="end others, or raise the limit (ulimit -u, the container's number of processes)",
-            ) from error
+            raise no_thread(error) from error
         except BaseException:
             # Ctrl-C: threads that were started must not wait for a leader that never comes.
             if self.pool.nobody_leads():

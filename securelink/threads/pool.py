@@ -18,6 +18,7 @@ from collections.abc import Callable
 from threading import get_ident
 from typing import Protocol
 
+from ..errors import LimitExceeded
 from ..interrupts import Sign, start_thread
 from ..limits import MAX_PENDING_SIGNATURES, MAX_WAITING_HANDLERS, PLACES_LOG_SECONDS
 from .giving_way import Employer, worker_threads
@@ -29,6 +30,15 @@ log = logging.getLogger("securelink")
 # So many threads start with the first one. CPython 3.12.0 and 3.12.1 start none once the main thread has ended
 # (python/cpython issue 113964), and a server may go on behind it.
 EARLY_THREADS = 8 if sys.version_info[:3] in ((3, 12, 0), (3, 12, 1)) else 1
+
+
+def no_thread(error: RuntimeError) -> LimitExceeded:
+    """What a call of the application raises that needs a thread which the system does not start."""
+    return LimitExceeded(
+        f"the system starts no more threads: {error}",
+        limit="threads",
+        hint="end others, or raise the limit (ulimit -u, the container's number of processes)",
+    )
 
 
 class Leading(Employer, Protocol):

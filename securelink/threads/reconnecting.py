@@ -60,11 +60,16 @@ class Attempts:
                 return
             self._running += 1
         try:
-            start_thread(threading.Thread(target=self._work, name="reconnect", daemon=True))
-        except BaseException:
+            thread = threading.Thread(target=self._work, name="securelink-reconnect", daemon=True)
+            start_thread(thread)
+        except BaseException as error:
             with self._lock:
                 self._running -= 1
-            raise
+                taken = job not in self._jobs  # by the thread of another attempt
+                if not taken:
+                    self._jobs.remove(job)  # who is told that it failed must not find it done later
+            if not taken or not isinstance(error, RuntimeError):
+                raise
 
     def _work(self) -> None:
         while True:
