@@ -91,6 +91,9 @@ def test_a_chat_beside_a_web_site(folder: Path) -> None:
     assert "Traceback" not in site.output
 
 
+@pytest.mark.filterwarnings(
+    "ignore:'count' is passed as positional:DeprecationWarning"
+)  # discord.py, from 3.13
 def test_a_bridge_to_discord(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -373,10 +373,9 @@ def test_both_sides_know_the_round_trip(identity: Identity) -> None:
     with serving(identity) as server, joined(server) as [client]:
         session = session_of(server, client)
         assert session.rtt is None
-        assert 0.0 <= session.ping(WAIT) < WAIT
-        assert client.ping(WAIT) >= 0.0
-        assert session.rtt is not None
-        assert client.rtt is not None
+        # Not each ping is a measurement: on a busy machine the answer may have waited here, behind other data.
+        until(lambda: 0.0 <= session.ping(WAIT) < WAIT and session.rtt is not None)
+        until(lambda: client.ping(WAIT) >= 0.0 and client.rtt is not None)
         assert session.info()["rtt"] == session.rtt
         assert 0.0 < client.rtt < WAIT
     assert client.rtt is None

@@ -59,7 +59,9 @@ def _jumps(code: CodeType) -> Iterator[int]:
         for offset in range(entry.start, entry.end)
     }
     for jump in instructions:
-        if not jump.opname.startswith("JUMP_BACKWARD") or jump.offset in covered:
+        if not jump.opname.startswith("JUMP_BACKWARD") or jump.opname.endswith("NO_INTERRUPT"):
+            continue  # the jump of an `await` does not look for signals
+        if jump.offset in covered:
             continue
         if (
             jump.argval in covered
