@@ -27,7 +27,7 @@ def run(main: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
         return result
 
     result = asyncio.run(whole())
-    assert not unseen
+    assert not unseen, unseen
     return result
 
 

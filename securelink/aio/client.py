@@ -197,7 +197,7 @@ class Client(BaseClient, AsyncPeer, ClientBinding):
             if core.receiving.items:
                 _run(channel)
             if not mailbox.packets:
-                await _until(channel, lambda: _has_come(channel), timeout)
+                await _until(channel, partial(_has_come, channel), timeout)
         if mailbox.packets:
             return mailbox.pop()
         _check_goes_on(channel)

@@ -40,7 +40,7 @@ class Driver:
         self._context.run(current.set, None)
         self._loop: ShellLoop | None = None
         self._number = -1
-        self._soon = self._watching = False
+        self._soon = self._watching = self._over = False
         self._due = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._guard: AsyncGeneratorType[None, None] | None = None
@@ -56,7 +56,7 @@ class Driver:
         self._loop = loop
         loop.thread = self._thread
         self._number = loop.fileno()
-        self._watch(True)
+        self._context.run(self._watch, True)
         self._guard = cast("AsyncGeneratorType[None, None]", self._guarded(abandoned))
         await anext(self._guard)
         self._wake()
@@ -87,6 +87,7 @@ class Driver:
 
     def over(self) -> None:
         """See `Shell`."""
+        self._over = True
         if self._loop is not None and not self.events.is_closed():
             self._watch(False)
         if self._timer is not None:
@@ -106,24 +107,21 @@ class Driver:
 
     def _watch(self, watches: bool) -> None:
         self._watching = watches
-        if watches:
-            self.events.add_reader(self._number, self._run)
+        if watches:  # the event loop calls it in a copy of the context that is the present one
+            self.events.add_reader(self._number, self._turn)
         else:
             self.events.remove_reader(self._number)
-
-    def _run(self) -> None:
-        self._context.run(self._turn)
 
     def _turn(self) -> None:
         loop = self._loop
         self._soon = False
-        if loop is None or loop.stopped:
+        if loop is None or self._over:
             return
         self.turns += 1
         try:
             loop.turn()
         finally:
-            if not loop.stopped:
+            if not self._over:
                 self._sleep(loop)
 
     def _sleep(self, loop: ShellLoop) -> None:

@@ -41,7 +41,7 @@ class AsyncPeer(FarEnd):
         policies = self._hooks.policies
         if full is not None or (policies.of and policies.has(action)):
             latest, full, timeout = policies.way(action, data, latest, full, timeout)
-        channel = self._need_channel()
+        channel = self._channel or self._need_channel()
         packet = self._request_packet(action, data, headers)
         outbox = channel.outbox
         encoded = encode_for(outbox.bounds, packet)

@@ -44,10 +44,15 @@ def in_handler() -> bool:
 
 
 class Running:
-    """The coroutines of one server or client; see `Runner`."""
+    """
+    The coroutines of one server or client; see `Runner`.
+
+    Attributes:
+        tasks: In which they run; with what is to be done about one that never begins.
+    """
 
     def __init__(self) -> None:
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.tasks: dict[asyncio.Task[None], Callable[[asyncio.Task[None]], None]] = {}
         self.event = partial(Event, self)
 
     def __call__(
@@ -64,27 +69,52 @@ class Running:
         context = contextvars.copy_context()
         context.run(current.set, pending)
         task = asyncio.get_running_loop().create_task(
-            _run(awaitable, pending, result, failed), context=context
+            self._run(awaitable, pending, result, failed), context=context
         )
         pending.cancel = task.cancel
-        self.tasks.add(task)
-        task.add_done_callback(partial(self._over, awaitable, pending, failed))
+        self.tasks[task] = never = partial(self._never_began, awaitable, pending, failed)
+        task.add_done_callback(never)
         return pending
 
-    def _over(
+    async def _run(
+        self,
+        awaitable: Awaitable[Any],
+        pending: Pending,
+        result: Callable[[Any], None] | None,
+        failed: Callable[[BaseException], None] | None,
+    ) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.remove_done_callback(self.tasks[task])
+        error: BaseException | None = None
+        try:
+            value = await awaitable
+            if result is not None:
+                result(value)
+        except BaseException as caught:
+            error = caught
+            if failed is not None:
+                failed(caught)
+            if not isinstance(caught, Exception | asyncio.CancelledError):
+                raise
+        finally:
+            self.tasks.pop(task, None)
+            pending.done(error)
+
+    def _never_began(
         self,
         awaitable: Any,
         pending: Pending,
         failed: Callable[[BaseException], None] | None,
         task: asyncio.Task[None],
     ) -> None:
-        self.tasks.discard(task)
-        if pending.active:  # cancelled before its first step
-            if inspect.iscoroutine(awaitable):
-                awaitable.close()
-            if failed is not None:
-                failed(asyncio.CancelledError())
-            pending.done(asyncio.CancelledError())
+        """It was cancelled before its first step."""
+        self.tasks.pop(task, None)
+        if inspect.iscoroutine(awaitable):
+            awaitable.close()
+        if failed is not None:
+            failed(asyncio.CancelledError())
+        pending.done(asyncio.CancelledError())
 
     async def end(self, timeout: float) -> bool:
         """Wait for those that run, and cancel them then. Returns whether all came to their end."""
@@ -98,30 +128,6 @@ class Running:
         if late:
             await asyncio.wait(late, timeout=1.0)
         return not late
-
-
-async def _run(
-    awaitable: Awaitable[Any],
-    pending: Pending,
-    result: Callable[[Any], None] | None,
-    failed: Callable[[BaseException], None] | None,
-) -> None:
-    error: BaseException | None = None
-    try:
-        value = await awaitable
-        if result is not None:
-            result(value)
-    except (Exception, asyncio.CancelledError) as caught:
-        error = caught
-        if failed is not None:
-            failed(caught)
-    except BaseException as caught:
-        error = caught
-        if failed is not None:
-            failed(caught)
-        raise
-    finally:
-        pending.done(error)
 
 
 class Event(EventHook[Arguments]):

@@ -24,12 +24,13 @@ class Woken(Sign):
     def __init__(self) -> None:  # not that of `Sign`: it has what threads wait for
         self._events = asyncio.get_running_loop()
         self._thread = get_ident()
-        self._future: asyncio.Future[bool] = self._events.create_future()
+        self._future: asyncio.Future[bool] = asyncio.Future(loop=self._events)
 
     def set(self) -> None:
         """As `Sign.set`: any thread."""
         if get_ident() == self._thread:
-            self._wake(True)
+            if not self._future.done():
+                self._future.set_result(True)
         else:
             try:
                 self._events.call_soon_threadsafe(self._wake, True)
@@ -43,7 +44,7 @@ class Woken(Sign):
     def clear(self) -> None:
         """As `Sign.clear`. By its task."""
         if self._future.done():
-            self._future = self._events.create_future()
+            self._future = asyncio.Future(loop=self._events)
 
     def _wake(self, in_time: bool) -> None:
         if not self._future.done():
@@ -124,12 +125,14 @@ async def elsewhere(
             future.set_result(result[0])
 
     def job() -> None:
+        nonlocal work
         result: list[Result] = []
         error: BaseException | None = None
         try:
             result.append(work())
         except BaseException as caught:
             error = caught
+        del work  # the thread still has this job for a moment, and a client may be forgotten now
         try:
             events.call_soon_threadsafe(done, result, error)
         except RuntimeError:

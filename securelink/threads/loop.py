@@ -271,8 +271,6 @@ class Loop:
             try:
                 self.lead.thread = get_ident()
                 self._flush()
-                if self.away:
-                    return
                 found = self._poll(0.0)
                 self.ready.run()
                 self._flush()
