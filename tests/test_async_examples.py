@@ -1,4 +1,4 @@
-"""The examples of other programs in the same event loop: a web site with FastAPI, a bot of Discord."""
+"""The examples beside other programs: a web site with FastAPI, a bot of Discord, and the core in trio."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from helpers import WAIT, until
 from issuer import private_key
 from looping import run
 from looping import until as soon
-from programs import EXAMPLES, Program
+from programs import EXAMPLES, Program, finished
 
 from securelink import Client, Code, Identity, Refused, aio
 from securelink.auth import BoundToken
@@ -140,3 +140,10 @@ def test_a_bridge_to_discord(
             await soon(lambda: ada.ended)
 
     run(main)
+
+
+def test_trio(folder: Path) -> None:
+    """Two sums go over sockets, and a client that expects another server refuses this one."""
+    pytest.importorskip("trio", reason="trio is not installed")
+    output = finished(EXAMPLES / "core_trio.py", folder=folder)
+    assert output.splitlines() == ["sum 6", "sum 15", "refused: this is another server"]

@@ -14,11 +14,11 @@ from programs import EXAMPLES, Program, finished
 from securelink import Identity
 
 FILES = sorted(EXAMPLES.glob("*.py"))
-PARTS = {"arena_picture"}  # imported by another example
+PARTS = {"arena_picture", "core_trio_end"}  # imported by another example
 #: These have tests of their own, the quickstart together with the README.
 TERMINALS = {
-    "chat_client", "chat_server", "discord_bridge", "fastapi_chat", "first_game", "first_game_server", "health_check",
-    "quickstart_client", "quickstart_server"
+    "chat_client", "chat_server", "core_trio", "discord_bridge", "fastapi_chat", "first_game", "first_game_server",
+    "health_check", "quickstart_client", "quickstart_server"
 }  # fmt: skip
 
 
