@@ -116,6 +116,7 @@ def foreign(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
             return ours(info) and (info.st_dev, info.st_ino) != (there.st_dev, there.st_ino)
 
         monkeypatch.setattr(strict, "_ours", judged)
+        strict._walked.clear()  # it looks as before, for the owner is the same
 
     return give_away
 
@@ -322,6 +323,50 @@ def test_what_lies_beside_a_state_file(
     foreign(path)
     with pytest.raises(KeyFileError, match="belongs to another user"):
         state_file(keys)
+
+
+def test_a_way_is_judged_once_as_long_as_it_looks_the_same(
+    keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But looked at each time; and what does not show in its looks is asked each time: links, members of groups."""
+    judged: list[str] = []
+    judge = strict._others_write
+
+    def counting(info: os.stat_result, folder: str) -> bool:
+        judged.append(folder)
+        return judge(info, folder)
+
+    def judgements(path: Path) -> int:
+        believed_path(path)
+        judged.clear()
+        for _ in range(3):
+            believed_path(path)
+        return len(judged)
+
+    path = keys / "known_servers"
+    monkeypatch.setattr(strict, "_others_write", counting)
+    assert judgements(path) == judgements(keys / "missing") == 0
+    keys.chmod(0o777)
+    with pytest.raises(KeyFileError, match="other users can write in the folder"):
+        believed_path(path)
+    keys.chmod(0o700)
+    assert judgements(path) == 0
+    if (
+        os.geteuid() == 0
+    ):  # what is in order for one user is not for the next that the process becomes
+        os.chown(keys, STRANGER, -1)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "geteuid", lambda: STRANGER)
+            assert judgements(path) == 0
+        with pytest.raises(KeyFileError, match="belongs to another user"):
+            believed_path(path)
+        os.chown(keys, 0, -1)
+    link = tmp_path / "link"
+    link.symlink_to(keys)
+    assert judgements(link / "known_servers") > 3
+    monkeypatch.setattr(strict, "_private_group", lambda uid, gid: True)
+    keys.chmod(0o770)
+    assert judgements(path) > 3
 
 
 # --- the exceptions -------------------------------------------------------------------------------

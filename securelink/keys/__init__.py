@@ -12,6 +12,7 @@ it. Sessions only sign with these keys; encryption to a key is for sealed packet
     traditional.py    the same, as OpenSSL wrote them before
     stretching.py     keys from passwords
     pem.py, der.py    blocks and elements of these formats
+    failures.py       what the system says of files, in sentences
     files.py          files that hold keys or trust: read within bounds, written completely or not at all
     replacing.py      files that are replaced in one step
     strict.py         who could change a file

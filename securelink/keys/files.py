@@ -12,13 +12,15 @@ import os
 import secrets
 import shlex
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from ..errors import ConfigError, KeyFileError
 from ..text import quoted
 from . import strict
+from .failures import file_error, mapped_errors
 from .strict import believed_path, check_owner
 
 AnyPath = str | os.PathLike[str]
@@ -36,25 +38,6 @@ _IGNORE = b"# Keys, trust files and tokens belong to one machine and are never c
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)
-
-_FAILURES = {
-    errno.ENOENT: ("it does not exist", "check the path"),
-    errno.EISDIR: ("it is a folder", "give the path of a file in it"),
-    errno.ENOTDIR: ("a part of the path is a file, not a folder", "check the path"),
-    errno.EEXIST: (
-        "it exists already and is never overwritten",
-        "choose another name or folder, or move the file away first",
-    ),
-    errno.EACCES: ("permission denied", "run as the user who owns it, or correct its permissions"),
-    errno.EPERM: ("permission denied", "run as the user who owns it, or correct its permissions"),
-    errno.EROFS: ("the file system is read-only", "choose another folder"),
-    errno.ENOSPC: ("the disk is full", "free some space and try again; nothing was changed"),
-    errno.ELOOP: ("its symbolic links lead in a circle", "correct the links"),
-    errno.EDQUOT: (
-        "the disk quota is used up",
-        "free some space and try again; nothing was changed",
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,34 +68,6 @@ def absolute(path: AnyPath) -> Path:
     if not possible:
         raise ConfigError(f"{quoted(path)} is not the path of a file")
     return Path(os.path.abspath(os.path.expanduser(text)))
-
-
-def file_error(error: OSError, doing: str, path: Path, hint: str = "") -> KeyFileError:
-    """
-    The error for a failed system call: what could not be done, why, and what to do.
-
-    Args:
-        error: What the system said.
-        doing: A verb: what was tried.
-        path: With what.
-        hint: Instead of the usual one.
-    """
-    # Windows says "permission denied" of a folder. Not `path.is_dir()`, which may raise.
-    folder = error.errno == errno.EACCES and os.path.isdir(path)
-    code = errno.EISDIR if folder else error.errno
-    reason, usual = _FAILURES.get(code or 0, (error.strerror or type(error).__name__, ""))
-    return KeyFileError(f"cannot {doing} {path}: {reason}", hint=hint or usual)
-
-
-@contextlib.contextmanager
-def mapped_errors(doing: str, path: Path, missing: str = "") -> Iterator[None]:
-    """Turn every `OSError` of the block into a `KeyFileError` about `path`."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise file_error(error, doing, path, missing) from error
-    except OSError as error:
-        raise file_error(error, doing, path) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,17 +103,58 @@ def file_state(path: Path) -> FileState | None:
 
 class OpenFile:
     """
-    A regular file that was opened and may be read.
+    A regular file while it is open: `with opened(...) as file`.
 
     Attributes:
         state: As it was when it was opened.
     """
 
-    def __init__(self, path: Path, descriptor: int, info: os.stat_result, limit: int) -> None:
-        self.state = state_of(info)
+    def __init__(
+        self, path: Path, limit: int, forbidden: int, missing: str, *, believed: bool
+    ) -> None:
+        self.state: FileState
         self._path = path
-        self._descriptor = descriptor
         self._limit = limit
+        self._forbidden = forbidden
+        self._missing = missing
+        self._believed = believed
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        try:
+            self._open(self._believed)
+        except BaseException as error:
+            self._close()
+            self._mapped(error)
+            raise
+        return self
+
+    def _open(self, believed: bool) -> None:
+        path = self._path
+        real = believed_path(path) if believed else path
+        descriptor = os.open(real, _READ | (NO_LINK if believed else 0))
+        self._descriptor = descriptor
+        info = os.fstat(descriptor)
+        _check_file(path, info.st_mode, self._forbidden)
+        if believed:
+            check_owner(path, info)
+        self.state = state_of(info)
+
+    def __exit__(self, _: object, error: BaseException | None, _traceback: object) -> None:
+        self._close()
+        if error is not None:
+            self._mapped(error)
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _mapped(self, error: BaseException) -> None:
+        if isinstance(error, FileNotFoundError):
+            raise file_error(error, "read", self._path, self._missing) from error
+        if isinstance(error, OSError):
+            raise file_error(error, "read", self._path) from error
 
     def read(self) -> bytes:
         """
@@ -176,12 +172,11 @@ class OpenFile:
         return data
 
 
-@contextlib.contextmanager
 def opened(
     path: Path, limit: int, *, forbidden: int = 0, missing: str = "", believed: bool = True
-) -> Iterator[OpenFile]:
+) -> OpenFile:
     """
-    Open a file of at most `limit` bytes.
+    A file of at most `limit` bytes, opened for the length of a `with` block.
 
     Args:
         path: Absolute.
@@ -191,21 +186,11 @@ def opened(
         believed: Whether what it says will be believed: then nobody else may be able to change it, or a folder on the
             way to it (see `strict.py`).
 
-    Raises:
+    Raises (when the block begins, and for an `OSError` in it):
         KeyFileError: It cannot be read, is no regular file, is too large, its permissions are too wide, or other users
             could change it. Its cause is a `FileNotFoundError` when there is nothing of this name.
     """
-    with mapped_errors("read", path, missing):
-        real = believed_path(path) if believed else path
-        descriptor = os.open(real, _READ | (NO_LINK if believed else 0))
-        try:
-            info = os.fstat(descriptor)
-            _check_file(path, info.st_mode, forbidden)
-            if believed:
-                check_owner(path, info)
-            yield OpenFile(path, descriptor, info, limit)
-        finally:
-            os.close(descriptor)
+    return OpenFile(path, limit, forbidden, missing, believed=believed)
 
 
 def read_file(

@@ -6,7 +6,8 @@ import os
 import time
 from pathlib import Path
 
-from .files import POSIX, NewFile, discard, mapped_errors, sync_folder, write_temporary
+from .failures import mapped_errors
+from .files import POSIX, NewFile, discard, sync_folder, write_temporary
 
 _PAUSE = 0.01
 

@@ -29,6 +29,7 @@ import shlex
 import stat
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import KeyFileError
 
@@ -39,6 +40,7 @@ if os.name == "posix":
 POSIX = os.name == "posix"  # elsewhere the mode bits of a file do not tell who may read it
 
 _MAX_LINKS = 40  # symbolic links on one path, as in Linux
+_MAX_WALKED = 256  # paths that are remembered: a process asks for the same few again and again
 _TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm", "/private/tmp", "/private/var/tmp")  # noqa: S108  # only compared
 _ELSEWHERE = "or keep your keys and trust files in a folder of your own"
 
@@ -56,7 +58,52 @@ def believed_path(path: Path) -> Path:
     """
     if not POSIX:
         return _without_checks(path)
-    return _Walk(path).run()
+    name = str(path)
+    walked = _walked.get(name)
+    if walked is not None and _looks_the_same(walked):
+        return walked.real
+    walk = _Walk(path)
+    real = walk.run()
+    if walk.by_looks:
+        if len(_walked) >= _MAX_WALKED:
+            _walked.clear()
+        _walked[name] = _Walked(real, tuple(walk.seen), os.geteuid())
+    return real
+
+
+class _Walked(NamedTuple):
+    """
+    A path that was found in order.
+
+    Attributes:
+        real: Its real path.
+        seen: What was looked at on the way, and how it looked: mode, owner and group; None: it was not there.
+        user: Of this process.
+    """
+
+    real: Path
+    seen: tuple[tuple[str, _Looks | None], ...]
+    user: int
+
+
+_Looks = tuple[int, int, int]
+_walked: dict[str, _Walked] = {}  # by the path that was asked for
+
+
+def _looks_the_same(walked: _Walked) -> bool:
+    """Whether a walk would see what it saw: then it would find what it found."""
+    if walked.user != os.geteuid():
+        return False
+    for name, looked in walked.seen:
+        try:
+            info = os.lstat(name)
+        except FileNotFoundError:
+            if looked is not None:
+                return False
+            continue
+        if looked != (info.st_mode, info.st_uid, info.st_gid):
+            return False
+    return True
 
 
 def check_owner(path: Path, info: os.stat_result) -> None:
@@ -82,7 +129,13 @@ def dangling(link: str | Path) -> KeyFileError:
 
 
 class _Walk:
-    """One path from the root of the file system to a file."""
+    """
+    One path from the root of the file system to a file.
+
+    Attributes:
+        seen: As in `_Walked`.
+        by_looks: Whether what was seen alone has decided: no link, no list of groups, no setting.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -90,19 +143,22 @@ class _Walk:
         self._rest = _parts(str(path))
         self._links: list[tuple[str, int]] = []  # each with the number of parts after it
         self._temporary: str | None = None  # the folder for temporary files that was just entered
+        self.seen: list[tuple[str, _Looks | None]] = []
+        self.by_looks = True
 
     def run(self) -> Path:
-        self._check_folder("/", os.lstat("/"))
+        self._check_folder("/", self._look("/"))
         while self._rest:
             name = self._rest.pop()
             if name == "..":
                 self._here = os.path.dirname(self._here)
-                self._check_folder(self._here, os.lstat(self._here))
+                self._check_folder(self._here, self._look(self._here))
                 continue
             child = os.path.join(self._here, name)
             try:
-                info = os.lstat(child)
+                info = self._look(child)
             except FileNotFoundError:
+                self.seen.append((child, None))
                 return self._missing(child)
             if stat.S_ISLNK(info.st_mode):
                 self._follow(child, info)
@@ -114,6 +170,11 @@ class _Walk:
             self._here = child
         return Path(self._here)
 
+    def _look(self, name: str) -> os.stat_result:
+        info = os.lstat(name)
+        self.seen.append((name, (info.st_mode, info.st_uid, info.st_gid)))
+        return info
+
     def _missing(self, child: str) -> Path:
         for link, after in self._links:
             if len(self._rest) >= after:  # the missing part belongs to the target of the link
@@ -123,6 +184,7 @@ class _Walk:
         return Path(child, *reversed(self._rest))
 
     def _follow(self, link: str, info: os.stat_result) -> None:
+        self.by_looks = False
         if not _ours(info):
             raise KeyFileError(
                 f"the link {link}, on the way to {self._path}, belongs to another user (uid {info.st_uid})",
@@ -139,6 +201,10 @@ class _Walk:
 
     def _check_folder(self, folder: str, info: os.stat_result) -> None:
         self._temporary = None
+        if info.st_mode & stat.S_IWOTH:
+            self.by_looks = self.by_looks and folder in _TEMPORARY
+        elif info.st_mode & stat.S_IWGRP:
+            self.by_looks = False
         if not _ours(info):
             raise KeyFileError(
                 f"the folder {folder}, on the way to {self._path}, belongs to another user (uid {info.st_uid})",

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 from ..errors import SecureLinkError, StateError
-from ..keys.files import NO_LINK, PRIVATE_MODE, mapped_errors
+from ..keys.failures import mapped_errors
+from ..keys.files import NO_LINK, PRIVATE_MODE
 from ..keys.strict import check_owner
 
 if sys.platform == "win32":

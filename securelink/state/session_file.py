@@ -19,7 +19,8 @@ import msgspec
 from .. import crypto
 from ..errors import ConfigError, KeyFileError, ProtocolError
 from ..keys import PublicKey
-from ..keys.files import absolute, discard, exists, make_folder, mapped_errors, read_file
+from ..keys.failures import mapped_errors
+from ..keys.files import absolute, discard, exists, make_folder, read_file
 from ..keys.replacing import replace_file
 from ..keys.strict import believed_path
 from ..limits import (

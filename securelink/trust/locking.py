@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import KeyFileError, LimitExceeded
+from ..keys.failures import mapped_errors
 from ..keys.files import (
     NO_LINK,
     PRIVATE_MODE,
     AnyPath,
     absolute,
     make_folder,
-    mapped_errors,
     read_file,
 )
 from ..keys.replacing import replace_file

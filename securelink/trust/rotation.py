@@ -19,6 +19,7 @@ import msgspec
 
 from ..errors import ConfigError, KeyFileError, ProtocolError
 from ..keys import Identity, PublicKey, fingerprint_digest
+from ..keys.failures import mapped_errors
 from ..keys.files import (
     PUBLIC_MODE,
     AnyPath,
@@ -26,7 +27,6 @@ from ..keys.files import (
     create_files,
     discard,
     exists,
-    mapped_errors,
     read_file,
     sync_folder,
     write_temporary,

@@ -208,13 +208,27 @@ FAULTS = [
         "test_keys_strict.py::test_a_folder_on_the_way_that_others_write",
     ),
     Fault(
+        "a way that was in order stays so",
+        "keys/strict.py",
+        "        if looked != (info.st_mode, info.st_uid, info.st_gid):\n",
+        "        if False:\n",
+        "test_keys_remembered.py::test_permissions_are_checked_each_time",
+    ),
+    Fault(
+        "a link on the way is read once",
+        "keys/strict.py",
+        ") -> None:\n        self.by_looks = False\n",
+        ") -> None:\n",
+        "test_keys_strict.py::test_a_way_is_judged_once_as_long_as_it_looks_the_same",
+    ),
+    Fault(
         "the sticky bit makes a shared folder good enough",
         "keys/strict.py",
-        ("    if not POSIX:\n        return _without_checks(path)\n    return _Walk(path).run()"),
+        "    if not POSIX:\n        return _without_checks(path)\n    name = str(path)\n",
         (
             "    if not POSIX or os.lstat(path.parent).st_mode & stat.S_ISVTX:\n"
             "        return _without_checks(path)\n"
-            "    return _Walk(path).run()"
+            "    name = str(path)\n"
         ),
         "test_keys_strict.py::test_what_is_in_order_is_believed",
     ),

@@ -123,8 +123,8 @@ FAULTS = [
     Fault(
         "a link leads to a key of somebody else",
         "keys/files.py",
-        "                check_owner(path, info)",
-        "                check_owner(path, os.lstat(path))",
+        "            check_owner(path, info)",
+        "            check_owner(path, os.lstat(path))",
         "test_keys_strict.py::test_a_link_to_a_file_of_somebody_else",
     ),
     Fault(
