@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from securelink.streams.base import BREAK, Listening, Stream
 from securelink.streams.tcp import TCP
+
+if TYPE_CHECKING:
+    from securelink.streams.base import Opening
 
 
 class Counting:
@@ -27,7 +32,32 @@ class Counting:
         self.stream = TCP.connect(host, port, timeout)
         return self.stream
 
+    def begin(self, host: str, port: int) -> Opening | None:
+        """As `Beginning.begin`."""
+        opening = TCP.begin(
+            host, port
+        )  # an earlier state of the source neither has this nor asks for it
+        if opening is None:
+            return None
+        self.attempts += 1
+        return _Noting(opening, self)
+
     def cut(self) -> None:
         """Break the connection; its client does not know why."""
         if self.stream is not None:
             self.stream.shutdown(BREAK)
+
+
+class _Noting:
+    """A connection that is being opened, and whose stream is kept."""
+
+    def __init__(self, opening: Opening, carrier: Counting) -> None:
+        self._opening, self._carrier = opening, carrier
+        self.fileno, self.wait, self.close = opening.fileno, opening.wait, opening.close
+
+    def done(self) -> Stream | None:
+        """As `Opening.done`."""
+        stream = self._opening.done()
+        if stream is not None:
+            self._carrier.stream = stream
+        return stream

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from .dispatching import ClientDispatching
-from .errors import ConfigError, LinkTimeout
+from .errors import ConfigError, ConnectionClosed, LinkTimeout
 from .limits import (
     CLOSE_SECONDS,
     CONNECT_SECONDS,
@@ -15,9 +15,11 @@ from .logs.default import make_visible
 from .options import seconds
 from .receiver import Receiver
 from .threads.caretaker import SETTLE_SECONDS, caretaker
-from .threads.connecting import Destination, show_presence
+from .threads.client_channel import ClientChannel
+from .threads.connecting import Destination
 from .threads.patched import check_not_patched
 from .threads.receiving import finish
+from .threads.requesting import probe
 from .visiting import BaseClient
 from .wire.packets import Packet
 
@@ -165,7 +167,7 @@ class Client(BaseClient, Receiver, ClientDispatching):
                 raise deadline.called_off()
             channel.run()
         if connector.introduction.has_credentials:
-            show_presence(channel, max(0.0, deadline.left))
+            _show_presence(channel, max(0.0, deadline.left))
 
     # --- the end -------------------------------------------------------------------------------------------------
 
@@ -201,3 +203,21 @@ class Client(BaseClient, Receiver, ClientDispatching):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _show_presence(channel: ClientChannel, timeout: float) -> None:
+    """
+    WELCOME has come, and the server shall know: until then it may hold the session back.
+
+    When the answer is here the session is public there, as it is without credentials.
+
+    Raises:
+        LinkTimeout: It did not answer in `timeout` seconds; the session is ended.
+    """
+    try:
+        probe(channel, timeout)
+    except ConnectionClosed:
+        pass  # the session existed and was ended: its next use says why
+    except LinkTimeout:
+        channel.close(0.0)
+        raise

@@ -199,7 +199,9 @@ PATIENT_SECONDS = 3.0  # a client that waited this long in our queue has not fai
 ATTEMPT_SECONDS = 0.25  # between attempts at the addresses of a name (RFC 8305, section 5)
 MAX_LOOKUPS = 32  # names looked up at the same time in one process, one thread each
 CONNECT_SECONDS = 10.0  # default of Client.connect(); and of an attempt to connect again
-MAX_ATTEMPTS = 16  # to connect again, of all clients of a process at the same time, one thread each
+MAX_ATTEMPTS = 16  # to connect again, of all clients of a process, that a thread each waits for
+# The same for which one thread waits together, because they look up no name and call no function of the program
+MAX_WAITING_ATTEMPTS = 64
 SEND_SECONDS = 30.0  # default of a blocking send
 # The longest timeout, 23 days: all systems accept it in their waits (31 bits of milliseconds)
 FOREVER_SECONDS = 2e6

@@ -16,8 +16,8 @@ from together import joined, serving
 from securelink import Client, Identity, LimitExceeded, LinkTimeout, Server, aio
 from securelink.limits import WORKERS
 from securelink.threads import pool as pool_module
+from securelink.threads.attempts import Attempts
 from securelink.threads.jobs import Task
-from securelink.threads.reconnecting import Attempts
 from securelink.threads.waits import Wait, WaitPlaces
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -249,7 +249,7 @@ def test_an_attempt_that_another_thread_has_taken_has_not_failed(
         assert done.wait(WAIT)
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr("securelink.threads.reconnecting.start_thread", refusing)
+    monkeypatch.setattr("securelink.threads.attempts.start_thread", refusing)
     attempts.run(done.set)
 
 

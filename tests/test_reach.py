@@ -30,6 +30,7 @@ from securelink.streams import names, reach, sockets
 from securelink.streams.names import resolve
 from securelink.streams.reach import connect, interleaved
 from securelink.streams.sockets import listen
+from securelink.streams.tcp import TCP
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -194,6 +195,54 @@ def test_a_connection_to_itself_is_none(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(reach, "prepare", from_the_same_port)
     failure(ConnectFailed, lambda: connect("127.0.0.1", port, WAIT), "refused", "nothing listens")
+
+
+# --- without waiting ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_connection_that_is_under_way(answers: bool) -> None:
+    """It can be waited for with others; then it is there once, or it is said why not."""
+    with contextlib.ExitStack() as stack:
+        if answers:
+            port = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+        else:
+            port = stack.enter_context(refused_place())[1]
+        opening = TCP.begin("127.0.0.1", port)
+        assert opening is not None
+        stack.callback(opening.close)
+        assert opening.wait(read=False, write=True, timeout=WAIT)
+        if answers:
+            stream = opening.done()
+            assert stream is not None
+            assert stream.peer == ("127.0.0.1", port)
+            assert stream.local == stream.sock.getsockname()
+            opening.close()  # it is not the opening's any more
+            assert stream.send(b"x", stream.at_once) == 1
+            stream.close()
+            assert stream.local == ("", 0)
+        else:
+            failure(ConnectFailed, opening.done, f"127.0.0.1:{port}: connection refused", "listens")
+
+
+def test_a_connection_that_is_given_up() -> None:
+    """Nobody has answered: its socket is closed."""
+    with black_hole() as hole:
+        opening = TCP.begin(*hole)
+        assert opening is not None
+        assert opening.done() is None
+        assert not opening.wait(read=False, write=True, timeout=0.01)
+        number = opening.fileno()
+        os.fstat(number)
+        opening.close()
+        with pytest.raises(OSError, match="descriptor"):
+            os.fstat(number)
+        assert opening.fileno() == -1
+
+
+def test_a_name_is_looked_up_and_that_waits() -> None:
+    """So only addresses can be reached without waiting."""
+    assert TCP.begin("localhost", 1) is None
 
 
 # --- names -------------------------------------------------------------------------------------------------------

@@ -107,6 +107,31 @@ def test_a_connection_that_breaks_while_it_is_welcomed(
         assert stage.client.connected
 
 
+def test_what_comes_over_the_next_connection_waits_for_nobody(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read at once, though no thread waits for it: its packets are handled, and its end is noticed."""
+    told: list[Any] = []
+    with line(identity) as stage:
+        client = stage.client
+        monkeypatch.setattr("securelink.threads.caretaker.TICK_SECONDS", 10 * WAIT)
+        monkeypatch.setattr(
+            "securelink.threads.reconnecting.jitter.uniform", lambda low, high: 10 * high
+        )
+        client.on("told", lambda packet: told.append(packet.data))
+        client.on_suspend(lambda: told.append("suspend"))
+        client.on_resume(lambda replayed: told.append("resume"))
+        stage.relay.cut()
+        until(lambda: told == ["suspend"], meanwhile=client.poll)
+        # From now on no thread of the program does anything for the client.
+        for number in range(3):
+            until(lambda: told[-1] == "resume")
+            stage.session.send("told", number)
+            until(lambda number=number: told[-1] == number)  # type: ignore[misc]
+            stage.relay.cut()
+            until(lambda: told[-1] == "suspend")
+
+
 def test_events_in_order(identity: Identity) -> None:
     """Suspend and resume are told on both sides, in order with packets, and the state of the connection with them."""
     told: list[Any] = []
@@ -288,6 +313,30 @@ def test_a_failing_credentials_function_ends_nothing(identity: Identity) -> None
         stage.client.send("say", 1)
         until(lambda: stage.heard == [1])
         assert len(calls) >= 3
+
+
+def test_a_function_that_waits_holds_up_nobody(identity: Identity) -> None:
+    """While one client's credentials take their time, another client of the process comes back."""
+    calls, go = list[int](), threading.Event()
+
+    def credentials(binding: Any, fingerprint: Any) -> str:
+        calls.append(1)
+        assert len(calls) == 1 or go.wait(WAIT)
+        return "x"
+
+    server = {"authenticate": lambda hello: "ann"}
+    with (
+        line(identity, credentials=credentials, server=server) as slow,
+        line(identity, credentials="x", server=server) as stage,
+    ):
+        slow.relay.cut()
+        until(lambda: len(calls) == 2, meanwhile=slow.client.poll)
+        for _ in range(3):
+            stage.relay.cut()
+            assert stage.client.ping(WAIT) >= 0
+        assert not slow.client.connected
+        go.set()
+        assert slow.client.ping(WAIT) >= 0
 
 
 @MODES

@@ -17,12 +17,12 @@ from ..interrupts import Sign
 from ..limits import CLOSE_SECONDS, CONNECT_SECONDS
 from ..logs.default import make_visible
 from ..options import seconds
+from ..threads.attempts import attempts
 from ..threads.client_channel import ClientChannel
 from ..threads.connecting import Arrival, Destination
 from ..threads.outcome import Outcome
 from ..threads.patched import check_not_patched
 from ..threads.receiving import finish_some
-from ..threads.reconnecting import attempts
 from ..visiting import BaseClient
 from ..wire.packets import Packet
 from .asking import probe

@@ -40,6 +40,9 @@ class Home(Caretaker):
             link.background = True
             link.update_interest()
 
+    def read(self, link: Ward) -> None:
+        """As `Caretaker.read`: it is."""
+
     def driven(self, link: Ward) -> None:
         """As `Caretaker.driven`: what is bound later has its inbox run, see `Client`."""
 

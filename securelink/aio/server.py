@@ -18,8 +18,8 @@ from ..errors import ConfigError
 from ..hosting import BaseServer
 from ..limits import CLOSE_SECONDS, END_SECONDS, STOP_GRACE_SECONDS, WORKERS
 from ..options import seconds
+from ..threads.attempts import attempts
 from ..threads.farewell import STOPPING, Farewell, returning
-from ..threads.reconnecting import attempts
 from ..threads.shell_loop import ShellLoop
 from .binding import ServerBinding
 from .driver import Driver

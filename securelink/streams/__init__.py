@@ -7,6 +7,7 @@ Streams of bytes, and the addresses that they connect.
     sockets.py    addresses, listening, error texts
     names.py      look-ups of names, in bounded time
     reach.py      connecting: all addresses of a name
+    awaited.py    waiting for a few sockets at once
     proxy.py      PROXY headers of load balancers
     addresses.py  kinds of addresses, and their networks
 """

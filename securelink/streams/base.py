@@ -118,6 +118,24 @@ class Told:
             told()
 
 
+class Opening(Source, Protocol):
+    """A stream that is being opened: its descriptor can be written when that is decided."""
+
+    def wait(self, *, read: bool, write: bool, timeout: float) -> bool:
+        """Wait until it is decided, whatever is asked for; False after `timeout` seconds."""
+
+    def done(self) -> Stream | None:
+        """
+        The stream, once; None while it is not decided.
+
+        Raises:
+            ConnectFailed: There is none.
+        """
+
+    def close(self) -> None:
+        """Give it up. May be called again."""
+
+
 class Carrier(Protocol):
     """A transport, with which a server listens and a client connects: TCP, or another one."""
 
@@ -139,4 +157,16 @@ class Carrier(Protocol):
         Raises:
             ConnectFailed: No server listens there.
             LinkTimeout: There was no answer in `timeout` seconds.
+        """
+
+
+class Beginning(Protocol):
+    """What a carrier may have, too: then nobody waits in `connect`."""
+
+    def begin(self, host: str, port: int) -> Opening | None:
+        """
+        Begin to connect; None: this one would have to wait.
+
+        Raises:
+            ConnectFailed: The host is none.
         """

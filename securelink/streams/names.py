@@ -7,6 +7,7 @@ give up in time. Concurrent requests for the same name share one look-up.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import os
 import socket
@@ -17,6 +18,8 @@ from ..errors import ConnectFailed, LimitExceeded, LinkTimeout
 from ..interrupts import Sign, start_thread
 from ..limits import MAX_LOOKUPS, MAX_NAME
 from ..text import quoted
+
+_REMEMBERED = 64  # hosts: a client comes back to its own
 
 #: (family, socket address) of one place to connect to or to listen on.
 Place = tuple[int, Any]
@@ -78,8 +81,8 @@ def resolve(host: str, port: int, timeout: float) -> list[Place]:
         LinkTimeout: No answer in time.
     """
     try:
-        if _is_address(host):
-            return _ask(host, port)
+        if is_address(host):
+            return list(_places(host, port) if "%" not in host else _ask(host, port))
         lookup = _begin(host, port)
         if not lookup.done.wait(max(0.0, timeout)):
             raise LinkTimeout(
@@ -95,7 +98,15 @@ def resolve(host: str, port: int, timeout: float) -> list[Place]:
         ) from None
 
 
-def _is_address(host: str) -> bool:
+@functools.lru_cache(_REMEMBERED)
+def _places(host: str, port: int) -> tuple[Place, ...]:
+    """Those of an address without a zone: always the same."""
+    return tuple(_ask(host, port))
+
+
+@functools.lru_cache(_REMEMBERED)
+def is_address(host: str) -> bool:
+    """Whether a host is an address, and need not be looked up."""
     try:
         ipaddress.ip_address(host.partition("%")[0])
     except ValueError:

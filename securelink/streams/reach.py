@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-import selectors
 import socket
 import time
 from collections import deque
@@ -19,6 +18,7 @@ from collections.abc import Iterable
 from ..errors import ConnectFailed, LinkTimeout
 from ..limits import ATTEMPT_SECONDS
 from .addresses import shown
+from .awaited import Awaited
 from .names import Place, resolve
 from .sockets import prepare, reason
 
@@ -37,19 +37,69 @@ def connect(host: str, port: int, timeout: float) -> socket.socket:
     """
     deadline = time.monotonic() + timeout
     places = resolve(host, port, timeout)
-    where = shown(host, port)
     with _Race(interleaved(places)) as race:
         sock = race.run(deadline)
         if sock is not None:
             return sock
         if race.failure is None or race.running or isinstance(race.failure, TimeoutError):
             raise LinkTimeout(
-                f"{where} did not answer within {timeout:.3g} s",
+                f"{shown(host, port)} did not answer within {timeout:.3g} s",
                 hint="check host and port, and that no firewall is between",
             ) from race.failure
-    raise ConnectFailed(
-        f"cannot connect to {where}: {reason(race.failure)}", hint=_hint(race.failure)
-    ) from race.failure
+    raise _unreachable(host, port, race.failure)
+
+
+def _unreachable(host: str, port: int, failure: OSError | None) -> ConnectFailed:
+    error = ConnectFailed(
+        f"cannot connect to {shown(host, port)}: {reason(failure)}", hint=_hint(failure)
+    )
+    error.__cause__ = failure
+    return error
+
+
+class Attempt:
+    """
+    A connection to an address that is under way.
+
+    Args:
+        host: An address, no name.
+        port: Its port.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self._race = _Race(resolve(host, port, 0.0))
+        self._sock = self._race.start()
+
+    def fileno(self) -> int:
+        """Of its socket; -1 once it is decided."""
+        return next(iter(self._race.started), -1)
+
+    def wait(self, *, read: bool, write: bool, timeout: float) -> bool:
+        """Wait until it is decided; False after `timeout` seconds."""
+        if self._sock is None:
+            self._sock = self._race.decided(timeout)
+        return self._sock is not None or not self._race.running
+
+    def take(self) -> socket.socket | None:
+        """
+        The connection, once: it is the caller's; None while it is not decided.
+
+        Raises:
+            ConnectFailed: There is none.
+        """
+        if not self.wait(read=False, write=True, timeout=0.0):
+            return None
+        sock, self._sock = self._sock, None
+        if sock is None:
+            raise _unreachable(self._host, self._port, self._race.failure)
+        return sock
+
+    def close(self) -> None:
+        """Give it up."""
+        self._race.close()
+        if self._sock is not None:
+            self._sock.close()
 
 
 def interleaved(places: Iterable[Place]) -> list[Place]:
@@ -66,21 +116,19 @@ def interleaved(places: Iterable[Place]) -> list[Place]:
     return order
 
 
-# epoll would be a descriptor to open, to tell of each socket, and to close: more calls than there are sockets.
-_FewSockets = getattr(selectors, "PollSelector", selectors.DefaultSelector)
-
-
 class _Race:
     """
     The attempts for one connection.
 
     Attributes:
+        started: Those of which it is not decided what comes of them, by their descriptors.
         failure: The most informative failure: the first refusal, otherwise the last failure.
     """
 
     def __init__(self, places: list[Place]) -> None:
         self._waiting = deque(places)
-        self._selector = _FewSockets()
+        self.started: dict[int, socket.socket] = {}
+        self._awaited = Awaited()
         self._begun = False  # whether the last attempt was started
         self.failure: OSError | None = None
 
@@ -88,22 +136,25 @@ class _Race:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for key in tuple(self._selector.get_map().values()):
-            assert isinstance(key.fileobj, socket.socket)
-            key.fileobj.close()
-        self._selector.close()
+        self.close()
+
+    def close(self) -> None:
+        """End the attempts that are still in progress."""
+        for sock in self.started.values():
+            sock.close()
+        self.started.clear()
 
     @property
     def running(self) -> bool:
         """Whether an attempt is still in progress."""
-        return bool(self._selector.get_map())
+        return bool(self.started)
 
     def run(self, deadline: float) -> socket.socket | None:
         """The first established connection; None if there is none at the deadline, or all have failed."""
         next_at = now = time.monotonic()
         while (self._waiting or self.running) and now < deadline:
             if self._waiting and (now >= next_at or not self.running):
-                sock = self._start(self._waiting.popleft())
+                sock = self.start()
                 if sock is not None:
                     return sock
                 next_at = now + ATTEMPT_SECONDS
@@ -111,18 +162,26 @@ class _Race:
                     next_at = 0.0  # it has failed already
                     continue
             until = min(deadline, next_at) if self._waiting else deadline
-            for key, _ in self._selector.select(max(0.0, until - time.monotonic())):
-                assert isinstance(key.fileobj, socket.socket)
-                self._selector.unregister(key.fileobj)
-                if self._succeeded(key.fileobj):
-                    return key.fileobj
+            running = len(self.started)
+            sock = self.decided(max(0.0, until - time.monotonic()))
+            if sock is not None:
+                return sock
+            if len(self.started) < running:
                 next_at = 0.0  # the next one need not wait
             now = time.monotonic()
         return None
 
-    def _start(self, place: Place) -> socket.socket | None:
-        """Begin one attempt; returns the connection if it is established at once."""
-        family, address = place
+    def decided(self, timeout: float) -> socket.socket | None:
+        """Wait so long until one attempt, or several, have come to an end; returns an established connection."""
+        for number in self._awaited.poll(timeout):
+            sock = self.started.pop(number)
+            if self._succeeded(sock):
+                return sock
+        return None
+
+    def start(self) -> socket.socket | None:
+        """Begin the next attempt; returns the connection if it is established at once."""
+        family, address = self._waiting.popleft()
         self._begun = False
         try:
             sock = socket.socket(family, socket.SOCK_STREAM)
@@ -133,7 +192,9 @@ class _Race:
             prepare(sock)
             sock.connect(address)
         except BlockingIOError:
-            self._selector.register(sock, selectors.EVENT_WRITE)
+            number = sock.fileno()
+            self._awaited.add(number, write=True)
+            self.started[number] = sock
             self._begun = True
             return None
         except (OSError, TypeError, OverflowError) as error:

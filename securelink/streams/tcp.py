@@ -7,7 +7,8 @@ import socket
 import struct
 
 from .base import Address
-from .reach import connect
+from .names import is_address
+from .reach import Attempt, connect
 from .sockets import listen, local_address, peer_address, plain_address, prepare
 
 DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)  # 0 where the system has no such flag (Windows)
@@ -22,18 +23,22 @@ class TcpStream:
         peer: The peer's address, if it is known already.
     """
 
-    __slots__ = ("at_once", "fileno", "local", "peer", "recv", "send", "shutdown", "sock")
+    __slots__ = ("at_once", "fileno", "peer", "recv", "send", "shutdown", "sock")
 
     def __init__(self, sock: socket.socket, peer: Address | None = None) -> None:
         self.sock = sock
         self.peer: Address = peer or peer_address(sock)
-        self.local: Address = _local_address(sock)
         self.at_once: int = DONT_WAIT
         # Bound once: each call goes into the system without a function of ours.
         self.recv = sock.recv
         self.send = sock.send
         self.shutdown = sock.shutdown
         self.fileno = sock.fileno
+
+    @property
+    def local(self) -> Address:
+        """As `Stream.local`; seldom asked for."""
+        return _local_address(self.sock)
 
     def close(self, *, reset: bool = False) -> None:
         """As `Stream.close`."""
@@ -51,9 +56,12 @@ class TcpStream:
         if not DONT_WAIT:
             return False
         whole = int(seconds)
-        self.sock.settimeout(None)
         length = struct.pack("@ll", whole, int((seconds - whole) * 1_000_000))
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, length)
+        try:
+            self.sock.settimeout(None)
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, length)
+        except OSError:
+            return False  # closed meanwhile
         return True
 
 
@@ -93,6 +101,15 @@ class TcpListening:
         self.sock.close()
 
 
+class TcpOpening(Attempt):
+    """A connected socket, soon; see `Opening`."""
+
+    def done(self) -> TcpStream | None:
+        """As `Opening.done`."""
+        sock = self.take()
+        return None if sock is None else TcpStream(sock)
+
+
 class TcpCarrier:
     """The network, see `Carrier`."""
 
@@ -107,6 +124,10 @@ class TcpCarrier:
     def connect(self, host: str, port: int, timeout: float) -> TcpStream:
         """As `Carrier.connect`: to the address of the host that answers first."""
         return TcpStream(connect(host, port, timeout))
+
+    def begin(self, host: str, port: int) -> TcpOpening | None:
+        """As `Beginning.begin`: a name has to be looked up first, and that waits."""
+        return TcpOpening(host, port) if is_address(host) else None
 
 
 TCP = TcpCarrier()

@@ -72,6 +72,7 @@ A server:
 A client:
 
     connecting.py      attempts to connect
+    attempts.py        their threads
     dial.py            the handshake
     client_channel.py  a session: the thread that waits drives
     client_link.py     a connection

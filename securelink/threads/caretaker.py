@@ -37,7 +37,7 @@ class Ward(Protocol):
     def say_goodbye(self) -> None:
         """The program ends."""
 
-    def tick(self) -> bool:
+    def tick(self, *, at_once: bool = False) -> bool:
         """Take it over if no thread drives it; True if it needs no tick until a thread does."""
 
     def sweep(self, now: float) -> None:
@@ -178,6 +178,12 @@ class Caretaker:
     def _take_in(self, link: Ward) -> None:
         self._driven.add(link)
 
+    def read(self, link: Ward) -> None:
+        """Read a link that no thread is about to drive: from now on, not when it has been left alone for a tick."""
+        loop = self._loop
+        if loop is not None:
+            loop.call(lambda: self._tick(link, at_once=True))
+
     def say_goodbye(self) -> None:
         """The program ends without close(): servers shall not think that the connection broke."""
         for link in tuple(self._links):
@@ -213,8 +219,8 @@ class Caretaker:
     def _sweep(self, loop: Loop) -> None:
         Sweeper(loop, self._links, lambda link: link.sweep(loop.now))
 
-    def _tick(self, link: Ward) -> None:
-        if link.tick():
+    def _tick(self, link: Ward, *, at_once: bool = False) -> None:
+        if link.tick(at_once=at_once):
             self._driven.discard(link)
 
     def driven(self, link: Ward) -> None:

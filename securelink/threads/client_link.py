@@ -87,7 +87,9 @@ class ClientLink(Link):
         self._sits = -1  # the drive in which a thread sat in recv() at the last tick, since
         self._sat_since = 0.0
         self._woken = False
-        self._patient = stream.patience(PATIENCE_SECONDS)
+        self._patient: bool | None = (
+            None  # whether recv() may wait; not asked before a thread drives
+        )
         self._drivers: Sized = ()
 
     def carry(self, channel: Carried) -> None:
@@ -140,6 +142,8 @@ class ClientLink(Link):
     def _may_sit(self) -> bool:
         # Ctrl-C may take what a recv() that sat waiting has just read. A lost piece of an encrypted stream is
         # noticed at the next record; plaintext waits with poll().
+        if self._patient is None:
+            self._patient = self.stream.patience(PATIENCE_SECONDS)
         return self._patient and self.connection.encrypted and not self._woken
 
     def _is_over(self, writer: Writer) -> bool:
@@ -250,9 +254,12 @@ class ClientLink(Link):
         """An internal error: close; other connections go on."""
         self.give_up()
 
-    def tick(self) -> bool:
+    def tick(self, *, at_once: bool = False) -> bool:
         """
         Take over a client that no thread drove since the last tick, and what a driver left in the inbox.
+
+        Args:
+            at_once: Its session goes on over it, and no thread waits for that: there is no tick to be waited for.
 
         Returns:
             Whether it is the loop's now, and needs no tick until a thread drives it or leaves something in its inbox.
@@ -263,12 +270,12 @@ class ClientLink(Link):
         drives = channel.drives
         if self.reader.recv_flags != self.stream.at_once:
             self._look_after_sitter(drives)
-        if drives != self.drives_seen or channel.drive_right.taken:
+        if (drives != self.drives_seen and not at_once) or channel.drive_right.taken:
             self.drives_seen = drives
             self._ticks = 0
             return False
         self._ticks += 1
-        if self._ticks < self._quiet_ticks and not channel.is_wanted():
+        if self._ticks < self._quiet_ticks and not (at_once or channel.is_wanted()):
             return False
         if not self.background:
             self._left_at = self.loop.now

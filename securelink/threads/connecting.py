@@ -18,7 +18,6 @@ from ..codes import Code
 from ..errors import (
     ConfigError,
     ConnectFailed,
-    ConnectionClosed,
     HandshakeError,
     LinkTimeout,
 )
@@ -42,14 +41,13 @@ from ..trust.locking import LOCK_SECONDS
 from ..trust.policy import Belief
 from ..wire.fields import Mode
 from ..wire.messages import Wanted
+from .attempts import Steps, made
 from .caretaker import Caretaker, caretaker
-from .client_channel import ClientChannel
 from .client_link import ClientLink
-from .dial import Deadline, Dialogue
+from .dial import Deadline, Dialogue, open_stream
 from .driven import leads_to_own_thread
 from .jitter import jitter
 from .passing_on import PassingOn
-from .requesting import probe
 
 log = logging.getLogger("securelink.client")
 
@@ -231,6 +229,23 @@ class Connector:
             ProtocolError: No securelink server, or an attacker on the path tampers.
             SessionGone: The server says that it does not know the session. Nobody was introduced.
         """
+        return made(self.steps(place, deadline, going_on, last, waits=True))
+
+    def steps(
+        self,
+        place: Destination,
+        deadline: Deadline,
+        going_on: GoingOn | None = None,
+        last: Resumption | None = None,
+        *,
+        waits: bool = False,
+    ) -> Steps[Arrival]:
+        """
+        As `attempt`, in steps.
+
+        Args:
+            waits: The thread that makes them may as well wait.
+        """
         mode = self._belief.consult(self.introduction.mode)
         if going_on is None:
             left = self.passing_on.left_by_another(place.host, place.port, self.introduction)
@@ -238,7 +253,9 @@ class Connector:
                 going_on = GoingOn(None, left, Returning.WITHOUT_MEMORY)
             elif last is not None:
                 going_on = GoingOn(None, last, Returning.FOR_ANOTHER)
-        stream = place.carrier.connect(place.host, place.port, max(0.001, deadline.left))
+        stream = yield from open_stream(
+            place.carrier, place.host, place.port, deadline, waits=waits
+        )
         try:
             loop = self.home.loop(stream)
             if leads_to_own_thread(stream):
@@ -246,7 +263,7 @@ class Connector:
                     "this thread drives the server by update(), and cannot wait for it in connect()",
                     hint="connect in another thread, or let the server run by itself: start()",
                 )
-            connection, core, opened, early = self._shake_hands(
+            connection, core, opened, early = yield from self._shake_hands(
                 place, stream, mode, deadline, going_on
             )
             link = ClientLink(loop, stream, connection, self.home)
@@ -263,7 +280,7 @@ class Connector:
         mode: Mode,
         deadline: Deadline,
         going_on: GoingOn | None,
-    ) -> tuple[ClientConnection, SessionCore, Opened, list[Item]]:
+    ) -> Steps[tuple[ClientConnection, SessionCore, Opened, list[Item]]]:
         ours = self.introduction
         loopback = is_loopback_host(stream.peer[0])
         mode = self._belief.mode(mode, credentials=ours.has_credentials, loopback=loopback)
@@ -288,8 +305,10 @@ class Connector:
                 decide=lambda server: self._introduce(place, connection, server, known, loopback),
                 confirm=lambda opened: self._confirm(place, deadline, opened, known, loopback),
                 deadline=deadline,
+                deciding_waits=callable(ours.credentials),
+                confirming_waits=self._confirming_waits,
             )
-            opened, early = dialogue.run()
+            opened, early = yield from dialogue.steps()
             deadline.check()
         except BaseException:
             core.detach(connection)
@@ -341,6 +360,10 @@ class Connector:
             credentials=ours.encoded_credentials(server),
         )
 
+    def _confirming_waits(self) -> bool:
+        """Whether a file is to be written."""
+        return self.passing_on.file is not None or self._belief.has_news
+
     def _confirm(
         self,
         place: Destination,
@@ -364,21 +387,3 @@ class Connector:
             # The rest is for what comes after it.
             wait = min(LOCK_SECONDS, max(0.0, deadline.left) / 2)
             self._belief.remember(self.server_fingerprint, lifetime=lifetime, timeout=wait)
-
-
-def show_presence(channel: ClientChannel, timeout: float) -> None:
-    """
-    WELCOME has come, and the server shall know: until then it may hold the session back.
-
-    When the answer is here the session is public there, as it is without credentials.
-
-    Raises:
-        LinkTimeout: It did not answer in `timeout` seconds; the session is ended.
-    """
-    try:
-        probe(channel, timeout)
-    except ConnectionClosed:
-        pass  # the session existed and was ended: its next use says why
-    except LinkTimeout:
-        channel.close(0.0)
-        raise

@@ -1,4 +1,4 @@
-"""The client's handshake over a stream, driven in the caller's thread."""
+"""The client's handshake over a stream, in steps."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from ..protocol import (
     VerifiedServer,
     refusal,
 )
-from ..streams.base import Stream
+from ..streams.addresses import shown
+from ..streams.base import Carrier, Opening, Stream
 from ..text import escaped
-
-LOOK_SECONDS = 0.1  # how late an attempt may notice that it was called off
+from .attempts import ELSEWHERE, LOOK_SECONDS, Pause, Steps
 
 
 class Deadline:
@@ -56,10 +56,25 @@ class Deadline:
         """Wait so long; True if it was called off meanwhile."""
         return self._given_up.wait(seconds)
 
-    def check(self) -> None:
-        """Raise `ConnectionClosed` if it was called off."""
+    @property
+    def patience(self) -> float:
+        """Seconds for one step of an attempt, which looks afterwards whether it was called off."""
+        return max(0.0, min(self.left, LOOK_SECONDS))
+
+    def check(self, where: str = "") -> None:
+        """
+        Raise `ConnectionClosed` if it was called off.
+
+        Args:
+            where: `host:port` of a server whose answer is waited for: raise `LinkTimeout` when it is over, too.
+        """
         if self._given_up.is_set():
             raise self.called_off()
+        if where and self.left <= 0:
+            raise LinkTimeout(
+                f"{where} did not finish the handshake within {self.seconds:g} s",
+                hint="is it a securelink server? is it overloaded?",
+            )
 
     def called_off(self) -> ConnectionClosed:
         """The error for that."""
@@ -78,6 +93,8 @@ class Dialogue:
         decide: Called with the proof of the server; calls `connection.authenticate` with it, or raises.
         confirm: Called after WELCOME, before the session is used. If it raises, a new session is over; one that goes on
             can be tried again, for the server does not know that WELCOME has arrived.
+        deciding_waits: Whether `decide` may wait.
+        confirming_waits: Returns whether `confirm` may.
     """
 
     def __init__(
@@ -89,6 +106,8 @@ class Dialogue:
         decide: Callable[[VerifiedServer | PlaintextServer], None],
         confirm: Callable[[Opened], None],
         deadline: Deadline,
+        deciding_waits: bool,
+        confirming_waits: Callable[[], bool],
     ) -> None:
         self._stream = stream
         self._connection = connection
@@ -96,8 +115,10 @@ class Dialogue:
         self._decide = decide
         self._confirm = confirm
         self._deadline = deadline
+        self._deciding_waits = deciding_waits
+        self._confirming_waits = confirming_waits
 
-    def run(self) -> tuple[Opened, list[Item]]:
+    def steps(self) -> Steps[tuple[Opened, list[Item]]]:
         """
         Until WELCOME.
 
@@ -110,9 +131,10 @@ class Dialogue:
             LinkTimeout: The deadline passed.
             ConnectionClosed: It was called off.
         """
-        self._send(self._connection.data_to_send())
+        yield from self._send(self._connection.data_to_send())
         while True:
-            self._wait(write=False)
+            yield Pause(self._stream, self._deadline.patience)
+            self._deadline.check(self._where)
             try:
                 data = self._stream.recv(16 * 1024, self._stream.at_once)
             except BlockingIOError:
@@ -121,16 +143,20 @@ class Dialogue:
                 data = b""
             items = self._connection.receive_data(data, time.monotonic())
             for number, item in enumerate(items, 1):
-                opened = self._take(item)
+                opened = yield from self._take(item)
                 if opened is not None:
                     return opened, items[number:]
-            self._send(self._connection.data_to_send())
+            yield from self._send(self._connection.data_to_send())
 
-    def _take(self, item: Item) -> Opened | None:
+    def _take(self, item: Item) -> Steps[Opened | None]:
         match item:
             case ServerVerified(server) | PlaintextChosen(server):
+                if self._deciding_waits:
+                    yield ELSEWHERE
                 self._proceed(server)
             case Opened():
+                if self._confirming_waits():
+                    yield ELSEWHERE
                 self._enter(item)
                 return item
             case Alerted(code, seconds):
@@ -175,23 +201,44 @@ class Dialogue:
         except OSError:
             pass  # the attempt has failed anyway; our own error says why
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, data: bytes) -> Steps[None]:
         while data:
             try:
                 data = data[self._stream.send(data, self._stream.at_once) :]
             except BlockingIOError:
-                self._wait(write=True)
+                yield Pause(self._stream, self._deadline.patience, write=True)
+                self._deadline.check(self._where)
             except OSError:
                 return  # bytes that the peer sent before it closed are still to be read
 
-    def _wait(self, *, write: bool) -> None:
+
+def open_stream(
+    carrier: Carrier, host: str, port: int, deadline: Deadline, *, waits: bool
+) -> Steps[Stream]:
+    """
+    A stream to a server.
+
+    Args:
+        waits: Whether the thread that makes these steps may as well wait.
+
+    Raises:
+        ConnectFailed: Nothing listens there, or the name is unknown.
+        LinkTimeout: There was no answer in time.
+        ConnectionClosed: It was called off.
+    """
+    begin = None if waits else getattr(carrier, "begin", None)
+    opening: Opening | None = begin(host, port) if begin is not None else None
+    if opening is None:
+        yield ELSEWHERE
+        return carrier.connect(host, port, max(0.001, deadline.left))
+    try:
         while True:
-            self._deadline.check()
-            left = self._deadline.left
-            if left <= 0:
-                raise LinkTimeout(
-                    f"{self._where} did not finish the handshake within {self._deadline.seconds:g} s",
-                    hint="is it a securelink server? is it overloaded?",
-                )
-            if self._stream.wait(read=True, write=write, timeout=min(left, LOOK_SECONDS)):
-                return
+            stream = opening.done()
+            if stream is not None:
+                return stream
+            deadline.check()
+            if deadline.left <= 0:
+                raise LinkTimeout(f"{shown(host, port)} did not answer in {deadline.seconds:g} s")
+            yield Pause(opening, deadline.patience, write=True)
+    finally:
+        opening.close()

@@ -38,6 +38,8 @@ def add(server: Driven) -> None:
 
 def leads_to_own_thread(stream: Stream) -> bool:
     """Whether a new connection leads to a server that the calling thread drives."""
+    if not _driven:
+        return False
     host, port = stream.peer
     if not is_loopback_host(host) and stream.local[0] != host:
         return False

@@ -1,26 +1,23 @@
 """
 A client's session that has lost its connection gets another one, in the background.
 
-Attempts follow each other with growing pauses and jitter, for as long as the server keeps the session. They run in
-threads of their own, a few for all clients of a process, because an attempt waits: for names, networks and servers.
+Attempts follow each other with growing pauses and jitter, for as long as the server keeps the session. Who makes them
+says `attempts.py`.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
 from functools import partial
 
 from ..codes import Code, is_final
 from ..errors import HandshakeError, Refused
-from ..interrupts import start_thread
-from ..limits import CONNECT_SECONDS, MAX_ATTEMPTS
+from ..limits import CONNECT_SECONDS
 from ..protocol import Resumption
 from ..text import escaped
+from .attempts import ELSEWHERE, Steps, attempts
 from .client_channel import ClientChannel
 from .client_link import ClientLink
 from .connecting import Arrival, Connector, Destination, GoingOn, SessionGone
@@ -33,57 +30,6 @@ log = logging.getLogger("securelink.client")
 FIRST_PAUSE = 0.05
 _GROWTH = 2.0
 MOST_PAUSE = 5.0
-
-
-class Attempts:
-    """Threads for attempts, started when they are needed; none waits for work."""
-
-    def __init__(self) -> None:
-        self.forget()
-
-    def forget(self) -> None:
-        """In a child of fork(): they are the parent's."""
-        self._lock = threading.Lock()
-        self._jobs: deque[Callable[[], None]] = deque()
-        self._running = 0
-
-    def run(self, job: Callable[[], None]) -> None:
-        """
-        Have this done, at once or when an attempt of another client is over.
-
-        Raises:
-            RuntimeError: The system starts no more threads.
-        """
-        with self._lock:
-            self._jobs.append(job)
-            if self._running >= MAX_ATTEMPTS:
-                return
-            self._running += 1
-        try:
-            thread = threading.Thread(target=self._work, name="securelink-reconnect", daemon=True)
-            start_thread(thread)
-        except BaseException as error:
-            with self._lock:
-                self._running -= 1
-                taken = job not in self._jobs  # by the thread of another attempt
-                if not taken:
-                    self._jobs.remove(job)  # who is told that it failed must not find it done later
-            if not taken or not isinstance(error, RuntimeError):
-                raise
-
-    def _work(self) -> None:
-        while True:
-            with self._lock:
-                if not self._jobs:
-                    self._running -= 1
-                    return
-                job = self._jobs.popleft()
-            job()
-
-
-attempts = Attempts()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=attempts.forget)
 
 
 class Reconnector:
@@ -156,16 +102,16 @@ class Reconnector:
 
     def _start(self, channel: ClientChannel) -> None:
         try:
-            attempts.run(partial(self._try, channel))
+            attempts.make(self._try(channel))
         except RuntimeError as error:
             log.error("no thread for another connection: %s", error)
             self._try_later(channel, MOST_PAUSE)
 
-    def _try(self, channel: ClientChannel) -> None:
+    def _try(self, channel: ClientChannel) -> Steps[None]:
         again = True
         try:
             if channel.is_suspended:
-                again = self._attempt(channel)
+                again = yield from self._attempt(channel)
         except Exception:
             log.exception("an attempt to connect again failed in this library")
         finally:
@@ -184,7 +130,7 @@ class Reconnector:
         self._pause = min(self._pause * _GROWTH, MOST_PAUSE)
         return max(0.0, min(pause, self._until - time.monotonic()))
 
-    def _attempt(self, channel: ClientChannel) -> bool:
+    def _attempt(self, channel: ClientChannel) -> Steps[bool]:
         """One attempt; True when there is to be another one."""
         left = self._until - time.monotonic()
         resumption = self._resumption
@@ -194,7 +140,7 @@ class Reconnector:
         deadline = self._connector.deadline(min(left, CONNECT_SECONDS))
         try:
             going_on = GoingOn(channel.core, resumption)
-            arrival = self._connector.attempt(self._place, deadline, going_on)
+            arrival = yield from self._connector.steps(self._place, deadline, going_on)
         except SessionGone:
             self._give_up(channel, Outcome(Code.LOST))
             return False
@@ -209,6 +155,8 @@ class Reconnector:
             # Of the credentials' function too: nothing ends trying but the server.
             log.info("%s: no other connection yet: %s", channel.name, escaped(str(error)))
             return True
+        if channel.drive_right.taken:
+            yield ELSEWHERE  # the driver of the last connection is about to notice that it is over
         self._connector.home.bring(partial(self._arrived, channel, arrival))
         return False
 
@@ -228,7 +176,10 @@ class Reconnector:
         log.info("%s: the session goes on, %d records go again", channel.name, replayed)
         self._connector.home.let_go(channel, unless=lambda: channel.is_suspended)
         channel.wake_waiters()
-        channel.wake_drivers()
+        if channel.drivers:
+            channel.wake_drivers()
+        else:
+            self._connector.home.read(arrival.link)
 
     def _give_up(self, channel: ClientChannel, outcome: Outcome) -> None:
         """By the thread of an attempt."""

@@ -170,6 +170,13 @@ class Belief:
             )
         return "somebody may be in between"
 
+    @property
+    def has_news(self) -> bool:
+        """Whether `remember` is to write something down: then it may wait."""
+        if self._followed is not None:
+            return True
+        return self._pin is None and (self._known is None or self._met is not None)
+
     def remember(
         self, fingerprint: str, *, lifetime: float | None = None, timeout: float = LOCK_SECONDS
     ) -> None:
@@ -188,7 +195,7 @@ class Belief:
         if self._followed is not None:
             self._follow(self._followed, fingerprint, lifetime, timeout)
             return
-        if self._pin is not None or (self._known is not None and self._met is None):
+        if not self.has_news:
             return
         try:
             self._known_servers.remember(

@@ -298,4 +298,11 @@ FAULTS = [
         "alert.final = True",
         "test_attacks.py::test_a_forged_alert_ends_no_retrying",
     ),
+    Fault(
+        "a function of the program holds up all that come back",
+        "threads/dial.py",
+        "                if self._deciding_waits:\n",
+        "                if False:\n",
+        "test_reconnecting.py::test_a_function_that_waits_holds_up_nobody",
+    ),
 ]
