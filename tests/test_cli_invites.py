@@ -143,6 +143,7 @@ def test_an_invite_from_a_file(tmp_path: Path, credentials: tuple[Server, list[A
         ("\n", "no invite was given"),
         ("host abc\n", "'abc' is no port"),
         ("hello\n", "'hello' is no invite, and no host with a port"),
+        ("6e0d5a6c-1d2e-4f3a-8b4c-9d5e6f708192\n", "that looks like a token alone, or a key"),
         ("game.example:99999\n", "is no invite, and no host with a port"),
         ("game.example:5050/SHA256:abc/def\n", "an invite begins with securelink://"),
     ],

@@ -22,20 +22,35 @@ for attempt in (Server("127.0.0.1", 0, encryption="off").start, Client("127.0.0.
     except ConfigError as error:
         print(error.message, "|", error.hint)
 """
+TRY_COROUTINES = """
+import asyncio
+from securelink import ConfigError, aio
+async def main():
+    server, client = aio.Server("127.0.0.1", 0, encryption="off"), aio.Client("127.0.0.1", 1, encryption="off")
+    for attempt in (server.start, client.connect):
+        try:
+            await attempt()
+        except ConfigError as error:
+            print(error.message, "|", error.hint)
+asyncio.run(main())
+"""
 PATCHES = {
     "gevent": ("from gevent import monkey; monkey.patch_all()", "import gevent.monkey"),
     "eventlet": ("import eventlet; eventlet.monkey_patch()", "import eventlet"),
 }
 
 
+@pytest.mark.parametrize("attempts", [TRY, TRY_COROUTINES], ids=["threads", "asyncio"])
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("library", PATCHES)
-def test_patched_threads_and_sockets_are_refused(library: str, late: bool, tmp_path: Path) -> None:
+def test_patched_threads_and_sockets_are_refused(
+    library: str, late: bool, attempts: str, tmp_path: Path
+) -> None:
     """A program that gevent or eventlet has patched, before or after our import, is told so by both sides."""
     patch = PATCHES[library][0]
     lines = ["import securelink", patch] if late else [patch]
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", "\n".join([*lines, TRY])],
+        [sys.executable, "-W", "ignore", "-c", "\n".join([*lines, attempts])],
         cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.stdout.count(f"{library} has replaced the threads and sockets") == 2, done.stderr

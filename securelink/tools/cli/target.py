@@ -19,7 +19,7 @@ from ...invite import SCHEME, Invite, is_invite
 from ...keys.files import absolute, read_file
 from ...limits import CONNECT_SECONDS, MAX_INVITE
 from ...streams.addresses import is_loopback_host
-from ...text import quoted
+from ...text import quoted, without_secrets
 from .program import PORT, tell
 
 try:
@@ -211,6 +211,11 @@ def _asked() -> tuple[str, int | None]:
     host, _, port = text.partition(" ")
     if not port:
         host, number = _split(host)
+        if number is None and without_secrets(text) == "(hidden)":
+            raise ConfigError(
+                "that looks like a token alone, or a key",
+                hint=f"{_ASK}; --token - asks for the token",
+            )
         if number is None:
             raise ConfigError(f"{quoted(text)} is no invite, and no host with a port", hint=_ASK)
         return host, number
