@@ -20,6 +20,7 @@ from ..limits import CLOSE_SECONDS, END_SECONDS, STOP_GRACE_SECONDS, WORKERS
 from ..options import seconds
 from ..threads.attempts import attempts
 from ..threads.farewell import STOPPING, Farewell, returning
+from ..threads.patched import check_not_patched
 from ..threads.shell_loop import ShellLoop
 from .binding import ServerBinding
 from .driver import Driver
@@ -82,6 +83,7 @@ class Server(BaseServer[Session], ServerBinding):
 
     async def start(self) -> Self:
         """As `securelink.Server.start`: in the event loop that runs. Returns when clients can connect."""
+        check_not_patched()  # before a thread is waited for, which may not be one
         driver = Driver()
         begin = partial(self._lifecycle.begin, manual=True, shell=driver)
         await elsewhere(attempts.run, begin, call_off=lambda: None, undo=lambda _: self._vanish())
