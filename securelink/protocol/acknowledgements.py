@@ -54,8 +54,9 @@ class Outgoing:
             queued: How many packets of the send queue it holds.
         """
         kept, size = self._kept, len(packets)
-        if len(kept) > self.sent - self.acknowledged:
-            self.release()
+        unacknowledged = self.sent - self.acknowledged
+        while len(kept) > unacknowledged:  # as `release`
+            self.unacked -= len(kept.popleft())
         # First: were it last, Ctrl-C before it would make one too many count as acknowledged.
         self.sent += 1
         self.queued += queued  # no call in between: either all three happen, or none

@@ -24,7 +24,7 @@ _COPY_BELOW = 4096  # bytes: a slice that copies is cheaper than a view up to ab
 # Names of the fast path: looking up and comparing members of an enum costs more than opening a record.
 _OPEN = State.OPEN
 _DATA = int(Content.DATA)
-_DATA_ACK = int(Content.DATA_ACK)
+_NUMBERED = _DATA, int(Content.DATA_ACK)
 
 #: What a role does with an input: it gets header and body of a clear frame, or the plaintext of a protected one.
 Takes = Mapping[Take, Callable[..., None]]
@@ -365,10 +365,8 @@ class Connection:
         plaintext = receive.open(header, body)
         content = plaintext[0]
         try:
-            if content == _DATA:
+            if content in _NUMBERED:
                 self._data(plaintext, out)
-            elif content == _DATA_ACK:
-                self._data_ack(plaintext, out)
             else:
                 self.controls += 1
                 self._dispatch(plaintext, out)
@@ -478,19 +476,19 @@ class Connection:
 
     # What changes the receiving half itself; `contents.py` has the rest.
 
-    def _data(self, plaintext: bytes, out: list[Item], start: int = 1) -> None:
-        """Accept a record: it is counted, and goes to the inbox."""
-        self.numbering.incoming.accepted += 1
+    def _data(self, plaintext: bytes, out: list[Item]) -> None:
+        """Accept a record of DATA or DATA_ACK: it is counted, and goes to the inbox."""
+        numbering, start = self.numbering, 1
+        if plaintext[0] != _DATA:
+            start = 9
+            if len(plaintext) <= start:
+                raise ProtocolError("a DATA_ACK record is too short")
+            numbering.outgoing.acknowledge(int.from_bytes(plaintext[1:9]))
+        numbering.incoming.accepted += 1
         self.acks.bytes += len(plaintext) - start
         self._bytes_lost = False  # a record was opened after it, so nothing was lost
         record = plaintext if len(plaintext) < _COPY_BELOW else memoryview(plaintext)
         out.append(record[start:])
-
-    def _data_ack(self, plaintext: bytes, out: list[Item]) -> None:
-        if len(plaintext) < 10:
-            raise ProtocolError("a DATA_ACK record is too short")
-        self.numbering.outgoing.acknowledge(int.from_bytes(plaintext[1:9]))
-        self._data(plaintext, out, 9)
 
     def _key_update(self, plaintext: bytes, out: list[Item]) -> None:
         receive = made_before(self._receive, "key_update")

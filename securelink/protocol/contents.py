@@ -74,7 +74,7 @@ def _pong(connection: Connection, plaintext: bytes, out: list[Item]) -> None:
 SHARED_TAKES: Takes = {
     Take.ALERT: _alert,
     Take.DATA: Connection._data,
-    Take.DATA_ACK: Connection._data_ack,
+    Take.DATA_ACK: Connection._data,
     Take.ACK: _ack,
     Take.PING: _ping,
     Take.PONG: _pong,

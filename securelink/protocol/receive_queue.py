@@ -242,7 +242,12 @@ class ReceiveQueue:
         taken = 0
         try:
             if self.opening is None and not self.dropping and not isinstance(record, Partly):
-                found = begin_decoding(record, self.bounds.elements)  # as usual
+                found = begin_decoding(record, self.bounds.elements)
+                if isinstance(found, list):  # as usual; as `_count`
+                    self.out_bytes = out_bytes = self.out_bytes + len(record)
+                    self.handled = handled = self.handled + (len(found) or 1)
+                    self.is_over_rate = handled > self._packet_mark or out_bytes > self._byte_mark
+                    return found
             else:
                 if isinstance(record, Partly):
                     taken = len(record.taken)

@@ -162,6 +162,7 @@ class Mailbox:
         if taken is False:
             if (
                 not self.packets  # as usual
+                or self.receiving  # it is not forgotten
                 or self._has_space(self._queue.bounds.inbox_bytes)
                 or not self._is_forgotten()
             ):

@@ -38,7 +38,8 @@ def receive(channel: ClientChannel, timeout: float | None) -> Received | None:
     while True:
         if packets:
             try:
-                return mailbox.pop()
+                packet = packets.popleft()[1]
+                return packet if isinstance(packet, Received) else packet.unfold()
             except IndexError:
                 pass  # another thread was faster
         if items:

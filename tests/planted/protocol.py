@@ -143,7 +143,7 @@ FAULTS = [
     Fault(
         "accepted records are not counted",
         "protocol/connection.py",
-        "        self.numbering.incoming.accepted += 1\n",
+        "        numbering.incoming.accepted += 1\n",
         "",
         "test_protocol.py::test_packets_arrive_in_order",
     ),
