@@ -19,6 +19,7 @@ from setuptools import setup
 # Not here, though packets pass through them: replies.py and caretaker.py, which are referred to weakly, and asking.py,
 # which has subclasses that are not compiled.
 HOT = [
+    "securelink/app/context.py",
     "securelink/app/handlers.py",
     "securelink/wire/frames.py",
     "securelink/protocol/ack_timing.py",
@@ -65,6 +66,7 @@ HOT = [
     "securelink/threads/write_buffer.py",
     "securelink/threads/writing.py",
     "securelink/wire/scan.py",
+    "securelink/wire/sendable.py",
     "securelink/wire/steps.py",
 ]
 

@@ -74,9 +74,9 @@ class ServerContext:
         self.states_used = False
         self.grace = 0
 
-    def encode(self, action: str, data: Any, headers: dict[str, Any] | None = None) -> bytes:
+    def encode(self, action: Any, data: Any, headers: Any = None) -> bytes:
         """
-        Encode a packet for many sessions, after the hook.
+        Encode a packet for many sessions, after the hook. The codec checks its types, in a compiled build too.
 
         Raises:
             CodecError: The data cannot be encoded.
