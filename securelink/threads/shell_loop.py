@@ -102,8 +102,8 @@ class ShellLoop(Loop):
             del right.free
         except AttributeError:
             return
-        self.unread = False
         try:
+            self.unread = False
             self.lead.thread = self.thread
             if self.flush_list:
                 self._flush()
