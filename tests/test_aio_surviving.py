@@ -86,7 +86,7 @@ def test_the_event_loop_goes_on_while_the_disk_is_slow(
 
     async def main() -> None:
         handled: list[int] = []
-        options = {"keys": place.keys, "state": place.path}
+        options = {"keys": place.keys, "state": place.path, "tick_rate": 100}
         async with serving(place.identity, **options) as server:
             server.on("n", lambda session, packet: handled.append(packet.data))
             async with client_of(server) as client:
@@ -100,6 +100,9 @@ def test_the_event_loop_goes_on_while_the_disk_is_slow(
                     await asyncio.sleep(0)
                     await client.send("n", number)
                     session.send_nowait("told", number)
+                await asyncio.sleep(
+                    0.05
+                )  # ticks are due, and wait as everything of this server does
                 assert not task.done()
                 assert not handled
                 go_on.set()

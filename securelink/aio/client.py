@@ -187,7 +187,7 @@ class Client(BaseClient, AsyncPeer, ClientBinding):
             timeout = seconds("timeout", timeout)
         channel = self._channel or self._need_channel()
         mailbox = channel.mailbox
-        if not mailbox.packets:
+        if not mailbox.packets and channel.inbox.runs_here():
             _check_may_receive(channel)
         mailbox.receiving = True
         core = channel.core
@@ -246,7 +246,7 @@ class Client(BaseClient, AsyncPeer, ClientBinding):
 
 def _run(channel: ClientChannel) -> None:
     """Handle what waits; what is left has its turn later."""
-    if channel.core.receiving.items and channel.run():
+    if channel.core.receiving.items and channel.inbox.run():
         channel.loop.schedule(channel.inbox)
 
 

@@ -39,6 +39,9 @@ class Answering(Protocol):
         """Whether nothing more can be sent."""
 
 
+_QUIET = frozenset((STATE,))
+
+
 class Handlers:
     """
     Handlers by action, listeners for every packet, and the hook after receiving.
@@ -161,7 +164,7 @@ class Handlers:
     @property
     def any(self) -> bool:
         """Whether any handler or listener is bound. State updates do not count."""
-        return bool(self.on_message.listeners) or any(action != STATE for action in self._by_action)
+        return bool(self._listeners) or not self._by_action.keys() <= _QUIET
 
     @property
     def actions(self) -> list[str]:

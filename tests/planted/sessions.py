@@ -131,4 +131,18 @@ FAULTS = [
         "            if is_final(error.code):\n",
         "test_reconnecting.py::test_a_stranger_s_no_ends_nothing",
     ),
+    Fault(
+        "a task that sends to a full session does not wait",
+        "aio/peer.py",
+        "if channel.core.sending.is_crowded(len(encoded)):",
+        "if False:",
+        "test_contract_running.py::test_back_pressure",
+    ),
+    Fault(
+        "an asyncio server goes on while the disk has not kept what it did",
+        "threads/shell_loop.py",
+        "            if not done.done():\n                return\n",
+        "",
+        "test_aio_surviving.py::test_the_event_loop_goes_on_while_the_disk_is_slow",
+    ),
 ]
