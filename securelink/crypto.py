@@ -147,19 +147,25 @@ def hkdf_expand_label(
     Raises:
         ConfigError: Label or context is longer than 255 bytes, or `length` is not in 0..8160.
     """
-    if len(context) > 255:
-        raise ConfigError("the context of a derived key has at most 255 bytes")
-    sized_context = len(context).to_bytes(1) + context
-    return hkdf_expand(secret, _label(prefix + label, length) + sized_context, length)
+    info = _before_context(prefix, label, length, len(context)) + context
+    if length > HASH_SIZE:
+        return hkdf_expand(secret, info, length)
+    mac = HMAC(secret, _SHA256)  # here, and in one block: a handshake derives forty keys
+    mac.update(info + b"\x01")
+    return mac.finalize()[:length]
 
 
 @functools.lru_cache(64)  # of the few labels that there are; nothing secret
-def _label(full_label: bytes, length: int) -> bytes:
-    """HkdfLabel before its context."""
+def _before_context(prefix: bytes, label: bytes, length: int, context_size: int) -> bytes:
+    """HkdfLabel up to its context."""
+    full_label = prefix + label
     if len(full_label) > 255:
         raise ConfigError("the label of a derived key has at most 255 bytes")
+    if context_size > 255:
+        raise ConfigError("the context of a derived key has at most 255 bytes")
     _check_length(length)
-    return length.to_bytes(2) + len(full_label).to_bytes(1) + full_label
+    sized = len(full_label).to_bytes(1) + full_label
+    return length.to_bytes(2) + sized + context_size.to_bytes(1)
 
 
 def derive_secret(

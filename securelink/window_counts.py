@@ -36,8 +36,8 @@ class WindowCounts(Generic[Key]):
 
     def seen(self, key: Key) -> int:
         """As `count`; changes nothing, so it needs no lock."""
-        since, count = self._counts.get(key, (0.0, 0))
-        return count if self._clock() - since < self.seconds else 0
+        found = self._counts.get(key)
+        return found[1] if found is not None and self._clock() - found[0] < self.seconds else 0
 
     def left(self, key: Key) -> float:
         """Seconds until its count is 0 again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from typing import Any
 
 import pytest
 from helpers import WAIT, Hostile, end_of_stream, frame, until
@@ -16,8 +17,10 @@ from securelink.codes import Code
 from securelink.protocol import Closed, Ended
 from securelink.streams.tcp import TcpCarrier, TcpListening, TcpStream
 from securelink.threads import pool as pool_module
+from securelink.threads.reading import Reader
 from securelink.threads.server_link import ServerLink
 from securelink.wire.fields import Kind
+from securelink.wire.packets import encode_value
 
 pytestmark = pytest.mark.usefixtures("tidy")
 again = pytest.mark.parametrize("attempt", range(REPEATS))
@@ -102,6 +105,44 @@ def test_the_end_comes_while_a_worker_has_the_engine(how: str, identity: Identit
         until(lambda: not listener.links)
         # A client that vanished meanwhile has had a session, for an instant; a stopped server admits nobody.
         until(lambda: told in (["connect", "disconnect"], []))
+
+
+@pytest.mark.pure  # it replaces a method of the reader
+def test_what_comes_too_early_is_left_where_it_is(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While `authenticate` thinks nothing is read: the leader hears of what comes once, and goes on with the others."""
+    inside, gate = threading.Event(), threading.Event()
+    looks: list[Reader] = []
+    read = Reader.read
+
+    def counting(reader: Reader, link: Any) -> None:
+        looks.append(reader)
+        read(reader, link)
+
+    def think(hello: Hello) -> str:
+        if hello.credentials == "slow":
+            inside.set()
+            gate.wait(WAIT)
+        return "somebody"
+
+    with serving(identity, authenticate=think) as server, joined(server) as (client,):
+        with Hostile(server.address[1], credentials=encode_value("slow")) as stranger:
+            stranger.hello()
+            stranger.authenticate()
+            stranger.flush()
+            assert inside.wait(WAIT)
+            (link,) = [link for link in listener_of(server).links if link.session is None]
+            monkeypatch.setattr(Reader, "read", counting)
+            stranger.sock.sendall(frame(Kind.SEALED, bytes(100)))
+            until(lambda: link.reader in looks)
+            for number in range(20):
+                client.send("echo", number)
+                assert take(client) == [number]
+            assert looks.count(link.reader) == 1
+            assert link.connection.pending == 0
+            gate.set()
+        until(lambda: len(listener_of(server).links) == 1)
 
 
 def test_half_open_connections_are_counted_right(identity: Identity) -> None:

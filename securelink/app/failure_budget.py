@@ -129,17 +129,18 @@ class FailureBudget:
         network; an unknown one by those of its network, which has endless addresses. Attempts in progress have not
         failed.
         """
-        if self._is_known(host):
+        around = networks(host)
+        if self._is_known(around):
             return KNOWN
-        return min(NEW + self.lately(host), LATE)
+        return min(NEW + self._settled.seen(around[-1]), LATE)
 
     def lately(self, host: str) -> int:
         """Failures of its network in the longer window; none of an address that is known. Takes no lock."""
-        far = networks(host)[-1]
-        return 0 if self._is_known(host) else self._settled.seen(far)
+        around = networks(host)
+        return 0 if self._is_known(around) else self._settled.seen(around[-1])
 
-    def _is_known(self, host: str) -> bool:
-        near, *_, far = (*networks(host), networks(host)[-1])
+    def _is_known(self, around: tuple[str, ...]) -> bool:
+        near, far = around[0], around[-1]
         return far in self._known and self._settled.seen(near) < LATE_FAILURES
 
     def clear(self) -> None:

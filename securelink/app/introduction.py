@@ -35,6 +35,7 @@ class Introduction:
         max_packet: The largest packet limit that the server may announce, in bytes.
         bounds: Of a new session.
         forget_soon: Whether the key of a server on this machine, on a port of the system's choice, is forgotten soon.
+        lasting: The credentials are no object of the program's, which it could change: they are encoded once.
     """
 
     mode: Mode
@@ -45,6 +46,8 @@ class Introduction:
     max_packet: int
     bounds: Bounds
     forget_soon: bool
+    lasting: bool = False
+    _encoded: bytes | None = field(default=None, init=False, repr=False)
 
     @property
     def has_credentials(self) -> bool:
@@ -58,6 +61,8 @@ class Introduction:
         Raises:
             ConfigError: They cannot be sent.
         """
+        if self._encoded is not None:
+            return self._encoded
         credentials = self.credentials
         if callable(credentials):
             if isinstance(server, VerifiedServer):
@@ -66,13 +71,16 @@ class Introduction:
                 credentials = credentials(None, None)
             did_run(credentials)
         try:
-            return encode_value(credentials)
+            encoded = encode_value(credentials)
         except CodecError as error:
             raise ConfigError(
                 f"these credentials cannot be sent: {error.message}",
                 hint="None, bool, int, float, str, bytes, lists and dicts of these: "
                 f"{MAX_CREDENTIALS:,} bytes, nested up to {MAX_CREDENTIALS_DEPTH} levels",
             ) from None
+        if self.lasting:
+            object.__setattr__(self, "_encoded", encoded)
+        return encoded
 
 
 def introduce(
@@ -106,6 +114,7 @@ def introduce(
         max_packet=options.max_packet,
         bounds=options.bounds,
         forget_soon=forget_soon,
+        lasting=token is not None or options.credentials is None,
     )
     exposed = options.plaintext_credentials
     belief = Belief(host, port, pin, options.trust, known, plaintext_credentials=exposed)

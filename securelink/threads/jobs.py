@@ -109,6 +109,8 @@ class JobQueue:
         if not self._size:
             return None
         for standing in range(LATE + 1):
+            if not (self._quick[standing] or self._slow[standing]):
+                continue
             if standing == LATE and self._late >= max(1, self.places // 4):
                 return None
             first, second = self._order
@@ -137,7 +139,7 @@ class JobQueue:
                 self._size -= 1
                 self.busy += 1
                 self._late += standing == LATE
-                return task._replace(late=standing == LATE)
+                return task._replace(late=True) if standing == LATE else task
             lanes[now].setdefault(key, deque()).append(task)  # it has failed since
         return None
 

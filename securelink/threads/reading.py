@@ -115,7 +115,7 @@ class Reader:
 
     def reopen(self) -> bool:
         """
-        By the worker that has the connection: it is read from now on.
+        By who has the connection: it is read from now on.
 
         Returns:
             Whether the leader has to be asked for that: the selector does not report it.
@@ -146,12 +146,12 @@ class Reader:
         if self._fork != forks[0]:
             link.orphaned_late()
             return  # what arrives is the parent's
-        connection = self.connection
-        core = self.core
-        if core is None and not self.open:
+        if not self.open:
             self.refused = True
             link.update_interest()
             return
+        connection = self.connection
+        core = self.core
         # While a reply is waited for each record is decoded here, which may take milliseconds.
         connection.at_once = 1 if core is not None and core.requests.expected else READ_FRAMES
         loop = self.loop

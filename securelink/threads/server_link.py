@@ -96,11 +96,8 @@ class ServerLink(Link):
         self.reader.open = False
         handshake = self.handshake
         handshake.errand.queue(job)
-        if quick:
-            # The selector reports it as before: a client says nothing until it has its answer.
-            self.connection.reading(False)
-        else:
-            self.update_interest()
+        # The selector reports it as before, until something comes: a client says nothing until it has its answer.
+        self.connection.reading(False)
         task = Task(handshake.errand.do, self._displaced, handshake.standing, quick)
         if not self.loop.pool.submit(self.network, task):
             self._displaced()
@@ -288,7 +285,7 @@ class ServerLink(Link):
     def _read_on(self) -> None:
         self.handshake.errand.done()
         if self.writer.end is not CLOSED:
-            self.reader.open = True
+            self.reader.reopen()
             self.update_interest()
             self.reader.take_items(self.connection.reconsider(self.loop.now), self)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from enum import IntEnum
 
@@ -41,18 +42,18 @@ class Mode(IntEnum):
     REQUIRED = 2
 
 
+_FIELD = struct.Struct(">BH")  # id u8 | length u16
+_HEADER_SIZE = 3
+
+
 def encode_field(number: int, value: bytes) -> bytes:
     """One field: `id u8 | length u16 | value`."""
-    return number.to_bytes(1) + len(value).to_bytes(2) + value
+    return _FIELD.pack(number, len(value)) + value
 
 
 def encode_fields(fields: Iterable[tuple[int, bytes | None]]) -> bytes:
     """Fields in the order given, which must be rising; a value of None is left out."""
-    encoded = b""
-    for number, value in fields:
-        if value is not None:
-            encoded += encode_field(number, value)
-    return encoded
+    return b"".join([encode_field(n, value) for n, value in fields if value is not None])
 
 
 class Fields:
@@ -71,44 +72,45 @@ class Fields:
         self, data: bytes, what: str, *, required: frozenset[int], optional: frozenset[int]
     ) -> None:
         self._what = what
-        self._found: dict[int, tuple[int, bytes]] = {}
-        position, last = 0, 0
-        while position < len(data):
-            if len(data) - position < 3:
-                raise ProtocolError(f"{what} is cut short inside a field header")
-            number = data[position]
-            size = int.from_bytes(data[position + 1 : position + 3])
-            end = position + 3 + size
-            if end > len(data):
-                raise ProtocolError(f"{what} is cut short inside field {number}")
-            if number <= last:
-                raise ProtocolError(f"{what} has field {number} after field {last}")
-            if number not in required and number not in optional:
-                raise ProtocolError(f"{what} has a field {number} that must not be there")
-            self._found[number] = (position, data[position + 3 : end])
-            position, last = end, number
-        for number in required:
-            if number not in self._found:
-                raise ProtocolError(f"{what} lacks field {number}")
+        self._found: dict[int, bytes] = {}
+        found, header, whole = self._found, _FIELD.unpack_from, len(data)
+        position = last = 0
+        try:
+            while position < whole:
+                number, size = header(data, position)
+                begin = position + _HEADER_SIZE
+                position = begin + size
+                if position > whole:
+                    raise ProtocolError(f"{what} is cut short inside field {number}")
+                if number <= last:
+                    raise ProtocolError(f"{what} has field {number} after field {last}")
+                if number not in required and number not in optional:
+                    raise ProtocolError(f"{what} has a field {number} that must not be there")
+                found[number] = data[begin:position]
+                last = number
+        except struct.error:
+            raise ProtocolError(f"{what} is cut short inside a field header") from None
+        if not required <= found.keys():
+            raise ProtocolError(f"{what} lacks field {min(required - found.keys())}")
 
     def __contains__(self, number: int) -> bool:
         return number in self._found
 
     def __getitem__(self, number: int) -> bytes:
-        return self._found[number][1]
+        return self._found[number]
 
     def get(self, number: int) -> bytes | None:
         """The value, or None when the optional field is absent."""
-        found = self._found.get(number)
-        return found[1] if found else None
+        return self._found.get(number)
 
     def offset(self, number: int) -> int:
         """Where in the list the field begins: a signature in the field covers the bytes before it."""
-        return self._found[number][0]
+        before = [value for other, value in self._found.items() if other < number]
+        return sum(map(len, before)) + _HEADER_SIZE * len(before)
 
     def sized(self, number: int, size: int) -> bytes:
         """The value, which must be exactly `size` bytes."""
-        value = self[number]
+        value = self._found[number]
         if len(value) != size:
             raise ProtocolError(
                 f"{self._what} has {len(value)} bytes in field {number}, not {size}"

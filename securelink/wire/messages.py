@@ -8,6 +8,7 @@ parsers.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 
 from ..codes import Code, has_delay
@@ -36,6 +37,11 @@ NO_MEMORY = 2**64 - 1  # instead of a count: the client has no memory of the ses
 ANOTHER = 2**64 - 2  # likewise: the client wants another session in the place of that
 FINISHED_FIELD_SIZE = 3 + FINISHED_SIZE
 
+# Numbers of the fields that a message must have, and of those that it may have.
+_HELLO = frozenset((1, 2))
+_CLIENT_HELLO, _SERVER_HELLO = frozenset((3, 4, 5)), frozenset((3, 4))
+_RESUMED_SERVER_AUTH = frozenset((4, 5))
+_WELCOME, _MAYBE_WELCOME = frozenset((1, 4, 6, 7)), frozenset((2, 3, 5, 8))
 _NONE: frozenset[int] = frozenset()
 
 
@@ -80,26 +86,16 @@ class ClientHello:
 
     def encode(self) -> bytes:
         """The body of the CLIENT_HELLO frame. The value of the binder, if there is one, is last in it."""
-        fields = encode_fields(
-            [
-                (1, self.mode.to_bytes(1)),
-                (2, self.random),
-                (3, self.share),
-                (4, self.ticket),
-                (5, self.binder),
-            ]
-        )
-        return MAGIC + PROTOCOL_VERSION.to_bytes(1) + fields
+        ticket = [(4, self.ticket), (5, self.binder)]
+        fields = [(1, self.mode.to_bytes(1)), (2, self.random), (3, self.share), *ticket]
+        return MAGIC + PROTOCOL_VERSION.to_bytes(1) + encode_fields(fields)
 
     @classmethod
     def decode(cls, body: bytes) -> ClientHello:
         """Parse a CLIENT_HELLO body; the magic was checked before."""
         _check_version(body, len(MAGIC))
         fields = Fields(
-            body[len(MAGIC) + 1 :],
-            "ClientHello",
-            required=frozenset((1, 2)),
-            optional=frozenset((3, 4, 5)),
+            body[len(MAGIC) + 1 :], "ClientHello", required=_HELLO, optional=_CLIENT_HELLO
         )
         mode = fields.integer(1, 1)
         if mode not in (Mode.OFF, Mode.OPTIONAL, Mode.REQUIRED):
@@ -143,9 +139,7 @@ class ServerHello:
     def decode(cls, body: bytes) -> ServerHello:
         """Parse a SERVER_HELLO body. Only the client knows whether `resumed` may be present."""
         _check_version(body, 0)
-        fields = Fields(
-            body[1:], "ServerHello", required=frozenset((1, 2)), optional=frozenset((3, 4))
-        )
+        fields = Fields(body[1:], "ServerHello", required=_HELLO, optional=_SERVER_HELLO)
         encrypted = fields.integer(1, 1)
         if encrypted > 1 or bool(encrypted) != (3 in fields):
             raise ProtocolError("ServerHello's key share does not fit its mode")
@@ -216,10 +210,9 @@ class ServerAuth:
 
     @classmethod
     def _resumed(cls, plaintext: bytes) -> ServerAuth:
-        f = ServerAuthField
-        numbers = frozenset((f.PADDING, f.FINISHED))
-        fields = Fields(plaintext[1:], "ServerAuth", required=numbers, optional=_NONE)
-        _check_padding(plaintext[1:], fields, f.PADDING)
+        f, body = ServerAuthField, plaintext[1:]
+        fields = Fields(body, "ServerAuth", required=_RESUMED_SERVER_AUTH, optional=_NONE)
+        _check_padding(body, fields, f.PADDING)
         finished = fields.sized(f.FINISHED, FINISHED_SIZE)
         return cls(b"", b"", Wanted.NO, finished, b"", plaintext[:-FINISHED_FIELD_SIZE], b"")
 
@@ -248,6 +241,23 @@ class ServerAuth:
         )
 
 
+@functools.cache
+def _fields_of_client_auth(
+    *, encrypted: bool, resumed: bool
+) -> tuple[frozenset[int], frozenset[int]]:
+    """Those that it must have, and those that it may have."""
+    f = ClientAuthField
+    required = {f.DIALLED, f.APPLICATION, f.VERSION, f.CREDENTIALS}
+    optional: set[int] = set()
+    if encrypted:
+        required |= {f.PADDING, f.FINISHED}
+    if resumed:
+        required |= {f.COUNT}
+    elif encrypted:
+        optional |= {f.KEY, f.SIGNATURE}
+    return frozenset(required), frozenset(optional)
+
+
 @dataclass(frozen=True)
 class ClientAuth:
     """
@@ -272,17 +282,8 @@ class ClientAuth:
         """Parse the record `content u8 | fields`."""
         body = plaintext[1:]
         f = ClientAuthField
-        required = {f.DIALLED, f.APPLICATION, f.VERSION, f.CREDENTIALS}
-        optional: set[int] = set()
-        if encrypted:
-            required |= {f.PADDING, f.FINISHED}
-        if resumed:
-            required |= {f.COUNT}
-        elif encrypted:
-            optional |= {f.KEY, f.SIGNATURE}
-        fields = Fields(
-            body, "ClientAuth", required=frozenset(required), optional=frozenset(optional)
-        )
+        required, optional = _fields_of_client_auth(encrypted=encrypted, resumed=resumed)
+        fields = Fields(body, "ClientAuth", required=required, optional=optional)
         if (f.KEY in fields) != (f.SIGNATURE in fields):
             raise ProtocolError("ClientAuth has a key without a signature, or the other way round")
         if encrypted:
@@ -345,8 +346,7 @@ class Welcome:
     @classmethod
     def decode(cls, plaintext: bytes) -> Welcome:
         """Parse the record. Only the client knows whether the session may resume."""
-        required, optional = frozenset((1, 4, 6, 7)), frozenset((2, 3, 5, 8))
-        fields = Fields(plaintext[1:], "Welcome", required=required, optional=optional)
+        fields = Fields(plaintext[1:], "Welcome", required=_WELCOME, optional=_MAYBE_WELCOME)
         resumed = fields.integer(4, 1)
         if resumed > 1 or bool(resumed) != (5 in fields) or (8 in fields and not resumed):
             raise ProtocolError("Welcome's count does not fit what it says of the session")

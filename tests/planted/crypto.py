@@ -22,9 +22,9 @@ FAULTS = [
     Fault(
         "HKDF-Expand-Label leaves out the context",
         "crypto.py",
-        "_label(prefix + label, length) + sized_context, length)",
-        "_label(prefix + label, length), length)",
-        "test_crypto.py::test_expand_label_rfc9001",
+        "info = _before_context(prefix, label, length, len(context)) + context",
+        "info = _before_context(prefix, label, length, len(context))",
+        "test_crypto.py::test_expand_label_openssl",
     ),
     Fault(
         "labels of derived keys have no prefix of their own",
