@@ -259,13 +259,9 @@ def assert_set(event: threading.Event) -> None:
 
 
 def test_later_threads_that_do_not_start_are_logged(
-    identity: Identity,
-    no_threads: Callable[[int], None],
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+    identity: Identity, no_threads: Callable[[int], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     """A handshake that waits for a thread which cannot be started is no silence: the log says why."""
-    monkeypatch.setattr(pool_module, "EARLY_THREADS", 1)
     with caplog.at_level(logging.ERROR, "securelink"), serving(identity) as server:
         until(lambda: len(server.threads) == 2)  # watchdog and leader
         no_threads(
