@@ -1,7 +1,7 @@
 """
 Puts results into the documents: python -m benchmarks.document [FOLDER]
 
-The chart of the README (docs/benchmarks.svg) and the tables of docs/PERFORMANCE.md, from `latest.json`.
+The chart of the README (docs/benchmarks.svg) and the tables of docs/MEASUREMENTS.md, from `latest.json`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .report import markdown_table, number, verdict_text
 from .results import Results
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENT = ROOT / "docs" / "PERFORMANCE.md"
+DOCUMENT = ROOT / "docs" / "MEASUREMENTS.md"
 PICTURE = ROOT / "docs" / "benchmarks.svg"
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 

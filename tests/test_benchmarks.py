@@ -260,7 +260,7 @@ def test_results_survive_a_file() -> None:
 
 
 def test_chart_and_tables_agree() -> None:
-    """Every number of the README's picture stands in docs/PERFORMANCE.md, in the line of its peer."""
+    """Every number of the README's picture stands in docs/MEASUREMENTS.md, in the line of its peer."""
     picture = ElementTree.fromstring(document.PICTURE.read_text())
     text = document.DOCUMENT.read_text()
     tables = text[text.index(document.BEGIN) : text.index(document.END)].splitlines()
