@@ -1,5 +1,5 @@
 """
-How a session sends: inside a handler a send never waits; elsewhere it waits for room.
+How a session sends, and its back-pressure: inside a handler a send never waits; elsewhere it waits for room.
 
 What waits is in the session's `SendQueue`, under the session's lock. The link's send right is taken before that lock,
 never after; no user code runs and nothing waits while it is held.
