@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from clock import cost_ms
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from inside import forget_chosen_ports
 
@@ -166,6 +166,7 @@ SIGNS = (
 
 
 @given(st.lists(st.sampled_from(SIGNS), min_size=1, max_size=9).map("".join))
+@example("[\uff1a\u3002]")
 @settings(max_examples=2000)
 def test_no_spelling_is_passed_over(host: str) -> None:
     """What comparing texts takes for two servers are two servers, whatever a host is made of."""

@@ -139,7 +139,7 @@ def _readable(host: str) -> str:
         text = _folded(".".join(map(_decoded, text.split("."))))
     text = text.rstrip(".")
     if ":" in text:
-        text = text.strip("[]").partition("%")[0]  # a zone may have foreign letters
+        text = text.strip("[]").partition("%")[0].rstrip(".")  # a zone may have foreign letters
     return same_server(text) if _is_host(text) else text
 
 
