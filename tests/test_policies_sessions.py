@@ -230,7 +230,7 @@ def test_the_latest(identity: Identity, mode: str, ours: bool, trouble: str) -> 
         assert it.peer.pressure.unsent <= UNSENT + WRITE_BUDGET
         assert it.peer.pressure.blocked == 0
         replaced = it.peer.pressure.replaced
-        assert replaced >= 28
+        assert replaced >= 15  # nearly all: the system may take some more pieces meanwhile
         it.release()
         until(lambda: len(it.received) == it.sent - replaced)
         assert set(range(it.sent - 2, it.sent + 1)) <= set(it.received)
