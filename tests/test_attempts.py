@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from helpers import WAIT, failure, until
@@ -75,13 +75,16 @@ def test_more_than_may_wait_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
             yield Pause(stream, WAIT)
         through.append(number)
 
+    def is_through(number: int) -> Callable[[], bool]:
+        return lambda: number in through
+
     with streams(8) as pairs:
         for number, (stream, _) in enumerate(pairs):
             attempts.make(attempt(number, stream))
         until(lambda: begun == [0, 1, 2])
         for number, (_, theirs) in enumerate(pairs):
             theirs.send(b"x")
-            until(lambda number=number: number in through)  # type: ignore[misc]
+            until(is_through(number))
         assert begun == list(range(8))
     until(lambda: not makers())
 

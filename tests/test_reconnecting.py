@@ -112,6 +112,10 @@ def test_what_comes_over_the_next_connection_waits_for_nobody(
 ) -> None:
     """It is read at once, though no thread waits for it: its packets are handled, and its end is noticed."""
     told: list[Any] = []
+
+    def last(word: object) -> Callable[[], bool]:
+        return lambda: told[-1] == word
+
     with line(identity) as stage:
         client = stage.client
         monkeypatch.setattr("securelink.threads.caretaker.TICK_SECONDS", 10 * WAIT)
@@ -125,11 +129,11 @@ def test_what_comes_over_the_next_connection_waits_for_nobody(
         until(lambda: told == ["suspend"], meanwhile=client.poll)
         # From now on no thread of the program does anything for the client.
         for number in range(3):
-            until(lambda: told[-1] == "resume")
+            until(last("resume"))
             stage.session.send("told", number)
-            until(lambda number=number: told[-1] == number)  # type: ignore[misc]
+            until(last(number))
             stage.relay.cut()
-            until(lambda: told[-1] == "suspend")
+            until(last("suspend"))
 
 
 def test_events_in_order(identity: Identity) -> None:
