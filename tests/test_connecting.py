@@ -9,8 +9,8 @@ import time
 
 import pytest
 from helpers import WAIT, failure
-from resuming import Arrival as ServerEnd
-from resuming import Server as Sessions
+from resuming_server import Arrival as ServerEnd
+from resuming_server import Server as Sessions
 
 from securelink import Client, ConnectFailed, ConnectionClosed, Identity, LinkTimeout
 from securelink.app.introduction import Introduction

@@ -8,16 +8,8 @@ from typing import Any
 
 import pytest
 from inside import grants_of, handshake_of
-from resuming import (
-    OFF,
-    OPTIONAL,
-    REQUIRED,
-    Server,
-    World,
-    both_modes,
-    grants,
-    suspended,
-)
+from resuming import OFF, OPTIONAL, REQUIRED, World, both_modes, grants, suspended
+from resuming_server import Server
 
 from securelink.errors import ProtocolError, RecordError
 from securelink.keys import Identity

@@ -8,7 +8,6 @@ from resuming import (
     OFF,
     OPTIONAL,
     REQUIRED,
-    Server,
     World,
     both_modes,
     goes_on,
@@ -17,6 +16,7 @@ from resuming import (
     resumption_of,
     suspended,
 )
+from resuming_server import Server
 
 from securelink.errors import ConfigError
 from securelink.keys import Identity

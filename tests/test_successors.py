@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, until
-from resuming import Arrival, World, both_modes, resumption_of, suspended
+from resuming import World, both_modes, resumption_of, suspended
+from resuming_server import Arrival
 from together import channel_of
 
 from securelink import Client, Code, ConnectionClosed, Identity, Server, Session

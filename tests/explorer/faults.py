@@ -10,7 +10,8 @@ from typing import Any, cast
 from unittest import mock
 
 from inside import grants_of
-from resuming import Program, Server
+from resuming import Program
+from resuming_server import Server
 
 from securelink.protocol import (
     ClientConnection,

@@ -14,7 +14,8 @@ from typing import Any
 from unittest import mock
 
 from engines import split_frames
-from resuming import Arrival, Program, Server, first_names_in, unconfirmed
+from resuming import Program
+from resuming_server import Arrival, Server, first_names_in, unconfirmed
 
 from securelink import crypto
 from securelink.keys import Identity

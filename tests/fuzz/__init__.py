@@ -7,7 +7,8 @@ A harness fails on an exception that is not documented, and on an input that tak
   parent `python -m fuzz --seconds 60 packets spki`;
 - without it, a fixed number of inputs from a fixed seed: `test_fuzz.py`, in each run of the tests.
 
-    targets.py   the harnesses, and the seeds of each: from the recorded sessions, and made by hand
+    targets.py   the harnesses
+    seeds.py     inputs to begin with: from the recorded sessions, and made by hand
     mutate.py    the inputs of the run without atheris
     __main__.py  the run with atheris: a process for each harness
     corpus/      inputs that atheris found, a few for each harness; what failed once belongs there too
