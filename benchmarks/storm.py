@@ -3,6 +3,7 @@ Storms: many clients connect at one instant, lose their connections at one insta
 
     .venv/bin/python -m benchmarks.storm                        # 2,000 clients of four processes
     .venv/bin/python -m benchmarks.storm --clients 5000 --restart   # and the server is killed
+    .venv/bin/python -m benchmarks.storm --asyncio              # each process has its clients in one event loop
 
 Real clients over real sockets of this machine, with RSA-3072 on both sides. First all connect at once, each by
 `connect(retry=True)`; then all their connections break at once, and they come back by themselves. With `--restart` the
@@ -14,6 +15,7 @@ when somebody did not get in, or did not come back with the same session.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import json
 import logging
@@ -21,13 +23,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from securelink import Client, Identity, SecureLinkError, Server, createEncryptKeys
+from securelink import Client, Identity, SecureLinkError, Server, aio, createEncryptKeys
 from securelink.limits import MAX_RESUME_SECONDS
 
 from .carriers import Counting
@@ -62,10 +64,14 @@ class Wave:
 class Crowd:
     """Clients of one process."""
 
+    kind: type[Any] = Client
+
     def __init__(self, port: int, pin: str, count: int, *, keys: bool, bits: int) -> None:
         identity = Identity.generate(bits) if keys else None
         self.carriers = [Counting() for _ in range(count)]
-        self.clients = [Client("127.0.0.1", port, pin=pin, keys=identity) for _ in range(count)]
+        self.clients: list[Any] = [
+            self.kind("127.0.0.1", port, pin=pin, keys=identity) for _ in range(count)
+        ]
         for client, carrier in zip(self.clients, self.carriers, strict=True):
             client.carrier = carrier
         self.failed: list[str] = []
@@ -129,6 +135,11 @@ class Crowd:
         for carrier in self.carriers:
             carrier.cut()
 
+    def close(self) -> None:
+        """End all sessions."""
+        for client in self.clients:
+            client.close(0.0)
+
     def _wave(self, act: Callable[[], object], threads: list[threading.Thread]) -> dict[str, Any]:
         before = sum(carrier.attempts for carrier in self.carriers)
         self.failed = []
@@ -145,9 +156,39 @@ class Crowd:
         }
 
 
-def crowd(port: int, pin: str, count: int, *, keys: bool, bits: int) -> None:
+class AsyncCrowd(Crowd):
+    """The same in one event loop, which a thread of its own runs: so clients do not wait for each other's threads."""
+
+    kind = aio.Client
+
+    def __init__(self, port: int, pin: str, count: int, *, keys: bool, bits: int) -> None:
+        super().__init__(port, pin, count, keys=keys, bits=bits)
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="clients", daemon=True).start()
+
+    def connect(self) -> dict[str, Any]:
+        """All at once, each in a task."""
+        return self._wave(lambda: self._all(self._connect_one), [])
+
+    def close(self) -> None:
+        """End all sessions."""
+        self._all(lambda client: client.close(0.0))
+
+    async def _connect_one(self, client: aio.Client) -> None:
+        try:
+            await client.connect(SECONDS, retry=True)
+        except SecureLinkError as error:
+            self.failed.append(f"{type(error).__name__}: {error}")
+
+    def _all(self, act: Callable[[aio.Client], Coroutine[Any, Any, object]]) -> None:
+        async def every() -> None:
+            await asyncio.gather(*map(act, self.clients))
+
+        asyncio.run_coroutine_threadsafe(every(), self._loop).result()
+
+
+def crowd(clients: Crowd) -> None:
     """A process of clients: does what its standard input says, and answers in lines of JSON."""
-    clients = Crowd(port, pin, count, keys=keys, bits=bits)
     print("ready", flush=True)
     for line in sys.stdin:
         match line.strip():
@@ -160,8 +201,7 @@ def crowd(port: int, pin: str, count: int, *, keys: bool, bits: int) -> None:
                 print(json.dumps(wave), flush=True)
             case "close":
                 break
-    for client in clients.clients:
-        client.close(0.0)
+    clients.close()
 
 
 def serve(port: int, folder: Path | None, *, keys: bool, bits: int) -> None:
@@ -198,6 +238,7 @@ class Storm:
         keys: Whether clients have keys, too.
         bits: Of the keys.
         folder: Where the server keeps its sessions. None: in memory.
+        asyncio: Clients are those of `securelink.aio`.
     """
 
     def __init__(
@@ -208,9 +249,11 @@ class Storm:
         keys: bool = True,
         bits: int = BITS,
         folder: Path | None = None,
+        asyncio: bool = False,
     ) -> None:
         self._clients, self._processes, self._folder = clients, processes, folder
         self._options = ["--bits", str(bits), *([] if keys else ["--no-client-keys"])]
+        self._kind = ["--asyncio"] if asyncio else []
         self._stack = contextlib.ExitStack()
         if folder is not None:
             createEncryptKeys(str(folder / "keys"), "server", bits)
@@ -221,7 +264,7 @@ class Storm:
             self._port, pin = self._server.line(SECONDS).split()
             more = self._clients % self._processes
             self._crowds = [
-                self._child("--crowd", self._port, pin, str(self._clients // self._processes + (n < more)))
+                self._child("--crowd", self._port, pin, str(self._clients // self._processes + (n < more)), *self._kind)
                 for n in range(self._processes)
             ]  # fmt: skip
             for process in self._crowds:
@@ -282,13 +325,13 @@ class Storm:
         return wave
 
 
-def storm(clients: int, processes: int, *, keys: bool = True, restart: bool = False) -> list[Wave]:
+def storm(clients: int, processes: int, *, restart: bool = False, **options: Any) -> list[Wave]:
     """The storm of new clients, that of their return, and that after a restart."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "kept" if restart else None
         if folder is not None:
             folder.mkdir(mode=0o700)
-        with Storm(clients, processes, keys=keys, folder=folder) as one:
+        with Storm(clients, processes, folder=folder, **options) as one:
             waves = [one.connect(), one.cut()]
             return [*waves, one.restart()] if restart else waves
 
@@ -302,6 +345,9 @@ def main() -> int:
         "--no-client-keys", action="store_true", help="RSA only on the server's side"
     )
     parser.add_argument("--restart", action="store_true", help="and the server is killed")
+    parser.add_argument(
+        "--asyncio", action="store_true", help="clients in an event loop for each process"
+    )
     parser.add_argument("--bits", type=int, default=BITS, help="of RSA keys (3072)")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -314,9 +360,12 @@ def main() -> int:
         return 0
     if asked.crowd:
         port, pin, count = asked.crowd
-        crowd(int(port), pin, int(count), keys=keys, bits=bits)
+        kind = AsyncCrowd if asked.asyncio else Crowd
+        crowd(kind(int(port), pin, int(count), keys=keys, bits=bits))
         return 0
-    waves = storm(asked.clients, asked.processes, keys=keys, restart=asked.restart)
+    waves = storm(
+        asked.clients, asked.processes, restart=asked.restart, keys=keys, asyncio=asked.asyncio
+    )
     for name, wave in zip(("new", "back", "restart"), waves, strict=False):
         print(
             f"{name}: {asked.clients} clients in {wave.seconds:.2f} s, {wave.attempts} attempts, "

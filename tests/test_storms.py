@@ -12,14 +12,15 @@ pytestmark = pytest.mark.usefixtures("tidy")
 CLIENTS = 24
 
 
-def test_everybody_comes_back_to_a_killed_server(tmp_path: Path) -> None:
+@pytest.mark.parametrize("asyncio", [False, True], ids=["threads", "asyncio"])
+def test_everybody_comes_back_to_a_killed_server(tmp_path: Path, asyncio: bool) -> None:
     """
     Clients that come at one instant get in by one attempt each. They keep their sessions when all connections break,
     and when the server is killed and started again with its file.
     """
     folder = tmp_path / "kept"
     folder.mkdir(mode=0o700)
-    with Storm(CLIENTS, 2, bits=2048, folder=folder) as storm:
+    with Storm(CLIENTS, 2, bits=2048, folder=folder, asyncio=asyncio) as storm:
         new = storm.connect()
         assert (new.failed, new.attempts) == ([], CLIENTS)
         back = storm.cut()
