@@ -202,6 +202,12 @@ _MEASURED = [
         reference=True,
     ),
     Peer(
+        "asyncio-raw", "asyncio protocols, plaintext", "asyncio_raw", "coroutines",
+        "none: 78 fixed bytes", "nothing", "plaintext, no framing",
+        workloads=frozenset({"rtt", "many"}),
+        reference=True,
+    ),
+    Peer(
         "primitives", "cipher and codec calls alone", "primitives", "local",
         "", "", notes="no connection: what one packet costs before any of it is a protocol",
         workloads=frozenset({"primitives"}),
@@ -287,6 +293,8 @@ class Workload:
 
 _CPU = ("server_cpu", "load_cpu")
 _CASTS = (Goal(1.0, "pyzmq"), Goal(1.4, "picows"))
+#: Of the asyncio shell: against what asyncio itself offers, and against the shell with threads.
+_AIO = (Goal(1.5, "asyncio", "securelink-aio"), Goal(0.9, "securelink", "securelink-aio"))
 _OURS = frozenset({"securelink", *(f"securelink-{copy}" for copy in COPIES)})
 _THREADED = _OURS | {"socketserver"}
 
@@ -310,12 +318,12 @@ WORKLOADS = [
         "rtt", "one client, ping-pong", "rtt", "round trips/s",
         {"count": 10_000, "seconds": 3.0},
         {"count": 1_000, "seconds": 0.5},
-        (Goal(1.3, "best"), Goal(0.75, "raw"), Goal(1.7, figure="tail")),
+        (Goal(1.3, "best"), Goal(0.75, "raw"), Goal(1.7, figure="tail"), *_AIO),
         columns=("p50", "p99", "tail", "server_cpu", "load_cpu"),
     ),
     Workload(
         "pipeline", "one client, 20,000 packets under way, echoed", "pipeline", "packets/s",
-        {"count": 20_000}, {"count": 4_000}, (Goal(2.0, "best"),), columns=_CPU,
+        {"count": 20_000}, {"count": 4_000}, (Goal(2.0, "best"), *_AIO), columns=_CPU,
     ),
     Workload(
         "pipeline-threads", "the same, one thread sends and one receives", "pipeline", "packets/s",
@@ -330,7 +338,7 @@ WORKLOADS = [
         "many", "50 clients, ping-pong", "many", "round trips/s",
         {"clients": 50, "rounds_": 1_000, "seconds": 3.0},
         {"rounds_": 100, "seconds": 0.5},
-        (Goal(1.0, "picows"), Goal(1.8, "best-pure")),
+        (Goal(1.0, "picows"), Goal(1.8, "best-pure"), *_AIO),
     ),
     _broadcast("broadcast-100", 100, 1, _CASTS),
     _broadcast("broadcast-500", 500, 1, _CASTS),
@@ -369,13 +377,15 @@ WORKLOADS = [
     ),
     Workload(
         "idle", "memory of the server, 1,000 idle sessions", "idle", "KiB/session",
-        {"count": 1_000}, {"count": 200}, (Goal(20.0),), lower_is_better=True, columns=("seconds",),
+        {"count": 1_000}, {"count": 200}, (Goal(20.0), Goal(20.0, subject="securelink-aio")),
+        lower_is_better=True, columns=("seconds",),
     ),
     Workload(
         "crowd", "one client, ping-pong: beside 10,000 idle sessions, divided by without", "rtt", "x",
         {"count": 10_000, "seconds": 3.0},
         {"count": 1_000, "seconds": 0.5},
-        (Goal(0.9),), peers=_OURS, holder=10_000,
+        (Goal(0.9), Goal(0.9, subject="securelink-aio")),
+        peers=_OURS | {"securelink-aio"}, holder=10_000,
         columns=("beside", "without", "p50", "p99"),
     ),
     Workload(

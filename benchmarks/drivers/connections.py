@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -75,3 +76,17 @@ class Connections(Generic[AnyClient]):
                 await asyncio.sleep(SETTLE)
                 after = resident_kib(self._server)
         return {"rate": (after - before) / count, "seconds": opened}
+
+    async def hold(self, count: int) -> Figures:
+        """As the `hold` of blocking.py."""
+        left = iter(range(count))
+        clients: list[AnyClient] = []
+
+        async def work() -> None:
+            for _ in left:
+                clients.append(await self._connect(self._target))
+
+        await asyncio.gather(*(work() for _ in range(8)))
+        print("holding", flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+        return {"rate": float(len(clients))}
