@@ -37,6 +37,7 @@ HOT = [
     "securelink/app/received.py",
     "securelink/protocol/records.py",
     "securelink/protocol/acknowledgements.py",
+    "securelink/threads/back_pressure.py",
     "securelink/threads/bursts.py",
     "securelink/threads/casting.py",
     "securelink/threads/channel.py",

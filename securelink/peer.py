@@ -122,9 +122,9 @@ class FarEnd:
         channel = self._channel
         if channel is None:
             return Pressure(0, 0, 0, 0, 0)
-        core, outbox = channel.core, channel.outbox
+        core, pressure = channel.core, channel.outbox.pressure
         unsent, unacked = core.sending.unsent, core.numbering.outgoing.unacked
-        return Pressure(unsent, unacked, outbox.dropped, core.sending.replaced, outbox.blocked)
+        return Pressure(unsent, unacked, pressure.dropped, core.sending.replaced, pressure.blocked)
 
     @property
     def connected(self) -> bool:

@@ -334,7 +334,7 @@ def test_a_send_without_room_says_so() -> None:
             with pytest.raises(LinkTimeout):
                 stage.post(bytes(20_000), timeout=0.0)
         assert stage.channel.core.sending.size == queued
-        assert stage.channel.outbox.waiters == {}
+        assert stage.channel.outbox.pressure.waiters == {}
         stage.channel.loop.manual = True
 
 
@@ -354,7 +354,7 @@ def test_a_send_that_waits_is_woken(attempt: int) -> None:
             found = stage.read(80)
         for name in range(4):
             assert [number for who, number, _ in found if who == name] == list(range(20))
-        assert stage.channel.outbox.waiters == {}
+        assert stage.channel.outbox.pressure.waiters == {}
 
 
 def test_a_send_that_waits_hears_of_the_end() -> None:
@@ -370,7 +370,7 @@ def test_a_send_that_waits_hears_of_the_end() -> None:
 
         with Crew() as crew:
             crew.start(send)
-            until(lambda: stage.channel.outbox.waiters)
+            until(lambda: stage.channel.outbox.pressure.waiters)
             stage.link.lost()
         assert failed.is_set()
 

@@ -120,7 +120,7 @@ def test_a_blocked_send_ends_with_the_session(identity: Identity) -> None:
 
             thread = threading.Thread(target=fill)
             thread.start()
-            until(lambda: channel_of(session).outbox.waiters)
+            until(lambda: channel_of(session).outbox.pressure.waiters)
             reset(peer.sock)
             thread.join(WAIT)
         assert [str(error) for error in errors] == [f"the session is over: {BROKEN}"]

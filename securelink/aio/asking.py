@@ -21,7 +21,7 @@ async def room(channel: Channel, size: int, timeout: float | None, latest: Mark 
         ConnectionClosed: The session has ended.
         LinkTimeout: There is none in `timeout` seconds.
     """
-    outbox, queue = channel.outbox, channel.core.sending
+    pressure, queue = channel.outbox.pressure, channel.core.sending
     if not queue.is_crowded(size) or in_handler():
         return
     deadline = None if timeout is None else time.monotonic() + timeout
@@ -29,17 +29,17 @@ async def room(channel: Channel, size: int, timeout: float | None, latest: Mark 
     while True:
         woken = Woken()
         try:
-            if outbox.has_room(size, latest, woken):
+            if pressure.has_room(size, latest, woken):
                 return
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
-                raise outbox.crowded_error(timeout)
-            outbox.blocked += not waited
+                raise pressure.crowded_error(timeout)
+            pressure.blocked += not waited
             waited = True
             channel.read_on()
             await woken.woken(left)
         finally:
-            outbox.stop_waiting(woken)
+            pressure.stop_waiting(woken)
 
 
 async def ask(channel: Channel, packet: Packet, timeout: float) -> Packet:

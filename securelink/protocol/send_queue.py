@@ -2,8 +2,8 @@
 The send queue of a session: encoded packets without numbers; and the bounds of waiting data.
 
 `unsent` counts bytes that the stream has not taken yet, `unacked` bytes that the peer has not acknowledged. Beyond
-the first bound of either a `send` waits, which is the back-pressure (`threads/outbox.py`); beyond the hard one the
-session is ended.
+the first bound of either a `send` waits, which is the back-pressure (`threads/back_pressure.py`); beyond the hard one
+the session is ended.
 """
 
 from __future__ import annotations

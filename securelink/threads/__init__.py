@@ -32,7 +32,8 @@ A session, and the connections that carry it:
     outcome.py         how and why it ended
     inbox.py           runs arrived records
     looking.py         looks into large records for replies, in steps
-    outbox.py          sends, and waits for room: back-pressure
+    outbox.py          sends
+    back_pressure.py   waits for room, and ends a session that takes too little
     casting.py         one packet for many sessions
     batch.py           corks the packets of one thread
     requesting.py      requests and PINGs whose sender waits

@@ -64,7 +64,7 @@ def post_all(outboxes: Iterable[Outbox], encoded: bytes, latest: str | None) -> 
             outbox.look_again()
         bounds = outbox.bounds
         if waiting > bounds.unsent or outbox.outgoing.unacked > bounds.hard_unacked:
-            outbox.choke(writer)
+            outbox.pressure.choke(writer)
         count += 1
         grown += size
     _note_growth(loop, grown)

@@ -216,11 +216,11 @@ class Channel(Unkept):
     @property
     def waiters(self) -> Sized:
         """Those that wait for room to send."""
-        return self.outbox.waiters
+        return self.outbox.pressure.waiters
 
     def wake_waiters(self) -> None:
         """There may be room to send."""
-        self.outbox.wake_waiters()
+        self.outbox.pressure.wake_waiters()
 
     def handled(self) -> None:
         """Something was handled: perhaps an acknowledgement is due, which nothing else will take along."""
@@ -238,6 +238,10 @@ class Channel(Unkept):
         """Whether the calling thread runs a handler, and shall not wait for room."""
         # With a manual loop no thread would read acknowledgements while we wait.
         return get_ident() in worker_threads or self.loop.manual
+
+    def look_for_room(self) -> None:
+        """Take in acknowledgements that have come, and write what can be written."""
+        self.outbox.look_again()
 
     def wait_for_room(self, woken: Sign, seconds: float) -> None:
         """Wait until there may be room to send."""
@@ -309,9 +313,9 @@ class Channel(Unkept):
             "bytes_received": self.core.receiving.in_bytes,
             "bytes_sent": outgoing.bytes,
             "packets_received": self.core.receiving.handled,
-            "packets_dropped": self.outbox.dropped,
+            "packets_dropped": self.outbox.pressure.dropped,
             "packets_replaced": self.core.sending.replaced,
-            "sends_blocked": self.outbox.blocked,
+            "sends_blocked": self.outbox.pressure.blocked,
         }
 
     def is_over(self) -> bool:
@@ -388,5 +392,5 @@ class Channel(Unkept):
         if alarm is not None:
             alarm.of = None
         self.parting = self.core.requests.over()
-        self.outbox.wake_waiters()
+        self.outbox.pressure.wake_waiters()
         return True

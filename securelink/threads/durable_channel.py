@@ -99,7 +99,7 @@ class DurableOutbox(Outbox):
         at: float = 0.0,  # what the book commits goes out together in any case
     ) -> None:
         """See `Outbox.post`."""
-        self._check_goes_on()
+        self.pressure.check_goes_on()
         size = len(encoded)
         if size > self.max_packets:
             raise self._too_large(size)
@@ -112,7 +112,7 @@ class DurableOutbox(Outbox):
             stage.sizes[self] = stage.sizes.get(self, 0) + size
         else:
             if wait and self.queue.is_crowded(size) and not self._session.inside_handler():
-                self._wait_for_room(size, timeout, latest)
+                self.pressure.wait(size, timeout, latest)
             self._book.put(way, encoded, latest)
             self.look()
         self.loop.grown += size
@@ -186,7 +186,7 @@ class DurableOutbox(Outbox):
         """See `book.Outlet`."""
         bounds = self.bounds
         if self.queue.size > bounds.unsent or self.outgoing.unacked > bounds.hard_unacked:
-            self.choke(self.writer)
+            self.pressure.choke(self.writer)
 
     def look_again(self) -> None:
         """Acknowledgements make room when the book has taken them in."""

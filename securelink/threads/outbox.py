@@ -1,5 +1,5 @@
 """
-How a session sends, and its back-pressure: inside a handler a send never waits; elsewhere it waits for room.
+How a session sends: inside a handler a send never waits; elsewhere it waits for room (`back_pressure.py`).
 
 What waits is in the session's `SendQueue`, under the session's lock. The link's send right is taken before that lock,
 never after; no user code runs and nothing waits while it is held.
@@ -8,7 +8,6 @@ never after; no user code runs and nothing waits while it is held.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from threading import get_ident
 from typing import Protocol
@@ -16,44 +15,25 @@ from typing import Protocol
 from .._mypyc import mypyc_attr
 from ..app.pending import Pending
 from ..codes import Code
-from ..errors import ConnectionClosed, LimitExceeded, LinkTimeout, Refused
-from ..interrupts import Sign
+from ..errors import LimitExceeded, Refused
 from ..options import word
 from ..protocol.bounds import FULL
 from ..protocol.send_queue import Loose, Mark
 from ..protocol.session_core import SessionCore
+from . import back_pressure
+from .back_pressure import BackPressure
 from .bursts import BURST_BYTES, ROW_PACKETS, ROW_SECONDS
 from .loop import Loop
 from .writing import Writer
 
 log = logging.getLogger("securelink")
 
-ROOM_SECONDS = 0.2  # one wait for room: a wake-up that is missed costs a moment, not the send
 
-
-class Session(Protocol):
+class Session(back_pressure.Session, Protocol):
     """The session that has an outbox, as that needs it."""
-
-    ended: bool
-
-    @property
-    def name(self) -> str:
-        """Who the peer is, for the log."""
-
-    def end(self, code: int, text: str = "") -> None:
-        """End it from our side."""
-
-    def closed_error(self) -> ConnectionClosed:
-        """Why nothing can be sent."""
 
     def inside_handler(self) -> bool:
         """Whether the calling thread runs a handler, and shall not wait."""
-
-    def wait_for_room(self, woken: Sign, seconds: float) -> None:
-        """Wait until there may be room."""
-
-    def crowded_hint(self) -> str:
-        """What to do when there is no room."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -72,14 +52,12 @@ class Outbox:
         writer: Of what carries the session now, if anything does.
         max_packets: Bytes of the largest encoded packet.
         apart: What is sent goes another way: it is dropped, or held back until the session is let in.
-        waiters: Those that wait for room.
-        dropped: Packets for which there was no room, see `offer`.
-        blocked: How often a send has waited for room.
+        pressure: What its sends wait for.
     """
 
     __slots__ = (
-        "_greeter", "_holding", "_last_at", "_muted", "_row", "_row_by", "_session", "apart", "blocked", "bounds",
-        "dropped", "loop", "max_packets", "outgoing", "queue", "receiving", "waiters", "writer",
+        "_greeter", "_holding", "_last_at", "_muted", "_row", "_row_by", "_session", "apart", "bounds", "loop",
+        "max_packets", "outgoing", "pressure", "queue", "receiving", "writer",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, core: SessionCore, session: Session) -> None:
@@ -90,10 +68,10 @@ class Outbox:
         self.outgoing = core.numbering.outgoing
         self._session = session
         self.writer: Writer | None = None
-        self.max_packets = self.dropped = self.blocked = 0
+        self.pressure = BackPressure(core, session)
+        self.max_packets = 0
         self.apart = self._muted = self._holding = False
         self._greeter = 0  # whose packets are not held back, by `Loop.identity`
-        self.waiters: dict[Sign, None] = {}
         self._last_at = 0.0  # when the last packet was made, in seconds
         self._row = self._row_by = 0  # how many in a row it had before it, and their thread
 
@@ -120,7 +98,7 @@ class Outbox:
         """
         writer, size = self.writer, len(encoded)
         if writer is None or self.receiving.dropping:
-            self._check_goes_on()
+            self.pressure.check_goes_on()
         if size > self.max_packets:
             raise self._too_large(size)
         if self.apart and self._put_apart(encoded, timeout, latest, wait):
@@ -128,7 +106,7 @@ class Outbox:
         loop, queue, me = self.loop, self.queue, get_ident()
         if writer is None:
             if wait and queue.is_crowded(size) and not self._session.inside_handler():
-                self._wait_for_room(size, timeout, latest)
+                self.pressure.wait(size, timeout, latest)
             queue.put(encoded, latest)
         elif loop.lead.thread == me:
             queue.put(encoded, latest)
@@ -141,7 +119,7 @@ class Outbox:
                 writer.flush()
         else:
             if wait and queue.is_crowded(size) and not self._session.inside_handler():
-                self._wait_for_room(size, timeout, latest)
+                self.pressure.wait(size, timeout, latest)
             batch = loop.batches.get(me) if loop.batches else None
             in_row = 0.0 <= at - self._last_at < ROW_SECONDS
             self._last_at = at
@@ -162,7 +140,7 @@ class Outbox:
             loop.grew()
         bounds = self.bounds
         if queue.size > bounds.unsent or self.outgoing.unacked > bounds.hard_unacked:
-            self.choke(writer)
+            self.pressure.choke(writer)
 
     def _post_behind(self, writer: Writer, encoded: bytes, latest: Mark, in_row: bool) -> None:
         """By a thread that does not lead, where something waits already, or this packet may wait for the next one."""
@@ -200,7 +178,7 @@ class Outbox:
         if full == "wait":
             self.post(encoded, timeout, latest, wait)
             return True
-        self._check_goes_on()
+        self.pressure.check_goes_on()
         if full == "latest":
             self.post(encoded, None, latest, False)
             return True
@@ -211,9 +189,9 @@ class Outbox:
         if self._is_crowded(size) and not self.queue.replaces(mark):
             self.look_again()  # takes in acknowledgements
             if self._is_crowded(size) and not self._makes_room(size, mark):
-                self.dropped += 1
+                self.pressure.dropped += 1
                 if full == "end":
-                    self._end_slow()
+                    self.pressure.end_slow()
                 return False
         self.post(encoded, None, mark, False)
         return True
@@ -225,19 +203,12 @@ class Outbox:
         if not isinstance(mark, Loose):
             return False
         dropped = self._drop_oldest(size, mark.key)
-        self.dropped += dropped or 0
+        self.pressure.dropped += dropped or 0
         return dropped is not None
 
     def _drop_oldest(self, size: int, key: str) -> int | None:
         """See `SendQueue.make_room`."""
         return self.queue.make_room(size, key)
-
-    def _end_slow(self) -> None:
-        log.warning(
-            "%s is too slow: %d bytes wait to be sent, %d to be acknowledged; ended",
-            self._session.name, self.queue.unsent, self.outgoing.unacked,
-        )  # fmt: skip
-        self._session.end(Code.TOO_SLOW)
 
     @property
     def muted(self) -> bool:
@@ -295,7 +266,7 @@ class Outbox:
         if self._muted:
             self.apart = True  # another thread has muted it between the two halves of the last line
         self.look_again()
-        self.wake_waiters()
+        self.pressure.wake_waiters()
 
     def _put_apart(self, encoded: bytes, timeout: float | None, latest: Mark, wait: bool) -> bool:
         """False: it goes the usual way after all."""
@@ -307,7 +278,7 @@ class Outbox:
                 queue.supersede(latest)
             return False
         if wait and queue.is_crowded(size) and not self._session.inside_handler():
-            self._wait_for_room(size, timeout, latest)
+            self.pressure.wait(size, timeout, latest)
         if not queue.put_held(encoded, latest):
             return False
         self.loop.grown += size
@@ -326,75 +297,8 @@ class Outbox:
             hint="send it in pieces, or raise max_packet= of the server",
         )
 
-    def _check_goes_on(self) -> None:
-        """Raises `ConnectionClosed` unless the session only waits for its next connection."""
-        if self._session.ended or self.receiving.dropping:
-            raise self._session.closed_error()
-
     def look_again(self) -> None:
         """Another link carries the session than a moment ago: it may have looked before our packet was there."""
         writer = self.writer
         if writer is not None:
             writer.flush()
-
-    def _wait_for_room(self, size: int, timeout: float | None, latest: Mark) -> None:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        woken = Sign()
-        waited = False
-        try:
-            while True:
-                if self.has_room(size, latest, woken):
-                    return
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    raise self.crowded_error(timeout)
-                self.blocked += not waited
-                waited = True
-                seconds = ROOM_SECONDS if left is None else min(left, ROOM_SECONDS)
-                self._session.wait_for_room(woken, seconds)
-        finally:
-            self.stop_waiting(woken)
-
-    def has_room(self, size: int, latest: Mark, woken: Sign) -> bool:
-        """Whether it may be queued; if not, `woken` is set when there may be room. Raises `ConnectionClosed`."""
-        queue = self.queue
-        if not queue.is_crowded(size) or queue.replaces(latest):
-            return True
-        self._check_goes_on()
-        woken.clear()
-        self.waiters[woken] = None
-        self.look_again()  # takes in acknowledgements; also the second look after joining the waiters
-        if not queue.is_crowded(size):
-            return True
-        if woken.is_set():  # by our own look: it would not wait, and look again, and so on
-            woken.clear()
-            self.waiters[woken] = None
-        return False
-
-    def stop_waiting(self, woken: Sign) -> None:
-        """Behind `has_room`, in any case: nothing waits with this sign any more."""
-        self.waiters.pop(woken, None)
-        self.wake_waiters()  # the first may have left room for the next
-
-    def crowded_error(self, timeout: float | None) -> LinkTimeout:
-        return LinkTimeout(
-            f"{self._session.name} does not take its packets: {self.queue.unsent} bytes wait to be sent and "
-            f"{self.outgoing.unacked} to be acknowledged after {timeout} s",
-            hint=self._session.crowded_hint(),
-        )
-
-    def wake_waiters(self) -> None:
-        """There may be room: those that wait for it look again."""
-        for woken in tuple(self.waiters):
-            self.waiters.pop(woken, None)
-            woken.set()
-
-    def choke(self, writer: Writer | None) -> None:
-        """Much waits to be sent or acknowledged: stop reading the peer, or end it at a hard limit."""
-        if writer is not None:
-            writer.flush()  # a handler's packets wait for the end of the turn, which is no fault of the peer
-        queue = self.queue
-        if queue.is_over_hard_limit:
-            self._end_slow()
-        elif writer is not None and queue.unsent > queue.bounds.unsent:
-            writer.choke()
