@@ -19,7 +19,7 @@ Two threads may use the receiving half (`receive_data`) and the sending half (`s
     strangers.py   recognises peers that speak another protocol
 
     handshake_client.py, handshake_server.py   both halves of the computation
-    order.py       a step of it that comes too early is an error
+    call_order.py  a step of it that comes too early is an error
     key_schedule.py    the secrets and keys of a connection
     records.py     AES-256-GCM or plaintext
     key_update.py  when a key is replaced

@@ -13,11 +13,11 @@ from ..limits import MAX_COUNT
 from ..wire.fields import Content, Kind, Mode
 from ..wire.messages import ANOTHER, NO_MEMORY, Welcome
 from .acknowledgements import Numbering
+from .call_order import made_before
 from .connection import Connection, Takes
 from .contents import SHARED_TAKES
 from .events import Item, Opened, PlaintextChosen, ServerVerified
 from .handshake_client import ClientHandshake, PlaintextServer, VerifiedServer
-from .order import made_before
 from .records import Opener, PlainReceiver, PlainSender, Sealer
 from .resumption import Resumption, Returning
 from .states import Input, State, Take

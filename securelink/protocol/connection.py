@@ -13,9 +13,9 @@ from ..wire.frames import FrameBuffer
 from ..wire.messages import Close, Welcome
 from .ack_timing import AckTiming
 from .acknowledgements import Numbering
+from .call_order import made_before
 from .events import Ended, Event, Expired, Failed, Item, Overdue, Silent
 from .liveness import Liveness
-from .order import made_before
 from .records import RecordReceiver, RecordSender
 from .sender import Sender
 from .states import CONTENT_INPUTS, KIND_INPUTS, MOVES, OVER, READS_NOTHING, Input, State, Take

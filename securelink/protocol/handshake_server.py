@@ -21,7 +21,7 @@ from ..wire.messages import (
     pad,
 )
 from . import key_schedule
-from .order import made_before
+from .call_order import made_before
 from .resumption import Grant
 
 _MAKER = object()  # only this module has this object, so no other module can construct a proof

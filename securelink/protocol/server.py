@@ -15,11 +15,11 @@ from ..limits import HEADER_SIZE, MAGIC, TICKET_SIZE
 from ..wire.fields import Content, Kind, Mode
 from ..wire.messages import Wanted, Welcome
 from .acknowledgements import Numbering
+from .call_order import made_before
 from .connection import Connection, Takes
 from .contents import SHARED_TAKES
 from .events import AuthReceived, Confirmed, Failed, HelloReceived, Item
 from .handshake_server import ServerHandshake, VerifiedClient
-from .order import made_before
 from .records import Opener, PlainReceiver, PlainSender, Sealer
 from .resumption import Grant
 from .states import CONTENT_INPUTS, MOVES, Input, State, Take

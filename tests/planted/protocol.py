@@ -268,7 +268,7 @@ FAULTS = [
     ),
     Fault(
         "a handshake computes what is not its turn",
-        "protocol/order.py",
+        "protocol/call_order.py",
         "    if value is None:\n",
         "    if False:\n",
         "test_protocol_order.py::test_wrong_order",
