@@ -22,10 +22,12 @@ BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 
 # In the order of the catalogue, in tables that fit a page.
 _TABLES = (
-    ("rtt", "pipeline", "many", "handshake", "handshake-8"),
-    ("broadcast-100", "broadcast-500", "burst-100", "burst-500", "bulk", "idle"),
-    ("crowd", "fanout", "compute", "sleep"),
+    ("rtt", "pipeline", "pipeline-threads", "many", "handshake", "handshake-8", "resume"),
+    ("broadcast-100", "broadcast-500", "burst-100", "burst-500", "bulk", "bulk-busy", "idle"),
+    ("storm", "crowd", "fanout", "compute", "sleep", "greedy"),
 )
+#: In these rows the processor time of both sides and the median latency say as much as the rate.
+_COSTS = ("rtt", "pipeline", "many", "broadcast-100", "broadcast-500")
 
 
 def _matrix(results: Results, names: tuple[str, ...]) -> list[str]:
@@ -38,6 +40,19 @@ def _matrix(results: Results, names: tuple[str, ...]) -> list[str]:
         if any(found):
             title = f"{peer.title} (r)" if peer.reference else peer.title
             rows.append([title, *("" if f is None else number(f.median) for f in found)])
+    return markdown_table(titles, rows) if rows else []
+
+
+def _costs(results: Results) -> list[str]:
+    """Processor time of both sides for each operation, and the median latency, in microseconds."""
+    workloads = [w for w in results.workloads if w.name in _COSTS]
+    columns = [(w, f) for w in workloads for f in ("cpu", "p50") if results.ranking(w, f)]
+    titles = ["µs", *(f"{w.title}: {'both CPUs' if f == 'cpu' else 'p50'}" for w, f in columns)]
+    rows = []
+    for peer in results.peers:
+        found = [results.spread(workload, peer.name, figure) for workload, figure in columns]
+        if any(found):
+            rows.append([peer.title, *("" if f is None else number(f.median) for f in found)])
     return markdown_table(titles, rows) if rows else []
 
 
@@ -61,13 +76,14 @@ def measured(results: Results) -> str:
     """The tables, as Markdown."""
     about = results.about
     lines = [
-        f"{about['date']}, {about['processors']}, Python {about['python']}, {about['repetitions']} interleaved "
-        f"repetitions in {about['minutes']:.0f} minutes.",
+        f"{about['date']}, {about['processors']}, Python {about['python']}, {about['build']}, "
+        f"{about['repetitions']} interleaved repetitions in {about['minutes']:.0f} minutes.",
         "Medians; (r): a reference, in plaintext or not comparable.",
         "",
     ]
     for names in _TABLES:
         lines += _matrix(results, names)
+    lines += _costs(results)
     return "\n".join([*lines, *_goals(results)])
 
 

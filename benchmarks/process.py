@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any, Self
@@ -167,7 +167,8 @@ def run(
         try:
             if workload.holder:
                 return _beside_others(target, workload, parameters, second, place)
-            return _load(target, workload.method, parameters, second, place)
+            with _busy(workload.busy):
+                return _load(target, workload.method, parameters, second, place)
         except RunFailed as failure:
             raise RunFailed(f"{failure}\n{server.complaint()}".strip()) from None
 
@@ -195,6 +196,18 @@ def _holder(target: Target, sessions: int, place: Path | None) -> Iterator[None]
     with Child(*arguments, folder=place) as holder:
         holder.line(_HOLD_SECONDS)
         time.sleep(min(2.0, sessions / 1000))
+        yield
+
+
+@contextmanager
+def _busy(count: int) -> Iterator[None]:
+    """Other processes that compute as long as this one waits for them, and at most as long as a load may take."""
+    program = f"import time\nend = time.monotonic() + {_LOAD_SECONDS}\nwhile time.monotonic() < end: sum(range(1000))"
+    with ExitStack() as stack:
+        for _ in range(count):
+            process = subprocess.Popen([sys.executable, "-c", program])
+            stack.callback(process.wait)
+            stack.callback(process.kill)
         yield
 
 

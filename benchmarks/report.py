@@ -12,6 +12,7 @@ _HEADINGS = {
     "p50": "p50 µs",
     "p99": "p99 µs",
     "tail": "p99 / p50",
+    "cpu": "CPU µs of both sides",
     "server_cpu": "server CPU µs",
     "load_cpu": "load CPU µs",
     "seconds": "s to open all",
@@ -41,7 +42,7 @@ def _shown(spread: Spread | None) -> str:
 def heading(workload: Workload, figure: str) -> str:
     """The words above a column."""
     if figure in _HEADINGS:
-        per = " per MB" if workload.name == "bulk" and figure.endswith("_cpu") else ""
+        per = " per MB" if workload.method == "bulk" and figure.endswith("_cpu") else ""
         return _HEADINGS[figure] + per
     if figure.startswith("us_"):
         return f"µs at {int(figure[3:]):,}"
@@ -72,14 +73,13 @@ def _columns(workload: Workload) -> list[str]:
 def verdict_text(verdict: Verdict) -> tuple[str, str, str, str]:
     """Goal, value, limit and result of one goal, as words."""
     sign = "<=" if verdict.lower_is_better else ">="
+    figure = verdict.goal.figure
     if verdict.against:
         goal = f"{sign} {verdict.goal.factor:g} x {verdict.against}"
+        if figure != "rate":
+            goal = f"{_HEADINGS[figure]} {goal}"
     else:
-        unit = (
-            verdict.workload.unit
-            if verdict.goal.figure == "rate"
-            else _HEADINGS[verdict.goal.figure]
-        )
+        unit = verdict.workload.unit if figure == "rate" else _HEADINGS[figure]
         goal = f"{sign} {verdict.goal.factor:g} {unit}"
     if verdict.goal.subject != "securelink":
         goal += f" ({verdict.goal.subject})"

@@ -8,6 +8,8 @@ import os
 import platform
 import ssl
 import statistics
+import sys
+import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -85,21 +87,30 @@ class Results:
     def spread(self, workload: Workload, peer: str, figure: str = "rate") -> Spread | None:
         """Of one figure; None when it was not measured."""
         runs = self.runs.get((workload.name, peer), [])
+        if figure == "cpu":  # of both sides
+            runs = [
+                run | {"cpu": run["server_cpu"] + run["load_cpu"]}
+                for run in runs
+                if "server_cpu" in run
+            ]
         values = [run[figure] for run in runs if figure in run]
         return Spread.of(values) if values else None
 
-    def ranking(self, workload: Workload) -> list[tuple[Peer, Spread]]:
+    def ranking(self, workload: Workload, figure: str = "rate") -> list[tuple[Peer, Spread]]:
         """Best first."""
         found = [
             (peer, spread)
             for peer in self.peers
-            if (spread := self.spread(workload, peer.name)) is not None
+            if (spread := self.spread(workload, peer.name, figure)) is not None
         ]
-        return sorted(found, key=lambda item: item[1].median, reverse=not workload.lower_is_better)
+        costs = workload.lower_is_better or figure != "rate"
+        return sorted(found, key=lambda item: item[1].median, reverse=not costs)
 
-    def best(self, workload: Workload, *, pure: bool = False) -> tuple[Peer, Spread] | None:
-        """The best encrypted peer, or the best of those without compiled protocol code."""
-        for peer, spread in self.ranking(workload):
+    def best(
+        self, workload: Workload, figure: str = "rate", *, pure: bool = False
+    ) -> tuple[Peer, Spread] | None:
+        """The best encrypted peer in one figure, or the best of those without compiled protocol code."""
+        for peer, spread in self.ranking(workload, figure):
             if competes(peer) and not (pure and peer.compiled):
                 return peer, spread
         return None
@@ -116,9 +127,10 @@ class Results:
                     yield Verdict(workload, goal, subject.median, goal.factor, "")
                     continue
                 if goal.against.startswith("best"):
-                    other = self.best(workload, pure=goal.against == "best-pure")
+                    pure = goal.against == "best-pure"
+                    other = self.best(workload, goal.figure, pure=pure)
                 else:
-                    spread = self.spread(workload, goal.against)
+                    spread = self.spread(workload, goal.against, goal.figure)
                     other = None if spread is None else (_named(self.peers, goal.against), spread)
                 if other is not None:
                     peer, spread = other
@@ -219,7 +231,8 @@ class Results:
 def _with_copies(goals: tuple[Goal, ...]) -> Iterator[Goal]:
     for goal in goals:
         yield goal
-        yield replace(goal, subject=f"{goal.subject}-compiled")
+        factor = goal.factor if goal.compiled is None else goal.compiled
+        yield replace(goal, subject=f"{goal.subject}-compiled", factor=factor)
 
 
 def _successor(peer: Peer) -> str:
@@ -243,6 +256,7 @@ def environment(peers: list[Peer], repetitions: int) -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "python": platform.python_version(),
+        "build": _build(),
         "system": f"{platform.system()} {platform.release()}",
         "processors": f"{os.cpu_count()} x {_processor()}",
         "OpenSSL of ssl": ssl.OPENSSL_VERSION,
@@ -250,6 +264,15 @@ def environment(peers: list[Peer], repetitions: int) -> dict[str, Any]:
         "repetitions": repetitions,
         "versions": versions,
     }
+
+
+def _build() -> str:
+    """How the interpreter was compiled: without the optimisation that distributions use, all our ratios are worse."""
+    arguments = sysconfig.get_config_var("CONFIG_ARGS") or ""
+    if "--enable-optimizations" in arguments:
+        return "optimised (PGO)"
+    # Distributions optimise theirs by means of their own, of which its configuration does not know.
+    return "of the system" if sys.base_prefix == "/usr" else "without PGO"
 
 
 def _processor() -> str:

@@ -41,11 +41,13 @@ TINY: dict[str, dict[str, Any]] = {
     "resume": {"count": 8, "clients": 2},
     "storm": {"clients": 4, "processes": 2},
     "bulk": {"size": 2**21},
+    "bulk-busy": {"size": 2**20},
     "idle": {"count": 10},
     "crowd": {"count": 20},
     "fanout": {"sizes": [2, 4], "deliveries": 16},
     "compute": {"handler_seconds": 0.05, "times": 2},
     "sleep": {"handler_seconds": 0.05},
+    "greedy": {"clients": 2, "handler_seconds": 0.001, "seconds": 0.05},
 }
 
 
@@ -112,7 +114,7 @@ def test_the_command_starts_and_ends_its_processes(tmp_path: Path) -> None:
     """The command measures two processes, saves JSON, tables and a chart, and leaves no process behind."""
     done = subprocess.run(
         [
-            sys.executable, "-m", "benchmarks", "rtt", "crowd", "--quick", "--repeat", "1",
+            sys.executable, "-m", "benchmarks", "rtt", "bulk-busy", "crowd", "--quick", "--repeat", "1",
             "--bits", "2048", "--sessions", "8", "--peers", "securelink,raw", "--output", str(tmp_path),
         ],
         cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
@@ -124,7 +126,9 @@ def test_the_command_starts_and_ends_its_processes(tmp_path: Path) -> None:
     assert measured["raw"]["rate"]["runs"]
     crowd = saved["workloads"]["crowd"]["peers"]["securelink"]
     assert crowd["rate"]["median"] == crowd["beside"]["median"] / crowd["without"]["median"]
+    assert saved["workloads"]["bulk-busy"]["peers"]["securelink"]["rate"]["median"] > 0
     assert saved["about"]["versions"]["securelink"]
+    assert saved["about"]["build"] in ("optimised (PGO)", "of the system", "without PGO")
     assert "| **securelink** |" in (tmp_path / "latest.md").read_text()
     assert (tmp_path / "latest.svg").read_text().startswith("<svg ")
 
@@ -204,6 +208,41 @@ def test_costs_are_better_when_lower() -> None:
     results.workloads[:] = [workload]
     assert [peer.name for peer, _ in results.ranking(workload)][:2] == ["slow", "fast"]
     assert [verdict.met for verdict in results.verdicts()] == [False]
+
+
+def test_goals_of_other_figures_and_of_the_compiled_copy() -> None:
+    """A latency is compared with the least of a peer, and processor time is that of both sides."""
+    names = ("securelink", "securelink-compiled", "picows", "pyzmq")
+    peers = [peer for name in names for peer in catalogue.PEERS if peer.name == name]
+    workload = replace(
+        _workload("rtt"),
+        goals=(
+            Goal(2.0, "best", compiled=3.0), Goal(1.5, "best", figure="p50"), Goal(1.0, "picows", figure="cpu"),
+        ),
+    )  # fmt: skip
+    results = Results(peers, [workload])
+    for peer, rate, p50 in zip(peers, (30.0, 30.0, 20.0, 10.0), (9.0, 7.0, 8.0, 6.0), strict=True):
+        figures = {"rate": rate, "p50": p50, "server_cpu": p50, "load_cpu": 1.0}
+        results.add(workload, peer, figures)
+    subjects: dict[str, list[tuple[float, bool]]] = {}
+    for verdict in results.verdicts():
+        subjects.setdefault(verdict.goal.subject, []).append((verdict.limit, verdict.met))
+    assert subjects == {
+        "securelink": [(40.0, False), (9.0, True), (9.0, False)],
+        "securelink-compiled": [(60.0, False), (9.0, True), (9.0, True)],
+    }
+    assert "| CPU µs of both sides <= 1 x picows on uvloop, TLS | 10 | 9 | 1.11 of it |" in (
+        report.to_markdown(results)
+    )
+    results.about = {
+        "date": "",
+        "processors": "",
+        "python": "",
+        "build": "",
+        "repetitions": 1,
+        "minutes": 1.0,
+    }
+    assert "| one client, ping-pong: both CPUs |" in document.measured(results)
 
 
 def test_chart_is_well_formed() -> None:

@@ -364,3 +364,21 @@ class Driver:
             "rate": worst[-1] / 1e6,
             "median_worst": worst[len(worst) // 2] / 1e6,
         }
+
+    def greedy(self, clients: int, handler_seconds: float, seconds: float) -> Figures:
+        """Echoes of some clients while one sends more than its slow handler can do."""
+        latencies: list[int] = []
+        with self._client() as greedy, self._clients(clients) as others:
+            count = int(2 * seconds / handler_seconds)
+            for _ in range(count):
+                greedy.send(command("sleep", seconds=handler_seconds))
+            end = time.perf_counter() + seconds
+            while time.perf_counter() < end:
+                for client in others:
+                    sent = clock()
+                    client.send(PACKET)
+                    client.receive()
+                    latencies.append(clock() - sent)
+                time.sleep(0.001)
+        figures = latency_figures(latencies)
+        return figures | {"rate": figures["worst"] / 1000}
