@@ -72,6 +72,23 @@ def sent(client: Client) -> int:
     return channel_of(client).numbers()["records_sent"]
 
 
+def test_requests_are_no_row(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for each answer sends nothing in a row: the next request goes out at once, as a packet would."""
+    monkeypatch.setattr(outbox, "ROW_SECONDS", 0.000_000_001)
+    held: list[object] = []
+
+    class Noting(bursts.Bursts):
+        def add(self, writer: Any, thread: int) -> bool:
+            held.append(writer)
+            return False
+
+    loop = channel_of(client).loop
+    monkeypatch.setattr(loop, "bursts", Noting(loop.lead, watched=False))
+    for _ in range(2 * ROW_PACKETS):
+        client.request("ask", 1)
+    assert held == []
+
+
 @pytest.mark.usefixtures("slowly")
 def test_a_row_becomes_few_records(client: Client, heard: list[Any]) -> None:
     """The first three go out alone; the others wait for each other until the program waits."""

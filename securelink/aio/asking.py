@@ -6,11 +6,12 @@ import time
 
 from ..protocol.bounds import encode_for
 from ..protocol.send_queue import Mark
+from ..threads.asking import Waiting
 from ..threads.channel import Channel
 from ..threads.requesting import answer_of, expect, mark, round_trip
 from ..wire.packets import Packet
 from .running import in_handler
-from .waiting import Answer, Woken
+from .waiting import Woken
 
 
 async def room(channel: Channel, size: int, timeout: float | None, latest: Mark = None) -> None:
@@ -46,15 +47,17 @@ async def ask(channel: Channel, packet: Packet, timeout: float) -> Packet:
     """As `threads.requesting.ask`. A task that is cancelled leaves nobody who waits for the answer."""
     mark(channel, packet)
     deadline = time.monotonic() + timeout
-    waiting = Answer()
+    woken = Woken()
+    waiting = Waiting(woken)
     try:
         packet.id = expect(channel, waiting)
         encoded = encode_for(channel.core.bounds, packet)
-        await room(channel, len(encoded), timeout)
-        channel.outbox.post(encoded, None, None, False)
+        if channel.core.sending.is_crowded(len(encoded)):
+            await room(channel, len(encoded), timeout)
+        channel.outbox.post(encoded, None, None, False, packet.created)
         channel.release()
         if waiting.reply is None and not channel.ended:
-            await waiting.wait(deadline - time.monotonic())
+            await woken.woken(deadline - time.monotonic())
     finally:
         channel.forget(waiting.number)
     return answer_of(channel, packet, waiting, timeout)
@@ -62,14 +65,15 @@ async def ask(channel: Channel, packet: Packet, timeout: float) -> Packet:
 
 async def probe(channel: Channel, timeout: float) -> float:
     """As `threads.requesting.probe`."""
-    waiting = Answer()
+    woken = Woken()
+    waiting = Waiting(woken)
     try:
         number = expect(channel, waiting, pong=True)
         start = time.monotonic()
         if channel.link is not None:
             channel.link.ping(number, start)
         if not channel.ended:
-            await waiting.wait(timeout)
+            await woken.woken(timeout)
         return round_trip(channel, waiting, start, timeout)
     finally:
         channel.forget(waiting.number)

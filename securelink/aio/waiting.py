@@ -9,8 +9,6 @@ from typing import TypeVar
 
 from ..app.pending import Pending
 from ..interrupts import Sign
-from ..protocol.replies import Reply
-from ..threads.asking import Waiting
 from ..threads.pool import no_thread
 
 Result = TypeVar("Result")
@@ -38,8 +36,9 @@ class Woken(Sign):
                 pass  # the event loop is closed, and the task gone with it
 
     def is_set(self) -> bool:
-        """As `Sign.is_set`."""
-        return self._future.done()
+        """As `Sign.is_set`; not because its time was over."""
+        future = self._future
+        return future.done() and not future.cancelled() and future.result()
 
     def clear(self) -> None:
         """As `Sign.clear`. By its task."""
@@ -59,30 +58,6 @@ class Woken(Sign):
             return await self._future
         finally:
             timer.cancel()
-
-
-class Answer(Waiting):
-    """A task waits for a reply or a PONG."""
-
-    __slots__ = ("_woken",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._woken = Woken()
-
-    def answered(self, reply: Reply | None) -> None:
-        """See `Waiting`."""
-        self.reply = reply
-        self.event.set()
-        self._woken.set()
-
-    def over(self) -> None:
-        """See `Waiting`."""
-        self._woken.set()
-
-    async def wait(self, timeout: float) -> bool:
-        """Until it has come or never will; False: neither in `timeout` seconds."""
-        return await self._woken.woken(timeout)
 
 
 async def through(pending: Pending | None) -> None:

@@ -20,7 +20,7 @@ class Waiting:
     A wait for a reply or a PONG. The reading thread fills it in.
 
     Attributes:
-        event: Set when the wait is over.
+        event: Set when the wait is over; by default what a thread waits for.
         number: The number of the request; negative for a PING; 0 before there is one.
         reply: The reply, if one came.
         patient: See `Waiter`.
@@ -29,8 +29,8 @@ class Waiting:
     __slots__ = ("event", "number", "reply")
     patient = False
 
-    def __init__(self) -> None:
-        self.event = Sign()
+    def __init__(self, event: Sign | None = None) -> None:
+        self.event = event or Sign()
         self.number = 0
         self.reply: Reply | None = None
 

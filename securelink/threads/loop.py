@@ -357,11 +357,11 @@ class Loop:
             if timeout != 0.0:
                 waker.wakes_at = timers[0][0] if timers else math.inf
                 waker.sleeping = True
-        # Once more: what came before the leader said that it sleeps has woken nobody.
-        waiting = bool(ready.inboxes) or ready.again.count > 0
-        due = self._stopping or self._commands or self.flush_list or self._unfinished.count
-        if due or (waiting and pool.busy_handlers < pool.handler_places):
-            timeout = 0.0
+            # Once more: what came before the leader said that it sleeps has woken nobody.
+            waiting = bool(ready.inboxes) or ready.again.count > 0
+            due = self._stopping or self._commands or self.flush_list or self._unfinished.count
+            if due or (waiting and pool.busy_handlers < pool.handler_places):
+                timeout = 0.0
         told = self._told
         events = told.poll(self._poller, timeout) if told.watched else self._poller.poll(timeout)
         waker.sleeping = False

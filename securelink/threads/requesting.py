@@ -43,7 +43,8 @@ def ask(channel: Channel, packet: Packet, timeout: float) -> Packet:
     waiting = Waiting()
     try:
         packet.id = expect(channel, waiting)
-        channel.outbox.post(encode_for(channel.core.bounds, packet), timeout=timeout)
+        encoded = encode_for(channel.core.bounds, packet)
+        channel.outbox.post(encoded, timeout, None, True, packet.created)
         channel.await_answer(waiting, deadline)
     finally:
         # Not by a call of ours, at whose beginning Ctrl-C may come: it would be waited for forever.
