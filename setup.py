@@ -23,6 +23,7 @@ HOT = [
     "securelink/app/handlers.py",
     "securelink/wire/frames.py",
     "securelink/protocol/ack_timing.py",
+    "securelink/protocol/arrived.py",
     "securelink/protocol/client.py",
     "securelink/protocol/connection.py",
     "securelink/protocol/contents.py",

@@ -13,6 +13,7 @@ from together import REPEATS, Crew
 
 from securelink.codes import Code
 from securelink.errors import ConnectionClosed, LimitExceeded, LinkTimeout
+from securelink.interrupts import Sign
 from securelink.limits import RUN_PACKETS
 from securelink.protocol import Closed
 from securelink.protocol.bounds import Bounds
@@ -86,6 +87,19 @@ def test_a_full_inbox_is_counted_in_bytes_too() -> None:
         until(lambda: len(stage.channel.data) == 20, meanwhile=lambda: stage.turn(1))
         sender.join(WAIT)
         assert stage.channel.core.receiving.in_bytes == stage.channel.core.receiving.out_bytes
+
+
+def test_what_is_decoded_is_more_than_what_came() -> None:
+    """A lone record too lets the leader look at what is kept, once that is a multiple of it."""
+    with bench() as stage:
+        loop, asked = stage.loop, list[int]()
+        record = join_packets([encode_packet(Packet("x", bytes(1000)))])
+        loop.on_growth, loop.look_after = lambda: asked.append(loop.grown), loop.grown + 2000
+        stage.channel.core.receiving.deliver(record)
+        stage.channel.inbox.run()
+        stage.loop.turn()
+        assert len(asked) == 1
+        assert stage.channel.data == [bytes(1000)]
 
 
 def test_filling_an_inbox_that_is_being_emptied() -> None:
@@ -355,6 +369,16 @@ def test_a_send_that_waits_is_woken(attempt: int) -> None:
         for name in range(4):
             assert [number for who, number, _ in found if who == name] == list(range(20))
         assert stage.channel.outbox.pressure.waiters == {}
+
+
+def test_a_lone_record_wakes_a_send_that_waits() -> None:
+    """It may carry an acknowledgement, which makes room."""
+    with bench() as stage:
+        woken = Sign()
+        stage.channel.outbox.pressure.waiters[woken] = None
+        stage.send(1)
+        stage.turn()
+        assert woken.is_set()
 
 
 def test_a_send_that_waits_hears_of_the_end() -> None:

@@ -148,6 +148,30 @@ def test_on_the_ready_list_once() -> None:
     assert ran == ["twice", "other"]
 
 
+def test_a_turn_that_began_with_one_inbox_is_bounded() -> None:
+    """The clock is looked at as soon as there is a second one."""
+    loop = Loop("test", manual=True)
+    loop.start()
+    ran: list[int] = []
+
+    class Slow:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def run(self) -> bool:
+            ran.append(self.number)
+            if not self.number:
+                for number in (1, 2, 3):
+                    loop.schedule(Slow(number))
+            time.sleep(2 * TURN_SECONDS)
+            return False
+
+    loop.schedule(Slow(0))
+    loop.turn()
+    assert ran == [0, 1]
+    loop.stop(lambda: None)
+
+
 def test_who_gave_way_comes_after_those_who_waited() -> None:
     """What arrived while a long inbox ran has its turn before that inbox goes on."""
     loop = Loop("test", manual=True)

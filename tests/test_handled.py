@@ -195,6 +195,17 @@ def test_what_is_dropped_is_not_handled() -> None:
     assert one.incoming.handled() == 1
 
 
+def test_what_is_dropped_is_not_decoded() -> None:
+    """A record that waits when its session ends costs no more than its bytes."""
+    one = Inside()
+    one.deliver(Packet("x"))
+    record = one.queue.items[0]
+    assert isinstance(record, bytes)
+    one.queue.refuse()
+    assert one.queue.begin(record) is None
+    assert list(one.queue.items) == [record]
+
+
 # --- who was killed with a full inbox ---------------------------------------------------------------------------
 
 

@@ -27,8 +27,9 @@ from securelink.protocol import Closed, Ended, Item, Pinged, Ponged, Sender
 from securelink.protocol.bounds import Bounds
 from securelink.threads import loop as loop_module
 from securelink.threads import reading, writing
+from securelink.threads.ends import DEAD
 from securelink.threads.outcome import Outcome
-from securelink.threads.writing import Writer
+from securelink.threads.write_buffer import WriteBuffer
 from securelink.wire.fields import Content
 from securelink.wire.packets import Packet, decode_packets, encode_packet
 
@@ -121,26 +122,27 @@ def test_choking_when_all_is_written_already() -> None:
         assert stage.channel.data == [1]
 
 
-@pytest.mark.pure  # it replaces a method of the writer
+@pytest.mark.pure  # it replaces a method of the write buffer
 def test_choking_while_another_thread_writes_the_last_byte(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The writer has looked for the flag already; it looks once more after it has let go."""
     with bench() as stage:
         link = stage.link
-        write = Writer._write  # noqa: SLF001  # the moment after it
-        raced: list[Writer] = []
+        write = WriteBuffer.write
+        raced: list[WriteBuffer] = []
 
-        def race(self: Writer) -> None:
-            write(self)
+        def race(self: WriteBuffer, data: bytes) -> bool:
+            written = write(self, data)
             if not raced:
                 raced.append(self)
                 with Crew(WAIT) as crew:
-                    crew.start(self.choke)
+                    crew.start(link.writer.choke)
+            return written
 
-        monkeypatch.setattr(Writer, "_write", race)
+        monkeypatch.setattr(WriteBuffer, "write", race)
         stage.post(1, latest="key")
-        assert raced == [link.writer]
+        assert raced == [link.writer.buffer]
         assert not is_choked(link)
         stage.send(2)
         stage.turn()
@@ -177,6 +179,16 @@ def test_a_link_that_cannot_write_reads_on() -> None:
 
 
 # --- CLOSE is the last ---------------------------------------------------------------------------------------
+
+
+def test_nothing_is_sealed_for_a_peer_that_takes_nothing_more() -> None:
+    """What waits then keeps its place in the queue: the next connection carries it."""
+    with bench() as stage:
+        stage.link.writer.advance(DEAD)
+        stage.channel.core.sending.put(encode_packet(Packet("x", 1)))
+        stage.link.writer.flush()
+        assert stage.channel.core.numbering.outgoing.sent == 0
+        assert len(stage.channel.core.sending.packets) == 1
 
 
 def test_nothing_is_written_after_close() -> None:

@@ -24,8 +24,8 @@ from securelink.protocol import (
     SessionCore,
 )
 from securelink.protocol.acknowledgements import Numbering
+from securelink.protocol.arrived import Rest
 from securelink.protocol.bounds import Bounds
-from securelink.protocol.receive_queue import Rest
 from securelink.protocol.replies import Reply
 from securelink.protocol.send_queue import SendQueue
 from securelink.wire.fields import Mode

@@ -31,7 +31,7 @@ Two threads may use the receiving half (`receive_data`) and the sending half (`s
     tickets.py     the server's tickets
 
     session_core.py   the durable side of a session, which a connection carries
-    send_queue.py, receive_queue.py, requests.py, replies.py   its parts
+    send_queue.py, receive_queue.py, arrived.py, requests.py, replies.py   its parts
     durable.py     the same for a session that a store keeps
     bounds.py      bounds of one session
     rate_limit.py  how much a peer may send in a second

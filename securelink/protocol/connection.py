@@ -57,8 +57,7 @@ class Connection:
         wants_write: Once open: whether `data_to_send` has output.
         now: The time as the receiving half was given it last.
         deadline: When the handshake must be done, or the peer must have ended after our CLOSE; `inf` in between.
-        closing, delay: Code and text of the CLOSE that is to be sent, or was, by either side; milliseconds of RESTART
-            and HANDOVER.
+        closing, delay: Code and text of the CLOSE of either side; milliseconds of RESTART and HANDOVER.
         asked: The same if `close` was called to end the session, before there was any other reason for that.
         acks: When to send acknowledgements.
         answer_at: When the peer's CLOSE is answered at the latest; `inf` unless what came before it is to be handled.
@@ -73,15 +72,13 @@ class Connection:
         self.sender: Sender | None = None
         self.acks = AckTiming(self.numbering.incoming)
         self.liveness: Liveness | None = None
-        self.at_once = 0
-        self.more = False
+        self.at_once, self.more = 0, False
         self.controls = self.key_updates = self.reads = self.delay = 0
         self.wants_write = False
         self.closing: tuple[int, str] | None = None
         self.asked: tuple[int, str] | None = None
         self._pings = pings
-        self.deadline = deadline
-        self.now = -inf
+        self.deadline, self.now = deadline, -inf
         self._reading = True
         self._frames = FrameBuffer(MAX_HANDSHAKE_BODY)
         # Lists, for they are short, and an empty deque has 700 bytes more.
@@ -91,8 +88,7 @@ class Connection:
         self._receive: RecordReceiver | None = None
         self.answer_at = inf
         self._proved = False  # whether the record that broke the protocol was authenticated
-        self._bytes_lost = False
-        self._carried = False  # whether the numbering belongs to a session
+        self._bytes_lost = self._carried = False  # whether the numbering belongs to a session
         self._resumable = False  # whether that has a ticket
 
     @property
@@ -294,23 +290,29 @@ class Connection:
         Returns:
             Records and events in order; the last is `Failed` if the peer broke the protocol. Never raises for it.
         """
+        found = self.receive(data, now)
+        return found if isinstance(found, list) else [found]
+
+    def receive(self, data: bytes, now: float) -> bytes | memoryview | list[Item]:
+        """As `receive_data`; a lone record, as usual, comes without a list."""
         self.now = now
         self.reads += 1
         if self.state is not _OPEN or not data:
             return self._receive_unopened(data)
-        frame = self._frames.whole(data)
-        if frame is None:
-            self._frames.feed(data)
-            return self.reconsider(now)
-        header, body = frame
         out: list[Item] = []
+        frame, record = self._frames.whole(data), None
         try:
-            self._record(header, body, out)
+            if frame is not None:
+                record = self._record(frame[0], frame[1], out)
+            else:
+                self._frames.feed(data)
+                self._process(out)
         except SecureLinkError as error:
             out.append(self._fail(error))
-        if out and self.acks.look(now):
+        acks, asks = self.acks, not self.numbering.incoming.queued
+        if (asks or acks.due_at == inf) and (record is not None or out) and acks.look(now):
             self.wants_write = True
-        return out
+        return out if record is None else record
 
     def _receive_unopened(self, data: bytes) -> list[Item]:
         """Before the session is open, after it, and the end of the stream at any time."""
@@ -344,7 +346,9 @@ class Connection:
             if frame is None:
                 return
             if self.state is _OPEN:
-                self._record(frame[0], frame[1], out)
+                record = self._record(frame[0], frame[1], out)
+                if record is not None:
+                    out.append(record)
             else:
                 self._take_unopened(frame[0], frame[1], out)
                 if self.more:
@@ -354,22 +358,19 @@ class Connection:
                 self.more = True
                 return
 
-    def _record(self, header: bytes, body: bytes, out: list[Item]) -> None:
-        """One frame of an open session. The usual contents need no look-up, which would take longer than decryption."""
+    def _record(self, header: bytes, body: bytes, out: list[Item]) -> bytes | memoryview | None:
+        """One frame of an open session: the record that it brings; anything else is added to `out`."""
         receive = self._receive
-        if receive is None:
-            raise ConfigError("an open connection has nothing to open records with")
-        if header[0] != receive.kind:
+        if receive is None or header[0] != receive.kind:
             self._unprotect(header, body, out)
-            return
+            return None
         plaintext = receive.open(header, body)
-        content = plaintext[0]
         try:
-            if content in _NUMBERED:
-                self._data(plaintext, out)
-            else:
-                self.controls += 1
-                self._dispatch(plaintext, out)
+            if plaintext[0] in _NUMBERED:  # no look-up: that takes longer than decryption
+                return self._accept(plaintext)
+            self.controls += 1
+            self._dispatch(plaintext, out)
+            return None
         except SecureLinkError:
             self._proved = self.encrypted
             raise
@@ -474,21 +475,22 @@ class Connection:
         else:
             self.wants_write = True
 
-    # What changes the receiving half itself; `contents.py` has the rest.
-
     def _data(self, plaintext: bytes, out: list[Item]) -> None:
-        """Accept a record of DATA or DATA_ACK: it is counted, and goes to the inbox."""
-        numbering, start = self.numbering, 1
+        """A record of DATA or DATA_ACK."""
+        out.append(self._accept(plaintext))
+
+    def _accept(self, plaintext: bytes) -> bytes | memoryview:
+        """Accept a record of DATA or DATA_ACK: it is counted, and its packets go to the inbox."""
+        numbering, size, start = self.numbering, len(plaintext), 1
         if plaintext[0] != _DATA:
             start = 9
-            if len(plaintext) <= start:
+            if size <= start:
                 raise ProtocolError("a DATA_ACK record is too short")
             numbering.outgoing.acknowledge(int.from_bytes(plaintext[1:9]))
         numbering.incoming.accepted += 1
-        self.acks.bytes += len(plaintext) - start
+        self.acks.bytes += size - start
         self._bytes_lost = False  # a record was opened after it, so nothing was lost
-        record = plaintext if len(plaintext) < _COPY_BELOW else memoryview(plaintext)
-        out.append(record[start:])
+        return plaintext[start:] if size < _COPY_BELOW else memoryview(plaintext)[start:]
 
     def _key_update(self, plaintext: bytes, out: list[Item]) -> None:
         receive = made_before(self._receive, "key_update")

@@ -18,8 +18,9 @@ from typing import Any, ClassVar, NamedTuple
 from ..limits import RECORD_TARGET
 from ..wire.packets import join_packets
 from .acknowledgements import Incoming, Numbering, Outgoing
+from .arrived import Record
 from .bounds import Bounds
-from .receive_queue import ReceiveQueue, Record
+from .receive_queue import ReceiveQueue
 from .requests import Requests
 from .send_queue import Mark, SendQueue, Slot, bytes_of, is_gone
 from .sender import batches

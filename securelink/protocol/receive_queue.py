@@ -12,60 +12,13 @@ from collections import deque
 from collections.abc import Callable
 
 from ..errors import CodecError
-from ..limits import ACK_BYTES, HANGUP_FACTOR
+from ..limits import ACK_BYTES, HANGUP_FACTOR, MAX_AT_ONCE
 from ..wire.packets import Decoding, Packet, begin_decoding
-from ..wire.weight import opened_size
 from .acknowledgements import Incoming
+from .arrived import RECORDS, Happening, Partly, Record, Rest
 from .bounds import Bounds
 from .rate_limit import later_mark
 from .requests import Requests
-
-Record = bytes | memoryview
-Happening = Callable[[], object]
-
-
-class Partly:
-    """A record of which some packets, replies, were given to those that waited for them, or are about to be."""
-
-    __slots__ = ("is_used_up", "is_waited_for", "record", "taken")
-
-    def __init__(self, record: Record, taken: frozenset[int]) -> None:
-        self.record = record
-        self.taken = taken  # places of these packets in the record
-        self.is_used_up = False  # there are no others
-        self.is_waited_for = False  # it is looked into: which these are is not known yet
-
-    def __len__(self) -> int:
-        return len(self.record)
-
-
-#: The items of a queue that are records.
-RECORDS = (bytes, memoryview, Partly)
-
-
-class Rest:
-    """
-    A record whose turn has come: its packets, until all of them are handled, perhaps in the session's next turn.
-
-    Bytes are known of the record alone. What a packet took of them is not its share: one may have nearly all.
-    """
-
-    __slots__ = ("_held", "_record", "at", "charged", "packets", "size")
-
-    def __init__(self, packets: list[Packet], record: Record) -> None:
-        self.packets = packets
-        self._record: Record = record  # kept for an estimate that is seldom asked for
-        self._held = 0
-        self.size = len(record)  # bytes of the record
-        self.charged = False  # whether it is counted with what waits for `receive`
-        self.at = 0  # the next one to handle
-
-    @property
-    def held(self) -> int:
-        """What is kept of it in memory, in bytes; about, for only the packets themselves know."""
-        if not self._held:
-            self._held = opened_size(self._record, self.packets)
-        return self._held
 
 
 class ReceiveQueue:
@@ -226,6 +179,29 @@ class ReceiveQueue:
 
     # By whoever runs it.
 
+    def begin(self, record: bytes) -> Rest | None:
+        """
+        The first item, a record whose turn has come, if one call decodes it, as usual: it is counted, and no item any
+        more. None: it is for `open`.
+        """
+        size = len(record)
+        if size > MAX_AT_ONCE or self.dropping:
+            return None
+        try:
+            found = begin_decoding(record, self.bounds.elements)
+        except CodecError:
+            return None  # which meets it again
+        if not isinstance(found, list):
+            return None
+        handled = self.handled + (len(found) or 1)
+        rest = Rest(found, record)
+        # As `_count`, and behind the last call: where Ctrl-C comes, it is still an item, or the caller has it.
+        self.handled = handled
+        self.out_bytes = out_bytes = self.out_bytes + size
+        self.is_over_rate = handled > self._packet_mark or out_bytes > self._byte_mark
+        del self.items[0]
+        return rest
+
     def open(self, record: Record | Partly) -> list[Packet] | None:
         """
         The packets of a record whose turn has come; it is counted, readable or not. Replies that were taken are among
@@ -238,20 +214,11 @@ class ReceiveQueue:
         Raises:
             CodecError: It is no array of packets.
         """
-        found: list[Packet] | Decoding
         taken = 0
         try:
-            if self.opening is None and not self.dropping and not isinstance(record, Partly):
-                found = begin_decoding(record, self.bounds.elements)
-                if isinstance(found, list):  # as usual; as `_count`
-                    self.out_bytes = out_bytes = self.out_bytes + len(record)
-                    self.handled = handled = self.handled + (len(found) or 1)
-                    self.is_over_rate = handled > self._packet_mark or out_bytes > self._byte_mark
-                    return found
-            else:
-                if isinstance(record, Partly):
-                    taken = len(record.taken)
-                found = self._open_on(record)
+            if isinstance(record, Partly):
+                taken = len(record.taken)
+            found = self._open_on(record)
             if isinstance(found, Decoding):
                 self.opening = found
                 return None

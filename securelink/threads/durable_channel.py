@@ -10,9 +10,9 @@ from ..app.pending import Pending
 from ..codes import Code
 from ..errors import Refused
 from ..limits import WRITE_BUDGET
+from ..protocol.arrived import Rest
 from ..protocol.bounds import Bounds
 from ..protocol.durable import DurableCore
-from ..protocol.receive_queue import Rest
 from ..protocol.send_queue import Mark
 from ..protocol.session_core import SessionCore
 from ..state import Change, SavedTicket

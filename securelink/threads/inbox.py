@@ -21,7 +21,8 @@ from ..codes import Code
 from ..errors import CodecError, ConfigError
 from ..interrupts import Right
 from ..limits import OPENED_GUESS, RUN_PACKETS, RUN_SECONDS, STEP_SECONDS
-from ..protocol.receive_queue import RECORDS, Happening, Partly, ReceiveQueue, Record, Rest
+from ..protocol.arrived import ARRIVED, Happening, Partly, Record, Rest
+from ..protocol.receive_queue import ReceiveQueue
 from ..streams.addresses import is_loopback_host, networks
 from ..wire.packets import Packet
 from . import bursts
@@ -171,7 +172,7 @@ class Inbox:
         if bursts.waiting:
             bursts.over()
         # Given up; look once more: a thread that appended meanwhile found us running and went away.
-        return (more or bool(self.queue.items)) and self.parked is None
+        return self.parked is None if more or self.queue.items else False
 
     def _park(self, pending: Pending) -> Pending | None:
         """By who runs it: nothing more is run before that is done. The record counts as handled only then."""
@@ -224,55 +225,54 @@ class Inbox:
     def _run_some(self) -> bool:
         queue = self.queue
         inbox, incoming = queue.items, queue.incoming
-        session, handle = self.session, self.owner.handle
+        session, handle, loop = self.session, self.owner.handle, self.loop
         left = RUN_PACKETS
         deadline = 0.0  # unknown while there is a single thing to do: a lone packet costs no look at the clock
         while inbox:
             # Not popleft(): Ctrl-C comes after calls, and would take the item with it.
             item = inbox[0]
-            if isinstance(item, RECORDS):
-                rest = self._rest_of(item)
+            if not deadline and len(inbox) > 1:
+                deadline = time.monotonic() + RUN_SECONDS
+            rest = queue.begin(item) if type(item) is bytes else None
+            if rest is not None or isinstance(item, ARRIVED):
+                rest = rest or self._rest_of(item)  # type: ignore[arg-type]  # it is no call
                 if rest is None:
                     return True  # it is decoded in steps, and others wait
-                item = rest
-            elif isinstance(item, Rest):
-                del inbox[0]
+                queue.opened = rest  # counted, until all of it is handled
+                packets, pending = rest.packets, None
+                first = at = rest.at
+                try:
+                    if not at:
+                        loop.grown = grown = loop.grown + OPENED_GUESS * rest.size
+                        if grown > loop.look_after or queue.is_over_rate:
+                            self._has_grown()
+                    count = len(packets)
+                    left -= not count  # an empty record is work as well
+                    if not deadline and count - at > 1:
+                        deadline = time.monotonic() + RUN_SECONDS
+                    while True:
+                        if at >= count or queue.dropping:
+                            break  # also when a handler has ended the session
+                        if at > first and (left <= 0 or time.monotonic() > deadline):
+                            return True
+                        rest.at = at = at + 1
+                        pending = handle(session, packets[at - 1])
+                        left -= 1
+                        if pending is not None:
+                            pending = self._park(pending)
+                            return False
+                finally:
+                    if pending is not None or (at < len(packets) and not queue.dropping):
+                        inbox.appendleft(rest)
+                    else:
+                        queue.opened = None
+                        incoming.done += 1
+                        if incoming.ahead or (incoming.kept and not rest.charged):
+                            incoming.go_past(rest.size)
+                    if queue.full and queue.make_room():
+                        self.session.look_again()
             else:
-                if not deadline and len(inbox) > 1:
-                    deadline = time.monotonic() + RUN_SECONDS
                 left -= self._happen(item)
-                if inbox and (left <= 0 or time.monotonic() > deadline):
-                    return True
-                continue
-            queue.opened = item  # counted, until all of it is handled
-            packets, pending = item.packets, None
-            try:
-                count = len(packets)
-                left = left if count else left - 1  # an empty record is work as well
-                first = at = item.at
-                if not deadline and (inbox or count - at > 1):
-                    deadline = time.monotonic() + RUN_SECONDS
-                while True:
-                    if at >= count or queue.dropping:
-                        break  # also when a handler has ended the session
-                    if at > first and (left <= 0 or time.monotonic() > deadline):
-                        return True
-                    item.at = at = at + 1
-                    pending = handle(session, packets[at - 1])
-                    left -= 1
-                    if pending is not None:
-                        pending = self._park(pending)
-                        return False
-            finally:
-                if pending is not None or (item.at < len(packets) and not queue.dropping):
-                    inbox.appendleft(item)
-                else:
-                    queue.opened = None
-                    incoming.done += 1
-                    if incoming.ahead or (incoming.kept and not item.charged):
-                        incoming.go_past(item.size)
-                if queue.full and queue.make_room():
-                    self.session.look_again()
             if inbox and (left <= 0 or time.monotonic() > deadline):
                 return True
         return False
@@ -290,7 +290,7 @@ class Inbox:
             raise
         return 1 if self.parked is None else RUN_PACKETS
 
-    def _rest_of(self, record: Record | Partly) -> Rest | None:
+    def _rest_of(self, record: Record | Partly | Rest) -> Rest | None:
         """
         The first record, whose turn has come, decoded and counted. After Ctrl-C its turn comes again.
 
@@ -299,6 +299,9 @@ class Inbox:
         queue = self.queue
         inbox, out_bytes = queue.items, queue.out_bytes
         data: Record
+        if isinstance(record, Rest):
+            del inbox[0]
+            return record
         if isinstance(record, Partly):
             if record.is_waited_for and not queue.dropping:
                 return None
@@ -313,14 +316,7 @@ class Inbox:
                 if packets is None:
                     inbox.appendleft(record)
                     return None
-            rest = Rest(packets, data)
-            loop = self.loop
-            loop.grown += OPENED_GUESS * rest.size
-            if loop.grown > loop.look_after:
-                loop.grew()
-            if queue.is_over_rate and not self.throttled:
-                self.throttle()
-            return rest
+            return Rest(packets, data)
         except CodecError as error:
             log.warning("%s sent a packet that cannot be read: %s", self.owner.name, error)
             self.detail = error.message
@@ -330,6 +326,13 @@ class Inbox:
             queue.out_bytes = out_bytes
             inbox.appendleft(record)
             raise
+
+    def _has_grown(self) -> None:
+        """A record was decoded, and much is kept since the last look, or has come in this second."""
+        if self.loop.grown > self.loop.look_after:
+            self.loop.grew()
+        if self.queue.is_over_rate and not self.throttled:
+            self.throttle()
 
     def _in_steps(self, record: Record | Partly) -> list[Packet] | None:
         """Its packets; None when they take longer than this turn."""

@@ -163,8 +163,9 @@ class Link:
 
     def delivered(self) -> None:
         """Records have come: the inbox has something to run."""
-        if self.channel is not None:
-            self.loop.ready.add(self.channel.inbox)
+        channel = self.channel
+        if channel is not None:
+            self.loop.ready.inboxes[channel.inbox] = None  # as `ReadyList.add`
 
     def pass_time(self, now: float) -> None:
         """Let the connection do what is due."""

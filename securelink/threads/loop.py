@@ -346,23 +346,22 @@ class Loop:
         self.pool.end_wait(wait)
 
     def _poll(self, timeout: float | None) -> int:
-        waker, timers, pool, ready = self._waker, self._timers.heap, self.pool, self.ready
-        waiting = bool(ready.inboxes) or ready.again.count > 0
-        crowded = waiting and pool.busy_handlers >= pool.handler_places
+        waker, timers, ready, told = self._waker, self._timers.heap, self.ready, self._told
+        crowded = bool(ready.inboxes or ready.again.count) and self.pool.is_crowded
         if crowded != self._crowding.crowded:
             self._crowding.change(crowded)
         if timeout is None:
+            due = math.inf
             if timers:
-                timeout = max(0.0, timers[0][0] - time.monotonic())
+                due = timers[0][0]
+                timeout = max(0.0, due - time.monotonic())
             if timeout != 0.0:
-                waker.wakes_at = timers[0][0] if timers else math.inf
+                waker.wakes_at = due
                 waker.sleeping = True
             # Once more: what came before the leader said that it sleeps has woken nobody.
-            waiting = bool(ready.inboxes) or ready.again.count > 0
-            due = self._stopping or self._commands or self.flush_list or self._unfinished.count
-            if due or (waiting and pool.busy_handlers < pool.handler_places):
+            waits = self._commands or self.flush_list or self._unfinished.count or self._stopping
+            if waits or ((ready.inboxes or ready.again.count) and not self.pool.is_crowded):
                 timeout = 0.0
-        told = self._told
         events = told.poll(self._poller, timeout) if told.watched else self._poller.poll(timeout)
         waker.sleeping = False
         self.now = time.monotonic()

@@ -104,12 +104,18 @@ class Outbox:
         if self.apart and self._put_apart(encoded, timeout, latest, wait):
             return
         loop, queue, me = self.loop, self.queue, get_ident()
+        leads = loop.lead.thread == me and writer is not None
+        if wait and not leads and queue.is_crowded(size) and not self._session.inside_handler():
+            self.pressure.wait(size, timeout, latest)
         if writer is None:
-            if wait and queue.is_crowded(size) and not self._session.inside_handler():
-                self.pressure.wait(size, timeout, latest)
             queue.put(encoded, latest)
-        elif loop.lead.thread == me:
-            queue.put(encoded, latest)
+        elif leads:
+            if latest is not None:
+                queue.put(encoded, latest)
+            else:
+                with queue.guard:  # as `put`
+                    queue.size += size
+                    queue.packets.append(encoded)
             # The flush list is the leader's; if leadership went away meanwhile, no thread may look at it again.
             if not writer.listed:
                 writer.listed = True
@@ -118,8 +124,6 @@ class Outbox:
                 writer.listed = False
                 writer.flush()
         else:
-            if wait and queue.is_crowded(size) and not self._session.inside_handler():
-                self.pressure.wait(size, timeout, latest)
             batch = loop.batches.get(me) if loop.batches else None
             in_row = 0.0 <= at - self._last_at < ROW_SECONDS
             self._last_at = at

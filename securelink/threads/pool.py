@@ -90,6 +90,11 @@ class Pool:
         self.threads: list[threading.Thread] = []
         self._logged_at = -math.inf
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether a handler has to wait for a place."""
+        return self.busy_handlers >= self.handler_places
+
     # --- threads ------------------------------------------------------------------------------------------
 
     def start_thread(self, role: str, target: Callable[[], None]) -> None:

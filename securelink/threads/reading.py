@@ -180,7 +180,12 @@ class Reader:
             loop.grown = grown = loop.grown + len(data)
             if grown > loop.look_after:
                 loop.grew()
-            self.take_items(connection.receive_data(data, loop.now), link)
+            found = connection.receive(data, loop.now)
+            if core is None or isinstance(found, list):
+                self.take_items(found if isinstance(found, list) else [found], link)
+            else:  # a lone record, as usual
+                core.receiving.deliver(found)
+                self._told(link, core)
         except BaseException:
             self._writer.break_off()
             raise
@@ -192,7 +197,6 @@ class Reader:
         """What the connection gave for what was read: records go to the inbox, all else to `event`."""
         connection = self.connection
         core = self.core
-        writer = self._writer
         delivered = False
         for item in items:
             if isinstance(item, _RECORD):
@@ -204,26 +208,31 @@ class Reader:
                 link.event(item)
         if not delivered or len(items) > 1:
             self.loop.unread = True
-        if connection.wants_write:
-            writer.flush()  # one system call for all the answers of one read
         if connection.more:
             self.go_on_later(link)
         session = self._session
-        if core is None or session is None:
-            return
-        if delivered:
-            link.delivered()
-            if core.receiving.full:
-                link.update_interest()
-            if not self._ack_timed:
-                self._time_ack(link)
-        if writer.waiters:
-            writer.flush()  # an acknowledgement may have made room
+        if delivered and core is not None and session is not None:
+            self._told(link, core)
+        elif connection.wants_write or self._writer.waiters:
+            self._writer.flush()
         if (
-            connection.controls - self._controls_before > MAX_CONTROL_RATE
+            session is not None
+            and connection.controls - self._controls_before > MAX_CONTROL_RATE
             and not session.inbox.throttled
         ):
             session.inbox.throttle()
+
+    def _told(self, link: Reports, core: SessionCore) -> None:
+        """Records have come to the inbox."""
+        writer = self._writer
+        # One system call for all the answers of one read. An acknowledgement may have made room for those that wait.
+        if self.connection.wants_write or writer.waiters:
+            writer.flush()
+        link.delivered()
+        if core.receiving.full:
+            link.update_interest()
+        if not self._ack_timed:
+            self._time_ack(link)
 
     def go_on_later(self, link: Reports) -> None:
         """More has come than one turn takes: let the others have theirs."""

@@ -82,7 +82,9 @@ class ReadyList:
         me = lead.thread
         # A session that gives way comes behind those that the next poll brings.
         left = min(TURN_CONNECTIONS, again.count) if in_rounds else TURN_CONNECTIONS
-        deadline = time.monotonic() + TURN_SECONDS
+        deadline = 0.0  # unknown: one that is alone costs no look at the clock
+        if in_rounds or len(ready) > 1:
+            deadline = time.monotonic() + TURN_SECONDS
         while left and (in_rounds or ready) and pool.busy_handlers < pool.handler_places:
             left -= 1
             runnable = again.pop() if in_rounds else ready.popitem(last=False)[0]
@@ -103,10 +105,13 @@ class ReadyList:
                         self._to_rounds()
                     self._gave_way.add(runnable)
                     again.put(runnable, _network(runnable), had_turn=True)
-            if time.monotonic() > deadline:
-                if ready:
-                    self._to_rounds()
-                break
+            if in_rounds or ready:
+                now = time.monotonic()
+                deadline = deadline or now + TURN_SECONDS
+                if now > deadline:
+                    if ready:
+                        self._to_rounds()
+                    break
         return True
 
     def _to_rounds(self) -> None:

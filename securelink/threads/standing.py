@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from ..app.declared import ServerOptions
 from ..app.rooms import Rooms
-from ..protocol.receive_queue import RECORDS, ReceiveQueue, Rest
+from ..protocol.arrived import RECORDS, Rest
+from ..protocol.receive_queue import ReceiveQueue
 from .channel import Channel
 from .listener import Listener
 

@@ -166,7 +166,7 @@ class Writer:
 
     def flush(self) -> None:
         """Seal and write what is queued, without waiting."""
-        right = self._send_right
+        right, connection = self._send_right, self.connection
         while True:
             if self.held:
                 return
@@ -175,7 +175,16 @@ class Writer:
             except AttributeError:
                 return  # its holder looks once more
             try:
-                self._write()
+                core, sender, buffer = self.core, connection.sender, self.buffer
+                others = self._raw or self._again or self.waiters or connection.wants_write
+                ends = self.end or connection.closing or self.choked or self._fork != forks[0]
+                lone = self._packets and not (others or ends or buffer.tail)
+                if not lone or core is None or sender is None:
+                    self._write()
+                else:  # as usual
+                    data = sender.queued(core.sending)
+                    if data and not buffer.write(data):
+                        self._ask_writable()
             except (OSError, SecureLinkError) as error:
                 self._write_failed(error)
             except BaseException:
@@ -185,7 +194,6 @@ class Writer:
                 right.free = True
                 if right.left_open:
                     right.close_late()
-            connection = self.connection
             some = self._packets or connection.wants_write or self._raw or self._again
             if not (some or connection.closing or self.choked):  # as usual: quicker than a call
                 return
@@ -216,16 +224,10 @@ class Writer:
             if not buffer.write_tail():
                 self._ask_writable()
                 return
-        connection = self.connection
-        sender = connection.sender
-        others = self._raw or self._again or self.waiters or connection.wants_write
-        if others or core is None or sender is None or sender.closed or not self._packets:
-            data = self._data_of_all_kinds(connection)
-        else:
-            data = sender.queued(core.sending)  # as usual
+        data = self._data_of_all_kinds(self.connection)
         if data and not buffer.write(data):
             self._ask_writable()
-        if connection.closing is not None or self.choked:
+        if self.connection.closing is not None or self.choked:
             self._after_write()
 
     def _data_of_all_kinds(self, connection: Connection) -> bytes:

@@ -31,7 +31,7 @@ from ..limits import (
 )
 from .frames import FrameBuffer, frame_header
 from .scan import Walk, walk
-from .sendable import PLAIN, check_sendable
+from .sendable import PLAIN, check_sendable, is_plain
 from .steps import Decoding, is_quick
 
 if TYPE_CHECKING:
@@ -153,7 +153,8 @@ def encode_packet(packet: Packet, max_elements: int = MAX_ELEMENTS) -> bytes:
         or packet.reply_to is not None
     ):
         _check_fields(packet)
-    usual = type(packet.data) in PLAIN or check_sendable(packet.data)
+    data = packet.data
+    usual = type(data) in PLAIN or is_plain(data) or check_sendable(data)
     if packet.headers is not None:
         usual = check_sendable(packet.headers) and usual
     try:

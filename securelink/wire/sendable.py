@@ -76,7 +76,7 @@ def check_sendable(data: Any, *, exact: bool = False) -> bool:
     Raises:
         CodecError: A value, which the error locates, would arrive as one of another type.
     """
-    if _is_plain(data, _QUICK_LEVELS):
+    if is_plain(data):
         return True
     for where, value in _walk(data):
         if exact:
@@ -87,7 +87,7 @@ def check_sendable(data: Any, *, exact: bool = False) -> bool:
     return False
 
 
-def _is_plain(data: Any, levels: int) -> bool:
+def is_plain(data: Any, levels: int = _QUICK_LEVELS) -> bool:
     """Whether data is plain values in lists and dicts, as almost all data is. Runs for each packet with a container."""
     kind = type(data)
     if kind is dict:
@@ -103,7 +103,7 @@ def _is_plain(data: Any, levels: int) -> bool:
     if len(items) > _FEW and PLAIN.issuperset(map(type, items)):
         return True
     for item in items:  # noqa: SIM110  # all() would make a generator, which costs as much as the rest
-        if type(item) not in PLAIN and not (levels and _is_plain(item, levels - 1)):
+        if type(item) not in PLAIN and not (levels and is_plain(item, levels - 1)):
             return False
     return True
 

@@ -14,6 +14,7 @@ from . import (
     rotation,
     sessions,
     state,
+    straight,
     transport,
     wire,
 )
@@ -32,6 +33,7 @@ FAULTS = [
     *rotation.FAULTS,
     *entry.FAULTS,
     *transport.FAULTS,
+    *straight.FAULTS,
     *people.FAULTS,
 ]
 
