@@ -191,8 +191,10 @@ class BaseClient(FarEnd, SendPolicies, Introduced):
 
     def _keep_alive(self) -> None:
         """A client that has handlers works in the background, whether or not the program keeps a reference."""
-        if self._channel is not None:
-            self._channel.keep_client(wanted=self._hooks.wants_to_live)
+        channel, hooks = self._channel, self._hooks
+        if channel is not None:
+            channel.mailbox.wants_background = hooks.wants_background
+            channel.keep_client(wanted=hooks.wants_to_live)
 
     @property
     def unconfirmed(self) -> list[Packet]:

@@ -38,7 +38,7 @@ async def room(channel: Channel, size: int, timeout: float | None, latest: Mark 
             pressure.blocked += not waited
             waited = True
             channel.read_on()
-            await woken.woken(left)
+            await (woken if left is None else woken.within(left))
         finally:
             pressure.stop_waiting(woken)
 
@@ -57,7 +57,7 @@ async def ask(channel: Channel, packet: Packet, timeout: float) -> Packet:
         channel.outbox.post(encoded, None, None, False, packet.created)
         channel.release()
         if waiting.reply is None and not channel.ended:
-            await woken.woken(deadline - time.monotonic())
+            await woken.within(deadline - time.monotonic())
     finally:
         channel.forget(waiting.number)
     return answer_of(channel, packet, waiting, timeout)
@@ -73,7 +73,7 @@ async def probe(channel: Channel, timeout: float) -> float:
         if channel.link is not None:
             channel.link.ping(number, start)
         if not channel.ended:
-            await woken.woken(timeout)
+            await woken.within(timeout)
         return round_trip(channel, waiting, start, timeout)
     finally:
         channel.forget(waiting.number)

@@ -278,7 +278,8 @@ async def _until(
     """Handle what comes until `ready()`; False after `timeout` seconds."""
     deadline = None if timeout is None else time.monotonic() + timeout
     while True:
-        _run(channel)
+        if channel.core.receiving.items:
+            _run(channel)
         if ready():
             return True
         left = None if deadline is None else deadline - time.monotonic()
@@ -287,7 +288,7 @@ async def _until(
         woken = Woken()
         channel.drivers[woken] = None
         try:
-            await woken.woken(left)
+            await (woken if left is None else woken.within(left))
         finally:
             channel.drivers.pop(woken, None)
 

@@ -122,21 +122,22 @@ class Driver:
             loop.turn()
         finally:
             if not self._over:
-                self._sleep(loop)
+                due = loop.rest()
+                if loop.away is self._watching:
+                    self._watch(not loop.away)
+                if due < self._due:
+                    self._sleep(due)
 
-    def _sleep(self, loop: ShellLoop) -> None:
-        due = loop.rest()
-        if loop.away is self._watching:
-            self._watch(not loop.away)
+    def _sleep(self, due: float) -> None:
         if due == 0.0:
             self._wake()
-        elif due < self._due:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._due = due
-            self._timer = self.events.call_later(
-                max(0.0, due - time.monotonic()), self._time, context=self._context
-            )
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = due
+        self._timer = self.events.call_later(
+            max(0.0, due - time.monotonic()), self._time, context=self._context
+        )
 
     def _time(self) -> None:
         self._due, self._timer = math.inf, None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from threading import get_ident
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..app.pending import Pending
 from ..interrupts import Sign
@@ -20,9 +20,9 @@ class Woken(Sign):
     __slots__ = ("_events", "_future", "_thread")
 
     def __init__(self) -> None:  # not that of `Sign`: it has what threads wait for
-        self._events = asyncio.get_running_loop()
+        self._events = events = asyncio.get_running_loop()
         self._thread = get_ident()
-        self._future: asyncio.Future[bool] = asyncio.Future(loop=self._events)
+        self._future: asyncio.Future[bool] = asyncio.Future(loop=events)
 
     def set(self) -> None:
         """As `Sign.set`: any thread."""
@@ -49,10 +49,12 @@ class Woken(Sign):
         if not self._future.done():
             self._future.set_result(in_time)
 
-    async def woken(self, timeout: float | None = None) -> bool:
+    def __await__(self) -> Generator[Any, None, bool]:
+        """Wait until it is set."""
+        return self._future.__await__()
+
+    async def within(self, timeout: float) -> bool:
         """Wait until it is set; False after `timeout` seconds."""
-        if timeout is None:
-            return await self._future
         timer = self._events.call_later(max(0.0, timeout), self._wake, False)
         try:
             return await self._future
@@ -65,7 +67,7 @@ async def through(pending: Pending | None) -> None:
     if pending is not None and pending.active:
         woken = Woken()
         pending.then(lambda _: woken.set())
-        await woken.woken()
+        await woken
 
 
 async def elsewhere(

@@ -153,8 +153,8 @@ class ClientLink(Link):
         return writer.end is CLOSED or (writer.end is DEAD and left)
 
     def delivered(self) -> None:
-        """As `Link.delivered`: the driving thread runs the inbox."""
-        if self._drivers and self.channel is not None:
+        """As `Link.delivered`: the driving thread runs the inbox. Behind what the loop reads it wakes others itself."""
+        if self._drivers and self.channel is not None and not self.background:
             cast(Driven, self.channel).wake_drivers()
 
     def lost(self) -> None:
@@ -214,14 +214,17 @@ class ClientLink(Link):
 
     def on_io(self, mask: int) -> None:
         """The selector reports this link: read it, unless a thread drives."""
-        if mask & WRITE:
-            self.writer.flush()
-            self.update_interest()
-        if mask & HANGUP and self.writer.end is not CLOSED:
-            self._peer_hung_up()
-        if not mask & READ or self.writer.end is CLOSED or self.reader.unfinished:
+        if mask != READ:
+            if mask & WRITE:
+                self.writer.flush()
+                self.update_interest()
+            if mask & HANGUP and self.writer.end is not CLOSED:
+                self._peer_hung_up()
+            if not mask & READ:
+                return
+        if self.writer.end is CLOSED or self.reader.unfinished:
             return
-        channel = cast(Driven | None, self.channel)
+        channel = cast("Driven | None", self.channel)  # in quotes: a union is made at each call
         if channel is None:
             self._leave_to_driver()
             return
@@ -237,8 +240,8 @@ class ClientLink(Link):
             right.free = True
             if channel.drivers:  # a PONG is nothing to deliver, and a thread may wait for it
                 channel.wake_drivers()
-        self._hand_to_handlers(channel)
         if channel.core.receiving.items:
+            self._hand_to_handlers(channel)
             self.home.driven(self)  # it may wait for a handler that is bound later
 
     def _leave_to_driver(self) -> None:

@@ -73,6 +73,7 @@ class Mailbox:
         count: How many these are.
         receiving: The program has called `receive` or `poll`, and so takes what no handler does.
         dropped: Packets that neither a handler nor the program has taken.
+        wants_background: Whether packets go to handlers by themselves.
     """
 
     __slots__ = (
@@ -88,6 +89,7 @@ class Mailbox:
         "dropped",
         "packets",
         "receiving",
+        "wants_background",
     )
 
     def __init__(self, client: Any, context: ClientContext, where: str, core: SessionCore) -> None:
@@ -102,7 +104,7 @@ class Mailbox:
         self.packets: deque[tuple[int, Received | Folded]] = deque()
         self.count: Callable[[], int] = self.packets.__len__  # made once, not for each wait
         self._incoming.kept = self.packets
-        self.receiving = False
+        self.receiving = self.wants_background = False
         self.dropped = 0
         # Of the records that gave `packets` since it was empty, as on the wire. By the running thread.
         self._waiting_bytes = 0
@@ -128,12 +130,6 @@ class Mailbox:
     def keep_client(self, *, wanted: bool) -> None:
         """Keep the client alive although the program forgets it, as long as the session lasts: it has work to do."""
         self._kept = self._client() if wanted else None
-
-    @property
-    def wants_background(self) -> bool:
-        """Whether packets go to handlers by themselves."""
-        context: ClientContext | None = self._context()
-        return context is not None and context.wants_background
 
     def suspended(self) -> Pending | None:
         """The session has lost its connection, and everything that came over it is handled."""
