@@ -85,3 +85,24 @@ def test_an_idle_client_costs_no_turns(identity: Identity) -> None:
             assert driver.turns - before < 40
 
     run(main)
+
+
+def test_a_coroutine_handler_costs_one_turn(identity: Identity) -> None:
+    """The one that begins it: when it is done, and nothing else waits, what it has handled is counted at once."""
+
+    async def main() -> None:
+        async with serving(identity) as server, client_of(server) as client:
+
+            @server.on("later")
+            async def later(session: aio.Session, packet: Any) -> Any:
+                return packet.data
+
+            await client.request("later", 0)
+            driver = server._driver  # noqa: SLF001  # as above
+            assert driver is not None
+            before = driver.turns
+            for number in range(100):
+                assert await client.request("later", number) == number
+            assert driver.turns - before < 150
+
+    run(main)

@@ -295,7 +295,8 @@ class Channel(Unkept):
         headers = {"error": error} if error is not None else None
         reply = Packet(packet.action, data, headers, time.time(), None, packet.id)
         try:
-            self.outbox.post(encode_for(self.core.bounds, reply), timeout=None, wait=False)
+            encoded = encode_for(self.core.bounds, reply)
+            self.outbox.post(encoded, None, None, False, reply.created)
         except ConnectionClosed:
             pass
 
