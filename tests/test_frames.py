@@ -146,6 +146,25 @@ def test_nothing_is_kept_once_taken() -> None:
         tracemalloc.stop()
 
 
+def test_a_frame_that_ends_in_the_next_read_is_copied_once() -> None:
+    """Bulk data comes in reads that end anywhere: the rest of a read stays where it is."""
+    body = bytes(2**16)
+    stream = (frame_header(3, len(body)) + body) * 8
+    reads = [stream[start : start + 2**16] for start in range(0, len(stream), 2**16)]
+    buffer, taken = FrameBuffer(limit=MAX_FRAME_BODY), 0
+    tracemalloc.start()
+    try:
+        for read in reads:
+            buffer.feed(read)
+            tracemalloc.reset_peak()
+            before = tracemalloc.get_traced_memory()[0]
+            taken += sum(found == body for _, found in drain(buffer))
+            assert tracemalloc.get_traced_memory()[1] - before < 1.5 * 2**16
+    finally:
+        tracemalloc.stop()
+    assert taken == 8
+
+
 @pytest.mark.parametrize("taking", [True, False])
 def test_large_frames_in_small_pieces_are_not_copied_again_and_again(taking: bool) -> None:
     """The work for a long stream in pieces grows with its length, not with its square."""

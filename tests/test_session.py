@@ -10,6 +10,10 @@ from hypothesis import strategies as st
 
 from securelink.errors import ProtocolError
 from securelink.protocol.acknowledgements import Incoming, Numbering, Outgoing
+from securelink.protocol.records import PlainSender
+from securelink.protocol.sender import Sender
+from securelink.wire.fields import Content
+from securelink.wire.packets import Packet, encode_packet, join_packets
 
 
 def test_a_record_is_kept_until_it_is_acknowledged() -> None:
@@ -96,8 +100,8 @@ def test_a_session_begins_with_nothing() -> None:
 def test_interrupted_while_keeping() -> None:
     """Ctrl-C between two steps of keeping a record lets none be taken for acknowledged."""
 
-    class Interrupted(deque[bytes]):
-        def append(self, item: bytes) -> None:
+    class Interrupted(deque[bytes | memoryview]):
+        def append(self, item: bytes | memoryview) -> None:
             super().append(item)
             raise KeyboardInterrupt
 
@@ -107,3 +111,21 @@ def test_interrupted_while_keeping() -> None:
     with pytest.raises(KeyboardInterrupt):
         outgoing.keep(b"two")
     assert outgoing.unconfirmed == [b"one", b"two"]
+
+
+@pytest.mark.parametrize("size", [10, 70_000])
+@pytest.mark.parametrize("acked", [False, True])
+def test_a_packet_of_any_size_is_kept_as_it_was_sent(size: int, acked: bool) -> None:
+    """What is sealed, kept, and sent again over another connection is the same record, also with an acknowledgement."""
+    numbering, packet = Numbering(), encode_packet(Packet("blob", bytes(size)))
+    if acked:
+        numbering.incoming.accepted = 3  # handled as soon as accepted: there is no inbox
+    sender = Sender(PlainSender(), numbering, 100_000)
+    first = Content.DATA_ACK.to_bytes(1) + (3).to_bytes(8) if acked else Content.DATA.to_bytes(1)
+    record = join_packets([packet])
+    assert sender.packet(packet) == PlainSender().seal(first + record)
+    assert [bytes(kept) for kept in numbering.outgoing.unconfirmed] == [record]
+    assert numbering.outgoing.unacked == len(record)
+    numbering.outgoing.rewind(0)
+    again = Sender(PlainSender(), numbering, 100_000).again(1 << 20)
+    assert again == PlainSender().seal(Content.DATA.to_bytes(1) + record)

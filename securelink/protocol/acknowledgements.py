@@ -18,6 +18,8 @@ from typing import Any
 from ..errors import ProtocolError
 from ..limits import ACK_RECORDS, PUT_AWAY_BYTES, PUT_AWAY_RECORDS
 
+Record = bytes | memoryview
+
 
 class Outgoing:
     """
@@ -36,16 +38,16 @@ class Outgoing:
     __slots__ = ("_kept", "_stated", "acknowledged", "again", "bytes", "queued", "sent", "unacked")
 
     def __init__(self) -> None:
-        self.again: deque[bytes] = deque()
+        self.again: deque[Record] = deque()
         self._stated = 0  # how many the peer said that it had accepted, at the last resume
         self.sent = 0
         self.queued = 0
         self.bytes = 0
         self.acknowledged = 0
         self.unacked = 0
-        self._kept: deque[bytes] = deque()
+        self._kept: deque[Record] = deque()
 
-    def keep(self, packets: bytes, queued: int = 0) -> None:
+    def keep(self, packets: Record, queued: int = 0) -> None:
         """
         Number one record and keep its bytes, unchanged, until it is acknowledged; drop what is.
 
@@ -154,7 +156,7 @@ class Outgoing:
         self.again.extend(islice(self._kept, len(self._kept) - (self.sent - count), None))
 
     @property
-    def unconfirmed(self) -> list[bytes]:
+    def unconfirmed(self) -> list[Record]:
         """The records (each one `packets` array) that the peer has not acknowledged, oldest first. Any thread."""
         kept = list(self._kept)
         return kept[max(0, len(kept) - (self.sent - self.acknowledged)) :]

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from ..wire.packets import Packet
 from ..wire.weight import opened_size
+from .acknowledgements import Record as Record
 
-Record = bytes | memoryview
 Happening = Callable[[], object]
 
 

@@ -10,7 +10,7 @@ from ..limits import RECORD_TARGET, WRITE_BUDGET
 from ..wire.fields import Content
 from ..wire.messages import Close
 from ..wire.packets import join_packets
-from .acknowledgements import Numbering
+from .acknowledgements import Numbering, Record
 from .key_update import LOOK_SECONDS
 from .records import RecordSender
 from .send_queue import SendQueue
@@ -18,6 +18,8 @@ from .send_queue import SendQueue
 _DATA = Content.DATA.to_bytes(1)
 _DATA_ACK = Content.DATA_ACK.to_bytes(1)
 _ONE = join_packets([b""])  # the header of an array of one packet
+_DATA_ONE = _DATA + _ONE
+_VIEW_FROM = 16 * 1024  # bytes of a packet from which a view costs less than a copy
 
 
 class Sender:
@@ -72,7 +74,7 @@ class Sender:
         """
         lone = queue.lone()  # as usual
         if lone is not None:
-            frames = self._data(_ONE + lone, 1)
+            frames = self._lone(lone, 1)
         else:
             encoded = queue.take()
             if not encoded:
@@ -83,7 +85,7 @@ class Sender:
 
     def _records(self, encoded: list[bytes], queued: int) -> bytes:
         if len(encoded) == 1:
-            return self._data(_ONE + encoded[0], queued)
+            return self._lone(encoded[0], queued)
         if sum(map(len, encoded)) <= self._target:
             return self._data(join_packets(encoded), queued * len(encoded))
         return b"".join(
@@ -95,9 +97,24 @@ class Sender:
 
     def packet(self, encoded: bytes) -> bytes:
         """As `packets`, for a single packet in its own record."""
-        return self._data(_ONE + encoded)
+        return self._lone(encoded, 0)
 
-    def _data(self, packets: bytes, queued: int = 0) -> bytes:
+    def _lone(self, encoded: bytes, queued: int) -> bytes:
+        if len(encoded) < _VIEW_FROM:
+            return self._data(_ONE + encoded, queued)
+        # Copied once, not twice: what is kept is a view of what is sealed.
+        plaintext = _DATA_ONE + encoded
+        return self._data(memoryview(plaintext)[1:], queued, plaintext)
+
+    def _data(self, packets: Record, queued: int, plaintext: bytes = b"") -> bytes:
+        """
+        Number, keep and seal one record.
+
+        Args:
+            packets: An array of packets.
+            queued: How many of them are from the queue.
+            plaintext: The record without an acknowledgement, if it is there already.
+        """
         if self.closed:
             raise _after_close()
         records = self.records
@@ -113,7 +130,7 @@ class Sender:
             incoming.confirmed = handled
             frame = records.seal(_DATA_ACK + handled.to_bytes(8) + packets)
         else:
-            frame = records.seal(_DATA + packets)
+            frame = records.seal(plaintext or _DATA + packets)
         return prefix + frame if prefix else frame
 
     def again(self, budget: int) -> bytes:

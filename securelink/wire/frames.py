@@ -41,7 +41,7 @@ class FrameBuffer:
         self.limit = limit
         self._now = b""  # frames are cut from here, beginning at _pos
         self._pos = 0  # 0 <= _pos < len(_now), or both are 0
-        self._late = bytearray()  # bytes that arrived after _now; empty when _now is
+        self._late: bytes | bytearray = b""  # bytes that arrived after _now; empty when _now is
 
     @property
     def pending(self) -> int:
@@ -50,11 +50,15 @@ class FrameBuffer:
 
     def feed(self, data: bytes) -> None:
         """Store bytes that arrived."""
-        if self._now:
-            # A bytearray, not a list of pieces: a peer that sends single bytes would cost 40 each.
-            self._late += data
-        else:
+        if not self._now:
             self._now = data
+        elif not self._late:
+            self._late = data  # as it is: the next frames may be cut from it
+        else:
+            # A bytearray, not a list of pieces: a peer that sends single bytes would cost 40 each.
+            if not isinstance(self._late, bytearray):
+                self._late = bytearray(self._late)
+            self._late += data
 
     def whole(self, data: bytes) -> tuple[bytes, bytes] | None:
         """
@@ -96,8 +100,7 @@ class FrameBuffer:
             raise self._too_long(size)
         end = start + size
         if end == have:
-            self._now, self._pos = bytes(self._late), 0
-            self._late.clear()
+            self._now, self._pos, self._late = bytes(self._late), 0, b""
             return header, now[start:]
         if end < have:
             self._pos = end
@@ -111,14 +114,20 @@ class FrameBuffer:
         """Bring the four bytes of a header together. No byte is moved here twice."""
         self._now = self._now[self._pos :] + self._late
         self._pos = 0
-        self._late = bytearray()
+        self._late = b""
 
     def _finish(self, start: int, missing: int) -> bytes:
         """Return a body that begins in `_now` and ends in `_late`, copied once from each."""
-        with memoryview(self._now) as now, memoryview(self._late) as late:
-            body = b"".join((now[start:], late[:missing]))
+        late = self._late
+        with memoryview(self._now) as first, memoryview(late) as second:
+            body = b"".join((first[start:], second[:missing]))
+        if missing == len(late):
+            self._now, self._pos = b"", 0
+        elif isinstance(late, bytearray):
             self._now, self._pos = bytes(late[missing:]), 0
-        self._late = bytearray()
+        else:
+            self._now, self._pos = late, missing
+        self._late = b""
         return body
 
     def _too_long(self, size: int) -> ProtocolError:
