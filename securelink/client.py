@@ -18,7 +18,7 @@ from .threads.caretaker import SETTLE_SECONDS, caretaker
 from .threads.client_channel import ClientChannel
 from .threads.connecting import Destination
 from .threads.patched import check_not_patched
-from .threads.receiving import finish
+from .threads.receiving import finish, no_connection
 from .threads.requesting import probe
 from .visiting import BaseClient
 from .wire.packets import Packet
@@ -153,10 +153,7 @@ class Client(BaseClient, Receiver, ClientDispatching):
                 return
             deadline.check()
             if self._channel.is_suspended:
-                raise LinkTimeout(
-                    f"no connection for the session that waits for one within {timeout:g} s",
-                    hint="it is tried further; close() ends it",
-                )
+                raise no_connection(timeout)
             finish(self._channel, deadline.at)  # it is over when the next one begins
         place = Destination(self.carrier, self.host, self.port)
         with connector.passing_on.beginning():

@@ -67,15 +67,6 @@ class Receiver(Peer):
             timeout = seconds("timeout", timeout)
         return receive(self._channel or self._need_channel(), timeout)
 
-    @property
-    def dropped(self) -> int:
-        """
-        How many packets were dropped: nobody had bound a handler to them, nobody has called `receive()` or `poll()`,
-        and a thousand of them (`MAX_INBOX_RECORDS`) waited already. A client without handlers drops none.
-        """
-        channel = self._channel
-        return channel.mailbox.dropped if channel is not None else 0
-
     def poll(self) -> list[Received]:
         """
         What has arrived, without waiting: handlers are called, all other packets are returned.

@@ -197,6 +197,15 @@ class BaseClient(FarEnd, SendPolicies, Introduced):
             channel.keep_client(wanted=hooks.wants_to_live)
 
     @property
+    def dropped(self) -> int:
+        """
+        How many packets were dropped: nobody had bound a handler to them, nobody has called `receive()` or `poll()`,
+        and a thousand of them (`MAX_INBOX_RECORDS`) waited already. A client without handlers drops none.
+        """
+        channel = self._channel
+        return channel.mailbox.dropped if channel is not None else 0
+
+    @property
     def unconfirmed(self) -> list[Packet]:
         """
         What the server has not handled of the session that has ended, as far as it has told, and what was never sent:

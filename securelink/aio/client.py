@@ -12,7 +12,7 @@ from ..app.actions import checked_action
 from ..app.context import Awaited
 from ..app.received import Received
 from ..codes import Code
-from ..errors import ConfigError, ConnectionClosed, LinkTimeout, SecureLinkError
+from ..errors import ConfigError, ConnectionClosed, SecureLinkError
 from ..interrupts import Sign
 from ..limits import CLOSE_SECONDS, CONNECT_SECONDS
 from ..logs.default import make_visible
@@ -22,7 +22,7 @@ from ..threads.client_channel import ClientChannel
 from ..threads.connecting import Arrival, Destination
 from ..threads.outcome import Outcome
 from ..threads.patched import check_not_patched
-from ..threads.receiving import finish_some
+from ..threads.receiving import check_may_receive, finish_some, no_connection, none_came
 from ..visiting import BaseClient
 from ..wire.packets import Packet
 from .asking import probe
@@ -111,10 +111,7 @@ class Client(BaseClient, AsyncPeer, ClientBinding):
             if last.connected:
                 return
             if last.is_suspended:
-                raise LinkTimeout(
-                    f"no connection for the session that waits for one within {timeout:g} s",
-                    hint="it is tried further; close() ends it",
-                )
+                raise no_connection(timeout)
             while not finish_some(last, deadline.at):
                 await _until(last, lambda: not last.inbox.right.taken, 0.01)
         connector.home = here = home()
@@ -187,8 +184,9 @@ class Client(BaseClient, AsyncPeer, ClientBinding):
             timeout = seconds("timeout", timeout)
         channel = self._channel or self._need_channel()
         mailbox = channel.mailbox
-        if not mailbox.packets and channel.inbox.runs_here():
-            _check_may_receive(channel)
+        inbox = channel.inbox
+        if inbox.runner or inbox.parked is not None:
+            check_may_receive(channel)
         mailbox.receiving = True
         core = channel.core
         if core.numbering.incoming.owes:
@@ -207,7 +205,7 @@ class Client(BaseClient, AsyncPeer, ClientBinding):
         """Wait for a packet of one name; see `securelink.Client.wait_for`. A task that is cancelled takes none."""
         timeout = seconds("timeout", timeout)
         channel = self._need_channel()
-        _check_may_receive(channel)
+        check_may_receive(channel)
         awaited = Awaited(checked_action(action))
         packet = channel.mailbox.take(action)
         if packet is not None:
@@ -218,18 +216,10 @@ class Client(BaseClient, AsyncPeer, ClientBinding):
             if awaited.found:
                 return awaited.found.pop()
             _check_goes_on(channel)
-            raise LinkTimeout(
-                f"no packet named {action!r} within {timeout:g} s",
-                hint="give a longer timeout=, or bind a handler with on(), which need not wait",
-            )
+            raise none_came(awaited, timeout)
         finally:
             self._hooks.awaited.pop(awaited, None)
             channel.mailbox.put_back(awaited.found)
-
-    @property
-    def dropped(self) -> int:
-        """As `securelink.Client.dropped`."""
-        return self._channel.mailbox.dropped if self._channel is not None else 0
 
     async def __aiter__(self) -> AsyncIterator[Received]:
         """Packets until the session ends cleanly; see `securelink.Client`."""
@@ -262,14 +252,6 @@ def _check_goes_on(channel: ClientChannel) -> None:
 
 def _has_come(channel: ClientChannel) -> bool:
     return bool(channel.mailbox.packets) or _is_over(channel)
-
-
-def _check_may_receive(channel: ClientChannel) -> None:
-    if channel.inbox.runs_here() and not channel.mailbox.packets:
-        raise ConfigError(
-            "a handler of this client cannot wait for packets: they come after it",
-            hint="use request(), or bind a handler to the packet",
-        )
 
 
 async def _until(

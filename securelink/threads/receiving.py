@@ -17,7 +17,7 @@ from .client_channel import ClientChannel
 
 def check_may_receive(channel: ClientChannel) -> None:
     """Raises `ConfigError` inside a handler: what it would wait for is handled only after it."""
-    if channel.inbox.runner and channel.inbox.runner == get_ident() and not channel.mailbox.packets:
+    if channel.inbox.runs_here() and not channel.mailbox.packets:
         raise ConfigError(
             "a handler of this client cannot wait for packets: they come after it",
             hint="use request(), or bind a handler to the packet",
@@ -70,16 +70,29 @@ def receive_named(channel: ClientChannel, awaited: Awaited, timeout: float) -> R
             return packet
         left = deadline - time.monotonic()
         if left <= 0:
-            raise LinkTimeout(
-                f"no packet named {awaited.action!r} within {timeout:g} s",
-                hint="give a longer timeout=, or bind a handler with on(), which need not wait",
-            )
+            raise none_came(awaited, timeout)
         if channel.core.receiving.items:
             channel.run()
         elif channel.ended:
             raise channel.over_error()
         channel.wait(left, awaited.found.__len__)
     return awaited.found.pop()
+
+
+def none_came(awaited: Awaited, timeout: float) -> LinkTimeout:
+    """The error of a wait for a packet of one name."""
+    return LinkTimeout(
+        f"no packet named {awaited.action!r} within {timeout:g} s",
+        hint="give a longer timeout=, or bind a handler with on(), which need not wait",
+    )
+
+
+def no_connection(timeout: float) -> LinkTimeout:
+    """The error of a `connect()` that has waited for a session that is suspended."""
+    return LinkTimeout(
+        f"no connection for the session that waits for one within {timeout:g} s",
+        hint="it is tried further; close() ends it",
+    )
 
 
 def poll(channel: ClientChannel) -> list[Received]:
