@@ -193,7 +193,10 @@ class BaseClient(FarEnd, SendPolicies, Introduced):
         """A client that has handlers works in the background, whether or not the program keeps a reference."""
         channel, hooks = self._channel, self._hooks
         if channel is not None:
-            channel.mailbox.wants_background = hooks.wants_background
+            mailbox = channel.mailbox
+            # Once more behind it: another thread may have bound one, and looked before.
+            while mailbox.wants_background != (wanted := hooks.wants_background):
+                mailbox.wants_background = wanted
             channel.keep_client(wanted=hooks.wants_to_live)
 
     @property

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 from helpers import WAIT, failure
+from together import channel_of, joined, serving
 
 from securelink import Client, ConfigError, Identity, LinkTimeout, Server
+from securelink.app.context import ClientContext
 
 
 def test_wait_for_takes_its_packet_and_leaves_the_others(
@@ -65,3 +67,17 @@ def test_a_program_that_just_ends_says_goodbye(
 def test_mixed_up_arguments_are_named(wrong: Callable[[], object], says: str) -> None:
     """A port in the place of the host, or as a text, is one clear error when the object is made."""
     failure(ConfigError, wrong, says, "write ")
+
+
+def test_two_threads_bind_handlers_at_once(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that has looked before another one bound a handler does not undo what that has told the session."""
+    with serving(identity) as server, joined(server) as [client]:
+        mailbox = channel_of(client).mailbox
+        client.on("first", lambda packet: None)
+        assert mailbox.wants_background
+        seen = iter([False])  # by the look that came too early
+        monkeypatch.setattr(ClientContext, "wants_background", property(lambda _: next(seen, True)))
+        client.on("second", lambda packet: None)
+        assert mailbox.wants_background

@@ -188,9 +188,8 @@ class Inbox:
         self.parked = None
         self.right.free = True
         self.loop.parked -= 1
-        if self._is_through():
-            self.run()  # which counts the record, and calls nothing of the application: that needs no turn
-        elif self.queue.items:
+        # The rest of a record that is through is only counted, which needs no turn.
+        if self.run() if self._is_through() else self.queue.items:
             self.loop.schedule(self)
 
     def _is_through(self) -> bool:
