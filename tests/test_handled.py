@@ -355,8 +355,9 @@ def test_receive_acknowledges(identity: Identity) -> None:
         assert numbers(incoming) == (2 * ACK_RECORDS + 1, 0)
         for _ in range(ACK_RECORDS + 1):
             client.receive(WAIT)
-        session.ping(WAIT)
-        assert ACK_RECORDS <= outgoing.acknowledged <= ACK_RECORDS + 1
+        # At once, or, if a slow machine has had some of them acknowledged before, with the next ones.
+        until(lambda: outgoing.acknowledged >= ACK_RECORDS)
+        assert outgoing.acknowledged <= ACK_RECORDS + 1
         while packets := client.poll():
             assert packets
         assert numbers(incoming) == (2 * ACK_RECORDS + 1,) * 2
