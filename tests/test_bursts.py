@@ -86,6 +86,8 @@ def test_requests_are_no_row(client: Client, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(loop, "bursts", Noting(loop.lead, watched=False))
     for _ in range(2 * ROW_PACKETS):
         client.request("ask", 1)
+    for _ in range(2 * ROW_PACKETS):
+        client.request_later("ask", 1).result(WAIT)
     assert held == []
 
 

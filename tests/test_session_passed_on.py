@@ -325,7 +325,9 @@ def test_a_file_that_cannot_be_written(
             failure(KeyFileError, lambda: other.connect(WAIT), "the disk is full")
             third = found.client(tmp_path / "new.session")
             failure(KeyFileError, lambda: third.connect(WAIT), "the disk is full")
-        other.connect(WAIT, retry=True)  # the first client is still there, and may be coming back in this moment
+        other.connect(
+            WAIT, retry=True
+        )  # the first client is still there, and may be coming back in this moment
         assert other.resumed
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from typing import Any, Protocol
 
 from ..app.pending import Pending
@@ -99,7 +100,7 @@ class DurableOutbox(Outbox):
         timeout: float | None,
         latest: Mark = None,
         wait: bool = True,
-        at: float = 0.0,  # what the book commits goes out together in any case
+        at: float = -inf,  # what the book commits goes out together in any case
     ) -> None:
         """See `Outbox.post`."""
         self.pressure.check_goes_on()

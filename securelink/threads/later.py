@@ -199,7 +199,8 @@ def ask_later(channel: Channel, packet: Packet, timeout: float) -> Future[Any]:
     future = LaterReply(channel, deadline)
     try:
         packet.id = expect(channel, future._waiting)
-        channel.post(encode_for(channel.bounds, packet), timeout=0.0)
+        encoded = encode_for(channel.bounds, packet)
+        channel.outbox.post(encoded, 0.0, None, True, packet.created)
         _arm(channel, deadline)
     except BaseException:
         channel.forget(future._number)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from math import inf
 from threading import get_ident
 from typing import Protocol
 
@@ -81,7 +82,7 @@ class Outbox:
         timeout: float | None,
         latest: Mark = None,
         wait: bool = True,
-        at: float = 0.0,
+        at: float = -inf,
     ) -> None:
         """
         Queue one encoded packet and see that it is written. While nothing carries the session it stays in the queue.
@@ -90,6 +91,7 @@ class Outbox:
 
         Args:
             at: When it was made, by a clock that need not be right: one of many in a row may wait for the next one.
+                By default it does not.
 
         Raises:
             ConnectionClosed: The session has ended.
