@@ -88,8 +88,8 @@ class Connection:
         self._receive: RecordReceiver | None = None
         self.answer_at = inf
         self._proved = False  # whether the record that broke the protocol was authenticated
-        self._bytes_lost = self._carried = False  # whether the numbering belongs to a session
-        self._resumable = False  # whether that has a ticket
+        self._bytes_lost = False  # see `interrupted`
+        self._carried = self._resumable = False  # the numbering is a session's; that has a ticket
 
     @property
     def pending(self) -> int:
@@ -295,8 +295,7 @@ class Connection:
 
     def receive(self, data: bytes, now: float) -> bytes | memoryview | list[Item]:
         """As `receive_data`; a lone record, as usual, comes without a list."""
-        self.now = now
-        self.reads += 1
+        self.now, self.reads = now, self.reads + 1
         if self.state is not _OPEN or not data:
             return self._receive_unopened(data)
         out: list[Item] = []
@@ -309,6 +308,7 @@ class Connection:
                 self._process(out)
         except SecureLinkError as error:
             out.append(self._fail(error))
+        # An inbox asks for itself when it has handled something; here only whether a timer has to be started.
         acks, asks = self.acks, not self.numbering.incoming.queued
         if (asks or acks.due_at == inf) and (record is not None or out) and acks.look(now):
             self.wants_write = True

@@ -241,9 +241,9 @@ class Inbox:
             item = inbox[0]
             if not deadline and len(inbox) > 1:
                 deadline = time.monotonic() + RUN_SECONDS
-            rest = queue.begin(item) if type(item) is bytes else None
-            if rest is not None or isinstance(item, ARRIVED):
-                rest = rest or self._rest_of(item)  # type: ignore[arg-type]  # it is no call
+            if isinstance(item, ARRIVED):
+                rest = queue.begin(item) if type(item) is bytes else None
+                rest = rest or self._rest_of(item)
                 if rest is None:
                     return True  # it is decoded in steps, and others wait
                 queue.opened = rest  # counted, until all of it is handled
