@@ -31,7 +31,7 @@ from ..limits import (
 )
 from .frames import FrameBuffer, frame_header
 from .scan import Walk, walk
-from .sendable import PLAIN, check_sendable, is_plain
+from .sendable import PLAIN, check_each, check_sendable, is_plain
 from .steps import Decoding, is_quick
 
 if TYPE_CHECKING:
@@ -154,7 +154,9 @@ def encode_packet(packet: Packet, max_elements: int = MAX_ELEMENTS) -> bytes:
     ):
         _check_fields(packet)
     data = packet.data
-    usual = type(data) in PLAIN or is_plain(data) or check_sendable(data)
+    usual = type(data) in PLAIN or is_plain(data)
+    if not usual:
+        check_each(data)
     if packet.headers is not None:
         usual = check_sendable(packet.headers) and usual
     try:

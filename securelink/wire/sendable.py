@@ -78,13 +78,18 @@ def check_sendable(data: Any, *, exact: bool = False) -> bool:
     """
     if is_plain(data):
         return True
+    check_each(data, exact=exact)
+    return False
+
+
+def check_each(data: Any, *, exact: bool = False) -> None:
+    """As `check_sendable`, of data that is not plain."""
     for where, value in _walk(data):
         if exact:
             if not _is_exact(value):
                 raise _changes(value, where, _EXACT)
         elif (hint := _fault(value)) is not None:
             raise _changes(value, where, hint)
-    return False
 
 
 def is_plain(data: Any, levels: int = _QUICK_LEVELS) -> bool:
