@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from math import inf
 
 from ..protocol.bounds import encode_for
 from ..protocol.send_queue import Mark
@@ -25,20 +26,18 @@ async def room(channel: Channel, size: int, timeout: float | None, latest: Mark 
     pressure, queue = channel.outbox.pressure, channel.core.sending
     if not queue.is_crowded(size) or in_handler():
         return
-    deadline = None if timeout is None else time.monotonic() + timeout
+    deadline = inf if timeout is None else time.monotonic() + timeout
     waited = False
     while True:
         woken = Woken()
         try:
-            if pressure.has_room(size, latest, woken):
+            left = pressure.must_wait(size, latest, woken, timeout, deadline)
+            if not left:
                 return
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                raise pressure.crowded_error(timeout)
             pressure.blocked += not waited
             waited = True
             channel.read_on()
-            await (woken if left is None else woken.within(left))
+            await (woken if left == inf else woken.within(left))
         finally:
             pressure.stop_waiting(woken)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from math import inf
 from typing import Protocol
 
 from .._mypyc import mypyc_attr
@@ -85,22 +86,27 @@ class BackPressure:
             ConnectionClosed: The session has ended.
             LinkTimeout: There is no room within `timeout` seconds.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = inf if timeout is None else time.monotonic() + timeout
         woken = Sign()
         waited = False
         try:
-            while True:
-                if self.has_room(size, latest, woken):
-                    return
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    raise self.crowded_error(timeout)
+            while left := self.must_wait(size, latest, woken, timeout, deadline):
                 self.blocked += not waited
                 waited = True
-                seconds = ROOM_SECONDS if left is None else min(left, ROOM_SECONDS)
-                self._session.wait_for_room(woken, seconds)
+                self._session.wait_for_room(woken, min(left, ROOM_SECONDS))
         finally:
             self.stop_waiting(woken)
+
+    def must_wait(
+        self, size: int, latest: Mark, woken: Sign, timeout: float | None, deadline: float
+    ) -> float:
+        """How long a send may still wait, `inf` without a timeout; 0.0 if there is room. Raises as `wait` does."""
+        if self.has_room(size, latest, woken):
+            return 0.0
+        left = deadline - time.monotonic() if deadline < inf else inf
+        if left <= 0:
+            raise self.crowded_error(timeout)
+        return left
 
     def has_room(self, size: int, latest: Mark, woken: Sign) -> bool:
         """Whether it may be queued; if not, `woken` is set when there may be room. Raises `ConnectionClosed`."""
