@@ -300,13 +300,8 @@ _CPU = ("server_cpu", "load_cpu")
 _AIO = (Goal(1.5, "asyncio", "securelink-aio"), Goal(0.9, "securelink", "securelink-aio"))
 _OURS = frozenset({"securelink", *(f"securelink-{copy}" for copy in COPIES)})
 _THREADED = _OURS | {"socketserver"}
-_BULKY = {
-    "picows",
-    "pyzmq",
-    "twisted",
-    "socketserver",
-    "websockets",
-}  # the others have too little to say in bulk
+#: One of each style, and the fastest ones; a busy machine makes the others slower, and the run longer.
+_BULKY = frozenset({"picows", "pyzmq", "twisted", "socketserver", "websockets", "aiohttp"})
 
 
 def _casts(pure: float, compiled: float) -> tuple[Goal, ...]:
