@@ -32,6 +32,7 @@ from securelink.threads.outcome import Outcome
 from securelink.wire.fields import Content, Mode
 from securelink.wire.packets import Packet, decode_packets, encode_packet
 
+SMALL = 4096  # bytes of socket buffers that are soon full
 ROOM = 16 * 1024 * 1024  # bytes of a direction: what a test sends at once, though nobody reads
 
 
@@ -244,4 +245,10 @@ def bench(bounds: Bounds | None = None, buffer: int | None = None) -> Iterator[B
         stage.sock.close()
 
 
-__all__ = ["Bench", "Closed", "Failed", "Pinged", "Ponged", "bench"]
+def choked(stage: Bench) -> None:
+    """Send until the kernel takes no more."""
+    while not stage.link.writer.buffer.tail:
+        stage.post(bytes(30_000))
+
+
+__all__ = ["SMALL", "Bench", "Closed", "Failed", "Pinged", "Ponged", "bench", "choked"]

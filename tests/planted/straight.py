@@ -59,7 +59,7 @@ FAULTS = [
         "protocol/connection.py",
         "if (asks or acks.due_at == inf) and",
         "if asks and",
-        "test_link.py::test_a_late_acknowledgement",
+        "test_link_acknowledgements.py::test_a_late_acknowledgement",
     ),
     Fault(
         "a lone record is decoded though its session drops what comes",
