@@ -87,10 +87,8 @@ def test_when_all_places_for_waits_are_taken(
     """The wait that is oldest ends early with words, and a newer one gets its answer."""
     monkeypatch.setattr(pool_module, "MAX_WAITING_HANDLERS", 2)
     outcomes: list[BaseException] = []
-    asked = threading.Semaphore(0)
 
     def ask(session: Any, packet: Any) -> Any:
-        asked.release()
         try:
             return session.request("answer me", timeout=2 * WAIT)
         except LinkTimeout as error:
@@ -100,10 +98,11 @@ def test_when_all_places_for_waits_are_taken(
     with serving(identity) as server:
         server.on("ask", ask)
         with joined(server, 4) as clients:
-            for client in clients[:3]:
+            waits = loop_of(server).pool.waits
+            for number, client in enumerate(clients[:3], 1):
                 client.on("answer me", lambda packet: packet.defer() and None)
                 client.send("ask")
-                assert asked.acquire(timeout=WAIT)
+                until(lambda number=number: len(waits) + len(outcomes) == number)  # type: ignore[misc]
             clients[3].on("answer me", lambda packet: 7)
             assert clients[3].request("ask", timeout=WAIT) == 7
             until(lambda: len(outcomes) == 2)
