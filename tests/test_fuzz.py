@@ -18,7 +18,9 @@ COUNT = 40
 
 NAMES = [
     # Their seeds are copies of a state, which compiled objects do not allow.
-    pytest.param(name, marks=pytest.mark.pure) if name.startswith("resumed-") else name
+    pytest.param(name, marks=pytest.mark.pure)
+    if name.startswith(("resumed-", "no-memory-"))
+    else name
     for name in BY_NAME
 ]
 

@@ -16,6 +16,7 @@ from securelink.keys import Identity
 from securelink.limits import MAX_PACKET
 from securelink.protocol import (
     Opened,
+    ServerConnection,
     VerifiedClient,
 )
 from securelink.protocol.handshake_server import ServerHandshake
@@ -103,11 +104,14 @@ def test_what_is_not_sent_again_yet_is_not_acknowledged(mode: Mode, identity: Id
 # --- what a server may say -------------------------------------------------------------------------------
 
 
-def changed_welcome(world: World, change: Callable[[Welcome], Welcome]) -> None:
+def settled_with(world: World, change: Callable[[Welcome], Welcome]) -> None:
     """An attempt in which the server says another WELCOME."""
-    engine = world.arrival.engine
-    say = engine._say_welcome  # noqa: SLF001  # no server of ours says anything else
-    vars(engine)["_say_welcome"] = lambda welcome: say(change(welcome))
+    say = ServerConnection._say_welcome  # noqa: SLF001  # no server of ours says anything else
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            ServerConnection, "_say_welcome", lambda engine, welcome: say(engine, change(welcome))
+        )
+        world.settle()
 
 
 @both_modes
@@ -126,8 +130,7 @@ def test_another_session_than_the_one_asked_for(
     """A session goes on as itself: same token, same limit, a count that can be."""
     world = suspended(identity, mode)
     world.dial()
-    changed_welcome(world, lambda w: dataclasses.replace(w, **changes))
-    world.settle()
+    settled_with(world, lambda w: dataclasses.replace(w, **changes))
     assert isinstance(world.client.failed, ProtocolError)
     assert message in world.client.failed.message
     assert not any(isinstance(event, Opened) and event.resumed for event in world.client.events)
@@ -144,8 +147,7 @@ def test_a_resume_that_nobody_asked_for(mode: Mode, identity: Identity) -> None:
         else:
             world.client.resumption = None
         world.dial()
-        changed_welcome(world, lambda w: dataclasses.replace(w, count=0))
-        world.settle()
+        settled_with(world, lambda w: dataclasses.replace(w, count=0))
         assert isinstance(world.client.failed, ProtocolError)
         assert "did not ask for" in world.client.failed.message
 

@@ -1,10 +1,11 @@
-"""Checks that a result of an earlier step of a handshake exists: otherwise the call is out of order."""
+"""What is said of calls that are out of order: the steps of a handshake are taken one after the other."""
 
 from __future__ import annotations
 
 from typing import TypeVar
 
 from ..errors import ConfigError
+from .states import MOVES, Input, State
 
 T = TypeVar("T")
 
@@ -26,3 +27,19 @@ def made_before(value: T | None, step: str) -> T:
             hint="take the steps of a handshake in their order; each event says which one is next",
         )
     return value
+
+
+def misplaced(step: str, state: State, given: Input) -> ConfigError:
+    """
+    The error of a step that this state does not have.
+
+    Args:
+        step: The method that was called.
+        state: The state of the connection.
+        given: The input that the step is.
+    """
+    states = " or ".join(known.value for known, move in MOVES if move is given)
+    return ConfigError(
+        f"{step}() does not belong here: the connection is {state.value}",
+        hint=f"call it once, when the connection is {states}",
+    )

@@ -13,7 +13,7 @@ from ..wire.frames import FrameBuffer
 from ..wire.messages import Close, Welcome
 from .ack_timing import AckTiming
 from .acknowledgements import Numbering
-from .call_order import made_before
+from .call_order import made_before, misplaced
 from .events import Ended, Event, Expired, Failed, Item, Overdue, Silent
 from .liveness import Liveness
 from .records import RecordReceiver, RecordSender
@@ -64,32 +64,36 @@ class Connection:
         liveness: Heartbeats and silence; exists from OPEN on.
     """
 
+    __slots__ = (
+        "_bytes_lost", "_carried", "_controls", "_frames", "_out", "_pings", "_proved", "_reading", "_receive",
+        "_resumable", "_send", "_takes", "acks", "answer_at", "asked", "at_once", "closing", "controls", "deadline",
+        "delay", "encrypted", "key_updates", "liveness", "more", "now", "numbering", "reads", "sender", "state",
+        "wants_write",
+    )  # fmt: skip
+
     def __init__(self, state: State, takes: Takes, *, pings: bool, deadline: float) -> None:
         self.state = state
-        self._takes = takes
-        self.encrypted = False
+        self._takes, self._pings = takes, pings
         self.numbering = Numbering()
         self.sender: Sender | None = None
         self.acks = AckTiming(self.numbering.incoming)
         self.liveness: Liveness | None = None
         self.at_once, self.more = 0, False
         self.controls = self.key_updates = self.reads = self.delay = 0
-        self.wants_write = False
+        self.wants_write = self.encrypted = False
         self.closing: tuple[int, str] | None = None
         self.asked: tuple[int, str] | None = None
-        self._pings = pings
         self.deadline, self.now = deadline, -inf
-        self._reading = True
         self._frames = FrameBuffer(MAX_HANDSHAKE_BODY)
         # Lists, for they are short, and an empty deque has 700 bytes more.
         self._out: list[bytes] = []
         self._controls: list[tuple[Content, bytes]] = []
         self._send: RecordSender | None = None
         self._receive: RecordReceiver | None = None
-        self.answer_at = inf
+        self.answer_at, self._reading = inf, True
         self._proved = False  # whether the record that broke the protocol was authenticated
-        self._bytes_lost = False  # see `interrupted`
-        self._carried = self._resumable = False  # the numbering is a session's; that has a ticket
+        self._bytes_lost = self._carried = False  # see `interrupted` and `carry`
+        self._resumable = False  # the session has a ticket
 
     @property
     def pending(self) -> int:
@@ -416,11 +420,7 @@ class Connection:
     def _demand(self, step: str, given: Input) -> None:
         """Steps must come in the order of the handshake; `assert` would not check this under `python -O`."""
         if (self.state, given) not in MOVES:
-            states = " or ".join(state.value for state, known in MOVES if known is given)
-            raise ConfigError(
-                f"{step}() does not belong here: the connection is {self.state.value}",
-                hint=f"call it once, when the connection is {states}",
-            )
+            raise misplaced(step, self.state, given)
 
     def _go(self, given: Input) -> None:
         """Change the state according to the table."""

@@ -45,6 +45,10 @@ class ServerConnection(Connection):
         knock: "HTTP", "TLS", "PROXY" or "noise" if the peer speaks another protocol.
     """
 
+    __slots__ = (
+        "_attempt", "_auth", "_client", "_first", "_handshake", "_next", "_random", "_recognised", "_resuming",
+        "_succession", "_ticket", "_used", "_wanted", "heard", "knock",
+    )  # fmt: skip
     __deletable__ = ("_handshake",)  # for mypyc: its secrets are forgotten once the session is open
 
     def __init__(
@@ -58,21 +62,16 @@ class ServerConnection(Connection):
         resuming: Resuming | None = None,
     ) -> None:
         super().__init__(State.START, _TAKES, pings=False, deadline=deadline)
-        self._resuming = resuming
-        self._random = random
+        self._resuming, self._random = resuming, random
         self._attempt = 0
         self._used = b""  # digest of the ticket that the client has shown and that was accepted
         self._next = b""  # and of the one that it gets; empty once it has shown that it has it
         self._succession = succession
         self._handshake = ServerHandshake(policy, random=random)
         self._wanted = wanted
-        self._auth = b""
         self._client: VerifiedClient | None = None  # the proof that `welcome` demands
-        self._first = b""
-        self._ticket = b""
-        self._recognised = False
-        self.knock = ""
-        self.heard = False
+        self._auth = self._first = self._ticket = b""
+        self.knock, self.heard, self._recognised = "", False, False
 
     def _receive_unopened(self, data: bytes) -> list[Item]:
         """As `Connection._receive_unopened`; the first 12 bytes tell whether the peer speaks securelink at all."""
