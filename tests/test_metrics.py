@@ -262,6 +262,7 @@ def test_the_command_serves_them(tmp_path: Path) -> None:
         assert metrics(("127.0.0.1", port))["securelink_up"] == 1
         program.interrupt()
         program.ends()
-    with Program(*command, "--metrics", "nonsense", folder=tmp_path) as program:
-        program.prints("write HOST:PORT")
-        assert program.ends() == 2
+    for place in ("nonsense", "9110", ":9110"):  # without a host it would listen on all addresses
+        with Program(*command, "--metrics", place, folder=tmp_path) as program:
+            program.prints("write HOST:PORT")
+            assert program.ends() == 2

@@ -126,7 +126,7 @@ def serve(
 
 def _metrics(server: Server, where: str) -> AbstractContextManager[object]:
     host, _, port = where.rpartition(":")
-    if not port.isdecimal():
+    if not host or not port.isdecimal():  # no host would be all addresses
         raise click.UsageError(f"--metrics {where}: write HOST:PORT, such as 127.0.0.1:9100")
     from ...metrics import serve_metrics  # an extra: a server without metrics does not need it
 
