@@ -378,7 +378,7 @@ def test_drain_does_not_wait_for_them(identity: Identity) -> None:
     with scene(identity) as (server, watch, caller):
         away(server, caller)
         assert server.drain(WAIT)
-        assert watch.reasons == [Code.SHUTDOWN]
+        assert watch.reasons == [Code.RESTART]
 
 
 def test_a_memory_that_went_back_ends_the_session(identity: Identity) -> None:

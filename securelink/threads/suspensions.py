@@ -216,7 +216,8 @@ class Suspensions:
         self._closed, self._hands_over = True, hands_over
         for channel in tuple(self.waiting):
             if not (hands_over and channel.outlives):
-                self._finish(channel, Outcome(Code.SHUTDOWN, clean=True, ours=True))
+                code = Code.RESTART if hands_over else Code.SHUTDOWN
+                self._finish(channel, Outcome(code, clean=True, ours=True))
 
     def sweep(self) -> None:
         """End those whose time is over."""
