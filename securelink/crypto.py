@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from .errors import CodecError, ConfigError, ProtocolError, UnsealError
+from .text import kind_of
 
 try:
     from cryptography.hazmat.primitives.asymmetric.mlkem import (
@@ -273,7 +274,7 @@ def draw(random: Random, size: int) -> bytes:
     """Random bytes from a source; `ConfigError` when it does not give exactly that many bytes."""
     drawn = random(size)
     if not isinstance(drawn, bytes):
-        raise ConfigError(f"the random source gave a {type(drawn).__name__} instead of bytes")
+        raise ConfigError(f"the random source gave {kind_of(drawn)} instead of bytes")
     # A source that gives too little would weaken every key, so its output is never used.
     if len(drawn) != size:
         raise ConfigError(f"the random source gave {len(drawn)} bytes instead of {size}")

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from .errors import ConfigError
 from .keys import fingerprint_digest, fingerprint_text
 from .limits import MAX_INVITE
-from .text import quoted
+from .text import kind_of, quoted
 
 SCHEME = "securelink"
 
@@ -103,7 +103,7 @@ class Invite:
             ConfigError: It is not an invite, or not a whole one. The message never quotes a token.
         """
         if not isinstance(text, str):
-            raise ConfigError(f"an invite is a str, not a {type(text).__name__}", hint=_ASK)
+            raise ConfigError(f"an invite is a str, not {kind_of(text)}", hint=_ASK)
         host, port, key, token = _split_link(_cleaned(text))
         return cls(host, port, _read_key(key), token)
 
@@ -195,7 +195,7 @@ def _check_host(host: str) -> str:
     """Return a host as an invite spells it, or refuse it."""
     hint = "give a name, an IPv4 address, or an IPv6 address without brackets"
     if not isinstance(host, str):
-        raise ConfigError(f"a host is a text, not a {type(host).__name__}", hint=hint)
+        raise ConfigError(f"a host is a text, not {kind_of(host)}", hint=hint)
     if ":" in host:
         try:
             address = ipaddress.IPv6Address(host)

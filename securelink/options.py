@@ -21,7 +21,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from .errors import ConfigError
 from .limits import FOREVER_SECONDS, MAX_NAME
 from .signatures import checked
-from .text import quoted
+from .text import kind_of, quoted
 
 Made = TypeVar("Made")
 Given = ParamSpec("Given")
@@ -182,7 +182,7 @@ def raw(name: str, value: object) -> None:
     """
     if not isinstance(value, bytes | bytearray | memoryview):
         hint = "encode the text: text.encode()" if isinstance(value, str) else "give bytes"
-        raise ConfigError(f"{name} is a {type(value).__name__}, not bytes", hint=hint)
+        raise ConfigError(f"{name} is {kind_of(value)}, not bytes", hint=hint)
 
 
 def moment(name: str, clock: Callable[[], float]) -> float:
@@ -215,7 +215,7 @@ def secret(name: str, value: object) -> None:
         ConfigError: It is something else. The value is not shown.
     """
     if value is not None and not isinstance(value, str | bytes):
-        raise ConfigError(f"{name}= is a {type(value).__name__}", hint="give a text, bytes or None")
+        raise ConfigError(f"{name}= is {kind_of(value)}", hint="give a text, bytes or None")
 
 
 def path(name: str, value: object) -> Path:
@@ -267,7 +267,7 @@ def _number_shown(value: object) -> str:
     if isinstance(value, str | bytes) and not re.fullmatch(
         r"[0-9 +.,:_-]{1,16}", quoted(value).strip("b'\"")
     ):
-        return f"a {type(value).__name__}"
+        return kind_of(value)
     return quoted(value)
 
 

@@ -14,6 +14,7 @@ from .app.rooms import Rooms
 from .app.statistics import totals_of
 from .errors import ConfigError
 from .session import Member, channel_of
+from .text import kind_of
 from .threads.lifecycle import Lifecycle
 from .threads.standing import Limit, standing
 
@@ -36,7 +37,7 @@ class Reporting(Generic[Member]):
     def find(self, *, address: tuple[str, int] | None = None, user: Any = None) -> list[Member]:
         """The sessions from an address (host, port), or of a user, or both; `sessions[token]` finds by token."""
         if address is not None and not isinstance(address, tuple | list):
-            raise ConfigError(f"address= is a {type(address).__name__}", hint="it is (host, port)")
+            raise ConfigError(f"address= is {kind_of(address)}", hint="it is (host, port)")
         return [
             session
             for session in self._registry.everybody()

@@ -51,6 +51,7 @@ from .errors import CodecError, ConfigError, LimitExceeded, ProtocolError, Unsea
 from .keys import Identity, PublicKey, fingerprint_digest
 from .limits import MAX_SEALED, SEALED_SKEW, TAG_SIZE
 from .options import moment, number
+from .text import kind_of
 from .wire.packets import Packet, decode_packets, encode_packet, join_packets
 
 MAGIC = b"SLSEAL\x1a"
@@ -131,9 +132,9 @@ def seal(
     key = recipient if isinstance(recipient, PublicKey) else PublicKey.from_rsa(recipient)
     created = moment("now", now)
     if not callable(random):
-        raise ConfigError(f"random= is a {type(random).__name__}", hint="give a function of a size")
+        raise ConfigError(f"random= is {kind_of(random)}", hint="give a function of a size")
     if not isinstance(sender, Identity):
-        raise ConfigError(f"the sender is a {type(sender).__name__}, not an Identity")
+        raise ConfigError(f"the sender is {kind_of(sender)}, not an Identity")
     if not isinstance(packet, Packet):
         try:
             action, data = packet
@@ -192,7 +193,7 @@ def unseal(
     """
     senders = _fingerprints(sender)
     if not isinstance(identity, Identity):
-        raise ConfigError(f"the recipient is a {type(identity).__name__}, not an Identity")
+        raise ConfigError(f"the recipient is {kind_of(identity)}, not an Identity")
     if max_age is not None:
         number("max_age", max_age, 0, unit="seconds, or None")
     unsealed = None
@@ -283,14 +284,14 @@ def _fingerprints(sender: object) -> frozenset[str] | None:
         return frozenset((sender,))
     if not isinstance(sender, Iterable):
         raise ConfigError(
-            f"the expected sender is a {type(sender).__name__}",
+            f"the expected sender is {kind_of(sender)}",
             hint="give a PublicKey, a fingerprint, several of these, or ANYONE",
         )
     found: set[str] = set()
     for one in sender:
         if not isinstance(one, PublicKey | str):
             raise ConfigError(
-                f"among the expected senders is a {type(one).__name__}",
+                f"among the expected senders is {kind_of(one)}",
                 hint="give keys and fingerprints; ANYONE stands alone",
             )
         found.update(_fingerprints(one) or ())

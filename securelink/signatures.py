@@ -15,7 +15,7 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, TypeVar
 
 from .errors import ConfigError
-from .text import escaped
+from .text import escaped, kind_of
 
 Hook = TypeVar("Hook")
 
@@ -153,4 +153,4 @@ def _example(takes: tuple[str, ...] | None) -> str:
 
 
 def _shown(value: object) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"
+    return "None" if value is None else kind_of(value)

@@ -46,13 +46,19 @@ def escaped(text: str) -> str:
     are shaped by them. They are invisible, but terminals do not interpret them.
     """
     if not isinstance(text, str):
-        raise ConfigError(f"escaped() takes a text, not a {type(text).__name__}")
+        raise ConfigError(f"escaped() takes a text, not {kind_of(text)}")
     if text.isprintable():
         return text
     return "".join(
         c if c.isprintable() or _joins(text, i) else c.encode("unicode_escape").decode()
         for i, c in enumerate(text)
     )
+
+
+def kind_of(value: object) -> str:
+    """The class of a value, with its article: "a str", "an int"."""
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeioAEIO' else 'a'} {name}"
 
 
 def quoted(value: object, most: int = _SHOWN) -> str:
@@ -63,13 +69,13 @@ def quoted(value: object, most: int = _SHOWN) -> str:
     and sent around.
     """
     if isinstance(value, str | bytes) and len(value) > 4096:
-        return f"a {type(value).__name__} that may hold a secret"  # and it takes long to check
+        return f"{kind_of(value)} that may hold a secret"  # and it takes long to check
     try:
         shown = escaped(repr(value))
     except Exception:  # a repr() that fails must not hide what is wrong
-        return f"a {type(value).__name__}"
+        return kind_of(value)
     if _SECRET.search(shown[:4096]) or len(shown) > 4096:
-        return f"a {type(value).__name__} that may hold a secret"
+        return f"{kind_of(value)} that may hold a secret"
     return shown if len(shown) <= most else shown[: most - 1] + "…"
 
 

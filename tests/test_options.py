@@ -300,7 +300,7 @@ def test_a_value_that_cannot_be_shown() -> None:
         def __repr__(self) -> str:
             raise OSError
 
-    assert "a Odd" in refused("x", lambda: checks.whole("x", Odd(), 1)).message
+    assert "an Odd is not" in refused("x", lambda: checks.whole("x", Odd(), 1)).message
     assert len(refused("x", lambda: checks.whole("x", "y" * 10**6, 1)).message) < 200
     shown = refused("x", lambda: checks.word("x", "\x1b[2J\u202e", ("on", "off")))
     assert shown.message.isprintable()

@@ -21,6 +21,7 @@ from ..limits import (
 )
 from ..logs.tracebacks import Line, outline, text_of
 from ..options import seconds, whole
+from ..text import kind_of
 from ..wire.packets import wire_size
 from .hooks import EventHook
 from .received import Received
@@ -50,7 +51,7 @@ class Collector:
     def __init__(self, hook: EventHook[...], limit: int = MAX_COLLECTED) -> None:
         if not isinstance(hook, EventHook):
             raise ConfigError(
-                f"a Collector takes an event, not a {type(hook).__name__}",
+                f"a Collector takes an event, not {kind_of(hook)}",
                 hint="write Collector(server.on_message), for example",
             )
         self._hook = hook

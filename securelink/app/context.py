@@ -12,7 +12,7 @@ from ..auth import Lease
 from ..limits import MAX_UNUSED_STATE
 from ..protocol.bounds import Bounds, encode_for
 from ..state import Saved, SavedTicket
-from ..text import escaped
+from ..text import escaped, kind_of
 from ..wire.packets import Packet, decode_packets, encode_packet, join_packets
 from .actions import STATE
 from .admission import Entry
@@ -327,8 +327,8 @@ def shown_user(user: object) -> str:
     not keep its session from beginning or ending.
     """
     if isinstance(user, Mapping | list | tuple | Set | bytes | bytearray):
-        return f"a {type(user).__name__}"
+        return kind_of(user)
     try:
         return escaped(str(user)[:_SHOWN_USER])
     except Exception:
-        return f"a {type(user).__name__} that cannot be shown"
+        return f"{kind_of(user)} that cannot be shown"

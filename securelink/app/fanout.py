@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Generic, Protocol, TypeVar, cast
 
 from ..errors import ConfigError, ConnectionClosed
+from ..text import kind_of
 from .actions import STATE
 from .registry import Registered, Registry
 
@@ -119,12 +120,12 @@ class Fanout(Generic[Member]):
             listed = list(cast("Iterable[Member | str]", sessions))
         except TypeError:
             raise ConfigError(
-                f"{name}= is a {type(sessions).__name__}", hint="give sessions or their tokens"
+                f"{name}= is {kind_of(sessions)}", hint="give sessions or their tokens"
             ) from None
         for item in listed:
             if not isinstance(item, kinds):
                 raise ConfigError(
-                    f"{name}= has a {type(item).__name__} in it",
+                    f"{name}= has {kind_of(item)} in it",
                     hint="give sessions or their tokens",
                 )
         return listed

@@ -10,7 +10,7 @@ from ..errors import CodecError, ConfigError, ConnectionClosed, RequestFailed
 from ..limits import MAX_ACTION
 from ..options import key
 from ..signatures import checked, did_run
-from ..text import escaped
+from ..text import escaped, kind_of
 from ..wire.packets import Packet
 from .actions import RESERVED, STATE, checked_action
 from .collect import CaughtErrors
@@ -114,7 +114,7 @@ class Handlers:
             handler = kind
         elif kind is not MISSING:
             raise ConfigError(
-                f"the data of {action!r} cannot be a {type(kind).__name__}",
+                f"the data of {action!r} cannot be {kind_of(kind)}",
                 hint=f"write {self._owner}.on({action!r}, a type, a handler)",
             )
 

@@ -31,7 +31,7 @@ def chosen_hook(
     if isinstance(authenticate, str):
         raise ConfigError(
             f"authenticate={quoted(authenticate)} is not possible",
-            hint="use a function, 'tokens', or None",
+            hint="use a function, an object such as Passwords(file), 'tokens', or None",
         )
     return None if authenticate is None else checked_hook(authenticate, runs=runs)
 

@@ -12,6 +12,7 @@ from ..keys.files import FileState
 from ..limits import HANDSHAKE_SECONDS, MAX_CLOSE_TEXT, SWEEP_SECONDS
 from ..options import text
 from ..signatures import checked, did_run
+from ..text import kind_of
 from ..trust import AuthorizedClients
 from .hooks import FailureLog
 from .scheduling import Scheduler
@@ -79,7 +80,7 @@ class Revocations(Generic[Member]):
             reason: The text for the client.
         """
         if not isinstance(file, AuthorizedClients):
-            raise ConfigError(f"the file is a {type(file).__name__}, not AuthorizedClients")
+            raise ConfigError(f"the file is {kind_of(file)}, not AuthorizedClients")
         checked("concerns", concerns, ("session",))
         text("reason", reason, most=MAX_CLOSE_TEXT)
         self._watches.append(_Watch(file, concerns, reason, file.state()))

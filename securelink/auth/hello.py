@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from ..errors import ConfigError
 from ..limits import MAX_USER_NAME
 from ..signatures import checked
-from ..text import normalized
+from ..text import kind_of, normalized
 from .hold import Hold
 from .lease import Lease, Renewal
 
@@ -146,7 +146,7 @@ def user_name(name: str) -> str:
         ConfigError: It is not a text of 1 to 64 printable characters, or has spaces around it.
     """
     if not isinstance(name, str):
-        raise ConfigError(f"a user's name is a text, not a {type(name).__name__}")
+        raise ConfigError(f"a user's name is a text, not {kind_of(name)}")
     name = normalized("NFC", name)
     if 1 <= len(name) <= MAX_USER_NAME and name.isprintable() and name == name.strip():
         return name

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import Refused
 from ..signatures import checked, never_run
+from ..text import kind_of
 from .hello import Authenticate, Hello
 
 _NO_USER = "the server did not accept the credentials"
@@ -97,7 +98,7 @@ def judged(answer: Any) -> Any:
     if mistake is None and isinstance(answer, tuple | list) and answer:
         first = answer[0]
         if first is None or first is False:
-            mistake = f"a {type(answer).__name__} that begins with {first}"
+            mistake = f"{kind_of(answer)} that begins with {first}"
         else:
             mistake = _mistake(first)
     if mistake is not None:

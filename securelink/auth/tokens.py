@@ -17,7 +17,7 @@ from .. import crypto, limits
 from ..errors import ConfigError, LimitExceeded, Refused
 from ..keys.files import AnyPath
 from ..options import number
-from ..text import quoted
+from ..text import kind_of, quoted
 from .book import Book
 from .hello import Hello, please, text_fields, user_name
 from .hold import Hold
@@ -168,7 +168,7 @@ class JoinTokens:
             KeyFileError: The file is damaged or cannot be written, or another program has kept it locked for 10 s.
         """
         if not isinstance(token_or_id, str):
-            raise ConfigError(f"a token or its id is a text, not a {type(token_or_id).__name__}")
+            raise ConfigError(f"a token or its id is a text, not {kind_of(token_or_id)}")
         wanted = _hash(token_or_id)[:_ID_SIZE] if _UUID4.fullmatch(token_or_id) else token_or_id
         with self._book.update() as entries:
             entry = entries.get(wanted)

@@ -14,7 +14,7 @@ from .. import crypto
 from ..errors import ConfigError, KeyFileError
 from ..limits import DEFAULT_RSA_BITS, MAX_RSA_BITS, MIN_RSA_BITS, MIN_RSA_EXPONENT
 from ..options import raw, whole
-from ..text import quoted
+from ..text import kind_of, quoted
 from .files import PUBLIC_MODE, AnyPath, NewFile, absolute, create_files, exists, make_folder
 from .loaded import load_private_key
 from .pkcs8 import encrypted_pem
@@ -42,7 +42,7 @@ class Identity:
     def __init__(self, key: crypto.RSAPrivateKey, *, path: Path | None = None) -> None:
         if not isinstance(key, crypto.RSAPrivateKey):
             raise ConfigError(
-                f"an Identity is not made of a {type(key).__name__}",
+                f"an Identity is not made of {kind_of(key)}",
                 hint="use Identity.load(), generate(), from_pem() or from_rsa()",
             )
         self._key = key

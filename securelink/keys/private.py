@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateNumbers, RSA
 
 from .. import crypto
 from ..errors import ConfigError, KeyFileError, ProtocolError
+from ..text import kind_of
 from .der import DerError
 from .pem import Block, find_block
 from .pkcs8 import UnknownEncryptionError, read_encrypted
@@ -39,7 +40,7 @@ def passphrase_bytes(passphrase: str | bytes) -> bytes:
     """
     if not isinstance(passphrase, str | bytes):
         raise ConfigError(
-            f"a passphrase is a str or bytes, not a {type(passphrase).__name__}",
+            f"a passphrase is a str or bytes, not {kind_of(passphrase)}",
             hint="leave it out to use a key without one",
         )
     if isinstance(passphrase, str) and any("\ud800" <= c <= "\udfff" for c in passphrase):
@@ -67,7 +68,7 @@ def pem_bytes(data: object, source: str) -> bytes:
         # Any text may surround the block; only inside it other letters are damage.
         return data.encode(errors="replace")
     raise ConfigError(
-        f"{source} is a {type(data).__name__}, not bytes", hint="give the content of the file"
+        f"{source} is {kind_of(data)}, not bytes", hint="give the content of the file"
     )
 
 

@@ -18,7 +18,7 @@ from .. import crypto
 from ..errors import ConfigError, KeyFileError, ProtocolError
 from ..limits import MAX_KEY_FILE, MAX_RSA_BITS
 from ..options import raw
-from ..text import quoted
+from ..text import kind_of, quoted
 from .der import DerError
 from .files import AnyPath, absolute, read_file
 from .pem import find_block
@@ -74,7 +74,7 @@ class PublicKey:
     def __init__(self, key: crypto.RSAPublicKey) -> None:
         if not isinstance(key, crypto.RSAPublicKey):
             raise ConfigError(
-                f"a PublicKey is not made of a {type(key).__name__}",
+                f"a PublicKey is not made of {kind_of(key)}",
                 hint="use PublicKey.load(), from_pem(), from_spki() or from_rsa()",
             )
         numbers = key.public_numbers()
@@ -99,7 +99,7 @@ class PublicKey:
             ProtocolError: Not an RSA key, outside the policy, or not the one encoding of its key.
         """
         if not isinstance(der, bytes):
-            raise ConfigError(f"from_spki() takes bytes, not a {type(der).__name__}")
+            raise ConfigError(f"from_spki() takes bytes, not {kind_of(der)}")
         if len(der) > MAX_SPKI_SIZE:
             raise ProtocolError(f"the peer's key has {len(der)} bytes, at most {MAX_SPKI_SIZE}")
         try:

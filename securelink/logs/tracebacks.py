@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import NamedTuple
 
-from ..text import escaped
+from ..text import escaped, kind_of
 
 _MAX_LINKS = 10  # exceptions of a chain that are shown: causes and contexts
 _MAX_GROUP = 10  # exceptions of a group that are shown
@@ -163,7 +163,7 @@ def _words(said: object) -> str:
     except KeyboardInterrupt:
         raise
     except BaseException:  # an exception while showing another one must not hide it
-        return f"<a {type(said).__name__} that cannot be shown>"
+        return f"<{kind_of(said)} that cannot be shown>"
     if len(text) > _MAX_WORDS:
         text = f"{text[:_MAX_WORDS]}… ({len(text):,} characters)"
     return escaped(text)

@@ -9,7 +9,7 @@ from ..errors import RequestFailed
 from ..interrupts import Sign
 from ..limits import MAX_CLOSE_TEXT
 from ..protocol.replies import Reply
-from ..text import escaped, shortened
+from ..text import escaped, kind_of, shortened
 from ..wire.packets import Packet
 
 Target = TypeVar("Target")
@@ -60,7 +60,7 @@ def _words(value: object) -> str:
     if isinstance(value, str):
         return escaped(shortened(value, MAX_CLOSE_TEXT))
     plain = value is None or isinstance(value, bool | int | float)
-    return str(value) if plain else f"a {type(value).__name__}"
+    return str(value) if plain else kind_of(value)
 
 
 class Alarm(Generic[Target]):

@@ -10,7 +10,7 @@ from ..errors import ConfigError
 from ..keys import fingerprint_digest
 from ..keys.files import AnyPath, FileState, file_state
 from ..limits import MAX_NAME
-from ..text import quoted
+from ..text import kind_of, quoted
 from .entries import TextFile, checked_comment, entry_line
 
 
@@ -97,7 +97,7 @@ class AuthorizedClients:
             KeyFileError: The file is damaged or cannot be read.
         """
         if not isinstance(fingerprint, str):
-            raise ConfigError(f"a fingerprint is a text, not a {type(fingerprint).__name__}")
+            raise ConfigError(f"a fingerprint is a text, not {kind_of(fingerprint)}")
         entry = self._file.read().found.get(fingerprint)
         return None if entry is None else entry.name
 
@@ -145,7 +145,7 @@ def client_name(name: str) -> str:
         ConfigError: It is empty, too long, or cannot be written on a line.
     """
     if not isinstance(name, str):
-        raise ConfigError(f"a name is a text, not a {type(name).__name__}")
+        raise ConfigError(f"a name is a text, not {kind_of(name)}")
     name = name.strip()
     if len(name) > MAX_NAME:
         raise ConfigError(f"a name has at most {MAX_NAME} characters")

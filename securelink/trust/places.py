@@ -9,7 +9,7 @@ from unicodedata import ucd_3_2_0  # the version that IDNA names (RFC 3491)
 
 from ..errors import ConfigError
 from ..limits import MAX_NAME
-from ..text import quoted
+from ..text import kind_of, quoted
 
 # All of them reach only a server that listens on this machine.
 _THIS_MACHINE = "127.0.0.1"
@@ -39,7 +39,7 @@ def checked_host(host: str) -> str:
         ConfigError: It cannot be the name or address of a host.
     """
     if not isinstance(host, str):
-        raise ConfigError(f"a host is a text, not a {type(host).__name__}")
+        raise ConfigError(f"a host is a text, not {kind_of(host)}")
     if len(host) > MAX_NAME:
         raise ConfigError(f"the name of a host has at most {MAX_NAME} characters")
     if not host or "#" in host or " " in host or not host.isprintable():

@@ -15,7 +15,7 @@ import msgspec
 
 from ..errors import CodecError, ConfigError
 from ..limits import MAX_DEPTH, MAX_NUMBER_KEYS
-from ..text import escaped, quoted
+from ..text import escaped, kind_of, quoted
 
 PLAIN = frozenset((type(None), bool, int, float, str, bytes))
 _QUICK_LEVELS = 8  # nesting that the fast check handles; deeper data is rare and takes longer
@@ -160,5 +160,5 @@ def _fault(value: Any) -> str | None:
 
 
 def _changes(value: Any, where: str, hint: str) -> CodecError:
-    kind = type(value).__name__
-    return CodecError(f"a {kind} at {escaped(where)} would arrive as another type", hint=hint)
+    place = "" if where == "$" else f" at {escaped(where)}"
+    return CodecError(f"{kind_of(value)}{place} would arrive as another type", hint=hint)

@@ -12,6 +12,7 @@ from ...errors import ConfigError
 from ...keys.files import absolute, read_file
 from ...limits import MAX_KEY_FILE
 from ...signatures import checked
+from ...text import kind_of
 from .keys import PublicKey, Unfit, is_pem, jwk_of, loaded, public_part
 from .proof import PROOF_TYPE, encoded, thumbprint, token_hash
 
@@ -91,7 +92,7 @@ class BoundToken:
     def _credentials(self, binding: bytes) -> dict[str, str]:
         token = self._token if isinstance(self._token, str) else self._token()
         if not isinstance(token, str):
-            raise ConfigError(f"token() returned a {type(token).__name__}, not a text")
+            raise ConfigError(f"token() returned {kind_of(token)}, not a text")
         proof = jwt.encode(
             {"nonce": encoded(binding), "ath": token_hash(token)},
             self._key,

@@ -18,7 +18,7 @@ from ...keys.remembered import Remembered
 from ...keys.shapes import PublicNumbers, UnfitKeyError
 from ...limits import MAX_KEY_ID, MAX_TRUST_FILE
 from ...signatures import checked, did_run
-from ...text import escaped
+from ...text import escaped, kind_of
 from ...trust.locking import OTHERS_WRITE
 
 # By type and curve of the key. HS256 and the like are missing: who checks such a token could make one. `none` is too.
@@ -204,7 +204,7 @@ def jwk_of(key: Any) -> dict[str, Any]:
             return found
         except (jwt.PyJWTError, ValueError, TypeError):
             continue
-    raise Unfit(f"a {type(key).__name__} is no RSA, EC or Ed25519 key")
+    raise Unfit(f"{kind_of(key)} is no RSA, EC or Ed25519 key")
 
 
 def public_part(jwk: Mapping[str, Any]) -> dict[str, Any]:
