@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from types import MethodType
 from typing import Any, cast
 from unittest import mock
 
@@ -41,6 +41,7 @@ class Fault:
         by: Makes the wrong one of the right one.
         bounds: Where it shows.
         calm: From each of so many states both sides are left alone.
+        also: Other methods of the class that the fault needs, each with what makes the wrong one.
     """
 
     name: str
@@ -49,10 +50,16 @@ class Fault:
     by: Callable[[Any], Any]
     bounds: Bounds
     calm: int = 16
+    also: tuple[tuple[str, Callable[[Any], Any]], ...] = ()
 
-    def planted(self) -> Any:
+    @contextmanager
+    def planted(self) -> Iterator[None]:
         """A block in which it is there."""
-        return mock.patch.object(self.on, self.method, self.by(getattr(self.on, self.method)))
+        with ExitStack() as stack:
+            for method, by in ((self.method, self.by), *self.also):
+                wrong = by(getattr(self.on, method))
+                stack.enter_context(mock.patch.object(self.on, method, wrong))
+            yield
 
 
 def _nothing(right: Any) -> Any:
@@ -111,17 +118,20 @@ def _count_before_detach(right: Any) -> Any:
         right(self, resuming)
         grant = resuming.tickets.find(self._used, 0.0) if self._used else None
         if grant is not None:
-            self.early = grant.session.core.numbering.incoming.accepted
-            self.resume = MethodType(_resume_with_early_count, self)
+            # A place that is free from here on.
+            self._first = grant.session.core.numbering.incoming.accepted.to_bytes(8)
 
     return look_at_ticket
 
 
-def _resume_with_early_count(self: Any, verified: Any, heartbeat: float) -> None:
-    incoming = self.numbering.incoming
-    accepted, incoming.accepted = incoming.accepted, self.early
-    ServerConnection.resume(self, verified, heartbeat)
-    incoming.accepted = accepted
+def _resume_with_early_count(right: Any) -> Any:
+    def resume(self: Any, verified: Any, heartbeat: float) -> None:
+        incoming = self.numbering.incoming
+        accepted, incoming.accepted = incoming.accepted, int.from_bytes(self._first)
+        right(self, verified, heartbeat)
+        incoming.accepted = accepted
+
+    return resume
 
 
 def _all_handled(right: Any) -> Any:
@@ -254,6 +264,7 @@ FAULTS = [
         "_look_at_ticket",
         _count_before_detach,
         _UP,
+        also=(("resume", _resume_with_early_count),),
     ),
     Fault("what was given up is read on", Connection, "let_go", _read_on, _UP),
     Fault(
