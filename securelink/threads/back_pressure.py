@@ -90,7 +90,10 @@ class BackPressure:
         woken = Sign()
         waited = False
         try:
-            while left := self.must_wait(size, latest, woken, timeout, deadline):
+            while True:
+                left = self.must_wait(size, latest, woken, timeout, deadline)
+                if not left:
+                    break
                 self.blocked += not waited
                 waited = True
                 self._session.wait_for_room(woken, min(left, ROOM_SECONDS))
