@@ -144,6 +144,7 @@ def test_an_invite_from_a_file(tmp_path: Path, credentials: tuple[Server, list[A
         ("host abc\n", "'abc' is no port"),
         ("hello\n", "'hello' is no invite, and no host with a port"),
         ("6e0d5a6c-1d2e-4f3a-8b4c-9d5e6f708192\n", "that looks like a token alone, or a key"),
+        (f"SHA256:{'A' * 43}\n", "that looks like a token alone, or a key"),
         ("game.example:99999\n", "is no invite, and no host with a port"),
         ("game.example:5050/SHA256:abc/def\n", "an invite begins with securelink://"),
     ],
@@ -179,6 +180,13 @@ def test_a_token_on_the_command_line_is_remarked_on(
     assert len(seen) == bool(warned)
     assert warned in "".join(seen)
     assert "6e0d5a6c" not in errors
+
+
+def test_other_words_and_parts_as_an_argument(tmp_path: Path) -> None:
+    """Words that were pasted with an invite are left out here too, and a key alone is called one."""
+    errors = fails("connect", f"Hi: {LINK} bye", "--keys", tmp_path, "--timeout", "5")
+    assert f"{NOBODY}:1" in errors
+    assert "looks like a token alone, or a key" in fails("connect", f"SHA256:{'A' * 43}", code=2)
 
 
 def test_no_complaint_about_the_command_line_shows_a_token() -> None:

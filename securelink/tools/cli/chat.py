@@ -73,7 +73,8 @@ def chat() -> None:
     default="7d",
     show_default=True,
     metavar="TIME",
-    help="How long the invite is good at most: 90s, 30m, 2h, 7d, ever. It ends with the server in any case.",
+    help="How long the invite is good at most: 90s, 30m, 2h, 7d, ever. Without --state it ends with the server, when "
+    "that ends in order.",
 )
 @click.option("--console", "with_console", is_flag=True, help="Take the operator's commands here.")
 @state_options

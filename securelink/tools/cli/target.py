@@ -35,6 +35,7 @@ _MAX_LINES = 8  # of one invite that was pasted with line breaks in it
 _MAX_WORDS = 64  # of one line in which an invite stands
 _PASTE_SECONDS = 0.3  # between two lines of one paste
 _ASK = "paste the invite, or type host and port"
+_PART = "that looks like a token alone, or a key"
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def target(
     elif host is None or host == "-":
         host, port = _asked()
     else:
-        argument = True
+        host, argument = _without_words(host), True
     if token not in (None, "", "-") and _is_argument("token"):
         _warn_of_arguments(
             "join token", f"use --token - to be asked, or the variable {TOKEN_VARIABLE}"
@@ -155,6 +156,8 @@ def target(
     if port is None:
         host, port = _split(host)
     if port is None:
+        if _is_part(host):
+            raise click.UsageError(f"{_PART}; --token - asks for the token")
         path = click.get_current_context().command_path
         raise click.UsageError(f"the port is missing: {path} HOST PORT")
     return Target(host, port, None, _token(token, None, host, plaintext=plaintext), plaintext)
@@ -177,6 +180,11 @@ def _split(host: str) -> tuple[str, int | None]:
     if name and colon and bare and port.isascii() and port.isdecimal() and 1 <= int(port) <= 65535:
         return name.strip("[]"), int(port)
     return host, None
+
+
+def _is_part(text: str) -> bool:
+    """Whether it is most likely a part of an invite that says no place to connect to."""
+    return text.startswith("SHA256:") or without_secrets(text) == "(hidden)"
 
 
 def _token(given: str | None, invited: str | None, host: str, *, plaintext: bool) -> str | None:
@@ -211,11 +219,8 @@ def _asked() -> tuple[str, int | None]:
     host, _, port = text.partition(" ")
     if not port:
         host, number = _split(host)
-        if number is None and without_secrets(text) == "(hidden)":
-            raise ConfigError(
-                "that looks like a token alone, or a key",
-                hint=f"{_ASK}; --token - asks for the token",
-            )
+        if number is None and _is_part(text):
+            raise ConfigError(_PART, hint=f"{_ASK}; --token - asks for the token")
         if number is None:
             raise ConfigError(f"{quoted(text)} is no invite, and no host with a port", hint=_ASK)
         return host, number
