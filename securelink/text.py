@@ -9,6 +9,7 @@ from typing import Literal
 from .errors import ConfigError
 from .limits import MAX_NORMALIZED
 
+_VOWELS = tuple("aeioAEIO")
 _SHOWN = 60  # characters of a value in an error
 # The forms of a join token, an invite or a private key, whole or in part.
 _SECRET = re.compile(
@@ -58,7 +59,7 @@ def escaped(text: str) -> str:
 def kind_of(value: object) -> str:
     """The class of a value, with its article: "a str", "an int"."""
     name = type(value).__name__
-    return f"{'an' if name[0] in 'aeioAEIO' else 'a'} {name}"
+    return f"{'an' if name.startswith(_VOWELS) else 'a'} {name}"
 
 
 def quoted(value: object, most: int = _SHOWN) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 import securelink
 from securelink.limits import MAX_NORMALIZED
-from securelink.text import escaped, escaped_lines, normalized
+from securelink.text import escaped, escaped_lines, kind_of, normalized
 
 
 @pytest.mark.parametrize(
@@ -73,3 +73,10 @@ def test_nothing_is_normalized_at_any_length() -> None:
     assert normalized("NFKC", marks, most=2 * MAX_NORMALIZED + 1) == unicodedata.normalize(
         "NFKC", marks
     )
+
+
+def test_articles() -> None:
+    """A class is named with the article that its name has, whatever that is."""
+    values: tuple[object, ...] = (1, "x", OSError(), {})
+    assert [kind_of(value) for value in values] == ["an int", "a str", "an OSError", "a dict"]
+    assert kind_of(type("", (), {})()) == "a "

@@ -71,9 +71,7 @@ class ClientConnection(Connection):
         ConfigError: The session to resume has another mode.
     """
 
-    __slots__ = (
-        "_asked", "_handshake", "_max_packet", "_returning", "_server",
-    )  # fmt: skip
+    __slots__ = ("_asked", "_handshake", "_max_packet", "_returning", "_server")
     __deletable__ = ("_handshake",)  # for mypyc: its secrets are forgotten once the session is open
 
     def __init__(
