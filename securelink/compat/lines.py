@@ -10,6 +10,11 @@ from ..text import escaped
 _KIND_SIZE = 20  # characters; then come words of peers
 
 
+def say(line: str) -> None:
+    """Print a line by one write: other threads print as well, and what `print` writes apart is torn between them."""
+    print(f"{line}\n", end="", flush=True)  # noqa: T201  # its purpose
+
+
 class Printer:
     """
     Prints lines that peers can cause: a thousand of a kind, then one a second, each escaped.

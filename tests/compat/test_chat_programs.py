@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import socket as real_socket
 import threading
@@ -19,6 +20,7 @@ from securelink import Identity
 from securelink.compat.chat import client as chat_client
 from securelink.compat.chat import server2
 from securelink.compat.chat import socket as chat_socket
+from securelink.compat.lines import say
 
 #: The listing of the client: lines 91 and 92, 97 to 105 (there without indentation), 114 to 136, 146 and 147.
 CLIENT = """
@@ -380,3 +382,13 @@ def test_the_listening_socket(folder: Path, port: str, monkeypatch: pytest.Monke
         listening.close()
         waiting.join(WAIT)
         assert str(ended) == "[OSError('this was closed')]"
+
+
+def test_a_line_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other threads print stands before a line or behind it, and never in it."""
+    out = io.StringIO()
+    written: list[str] = []
+    monkeypatch.setattr(out, "write", written.append)
+    monkeypatch.setattr("sys.stdout", out)
+    say("Message received: hi")
+    assert [text for text in written if text] == ["Message received: hi\n"]

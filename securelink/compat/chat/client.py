@@ -1,7 +1,5 @@
 """The chat's client: type and receive at the same time; `exit` leaves."""
 
-# ruff: noqa: T201  # it is a program for a terminal
-
 from __future__ import annotations
 
 import sys
@@ -9,7 +7,7 @@ import threading
 
 from ...errors import SecureLinkError
 from ...logs.default import show_status
-from ..lines import typed
+from ..lines import say, typed
 from . import sockets as socket
 
 SERVER_IP = "192.168.1.3"  # Replace with actual server IP
@@ -22,10 +20,10 @@ def receive_messages(client_socket: socket.socket) -> None:
         try:
             message = client_socket.recv(1024).decode()
         except OSError:
-            print("Disconnected from the server.", flush=True)
+            say("Disconnected from the server.")
             client_socket.close()
             return
-        print("Message received:", message, flush=True)
+        say(f"Message received: {message}")
 
 
 def _send_what_is_typed(client_socket: socket.socket) -> None:
@@ -36,15 +34,15 @@ def _send_what_is_typed(client_socket: socket.socket) -> None:
 def start_client() -> None:
     """Connect, and send typed lines until `exit`."""
     show_status(info=False)  # this program writes its own lines
-    print("Starting client...", flush=True)
+    say("Starting client...")
     client_socket = socket.socket()
     try:
         client_socket.connect((SERVER_IP, SERVER_PORT))
     except SecureLinkError as error:
-        print(f"Could not connect to server: {error}")
+        say(f"Could not connect to server: {error}")
         return
-    print("Connected to the server.")
-    print("Type your messages below:", flush=True)
+    say("Connected to the server.")
+    say("Type your messages below:")
     threading.Thread(target=receive_messages, args=(client_socket,)).start()
     try:
         _send_what_is_typed(client_socket)
@@ -52,7 +50,7 @@ def start_client() -> None:
         pass  # nobody types any more
     except ConnectionError:
         return  # the other thread has said so
-    print("Closing connection...", flush=True)
+    say("Closing connection...")
     client_socket.close()
 
 

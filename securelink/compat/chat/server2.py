@@ -1,7 +1,5 @@
 """The chat's server: relays what each client says to all others; its operator types to all, and `exit` ends it."""
 
-# ruff: noqa: T201  # it is a program for a terminal
-
 from __future__ import annotations
 
 import sys
@@ -11,7 +9,7 @@ from ...errors import SecureLinkError
 from ...logs.default import show_status
 from ...server import Server
 from ...session import Session
-from ..lines import typed
+from ..lines import say, typed
 from ..settings import make_server, own_words
 from .sockets import SAID, shown
 
@@ -38,27 +36,27 @@ def broadcast(
 
 def handle_client(client_socket: Session, address: tuple[str, int]) -> None:
     """A client has come: from now on it hears what others say, and they hear it."""
-    print(f"New connection from {address}", flush=True)
+    say(f"New connection from {address}")
     clients.append(client_socket)
 
 
 def _relay(client: Session, packet: Received) -> None:
     if text := shown(packet.data):
-        print(f"{client.address}: {text}", flush=True)
+        say(f"{client.address}: {text}")
         broadcast(packet.data, client)
 
 
 def _gone(client: Session) -> None:
     clients[:] = [other for other in clients if other is not client]
     how = "Connection closed by" if client.clean else "Connection error with"
-    print(f"{how} {client.address}", flush=True)
+    say(f"{how} {client.address}")
 
 
 def server_send() -> None:
     """Send what the operator types to all clients, until `exit`, which ends the server."""
     while (message := typed("Server: ")) is not None:  # without an operator the server goes on
         if message.lower() == "exit":
-            print("Server shutting down...", flush=True)
+            say("Server shutting down...")
             for server in _running:
                 server.stop()
             return
@@ -77,16 +75,16 @@ def start_server() -> None:
         with own_words():
             server.start()
     except SecureLinkError as error:
-        print(f"Could not start server: {error}")
+        say(f"Could not start server: {error}")
         return
     _running.append(server)
-    print(f"Server listening on {HOST}:{PORT}", flush=True)
+    say(f"Server listening on {HOST}:{PORT}")
     try:
         server_send()
         if server.running:
             server.serve_forever()
     except KeyboardInterrupt:
-        print("Server shutting down...", flush=True)
+        say("Server shutting down...")
     finally:
         server.stop()
         _running.remove(server)

@@ -11,7 +11,7 @@ from ...app.received import Received
 from ...errors import SecureLinkError
 from ...logs.default import show_status
 from ...session import Session
-from ..lines import Printer
+from ..lines import Printer, say
 from ..settings import make_server, own_words
 from .networking import NetworkMessage, Result, encoded, received, send
 
@@ -99,7 +99,7 @@ class SimpleServer:
         self.manual_update = manual_update
         self.verbose_logging = verbose_logging
         self.use_timestamps = use_timestamps
-        self._printer = Printer(lambda line: print(line, flush=True))  # noqa: T201  # its purpose
+        self._printer = Printer(say)
         self._clients: dict[Session, ClientConnection] = {}
         names = ("on_connection", "on_message", "on_disconnect", "on_update")
         events = [ServerCallback(name, self._caught) for name in names]
