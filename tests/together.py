@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import sys
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, overload
 
-from helpers import WAIT, until
+from helpers import WAIT, sock_of, until
 from inside import loop_of
 
 from securelink import Client, Identity, Server, Session
@@ -128,6 +131,18 @@ def channel_of(side: Client | Session) -> Channel:
     channel = side._channel  # noqa: SLF001  # no program sees it
     assert channel is not None
     return channel
+
+
+def arrived(channel: Channel) -> None:
+    """Wait until the other side's kernel has all that this session has sent (SIOCOUTQ, tcp(7))."""
+    link = channel.link
+    assert link is not None
+    sock = sock_of(link)
+
+    def unacknowledged() -> int:
+        return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+
+    until(lambda: not channel.unsent and not unacknowledged())
 
 
 @contextlib.contextmanager
