@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from _thread import interrupt_main
 from collections.abc import Callable
 from types import FrameType, TracebackType
@@ -51,6 +52,11 @@ class Storm:
             return
 
     def __enter__(self) -> Self:
+        if sys.gettrace() is not None:
+            raise RuntimeError(
+                "CPython 3.11 repeats the line of a loop that is traced while a signal is pending, for ever: mark the "
+                "test `cost`, which `make coverage` leaves out"
+            )
         self._before = signal.signal(SIGNAL, self._look)
         _pending(SIGNAL)
         return self

@@ -231,6 +231,7 @@ def test_a_cut_amid_a_burst(identity: Identity) -> None:
         assert stage.heard == list(range(20))
 
 
+@pytest.mark.cost
 def test_interrupted_at_every_point(server: Server, heard: list[Any]) -> None:
     """Wherever Ctrl-C interrupts a burst, what was sent comes in order, and nothing later is kept back."""
     with joined(server):  # so that the caretaker stays

@@ -281,6 +281,7 @@ def test_ctrl_c_amid_on_connect_lets_nobody_in(where: str) -> None:
     assert "could not check" in str(heard[0])
 
 
+@pytest.mark.cost
 def test_a_decision_interrupted_at_every_point() -> None:
     """Wherever Ctrl-C comes, the listeners have had the event to their end, or the session is refused."""
     for at in points():

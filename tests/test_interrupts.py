@@ -237,6 +237,7 @@ def _send_two(client: Client) -> None:
         client.send("b", 2)
 
 
+@pytest.mark.cost
 @pytest.mark.parametrize("encryption", ["required", "off"])
 @pytest.mark.parametrize("name", CALLS)
 def test_interrupted_at_every_point(
@@ -277,6 +278,7 @@ def _waiting_packets(core: SessionCore) -> list[str]:
     return names
 
 
+@pytest.mark.cost
 def test_sealing_interrupted_at_every_point() -> None:
     """Each packet is kept or waits, and none does both: a session that goes on loses none, and sends none twice."""
     tried = 0
@@ -302,6 +304,7 @@ def test_sealing_interrupted_at_every_point() -> None:
     assert tried > 10
 
 
+@pytest.mark.cost
 @pytest.mark.parametrize("latest", [None, "new", "old"])
 def test_queueing_interrupted_at_every_point(latest: str | None) -> None:
     """A packet is in the queue or is not; what is there is whole and counted, and a key has one place at most."""
@@ -320,6 +323,7 @@ def test_queueing_interrupted_at_every_point(latest: str | None) -> None:
     assert at > 1
 
 
+@pytest.mark.cost
 def test_connecting_interrupted_at_every_point(identity: Identity) -> None:
     """Wherever Ctrl-C interrupts connect(), the client can connect again, and the caretaker has no thread too many."""
     # Before Python 3.13 the handlers of logging have locks that a signal can leave taken.
@@ -364,6 +368,7 @@ def test_connecting_interrupted_before_the_session_begins(
             assert client.ping(WAIT) >= 0
 
 
+@pytest.mark.cost
 def test_a_waker_interrupted_at_every_point() -> None:
     """A loop whose making Ctrl-C stops leaves no descriptor open."""
     before = len(open_descriptors())
@@ -384,6 +389,7 @@ def _waiting(act: Callable[[], object]) -> bool:
     return not thread.is_alive()
 
 
+@pytest.mark.cost
 def test_a_sign_interrupted_at_every_point() -> None:
     """Who sets a sign, or waits for one, never stops another thread that does."""
     for call in (Sign.set, lambda sign: sign.wait(0.001), lambda sign: (sign.set(), sign.wait())):
@@ -397,6 +403,7 @@ def test_a_sign_interrupted_at_every_point() -> None:
                 break
 
 
+@pytest.mark.cost
 def test_a_right_interrupted_at_every_point() -> None:
     """`within` gives the right back wherever it was interrupted."""
     for at in points():
@@ -407,6 +414,7 @@ def test_a_right_interrupted_at_every_point() -> None:
             break
 
 
+@pytest.mark.cost
 def test_collecting_interrupted_at_every_point() -> None:
     """take() of a Collector leaves nothing that the thread which fires the event would hang at."""
     for at in points():
@@ -418,6 +426,7 @@ def test_collecting_interrupted_at_every_point() -> None:
             break
 
 
+@pytest.mark.cost
 def test_waiting_for_an_event_interrupted_at_every_point() -> None:
     """wait() of an event leaves no listener behind, and nothing that the thread which fires it would hang at."""
 
@@ -433,6 +442,7 @@ def test_waiting_for_an_event_interrupted_at_every_point() -> None:
             break
 
 
+@pytest.mark.cost
 def test_a_turn_interrupted_at_every_point(identity: Identity) -> None:
     """Ctrl-C in the update() of a server: the next turn goes on, and no session stays on a list that nobody reads."""
     server = Server("127.0.0.1", 0, encryption="off")

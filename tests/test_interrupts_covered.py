@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
 from storm import interrupted, points
 from uncovered import uncovered
 
@@ -17,6 +18,7 @@ def test_no_jump_back_leaves_a_block_open() -> None:
     assert [jump for path in sorted(PACKAGE.rglob("*.py")) for jump in uncovered(path)] == []
 
 
+@pytest.mark.cost
 def test_a_conditional_loop_is_found(tmp_path: Path) -> None:
     """
     Where the compiler has the gap, and the block is really left open there; on 3.11 neither.

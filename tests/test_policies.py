@@ -171,7 +171,7 @@ def test_keys_leave_nothing_behind() -> None:
 
 
 @pytest.mark.pure
-@pytest.mark.cost  # a traced loop of CPython 3.11 at which a signal is always pending does not go on
+@pytest.mark.cost
 @pytest.mark.parametrize("kind", [SendQueue, DurableSendQueue])
 def test_interrupted(kind: type[SendQueue]) -> None:
     """Wherever Ctrl-C comes, nothing is lost that may not be, nothing comes twice, and the size is right."""

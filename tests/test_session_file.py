@@ -230,6 +230,7 @@ def test_its_secrets_are_not_shown(
     file.over()
 
 
+@pytest.mark.cost
 def test_connecting_interrupted(identity: Identity, tmp_path: Path) -> None:
     """Wherever Ctrl-C interrupts `connect()`, this client can connect again, and others have the file after it."""
     # Before Python 3.13 its handlers have locks that a signal can leave taken.
