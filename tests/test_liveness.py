@@ -11,7 +11,7 @@ import pytest
 from helpers import WAIT, until
 from inside import is_choked, small
 from linked import bench
-from together import channel_of, joined, link_of, serving, session_of, take
+from together import arrived, channel_of, joined, link_of, serving, session_of, take
 
 from securelink import Client, ConnectionClosed, Identity, Server
 from securelink.codes import Code
@@ -326,6 +326,7 @@ def test_the_end_of_a_peer_is_known_before_its_backlog_is_handled(
         for number in range(300):
             client.send("work", number)
         until(lambda: channel_of(session).core.receiving.full)
+        arrived(channel_of(client))
         if clean:
             client.close(0.2)
         else:
