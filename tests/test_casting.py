@@ -165,3 +165,35 @@ def test_not_every_session_takes_the_short_way() -> None:
         one.channel.outbox.max_packets = 100
         with pytest.raises(LimitExceeded, match="larger than"):
             cast(one, data=PIECE)
+
+
+@pytest.mark.parametrize(("size", "several"), [(10, 1), (20_000, 1), (10, 3)])
+def test_sessions_keep_a_broadcast_together(size: int, several: int) -> None:
+    """Until it is acknowledged there is one record of it, not one for each of a thousand receivers."""
+    with ExitStack() as stack:
+        stages = [stack.enter_context(bench()) for _ in range(3)]
+        for stage in stages:
+            stage.post("before")
+            stage.read(1)
+        with ExitStack() as turn:
+            for stage in stages:
+                turn.enter_context(held_back(stage.loop))
+            for number in range(several):
+                cast(*stages, data=bytes([number]) * size)
+        for stage in stages:
+            assert stage.read(several) == [bytes([number]) * size for number in range(several)]
+        kept = [stage.channel.core.numbering.outgoing.unconfirmed[-1] for stage in stages]
+        assert kept[0] is kept[1] is kept[2]
+
+
+def test_what_is_kept_of_others_is_never_sent_for_ours() -> None:
+    """The same list with other packets, or equal packets in another list, gives the record of what is in it now."""
+    with bench() as stage:
+        packets = [encode_packet(Packet("x", number)) for number in (1, 2)]
+        sender = stage.link.connection.sender
+        assert sender is not None
+        for number in (3, 4, 5):
+            stage.link.writer.queue_raw(sender.packets(packets))
+            packets[1] = encode_packet(Packet("x", number))
+        stage.link.writer.flush()
+        assert stage.read(6) == [1, 2, 1, 3, 1, 4]

@@ -20,6 +20,12 @@ _DATA_ACK = Content.DATA_ACK.to_bytes(1)
 _ONE = join_packets([b""])  # the header of an array of one packet
 _DATA_ONE = _DATA + _ONE
 _VIEW_FROM = 16 * 1024  # bytes of a packet from which a view costs less than a copy
+_SHARED_MOST = 256 * 1024  # bytes of a record that is remembered, until the next one
+
+# The last record that any session has sent, behind what it holds: those that send the same, as in a broadcast, keep one
+# object until it is acknowledged, not a copy each. Replaced as a whole, by any thread.
+_last_lone: list[tuple[bytes, Record, bytes]] = [(b"", b"", b"")]  # the last is its plaintext
+_last_joined: list[tuple[list[bytes], bytes]] = [([], b"")]
 
 
 class Sender:
@@ -87,7 +93,10 @@ class Sender:
         if len(encoded) == 1:
             return self._lone(encoded[0], queued)
         if sum(map(len, encoded)) <= self._target:
-            return self._data(join_packets(encoded), queued * len(encoded))
+            last = _last_joined[0]
+            if last[0] != encoded:
+                _last_joined[0] = last = (encoded[:], join_packets(encoded))
+            return self._data(last[1], queued * len(encoded))
         return b"".join(
             [
                 self._data(join_packets(batch), queued * len(batch))
@@ -100,11 +109,17 @@ class Sender:
         return self._lone(encoded, 0)
 
     def _lone(self, encoded: bytes, queued: int) -> bytes:
-        if len(encoded) < _VIEW_FROM:
-            return self._data(_ONE + encoded, queued)
-        # Copied once, not twice: what is kept is a view of what is sealed.
-        plaintext = _DATA_ONE + encoded
-        return self._data(memoryview(plaintext)[1:], queued, plaintext)
+        last = _last_lone[0]
+        if last[0] is not encoded:
+            size = len(encoded)
+            if size < _VIEW_FROM:
+                last = (encoded, _ONE + encoded, b"")
+            else:  # copied once, not twice: what is kept is a view of what is sealed
+                plaintext = _DATA_ONE + encoded
+                last = (encoded, memoryview(plaintext)[1:], plaintext)
+            if size <= _SHARED_MOST:
+                _last_lone[0] = last
+        return self._data(last[1], queued, last[2])
 
     def _data(self, packets: Record, queued: int, plaintext: bytes = b"") -> bytes:
         """
