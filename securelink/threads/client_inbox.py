@@ -19,7 +19,7 @@ class Leaving(Session, Protocol):
     """A client's channel, as its inbox knows it."""
 
     def left_over(self) -> None:
-        """Something is left in the inbox by a thread that does not belong to a loop."""
+        """Something is left in the inbox that its loop does not run by itself."""
 
 
 class ClientInbox(Inbox):
@@ -50,6 +50,7 @@ class ClientInbox(Inbox):
                 "Bind a handler to what is not wanted",
                 len(self._mailbox.packets),
             )
+        self._channel.left_over()
         return False
 
     def is_foreign(self) -> bool:

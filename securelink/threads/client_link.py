@@ -241,8 +241,10 @@ class ClientLink(Link):
             if channel.drivers:  # a PONG is nothing to deliver, and a thread may wait for it
                 channel.wake_drivers()
         if channel.core.receiving.items:
-            self._hand_to_handlers(channel)
-            self.home.driven(self)  # it may wait for a handler that is bound later
+            if channel.has_handlers():
+                super().delivered()
+            else:
+                self.home.driven(self)  # a handler may be bound later: ticks look for one
 
     def _leave_to_driver(self) -> None:
         self.background = False
