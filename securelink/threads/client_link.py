@@ -242,7 +242,7 @@ class ClientLink(Link):
                 channel.wake_drivers()
         if channel.core.receiving.items:
             if channel.has_handlers():
-                super().delivered()
+                Link.delivered(self)  # super() costs as much as the rest of this method
             else:
                 self.home.driven(self)  # a handler may be bound later: ticks look for one
 
@@ -313,7 +313,7 @@ class ClientLink(Link):
 
     def _hand_to_handlers(self, channel: Driven) -> None:
         if channel.core.receiving.items and channel.has_handlers():
-            super().delivered()
+            Link.delivered(self)
 
     def _silent(self, seconds: float) -> None:
         super()._silent(seconds)
