@@ -91,6 +91,12 @@ def test_bash_completes(tmp_path: Path) -> None:
         (["keys", "shwo"], "no such command 'shwo'"),
         (["keys", "create", "--bits", "many"], "is not a whole number"),
         (["keys", "create", "--bits", "1024"], "1024 is not in the range"),
+        (
+            ["connect", "this", "is", "it"],
+            "'is' is no port: write HOST PORT, or an invite in quotes",
+        ),
+        (["attach", "localhost", "99999"], "invalid value for PORT: 99999 is not in the range"),
+        (["chat", "join", "SHA256:x", "SHA256:" + "x" * 43], "that may hold a secret is no port"),
         (["keys", "trust", "localhost"], "missing argument 'PORT'"),
         (["keys", "trust", "localhost", "0", "SHA256:x"], "0 is not in the range"),
     ],

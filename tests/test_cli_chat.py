@@ -213,13 +213,20 @@ def test_a_name_that_somebody_has(host: Program, folder: Path) -> None:
             assert script.ends() == 1
             assert "the name ann is taken; ann2 is free: add --name ann2" in script.output
         with Terminal(*join, folder=folder) as person:
-            person.shows(r"another name \[ann2\]:")
+            person.shows(r"another name, or exit \[ann2\]:")
             person.types("*ann*\r")
-            person.shows(r"a name begins with a letter or a digit[^$]*another name \[ann2\]:")
+            person.shows(
+                r"a name begins with a letter or a digit[^$]*another name, or exit \[ann2\]:"
+            )
             person.types("\r")
             person.shows("you are ann2")
             person.types("exit\r")
             assert person.ends() == 0
+        with Terminal(*join, folder=folder) as person:
+            person.shows(r"another name, or exit \[ann2\]:")
+            person.types("exit\r")
+            assert person.ends() == 0
+            assert "you are" not in person.output
 
 
 def test_a_name_that_nobody_can_have_is_refused_before_the_invite_is_asked_for() -> None:

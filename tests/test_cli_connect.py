@@ -8,6 +8,8 @@ import pty
 import re
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from securelink import (
     PublicKey,
     Received,
     Server,
+    Session,
 )
 from securelink.testing import Relay
 from securelink.tools.cli.connect import MAX_SHOWN, described
@@ -99,6 +102,27 @@ def test_connect_talks_to_any_server(folder: Path, identity: Identity) -> None:
     assert result.exit_code == 0, result.output
     assert "the action of a packet has 300 characters" in result.stderr
     assert heard == [("say", "hello"), ("jump", "3 4"), ("jump", ""), ("say", "bye")]
+
+
+@pytest.mark.parametrize(("wait", "shown"), [((), True), (("--wait", 0.0), False)])
+def test_answers_to_a_piped_input_are_shown(
+    folder: Path, identity: Identity, wait: tuple[object, ...], shown: bool
+) -> None:
+    """They come after its end, so `connect` stays for a moment, or for as long as `--wait` says."""
+    with Server("127.0.0.1", 0, keys=identity) as server:
+        handled = threading.Event()
+
+        @server.on("echo")
+        def echo(session: Session, packet: Received) -> None:
+            handled.set()
+            time.sleep(0.3)
+            session.send("echo", packet.data)
+
+        KnownServers(folder / "c/known_servers").remember(*server.address, identity.fingerprint)
+        result = run("connect", *server.address, "--keys", folder / "c", *wait, typed="hello\n")
+        assert handled.wait(WAIT)
+    assert result.exit_code == 0, result.output
+    assert ("echo: hello" in result.stdout) == shown
 
 
 def test_a_lost_connection_is_told(folder: Path, identity: Identity) -> None:

@@ -232,7 +232,9 @@ def _entered(client: Client, name: str | None, ended: Callable[[str], None]) -> 
             if not can_ask():
                 raise RequestFailed(f"{error.text}: add --name {shlex.quote(free)}") from None
             tell(error.text)
-            name = click.prompt("another name", default=free, value_proc=_name, err=True)
+            name = click.prompt("another name, or exit", default=free, value_proc=_name, err=True)
+            if name == "exit":
+                raise click.exceptions.Exit from None
 
 
 def _show(text: str) -> None:

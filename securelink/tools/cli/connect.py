@@ -13,6 +13,7 @@ from ...app.received import Received
 from ...client import Client
 from ...codes import Code
 from ...errors import CodecError, NotTrusted, Refused
+from ...interrupts import Sign
 from ...keys import Identity
 from ...keys.identity import key_paths
 from ...streams.addresses import shown
@@ -52,6 +53,14 @@ MAX_SHOWN = 2000  # characters of one packet; the server may be anybody
     help="Go on with the session of a run with the same file that was killed. The file is a secret.",
 )
 @timeout_option
+@click.option(
+    "--wait",
+    type=click.FloatRange(0, 3600),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long answers are still shown after the end of a piped input.",
+)
 @keys_option
 @passphrase_option
 def connect(
@@ -65,6 +74,7 @@ def connect(
     app_version: str,
     session: str | None,
     timeout: float,
+    wait: float,
     directory: str,
     with_passphrase: bool,
 ) -> None:
@@ -83,6 +93,7 @@ def connect(
     securelink connect                                 asks for the invite
     securelink connect 192.168.1.40 5050
     securelink connect --invite-file invite.txt
+    echo hello | securelink connect localhost 5050 --wait 5
     """
     where = target(host, port, invite_file, token, plaintext=plaintext)
     known = KnownServers(known_servers_file(directory))
@@ -105,7 +116,7 @@ def connect(
             tell("the session of an earlier run goes on")
         tell(f"connected to {shown(client.host, client.port)}, {_protection(client)}")
         tell(f"each line is sent as {action!r}, and /NAME TEXT as NAME; exit leaves")
-        _talk(client, action)
+        _talk(client, action, wait)
     finally:
         client.close()
 
@@ -169,11 +180,12 @@ def can_ask() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _talk(client: Client, action: str) -> None:
+def _talk(client: Client, action: str, wait: float) -> None:
     """Run until one side leaves. Raises `ConnectionClosed` when the server ends the session."""
-    prompt = Prompt("> ")
+    prompt, over = Prompt("> "), Sign()
     client.on_message.add_listener(lambda packet: click.echo(described(packet)))
     client.on_disconnect.add_listener(prompt.end)
+    client.on_disconnect.add_listener(over.set)
     tell_of_breaks(client)
     for packet in client.poll():  # what came before there was a listener
         click.echo(described(packet))
@@ -188,6 +200,8 @@ def _talk(client: Client, action: str) -> None:
                 client.send(name, text)
             except CodecError as error:  # such as a name that is too long
                 tell(error.message)
+    if not sys.stdin.isatty():  # answers come later than the end of a file
+        over.wait(wait)
     if client.ended:
         client.poll()  # raises the reason
 

@@ -20,13 +20,32 @@ from ...keys.files import absolute, read_file
 from ...limits import CONNECT_SECONDS, MAX_INVITE
 from ...streams.addresses import is_loopback_host
 from ...text import quoted, without_secrets
-from .program import PORT, tell
+from .program import tell
 
 try:
     import fcntl
     import termios
 except ImportError:  # Windows
     termios = None  # type: ignore[assignment]  # looked at before each use
+
+
+class _Port(click.IntRange):
+    """The second word, a port; usually what is no port is a word of an invite that was not quoted."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As that of click, with an error for people."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            if str(value).strip("-").isdecimal():  # a number that no port has
+                error.param_hint = "PORT"
+                raise
+            raise click.UsageError(
+                f"{quoted(value)} is no port: write HOST PORT, or an invite in quotes, or nothing "
+                "and paste it when you are asked",
+                ctx,
+            ) from None
+
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -66,7 +85,7 @@ def where_arguments(command: Decorated) -> Decorated:
             metavar="FILE",
             help="Read the invite from a file.",
         ),
-        click.argument("port", type=PORT, required=False, metavar=""),
+        click.argument("port", type=_Port(1, 65535), required=False, metavar=""),
         click.argument("host", metavar="[HOST PORT | INVITE]", required=False),
     ):
         command = decorate(command)
