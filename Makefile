@@ -1,6 +1,6 @@
 # make demo   run the main job          make test    the tests
 # make check  format, lint, types       make bench   the benchmarks
-# make bench-check  instructions for each operation against those of the last release, in about a minute; needs valgrind
+# make bench-check  instructions for each operation against those of the last release, in a minute or two; needs valgrind
 # make compiled  C extensions in place, see docs/COMPILED.md    make pure  remove them
 # make sabotage  plant faults one at a time, and see that a test notices each (about ten minutes)
 # make test-compiled  build them in a copy and run the tests there

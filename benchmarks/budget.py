@@ -1,32 +1,30 @@
 """
-A budget for processor time: instructions for each operation, counted by callgrind, against those that are recorded.
+A budget for processor time: instructions for each operation, counted by callgrind, against those of the last release.
 
     make bench-check                                    fails when a row takes 5 % more than at the last release
-    python -m benchmarks.budget --record                record this state, at a release
-    python -m benchmarks.budget --before TREE           compare with another checkout, measured now
+    python -m benchmarks.budget --before TREE           compare with another checkout
 
-Instructions do not depend on what else the machine does, but on the interpreter and the libraries, so that numbers are
-recorded for each of them. They leave out the kernel. Exit codes: 1 when a row takes too much, 2 when there is nothing
-to compare or to measure with.
+Instructions do not depend on what else the machine does, but on the interpreter and the libraries, so both trees are
+counted here and now. They leave out the kernel. Exit codes: 1 when a row takes too much, 2 when there is nothing to
+compare or to measure with.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-RECORDED = Path(__file__).resolve().with_name("budget.json")
-ALLOWED = 1.05  # of what is recorded
+#: The last commit before what CHANGELOG.md calls unreleased was redesigned; to be set at each release.
+LAST_RELEASE = "e835c067510f31fc282ba339b53ce43abd018dd7"
+ALLOWED = 1.05  # of what it took then
 PATIENCE = 600.0  # seconds for all rows
 
 Counts = dict[str, float]  # name of a row -> instructions for each operation
@@ -37,14 +35,6 @@ def missing() -> str:
     if shutil.which("valgrind") is None or shutil.which("callgrind_control") is None:
         return "valgrind is missing: nothing was checked. Install it (apt install valgrind) for this check"
     return ""
-
-
-def interpreter() -> str:
-    """What the numbers depend on beside this source."""
-    libraries = " ".join(f"{name} {version(name)}" for name in ("cryptography", "msgspec"))
-    return (
-        f"{platform.python_version()} {platform.python_compiler()} {platform.machine()} {libraries}"
-    )
 
 
 def measure(tree: Path) -> Counts:
@@ -72,6 +62,25 @@ def measure(tree: Path) -> Counts:
         }
 
 
+def unpack(commit: str, folder: Path) -> None:
+    """
+    Put the tree of a commit into a folder.
+
+    Raises:
+        RuntimeError: Git does not have it, as in a source archive.
+    """
+    archive = folder / "tree.tar"
+    done = subprocess.run(
+        ["git", "-C", str(ROOT), "archive", f"--output={archive}", commit],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(f"git does not have the last release: {done.stderr.strip()}")
+    with tarfile.open(archive) as packed:
+        packed.extractall(folder, filter="data")
+    archive.unlink()
+
+
 def total(counted: Path) -> int:
     """Instructions in a file that callgrind wrote."""
     found = re.search(r"^totals: (\d+)", counted.read_text(), re.MULTILINE)
@@ -97,27 +106,22 @@ def compare(before: Counts, now: Counts) -> tuple[list[str], bool]:
 def main() -> int:
     """See above."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.budget")
-    parser.add_argument("--record", action="store_true", help="record what is measured")
     parser.add_argument("--before", type=Path, metavar="TREE", help="compare with this checkout")
     options = parser.parse_args()
     words = missing()
     if words:
         print(words)
         return 2
-    recorded: dict[str, Counts] = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
-    here = interpreter()
-    if options.before is None and not options.record and here not in recorded:
-        print(f"nothing is recorded for this interpreter, {here}; only for:")
-        print(*(f"    {name}" for name in recorded), sep="\n")
-        print("compare with a checkout of the last release (--before), or record there (--record)")
-        return 2
-    now = measure(ROOT)
-    if options.record:
-        recorded[here] = {name: round(count) for name, count in now.items()}
-        RECORDED.write_text(json.dumps(recorded, indent=1, sort_keys=True) + "\n")
-        print(*(f"{name:34} {count:10,.0f}" for name, count in now.items()), sep="\n")
-        return 0
-    lines, kept = compare(measure(options.before) if options.before else recorded[here], now)
+    with tempfile.TemporaryDirectory(prefix="budget-") as folder:
+        if options.before is None:
+            try:
+                unpack(LAST_RELEASE, Path(folder))
+            except (OSError, RuntimeError) as error:
+                print(
+                    f"{error}\ncompare with a checkout of it: python -m benchmarks.budget --before TREE"
+                )
+                return 2
+        lines, kept = compare(measure(options.before or Path(folder)), measure(ROOT))
     print(*lines, sep="\n")
     return 0 if kept else 1
 
