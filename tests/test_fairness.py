@@ -419,8 +419,7 @@ def test_many_sessions_of_an_address_delay_others_as_one_does(identity: Identity
         beside = usual_echo(client, 15)
         busy = [session for session in server.sessions.values() if session.token != client.token]
         assert sum(len(channel_of(one).core.receiving.items) for one in busy) > 20
-        assert (
-            beside < 10 * few + 0.06
-        )  # 5 to 9 ms on a quiet machine; 250 if sessions took turns alone
+        # 5 to 9 ms on a quiet machine; 250 if sessions took turns alone
+        assert beside < 10 * few + 0.12
         for session in busy:
             session.kick()

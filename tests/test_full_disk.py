@@ -6,6 +6,7 @@ import sys
 from subprocess import PIPE, Popen
 from typing import Any
 
+import pytest
 from helpers import WAIT, until
 from kept import Place
 from programs import read_line
@@ -57,6 +58,7 @@ def started(place: Place, room: int = 0) -> Popen[str]:
     return process
 
 
+@pytest.mark.cost  # nor can what was measured be written
 def test_a_disk_that_is_full(place: Place) -> None:
     """The process ends with the error, and nobody is told of what is not kept; with room nothing is lost or doubled."""
     answers: list[list[Any]] = []
