@@ -88,12 +88,19 @@ class Crowd:
         door: Lets those go on that are asked about.
     """
 
-    def __init__(self, stage: Scene, stack: ExitStack, door: threading.Event, waiting: int) -> None:
+    def __init__(
+        self,
+        stage: Scene,
+        stack: ExitStack,
+        door: threading.Event,
+        asked: list[Hello],
+        waiting: int,
+    ) -> None:
         self.stage, self.door = stage, door
         self.jobs = jobs_of(stage.server)
         count = self.jobs.places
         self.inside = [self._ask(stack) for _ in range(count)]
-        until(lambda: self.jobs.busy == count)
+        until(lambda: len(asked) == count)  # now they have all places, and need no others
         until(lambda: stage.listener.gate.budget.failures("127.0.0.1") == count)
         self.waiting = [stack.enter_context(Hostile(stage.port)) for _ in range(waiting)]
         for client in self.waiting:
@@ -118,9 +125,11 @@ def crowd(identity: Identity, far_away: None, monkeypatch: pytest.MonkeyPatch) -
     """Four that wait behind slow logins; who is asked about is let in."""
     monkeypatch.setattr("securelink.threads.sweeper.SWEEP_SECONDS", 0.05)
     door = threading.Event()
+    asked: list[Hello] = []
 
     def authenticate(hello: Hello) -> str:
         if hello.credentials != "neighbour":
+            asked.append(hello)
             assert door.wait(WAIT)
         return "somebody"
 
@@ -131,7 +140,7 @@ def crowd(identity: Identity, far_away: None, monkeypatch: pytest.MonkeyPatch) -
     ):
         stage.hold_window()
         stack.callback(door.set)
-        yield Crowd(stage, stack, door, 4)
+        yield Crowd(stage, stack, door, asked, 4)
 
 
 def test_who_was_late_in_our_queue_has_not_failed(crowd: Crowd) -> None:

@@ -80,6 +80,7 @@ class Talk:
         finally:
             client.close(0.2)
             self.relay.cut()
+            until(lambda: not self.relay.open)  # the next hook gets nothing of this connection
             until(self.stage.alone)
         return None
 

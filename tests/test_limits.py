@@ -15,7 +15,7 @@ from helpers import WAIT, until
 from inside import listener_of
 from together import Crew, joined, serving, session_of, take
 
-from securelink import Client, Identity, LimitExceeded, Server
+from securelink import Client, Identity, LimitExceeded, Received, Server, Session
 from securelink.limits import DEBT_SECONDS
 from securelink.protocol import SessionCore
 from securelink.protocol.bounds import Bounds
@@ -95,11 +95,18 @@ def test_what_is_used_is_what_there_is(identity: Identity) -> None:
 
 def test_what_waits_is_shown(identity: Identity) -> None:
     """Of the session that is nearest to the limit: what is not handled, and what is not sent."""
-    go_on = threading.Event()
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work(session: Session, packet: Received) -> None:
+        begun.set()
+        go_on.wait(WAIT)
+
     with serving(identity, resume=60, max_memory=1 << 20) as server, joined(server, 2) as clients:
-        server.on("work", lambda session, packet: go_on.wait(WAIT))
+        server.on("work", work)
         try:
-            for size in (10, 50_000, 20_000):
+            clients[0].send("work")
+            assert begun.wait(WAIT)  # what is sent from here on is behind it, in other records
+            for size in (50_000, 20_000):
                 clients[0].send("work", bytes(size))
             until(lambda: server.limits()["max_unhandled"].used > 70_000)
             limits = server.limits()

@@ -166,9 +166,10 @@ def test_half_open_connections_are_counted_right(identity: Identity) -> None:
 def test_too_many_handshakes_at_once(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the queue of the pool is full the next clients are told to come later; those who wait get in."""
     monkeypatch.setattr(pool_module, "MAX_PENDING_SIGNATURES", 2)
-    gate = threading.Event()
+    asked, gate = threading.Event(), threading.Event()
 
     def think(hello: Hello) -> str:
+        asked.set()
         gate.wait(WAIT)
         return "somebody"
 
@@ -188,7 +189,7 @@ def test_too_many_handshakes_at_once(identity: Identity, monkeypatch: pytest.Mon
 
         with Crew() as crew:
             crew.start(connect)
-            until(lambda: jobs.busy == 1)
+            assert asked.wait(WAIT)  # it has the only place, and needs no other one
             crew.start(connect)
             until(lambda: len(jobs) == 1)
             crew.start(connect)

@@ -137,6 +137,8 @@ class Relay:
         """
         Break all present connections, as if a cable were pulled out; new ones are passed on.
 
+        What was on its way may still meet the hooks; when `open` is 0 nothing does.
+
         Args:
             reset: Both sides get a reset instead of an end of stream.
         """
