@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, until
-from together import joined, link_of, serving
+from together import arrived, channel_of, joined, link_of, serving
 
 from securelink import Client, Identity, RequestFailed, Session
 from securelink.app.collect import CaughtErrors
@@ -385,6 +385,7 @@ def test_a_client_that_leaves_is_no_failure_of_its_handler(
                 session.send("answer")
 
         client.send("last")
+        arrived(channel_of(client))
         link_of(client).stream.shutdown(BREAK)
         until(lambda: left)
         server.on("wrong", lambda session, packet: 1 / 0)
