@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from helpers import WAIT, until
 from inside import listener_of
-from together import Crew, joined, serving, session_of, take
+from together import Crew, arrived, channel_of, joined, serving, session_of, take
 
 from securelink import Client, Identity, LimitExceeded, Received, Server, Session
 from securelink.limits import DEBT_SECONDS
@@ -108,6 +108,7 @@ def test_what_waits_is_shown(identity: Identity) -> None:
             assert begun.wait(WAIT)  # what is sent from here on is behind it, in other records
             for size in (50_000, 20_000):
                 clients[0].send("work", bytes(size))
+                arrived(channel_of(clients[0]))  # one record each
             until(lambda: server.limits()["max_unhandled"].used > 70_000)
             limits = server.limits()
             assert 50_000 < limits["max_packet"].used < 51_000

@@ -180,9 +180,10 @@ def test_each_side_finds_a_half_open_connection(identity: Identity, way: str) ->
 def test_a_slow_handler_does_not_make_its_client_silent(identity: Identity) -> None:
     """While the inbox is full for minutes the session stays, on both sides, and every packet is handled after it."""
     seen: list[Any] = []
-    go_on = threading.Event()
+    begun, go_on = threading.Event(), threading.Event()
 
     def work(session: Any, packet: Any) -> None:
+        begun.set()
         assert go_on.wait(WAIT)
         seen.append(packet.data)
 
@@ -191,7 +192,9 @@ def test_a_slow_handler_does_not_make_its_client_silent(identity: Identity) -> N
     server.on("work", work)
     with server, joined(server) as [client]:
         session = session_of(server, client)
-        for number in range(20):
+        client.send("work", 0)
+        assert begun.wait(WAIT)  # what comes now is not in its record, which has left the inbox
+        for number in range(1, 20):
             client.send("work", number)
         until(lambda: channel_of(session).core.receiving.full)
         assert isinstance(link_of(session), ServerLink)
@@ -308,9 +311,10 @@ def test_the_end_of_a_peer_is_known_before_its_backlog_is_handled(
 ) -> None:
     """A client that is gone is not connected at once, though its inbox is full; what it sent is handled, in order."""
     seen: list[Any] = []
-    go_on = threading.Event()
+    begun, go_on = threading.Event(), threading.Event()
 
     def work(session: Any, packet: Any) -> None:
+        begun.set()
         assert go_on.wait(WAIT)
         seen.append(packet.data)
 
@@ -323,7 +327,9 @@ def test_the_end_of_a_peer_is_known_before_its_backlog_is_handled(
     with server:
         client = Client("127.0.0.1", server.address[1], pin=server.fingerprint).connect()
         session = session_of(server, client)
-        for number in range(300):
+        client.send("work", 0)
+        assert begun.wait(WAIT)  # what comes now is not in its record, which has left the inbox
+        for number in range(1, 300):
             client.send("work", number)
         until(lambda: channel_of(session).core.receiving.full)
         arrived(channel_of(client))
