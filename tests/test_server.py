@@ -218,8 +218,8 @@ def test_the_order_of_a_sessions_events(attempt: int, identity: Identity) -> Non
             for name in range(3):
                 crew.start(visit, name)
         until(lambda: not server.sessions)
+        until(lambda: len(told) == 18)  # of a session that is over on_connect may not have begun
         until(lambda: all(events[-1] == "disconnect" for events in told.values()))
-        assert len(told) == 18
         for events in told.values():
             assert events[0] == "connect"
             assert events.count("connect") == events.count("disconnect") == 1
