@@ -79,12 +79,14 @@ def test_a_session_ends_with_its_login(identity: Identity) -> None:
 def test_it_ends_while_its_client_is_away(identity: Identity) -> None:
     """What the session holds is free then, and its client finds nothing."""
     hook = Hook(0.5)
+    sessions: list[Session] = []
     with serving(identity, authenticate=hook, resume=60) as server:
+        server.on_connect(sessions.append)
         caller = Caller(server.address[1])
         caller.come()
-        until(lambda: server.sessions)
-        (session,) = server.sessions.values()
         caller.cut()
+        until(lambda: sessions)
+        (session,) = sessions
         until(lambda: session.ended)
         assert time.time() >= hook.ends[0]
         assert session.code == Code.REFUSED
@@ -120,20 +122,20 @@ def asked(client: Client, answers: list[Any]) -> None:
 
 def test_a_login_that_is_renewed_holds(identity: Identity) -> None:
     """The client is asked before the end, in its session's turn, and the session goes on without a break."""
-    asking: list[Session] = []
+    asking: list[float] = []
 
     def renew(session: Session) -> float:
-        asking.append(session)
+        asking.append(time.time())
         assert session.request("token", timeout=WAIT) == "fresh"
         return time.time() + LONG
 
-    hook = Hook(1.0, renew)
+    hook = Hook(3.0, renew)  # the last quarter of it is for the answer
     with serving(identity, authenticate=hook) as server:
         client = Client("127.0.0.1", server.address[1], pin=server.fingerprint)
         asked(client, ["fresh"])
         with client:
             until(lambda: asking)
-            assert time.time() < hook.ends[0]
+            assert asking[0] < hook.ends[0]
             until(hook.passed)
             assert client.connected
             assert len(asking) == 1
@@ -146,7 +148,7 @@ def test_a_renewal_may_refuse(identity: Identity) -> None:
         raise Refused("banned meanwhile")
 
     hook = Hook(20.0, renew)
-    hook.left = 1.0
+    hook.left = 3.0  # the last quarter of it is left when the hook is asked
     with serving(identity, authenticate=hook) as server, joined(server) as (client,):
         error = failure(ConnectionClosed, lambda: client.receive(WAIT), "banned meanwhile")
         assert error.code == Code.REFUSED
@@ -176,9 +178,8 @@ def test_a_handler_that_takes_long_does_not_prolong_it(identity: Identity) -> No
     leave = threading.Event()
     hook = Hook(0.5, lambda session: time.time() + LONG)
     with serving(identity, authenticate=hook) as server:
-        server.on("wait", lambda session, packet: leave.wait(WAIT))
+        server.on_connect(lambda session: leave.wait(WAIT))  # from the beginning
         with joined(server) as (client,):
-            client.send("wait")
             failure(ConnectionClosed, lambda: client.receive(WAIT), OVER)
             leave.set()
 
@@ -191,7 +192,7 @@ def test_one_that_can_be_renewed_waits_for_its_client(identity: Identity) -> Non
         asking.append(session)
         return time.time() + LONG
 
-    hook = Hook(0.8, renew)
+    hook = Hook(2.0, renew)  # it would be asked after 1.5
     with serving(identity, authenticate=hook, resume=60) as server:
         caller = Caller(server.address[1])
         caller.come()
