@@ -11,6 +11,7 @@ from helpers import WAIT, until
 from together import (
     REPEATS,
     Crew,
+    arrived,
     channel_of,
     deafen,
     link_of,
@@ -153,7 +154,7 @@ def test_unread_packets_survive_connecting_again(end: str, identity: Identity) -
             session.send("a", number)
         session.send("bound", 5)
         if end == "break":
-            until(lambda: not channel_of(session).unsent)
+            arrived(channel_of(session))
             link_of(session).loop.call(link_of(session).lost)
         elif end == "kick":
             session.kick()

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from helpers import WAIT, Hostile, failure, scene, until
+from helpers import WAIT, Hostile, Scene, failure, scene, until
 from inside import bytes_below
 
 from securelink import Client, Identity, JoinTokens, Refused, Server
@@ -89,6 +89,12 @@ def test_a_guest_cannot_flood_by_commands(
     assert 1 <= caplog.text.count("is no operator") <= LOG_BURST
 
 
+def turned_away(stage: Scene) -> int:
+    """How many connections the server has had no room for."""
+    count: int = stage.server.stats()["limits_reached_total"]["connections"]
+    return count
+
+
 def test_turning_away_writes_bounded_lines(
     identity: Identity, clock: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -97,6 +103,7 @@ def test_turning_away_writes_bounded_lines(
     with scene(identity, max_connections=1) as stage:
         for _ in range(LOG_BURST + 50):
             socket.create_connection(("127.0.0.1", stage.port)).close()
+        until(lambda: turned_away(stage) == LOG_BURST + 50)  # all of them are accepted by now
         until(stage.alone)
     assert caplog.text.count("too many connections (max_connections)") == LOG_BURST
 
