@@ -81,6 +81,7 @@ def test_who_has_a_bounded_answer(enter: Enter, monkeypatch: pytest.MonkeyPatch)
     ann = enter("ann")
     for number in range(6):
         enter(f"guest {number}")
+    ann.sees("guest 5 came in")  # no line is still to come
     ann.chat.line("/who")
     more = "... and 4 more: /who AN shows those that begin so"
     assert ann.screen[-1] == f"  ann, guest 0, guest 1, {more}"
@@ -114,6 +115,7 @@ def test_rooms_have_a_bounded_answer(enter: Enter, monkeypatch: pytest.MonkeyPat
         person.chat.line(f"/join {room}")
     dan, eve = enter("dan"), enter("eve")
     eve.chat.line("/join cellar")
+    dan.sees("eve went to another room")  # no line is still to come
     dan.chat.line("/rooms")
     assert dan.screen[-3] == "  den (2)"
     assert dan.screen[-1] == "  ... and other rooms (2)"

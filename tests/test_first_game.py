@@ -10,7 +10,7 @@ import pytest
 from helpers import until
 from programs import EXAMPLES, ROOT, Program
 
-from securelink import Client, Identity
+from securelink import Client, Identity, Received
 
 #: Plays in place of somebody at the keys: right until the white frame has moved, then Escape. The keys that are held
 #: are made up; window, events, drawing and the session are real.
@@ -73,21 +73,21 @@ def test_two_play(folder: Path) -> None:
         port = server.prints(r"Server PORT: (\d+)").group(1)
         world: dict[str, Any] = {}
         other = Client("127.0.0.1", int(port), keys=folder / "keys", trust="first-use")
-        other.on("world", lambda packet: world.update(now=packet.data))
         places: list[list[int]] = []
 
-        def moved() -> bool:
-            rest = [it[0] for token, it in world.get("now", {}).items() if token != other.token]
+        @other.on("world")
+        def look(packet: Received) -> None:
+            world.update(now=packet.data)
+            rest = [it[0] for token, it in packet.data.items() if token != other.token]
             if rest and rest[0] not in places:
                 places.append(rest[0])
-            return len(places) > 2
 
         with other:
             other.send("steer", "nonsense")
             other.send("steer", [9, 9])
             arguments = (EXAMPLES / "first_game.py", "127.0.0.1", port)
             with Program(folder / "player.py", *arguments, folder=folder) as player:
-                until(moved)
+                until(lambda: len(places) > 2)
                 assert player.ends() == 0, player.output
             assert "driver dummy" in player.output
             assert len(re.findall(r"\d+", player.output.rpartition("moved")[2])) > 3
