@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from typing import Any
@@ -141,8 +142,11 @@ def test_a_long_inbox_is_passed_on() -> None:
         stage.loop._poll(0.0)  # noqa: SLF001  # it reads, and handles nothing yet
         stage.loop.schedule(Other())
         until(lambda: len(seen) == 3, meanwhile=lambda: stage.turn(1))
-        assert seen == [RUN_PACKETS, 2 * RUN_PACKETS, 2 * RUN_PACKETS + 1]
-        assert stage.channel.data == list(range(2 * RUN_PACKETS + 1))
+        runs = [after - before for before, after in itertools.pairwise([0, *seen])]
+        assert all(0 < run <= RUN_PACKETS for run in runs)  # fewer where the machine is slow
+        count = 2 * RUN_PACKETS + 1
+        until(lambda: len(stage.channel.data) == count, meanwhile=lambda: stage.turn(1))
+        assert stage.channel.data == list(range(count))
 
 
 @again
@@ -191,7 +195,7 @@ def test_interrupted_in_the_middle_of_a_record(error: type[BaseException]) -> No
         stage.send(0, 1, 2)
         stage.send(3, 4)
         with pytest.raises(error):
-            stage.loop.turn()
+            stage.turn()  # the first one, unless it has no time for the second packet
         assert stage.channel.data == [0, 1]
         with pytest.raises(error):
             stage.turn()

@@ -64,8 +64,8 @@ def test_draining(identity: Identity, ours: str, theirs: str) -> None:
             thread.join(WAIT)
             assert done == [True]
     with door(identity, ours, port=port) as server, caller(theirs, server) as client:
+        told = time.monotonic()  # or later, by the clock of a client that hears it soon
         assert not server.drain(back_in=0.5)
-        told = time.monotonic()
         error = ends(client)
         assert (error.code, error.clean) == (Code.RESTART, True)
         with door(identity, ours, port=port) as following:

@@ -40,6 +40,7 @@ from securelink.protocol import SessionCore
 from securelink.protocol.bounds import Bounds
 from securelink.protocol.send_queue import SendQueue
 from securelink.protocol.sender import Sender
+from securelink.threads import caretaker as caretaker_module
 from securelink.threads.waker import Waker
 from securelink.wire.fields import Mode
 from securelink.wire.packets import Packet, encode_packet
@@ -128,9 +129,13 @@ def test_interrupted_while_sealing(
 @pytest.mark.pure
 @pytest.mark.parametrize("encryption", ["required", "off"])
 def test_interrupted_while_reading(
-    identity: Identity, caplog: pytest.LogCaptureFixture, encryption: str
+    identity: Identity,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    encryption: str,
 ) -> None:
     """What a read had taken is lost: the session ends, and the client does not accuse anybody."""
+    monkeypatch.setattr(caretaker_module, "TICK_SECONDS", WAIT)  # nobody else reads
     switch = {"encryption": encryption}
     with serving(identity, **switch) as server, joined(server, 1, **switch) as [client]:
         link = link_of(client)
