@@ -18,6 +18,7 @@ from together import (
     REPEATS,
     Crew,
     channel_of,
+    confirmed,
     deafen,
     joined,
     link_of,
@@ -198,7 +199,7 @@ def test_packets_that_were_not_confirmed(identity: Identity) -> None:
         session = session_of(server, client)
         client.send("echo", "arrives")
         assert take(client) == ["arrives"]
-        client.ping(WAIT)
+        confirmed(client)
 
         give_up = deafen(server, session)
         count = 0

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from helpers import WAIT, until
 from inside import clients_loop
-from together import channel_of, link_of, serving, session_of, take
+from together import channel_of, confirmed, link_of, serving, session_of, take
 
 from securelink import Client, Code, ConnectionClosed, Identity, Received, Server, Session
 
@@ -170,6 +170,7 @@ def test_a_thread_that_waits_holds_its_client(identity: Identity) -> None:
 
 def end_it(end: str, server: Server, client: Client) -> None:
     """End the session of a client in one of three ways, and wait until its connection is gone."""
+    confirmed(client)
     if end == "close":
         client.close()
     elif end == "kick":

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from helpers import WAIT, Hostile, Scene, echo, failure, scene, until
 from programs import process, read_line
-from together import channel_of
+from together import channel_of, confirmed
 
 from securelink import Client, ConnectFailed, ConnectionClosed, Identity, Server, Session
 from securelink.codes import Code
@@ -181,6 +181,7 @@ def test_who_waits_is_told(
 def test_packets_that_were_not_confirmed_are_given_back(identity: Identity) -> None:
     """What a server that vanished has not confirmed comes back from close(), in order."""
     with behind_a_relay(identity) as (_, relay, client):
+        confirmed(client)
         relay.to_server.hook = lambda chunk: b""
         for number in range(3):
             client.send("echo", number)

@@ -145,6 +145,15 @@ def arrived(channel: Channel) -> None:
     until(lambda: not channel.unsent and not unacknowledged())
 
 
+def confirmed(client: Client) -> None:
+    """
+    Wait until the server has acknowledged all that this client has sent.
+
+    An answer may come before: on a busy machine it does not wait for the end of its handler.
+    """
+    until(lambda: not channel_of(client).core.numbering.outgoing.unacked)
+
+
 @contextlib.contextmanager
 def unread(channel: ClientChannel) -> Iterator[None]:
     """Nobody reads for this session of a client until the block ends."""
