@@ -45,10 +45,12 @@ class Talk:
         self.heard: list[Any] = []
         self.answers: list[Any] = []
         self.entered: list[Any] = []
+        self._left: list[Any] = []
         self._tokens = tokens
         stage.check_neighbour()  # its own events are over
         stage.server.on("say", self._say)
         stage.server.on_connect(self.entered.append)
+        stage.server.on_disconnect(self._left.append)
 
     def _say(self, session: Any, packet: Any) -> None:
         self.heard.append(packet.data)
@@ -82,7 +84,12 @@ class Talk:
             self.relay.cut()
             until(lambda: not self.relay.open)  # the next hook gets nothing of this connection
             until(self.stage.alone)
+            until(self._is_through)
         return None
+
+    def _is_through(self) -> bool:
+        """Whether all sessions but the neighbour's have had their last packet, which may be after their end."""
+        return bool(len(self._left) == self.stage.server.stats()["sessions_total"] - 1)
 
     def check_prefixes(self) -> None:
         """Handlers and callers saw a beginning of what was said, or all of it; never something else."""
