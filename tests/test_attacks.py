@@ -149,7 +149,7 @@ def test_what_nobody_receives_is_bounded_by_bytes(identity: Identity) -> None:
             sent = 0
             with contextlib.suppress(LinkTimeout):
                 while sent < 64:
-                    session.send("blob", bytes(2**20), timeout=1.0)
+                    session.send("blob", bytes(2**20), timeout=3.0)
                     sent += 1
             until(lambda: len(channel.mailbox.packets) >= 8)
             kept = sum(

@@ -252,7 +252,7 @@ def test_close_waits_for_handlers(identity: Identity) -> None:
     heard: list[int] = []
 
     def slow(session: Session, packet: Any) -> None:
-        time.sleep(0.01)
+        time.sleep(0.003)  # a twentieth of ANSWER_SECONDS for all of them
         heard.append(packet.data)
 
     with serving(identity) as server:
@@ -323,7 +323,7 @@ def test_a_server_that_stops_waits_for_the_clients_handlers(identity: Identity) 
     left: list[list[Any]] = []
 
     def slow(packet: Any) -> None:
-        time.sleep(0.01)
+        time.sleep(0.003)  # a twentieth of ANSWER_SECONDS for all of them
         heard.append(packet.data)
 
     server = Server("127.0.0.1", 0, keys=identity)

@@ -35,8 +35,8 @@ def hook(**options: Any) -> JWT:
     )
 
 
-def soon(seconds: int = 2) -> int:
-    """An `exp`, which is in whole seconds: at least one and at most two from now."""
+def soon(seconds: int = 3) -> int:
+    """An `exp`, which is in whole seconds: at least two and at most three from now."""
     return int(time.time()) + seconds
 
 
@@ -144,7 +144,7 @@ def again(session: Session) -> Any:
 
 def test_a_token_that_is_renewed(identity: Identity) -> None:
     """The client is asked before the end, and proves its key anew; the session goes on."""
-    tokens = [bound(exp=soon(3))]
+    tokens = [bound(exp=soon())]
     credentials = BoundToken(lambda: tokens[-1], KEY)
     asked: list[float] = []
 
@@ -182,7 +182,7 @@ def test_a_renewal_that_will_not_do(
 ) -> None:
     """Another user's token, an expired one, a stolen one: the session ends at once, like a login with them."""
     with door(identity, on_expiry=again) as stage:
-        client = stage.client(credentials={"jwt": token(exp=soon(3))})
+        client = stage.client(credentials={"jwt": token(exp=soon())})
         client.on("token", lambda packet: answer())
         with client:
             until(lambda: client.ended)
@@ -192,7 +192,7 @@ def test_a_renewal_that_will_not_do(
 def test_a_client_that_does_not_answer(identity: Identity) -> None:
     """Its session ends with its token."""
     with door(identity, on_expiry=again) as stage:
-        expires = soon(3)
+        expires = soon()
         client = stage.client(credentials={"jwt": token(exp=expires)})
         with client:
             until(lambda: client.ended)
@@ -218,7 +218,7 @@ def test_resumed_with_the_next_token(identity: Identity) -> None:
 
 def test_resumed_with_an_expired_token(identity: Identity) -> None:
     """Who was away when the token expired is refused with words, and its session does not go on."""
-    tokens = [token(exp=soon(3))]
+    tokens = [token(exp=soon())]
     server = {"authenticate": hook(on_expiry=again), "resume": 60}
     credentials = lambda binding, fingerprint: {"jwt": tokens[-1]}  # noqa: E731  # as users write it
     with line(identity, credentials=credentials, server=server) as stage:
