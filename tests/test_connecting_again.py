@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -30,6 +32,7 @@ from securelink import (
     Server,
 )
 from securelink.protocol.bounds import Bounds
+from securelink.testing import Relay
 
 pytestmark = pytest.mark.usefixtures("tidy")
 again = pytest.mark.parametrize("attempt", range(REPEATS))
@@ -205,3 +208,35 @@ def test_too_many_unread_packets_of_the_last_session(identity: Identity) -> None
         client.connect()
         client.close()
         assert client.close() == []
+
+
+def test_attempts_that_fail_alike_are_told_once(
+    identity: Identity, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server that is away for minutes fills no screen; each outage and each new reason is told."""
+
+    def outages() -> list[list[tuple[int, str]]]:
+        found: list[list[tuple[int, str]]] = []
+        for record in caplog.records:
+            if "the connection is lost" in record.getMessage():
+                found.append([])
+            elif "no other connection yet" in record.getMessage():
+                found[-1].append((record.levelno, record.getMessage()))
+        return found
+
+    caplog.set_level(logging.DEBUG, "securelink.client")
+    with serving(identity) as server, ExitStack() as stack:
+        relay = stack.enter_context(Relay(*server.address))
+        here = relay.port
+        client = stack.enter_context(Client("127.0.0.1", here, pin=identity.fingerprint))
+        for number in range(2):
+            relay.stop()
+            until(lambda: len(outages()) > number and len(outages()[number]) >= 4)  # noqa: B023
+            relay = stack.enter_context(Relay(*server.address, listen_port=here))
+            until(lambda: client.connected)
+    for attempts in outages():
+        last = ""
+        for level, message in attempts:
+            assert level == (logging.DEBUG if message == last else logging.INFO)
+            last = message
+    assert any(level == logging.DEBUG for attempts in outages() for level, _ in attempts)

@@ -54,6 +54,7 @@ class Reconnector:
         self._until = 0.0  # when the server forgets the session
         self._busy = False  # an attempt is under way, or will be
         self._pause = FIRST_PAUSE
+        self._told = ""  # why the last attempt failed, as the log says
 
     # As the keeper of a session.
 
@@ -65,7 +66,7 @@ class Reconnector:
         """Called by the thread that noticed that the connection is lost."""
         resumption = self._resumption
         assert resumption is not None
-        self._pause = FIRST_PAUSE
+        self._pause, self._told = FIRST_PAUSE, ""
         self._until = time.monotonic() + resumption.lifetime
         away = self._away(channel)
         log.info(
@@ -149,16 +150,22 @@ class Reconnector:
                 text = error.text if isinstance(error, Refused) else ""
                 self._give_up(channel, Outcome(error.code, text, clean=True))
                 return False
-            log.info("%s: %s", channel.name, escaped(error.message))
+            self._tell(channel, error.message)
             return True
         except Exception as error:
             # Of the credentials' function too: nothing ends trying but the server.
-            log.info("%s: no other connection yet: %s", channel.name, escaped(str(error)))
+            self._tell(channel, str(error))
             return True
         if channel.drive_right.taken:
             yield ELSEWHERE  # the driver of the last connection is about to notice that it is over
         self._connector.home.bring(partial(self._arrived, channel, arrival))
         return False
+
+    def _tell(self, channel: ClientChannel, why: str) -> None:
+        """Log a failed attempt; one that fails for the same reason as the last is news to nobody."""
+        level = logging.DEBUG if why == self._told else logging.INFO
+        self._told = why
+        log.log(level, "%s: no other connection yet: %s", channel.name, escaped(why))
 
     def _arrived(self, channel: ClientChannel, arrival: Arrival) -> None:
         if not arrival.opened.resumed:
