@@ -134,6 +134,11 @@ def test_an_invite_from_a_file(tmp_path: Path, credentials: tuple[Server, list[A
     (tmp_path / "invite.txt").write_bytes(b"\xff" * 100_000)
     assert "is larger than" in fails(*to)
     assert "does not exist" in fails("connect", "--invite-file", tmp_path / "x", code=2)
+    for held in ("", "hello\n"):
+        (tmp_path / "none.txt").write_text(held)
+        assert "none.txt holds no invite" in fails(
+            "connect", "--invite-file", tmp_path / "none.txt"
+        )
 
 
 @pytest.mark.parametrize(

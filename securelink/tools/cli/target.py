@@ -19,7 +19,7 @@ from ...invite import SCHEME, Invite, is_invite
 from ...keys.files import absolute, read_file
 from ...limits import CONNECT_SECONDS, MAX_INVITE
 from ...streams.addresses import is_loopback_host
-from ...text import quoted, without_secrets
+from ...text import escaped, quoted, without_secrets
 from .program import tell
 
 try:
@@ -151,7 +151,11 @@ def target(
         data = read_file(
             absolute(invite_file), 4 * MAX_INVITE, missing="give the file that holds the invite"
         )
-        host = _without_words(data.decode(errors="replace"))
+        host = _without_words(data.decode(errors="replace").strip())
+        if not is_invite(host) and _split(host)[1] is None:
+            raise ConfigError(
+                f"{escaped(str(invite_file))} holds no invite", hint=f"it begins with {SCHEME}://"
+            )
     elif host is None or host == "-":
         host, port = _asked()
     else:
