@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from ..limits import (
@@ -30,7 +29,7 @@ _HARD_UNACKED = HARD_UNACKED // MAX_UNACKED
 
 @dataclass(frozen=True)
 class Bounds:
-    """Bounds of sessions; see limits.py for units and reasons."""
+    """Bounds of one session; see limits.py for units and reasons."""
 
     unsent: int = MAX_UNSENT
     hard_unsent: int = HARD_UNSENT
@@ -45,9 +44,6 @@ class Bounds:
     strict: bool = False  # refuse to send data that would arrive as another type
 
     @classmethod
-    @lru_cache(
-        maxsize=16
-    )  # every packet looks at them: a thousand clients of a process share one object
     def of_options(
         cls, *, max_unsent: int, max_unacked: int, max_packet: int, **others: Any
     ) -> Bounds:
