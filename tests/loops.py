@@ -49,7 +49,8 @@ def running(*, watched: bool = True, **options: Any) -> Iterator[Loop]:
     loop = Loop("test", **options)
     loop.start()
     if not watched:
-        wanted, loop.lead.watch_wanted = loop.lead.watch_wanted, Sign()
+        wanted, unheard = loop.lead.watch_wanted, Sign()
+        loop.lead.watch_wanted = unheard
         until(lambda: loop.lead.watch_dormant)
     try:
         yield loop
@@ -57,6 +58,7 @@ def running(*, watched: bool = True, **options: Any) -> Iterator[Loop]:
         if not watched:
             loop.lead.watch_wanted = wanted
             wanted.set()
+            unheard.set()  # it may have fallen asleep after the exchange
         loop.stop(lambda: None)
         ended = loop.join(WAIT)
     assert ended, loop.thread_names()

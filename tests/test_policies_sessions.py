@@ -299,7 +299,10 @@ def test_in_a_handler_nothing_waits(identity: Identity, mode: str, trouble: str)
 
         server.on("spread", spread)
         it.fill("old")
-        assert it.other.request("spread", timeout=WAIT) == [2, 1, 2]
+        old, drop, wait = it.other.request("spread", timeout=WAIT)
+        assert (drop, wait) == (1, 2)
+        # A system that takes some more after all lets the rest into a record, of which nothing is dropped any more.
+        assert old == 2 or (trouble == "stopped" and old == 1)
         packets = [it.other.receive(WAIT) for _ in range(3)]
         assert [packet and packet.action for packet in packets] == ["old", "drop", "wait"]
         assert server.broadcast("wait", [0, PIECE]) == 2
