@@ -20,7 +20,7 @@ from ...keys.files import absolute, read_file
 from ...limits import CONNECT_SECONDS, MAX_INVITE
 from ...streams.addresses import is_loopback_host
 from ...text import escaped, quoted, without_secrets
-from .program import tell
+from .program import PORT, tell
 
 try:
     import fcntl
@@ -85,7 +85,7 @@ def where_arguments(command: Decorated) -> Decorated:
             metavar="FILE",
             help="Read the invite from a file.",
         ),
-        click.argument("port", type=_Port(1, 65535), required=False, metavar=""),
+        click.argument("port", type=_Port(PORT.min, PORT.max), required=False, metavar=""),
         click.argument("host", metavar="[HOST PORT | INVITE]", required=False),
     ):
         command = decorate(command)
