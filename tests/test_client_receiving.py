@@ -406,3 +406,23 @@ def test_objects_share_the_names_of_their_attributes(identity: Identity) -> None
             client.send("echo", 1)
             assert take(client) == [1]
         assert set(wide() - before) <= {"ServerOptions"}  # of which a server has one
+
+
+def test_handlers_go_on_when_there_is_room_again(identity: Identity) -> None:
+    """Packets that wait for `receive` hold up what is for handlers; when they are taken, nothing more need come."""
+    with serving(identity) as server, joined(server, max_unhandled=5000) as (client,):
+        handled: list[Any] = []
+        client.on("handled", lambda packet: handled.append(packet.data))
+        session = session_of(server, client)
+        session.send("x")
+        assert take(client) == [None]
+        until(lambda: not has_ticks(link_of(client)))  # its loop has it, and looks at it no more
+        for number in range(3):
+            session.send("x", [number, bytes(3000)])
+            until(lambda: len(channel_of(client).mailbox.packets) == min(number + 1, 2))  # noqa: B023
+        session.send("handled", 1)
+        until(lambda: len(channel_of(client).core.receiving.items) == 2)
+        time.sleep(0.3)  # several ticks find that it cannot go on
+        assert handled == []
+        assert [packet[0] for packet in take(client, 2)] == [0, 1]
+        until(lambda: handled == [1])
