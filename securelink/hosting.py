@@ -141,6 +141,7 @@ class BaseServer(Listens, Reporting[Member], Admitting[Member], SendPolicies, Ge
             most=options.max_rooms,
             most_per_session=options.max_rooms_per_session,
         )
+        self._fanout.rooms = self._rooms
         self._context = ServerContext(
             self._handlers, self._rooms, self._registry.counts, self.on_state, self._bounds
         )

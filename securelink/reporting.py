@@ -34,16 +34,22 @@ class Reporting(Generic[Member]):
         """The sessions by token: a snapshot."""
         return MappingProxyType({session.token: session for session in self._registry.everybody()})
 
-    def find(self, *, address: tuple[str, int] | None = None, user: Any = None) -> list[Member]:
-        """The sessions from an address (host, port), or of a user, or both; `sessions[token]` finds by token."""
+    def find(
+        self,
+        token: str | None = None,
+        *,
+        address: tuple[str, int] | None = None,
+        user: Any = None,
+    ) -> list[Member]:
+        """
+        The sessions of which all that is given is true: at most one with a token, those from an address (host, port),
+        those of a user.
+        """
+        if token is not None and not isinstance(token, str):
+            raise ConfigError(f"token= is {kind_of(token)}", hint="it is that of a session")
         if address is not None and not isinstance(address, tuple | list):
             raise ConfigError(f"address= is {kind_of(address)}", hint="it is (host, port)")
-        return [
-            session
-            for session in self._registry.everybody()
-            if (address is None or session.address == tuple(address))
-            and (user is None or session.user == user)
-        ]
+        return self._registry.find(token, None if address is None else tuple(address), user)
 
     def stats(self) -> dict[str, Any]:
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -249,9 +249,18 @@ outbox_of: Callable[[BaseSession], Outbox] = attrgetter("_channel.outbox")
 context_of: Callable[[BaseSession], SessionContext] = attrgetter("_context")
 
 
-def local_fanout(kind: type[Member]) -> Fanout[Member]:
-    """Sends to the sessions of one server of this process, which are in its registry."""
-    registry: Registry[Member] = Registry(lambda session: channel_of(session).numbers())
+def local_fanout(
+    kind: type[Member],
+    registry_of: Callable[[Callable[[Member], Mapping[str, int]]], Registry[Member]] = Registry,
+) -> Fanout[Member]:
+    """
+    Sends to the sessions of one server of this process, which are in its registry.
+
+    Args:
+        kind: Their class.
+        registry_of: Makes the registry; its argument is what `Registry` takes.
+    """
+    registry = registry_of(lambda session: channel_of(session).numbers())
 
     def to_all(sessions: Iterable[Member], encoded: bytes, latest: str | None) -> int:
         return post_all(map(outbox_of, sessions), encoded, latest)

@@ -10,7 +10,7 @@ import pytest
 from helpers import until
 from together import joined, serving, session_of
 
-from securelink import ConfigError, Identity, Server, Session
+from securelink import ConfigError, Identity, Room, Server, Session
 from securelink.app.fanout import Fanout
 from securelink.session import local_fanout
 
@@ -87,27 +87,31 @@ class Joint(Fanout[Session]):
 
     def __init__(self, own: Fanout[Session]) -> None:
         self.registry = own.registry
-        self.all = [own]
+        self.own, self.all = own, [self]
 
-    def send(self, encoded: bytes, **chosen: Any) -> int:
-        """To the receivers among the sessions of each server."""
-        return sum(one.send(encoded, **chosen) for one in self.all)
+    def send(self, encoded: bytes, *, to: Any = None, **chosen: Any) -> int:
+        """To the receivers among the sessions of each server; a room is known by its name."""
+        return sum(
+            one.own.send(
+                encoded, to=one.rooms.get(to.name) if isinstance(to, Room) else to, **chosen
+            )
+            for one in self.all
+        )
 
     def set_state(self, encoded: bytes) -> None:
         """To all sessions of each server."""
         for one in self.all:
-            one.set_state(encoded)
+            one.own.set_state(encoded)
 
     def greet(self, outlet: Any) -> None:
         """The state that a new session here has missed."""
-        self.all[0].greet(outlet)
+        self.own.greet(outlet)
 
 
 def test_a_server_is_given_what_sends_to_many(identity: Identity) -> None:
     """Two servers whose fan-outs know each other are one to those who are sent to, by token and with state too."""
     here, there = Joint(local_fanout(Session)), Joint(local_fanout(Session))
-    here.all += there.all
-    there.all.append(here.all[0])
+    here.all = there.all = [here, there]
     with (
         Server("127.0.0.1", 0, keys=identity, fanout=here) as first,
         Server("127.0.0.1", 0, keys=identity, fanout=there) as second,
@@ -120,6 +124,12 @@ def test_a_server_is_given_what_sends_to_many(identity: Identity) -> None:
         assert second.broadcast("said", 3, exclude=[bob.token]) == 1
         assert [ada.wait_for("said", 30).data for _ in range(2)] == [1, 3]
         assert [bob.wait_for("said", 30).data for _ in range(2)] == [1, 2]
+        session_of(first, ada).join("red")
+        session_of(second, bob).join("red")
+        assert second.room("red").broadcast("said", 4) == 2
+        assert second.broadcast("said", 5, to=second.room("red"), exclude=[bob.token]) == 1
+        assert [ada.wait_for("said", 30).data for _ in range(2)] == [4, 5]
+        assert bob.wait_for("said", 30).data == 4
         second.set_state("night")
         for client in (ada, bob):
             until(lambda client=client: client.poll() == [] and client.server_state == "night")  # type: ignore[misc]

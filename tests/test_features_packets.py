@@ -8,12 +8,13 @@ import uuid
 from typing import Any
 
 import pytest
-from helpers import SOON, WAIT, until
+from helpers import SOON, WAIT, failure, until
 from together import joined, serving, take
 
 from securelink import (
     CodecError,
     Collector,
+    ConfigError,
     ConnectionClosed,
     Identity,
     LimitExceeded,
@@ -363,6 +364,30 @@ def test_one_some_all_and_all_but(identity: Identity) -> None:
             one.send("to", "nobody")
 
 
+def test_a_room_can_be_given_where_sessions_can(identity: Identity) -> None:
+    """As those to whom it goes, and as those who are left out; what is neither is refused with what to write."""
+    with serving(identity) as server, joined(server, 3) as clients:
+        one, two, _ = (server.sessions[client.token] for client in clients)
+        one.join("red")
+        two.join("red")
+        red = server.room("red")
+        assert server.broadcast("to", "red", to=red) == red.broadcast("to", "red") == 2
+        assert server.broadcast("to", "others", exclude=red) == 1
+        assert server.broadcast("to", "one", to=red, exclude=[two]) == 1
+        assert server.broadcast("to", "none", to=server.room("empty")) == 0
+        assert [take(client, count) for client, count in zip(clients, (3, 2, 1), strict=True)] == [
+            ["red", "red", "one"],
+            ["red", "red"],
+            ["others"],
+        ]
+        wrong: list[Any] = [5, [one, 5], [red]]
+        for given in wrong:
+            with pytest.raises(ConfigError, match=r"to= .*sessions or their tokens"):
+                server.broadcast("to", to=given)
+            with pytest.raises(ConfigError, match=r"exclude= .*sessions or their tokens"):
+                red.broadcast("to", exclude=given)
+
+
 def test_replying_and_relaying(identity: Identity) -> None:
     """A handler answers its sender, and passes on what it says to the others."""
     with serving(identity) as server:
@@ -446,6 +471,9 @@ def test_the_registry(identity: Identity) -> None:
             assert server.find(user="ada") == [sessions[ada.token]]
             assert server.find(address=latest.address) == [latest]
             assert server.find(user="eve") == []
+            assert server.find(bob.token) == server.find(bob.token, user="bob") == [latest]
+            assert server.find(bob.token, user="ada") == server.find("unknown") == []
+            failure(ConfigError, lambda: server.find(latest), r"token= is")  # type: ignore[arg-type]
             assert before <= latest.connected_at <= time.time()
             latest.data["score"] = 5
             assert server.sessions[bob.token].data == {"score": 5}

@@ -87,6 +87,7 @@ def servers(identity: Identity, authenticate: Callable[[Hello], Any]) -> None:
     assert_type(server.fingerprint, str | None)
     assert_type(server.sessions, Mapping[str, Session])
     assert_type(server.find(user="ada"), list[Session])
+    assert_type(server.find("token"), list[Session])
     assert_type(server.create_token("ada", uses=None, lifetime=60.0), str)
     assert_type(server.invite("game.example", user="ada", uses=1, lifetime=60), str)
 

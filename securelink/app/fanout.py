@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from ..errors import ConfigError, ConnectionClosed
 from ..text import kind_of
 from .actions import STATE
 from .registry import Registered, Registry
+from .rooms import Group, Rooms
 
 Member = TypeVar("Member", bound=Registered)
 
@@ -43,7 +44,10 @@ class Fanout(Generic[Member]):
 
     Attributes:
         registry: As given.
+        rooms: Of the server that was given it, which sets it.
     """
+
+    rooms: Rooms[Any]
 
     def __init__(
         self,
@@ -72,7 +76,7 @@ class Fanout(Generic[Member]):
         Queue one encoded packet for many sessions. Never waits.
 
         Args:
-            to: As in `Server.broadcast`.
+            to: As in `Server.broadcast`. A room is given as such, not as its members.
             exclude: Likewise.
             latest: Likewise.
             full: Likewise.
@@ -105,6 +109,8 @@ class Fanout(Generic[Member]):
     def _chosen(self, to: Iterable[Member | str] | Member | str | None) -> Iterable[Member]:
         if to is None:
             return self.registry.everybody()
+        if isinstance(to, Group):
+            return to.members  # sessions only, so nothing is to be checked
         get = self.registry.get
         found = (get(item) if isinstance(item, str) else item for item in self._listed("to", to))
         return [session for session in found if session is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from ..codes import Code
 from .counts import Counts
@@ -16,6 +16,8 @@ class Registered(Protocol):
     """A session, as a registry knows it."""
 
     token: str
+    user: Any
+    address: tuple[str, int]
 
     @property
     def code(self) -> Code | int | None:
@@ -64,6 +66,17 @@ class Registry(Generic[Member]):
             self._leaving.add(session)
         self.counts.session_ended(_reason(session))
         return True
+
+    def find(self, token: str | None, address: tuple[Any, ...] | None, user: Any) -> list[Member]:
+        """See `Server.find`."""
+        one = None if token is None else self.get(token)
+        found = self.everybody() if token is None else () if one is None else (one,)
+        return [
+            session
+            for session in found
+            if (address is None or session.address == address)
+            and (user is None or session.user == user)
+        ]
 
     def through(self, session: Member) -> None:
         """The last packet of a session that has ended is handled."""

@@ -74,7 +74,7 @@ class Group(Generic[Member]):
         return self._rooms.broadcast(
             action,
             data,
-            to=self.members,
+            to=self,
             exclude=exclude,
             headers=headers,
             latest=latest,
