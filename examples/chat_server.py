@@ -10,15 +10,18 @@ Then start chat_client.py in other terminals. Ctrl-C stops the server; the clien
 import argparse
 
 from securelink import Received, RequestFailed, Server, Session
+from securelink.app.fanout import Fanout
 
 MAX_NAME = 20
 MAX_TEXT = 500
 
 
-def build(port: int, encryption: str) -> Server:
-    """The server with its handlers; not yet started."""
+def build(port: int, encryption: str, fanout: Fanout[Session] | None = None) -> Server:
+    """The server with its handlers; not yet started. With a fan-out it is one of several, see cluster.py."""
     # With overlap=False one handler runs at a time, so that two people cannot take one name at once.
-    server = Server(port=port, encryption=encryption, application="chat example", overlap=False)
+    server = Server(
+        port=port, encryption=encryption, application="chat example", overlap=False, fanout=fanout
+    )
 
     @server.on("enter")
     def enter(session: Session, packet: Received) -> list[str]:

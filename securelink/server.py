@@ -78,7 +78,8 @@ class Server(BaseServer[Session], Runnable, ServerDispatching):
         max_requests: Requests of this side in one session that wait for their reply.
         backlog: Connections that may wait to be accepted.
         passphrase: Of the server's private key.
-        fanout: Has the sessions and sends to many of them; None: those of this process. Each server needs its own.
+        fanout: Has the sessions and sends to many of them; None: those of this process. Each server needs its own. One
+            that joins several processes is in examples/cluster.py.
         state: A file in which sessions survive their process, however it ends, but for `stop()`; made if it does not
             exist. See docs/DEPLOY.md.
         state_sync: When it is on the disk: before anybody is told ("turn"; "10ms": once in 10 ms), or some time ("os").

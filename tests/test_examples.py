@@ -15,10 +15,11 @@ from securelink import Identity
 
 FILES = sorted(EXAMPLES.glob("*.py"))
 PARTS = {"arena_picture", "core_trio_end"}  # imported by another example
+MODULES = {"cluster"}  # programs import it, as a library
 #: These have tests of their own, the quickstart together with the README.
 TERMINALS = {
-    "chat_client", "chat_server", "core_trio", "discord_bridge", "fastapi_chat", "first_game", "first_game_server",
-    "health_check", "quickstart_client", "quickstart_server"
+    "chat_client", "chat_server", "cluster", "core_trio", "discord_bridge", "fastapi_chat", "first_game",
+    "first_game_server", "health_check", "quickstart_client", "quickstart_server"
 }  # fmt: skip
 
 
@@ -31,9 +32,9 @@ def folder(tmp_path: Path, identity: Identity) -> Path:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_an_example_can_be_read_at_one_sitting(file: Path) -> None:
-    """An example has at most 90 lines, and begins with what it is and how to run it."""
+    """An example has at most 90 lines, a module 300, and begins with what it is and how to run it."""
     text = file.read_text()
-    assert len(text.splitlines()) <= 90
+    assert len(text.splitlines()) <= (300 if file.stem in MODULES else 90)
     docstring = ast.get_docstring(ast.parse(text))
     assert docstring is not None
     assert file.stem in PARTS or f"python examples/{file.name}" in docstring
