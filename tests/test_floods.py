@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import socket
 import time
 import uuid
@@ -36,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("tidy")
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time that the filters see; a test may set it."""
-    now = [time.monotonic()]
+    now = [float(math.ceil(time.monotonic()))]  # with a fraction, differences could be rounded down
     monkeypatch.setattr("securelink.logs.floods.LOG_BURST", LOG_BURST)
     monkeypatch.setattr("securelink.logs.floods.time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
