@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from threading import get_ident
 
 from ..errors import ConnectionClosed
+from .lead import Lead
 from .loop import Loop
 from .outbox import Outbox
 from .tasks import Flushable
@@ -23,30 +24,33 @@ def post_all(outboxes: Iterable[Outbox], encoded: bytes, latest: str | None) -> 
     Raises:
         LimitExceeded: It is larger than a session allows.
     """
-    size, me, count, grown = len(encoded), get_ident(), 0, 0
+    size, me = len(encoded), get_ident()
+    usual = others = noted = 0
     loop: Loop | None = None
     batch: list[Flushable] | None = None
+    lead: Lead | None = None
     for outbox in outboxes:
-        if outbox.loop is not loop:
-            _note_growth(loop, grown)
-            loop, grown = outbox.loop, 0
+        if outbox.loop is not loop:  # of another server, all of whose sessions are of one kind
+            _note_growth(loop, usual * size - noted)
+            loop, noted = outbox.loop, usual * size
             batch = loop.batches.get(me)
-        lead, writer = loop.lead, outbox.writer
+            lead = loop.lead if latest is None and type(outbox) is Outbox else None
+        writer = outbox.writer
         if (
             writer is None
+            or lead is None
             or outbox.apart
-            or latest is not None
             or outbox.receiving.dropping
             or size > outbox.max_packets
             or (batch is None and lead.thread != me)
-            or type(outbox) is not Outbox
         ):
             try:
                 outbox.post(encoded, None, latest, False)
             except ConnectionClosed:
                 continue  # it left meanwhile
-            count += 1
+            others += 1
             continue
+        usual += 1
         queue = outbox.queue
         with queue.guard:  # as `SendQueue.put`
             queue.size = waiting = queue.size + size
@@ -65,10 +69,8 @@ def post_all(outboxes: Iterable[Outbox], encoded: bytes, latest: str | None) -> 
         bounds = outbox.bounds
         if waiting > bounds.unsent or outbox.outgoing.unacked > bounds.hard_unacked:
             outbox.pressure.choke(writer)
-        count += 1
-        grown += size
-    _note_growth(loop, grown)
-    return count
+    _note_growth(loop, usual * size - noted)
+    return usual + others
 
 
 def _note_growth(loop: Loop | None, grown: int) -> None:
