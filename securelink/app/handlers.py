@@ -48,8 +48,9 @@ class Handlers:
 
     Attributes:
         on_message: Fires for every packet of the application.
-        after_receive: None, or f(packet) that returns the data to use instead of `packet.data`.
         caught: Exceptions of handlers.
+        bound: The handlers, by action; read-only for others.
+        for_all: Whether something is to be done with every packet, whatever its action.
 
     Args:
         owner: Its name in examples: "server" or "client".
@@ -76,10 +77,11 @@ class Handlers:
             Callable[..., object], ...
         ] = ()  # of on_message: looked at per packet
         self._changed = changed
-        self.after_receive: Callable[[Received], Any] | None = None
+        self._after_receive: Callable[[Received], Any] | None = None
+        self.for_all = False
         self._owner = owner
         self._takes = takes
-        self._by_action: dict[str, Callable[..., Any]] = {}
+        self.bound: dict[str, Callable[..., Any]] = {}
         self._unhandled: set[str] = set()
         self._failures = FailureLog()
         self._misfits = FailureLog()
@@ -87,7 +89,18 @@ class Handlers:
 
     def _listeners_changed(self) -> None:
         self._listeners = self.on_message.listeners
+        self.for_all = bool(self._listeners) or self._after_receive is not None
         self._changed()
+
+    @property
+    def after_receive(self) -> Callable[[Received], Any] | None:
+        """None, or f(packet) that returns the data to use instead of `packet.data`."""
+        return self._after_receive
+
+    @after_receive.setter
+    def after_receive(self, hook: Callable[[Received], Any] | None) -> None:
+        self._after_receive = hook
+        self.for_all = bool(self._listeners) or hook is not None
 
     def on(self, action: Any, kind: Any = MISSING, handler: Any = MISSING) -> Any:
         """
@@ -131,7 +144,7 @@ class Handlers:
         )
         if convert is not None:
             function = _typed(function, convert)
-        self._by_action[action] = function
+        self.bound[action] = function
         self._changed()
 
     def _bad_action(self, action: object) -> ConfigError:
@@ -153,23 +166,23 @@ class Handlers:
     def off(self, action: Any) -> bool:
         """Remove the handler of an action; False if there was none."""
         key("action", action)
-        found = self._by_action.pop(action, None) is not None
+        found = self.bound.pop(action, None) is not None
         self._changed()
         return found
 
     def bind_reserved(self, action: str, handler: Callable[..., Any]) -> None:
         """Bind one of our own actions."""
-        self._by_action[action] = handler
+        self.bound[action] = handler
 
     @property
     def any(self) -> bool:
         """Whether any handler or listener is bound. State updates do not count."""
-        return bool(self._listeners) or not self._by_action.keys() <= _QUIET
+        return bool(self._listeners) or not self.bound.keys() <= _QUIET
 
     @property
     def actions(self) -> list[str]:
         """The actions that have a handler."""
-        return sorted(name for name in self._by_action if not name.startswith(RESERVED))
+        return sorted(name for name in self.bound if not name.startswith(RESERVED))
 
     def run(
         self, channel: Answering, packet: Packet, received: Received, arguments: tuple[Any, ...]
@@ -190,9 +203,9 @@ class Handlers:
             BaseException: One that is not an `Exception`, such as SystemExit, after the packet was answered and all
                 listeners were called. The caller decides whether it ends the program.
         """
-        if self.after_receive is not None:
+        if self._after_receive is not None:
             self._rewrite(packet, received)
-        handler = self._by_action.get(packet.action)
+        handler = self.bound.get(packet.action)
         listeners = self._listeners
         if listeners and not packet.action.startswith(RESERVED):
             try:
@@ -286,9 +299,10 @@ class Handlers:
             channel.answer(packet, str(error), "invalid")
 
     def _rewrite(self, packet: Packet, received: Received) -> None:
-        assert self.after_receive is not None
+        hook = self._after_receive
+        assert hook is not None
         try:
-            data = self.after_receive(received)
+            data = hook(received)
             if data is not None and type(data) not in PLAIN:
                 did_run(data)
             packet.data = data

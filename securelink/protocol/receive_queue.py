@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from ..errors import CodecError
 from ..limits import ACK_BYTES, HANGUP_FACTOR, MAX_AT_ONCE
-from ..wire.packets import Decoding, Packet, begin_decoding
+from ..wire.packets import Decoding, Packet, begin_decoding, decode_at_once
 from .acknowledgements import Incoming
 from .arrived import RECORDS, Happening, Partly, Record, Rest
 from .bounds import Bounds
@@ -188,11 +188,9 @@ class ReceiveQueue:
         if size > MAX_AT_ONCE or self.dropping:
             return None
         try:
-            found = begin_decoding(record, self.bounds.elements)
+            found = decode_at_once(record, self.bounds.elements)
         except CodecError:
             return None  # which meets it again
-        if not isinstance(found, list):
-            return None
         handled = self.handled + (len(found) or 1)
         rest = Rest(found, record)
         # As `_count`, and behind the last call: where Ctrl-C comes, it is still an item, or the caller has it.

@@ -12,7 +12,7 @@ import time
 from collections.abc import Hashable
 from functools import partial
 from threading import get_ident
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from .._mypyc import mypyc_attr
 from ..app.hooks import Decision
@@ -241,11 +241,10 @@ class Inbox:
             item = inbox[0]
             if not deadline and len(inbox) > 1:
                 deadline = time.monotonic() + RUN_SECONDS
-            if isinstance(item, ARRIVED):
-                rest = queue.begin(item) if type(item) is bytes else None
-                rest = rest or self._rest_of(item)
-                if rest is None:
-                    return True  # it is decoded in steps, and others wait
+            rest = queue.begin(item) if type(item) is bytes else None  # as usual
+            if rest is None and isinstance(item, ARRIVED) and (rest := self._rest_of(item)) is None:
+                return True  # it is decoded in steps, and others wait
+            if rest is not None:
                 queue.opened = rest  # counted, until all of it is handled
                 packets, pending = rest.packets, None
                 first = at = rest.at
@@ -280,7 +279,7 @@ class Inbox:
                     if queue.full and queue.make_room():
                         self.session.look_again()
             else:
-                left -= self._happen(item)
+                left -= self._happen(cast(Happening, item))
             if inbox and (left <= 0 or time.monotonic() > deadline):
                 return True
         return False

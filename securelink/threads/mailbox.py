@@ -71,6 +71,7 @@ class Mailbox:
     Attributes:
         packets: What waits for `receive`, each with the number of its record. Always the same object.
         count: How many these are.
+        incoming: What is counted of the session's records.
         receiving: The program has called `receive` or `poll`, and so takes what no handler does.
         dropped: Packets that neither a handler nor the program has taken.
         wants_background: Whether packets go to handlers by themselves.
@@ -80,13 +81,13 @@ class Mailbox:
         "_client",
         "_context",
         "_elements",
-        "_incoming",
         "_kept",
         "_queue",
         "_waiting_bytes",
         "_where",
         "count",
         "dropped",
+        "incoming",
         "packets",
         "receiving",
         "wants_background",
@@ -100,10 +101,10 @@ class Mailbox:
         self._where = where
         self._queue = core.receiving
         self._elements = core.bounds.elements
-        self._incoming = core.numbering.incoming
+        self.incoming = core.numbering.incoming
         self.packets: deque[tuple[int, Received | Folded]] = deque()
         self.count: Callable[[], int] = self.packets.__len__  # made once, not for each wait
-        self._incoming.kept = self.packets
+        self.incoming.kept = self.packets
         self.receiving = self.wants_background = False
         self.dropped = 0
         # Of the records that gave `packets` since it was empty, as on the wire. By the running thread.
@@ -154,7 +155,16 @@ class Mailbox:
         received = Received(packet, channel)
         referred = self._context
         context: ClientContext | None = referred()
-        taken = context is not None and context.on_packet(channel, packet, received)
+        taken: Pending | bool = False
+        if context is not None:
+            handlers = context.handlers
+            if (
+                handlers.for_all
+                or packet.id is not None
+                or packet.action in handlers.bound
+                or context.awaited
+            ):
+                taken = context.on_packet(channel, packet, received)
         if taken is False:
             if (
                 not self.packets  # as usual
@@ -167,31 +177,33 @@ class Mailbox:
                 self._drop(packet)
         if channel.drivers:
             channel.wake_drivers()
-        return None if taken is True or taken is False else taken
+        return None if taken is False or taken is True else taken
 
     def _keep(self, channel: Driven, received: Received, packet: Packet) -> None:
         """Let a packet wait for `receive`: the first ones as they are, what piles up behind them as bytes."""
-        packets, incoming = self.packets, self._incoming
+        packets, opened, incoming = self.packets, self._queue.opened, self.incoming
         if not packets:
             self._waiting_bytes = 0
-        opened = self._queue.opened
         received.record = number = incoming.done + incoming.early + 1
         if opened is not None:
             received.at = opened.at
             if not opened.charged:
                 opened.charged = True  # the whole record: what of it this packet is nobody knows
                 self._waiting_bytes += opened.size
-        kept: Received | Folded = received
         if self._waiting_bytes > MAX_WAITING_DECODED:
-            try:
-                kept = Folded(packet, received, channel, self._elements)
-            except CodecError:
-                pass  # a packet that we accept and would not send
-        packets.append((number, kept))
+            packets.append((number, self._folded(channel, received, packet)))
+        else:
+            packets.append((number, received))
+
+    def _folded(self, channel: Driven, received: Received, packet: Packet) -> Received | Folded:
+        try:
+            return Folded(packet, received, channel, self._elements)
+        except CodecError:
+            return received  # a packet that we accept and would not send
 
     def put_back(self, packets: list[Received]) -> None:
         """Keep what was handed over, and is not wanted there."""
-        number = self._incoming.done + self._incoming.early  # behind all that is kept
+        number = self.incoming.done + self.incoming.early  # behind all that is kept
         self.packets.extend((number, packet) for packet in packets)
 
     def _is_forgotten(self) -> bool:

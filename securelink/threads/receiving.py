@@ -26,22 +26,25 @@ def check_may_receive(channel: ClientChannel) -> None:
 
 def receive(channel: ClientChannel, timeout: float | None) -> Received | None:
     """See `Client.receive`."""
-    if channel.inbox.runner:
-        check_may_receive(channel)
     mailbox = channel.mailbox
+    packets = mailbox.packets
     mailbox.receiving = True
-    if channel.core.numbering.incoming.owes:
+    if mailbox.incoming.owes:
         channel.handled()  # not after a packet is taken: Ctrl-C would take it along
-    packets, items = mailbox.packets, channel.core.receiving.items
     deadline = 0.0  # unknown: what is there costs no look at the clock
     left = None
     while True:
-        if packets:
+        if (
+            packets
+        ):  # first, and with few steps: as usual where packets come faster than they are taken
             try:
                 packet = packets.popleft()[1]
                 return packet if isinstance(packet, Received) else packet.unfold()
             except IndexError:
                 pass  # another thread was faster
+        if channel.inbox.runner:
+            check_may_receive(channel)
+        items = channel.core.receiving.items
         if items:
             if timeout is not None and not deadline:
                 deadline = time.monotonic() + timeout

@@ -125,7 +125,7 @@ _decode_list = msgspec.msgpack.Decoder(list[Any], ext_hook=_refuse_extension).de
 _check_text = msgspec.msgpack.Decoder(_TextPacket, ext_hook=_refuse_extension).decode
 
 _MALFORMED = (ValueError, TypeError, OverflowError, RecursionError)
-_UNUSUAL = (*_MALFORMED, IndexError)
+_UNUSUAL = (*_MALFORMED, IndexError)  # of another type, too short for the guess, or malformed
 
 
 # --- packets --------------------------------------------------------------------------------------
@@ -228,22 +228,36 @@ def begin_decoding(
         The packets, or what gives them after some steps.
     """
     size = len(data)
-    if size <= MAX_AT_ONCE or (size <= MAX_WALK_FREE and is_quick(data)):
-        try:
-            # Whether the data of the first packet is bytes: a guess, and a wrong one costs time only. What comes before
-            # it: [ | n packets | [ n fields | action
-            action = 2 if data[0] < 0xA0 else 4
-            if 0xC4 <= data[action + 1 + (data[action] & 0x1F)] <= 0xC6:
-                return _decode_bytes(data)
-            return _decode_text(data)
-        except _UNUSUAL:
-            pass  # of another type, too short for the guess, or malformed
     if size <= MAX_AT_ONCE:
-        walk(data, max_elements, MAX_DEPTH, framing=_RECORD_FRAMING)
-        return _decode_walked(data)
+        return decode_at_once(data, max_elements)
+    if size <= MAX_WALK_FREE and is_quick(data):
+        try:
+            return _decode_bytes(data) if _begins_with_bytes(data) else _decode_text(data)
+        except _UNUSUAL:
+            pass
     walked = Walk(data, max_elements, MAX_DEPTH, framing=_RECORD_FRAMING)
     decoding = Decoding(data, walked, _decode_walked, _decode_values)
     return decoding.packets if decoding.go_on() else decoding
+
+
+def decode_at_once(data: bytes | memoryview, max_elements: int = MAX_ELEMENTS) -> list[Packet]:
+    """As `decode_packets`, for a record of `MAX_AT_ONCE` bytes at most."""
+    try:
+        action = 2 if data[0] < 0xA0 else 4  # as `_begins_with_bytes`
+        if 0xC4 <= data[action + 1 + (data[action] & 0x1F)] <= 0xC6:
+            return _decode_bytes(data)
+        return _decode_text(data)
+    except _UNUSUAL:
+        pass
+    walk(data, max_elements, MAX_DEPTH, framing=_RECORD_FRAMING)
+    return _decode_walked(data)
+
+
+def _begins_with_bytes(data: bytes | memoryview) -> bool:
+    """Whether the data of the first packet is bytes: a guess, and a wrong one costs time only."""
+    # What comes before it: [ | n packets | [ n fields | action
+    action = 2 if data[0] < 0xA0 else 4
+    return 0xC4 <= data[action + 1 + (data[action] & 0x1F)] <= 0xC6
 
 
 def _decode_walked(data: bytes | memoryview) -> list[Packet]:

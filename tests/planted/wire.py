@@ -294,15 +294,15 @@ FAULTS = [
     Fault(
         "a large record is decoded without a look",
         "wire/packets.py",
-        "        walk(data, max_elements, MAX_DEPTH, framing=_RECORD_FRAMING)\n",
-        "",
+        "    walk(data, max_elements, MAX_DEPTH, framing=_RECORD_FRAMING)\n    return _decode_walked(data)\n",
+        "    return _decode_walked(data)\n",
         "test_codec_hostile.py::test_hostile_values_are_refused",
     ),
     Fault(
         "a record of many containers is decoded by one call",
         "wire/packets.py",
-        "size <= MAX_AT_ONCE or (size <= MAX_WALK_FREE and is_quick(data))",
-        "size <= MAX_WALK_FREE",
+        "if size <= MAX_WALK_FREE and is_quick(data):",
+        "if size <= MAX_WALK_FREE:",
         "test_steps.py::test_a_session_gives_way_while_its_record_is_decoded",
     ),
     Fault(
