@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from threading import get_ident
 
 from ..errors import ConnectionClosed
-from .lead import Lead
 from .loop import Loop
 from .outbox import Outbox
 from .tasks import Flushable
@@ -28,21 +27,24 @@ def post_all(outboxes: Iterable[Outbox], encoded: bytes, latest: str | None) -> 
     usual = others = noted = 0
     loop: Loop | None = None
     batch: list[Flushable] | None = None
-    lead: Lead | None = None
+    straight = False
     for outbox in outboxes:
         if outbox.loop is not loop:  # of another server, all of whose sessions are of one kind
             _note_growth(loop, usual * size - noted)
             loop, noted = outbox.loop, usual * size
-            batch = loop.batches.get(me)
-            lead = loop.lead if latest is None and type(outbox) is Outbox else None
+            batch, lead = loop.batches.get(me), loop.lead
+            straight = (
+                latest is None
+                and type(outbox) is Outbox
+                and (batch is not None or lead.thread == me)
+            )
         writer = outbox.writer
         if (
-            writer is None
-            or lead is None
+            not straight
+            or writer is None
             or outbox.apart
             or outbox.receiving.dropping
             or size > outbox.max_packets
-            or (batch is None and lead.thread != me)
         ):
             try:
                 outbox.post(encoded, None, latest, False)
@@ -61,8 +63,8 @@ def post_all(outboxes: Iterable[Outbox], encoded: bytes, latest: str | None) -> 
             if not writer.listed:
                 writer.listed = True
                 loop.flush_list.append(writer)
-            if lead.thread != me:
-                writer.listed = False
+            if lead.thread != me:  # no more: the list is the new leader's
+                straight = writer.listed = False
                 writer.flush()
         if outbox.writer is not writer:
             outbox.look_again()

@@ -175,14 +175,15 @@ class Writer:
             except AttributeError:
                 return  # its holder looks once more
             try:
-                core, sender, buffer = self.core, connection.sender, self.buffer
+                sender, buffer = connection.sender, self.buffer
+                queue = buffer.queue
                 others = self._raw or self._again or self.waiters or connection.wants_write
-                ends = self.end or connection.closing or self.choked or self._fork != forks[0]
+                ends = self.end or self.choked or self._fork != forks[0]
                 lone = self._packets and not (others or ends or buffer.tail)
-                if not lone or core is None or sender is None:
+                if not lone or queue is None or sender is None:
                     self._write()
                 else:  # as usual
-                    data = sender.queued(core.sending)
+                    data = sender.queued(queue)
                     if data and not buffer.write(data):
                         self._ask_writable()
             except (OSError, SecureLinkError) as error:

@@ -22,8 +22,8 @@ FAULTS = [
     Fault(
         "what waits alone is sealed though the peer takes nothing more",
         "threads/writing.py",
-        "ends = self.end or connection.closing",
-        "ends = connection.closing",
+        "ends = self.end or self.choked",
+        "ends = self.choked",
         "test_link.py::test_nothing_is_sealed_for_a_peer_that_takes_nothing_more",
     ),
     Fault(

@@ -134,7 +134,7 @@ FAULTS = [
     Fault(
         "a broadcast of a thread that has lost the lead is left lying",
         "threads/casting.py",
-        "            if lead.thread != me:\n",
+        "            if lead.thread != me:  # no more: the list is the new leader's\n",
         "            if False:\n",
         "test_casting.py::test_who_loses_the_lead_lets_all_go",
     ),
