@@ -80,7 +80,7 @@ class Sender:
         """
         lone = queue.lone()  # as usual
         if lone is not None:
-            frames = self._lone(lone, 1)
+            frames = self.packet(lone, 1)
         else:
             encoded = queue.take()
             if not encoded:
@@ -91,7 +91,7 @@ class Sender:
 
     def _records(self, encoded: list[bytes], queued: int) -> bytes:
         if len(encoded) == 1:
-            return self._lone(encoded[0], queued)
+            return self.packet(encoded[0], queued)
         if sum(map(len, encoded)) <= self._target:
             last = _last_joined[0]
             if last[0] != encoded:
@@ -104,11 +104,8 @@ class Sender:
             ]
         )
 
-    def packet(self, encoded: bytes) -> bytes:
-        """As `packets`, for a single packet in its own record."""
-        return self._lone(encoded, 0)
-
-    def _lone(self, encoded: bytes, queued: int) -> bytes:
+    def packet(self, encoded: bytes, queued: int = 0) -> bytes:
+        """As `packets`, for a single packet in its own record; `queued`: 1 if it is from the queue."""
         last = _last_lone[0]
         if last[0] is not encoded:
             size = len(encoded)
