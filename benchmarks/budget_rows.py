@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -42,15 +43,36 @@ class World:
         from securelink import Identity, Server
 
         self.server = Server(HOST, 0, keys=Identity.generate(2048), heartbeat=300)
-        self.server.on("move", lambda session, packet: session.send("move", packet.data))
+        self.server.on("move", self._move)
         self.server.on("cast", self._cast)
-        self.server.on("blob", lambda session, _: session.send("done"))
+        self.server.on("blob", self._blob)
+        self._handled = self._expected = 0  # packets
         self._folder = folder
         self.server.update()
 
+    def _move(self, session: Any, packet: Any) -> None:
+        self._handled += 1
+        session.send("move", packet.data)
+
     def _cast(self, _session: Any, packet: Any) -> None:
+        self._handled += 1
         for _ in range(packet.data):
             self.server.broadcast("move", DATA)
+
+    def _blob(self, session: Any, _packet: Any) -> None:
+        self._handled += 1
+        session.send("done")
+
+    def serve(self, packets: int) -> None:
+        """Let the server handle so many. One turn, unless the clients' thread has just taken some to write them."""
+        self._expected += packets
+        self.server.update()
+        if self._handled < self._expected:
+            deadline = time.monotonic() + PATIENCE
+            while self._handled < self._expected:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"{self._expected - self._handled} packets did not come")
+                self.server.update()
 
     @contextmanager
     def clients(self, count: int, **options: Any) -> Iterator[list[Any]]:
@@ -94,34 +116,38 @@ class World:
 
     def rows(self) -> Iterator[tuple[str, Row]]:
         """Each row, while its clients are connected."""
-        update = self.server.update
+        serve = self.serve
 
         with self.clients(1) as (client,):
 
             def ping_pong() -> None:
                 client.send("move", DATA)
-                update()
-                client.receive(PATIENCE)
+                serve(1)
+                if client.receive(PATIENCE) is None:
+                    raise _late()
 
             def pipelined() -> None:
                 for _ in range(PIPELINED):
                     client.send("move", DATA)
-                update()
+                serve(PIPELINED)
                 for _ in range(PIPELINED):
-                    client.receive(PATIENCE)
+                    if client.receive(PATIENCE) is None:
+                        raise _late()
 
             def batched() -> None:
                 with client.batch():
                     for _ in range(PIPELINED):
                         client.send("move", DATA)
-                update()
+                serve(PIPELINED)
                 for _ in range(PIPELINED):
-                    client.receive(PATIENCE)
+                    if client.receive(PATIENCE) is None:
+                        raise _late()
 
             def large() -> None:
                 client.send("blob", blob)
-                update()
-                client.receive(PATIENCE)
+                serve(1)
+                if client.receive(PATIENCE) is None:
+                    raise _late()
 
             blob = bytes(CHUNK - 256)
             yield "ping-pong", (ping_pong, 1, 200)
@@ -134,7 +160,7 @@ class World:
 
             def handled() -> None:
                 client.send("move", DATA)
-                update()
+                serve(1)
                 client.update()
 
             yield "ping-pong, handlers in update()", (handled, 1, 200)
@@ -142,13 +168,18 @@ class World:
 
             def cast(times: int) -> None:
                 audience[0].send("cast", times)
-                update()
+                serve(1)
                 for client in audience:
                     for _ in range(times):
-                        client.receive(PATIENCE)
+                        if client.receive(PATIENCE) is None:
+                            raise _late()
 
             yield "broadcast, a delivery", (lambda: cast(1), AUDIENCE, 15)
             yield "burst, a delivery", (lambda: cast(BURST), AUDIENCE * BURST, 5)
+
+
+def _late() -> TimeoutError:
+    return TimeoutError(f"a packet did not come within {PATIENCE:g} s")
 
 
 def _without_time() -> None:
