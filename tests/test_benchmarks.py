@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import budget, catalogue, chart, document, process, report
+from benchmarks import budget, catalogue, chart, document, pairs, process, report
 from benchmarks.catalogue import Goal, Peer, Workload
 from benchmarks.drivers import blocking
 from benchmarks.drivers.blocking import Driver
@@ -358,6 +358,18 @@ def test_a_check_without_the_last_release_says_so(
     said = capsys.readouterr().out
     assert "git does not have the last release" in said
     assert "--before TREE" in said
+
+
+@pytest.mark.parametrize("row", ["cast-3-2", "echo-2-1"])
+def test_two_trees_take_turns(row: str) -> None:
+    """Each round has the figures of both; here of one tree twice."""
+    found = list(pairs.pairs(ROOT, ROOT, row, 2))
+    assert len(found) == 2
+    for figures in (figures for round_ in found for figures in round_):
+        assert figures.keys() == {"time", "load", "server"}
+        assert all(value > 0 for value in figures.values())
+    line = pairs.table(row, [({"time": 2.0}, {"time": 3.0}), ({"time": 2.0}, {"time": 1.0})])
+    assert line.split() == [row, "time", "1.000", "(0.25-1.75)"]
 
 
 def test_counts_are_read_from_what_callgrind_writes(tmp_path: Path) -> None:
