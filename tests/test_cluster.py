@@ -18,7 +18,7 @@ import pytest
 from cluster import Clustered, hub
 from helpers import until
 from programs import EXAMPLES, Program
-from together import joined
+from together import joined, shows
 
 from securelink import Client, ConfigError, Identity, Invite, NotTrusted, Refused, Server, Session
 
@@ -78,6 +78,21 @@ def one_of_it(invite: str, identity: Identity, **options: Any) -> Iterator[Serve
         yield server
 
 
+@contextlib.contextmanager
+def two_of_it(
+    invite: str, identity: Identity
+) -> Iterator[tuple[Clustered, Server, Server, Client, Client]]:
+    """Two servers, with what the first was given, and a client of each."""
+    with (
+        contextlib.closing(Clustered(invite)) as cluster,
+        Server("127.0.0.1", 0, keys=identity, fanout=cluster) as first,
+        one_of_it(invite, identity) as second,
+        joined(first) as (ada,),
+        joined(second) as (bob,),
+    ):
+        yield cluster, first, second, ada, bob
+
+
 def heard(client: Client, count: int = 1) -> list[Any]:
     """What the next packets say."""
     return [client.wait_for("said", LONG).data for _ in range(count)]
@@ -122,7 +137,7 @@ def test_two_servers_and_a_hub_in_processes_of_their_own(
         assert heard(bob, 2) == [5, 7]
         bob.send("state", "night")
         for client in clients:
-            until(lambda client=client: client.poll() == [] and client.server_state == "night")  # type: ignore[misc]
+            shows(client, "night")
         ada.send("kick", [bob.token, "it is late"])
         until(lambda: bob.ended)
         assert bob.text == "it is late"
@@ -171,13 +186,13 @@ def test_who_is_where(folder: Path, identity: Identity) -> None:
         first = stack.enter_context(one_of_it(invite, identity, **options))
         (ada,) = stack.enter_context(joined(first, credentials="a"))
         first.set_state("night")
-        until(lambda: ada.poll() == [] and ada.server_state == "night")
+        shows(ada, "night")
         with (
             one_of_it(invite, identity, **options) as second,
             joined(second, credentials="b") as (bob,),
             joined(second, credentials="c") as (eve,),
         ):
-            until(lambda: bob.poll() == [] and bob.server_state == "night")
+            shows(bob, "night")
             knows(first, bob, eve)
             knows(second, ada)
             (found,) = second.find(user="ada")
@@ -250,11 +265,7 @@ def test_a_hub_that_is_killed_loses_nothing(folder: Path, identity: Identity) ->
     """What is sent meanwhile comes when it is back, in order; of what replaces one another only the newest."""
     with contextlib.ExitStack() as stack:
         with hub_process(folder) as (middle, port, invite):
-            cluster = stack.enter_context(contextlib.closing(Clustered(invite)))
-            first = stack.enter_context(Server("127.0.0.1", 0, keys=identity, fanout=cluster))
-            second = stack.enter_context(one_of_it(invite, identity))
-            (ada,) = stack.enter_context(joined(first))
-            (bob,) = stack.enter_context(joined(second))
+            cluster, first, second, ada, bob = stack.enter_context(two_of_it(invite, identity))
             knows(second, ada)
             middle.signals(signal.SIGKILL)
             until(lambda: not cluster.hub.connected)
@@ -266,9 +277,9 @@ def test_a_hub_that_is_killed_loses_nothing(folder: Path, identity: Identity) ->
         with hub_process(folder, port):
             assert heard(bob, 7) == [0, "board 4", "to bob 4", 1, 2, 3, 4]
             for client in (ada, bob):
-                until(lambda client=client: client.poll() == [] and client.server_state == "night")  # type: ignore[misc]
+                shows(client, "night")
             (late,) = stack.enter_context(joined(second))  # another one that comes later
-            until(lambda: late.poll() == [] and late.server_state == "night")
+            shows(late, "night")
             knows(first, late)
 
 
@@ -279,14 +290,10 @@ def test_a_hub_that_is_away_for_too_long(
     caplog.set_level(logging.ERROR, logger="securelink.cluster")
     with contextlib.ExitStack() as stack:
         with hub_process(folder) as (middle, port, invite):
-            cluster = stack.enter_context(contextlib.closing(Clustered(invite)))
-            first = stack.enter_context(Server("127.0.0.1", 0, keys=identity, fanout=cluster))
-            second = stack.enter_context(one_of_it(invite, identity))
-            (ada,) = stack.enter_context(joined(first))
-            (bob,) = stack.enter_context(joined(second))
+            cluster, first, second, ada, bob = stack.enter_context(two_of_it(invite, identity))
             ada.on("large", lambda packet: None)
             second.set_state("day")
-            until(lambda: ada.poll() == [] and ada.server_state == "day")
+            shows(ada, "day")
             middle.signals(signal.SIGKILL)
             middle.ends()
             for _ in range(40):
@@ -296,14 +303,14 @@ def test_a_hub_that_is_away_for_too_long(
             first.broadcast("said", 1)
             assert heard(ada) == [1]
             first.set_state("night")
-            until(lambda: ada.poll() == [] and ada.server_state == "night")
+            shows(ada, "night")
             (folder / "hub.db").unlink()  # this hub knows nobody
         with hub_process(folder, port):
             until(lambda: re.search(r"other servers have missed \d\d packets", caplog.text))
             until(lambda: first.broadcast("said", 2) and bob.poll())
             knows(first, bob)
             knows(second, ada)
-            until(lambda: bob.poll() == [] and bob.server_state == "day")
+            shows(bob, "day")
 
 
 def test_it_has_as_many_lines_as_the_design_says() -> None:

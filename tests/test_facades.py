@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from helpers import until
-from together import joined, serving, session_of
+from together import joined, serving, session_of, shows
 
 from securelink import ConfigError, Identity, Room, Server, Session
 from securelink.app.fanout import Fanout
@@ -132,4 +132,4 @@ def test_a_server_is_given_what_sends_to_many(identity: Identity) -> None:
         assert bob.wait_for("said", 30).data == 4
         second.set_state("night")
         for client in (ada, bob):
-            until(lambda client=client: client.poll() == [] and client.server_state == "night")  # type: ignore[misc]
+            shows(client, "night")

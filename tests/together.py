@@ -198,6 +198,11 @@ def session_of(server: Server, client: Client) -> Session:
     return server.sessions[client.token]
 
 
+def shows(client: Client, state: str) -> None:
+    """Wait until a client has this state of its server, and no packet."""
+    until(lambda: client.poll() == [] and client.server_state == state)
+
+
 def deafen(server: Server, session: Session) -> Callable[[], None]:
     """Let the server not read a session any more; what is returned ends its connection."""
     loop, link = loop_of(server), link_of(session)
