@@ -34,9 +34,7 @@ def receive(channel: ClientChannel, timeout: float | None) -> Received | None:
     deadline = 0.0  # unknown: what is there costs no look at the clock
     left = None
     while True:
-        if (
-            packets
-        ):  # first, and with few steps: as usual where packets come faster than they are taken
+        if packets:  # first, and in few steps: often they come faster than they are taken
             try:
                 packet = packets.popleft()[1]
                 return packet if isinstance(packet, Received) else packet.unfold()
