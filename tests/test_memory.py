@@ -24,6 +24,7 @@ from securelink import Code, ConfigError, Identity, Server, Session
 from securelink.app.collect import CaughtErrors, Collector
 from securelink.app.hooks import EventHook
 from securelink.app.received import Received
+from securelink.keys import PublicKey
 from securelink.limits import MAX_CAUGHT_TEXT, MAX_UNUSED_STATE, OBJECT_BYTES
 from securelink.session import context_of
 from securelink.streams.tcp import TcpStream
@@ -427,3 +428,11 @@ def test_the_key_of_latest_is_counted_and_bounded(identity: Identity) -> None:
         for wrong in ("k" * 256, 5, []):
             with pytest.raises(ConfigError, match="latest="):
                 session.send("a", None, latest=wrong)
+
+
+def test_the_key_of_a_session_is_bytes_and_text(identity: Identity) -> None:
+    """An object of the crypto library has 2 KiB, which a session would hold for as long as it lasts."""
+    key = PublicKey.from_spki(identity.public.spki)
+    key.verify(identity.sign(b"message"), b"message")
+    parts = [part for part in gc.get_referents(key) if part is not PublicKey]
+    assert {type(part) for part in parts} == {bytes, str}

