@@ -9,7 +9,6 @@ import os
 import threading
 import time
 import warnings
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -300,7 +299,7 @@ def test_sealing_interrupted_at_every_point() -> None:
         outgoing.rewind(outgoing.acknowledged)  # what the next connection begins with
         assert outgoing.unacked == sum(map(len, outgoing.unconfirmed)), storm.where
         sender.queued(core.sending)
-        assert core.sending.packets == deque(), storm.where
+        assert core.sending.packets == [], storm.where
         assert core.sending.size == 0, storm.where
         assert [packet.action for packet in core.unconfirmed()] == names, storm.where
         if not storm.where:

@@ -26,6 +26,8 @@ from securelink.app.hooks import EventHook
 from securelink.app.received import Received
 from securelink.keys import PublicKey
 from securelink.limits import MAX_CAUGHT_TEXT, MAX_UNUSED_STATE, OBJECT_BYTES
+from securelink.protocol import SessionCore
+from securelink.protocol.bounds import Bounds
 from securelink.session import context_of
 from securelink.streams.tcp import TcpStream
 from securelink.threads.mailbox import Folded
@@ -428,6 +430,19 @@ def test_the_key_of_latest_is_counted_and_bounded(identity: Identity) -> None:
         for wrong in ("k" * 256, 5, []):
             with pytest.raises(ConfigError, match="latest="):
                 session.send("a", None, latest=wrong)
+
+
+def test_a_session_that_has_said_nothing_is_small() -> None:
+    """A server has thousands that wait for their player: 1.8 KiB each, a good part of it the deque of what arrives."""
+    bounds = Bounds()
+    SessionCore(bounds)
+    tracemalloc.start()
+    try:
+        cores = [SessionCore(bounds) for _ in range(200)]
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert held / len(cores) < 2200
 
 
 def test_the_key_of_a_session_is_bytes_and_text(identity: Identity) -> None:

@@ -12,6 +12,7 @@ sending half only reads them (one integer each, replaced whole).
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
@@ -19,6 +20,9 @@ from ..errors import ProtocolError
 from ..limits import ACK_RECORDS, PUT_AWAY_BYTES, PUT_AWAY_RECORDS
 
 Record = bytes | memoryview
+
+#: In the place of an empty deque, which has 760 bytes. Nothing can be put into it.
+_NOTHING: deque[Any] = deque(maxlen=0)
 
 
 class Outgoing:
@@ -31,21 +35,21 @@ class Outgoing:
         bytes: Of all records so far.
         queued: How many packets of the send queue are in records, in the whole session.
         unacked: Bytes kept because they are not acknowledged; up to date after `release()`.
-        again: Records that the last connection may have lost, oldest first: they go before any new one. Always the
-            same object.
+        again: Records that the last connection may have lost, newest first: the last of them is the next to go, before
+            any new one. Always the same object.
     """
 
     __slots__ = ("_kept", "_stated", "acknowledged", "again", "bytes", "queued", "sent", "unacked")
 
     def __init__(self) -> None:
-        self.again: deque[Record] = deque()
+        self.again: list[Record] = []
         self._stated = 0  # how many the peer said that it had accepted, at the last resume
         self.sent = 0
         self.queued = 0
         self.bytes = 0
         self.acknowledged = 0
         self.unacked = 0
-        self._kept: deque[Record] = deque()
+        self._kept: deque[Record] = _NOTHING
 
     def keep(self, packets: Record, queued: int = 0) -> None:
         """
@@ -56,6 +60,8 @@ class Outgoing:
             queued: How many packets of the send queue it holds.
         """
         kept, size = self._kept, len(packets)
+        if kept is _NOTHING:
+            kept = self._kept = deque()
         unacknowledged = self.sent - self.acknowledged
         while len(kept) > unacknowledged:  # as `release`
             self.unacked -= len(kept.popleft())
@@ -75,7 +81,7 @@ class Outgoing:
 
     def drop(self) -> None:
         """The session has ended, and nobody will ask what the peer did not acknowledge. Any thread."""
-        self._kept, self.again = deque(), deque()  # the sending half may be at the old ones
+        self._kept, self.again = _NOTHING, []  # the sending half may be at the old ones
         self.unacked = 0
 
     def restore(self, sent: int, queued: int, kept: list[bytes]) -> None:
@@ -151,9 +157,12 @@ class Outgoing:
         self.release()
         self.unacked = sum(map(len, self._kept))  # Ctrl-C in `keep` leaves a wrong one
         self._stated = count
-        self.again.clear()
-        # From the end: of an earlier process's records, none is kept.
-        self.again.extend(islice(self._kept, len(self._kept) - (self.sent - count), None))
+        # The newest ones: of an earlier process's records, none is kept.
+        self.again[:] = islice(reversed(self._kept), self.sent - count)
+
+    def send_later(self, records: Sequence[Record]) -> None:
+        """These are numbered and kept, and go behind those that wait to be sent again."""
+        self.again[:0] = records[::-1]
 
     @property
     def unconfirmed(self) -> list[Record]:
@@ -164,8 +173,6 @@ class Outgoing:
 
 #: Records that wait until the program takes them, oldest first: the number of each, and what is kept of it.
 Kept = deque[tuple[int, Any]] | tuple[tuple[int, Any], ...]
-
-_NOTHING: deque[int] = deque()  # in the place of an empty one, which has 760 bytes; never changed
 
 _ELSEWHERE: Kept = ((0, None),)  # in the place of what is kept: `handled` is to be looked up
 
@@ -201,7 +208,7 @@ class Incoming:
         self.accepted = 0
         self.done = 0
         self.early = 0
-        self.ahead = _NOTHING
+        self.ahead: deque[int] = _NOTHING
         self.kept: Kept = _ELSEWHERE
         self.confirmed = 0
         self.told_bytes = 0

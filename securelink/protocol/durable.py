@@ -134,7 +134,7 @@ class DurableSendQueue(SendQueue):
         self._gone = 0
         self._outgoing.queued += gone
         self._trimmed = self.stored = first
-        deque.__init__(self.packets, left)
+        self.packets[:] = left
 
     def release(self) -> None:
         """See `SendQueue`."""
@@ -312,7 +312,7 @@ class DurableCore(SessionCore):
         """The store has it: so many records are handled, and what was put into records may go out."""
         self._incoming.stored = handled
         if self._formed:
-            self._outgoing.again.extend(self._formed)
+            self._outgoing.send_later(self._formed)
             self._formed.clear()
 
     @property

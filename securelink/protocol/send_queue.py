@@ -50,6 +50,9 @@ class Loose:
 
 Mark = str | Loose | None  # what may become of a packet that waits
 
+#: Shared by all sessions without such packets, for an empty dict has 64 bytes. Nothing is put into it.
+_NOTHING: dict[str, Any] = {}
+
 _FEW = 64  # dropped entries that are not worth going through the others
 
 
@@ -85,16 +88,17 @@ class SendQueue:
         self.bounds = bounds
         self._outgoing = outgoing
         self.guard = guard
-        self.packets: deque[bytes | Slot] = deque()
+        # Lists, though what is oldest goes first: it goes in large pieces, and an empty deque has 700 bytes more.
+        self.packets: list[bytes | Slot] = []
         self.ready: Sized = self.packets
         self.size = 0
         self.tail = self.replaced = 0
         self._latest: dict[str, Slot] | None = None  # None: there was never a `Slot`
-        self._loose: dict[str, deque[Slot]] = {}
+        self._loose: dict[str, deque[Slot]] = _NOTHING
         self._gone = 0  # entries that were dropped, and are still in `packets`
         self._trimmed = outgoing.queued  # how many have left, in the whole session
-        self._held: deque[bytes | Slot] | None = None
-        self._held_slots: dict[str, Slot] = {}
+        self._held: list[bytes | Slot] | None = None
+        self._held_slots: dict[str, Slot] = _NOTHING
 
     def put(self, encoded: bytes, latest: Mark = None) -> None:
         """
@@ -132,6 +136,8 @@ class SendQueue:
     def _put_loose(self, encoded: bytes, key: str) -> None:
         if self._latest is None:
             self._latest = {}
+        if self._loose is _NOTHING:
+            self._loose = {}
         waiting = self._loose.get(key)
         if waiting is None:
             waiting = self._loose[key] = deque()
@@ -200,13 +206,13 @@ class SendQueue:
         """Take what was dropped out of `packets`, in one call: whatever interrupts it, nothing else is gone."""
         left = [entry for entry in self.packets if not is_gone(entry)]
         self._gone = 0
-        deque.__init__(self.packets, left)
+        self.packets[:] = left
 
     # Until the application has let a session in, what others send to it is held back: counted, and not sent.
 
     def hold_back(self) -> None:
         """From now on `put_held` takes packets, until `release`."""
-        self._held, self._held_slots = deque(), {}
+        self._held, self._held_slots = [], {}
 
     def put_held(self, encoded: bytes, latest: Mark) -> bool:
         """
@@ -239,7 +245,7 @@ class SendQueue:
             if held is not None:
                 if self._held_slots:
                     self._latest = {**(self._latest or {}), **self._held_slots}
-                    self._held_slots = {}
+                    self._held_slots = _NOTHING
                 self.packets.extend(held)
 
     def supersede(self, latest: str) -> None:
@@ -304,10 +310,7 @@ class SendQueue:
             waiting.popleft()
 
     def trim(self) -> None:
-        """
-        Let go of those that are in records, or were dropped. Where Ctrl-C stops it, the next call goes on. By the
-        sending half.
-        """
+        """Let go of what is in records or was dropped: of all of it, or of nothing. By the sending half."""
         queued = self._outgoing.queued
         with self.guard:
             packets = self.packets
@@ -316,27 +319,23 @@ class SendQueue:
                 self._trimmed = queued
                 packets.clear()
                 return
-            while True:
-                if not packets or (self._trimmed >= queued and not self._gone):
+            more, count, gone, size = queued - self._trimmed, 0, 0, 0
+            for entry in packets:
+                if is_gone(entry):
+                    gone += 1
+                elif count - gone == more:
                     break
-                entry = packets[0]
-                if not isinstance(entry, Slot):
-                    size = len(entry)
-                elif entry.encoded:
-                    size = len(entry.encoded) + len(entry.key)
-                else:  # from here on no call but the last, after which Ctrl-C may come
-                    self._gone -= 1
-                    if self.counts_gone:
-                        queued += 1
-                        self._outgoing.queued = queued
-                        self._trimmed += 1
-                    packets.popleft()
-                    continue
-                if self._trimmed >= queued:
-                    break
-                self.size -= size  # as above
-                self._trimmed += 1
-                packets.popleft()
+                else:
+                    size += size_of(entry)
+                count += 1
+            # From here on no call: either all of it happens, or nothing.
+            self.size -= size
+            self._gone -= gone
+            if self.counts_gone:
+                queued += gone
+                self._outgoing.queued = queued
+            self._trimmed = queued
+            del packets[:count]
 
     @property
     def waiting(self) -> list[bytes]:
@@ -351,7 +350,7 @@ class SendQueue:
         with self.guard:
             self.packets.clear()
             self._latest = self._held = None
-            self._held_slots, self._loose = {}, {}
+            self._held_slots = self._loose = _NOTHING
             self.size = self._gone = 0
         self._outgoing.drop()
 
@@ -393,3 +392,8 @@ def is_gone(entry: bytes | Slot) -> bool:
 def bytes_of(entry: bytes | Slot) -> bytes:
     """The packet of an entry."""
     return entry.encoded if isinstance(entry, Slot) else entry
+
+
+def size_of(entry: bytes | Slot) -> int:
+    """What an entry counts for in `SendQueue.size`."""
+    return len(entry.encoded) + len(entry.key) if isinstance(entry, Slot) else len(entry)

@@ -158,7 +158,7 @@ class Sender:
         frames: list[bytes] = []
         waiting, records = self._outgoing.again, self.records
         while waiting and budget > 0:
-            packets = waiting.popleft()  # first: the peer may only acknowledge what was sent
+            packets = waiting.pop()  # first: the peer may only acknowledge what was sent
             budget -= len(packets)
             if records.due:
                 frames.append(records.update())

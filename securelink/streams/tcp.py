@@ -23,7 +23,7 @@ class TcpStream:
         peer: The peer's address, if it is known already.
     """
 
-    __slots__ = ("at_once", "fileno", "peer", "recv", "send", "shutdown", "sock")
+    __slots__ = ("at_once", "peer", "recv", "send", "sock")
 
     def __init__(self, sock: socket.socket, peer: Address | None = None) -> None:
         self.sock = sock
@@ -32,13 +32,19 @@ class TcpStream:
         # Bound once: each call goes into the system without a function of ours.
         self.recv = sock.recv
         self.send = sock.send
-        self.shutdown = sock.shutdown
-        self.fileno = sock.fileno
 
     @property
     def local(self) -> Address:
         """As `Stream.local`; seldom asked for."""
         return _local_address(self.sock)
+
+    def fileno(self) -> int:
+        """As `Stream.fileno`."""
+        return self.sock.fileno()
+
+    def shutdown(self, how: int) -> None:
+        """As `Stream.shutdown`."""
+        self.sock.shutdown(how)
 
     def close(self, *, reset: bool = False) -> None:
         """As `Stream.close`."""

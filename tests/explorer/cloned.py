@@ -19,6 +19,9 @@ from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 from securelink.keys import Identity, PublicKey
+from securelink.protocol.acknowledgements import _NOTHING as _NO_RECORDS
+from securelink.protocol.requests import _NOTHING as _NO_WAITERS
+from securelink.protocol.send_queue import _NOTHING as _NO_SLOTS
 
 _HASH = type(hashlib.sha256())
 _ATOMS = {int, str, bytes, float, bool, type(None)}
@@ -26,7 +29,8 @@ _ATOMS = {int, str, bytes, float, bool, type(None)}
 _SHARED = (Enum, type, FunctionType, BuiltinFunctionType, Identity, PublicKey, nullcontext)
 #: Tables of the library's, the same for all objects of a class.
 _CONSTANT = {"_takes"}
-
+#: Stand for what is empty, and are replaced when something comes.
+_EMPTY = {id(nothing) for nothing in (_NO_RECORDS, _NO_WAITERS, _NO_SLOTS)}
 
 _SHARE, _TUPLE, _PILE, _DICT, _SET, _VIEW, _STATE, _METHOD, _NAMED, _OBJECT = range(10)
 
@@ -83,7 +87,7 @@ class _Copier:
         if kind in _ATOMS:
             return value
         sort = _sort_of(kind)
-        if sort == _SHARE:
+        if sort == _SHARE or id(value) in _EMPTY:
             return value
         if sort == _TUPLE:
             return tuple([self.copy(item) for item in value]) if value else value

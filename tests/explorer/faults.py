@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -141,7 +140,7 @@ def _all_handled(right: Any) -> Any:
 def _all_again(right: Any) -> Any:
     def rewind(self: Any, count: int) -> None:
         right(self, count)
-        self.again = deque(self.unconfirmed)
+        self.again = self.unconfirmed[::-1]
 
     return rewind
 
@@ -164,7 +163,7 @@ def _new_ones_first(right: Any) -> Any:
             or not (waiting and self.sending.packets)
         ):
             return bytes(right(self))
-        self.numbering.outgoing.again = deque()
+        self.numbering.outgoing.again = []
         first = bytes(right(self))
         self.numbering.outgoing.again = waiting
         return first + bytes(right(self))

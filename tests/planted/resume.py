@@ -190,8 +190,8 @@ FAULTS = [
     Fault(
         "what the peer has accepted is sent again",
         "protocol/acknowledgements.py",
-        "self.again.extend(islice(self._kept, len(self._kept) - (self.sent - count), None))",
-        "self.again.extend(self._kept)",
+        "self.again[:] = islice(reversed(self._kept), self.sent - count)",
+        "self.again[:] = reversed(self._kept)",
         "test_resume.py::test_a_session_goes_on",
     ),
     Fault(
