@@ -131,7 +131,7 @@ def test_a_reply_that_comes_while_the_last_record_is_finished() -> None:
     incoming.queue()
     incoming.accepted = 3
     incoming.done = 1  # the last that waited is finished, and its thread has looked already
-    incoming.ahead.append(2)  # before this one was put down
+    incoming.ahead = deque([2])  # before this one was put down
     assert incoming.handled() == 1
     incoming.done += 1  # the third record, a moment later
     incoming.go_past(1)
