@@ -36,8 +36,11 @@ class Crowding:
         self._count = 0  # how often that has changed
         self._logged_at = -math.inf
 
-    def change(self, crowded: bool) -> None:
-        """Packets begin or cease to wait for a place."""
+    def look(self, *, waits: bool) -> None:
+        """By the leader, before it waits: whether packets wait, which may be for a place."""
+        crowded = waits and self._pool.is_crowded
+        if crowded == self.crowded:
+            return
         self.crowded = crowded
         self._count += 1
         if not crowded:

@@ -30,6 +30,7 @@ from .giving_way import worker_threads
 from .loop import Loop
 
 log = logging.getLogger("securelink")
+Left = tuple[int, float, Pending | None]  # of a turn: packets and deadline; and what is not done
 
 
 class Owner(Protocol):
@@ -96,18 +97,8 @@ class Inbox:
     """
 
     __slots__ = (
-        "_second",
-        "detail",
-        "loop",
-        "network",
-        "owner",
-        "parked",
-        "queue",
-        "right",
-        "runner",
-        "session",
-        "throttled",
-    )
+        "_second", "detail", "loop", "network", "owner", "parked", "queue", "right", "runner", "session", "throttled",
+    )  # fmt: skip
 
     def __init__(self, loop: Loop, queue: ReceiveQueue, owner: Owner, session: Session) -> None:
         self.loop = loop
@@ -246,30 +237,25 @@ class Inbox:
                 return True  # it is decoded in steps, and others wait
             if rest is not None:
                 queue.opened = rest  # counted, until all of it is handled
-                packets, pending = rest.packets, None
-                first = at = rest.at
+                packets, pending, at = rest.packets, None, rest.at
                 try:
                     if not at:
                         loop.grown = grown = loop.grown + OPENED_GUESS * rest.size
                         if grown > loop.look_after or queue.is_over_rate:
                             self._has_grown()
-                    count = len(packets)
-                    left -= not count  # an empty record is work as well
-                    if not deadline and count - at > 1:
-                        deadline = time.monotonic() + RUN_SECONDS
-                    while True:
-                        if at >= count or queue.dropping:
-                            break  # also when a handler has ended the session
-                        if at > first and (left <= 0 or time.monotonic() > deadline):
-                            return True
-                        rest.at = at = at + 1
-                        pending = handle(session, packets[at - 1])
+                    if len(packets) == 1 and not at and not queue.dropping:  # as usual
+                        rest.at = 1
                         left -= 1
-                        if pending is not None:
-                            pending = self._park(pending)
-                            return False
+                        pending = handle(session, packets[0])
+                    else:
+                        left, deadline, pending = self._handle_several(rest, left, deadline)
+                        if pending is None and rest.at < len(packets) and not queue.dropping:
+                            return True
+                    if pending is not None:
+                        pending = self._park(pending)
+                        return False
                 finally:
-                    if pending is not None or (at < len(packets) and not queue.dropping):
+                    if pending is not None or (rest.at < len(packets) and not queue.dropping):
                         inbox.appendleft(rest)
                     else:
                         queue.opened = None
@@ -283,6 +269,23 @@ class Inbox:
             if inbox and (left <= 0 or time.monotonic() > deadline):
                 return True
         return False
+
+    def _handle_several(self, rest: Rest, left: int, deadline: float) -> Left:
+        """Packets of one record, until one is not done at once, one has ended the session, or the turn is over."""
+        session, handle, queue = self.session, self.owner.handle, self.queue
+        packets, first, count, pending = rest.packets, rest.at, len(rest.packets), None
+        left -= not count  # an empty record is work as well
+        if not deadline and count - first > 1:
+            deadline = time.monotonic() + RUN_SECONDS
+        for at in range(first, count):
+            if queue.dropping or (at > first and (left <= 0 or time.monotonic() > deadline)):
+                break
+            rest.at = at + 1
+            left -= 1
+            pending = handle(session, packets[at])
+            if pending is not None:
+                break
+        return left, deadline, pending
 
     def _happen(self, event: Happening) -> int:
         """Run the event that is the first item. Returns how many packets it counts as: all, if it is not done."""

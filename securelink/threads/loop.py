@@ -354,9 +354,8 @@ class Loop:
 
     def _poll(self, timeout: float | None) -> int:
         waker, timers, ready, told = self._waker, self._timers.heap, self.ready, self._told
-        crowded = bool(ready.inboxes or ready.again.count) and self.pool.is_crowded
-        if crowded != self._crowding.crowded:
-            self._crowding.change(crowded)
+        if ready.inboxes or ready.again.count or self._crowding.crowded:
+            self._crowding.look(waits=bool(ready.inboxes or ready.again.count))
         if timeout is None:
             due = math.inf
             if timers:

@@ -109,6 +109,9 @@ class Outbox:
         leads = loop.lead.thread == me and writer is not None
         if wait and not leads and queue.is_crowded(size) and not self._session.inside_handler():
             self.pressure.wait(size, timeout, latest)
+        loop.grown = grown = loop.grown + size
+        if grown > loop.look_after:
+            loop.grew()
         if writer is None:
             queue.put(encoded, latest)
         elif leads:
@@ -126,24 +129,19 @@ class Outbox:
                 writer.listed = False
                 writer.flush()
         else:
-            batch = loop.batches.get(me) if loop.batches else None
             in_row = 0.0 <= at - self._last_at < ROW_SECONDS
             self._last_at = at
-            if batch is not None:
-                queue.put(encoded, latest)
-                batch.append(writer)
-            elif in_row or latest is not None or queue.packets:
+            if in_row or latest is not None or queue.packets or loop.batches:
                 self._post_behind(writer, encoded, latest, in_row)
             else:
                 self._row = 0
                 if not writer.write_packet(encoded):
                     queue.put(encoded)
                     writer.flush()
+                elif wait:
+                    return  # there was room for it
         if self.writer is not writer:
             self.look_again()
-        loop.grown = grown = loop.grown + size
-        if grown > loop.look_after:
-            loop.grew()
         bounds = self.bounds
         if queue.size > bounds.unsent or self.outgoing.unacked > bounds.hard_unacked:
             self.pressure.choke(writer)
@@ -151,6 +149,11 @@ class Outbox:
     def _post_behind(self, writer: Writer, encoded: bytes, latest: Mark, in_row: bool) -> None:
         """By a thread that does not lead, where something waits already, or this packet may wait for the next one."""
         queue, me = self.queue, get_ident()
+        batch = self.loop.batches.get(me)
+        if batch is not None:
+            queue.put(encoded, latest)
+            batch.append(writer)
+            return
         self._row = row = self._row + 1 if in_row and self._row_by == me else 1
         self._row_by = me
         burst = row >= ROW_PACKETS
