@@ -237,7 +237,8 @@ class Inbox:
                 return True  # it is decoded in steps, and others wait
             if rest is not None:
                 queue.opened = rest  # counted, until all of it is handled
-                packets, pending, at = rest.packets, None, rest.at
+                packets, at = rest.packets, rest.at
+                pending: Pending | None = None
                 try:
                     if not at:
                         loop.grown = grown = loop.grown + OPENED_GUESS * rest.size
@@ -273,7 +274,8 @@ class Inbox:
     def _handle_several(self, rest: Rest, left: int, deadline: float) -> Left:
         """Packets of one record, until one is not done at once, one has ended the session, or the turn is over."""
         session, handle, queue = self.session, self.owner.handle, self.queue
-        packets, first, count, pending = rest.packets, rest.at, len(rest.packets), None
+        packets, first, count = rest.packets, rest.at, len(rest.packets)
+        pending: Pending | None = None
         left -= not count  # an empty record is work as well
         if not deadline and count - first > 1:
             deadline = time.monotonic() + RUN_SECONDS
@@ -282,8 +284,7 @@ class Inbox:
                 break
             rest.at = at + 1
             left -= 1
-            pending = handle(session, packets[at])
-            if pending is not None:
+            if (pending := handle(session, packets[at])) is not None:
                 break
         return left, deadline, pending
 
@@ -308,16 +309,12 @@ class Inbox:
         """
         queue = self.queue
         inbox, out_bytes = queue.items, queue.out_bytes
-        data: Record
         if isinstance(record, Rest):
             del inbox[0]
             return record
-        if isinstance(record, Partly):
-            if record.is_waited_for and not queue.dropping:
-                return None
-            data = record.record
-        else:
-            data = record
+        if isinstance(record, Partly) and record.is_waited_for and not queue.dropping:
+            return None
+        data: Record = record.record if isinstance(record, Partly) else record
         del inbox[0]
         try:
             packets = queue.open(record)
