@@ -1,5 +1,6 @@
 # make demo   run the main job          make test    the tests
-# make check  format, lint, types       make bench   the benchmarks
+# make check  format, lint, types, layering; and that mypyc takes what is compiled
+# make bench   the benchmarks
 # make bench-check  instructions for each operation against those of the last release, in a minute or two; needs valgrind
 # make compiled  C extensions in place, see docs/COMPILED.md    make pure  remove them
 # make sabotage  plant faults one at a time, and see that a test notices each (about ten minutes)
@@ -29,10 +30,12 @@ demo: $(VENV)/.run
 test: $(VENV)/.test tools
 	$(BIN)/python -m pytest $(side_by_side)
 
-check: $(VENV)/.check
+check: $(VENV)/.check $(VENV)/.compile
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy securelink tests
+	@echo "does mypyc take the modules that are compiled? without the C compiler"
+	SECURELINK_COMPILE=1 $(BIN)/python setup.py -q --version >/dev/null
 	$(BIN)/python -m pytest -q tests/test_layering.py
 
 bench: $(VENV)/.bench $(VENV)/.compile
