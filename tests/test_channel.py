@@ -435,6 +435,16 @@ def test_the_hard_limit_ends_a_session(what: str, caplog: pytest.LogCaptureFixtu
         assert caplog.text.count("is too slow") == 1
 
 
+def test_the_hard_limit_holds_in_a_handler_that_leads_no_more() -> None:
+    """It does not wait either, though its packets go out one by one; what a peer does not acknowledge is bounded."""
+    with bench(Bounds(unacked=100_000, hard_unacked=400_000)) as stage:
+        stage.channel.inside_handler = lambda: True  # type: ignore[method-assign]
+        with pytest.raises(ConnectionClosed) as caught:
+            fill(stage, reading=True)
+        assert caught.value.code == Code.TOO_SLOW
+        assert stage.channel.core.numbering.outgoing.unacked < 450_000
+
+
 def test_a_batch_is_bounded_too() -> None:
     """What is held back counts like what was sent."""
     with bench(Bounds(unsent=100_000, hard_unsent=400_000), buffer=SMALL) as stage:

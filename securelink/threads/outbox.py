@@ -138,8 +138,6 @@ class Outbox:
                 if not writer.write_packet(encoded):
                     queue.put(encoded)
                     writer.flush()
-                elif wait:
-                    return  # there was room for it
         if self.writer is not writer:
             self.look_again()
         bounds = self.bounds
@@ -147,7 +145,7 @@ class Outbox:
             self.pressure.choke(writer)
 
     def _post_behind(self, writer: Writer, encoded: bytes, latest: Mark, in_row: bool) -> None:
-        """By a thread that does not lead, where something waits already, or this packet may wait for the next one."""
+        """By a thread that does not lead, where something waits already, or this packet may wait for others."""
         queue, me = self.queue, get_ident()
         batch = self.loop.batches.get(me)
         if batch is not None:
