@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, until
+from kept import only
 from together import joined, serving, take
 
 from securelink import (
@@ -25,12 +26,6 @@ from securelink import (
 from securelink.wire.packets import decode_packets, encode_packet, join_packets
 
 pytestmark = pytest.mark.usefixtures("tidy")
-
-
-def the_session(server: Server) -> Session:
-    """The only session."""
-    until(lambda: len(server.sessions) == 1)
-    return next(iter(server.sessions.values()))
 
 
 # --- what is sent ----------------------------------------------------------------------------------------------
@@ -112,7 +107,7 @@ def test_requests(identity: Identity) -> None:
         client.on("name", lambda packet: "ada")
         assert client.request("add", [1, 2]) == 3
         assert client.request("later") == "now"
-        assert the_session(server).request("name") == "ada"
+        assert only(server).request("name") == "ada"
         for action, data, reason in (
             ("add", [], "refused"),
             ("none", 0, "no handler"),
@@ -158,7 +153,7 @@ def test_the_latest_state_wins(identity: Identity) -> None:
     with serving(identity) as server, joined(server) as (client,):
         changes: list[Any] = []
         client.on_state(changes.append)
-        session = the_session(server)
+        session = only(server)
         with server.batch():
             for number in range(1000):
                 server.set_state({"turn": number})
@@ -206,7 +201,7 @@ def test_state_and_packets_stand_side_by_side(identity: Identity) -> None:
             client.set_state(number)
             client.send("command", number)
         until(lambda: commands == list(range(10)))
-        until(lambda: the_session(server).state == 9)
+        until(lambda: only(server).state == 9)
 
 
 def test_hooks_may_rewrite(identity: Identity) -> None:
@@ -219,10 +214,10 @@ def test_hooks_may_rewrite(identity: Identity) -> None:
         client.send("echo", 1)
         assert take(client) == [["echo", 1, "server in", "server out", "client in"]]
         client.set_state("s")
-        until(lambda: the_session(server).state == ["~state", "s", "server in"])
+        until(lambda: only(server).state == ["~state", "s", "server in"])
         server.on("ask", lambda session, packet: packet.data)
         client.on("ask", lambda packet: packet.data)
-        session = the_session(server)
+        session = only(server)
         for ask in (client.request, lambda *asked: client.request_later(*asked).result(WAIT)):
             assert ask("ask", 3) == ["ask", 3, "server in"]
         for ask in (session.request, lambda *asked: session.request_later(*asked).result(WAIT)):
@@ -311,7 +306,7 @@ def test_a_raising_handler_harms_nobody_and_is_kept(identity: Identity) -> None:
         assert all("in broken" in error.traceback for error in caught)
         assert server.caught.take() == []
         client.on("hurt", broken)
-        the_session(server).send("hurt")
+        only(server).send("hurt")
         until(lambda: len(client.caught) == 1)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from helpers import SOON, WAIT, failure, until
+from kept import only
 from together import joined, serving, take
 
 from securelink import (
@@ -17,18 +18,11 @@ from securelink import (
     LimitExceeded,
     Packet,
     Received,
-    Server,
     Session,
 )
 from securelink.wire.packets import decode_packets, encode_packet, join_packets
 
 pytestmark = pytest.mark.usefixtures("tidy")
-
-
-def the_session(server: Server) -> Session:
-    """The only session."""
-    until(lambda: len(server.sessions) == 1)
-    return next(iter(server.sessions.values()))
 
 
 # --- whom it is sent to --------------------------------------------------------------------------------------------
@@ -125,7 +119,7 @@ def test_rooms(identity: Identity) -> None:
 def test_kicking_muting_and_probing(identity: Identity) -> None:
     """One session is told nothing for a while, is asked whether it lives, and is sent away with a reason."""
     with serving(identity) as server, joined(server) as (client,):
-        session = the_session(server)
+        session = only(server)
         assert 0 < session.ping() < SOON
         assert 0 < client.ping() < SOON
         session.mute()
@@ -174,7 +168,7 @@ def test_the_registry(identity: Identity) -> None:
 def test_what_is_known_of_a_session(identity: Identity) -> None:
     """All of it as a dict of plain values; texts that show who it is and no secret."""
     with serving(identity) as server, joined(server) as (client,):
-        session = the_session(server)
+        session = only(server)
         session.join("red")
         info = session.info()
         assert (info["token"], info["host"], info["port"]) == (client.token, *session.address)
@@ -191,7 +185,7 @@ def test_who_the_server_is(identity: Identity) -> None:
     with serving(identity) as server, joined(server) as (client,):
         assert client.server_fingerprint == server.fingerprint == identity.fingerprint
         assert (client.host, client.port) == server.address
-        assert the_session(server).address[0] == "127.0.0.1"
+        assert only(server).address[0] == "127.0.0.1"
 
 
 def test_thread_overview(identity: Identity) -> None:
